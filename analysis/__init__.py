@@ -1,0 +1,1 @@
+"""Betas in, answer out: patterns, RDMs, RSA, statistics, figures."""

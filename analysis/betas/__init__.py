@@ -1,0 +1,1 @@
+"""Readers of betas: one module per layout, all giving `SubjectPatterns`."""

@@ -1,0 +1,172 @@
+"""Reading beta volumes and label volumes, and keeping only the voxels of the regions."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from analysis.patterns import RoiPatterns
+from bids_config.errors import InputError
+from bids_config.schema import RoiDefinition
+
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+AFFINE_TOLERANCE_MM = 1e-3
+"""Two affines that differ by no more describe the same grid."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Shape and affine (voxel to world, mm) of a volume, and the file they were read from."""
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    file: Path
+
+    def require_same(self, other: "Grid") -> None:
+        """Raise an InputError unless `other` has this grid."""
+        same = self.shape == other.shape and np.allclose(
+            self.affine, other.affine, rtol=0, atol=AFFINE_TOLERANCE_MM
+        )
+        if not same:
+            raise InputError(
+                f"{other.file} (shape {other.shape}) lies on another grid than {self.file} (shape "
+                f"{self.shape}): resample one of them to the other's grid"
+            )
+
+
+@dataclass(frozen=True)
+class RoiVoxels:
+    """The voxels of every region in one label volume.
+
+    Attributes
+    ----------
+    grid : Grid
+    rois : dict of str to ndarray
+        Flat (C order) voxel indices by region name, increasing.
+    """
+
+    grid: Grid
+    rois: dict[str, NDArray[np.intp]]
+
+    @property
+    def union(self) -> NDArray[np.intp]:
+        """Voxels that lie in any region, increasing."""
+        return np.unique(np.concatenate(list(self.rois.values())))
+
+
+def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxels:
+    """Find the voxels of the regions in a label volume.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not a volume of whole numbers, or lacks a label.
+    """
+    image = load_volume(atlas_file)
+    with _readable(atlas_file):
+        labels = np.asanyarray(image.dataobj)
+    if labels.ndim == 4 and labels.shape[3] == 1:
+        labels = labels[..., 0]
+    if labels.ndim != 3 or not np.array_equal(labels, np.round(labels)):
+        raise InputError(
+            f"{atlas_file} is not a volume of whole-number labels: give the segmentation itself, "
+            "resampled by nearest neighbour"
+        )
+    flat = labels.ravel().astype(np.int64)
+    present = set(np.unique(flat).tolist())
+    voxels = {}
+    for roi in rois:
+        absent = [label for label in roi.labels if label not in present]
+        if absent:
+            raise InputError(
+                f"{atlas_file} holds no voxel with label {absent[0]}, which region {roi.name} "
+                "needs: give the atlas that the region's labels belong to"
+            )
+        voxels[roi.name] = np.flatnonzero(np.isin(flat, roi.labels))
+    return RoiVoxels(Grid(labels.shape, image.affine, Path(atlas_file)), voxels)
+
+
+def load_volume(file: Path) -> SpatialImage:
+    """Open a .nii, .nii.gz or .mgz file, its data still on disk.
+
+    A compressed file stays open, so that volumes read in order are decompressed once.
+
+    Raises
+    ------
+    InputError
+        If it is absent, of another kind, or its header cannot be read.
+    """
+    if not str(file).endswith(VOLUME_SUFFIXES):
+        raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
+    with _readable(file):
+        return nib.load(file, keep_file_open=True)
+
+
+def read_volume(
+    image: SpatialImage, index: int, voxels: NDArray[np.intp], file: Path
+) -> NDArray[np.float64]:
+    """Values of volume `index` (0 for a 3D image) at flat voxel indices."""
+    with _readable(file):
+        data = image.dataobj[..., index] if len(image.shape) == 4 else image.dataobj
+        return np.asarray(data, dtype=np.float64).ravel()[voxels]
+
+
+def split_into_rois(values: NDArray[np.float64], regions: RoiVoxels) -> dict[str, RoiPatterns]:
+    """Cut the patterns of all regions' voxels into regions, dropping voxels without data.
+
+    Parameters
+    ----------
+    values : ndarray, (stimuli, voxels)
+        At `regions.union`.
+    regions : RoiVoxels
+
+    Returns
+    -------
+    dict of str to RoiPatterns
+        A voxel that is not finite for any stimulus is left out and counted.
+    """
+    union = regions.union
+    complete: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=0))
+    patterns = {}
+    for name, voxels in regions.rois.items():
+        columns = np.searchsorted(union, voxels)
+        columns = columns[complete[columns]]
+        patterns[name] = RoiPatterns(
+            values=np.ascontiguousarray(values[:, columns]),
+            voxels=union[columns],
+            n_dropped=len(voxels) - len(columns),
+        )
+    return patterns
+
+
+def describe_dropped(label: str, patterns: dict[str, RoiPatterns]) -> tuple[str, ...]:
+    """One note per subject on the voxels left out, or none."""
+    dropped = [
+        f"{name} {roi.n_dropped} of {roi.n_dropped + roi.n_voxels}"
+        for name, roi in patterns.items()
+        if roi.n_dropped
+    ]
+    if not dropped:
+        return ()
+    return (f"{label}: voxels left out because a beta is not finite: {', '.join(dropped)}",)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{file} is missing: give a file that exists") from error
+    except (OSError, EOFError, zlib.error, ValueError, ImageFileError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error}): it is damaged or incomplete, make or download it "
+            "again"
+        ) from error

@@ -1,0 +1,136 @@
+"""Figure 2B: groups of models in every region."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from analysis.figures.models import NORMALISED_LIMITS
+from analysis.figures.style import (
+    CEILING_COLOUR,
+    GROUP_COLOURS,
+    MUTED_COLOUR,
+    View,
+    add_footnotes,
+    group_handles,
+    jitter,
+)
+from analysis.results import RoiResult
+from analysis.significance import mean_over_subjects, sem_over_subjects
+
+ALPHA = 0.05
+BAR_WIDTH = 0.26
+
+NOTE = (
+    "Bars: mean over models; whiskers: ± standard error over models; dots: models (mean over "
+    f"subjects). * p < {ALPHA:g}, Welch's t-test between groups, uncorrected; it treats models as "
+    "independent, which they are not."
+)
+
+
+def draw_groups(view: View) -> Figure:
+    """Draw means over the models of each group, with an asterisk where Welch's t-test says so."""
+    n_rois = len(view.rois)
+    figure = Figure(figsize=(max(5.0, 1.45 * n_rois + 1.0), 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    axes.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
+    extents = [_draw_roi(axes, view, place, roi) for place, roi in enumerate(view.rois)]
+    low = min(extent[0] for extent in extents)
+    high = max(1.0, *(extent[1] for extent in extents))
+    step = 0.06 * (high - low)
+    free = [
+        _draw_asterisks(axes, view, place, roi.roi, extents[place][1] + step, step)
+        for place, roi in enumerate(view.rois)
+    ]
+    axes.set_ylim(low - step if low < 0 else 0.0, max(high, *free) + step)
+    axes.set_xlim(-0.6, n_rois - 0.4)
+    axes.set_xticks(range(n_rois), [roi.roi.replace("-", "\n") for roi in view.rois])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("RSA / noise ceiling")
+    ceiling = Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
+    figure.legend(
+        handles=[*group_handles(view.groups, view.stand_in_groups), ceiling],
+        loc="outside upper center",
+        ncols=len(view.groups) + 1,
+    )
+    add_footnotes(figure, [NOTE, *view.stand_in_notes])
+    return figure
+
+
+def _draw_roi(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float, float]:
+    """Draw one bar per group; gives the lowest and highest point of the region."""
+    extent = [0.0]
+    for group in view.groups:
+        means = _model_means(view, roi, group)
+        x = place + _offset(view, group)
+        if not len(means):
+            axes.text(x, 0, "n/a", ha="center", va="bottom", fontsize=8, color=MUTED_COLOUR)
+            continue
+        mean = float(mean_over_subjects(means))
+        sem = float(np.nan_to_num(sem_over_subjects(means)))
+        shown = np.clip(means, *NORMALISED_LIMITS)
+        axes.bar(x, mean, width=BAR_WIDTH * 0.9, color=GROUP_COLOURS[group], alpha=0.75)
+        axes.errorbar(x, mean, yerr=sem, color="#222222", linewidth=1.2)
+        axes.scatter(
+            x + jitter(len(means), BAR_WIDTH * 0.28),
+            shown,
+            s=9,
+            facecolor="white",
+            edgecolor="#444444",
+            linewidth=0.6,
+            zorder=3,
+        )
+        if not NORMALISED_LIMITS[0] <= mean <= NORMALISED_LIMITS[1]:
+            _print_beyond(axes, x, mean)
+        whiskers = np.clip([mean - sem, mean + sem], *NORMALISED_LIMITS)
+        extent.extend([*shown.tolist(), *whiskers.tolist()])
+    return min(extent), max(extent)
+
+
+def _print_beyond(axes: Axes, x: float, mean: float) -> None:
+    high = mean > NORMALISED_LIMITS[1]
+    axes.annotate(
+        f"{mean:.1f}",
+        (x, NORMALISED_LIMITS[1] if high else NORMALISED_LIMITS[0]),
+        xytext=(0, -8 if high else 8),
+        textcoords="offset points",
+        ha="center",
+        va="top" if high else "bottom",
+        fontsize=8,
+        color="white",
+        fontweight="bold",
+        zorder=4,
+    )
+
+
+def _draw_asterisks(
+    axes: Axes, view: View, place: int, roi: str, start: float, step: float
+) -> float:
+    """Draw a bracket per pair of groups that differs; gives the height above which it is free."""
+    height = start
+    for test in view.result.group_tests:
+        if test.roi != roi or test.score != "rsa_normalised" or not test.p < ALPHA:
+            continue
+        left, right = sorted(place + _offset(view, name) for name in (test.group_a, test.group_b))
+        foot = height - step / 4
+        axes.plot(
+            [left, left, right, right], [foot, height, height, foot], color="#222222", linewidth=0.9
+        )
+        axes.text((left + right) / 2, height - step / 4, "*", ha="center", fontsize=11)
+        height += 1.5 * step
+    return height
+
+
+def _offset(view: View, group: str) -> float:
+    return (view.groups.index(group) - (len(view.groups) - 1) / 2) * BAR_WIDTH
+
+
+def _model_means(view: View, roi: RoiResult, group: str) -> NDArray[np.float64]:
+    """Finite means over subjects of the group's models."""
+    means = mean_over_subjects(roi.rsa_normalised)
+    members = np.array([model.group == group for model in view.result.models])
+    return np.asarray(means[members & np.isfinite(means)])

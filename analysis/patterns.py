@@ -1,0 +1,139 @@
+"""Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_config.errors import InputError
+
+MIN_SUBJECTS = 2
+"""The noise ceiling correlates each subject with the others."""
+
+MIN_STIMULI = 3
+"""Two stimuli give an RDM of one number, which correlates with nothing."""
+
+
+@dataclass(frozen=True)
+class RoiPatterns:
+    """The betas of one subject in one region of interest.
+
+    Attributes
+    ----------
+    values : ndarray, (stimuli, voxels)
+        Betas, finite, in the units of their source; voxels in the order of `voxels`.
+    voxels : ndarray of int, (voxels,)
+        Flat (C order) indices of the voxels in the volume's grid, increasing.
+    n_dropped : int
+        Voxels of the region left out because a beta of theirs is not finite.
+    """
+
+    values: NDArray[np.float64]
+    voxels: NDArray[np.intp]
+    n_dropped: int = 0
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of usable voxels."""
+        return int(self.values.shape[1])
+
+
+@dataclass(frozen=True)
+class SubjectPatterns:
+    """The betas of one subject in every region.
+
+    Attributes
+    ----------
+    subject : str
+        Label without `sub-`.
+    stimuli : tuple of str
+        Stimulus ids, one per row of every region's values, sorted.
+    rois : mapping of str to RoiPatterns
+        By region name, in the order of presentation.
+    sources : tuple of Path
+        The files that the betas and regions were read from.
+    notes : tuple of str
+        What happened while reading that the user should know.
+    """
+
+    subject: str
+    stimuli: tuple[str, ...]
+    rois: Mapping[str, RoiPatterns]
+    sources: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The subject as BIDS spells it in tables and folders."""
+        return f"sub-{self.subject}"
+
+    @property
+    def origin(self) -> str:
+        """Where the betas came from, for messages."""
+        return str(self.sources[0].parent) if self.sources else "the patterns given"
+
+
+def require_comparable(subjects: Sequence[SubjectPatterns]) -> None:
+    """Check that subjects can be compared: enough of them, with the same stimuli and regions.
+
+    Raises
+    ------
+    InputError
+        On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
+        stimuli, a stimulus or region that one subject lacks, or an empty region.
+    """
+    if len(subjects) < MIN_SUBJECTS:
+        found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
+        raise InputError(
+            f"the noise ceiling needs the betas of at least {MIN_SUBJECTS} subjects but there is "
+            f"{found}: add another subject"
+        )
+    labels = [subject.label for subject in subjects]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"{label} is given more than once: keep one set of betas per subject")
+    every_stimulus = set().union(*(subject.stimuli for subject in subjects))
+    every_roi = list(dict.fromkeys(roi for subject in subjects for roi in subject.rois))
+    for subject in subjects:
+        _require_stimuli(subject, every_stimulus)
+        for roi in every_roi:
+            _require_roi(subject, roi)
+
+
+def _require_stimuli(subject: SubjectPatterns, expected: set[str]) -> None:
+    stimuli = subject.stimuli
+    if len(stimuli) < MIN_STIMULI:
+        raise InputError(
+            f"{subject.origin} holds {len(stimuli)} stimuli of {subject.label}: comparing RDMs "
+            f"needs at least {MIN_STIMULI}"
+        )
+    for before, after in pairwise(stimuli):
+        if before == after:
+            raise InputError(
+                f"stimulus {after} of {subject.label} is there twice in {subject.origin}: keep one "
+                "beta per stimulus"
+            )
+        if before > after:
+            raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
+    missing = sorted(expected - set(stimuli))
+    if missing:
+        raise InputError(
+            f"{subject.label} has no beta of stimulus {missing[0]} in {subject.origin}, which "
+            "another subject has: add it, or take that stimulus out of every subject"
+        )
+
+
+def _require_roi(subject: SubjectPatterns, roi: str) -> None:
+    if roi not in subject.rois:
+        raise InputError(
+            f"{subject.label} has no region {roi}, which another subject has: use the same regions "
+            "for all subjects"
+        )
+    if subject.rois[roi].n_voxels == 0:
+        raise InputError(
+            f"region {roi} of {subject.label} holds no voxel with data in {subject.origin}: check "
+            "its coverage, or leave the region out"
+        )

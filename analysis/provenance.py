@@ -1,0 +1,65 @@
+"""Where the numbers come from: versions, settings, input hashes, seed, warnings."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from analysis.results import ComparisonResult
+from bids_config.files import atomic_path
+
+PACKAGES = (
+    "conceptrsa",
+    "matplotlib",
+    "nibabel",
+    "numpy",
+    "pandas",
+    "scipy",
+    "threadpoolctl",
+)
+
+
+def write_provenance(result: ComparisonResult, file: Path) -> None:
+    """Write what a comparison was made from; without a time, so that reruns give the same bytes."""
+    content = {
+        "versions": {"python": platform.python_version()} | _package_versions(),
+        "settings": asdict(result.settings),
+        "seed": result.settings.seed,
+        "reference_model": result.reference_model,
+        "subjects": list(result.subjects),
+        "stimuli": list(result.stimuli),
+        "models": [asdict(model) for model in result.models],
+        "inputs_sha256": _file_hashes(result.sources),
+        "warnings": list(result.warnings),
+    }
+    with atomic_path(file) as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "n/a"
+    return versions
+
+
+def _file_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 by path, relative to the folder that all files lie under."""
+    if not files:
+        return {}
+    paths = [file.resolve() for file in files]
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    return {path.relative_to(root).as_posix(): _sha256(path) for path in sorted(paths)}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,246 @@
+"""What a data set's configuration holds; every object checks its own values when it is made."""
+
+import re
+import string
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from bids_config.errors import InputError
+
+Hrf = Literal["spm", "glover"]
+NoiseModel = Literal["ar1", "ols"]
+Baseline = Literal["explicit", "implicit"]
+OneBackRule = Literal["repeat", "column", "none"]
+
+
+@dataclass(frozen=True)
+class RunSelection:
+    """Which BOLD runs of a data set belong to the experiment.
+
+    Attributes
+    ----------
+    task : str
+        The task label, without `task-`.
+    session_pattern : str or None
+        Regular expression that the whole session label (without `ses-`) has to match; None takes
+        every session, and runs that lie in none.
+    """
+
+    task: str
+    session_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-zA-Z+]+", self.task):
+            raise InputError(f"task = {self.task!r} must be a BIDS label: letters and digits only")
+        if self.session_pattern is not None:
+            try:
+                re.compile(self.session_pattern)
+            except re.error as error:
+                raise InputError(
+                    f"session_pattern = {self.session_pattern!r} is not a regular expression "
+                    f"({error})"
+                ) from error
+
+    def takes_session(self, session: str | None) -> bool:
+        """Tell whether runs of this session (None: of no session) are selected."""
+        if self.session_pattern is None:
+            return True
+        return session is not None and re.fullmatch(self.session_pattern, session) is not None
+
+
+@dataclass(frozen=True)
+class OneBackConfig:
+    """Which stimulus rows are one-back events, the repeats a subject had to notice.
+
+    Attributes
+    ----------
+    rule : {'repeat', 'column', 'none'}
+        repeat: the condition equals that of the stimulus row before, noticed or not; column: one
+        of `values` stands in `column`; none: the data set has no one-back events.
+    column, values : str, tuple of str
+        For the rule column only.
+    """
+
+    rule: OneBackRule
+    column: str | None = None
+    values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rule == "column" and (self.column is None or not self.values):
+            raise InputError("column and values must both be given for rule = 'column'")
+        if self.rule != "column" and (self.column is not None or self.values):
+            raise InputError(f"column and values mean nothing with rule = {self.rule!r}: drop them")
+
+
+@dataclass(frozen=True)
+class EventsConfig:
+    """How the rows of an events file become conditions.
+
+    Attributes
+    ----------
+    condition_column : str
+        The column that names the stimulus shown.
+    one_back : OneBackConfig
+        Which stimulus rows are one-back events.
+    type_column : str or None
+        The column that tells stimuli from rest; None: every row is a stimulus.
+    stimulus_types, fixation_types, ignored_types : tuple of str
+        What may stand in `type_column`; any other value is an error.
+    """
+
+    condition_column: str
+    one_back: OneBackConfig
+    type_column: str | None = None
+    stimulus_types: tuple[str, ...] = ()
+    fixation_types: tuple[str, ...] = ()
+    ignored_types: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.type_column is not None and not self.stimulus_types:
+            raise InputError("stimulus_types must name at least one value of type_column")
+        if self.type_column is None and self.event_types:
+            raise InputError(
+                "type_column is missing: stimulus_types, fixation_types and ignored_types "
+                "are values of that column"
+            )
+        for event_type in self.event_types:
+            if self.event_types.count(event_type) > 1:
+                raise InputError(
+                    f"{event_type!r} must stand once only in stimulus_types, fixation_types and "
+                    "ignored_types"
+                )
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """All values that may stand in `type_column`."""
+        return self.stimulus_types + self.fixation_types + self.ignored_types
+
+
+@dataclass(frozen=True)
+class GlmConfig:
+    """Settings of the first-level model.
+
+    Attributes
+    ----------
+    hrf : {'spm', 'glover'}
+        Haemodynamic response function.
+    high_pass_seconds : float
+        Cut-off period of the high-pass filter (s).
+    noise_model : {'ar1', 'ols'}
+        Autoregressive noise of order one, or white noise.
+    baseline : {'explicit', 'implicit'}
+        Explicit: fixation is a regressor, as in the paper; implicit: it is what is left over.
+    slice_time_reference : float
+        Moment within a volume that its data stand for, as a share of the TR: 0.5 is TR/2.
+    """
+
+    hrf: Hrf = "spm"
+    high_pass_seconds: float = 128.0
+    noise_model: NoiseModel = "ar1"
+    baseline: Baseline = "explicit"
+    slice_time_reference: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.high_pass_seconds < float("inf"):
+            raise InputError(
+                f"high_pass_seconds = {self.high_pass_seconds} must be a number of seconds above 0"
+            )
+        if not 0 <= self.slice_time_reference <= 1:
+            raise InputError(
+                f"slice_time_reference = {self.slice_time_reference} must lie between 0 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class RoiDefinition:
+    """A region of interest: a set of FreeSurfer `aparc+aseg` labels."""
+
+    name: str
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*", self.name):
+            raise InputError(
+                f"{self.name!r} must be letters and digits, joined by '-': it becomes part of "
+                "file names"
+            )
+        if not self.labels:
+            raise InputError(f"{self.name} must hold at least one label")
+        if min(self.labels) < 1:
+            raise InputError(f"{self.name} must hold label ids above 0 only, not {self.labels}")
+        if len(set(self.labels)) < len(self.labels):
+            raise InputError(f"{self.name} names a label twice: {list(self.labels)}")
+
+
+@dataclass(frozen=True)
+class StimuliConfig:
+    """The pictures shown, and how a language model is told of them.
+
+    Attributes
+    ----------
+    image_pattern : str
+        File name of a picture, with `{stimulus}` where the stimulus id goes.
+    prompt : str
+        What a language model reads, with `{label}` where the label goes.
+    labels_file : Path or None
+        Table with the columns stimulus and label; None: the folder of pictures holds labels.tsv.
+    count : int or None
+        How many different stimuli every subject saw; None: not checked.
+    """
+
+    image_pattern: str
+    prompt: str = "a photo of {label}"
+    labels_file: Path | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_placeholder("image_pattern", self.image_pattern, "stimulus")
+        _require_placeholder("prompt", self.prompt, "label")
+        if self.count is not None and self.count < 1:
+            raise InputError(f"count = {self.count} must be at least 1")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Everything that is particular to a data set."""
+
+    name: str
+    runs: RunSelection
+    events: EventsConfig
+    rois: tuple[RoiDefinition, ...]
+    stimuli: StimuliConfig
+    glm: GlmConfig = field(default_factory=GlmConfig)
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rois:
+            raise InputError("rois must hold at least one region")
+        for one, other in combinations(self.rois, 2):
+            _require_nested_or_apart(one, other)
+
+
+def _require_placeholder(key: str, template: str, placeholder: str) -> None:
+    """Raise unless a template has this placeholder and no other."""
+    try:
+        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise InputError(f"{key} = {template!r} has unbalanced braces ({error})") from error
+    if found != {placeholder}:
+        raise InputError(
+            f"{key} = {template!r} must hold {{{placeholder}}} and no other placeholder"
+        )
+
+
+def _require_nested_or_apart(one: RoiDefinition, other: RoiDefinition) -> None:
+    """Raise when two regions share some labels and neither is a part of the other.
+
+    A hemisphere lies within its region; any other overlap is a slip of the pen.
+    """
+    a, b = set(one.labels), set(other.labels)
+    if a == b or (a & b and not (a < b or b < a)):
+        raise InputError(
+            f"rois {one.name} and {other.name} overlap in the labels {sorted(a & b)}: two regions "
+            "must share no label, unless one is a part of the other"
+        )

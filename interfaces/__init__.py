@@ -1,0 +1,1 @@
+"""One step each: nipype interfaces around the engines."""

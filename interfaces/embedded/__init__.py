@@ -1,0 +1,1 @@
+"""The embedded engine: the numerical work behind the interfaces, without nipype."""

@@ -1,0 +1,1 @@
+"""Which step follows which: workflows, BIDS reading, derivatives, the command line."""

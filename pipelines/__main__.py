@@ -1,0 +1,7 @@
+"""`python -m pipelines`: the same as the command `conceptrsa`."""
+
+import sys
+
+from pipelines.cli import main
+
+sys.exit(main())

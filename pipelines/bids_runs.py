@@ -1,0 +1,192 @@
+"""Which files belong to a subject: T1w image, BOLD runs, their sidecars and events."""
+
+import logging
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+from bids_config.errors import InputError
+from bids_config.schema import DatasetConfig, RunSelection
+from pipelines.bids_layout import NIFTI, BidsDataset, BidsFile, natural_key
+from pipelines.bids_timing import Timing, read_timing
+from pipelines.events import read_run_events, summarize_events
+from pipelines.problems import Problems
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A BOLD run as found; None stands for what is missing or wrong, and was noted as such."""
+
+    bold: BidsFile
+    timing: Timing | None
+    events_file: Path | None
+    events: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class SubjectFiles:
+    """The files of a subject as found, runs in session and run order."""
+
+    subject: str
+    t1w: Path | None
+    runs: tuple[RunFiles, ...]
+
+
+def find_subject_files(
+    dataset: BidsDataset,
+    subject: str,
+    config: DatasetConfig,
+    sessions: tuple[str, ...] | None,
+    names_only: bool,
+    problems: Problems,
+) -> SubjectFiles:
+    """Find a subject's files and read all that are not images.
+
+    Parameters
+    ----------
+    dataset : BidsDataset
+        Where to look.
+    subject : str
+        Label without `sub-`.
+    config : DatasetConfig
+        Which runs are wanted and what their events mean.
+    sessions : tuple of str or None
+        The only sessions to take runs from, without `ses-`; None: all.
+    names_only : bool
+        Images need not be there: a run is then known by its events file.
+    problems : Problems
+        Takes what is wrong.
+    """
+    t1w = None
+    with problems.noted():
+        t1w = _find_t1w(dataset, subject, names_only)
+    bolds: list[BidsFile] = []
+    with problems.noted():
+        bolds = _find_bolds(dataset, subject, config.runs, sessions, names_only)
+    runs = tuple(_read_run(dataset, bold, config, problems) for bold in bolds)
+    with problems.noted():
+        _check_stimulus_count(dataset, subject, runs, config)
+    return SubjectFiles(subject, t1w, runs)
+
+
+def _find_t1w(dataset: BidsDataset, subject: str, names_only: bool) -> Path:
+    found = [file.path for file in dataset.find("T1w", NIFTI, subject)]
+    where_expected = dataset.root / f"sub-{subject}" / "anat" / f"sub-{subject}_T1w.nii.gz"
+    if not found and names_only:
+        return where_expected
+    if not found:
+        raise InputError(
+            f"sub-{subject} has no T1w image in {dataset.root}: add {where_expected.name} to its "
+            "anat folder, or leave this participant out"
+        )
+    if len(found) > 1:
+        logger.warning(
+            "sub-%s has %d T1w images: the first by name is used, %s", subject, len(found), found[0]
+        )
+    return found[0]
+
+
+def _find_bolds(
+    dataset: BidsDataset,
+    subject: str,
+    selection: RunSelection,
+    sessions: tuple[str, ...] | None,
+    names_only: bool,
+) -> list[BidsFile]:
+    """List the selected runs in session and run order."""
+
+    def is_selected(file: BidsFile) -> bool:
+        return (
+            file.entities.get("task") == selection.task
+            and file.entities.get("part") != "phase"
+            and selection.takes_session(file.session)
+            and (sessions is None or file.session in sessions)
+        )
+
+    bolds = list(filter(is_selected, dataset.find("bold", NIFTI, subject)))
+    for events in filter(is_selected, dataset.find("events", (".tsv",), subject)):
+        if any(events.describes(bold.entities, bold.path.parent) for bold in bolds):
+            continue
+        if not names_only:
+            raise InputError(
+                f"{events.path} has no BOLD image beside it: restore the image, or remove the "
+                "events file if the run does not count"
+            )
+        bolds.append(_bold_beside(events))
+    if not bolds:
+        raise _no_runs(dataset, subject, selection, sessions)
+
+    bolds.sort(key=lambda bold: (natural_key(bold.session or ""), natural_key(bold.run or "")))
+    for one, other in pairwise(bolds):
+        if (one.session, one.run) == (other.session, other.run):
+            raise InputError(
+                f"{one.path} and {other.path.name} are the same run by session and run number: "
+                "keep one of them (of several echoes, the combined one)"
+            )
+    return bolds
+
+
+def _bold_beside(events: BidsFile) -> BidsFile:
+    name = events.path.name.removesuffix("_events.tsv") + "_bold.nii.gz"
+    entities = {**events.entities, "suffix": "bold", "extension": ".nii.gz"}
+    return BidsFile(events.path.with_name(name), entities)
+
+
+def _no_runs(
+    dataset: BidsDataset,
+    subject: str,
+    selection: RunSelection,
+    sessions: tuple[str, ...] | None,
+) -> InputError:
+    files = dataset.find("bold", NIFTI, subject) + dataset.find("events", (".tsv",), subject)
+    tasks = sorted({file.entities["task"] for file in files if "task" in file.entities})
+    wanted = f"task {selection.task}"
+    if selection.session_pattern is not None:
+        wanted += f", sessions like {selection.session_pattern}"
+    if sessions is not None:
+        wanted += f", chosen sessions {' and '.join(sessions)}"
+    return InputError(
+        f"sub-{subject} has no BOLD run of {wanted} in {dataset.root} (tasks there: "
+        f"{', '.join(tasks) or 'none'}; sessions: {', '.join(dataset.sessions(subject)) or 'none'})"
+        ": choose another data set configuration, or leave this participant out"
+    )
+
+
+def _read_run(
+    dataset: BidsDataset, bold: BidsFile, config: DatasetConfig, problems: Problems
+) -> RunFiles:
+    timing, events_file, events = None, None, None
+    with problems.noted():
+        timing = read_timing(bold.path, dataset.sidecar(bold))
+    with problems.noted():
+        events_file = _find_events(dataset, bold)
+        events = read_run_events(events_file, config.events)
+    return RunFiles(bold, timing, events_file, events)
+
+
+def _find_events(dataset: BidsDataset, bold: BidsFile) -> Path:
+    found = dataset.applicable(bold, "events", ".tsv")
+    if not found:
+        name = bold.path.name.removesuffix(f"_bold{bold.entities['extension']}") + "_events.tsv"
+        raise InputError(f"{bold.path} has no events file: add {name} beside it, or remove the run")
+    return found[-1]
+
+
+def _check_stimulus_count(
+    dataset: BidsDataset, subject: str, runs: tuple[RunFiles, ...], config: DatasetConfig
+) -> None:
+    expected = config.stimuli.count
+    tables = [run.events for run in runs if run.events is not None]
+    if expected is None or len(tables) < len(runs) or not runs:
+        return
+    found = len(summarize_events(tables).presentations)
+    if found != expected:
+        raise InputError(
+            f"the {len(runs)} runs of sub-{subject} in {dataset.root} show {found} different "
+            f"stimuli but the data set configuration {config.name} says {expected}: check the run "
+            "selection and the events, or mend stimuli.count"
+        )

@@ -1,0 +1,91 @@
+"""When the slices of a BOLD run were acquired, from its sidecar."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
+
+from bids_config.errors import InputError
+from pipelines.bids_layout import Sidecar
+
+SLICE_AXES = {"i": 0, "j": 1, "k": 2}
+TIME_TOLERANCE = 0.001  # s; headers hold single precision, converters round to milliseconds
+LONGEST_TR = 60.0  # s
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Timing of a run.
+
+    Attributes
+    ----------
+    repetition_time : float
+        TR (s).
+    slice_times : tuple of float
+        Acquisition time (s) of each slice, along `slice_axis`.
+    slice_axis : str
+        'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
+    """
+
+    repetition_time: float
+    slice_times: tuple[float, ...]
+    slice_axis: str
+
+
+def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
+    """Take TR and slice times from a sidecar and check them.
+
+    Raises
+    ------
+    InputError
+        When there is no sidecar, TR or slice times are missing, are no numbers, or cannot be
+        seconds.
+    """
+    if not sidecar.files:
+        name = bold.name.removesuffix(".gz").removesuffix(".nii") + ".json"
+        raise InputError(
+            f"{bold} has no JSON sidecar: add {name} (or one further up that applies to it) with "
+            "RepetitionTime and SliceTiming in seconds"
+        )
+    nearest = sidecar.files[-1]
+    for key in ("RepetitionTime", "SliceTiming"):
+        if key not in sidecar.values:
+            raise InputError(f"{bold} has no {key}: add it, in seconds, to its sidecar {nearest}")
+    repetition_time = _check_tr(sidecar.values["RepetitionTime"], bold, nearest)
+    slice_times = _check_slice_times(sidecar.values["SliceTiming"], repetition_time, bold, nearest)
+    slice_axis = sidecar.values.get("SliceEncodingDirection", "k")
+    if slice_axis not in [axis + sign for axis in SLICE_AXES for sign in ("", "-")]:
+        raise InputError(
+            f"{nearest} gives {bold.name} SliceEncodingDirection {slice_axis!r}: it must be one of "
+            "i, j, k, i-, j-, k-"
+        )
+    return Timing(repetition_time, slice_times, slice_axis)
+
+
+def _check_tr(value: object, bold: Path, source: Path) -> float:
+    if not _is_number(value) or not 0 < value <= LONGEST_TR:
+        raise InputError(
+            f"{source} gives {bold.name} RepetitionTime {value!r}: it must be a number of seconds "
+            f"(not ms) above 0 and up to {LONGEST_TR:g}"
+        )
+    return float(value)
+
+
+def _check_slice_times(
+    values: object, repetition_time: float, bold: Path, source: Path
+) -> tuple[float, ...]:
+    if not isinstance(values, list) or not values or not all(map(_is_number, values)):
+        raise InputError(
+            f"{source} gives {bold.name} a SliceTiming that is no list of numbers: mend it"
+        )
+    times = tuple(map(float, values))
+    if min(times) < 0 or max(times) > repetition_time + TIME_TOLERANCE:
+        raise InputError(
+            f"{source} gives {bold.name} slice times from {min(times):g} to {max(times):g} but a "
+            f"TR of {repetition_time:g} s: they must be seconds (not ms) from 0 up to the TR"
+        )
+    return times
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,80 @@
+"""The command line: `conceptrsa COMMAND`.
+
+Nothing heavy is imported here or in the modules that declare the options, so that `--help` is
+quick; each command imports what it needs when it runs.
+"""
+
+import argparse
+import errno
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from bids_config.errors import InputError, StepError
+from pipelines.cli import compare, demo, doctor, features, graph, models, run
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+_COMMANDS = (run, compare, features, models, graph, demo, doctor)
+_PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="conceptrsa",
+        description="Which neural network explains which brain region? "
+        "From raw BIDS fMRI, or from betas, to RSA with tables and figures.",
+    )
+    parser.add_argument("--version", action="version", version=f"conceptrsa {version('conceptrsa')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name, by default those of the process.
+
+    Returns
+    -------
+    int
+        0 done; 1 a subject or a step failed; 2 wrong use or input; 130 interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    _set_up_logging()
+    try:
+        return int(args.function(args))
+    except InputError as error:
+        return _say(str(error), EXIT_USAGE)
+    except StepError as error:
+        return _say(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _say("interrupted; run the same command again to continue", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        place = error.filename or "the output"
+        reason = f"cannot write {place}: {error.strerror}; free space or choose another folder"
+        return _say(reason, EXIT_USAGE)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"conceptrsa: {message}", file=sys.stderr)
+    return code
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

@@ -1,0 +1,82 @@
+"""`conceptrsa demo OUT_DIR`: a data set with planted truth, everything run on it, and the score."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli.options import add_resource_options
+
+
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "demo",
+        help="makes a small BIDS data set with planted truth, runs everything, says how well the "
+        "truth was recovered",
+        description="Writes OUT_DIR/bids (raw data), OUT_DIR/derivatives (betas, regions, and in "
+        "group/ tables and figures) and OUT_DIR/recovery.tsv (planted against recovered). Started "
+        "again, it goes on where it was.",
+    )
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
+    parser.add_argument("--subjects", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--runs", type=int, default=6, metavar="N", help="default: 6")
+    parser.add_argument("--seed", type=int, default=0, help="of the data set (default: 0)")
+    add_resource_options(parser)
+    parser.set_defaults(function=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from analysis.betas.derivatives import read_derivatives
+    from analysis.models.features import extract_features
+    from analysis.settings import ComparisonSettings
+    from analysis.stimuli import read_stimuli
+    from bids_config import load_dataset_config
+    from pipelines.cli.comparison import choose_models, compare_and_write
+    from pipelines.demo.dataset import write_demo_dataset
+    from pipelines.demo.pictures import draw_stimuli
+    from pipelines.demo.recovery import write_recovery
+    from pipelines.demo.settings import DemoSettings
+    from pipelines.participants import ParticipantOptions, require_writable, run_participants
+
+    out: Path = args.out_dir
+    bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
+    require_writable(out)
+    config = load_dataset_config("demo")
+
+    draw_stimuli(bids / "stimuli")
+    stimuli = read_stimuli(bids / "stimuli")
+    features = extract_features(stimuli, choose_models(None), out / "cache")
+    settings = DemoSettings(n_subjects=args.subjects, n_runs=args.runs, seed=args.seed)
+    ids = [stimulus.id for stimulus in stimuli]
+    write_demo_dataset(
+        out, {model.model: model.values for model in features}, ids, settings, args.nprocs
+    )
+
+    options = ParticipantOptions(
+        stimuli_dir=bids / "stimuli",
+        work_dir=out / "work",
+        n_procs=args.nprocs,
+        n_threads=args.omp_nthreads,
+        memory_mb=args.mem_mb,
+    )
+    failed = run_participants(bids, derivatives, config, options)
+    if failed:
+        return failed
+    patterns = read_derivatives(derivatives, config.rois)
+    compare_and_write(patterns, features, ComparisonSettings(), derivatives)
+    rows = write_recovery(truth, derivatives, out / "recovery.tsv")
+    _show(rows)
+    return 0 if all(row.within_limit for row in rows) else 1
+
+
+def _show(rows: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("quantity", "roi", "planted", "recovered", "limit", "within limit")
+    for row in rows:
+        table.add_row(*row.as_text())
+    Console().print(table)

@@ -1,0 +1,22 @@
+"""`conceptrsa doctor`: what is installed and what is missing for each use."""
+
+import argparse
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "doctor", help="what is installed and what is missing, and how to get it"
+    )
+    parser.set_defaults(function=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from rich.console import Console
+
+    from pipelines.doctor import check_all, findings_table
+
+    Console().print(findings_table(check_all()))
+    return 0

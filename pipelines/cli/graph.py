@@ -1,0 +1,39 @@
+"""`conceptrsa graph OUT_FILE`: the nipype graph, from a data set or without one."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli.options import add_dataset_options
+
+KINDS = ("orig", "hierarchical", "flat", "colored", "exec")
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "graph",
+        help="the nipype graph, from a data set or without one",
+        description="Draw the workflow of a subject. OUT_FILE ends in .svg, .png, .pdf or .dot; "
+        "all but .dot need Graphviz.",
+    )
+    parser.add_argument("out_file", type=Path, metavar="OUT_FILE")
+    parser.add_argument("--bids-dir", type=Path, metavar="DIR", help="draw its first subject's")
+    parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
+    parser.add_argument("--engine", choices=("python",), default="python")
+    parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
+    add_dataset_options(parser)
+    parser.set_defaults(function=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from bids_config import load_dataset_config
+    from pipelines.graph import write_graph
+
+    config = load_dataset_config(args.dataset_config)
+    written = write_graph(
+        args.out_file, config, args.engine, args.kind, args.bids_dir, args.participant_label
+    )
+    print(written)
+    return 0

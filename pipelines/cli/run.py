@@ -1,0 +1,96 @@
+"""`conceptrsa run BIDS_DIR OUT_DIR {participant,group}`: the tool as a BIDS App."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli.options import (
+    add_comparison_options,
+    add_dataset_options,
+    add_resource_options,
+)
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "run",
+        help="raw BIDS data to betas and regions (participant), and to the answer (group)",
+        description="participant: raw BIDS data to betas in MNI305 and regions of interest, per "
+        "subject. group: the comparison over what participant left in OUT_DIR.",
+    )
+    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR")
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
+    parser.add_argument("level", choices=("participant", "group"))
+    add_dataset_options(parser)
+    group = parser.add_argument_group("participant level")
+    group.add_argument("--participant-label", nargs="+", metavar="LABEL", help="default: all")
+    group.add_argument("--session-label", nargs="+", metavar="LABEL", help="default: all")
+    group.add_argument("--task-id", metavar="TASK", help="in the place of the configuration's")
+    group.add_argument(
+        "--engine", choices=("python",), default="python",
+        help="what does the steps (default: python, the embedded engine)",
+    )  # fmt: skip
+    group.add_argument(
+        "--baseline", choices=("explicit", "implicit"),
+        help="fixation as a regressor, as in the paper, or as what is left over (default: the "
+        "configuration's)",
+    )  # fmt: skip
+    group.add_argument(
+        "--fs-subjects-dir", type=Path, metavar="DIR",
+        help="FreeSurfer reconstructions, sub-XX each: their talairach.xfm and aparc+aseg are used",
+    )  # fmt: skip
+    group.add_argument(
+        "-w", "--work-dir", type=Path, metavar="DIR",
+        help="intermediate files; a run started again goes on from them (default: OUT_DIR/.work)",
+    )  # fmt: skip
+    group.add_argument(
+        "--dry-run", action="store_true", help="list subjects, runs and problems; run nothing"
+    )
+    add_resource_options(parser)
+    add_comparison_options(parser)
+    parser.set_defaults(function=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one level."""
+    return _run_participant(args) if args.level == "participant" else _run_group(args)
+
+
+def _run_participant(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from bids_config import load_dataset_config
+    from pipelines.participants import ParticipantOptions, report_dry_run, run_participants
+
+    config = load_dataset_config(args.dataset_config)
+    if args.task_id:
+        config = replace(config, runs=replace(config.runs, task=args.task_id))
+    if args.baseline:
+        config = replace(config, glm=replace(config.glm, baseline=args.baseline))
+    options = ParticipantOptions(
+        engine=args.engine,
+        participant_labels=args.participant_label,
+        session_labels=args.session_label,
+        fs_subjects_dir=args.fs_subjects_dir,
+        work_dir=args.work_dir,
+        stimuli_dir=args.stimuli,
+        n_procs=args.nprocs,
+        n_threads=args.omp_nthreads,
+        memory_mb=args.mem_mb,
+    )
+    if args.dry_run:
+        return report_dry_run(args.bids_dir, args.out_dir, config, options)
+    return run_participants(args.bids_dir, args.out_dir, config, options)
+
+
+def _run_group(args: argparse.Namespace) -> int:
+    from analysis.betas.derivatives import read_derivatives
+    from bids_config import load_dataset_config
+    from pipelines.cli.comparison import compare_with_models
+
+    config = load_dataset_config(args.dataset_config)
+    if args.stimuli is None and args.features is None:
+        args.stimuli = args.bids_dir / "stimuli"
+    patterns = read_derivatives(args.out_dir, config.rois)
+    return compare_with_models(patterns, config, args, args.out_dir)

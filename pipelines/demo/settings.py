@@ -1,0 +1,97 @@
+"""What a demo data set is made of; the same settings give the same files, byte for byte."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PlantedRoi:
+    """Which model drives a region, and in which share of its voxels."""
+
+    model: str
+    share: float
+
+
+PLANTED_ROIS: Mapping[str, PlantedRoi] = {
+    "visual": PlantedRoi("EfficientNet-Lite0", 0.60),
+    "fusiform": PlantedRoi("EfficientNet-Lite2", 0.50),
+    "parahippocampal": PlantedRoi("MiniLM", 0.40),
+    "hippocampus": PlantedRoi("ConSE-standin", 0.15),
+}
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Size, seed and signal of a demo data set.
+
+    Attributes
+    ----------
+    n_subjects, n_runs : int
+        Runs are split over two sessions, the first the larger.
+    seed : int
+        Every random number of the data set descends from it.
+    bold_shape, bold_voxel_mm : grid of the BOLD runs (columns, rows, slices) and its voxel size.
+    t1w_voxel_mm : float
+        Voxel size of the T1w image.
+    repetition_time : float
+        Seconds a volume.
+    n_one_backs : int
+        Immediate repeats in a run.
+    mean_response, response_spread : float
+        Mean and standard deviation of the responses over a region's responsive voxels and all
+        stimuli, in percent of the local signal.
+    patch_fwhm_mm : float
+        Smoothness of the planted response over space, as neighbouring voxels share their tuning.
+    thermal_noise, physiological_noise : float
+        Standard deviations in percent: white noise the same everywhere, and AR(1) noise in
+        proportion to the local signal.
+    noise_ar1 : float
+        Lag-one correlation of the physiological noise.
+    drift : float
+        Standard deviation over a run of the slow drift, in percent of the local signal.
+    planted : mapping of region name to PlantedRoi
+    """
+
+    n_subjects: int = 5
+    n_runs: int = 6
+    seed: int = 0
+    bold_shape: tuple[int, int, int] = (64, 64, 40)
+    bold_voxel_mm: float = 3.0
+    t1w_voxel_mm: float = 1.5
+    repetition_time: float = 3.0
+    n_one_backs: int = 2
+    mean_response: float = 2.0
+    response_spread: float = 1.0
+    patch_fwhm_mm: float = 4.0
+    thermal_noise: float = 0.5
+    physiological_noise: float = 0.6
+    noise_ar1: float = 0.3
+    drift: float = 0.7
+    planted: Mapping[str, PlantedRoi] = field(default_factory=lambda: dict(PLANTED_ROIS))
+
+    @classmethod
+    def small(cls, *, n_subjects: int = 1, n_runs: int = 2, seed: int = 0) -> "DemoSettings":
+        """Coarse and short, for tests: seconds instead of minutes."""
+        return cls(
+            n_subjects=n_subjects,
+            n_runs=n_runs,
+            seed=seed,
+            bold_shape=(40, 46, 26),
+            bold_voxel_mm=4.5,
+            t1w_voxel_mm=3.0,
+            n_one_backs=1,
+            patch_fwhm_mm=6.0,
+        )
+
+    def fingerprint(self, features: Mapping[str, np.ndarray], stimuli: Sequence[str]) -> str:
+        """Digest of everything that decides the content of the files."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
+        digest.update(json.dumps(list(stimuli)).encode())
+        for model in sorted({roi.model for roi in self.planted.values()}):
+            digest.update(model.encode())
+            digest.update(np.ascontiguousarray(features[model], dtype=np.float64).tobytes())
+        return digest.hexdigest()

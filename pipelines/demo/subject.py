@@ -1,0 +1,196 @@
+"""One synthetic subject: its head, its place in the two scans, and what it will respond to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+
+from bids_config import load_dataset_config
+from pipelines.demo.anatomy import bias_field, sample_template, template_head
+from pipelines.demo.bold import MARGIN, MEAN_SIGNAL, StillHead, simulate_run
+from pipelines.demo.design import Schedule, draw_schedule, response_weights, slice_delays
+from pipelines.demo.motion import draw_motion, rigid
+from pipelines.demo.settings import DemoSettings
+from pipelines.demo.truth import SubjectTruth, place_responsive_voxels, plant_responses
+
+BRAIN_CENTRE = np.array([0.0, -18.0, 8.0])
+"""In MNI152 (mm): about which a subject is turned and scaled, and where its scans are centred."""
+
+# Each subject's anatomy against the template, and its BOLD runs against its T1w image.
+HEAD_SHIFT_MM, HEAD_TURN_RAD, HEAD_SHEAR = 8.0, 0.1, 0.02
+HEAD_SIZE = (0.92, 1.02)
+COREGISTRATION_SHIFT_MM, COREGISTRATION_TURN_RAD = 5.0, 0.05
+SLAB_TILT_RAD = 0.06
+
+T1W_EXTENT_MM = (252.0, 210.0, 192.0)
+"""Field of view to the front, upwards and to the right: sagittal slices, as an MPRAGE has."""
+
+T1W_SCALE, T1W_NOISE, T1W_BIAS, EPI_BIAS = 1000.0, 12.0, 0.12, 0.08
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A subject ready to be scanned.
+
+    Attributes
+    ----------
+    label : str
+        Without `sub-`.
+    truth : SubjectTruth
+    head : StillHead
+    schedules : tuple of Schedule, one a run
+    t1w_seed, run_seeds : seeds of what is random in each scan
+    """
+
+    label: str
+    truth: SubjectTruth
+    head: StillHead
+    schedules: tuple[Schedule, ...]
+    t1w_seed: np.random.SeedSequence
+    run_seeds: tuple[np.random.SeedSequence, ...]
+
+
+def runs_per_session(n_runs: int) -> tuple[int, ...]:
+    """Two sessions, the first the larger; one where there is only one run."""
+    first = (n_runs + 1) // 2
+    return (first, n_runs - first) if n_runs > 1 else (1,)
+
+
+def draw_subject(
+    index: int, features: Mapping[str, np.ndarray], stimuli: Sequence[str], settings: DemoSettings
+) -> Subject:
+    """Draw subject number `index` (from 0); nothing depends on the other subjects."""
+    seed = np.random.SeedSequence([settings.seed, index])
+    t1w_seed, *seeds = seed.spawn(5)
+    place_rng, motion_rng, plant_rng, schedule_rng = (np.random.default_rng(s) for s in seeds)
+
+    bold_to_t1w, t1w_to_mni152 = _draw_place(place_rng)
+    bold_affine = _draw_bold_affine(np.linalg.inv(t1w_to_mni152 @ bold_to_t1w), settings, place_rng)
+    grid_to_mni152 = t1w_to_mni152 @ bold_to_t1w @ bold_affine
+    schedules = tuple(
+        draw_schedule(len(stimuli), settings.n_one_backs, schedule_rng)
+        for _ in range(settings.n_runs)
+    )
+    n_volumes = [round(s.duration / settings.repetition_time) for s in schedules]
+    motion = draw_motion(
+        tuple(runs * n_volumes[0] for runs in runs_per_session(settings.n_runs)),
+        n_volumes[0],
+        (bold_affine @ [*(np.array(settings.bold_shape) - 1) / 2, 1])[:3],
+        motion_rng,
+    ).reshape(settings.n_runs, n_volumes[0], 4, 4)
+
+    anatomy = _epi_anatomy(grid_to_mni152, settings, place_rng)
+    inside = (slice(MARGIN, -MARGIN),) * 3
+    brain = sample_template(template_head().brain, grid_to_mni152, settings.bold_shape) > 0.5
+    definitions = {roi.name: roi for roi in load_dataset_config("demo").rois}
+    responsive = place_responsive_voxels(
+        grid_to_mni152, settings.bold_shape, definitions, settings, plant_rng
+    )
+    responses = np.zeros((len(stimuli), *anatomy.shape), dtype=np.float32)
+    percent = responses[(slice(None), *inside)]
+    for number, roi in enumerate(settings.planted.values(), start=1):
+        mask = responsive == number
+        percent[:, mask] = plant_responses(features[roi.model], mask, settings, plant_rng)
+    responses *= anatomy / 100
+
+    return Subject(
+        label=f"{index + 1:02d}",
+        truth=SubjectTruth(
+            stimuli=tuple(stimuli),
+            rois=tuple(settings.planted),
+            models=tuple(roi.model for roi in settings.planted.values()),
+            bold_affine=bold_affine,
+            bold_to_t1w=bold_to_t1w,
+            t1w_to_mni152=t1w_to_mni152,
+            motion=motion,
+            brain=brain,
+            responsive=responsive,
+            betas=percent[:, responsive > 0] * 100 / anatomy[inside][brain].mean(),
+        ),
+        head=StillHead.from_images(anatomy, responses, bold_affine),
+        schedules=schedules,
+        t1w_seed=t1w_seed,
+        run_seeds=tuple(seed.spawn(settings.n_runs)),
+    )
+
+
+def scan_t1w(subject: Subject, settings: DemoSettings) -> nib.Nifti1Image:
+    """The subject's T1w image, in a grid of its own."""
+    rng = np.random.default_rng(subject.t1w_seed)
+    voxel = settings.t1w_voxel_mm
+    shape = tuple(round(extent / voxel) for extent in T1W_EXTENT_MM)
+    affine = np.zeros((4, 4))
+    affine[[1, 2, 0], [0, 1, 2]] = voxel
+    corner = affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    affine[:, 3] = [*(BRAIN_CENTRE + [0, 8, -8] - corner), 1]
+    image = sample_template(template_head().t1w, subject.truth.t1w_to_mni152 @ affine, shape)
+    image *= T1W_SCALE * bias_field(shape, T1W_BIAS, rng)
+    image += T1W_NOISE * rng.standard_normal(shape, dtype=np.float32)
+    return _as_image(np.rint(np.abs(image)).astype(np.int16), affine, (voxel,) * 3)
+
+
+def scan_bold(subject: Subject, run: int, settings: DemoSettings) -> nib.Nifti1Image:
+    """Run number `run` (from 0) of the subject."""
+    motion = subject.truth.motion[run]
+    delays = slice_delays(settings.bold_shape[2], settings.repetition_time)
+    times = settings.repetition_time * np.arange(len(motion))[:, np.newaxis] + delays
+    weights = response_weights(subject.schedules[run], len(subject.truth.stimuli), times)
+    rng = np.random.default_rng(subject.run_seeds[run])
+    data = simulate_run(subject.head, motion, weights, settings, rng)
+    zooms = (*(settings.bold_voxel_mm,) * 3, settings.repetition_time)
+    return _as_image(data, subject.truth.bold_affine, zooms)
+
+
+def _as_image(data: np.ndarray, affine: np.ndarray, zooms: tuple[float, ...]) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_zooms(zooms)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_qform(affine, code="scanner")
+    image.set_sform(affine, code="scanner")
+    return image
+
+
+def _within_ball(radius: float, rng: np.random.Generator) -> np.ndarray:
+    direction = rng.standard_normal(3)
+    length: np.ndarray = radius * rng.uniform(0.3, 1) * direction / np.linalg.norm(direction)
+    return length
+
+
+def _draw_place(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """`bold_to_t1w` and `t1w_to_mni152`."""
+    shape = np.eye(4)
+    shape[:3, :3] = np.diag(rng.uniform(*HEAD_SIZE, 3))
+    shape[[0, 0, 1], [1, 2, 2]] = rng.uniform(-HEAD_SHEAR, HEAD_SHEAR, 3)
+    shape[:3, 3] = BRAIN_CENTRE - shape[:3, :3] @ BRAIN_CENTRE
+    placed = rigid(_within_ball(HEAD_SHIFT_MM, rng), _within_ball(HEAD_TURN_RAD, rng), BRAIN_CENTRE)
+    bold_to_t1w = rigid(
+        _within_ball(COREGISTRATION_SHIFT_MM, rng),
+        _within_ball(COREGISTRATION_TURN_RAD, rng),
+        BRAIN_CENTRE,
+    )
+    return bold_to_t1w, np.linalg.inv(placed @ shape)
+
+
+def _draw_bold_affine(
+    mni152_to_bold: np.ndarray, settings: DemoSettings, rng: np.random.Generator
+) -> np.ndarray:
+    """Tilted axial slices around the brain's centre, columns to the left as scanners store them."""
+    voxel = settings.bold_voxel_mm
+    tilt = rigid(np.zeros(3), _within_ball(SLAB_TILT_RAD, rng), np.zeros(3))
+    affine: np.ndarray = tilt @ np.diag([-voxel, voxel, voxel, 1.0])
+    centre = mni152_to_bold @ [*BRAIN_CENTRE, 1]
+    affine[:3, 3] = centre[:3] - affine[:3, :3] @ ((np.array(settings.bold_shape) - 1) / 2)
+    return affine
+
+
+def _epi_anatomy(
+    grid_to_mni152: np.ndarray, settings: DemoSettings, rng: np.random.Generator
+) -> np.ndarray:
+    """EPI image of the still head, with the margin, in scanner units."""
+    x, y, z = (n + 2 * MARGIN for n in settings.bold_shape)
+    with_margin = grid_to_mni152.copy()
+    with_margin[:3, 3] -= grid_to_mni152[:3, :3] @ np.full(3, MARGIN)
+    epi = sample_template(template_head().epi, with_margin, (x, y, z), subsamples=2)
+    anatomy: np.ndarray = MEAN_SIGNAL * epi * bias_field((x, y, z), EPI_BIAS, rng)
+    return anatomy

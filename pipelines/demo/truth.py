@@ -1,0 +1,133 @@
+"""What is planted in a subject: where head and brain lie, and which voxel responds to what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from scipy.linalg import polar
+
+from bids_config.files import atomic_path
+from bids_config.schema import RoiDefinition
+from pipelines.demo.anatomy import sample_atlas, smooth_field
+from pipelines.demo.settings import DemoSettings
+
+
+@dataclass(frozen=True)
+class SubjectTruth:
+    """Everything planted in one subject; the EPI grid is that of the very first volume.
+
+    Attributes
+    ----------
+    stimuli, rois : tuple of str
+    models : tuple of str
+        The model whose features drive each region.
+    bold_affine : (4, 4) array, EPI voxel to scanner RAS of the BOLD runs in mm
+    bold_to_t1w, t1w_to_mni152 : (4, 4) arrays between RAS worlds in mm
+    motion : (runs, volumes, 4, 4) array
+        Scanner RAS of the first volume of the first run to that of each volume.
+    brain : (x, y, z) array of bool in the EPI grid
+    responsive : (x, y, z) array of int8 in the EPI grid
+        1 + index of the region whose responsive voxel this is, 0 elsewhere.
+    betas : (stimuli, voxels) array
+        Responses of the responsive voxels, in C order of the grid, in percent of the mean
+        signal of the brain.
+    """
+
+    stimuli: tuple[str, ...]
+    rois: tuple[str, ...]
+    models: tuple[str, ...]
+    bold_affine: np.ndarray
+    bold_to_t1w: np.ndarray
+    t1w_to_mni152: np.ndarray
+    motion: np.ndarray
+    brain: np.ndarray
+    responsive: np.ndarray
+    betas: np.ndarray
+
+    def write(self, path: Path) -> None:
+        """Write as compressed npz."""
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **vars(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "SubjectTruth":
+        """Read what `write` wrote."""
+        with np.load(path) as arrays:
+            fields = {
+                name: tuple(arrays[name].tolist())
+                if name in ("stimuli", "rois", "models")
+                else arrays[name]
+                for name in arrays.files
+            }
+        return cls(**fields)
+
+
+def place_responsive_voxels(
+    grid_to_mni152: np.ndarray,
+    shape: tuple[int, int, int],
+    definitions: Mapping[str, RoiDefinition],
+    settings: DemoSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Choose the planted share of voxels of each region, in patches.
+
+    A voxel next to another planted region is never chosen: that region, found again a little
+    beside its place, shall not answer with this one's model.
+
+    Returns
+    -------
+    (x, y, z) array of int8, 1 + index of the region in `settings.planted`, 0 elsewhere
+    """
+    atlas = sample_atlas(grid_to_mni152, shape)
+    masks = [np.isin(atlas, definitions[name].labels) for name in settings.planted]
+    responsive = np.zeros(shape, dtype=np.int8)
+    fwhm = settings.patch_fwhm_mm / settings.bold_voxel_mm
+    for index, (mask, planted) in enumerate(zip(masks, settings.planted.values(), strict=True)):
+        others = np.any([other for other in masks if other is not mask], axis=0)
+        allowed = mask & ~ndimage.binary_dilation(others)
+        preference = np.where(allowed, smooth_field(shape, fwhm, rng), -np.inf)
+        n_voxels = min(round(planted.share * int(mask.sum())), int(allowed.sum()))
+        chosen = np.argsort(preference, axis=None, kind="stable")[preference.size - n_voxels :]
+        responsive.flat[chosen] = index + 1
+    return responsive
+
+
+def plant_responses(
+    features: np.ndarray,
+    mask: np.ndarray,
+    settings: DemoSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Random linear projection of a model's features onto voxels, smooth over space.
+
+    Each stimulus' features are centred and set to unit length first, so that the correlation of
+    two stimuli over all voxels is the Pearson correlation of their features. The projection is
+    drawn in the basis of the features' singular vectors, which is the same distribution and needs
+    only as many random fields as stimuli; the fields are then made orthogonal (the polar factor,
+    the nearest such ones), so that a region of few voxels shows all of the features' geometry.
+    A mean response common to all voxels does not change a correlation over voxels.
+
+    Parameters
+    ----------
+    features : (stimuli, features) array
+    mask : (x, y, z) array of bool, the responsive voxels
+    settings : DemoSettings
+    rng : numpy Generator
+
+    Returns
+    -------
+    (stimuli, voxels) array, in percent of the local signal
+    """
+    centred = features - features.mean(axis=1, keepdims=True)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    left, singular_values, _ = np.linalg.svd(centred, full_matrices=False)
+    fwhm = settings.patch_fwhm_mm / settings.bold_voxel_mm
+    fields = smooth_field((len(singular_values), *mask.shape), fwhm, rng)[:, mask]
+    projection, _ = polar(fields)
+    patterns = (left * singular_values) @ projection
+    responses: np.ndarray = settings.mean_response + patterns * (
+        settings.response_spread / patterns.std()
+    )
+    return responses

@@ -1,0 +1,222 @@
+"""From a BIDS events file to the conditions of the model, matched by name, never by position."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bids_config.errors import InputError
+from bids_config.files import atomic_path
+from bids_config.schema import EventsConfig
+
+STIMULUS = "stimulus"
+FIXATION = "fixation"
+ONE_BACK = "one-back"
+COLUMNS = ("onset", "duration", "condition", "kind")
+MISSING = "n/a"
+
+
+@dataclass(frozen=True)
+class EventsSummary:
+    """How often things happened.
+
+    Attributes
+    ----------
+    presentations : mapping of str to int
+        Presentations of each stimulus, one-back events not counted, sorted by stimulus id.
+    one_backs, fixations : int
+        Number of one-back events and of fixation periods.
+    """
+
+    presentations: Mapping[str, int]
+    one_backs: int
+    fixations: int
+
+
+def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
+    """Read the events of one run.
+
+    Parameters
+    ----------
+    events_file : Path
+        A BIDS events table (tab-separated).
+    config : EventsConfig
+        What its columns and values mean.
+
+    Returns
+    -------
+    DataFrame
+        In order of onset: onset (s), duration (s), condition (stimulus id, 'fixation' or
+        'one-back') and kind ('stimulus', 'fixation' or 'one-back').
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, a column or a name is missing, an event type is not in the
+        configuration, a time is no number, or a duration is negative.
+    """
+    table = _read_table(events_file, _needed_columns(config))
+    table = _drop_ignored_types(table, config, events_file)
+    onset = _read_seconds(table["onset"], events_file)
+    duration = _read_seconds(table["duration"], events_file)
+    if (duration < 0).any():
+        raise InputError(
+            f"{events_file} has a negative duration in line {_first_line(duration < 0)}: mend it"
+        )
+    kind = pd.Series(STIMULUS, index=table.index)
+    if config.type_column is not None:
+        kind[table[config.type_column].isin(config.fixation_types)] = FIXATION
+    condition = table[config.condition_column].where(kind == STIMULUS, FIXATION)
+    _check_stimulus_names(condition[kind == STIMULUS], config, events_file)
+
+    order = np.argsort(onset.to_numpy(), kind="stable")
+    events = pd.DataFrame(
+        {"onset": onset, "duration": duration, "condition": condition, "kind": kind}
+    ).iloc[order]
+    repeats = _one_backs(events, table.iloc[order], config)
+    events.loc[repeats, ["condition", "kind"]] = ONE_BACK
+    if not (events["kind"] == STIMULUS).any():
+        raise InputError(f"{events_file} holds no stimulus event: check the file and the config")
+    return events.reset_index(drop=True)
+
+
+def write_run_events(events: pd.DataFrame, events_file: Path) -> None:
+    """Write a table of `read_run_events` as a tab-separated file."""
+    with atomic_path(events_file) as temporary:
+        events.to_csv(temporary, sep="\t", index=False, columns=list(COLUMNS), na_rep=MISSING)
+
+
+def summarize_events(runs: Iterable[pd.DataFrame]) -> EventsSummary:
+    """Count stimuli, one-back events and fixation periods over tables of `read_run_events`."""
+    presentations: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for events in runs:
+        presentations.update(events.loc[events["kind"] == STIMULUS, "condition"])
+        kinds.update(events["kind"])
+    return EventsSummary(dict(sorted(presentations.items())), kinds[ONE_BACK], kinds[FIXATION])
+
+
+def check_events_fit_run(
+    events: pd.DataFrame, run_duration: float, events_file: Path, tolerance: float = 0.0
+) -> None:
+    """Raise when events lie beyond the end of their run.
+
+    Parameters
+    ----------
+    events : DataFrame
+        Table of `read_run_events`.
+    run_duration : float
+        Volumes times TR (s).
+    events_file : Path
+        Named in the message.
+    tolerance : float
+        How far (s) the last event may reach beyond the end; no onset may lie beyond it.
+
+    Raises
+    ------
+    InputError
+        When an onset lies at or past the end of the run, or an event ends past it.
+    """
+    last_onset = float(events["onset"].max())
+    last_end = float((events["onset"] + events["duration"]).max())
+    if last_onset >= run_duration or last_end > run_duration + tolerance:
+        raise InputError(
+            f"{events_file} has events until {last_end:g} s (last onset {last_onset:g} s) but its "
+            f"run is over after {run_duration:g} s: check that the run is complete and that the "
+            "events are its own, in seconds"
+        )
+
+
+def _needed_columns(config: EventsConfig) -> tuple[str, ...]:
+    optional = (config.type_column, config.one_back.column)
+    named = [column for column in optional if column is not None]
+    return tuple(dict.fromkeys(["onset", "duration", config.condition_column, *named]))
+
+
+def _read_table(events_file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read every cell as text, so that no id is turned into a number."""
+    try:
+        table = pd.read_csv(
+            events_file,
+            sep="\t",
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+        )
+    except OSError as error:
+        raise InputError(f"{events_file} cannot be read ({error.strerror})") from error
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{events_file} is empty: restore it") from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{events_file} is not a tab-separated UTF-8 table ({str(error).strip()})"
+        ) from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"{events_file} lacks the column {' and '.join(missing)} (it has "
+            f"{', '.join(map(str, table.columns))}): mend it, or name the right column in the data "
+            "set configuration"
+        )
+    if table.empty:
+        raise InputError(f"{events_file} has column names but no events: restore it")
+    return pd.DataFrame({column: table[column].fillna("").str.strip() for column in columns})
+
+
+def _drop_ignored_types(
+    table: pd.DataFrame, config: EventsConfig, events_file: Path
+) -> pd.DataFrame:
+    if config.type_column is None:
+        return table
+    types = table[config.type_column]
+    unknown = ~types.isin(config.event_types)
+    if unknown.any():
+        raise InputError(
+            f"{events_file} has {config.type_column} {types[unknown].iloc[0]!r} in line "
+            f"{_first_line(unknown)}, which the data set configuration does not know: it must be "
+            f"one of {', '.join(config.event_types)} (or be added to ignored_types)"
+        )
+    return table[~types.isin(config.ignored_types)]
+
+
+def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
+    seconds = pd.to_numeric(texts, errors="coerce")
+    wrong = ~np.isfinite(seconds)
+    if wrong.any():
+        raise InputError(
+            f"{events_file} has {texts.name} {texts[wrong].iloc[0]!r} in line "
+            f"{_first_line(wrong)}: it must be a number of seconds"
+        )
+    return seconds.astype(float)
+
+
+def _check_stimulus_names(names: pd.Series, config: EventsConfig, events_file: Path) -> None:
+    wrong = names.isin(["", MISSING, FIXATION, ONE_BACK])
+    if wrong.any():
+        raise InputError(
+            f"{events_file} has a stimulus whose {config.condition_column} is "
+            f"{names[wrong].iloc[0]!r} in line {_first_line(wrong)}: give it its stimulus id"
+        )
+
+
+def _one_backs(events: pd.DataFrame, table: pd.DataFrame, config: EventsConfig) -> pd.Series:
+    """Mark the one-back events among events in order of onset."""
+    stimuli = events.loc[events["kind"] == STIMULUS, "condition"]
+    match config.one_back.rule:
+        case "repeat":
+            marked = stimuli == stimuli.shift()
+        case "column":
+            marked = table.loc[stimuli.index, config.one_back.column].isin(config.one_back.values)
+        case "none":
+            marked = pd.Series(False, index=stimuli.index)
+    return marked.reindex(events.index, fill_value=False)
+
+
+def _first_line(rows: pd.Series) -> int:
+    """Line in the file, counted from 1, of the first row that is true."""
+    first_line_after_header = 2
+    return int(rows.index.to_numpy()[rows.to_numpy().argmax()]) + first_line_after_header

@@ -1,0 +1,90 @@
+"""The workflow of a subject as a picture."""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from nipype.pipeline.engine import Workflow
+
+from bids_config.errors import InputError
+from bids_config.schema import DatasetConfig
+from pipelines.bids import BoldRun, SubjectInputs, read_dataset
+from pipelines.workflows.participant import ParticipantSettings, init_participant_wf
+
+FORMATS = (".svg", ".png", ".pdf", ".dot")
+log = logging.getLogger(__name__)
+
+
+def write_graph(
+    out_file: Path,
+    config: DatasetConfig,
+    engine: str,
+    kind: str,
+    bids_dir: Path | None = None,
+    participant_label: str | None = None,
+) -> Path:
+    """Draw a subject's workflow.
+
+    Parameters
+    ----------
+    out_file : Path
+        Where to; its extension is the format.
+    config : DatasetConfig
+        Settings of the workflow.
+    engine : str
+        Whose interfaces are drawn.
+    kind : {'orig', 'hierarchical', 'flat', 'colored', 'exec'}
+        As nipype calls them.
+    bids_dir : Path, optional
+        Take the runs of a subject of this data set, else of an example with two runs.
+    participant_label : str, optional
+        Which subject, by default the first.
+
+    Returns
+    -------
+    Path
+        What was written: `out_file`, or a `.dot` beside it where Graphviz is missing.
+
+    Raises
+    ------
+    InputError
+        If the format is not known.
+    """
+    if out_file.suffix not in FORMATS:
+        raise InputError(f"{out_file} must end in one of: {', '.join(FORMATS)}")
+    subject = _example_subject(config.runs.task)
+    if bids_dir is not None:
+        labels = None if participant_label is None else [participant_label]
+        subject = read_dataset(bids_dir, config, participant_labels=labels, names_only=True)[0]
+    settings = ParticipantSettings(engine, config.runs.task, config.glm, config.rois, Path("out"))
+    workflow = init_participant_wf(subject, settings)
+    if out_file.suffix != ".dot" and shutil.which("dot") is None:
+        out_file = out_file.with_suffix(".dot")
+        log.warning("Graphviz is not installed, so the graph is written as %s", out_file)
+    return _draw(workflow, out_file, kind)
+
+
+def _draw(workflow: Workflow, out_file: Path, kind: str) -> Path:
+    file_format = out_file.suffix.removeprefix(".")
+    quiet = logging.getLogger("nipype.workflow")
+    quiet.setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        dot_file = Path(folder) / "graph.dot"
+        workflow.write_graph(str(dot_file), graph2use=kind, format=file_format)
+        made = dot_file.with_suffix(f".{file_format}")
+        out_file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made, out_file)
+    return out_file
+
+
+def _example_subject(task: str) -> SubjectInputs:
+    def example_run(number: int) -> BoldRun:
+        stem = f"sub-01_task-{task}_run-{number:02d}"
+        return BoldRun(
+            subject="01", session=None, run=f"{number:02d}", bold=Path(f"{stem}_bold.nii.gz"),
+            events=Path(f"{stem}_events.tsv"), repetition_time=3.0, slice_times=(0.0,),
+            slice_axis="k",
+        )  # fmt: skip
+
+    return SubjectInputs("01", Path("sub-01_T1w.nii.gz"), (example_run(1), example_run(2)))

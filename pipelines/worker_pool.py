@@ -1,0 +1,160 @@
+"""A nipype plugin on local processes that neither hangs, nor outlives its parent, nor hides why."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
+_SENTENCE = re.compile(r"^\s*(?:[\w.]+\.)?(?:StepError|InputError): (.+)$", re.MULTILINE)
+_LAST_ERROR = re.compile(r"^\s*(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
+_KILLED = (
+    "the process that did this step was killed, perhaps for want of memory; "
+    "run the same command again to continue, with a smaller --nprocs or --mem-mb"
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed.
+
+    Attributes
+    ----------
+    step_dir : Path
+        Working folder of the step.
+    sentence : str
+        What went wrong.
+    crash_file : Path or None
+        Text file with the whole traceback.
+    """
+
+    step_dir: Path
+    sentence: str
+    crash_file: Path | None
+
+
+def log_to_file(log_file: Path) -> None:
+    """Send nipype's messages to a file and nowhere else."""
+    handler = logging.FileHandler(log_file, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    for name in NIPYPE_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler] if name == "nipype" else []
+
+
+def die_with_parent() -> None:
+    """Ask the kernel (Linux) to kill this process when its parent dies, however it dies."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def _start_worker(work_dir: Path, log_file: Path) -> None:
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["NIPYPE_NO_ET"] = "1"
+    os.chdir(work_dir)
+    log_to_file(log_file)
+
+
+class WorkerPoolPlugin(MultiProcPlugin):  # type: ignore[misc]
+    """nipype's MultiProc with three faults mended.
+
+    A worker that is killed fails its step (nipype waits for it for ever); workers die with their
+    parent (nipype's go on and damage a run started afterwards); and what went wrong is kept as a
+    sentence a step.
+
+    Parameters
+    ----------
+    work_dir : Path
+        Working folder of the workers.
+    log_file : Path
+        Where nipype's messages go.
+    n_procs : int
+        Number of processes.
+    memory_gb : float
+        Steps are started only as long as their estimates sum to less than this.
+    status_callback : callable
+        Called with the node and 'start', 'end' or 'exception'.
+    """
+
+    def __init__(
+        self,
+        work_dir: Path,
+        log_file: Path,
+        n_procs: int,
+        memory_gb: float,
+        status_callback: Callable[[Any, str], None],
+    ) -> None:
+        super().__init__({
+            "n_procs": n_procs,
+            "memory_gb": memory_gb,
+            "raise_insufficient": False,
+        })  # fmt: skip
+        # Not among the arguments: nipype pickles those with every step.
+        self._status_callback = status_callback
+        self.failures: list[Failure] = []
+        self._make_pool = partial(
+            ProcessPoolExecutor,
+            max_workers=n_procs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(work_dir, log_file),
+        )
+        self.pool.shutdown()
+        self.pool = self._make_pool()
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid: int = self._taskid + 1
+        try:
+            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+        except BrokenProcessPool:
+            self.pool = self._make_pool()
+            future = self.pool.submit(run_node, node, updatehash, self._taskid)
+        future.add_done_callback(partial(self._keep_result, self._taskid))
+        self._task_obj[self._taskid] = future
+        return self._taskid
+
+    def _keep_result(self, taskid: int, future: "Future[dict[str, Any]]") -> None:
+        error = None if future.cancelled() else future.exception()
+        if future.cancelled() or error is not None:
+            killed = future.cancelled() or isinstance(error, BrokenProcessPool)
+            sentence = f"StepError: {_KILLED}" if killed else f"{type(error).__name__}: {error}"
+            self._taskresult[taskid] = {"result": None, "traceback": [sentence], "taskid": taskid}
+        else:
+            self._taskresult[taskid] = future.result()
+
+    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
+        step_dir = Path(self.procs[jobid].output_dir())
+        report = super()._clean_queue(jobid, graph, result=result)
+        traceback = "" if result is None else "".join(result["traceback"])
+        crash_file = Path(report["crashfile"]) if report["crashfile"] else None
+        self.failures.append(Failure(step_dir, last_sentence(traceback), crash_file))
+        return report
+
+    def stop(self) -> None:
+        """Kill the workers at once."""
+        for process in list((self.pool._processes or {}).values()):
+            process.kill()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def last_sentence(traceback: str) -> str:
+    """Find the one sentence in a traceback that says what went wrong."""
+    sentences = _SENTENCE.findall(traceback)
+    if sentences:
+        return str(sentences[-1])
+    errors = _LAST_ERROR.findall(traceback)
+    return errors[-1].strip() if errors else "the step failed without a message"

@@ -1,0 +1,1 @@
+"""Nipype workflows, one init_*_wf a step of the analysis."""

@@ -1,0 +1,145 @@
+"""What a subject leaves behind: file names and sidecars of the BIDS derivatives."""
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import MapNode, Node, Workflow
+
+from interfaces.confounds import ConfoundsTable
+from interfaces.derivatives import SaveDerivative
+from pipelines.bids import SubjectInputs
+
+SPLITS = ("", "_desc-odd", "_desc-even")
+MNI305_ENTITIES = "space-MNI305_res-2"
+RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"}
+BETA_UNITS = "percent of the run's grand mean over the brain mask"
+
+
+def init_derivatives_wf(
+    subject: SubjectInputs, task: str, out_dir: Path, name: str = "derivatives_wf"
+) -> Workflow:
+    """Save a subject's results under their BIDS names.
+
+    Parameters
+    ----------
+    subject : SubjectInputs
+        Whose results they are.
+    task : str
+        BIDS task label.
+    out_dir : Path
+        Root of the derivatives data set.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    betas_boldref, betas_mni305
+        [all runs, odd runs, even runs] in EPI space and in MNI305.
+    stimuli
+        TSV that names the volumes of the betas.
+    boldref, brain_mask
+        Mean EPI and brain mask in EPI space.
+    bold_to_t1w, t1w_to_mni305
+        4x4 matrices (RAS, mm).
+    coregistration_report, normalization_report
+        JSON.
+    segmentation, segmentation_labels, coverage
+        Labels in MNI305, their names, and how much of each region has betas.
+    motion_files, design_matrices
+        Per run.
+
+    Outputs
+    -------
+    None; the files are written.
+    """
+    workflow = Workflow(name=name)
+    fields = [
+        "betas_boldref", "betas_mni305", "stimuli", "boldref", "brain_mask", "bold_to_t1w",
+        "t1w_to_mni305", "coregistration_report", "normalization_report", "segmentation",
+        "segmentation_labels", "coverage", "motion_files", "design_matrices",
+    ]  # fmt: skip
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    func = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}"
+    anat = f"sub-{subject.subject}/anat/sub-{subject.subject}"
+    run_stems = [_run_stem(subject.subject, run.bold) for run in subject.runs]
+
+    for space, field in ((MNI305_ENTITIES, "betas_mni305"), ("space-boldref", "betas_boldref")):
+        betas = MapNode(
+            SaveDerivative(base_dir=str(out_dir)),
+            iterfield=["in_file", "name", "metadata"],
+            name=f"save_{field}",
+        )
+        betas.inputs.name = [f"{func}_{space}_stat-effect{d}_statmap.nii.gz" for d in SPLITS]
+        betas.inputs.metadata = [_betas_metadata(subject, space, split) for split in SPLITS]
+        workflow.connect([(inputnode, betas, [(field, "in_file"), ("stimuli", "table_file")])])
+
+    single_files: list[tuple[str, str, dict[str, Any]]] = [
+        ("boldref", f"{func}_desc-mean_boldref.nii.gz", {
+            "Description": "mean of all realigned volumes of all runs",
+        }),
+        ("brain_mask", f"{func}_space-boldref_desc-brain_mask.nii.gz", {
+            "Description": "explicit mask of the linear model", "Type": "Brain",
+        }),
+        ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", {}),
+        ("coregistration_report", f"{func}_from-boldref_to-T1w_xfm.json", {}),
+        ("t1w_to_mni305", f"{anat}_from-T1w_to-MNI305_xfm.txt", {}),
+        ("normalization_report", f"{anat}_from-T1w_to-MNI305_xfm.json", {}),
+        ("coverage", f"{func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv", {}),
+    ]  # fmt: skip
+    for field, target, metadata in single_files:
+        node = Node(SaveDerivative(base_dir=str(out_dir), name=target), name=f"save_{field}")
+        if metadata:
+            node.inputs.metadata = metadata
+        workflow.connect([(inputnode, node, [(field, "in_file")])])
+
+    segmentation = Node(SaveDerivative(base_dir=str(out_dir)), name="save_segmentation")
+    segmentation.inputs.name = f"{anat}_{MNI305_ENTITIES}_seg-DesikanKilliany_dseg.nii.gz"
+    segmentation.inputs.metadata = {
+        "Description": "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers",
+        "Resolution": RESOLUTION,
+    }
+    confounds = MapNode(ConfoundsTable(), iterfield=["motion_file"], name="confounds")
+    save_confounds = MapNode(
+        SaveDerivative(base_dir=str(out_dir)), iterfield=["in_file", "name"], name="save_confounds"
+    )
+    save_confounds.inputs.name = [f"{stem}_desc-confounds_timeseries.tsv" for stem in run_stems]
+    save_confounds.inputs.metadata = ConfoundsTable.columns
+    save_design = MapNode(
+        SaveDerivative(base_dir=str(out_dir)), iterfield=["in_file", "name"], name="save_design"
+    )
+    save_design.inputs.name = [f"{stem}_design.tsv" for stem in run_stems]
+    workflow.connect([
+        (inputnode, segmentation, [
+            ("segmentation", "in_file"),
+            ("segmentation_labels", "table_file"),
+        ]),
+        (inputnode, confounds, [("motion_files", "motion_file")]),
+        (confounds, save_confounds, [("out_file", "in_file")]),
+        (inputnode, save_design, [("design_matrices", "in_file")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def _run_stem(subject: str, bold: Path) -> str:
+    return f"sub-{subject}/func/{bold.name.split('.')[0].removesuffix('_bold')}"
+
+
+def _betas_metadata(subject: SubjectInputs, space: str, split: str) -> dict[str, Any]:
+    runs = {"": subject.runs, "_desc-odd": subject.runs[::2], "_desc-even": subject.runs[1::2]}
+    metadata: dict[str, Any] = {
+        "Description": "responses to the stimuli named in the table beside this file, "
+        "averaged over runs",
+        "Units": BETA_UNITS,
+        "Sources": [_source(run.bold) for run in runs[split]],
+    }
+    if space == MNI305_ENTITIES:
+        metadata["Resolution"] = RESOLUTION
+    return metadata
+
+
+def _source(bold: Path) -> str:
+    below_dataset = [part for part in bold.parts if part.startswith(("sub-", "ses-"))]
+    folders = "/".join([*below_dataset[:-1], "func"])
+    return f"bids:raw:{folders}/{bold.name}"
+

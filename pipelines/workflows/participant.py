@@ -1,0 +1,207 @@
+"""The whole of a subject: from its raw runs to betas in MNI305, as one workflow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import Node, Workflow
+
+from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
+from pipelines.bids import SubjectInputs
+from pipelines.events import read_run_events, write_run_events
+from pipelines.workflows.derivatives import init_derivatives_wf
+from pipelines.workflows.engines import get_engine
+from pipelines.workflows.glm import init_glm_wf
+from pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
+from pipelines.workflows.preprocessing import (
+    init_coregistration_wf,
+    init_realignment_wf,
+    init_slice_timing_wf,
+)
+
+
+@dataclass(frozen=True)
+class ParticipantSettings:
+    """What is the same for all subjects of a run.
+
+    Attributes
+    ----------
+    engine : str
+        Name of the engine.
+    task : str
+        BIDS task label.
+    glm : GlmConfig
+        Settings of the linear model.
+    rois : tuple of RoiDefinition
+        Regions whose coverage is counted.
+    out_dir : Path
+        Root of the derivatives.
+    fs_subjects_dir : Path, optional
+        Folder of FreeSurfer reconstructions, `sub-XX` each.
+    n_threads : int
+        Processors that one step may use.
+    """
+
+    engine: str
+    task: str
+    glm: GlmConfig
+    rois: tuple[RoiDefinition, ...]
+    out_dir: Path
+    fs_subjects_dir: Path | None = None
+    n_threads: int = 1
+
+
+def init_participant_wf(
+    subject: SubjectInputs, settings: ParticipantSettings, name: str | None = None
+) -> Workflow:
+    """Slice timing, realignment, coregistration, GLM, MNI305, regions, derivatives.
+
+    Parameters
+    ----------
+    subject : SubjectInputs
+        Whose workflow it is; its runs name the derivatives.
+    settings : ParticipantSettings
+        Engine, linear model, regions, output folder.
+    name : str, optional
+        Name of the workflow, by default `sub_XX_wf`.
+
+    Inputs
+    ------
+    t1w
+        Anatomical image.
+    bold_files, events_files, repetition_times, slice_times, slice_axes
+        Per run: raw 4D image, conditions TSV, TR (s), time of each slice (s), slice axis.
+
+    Outputs
+    -------
+    betas
+        [all runs, odd runs, even runs] in MNI305, a volume a stimulus.
+    stimuli
+        TSV that names the volumes.
+    segmentation
+        Desikan-Killiany labels in the same grid.
+    """
+    engine = get_engine(settings.engine)
+    fs_subject_dir = _fs_subject_dir(settings.fs_subjects_dir, subject.subject)
+    workflow = Workflow(name=name or f"sub_{subject.subject}_wf")
+    fields = [
+        "t1w", "bold_files", "events_files", "repetition_times", "slice_times", "slice_axes",
+    ]  # fmt: skip
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    outputs = ["betas", "stimuli", "segmentation"]
+    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+
+    slice_timing_wf = init_slice_timing_wf(engine)
+    realignment_wf = init_realignment_wf(engine, settings.n_threads)
+    coregistration_wf = init_coregistration_wf(engine)
+    normalization_wf = init_normalization_wf(engine, fs_subject_dir)
+    glm_wf = init_glm_wf(engine, settings.glm)
+    mni305_wf = init_mni305_wf(settings.rois, fs_subject_dir)
+    derivatives_wf = init_derivatives_wf(subject, settings.task, settings.out_dir)
+
+    workflow.connect([
+        (inputnode, slice_timing_wf, [
+            ("bold_files", "inputnode.bold_files"),
+            ("slice_times", "inputnode.slice_times"),
+            ("slice_axes", "inputnode.slice_axes"),
+            ("repetition_times", "inputnode.repetition_times"),
+        ]),
+        (slice_timing_wf, realignment_wf, [("outputnode.bold_files", "inputnode.bold_files")]),
+        (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
+        (realignment_wf, coregistration_wf, [("outputnode.boldref", "inputnode.boldref")]),
+        (inputnode, normalization_wf, [("t1w", "inputnode.t1w")]),
+        (inputnode, glm_wf, [
+            ("events_files", "inputnode.events_files"),
+            ("repetition_times", "inputnode.repetition_times"),
+        ]),
+        (realignment_wf, glm_wf, [
+            ("outputnode.bold_files", "inputnode.bold_files"),
+            ("outputnode.motion_files", "inputnode.motion_files"),
+            ("outputnode.boldref", "inputnode.boldref"),
+            ("outputnode.valid_mask", "inputnode.valid_mask"),
+        ]),
+        (coregistration_wf, glm_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
+        (normalization_wf, glm_wf, [("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305")]),
+        (glm_wf, mni305_wf, [("outputnode.betas", "inputnode.betas")]),
+        (coregistration_wf, mni305_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
+        (normalization_wf, mni305_wf, [("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305")]),
+        (mni305_wf, outputnode, [
+            ("outputnode.betas", "betas"),
+            ("outputnode.segmentation", "segmentation"),
+        ]),
+        (glm_wf, outputnode, [("outputnode.stimuli", "stimuli")]),
+        (realignment_wf, derivatives_wf, [
+            ("outputnode.boldref", "inputnode.boldref"),
+            ("outputnode.motion_files", "inputnode.motion_files"),
+        ]),
+        (coregistration_wf, derivatives_wf, [
+            ("outputnode.bold_to_t1w", "inputnode.bold_to_t1w"),
+            ("outputnode.report", "inputnode.coregistration_report"),
+        ]),
+        (normalization_wf, derivatives_wf, [
+            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
+            ("outputnode.report", "inputnode.normalization_report"),
+        ]),
+        (glm_wf, derivatives_wf, [
+            ("outputnode.betas", "inputnode.betas_boldref"),
+            ("outputnode.stimuli", "inputnode.stimuli"),
+            ("outputnode.brain_mask", "inputnode.brain_mask"),
+            ("outputnode.design_matrices", "inputnode.design_matrices"),
+        ]),
+        (mni305_wf, derivatives_wf, [
+            ("outputnode.betas", "inputnode.betas_mni305"),
+            ("outputnode.segmentation", "inputnode.segmentation"),
+            ("outputnode.segmentation_labels", "inputnode.segmentation_labels"),
+            ("outputnode.coverage", "inputnode.coverage"),
+        ]),
+    ])  # fmt: skip
+    return workflow
+
+
+def init_dataset_wf(
+    subjects: Sequence[SubjectInputs],
+    config: DatasetConfig,
+    settings: ParticipantSettings,
+    work_dir: Path,
+) -> Workflow:
+    """One participant workflow a subject, with its inputs set.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectInputs
+        What `pipelines.bids.read_dataset` found.
+    config : DatasetConfig
+        How the events are read.
+    settings : ParticipantSettings
+        The same for all subjects.
+    work_dir : Path
+        Where intermediate files go; the conditions of every run are written here now.
+
+    Returns
+    -------
+    Workflow
+        Ready to run.
+    """
+    workflow = Workflow(name="conceptrsa_wf", base_dir=str(work_dir))
+    for subject in subjects:
+        participant_wf = init_participant_wf(subject, settings)
+        inputs = participant_wf.get_node("inputnode").inputs
+        inputs.t1w = str(subject.t1w)
+        inputs.bold_files = [str(run.bold) for run in subject.runs]
+        inputs.repetition_times = [run.repetition_time for run in subject.runs]
+        inputs.slice_times = [list(run.slice_times) for run in subject.runs]
+        inputs.slice_axes = [run.slice_axis for run in subject.runs]
+        inputs.events_files = []
+        for run in subject.runs:
+            conditions = work_dir / "conditions" / run.events.name
+            write_run_events(read_run_events(run.events, config.events), conditions)
+            inputs.events_files.append(str(conditions))
+        workflow.add_nodes([participant_wf])
+    return workflow
+
+
+def _fs_subject_dir(fs_subjects_dir: Path | None, subject: str) -> Path | None:
+    if fs_subjects_dir is None:
+        return None
+    return fs_subjects_dir / f"sub-{subject}"

@@ -1,0 +1,140 @@
+"""From raw runs to runs whose volumes agree in time and space, and where they lie in the anatomy."""
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline.engine import MapNode, Node, Workflow
+
+from pipelines.workflows.engines import Engine
+
+
+def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workflow:
+    """Correct every run for the time at which each of its slices was acquired.
+
+    Parameters
+    ----------
+    engine : Engine
+        Chooses the interface.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    bold_files
+        Raw runs, list of 4D images.
+    slice_times
+        Per run, the acquisition time of each slice (s).
+    slice_axes
+        Per run, the axis along which the slices lie ('i', 'j', 'k', with '-' when reversed).
+    repetition_times
+        Per run (s). The reference is half of it.
+
+    Outputs
+    -------
+    bold_files
+        The runs, as if every slice had been acquired at half the repetition time.
+    """
+    workflow = Workflow(name=name)
+    fields = ["bold_files", "slice_times", "slice_axes", "repetition_times"]
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["bold_files"]), name="outputnode")
+    slice_timing = MapNode(
+        engine.slice_timing(),
+        iterfield=["in_file", "slice_times", "slice_axis", "repetition_time"],
+        name="slice_timing",
+        mem_gb=1.0,
+    )
+    workflow.connect([
+        (inputnode, slice_timing, [
+            ("bold_files", "in_file"),
+            ("slice_times", "slice_times"),
+            ("slice_axes", "slice_axis"),
+            ("repetition_times", "repetition_time"),
+        ]),
+        (slice_timing, outputnode, [("out_file", "bold_files")]),
+    ])  # fmt: skip
+    return workflow
+
+
+def init_realignment_wf(
+    engine: Engine, n_threads: int = 1, name: str = "realignment_wf"
+) -> Workflow:
+    """Realign all runs of a subject together, to their mean, and reslice them once.
+
+    Parameters
+    ----------
+    engine : Engine
+        Chooses the interface.
+    n_threads : int
+        Processors that the step may use; the result does not depend on it.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    bold_files
+        Runs in session and run order.
+
+    Outputs
+    -------
+    bold_files
+        Resliced runs, all in the grid of the mean image.
+    motion_files
+        Per run, six columns: translations (mm), rotations (rad).
+    boldref
+        Mean of all volumes.
+    valid_mask
+        Voxels inside the field of view in every volume.
+    """
+    workflow = Workflow(name=name)
+    inputnode = Node(IdentityInterface(fields=["bold_files"]), name="inputnode")
+    outputs = ["bold_files", "motion_files", "boldref", "valid_mask"]
+    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+    realign = Node(engine.realign(), name="realign", n_procs=n_threads, mem_gb=1.5)
+    realign.inputs.n_threads = n_threads
+    workflow.connect([
+        (inputnode, realign, [("bold_files", "in_files")]),
+        (realign, outputnode, [
+            ("out_files", "bold_files"),
+            ("motion_files", "motion_files"),
+            ("mean_file", "boldref"),
+            ("valid_mask_file", "valid_mask"),
+        ]),
+    ])  # fmt: skip
+    return workflow
+
+
+def init_coregistration_wf(engine: Engine, name: str = "coregistration_wf") -> Workflow:
+    """Estimate where the mean EPI lies in the anatomical image; nothing is resampled.
+
+    Parameters
+    ----------
+    engine : Engine
+        Chooses the interface.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    boldref
+        Mean EPI (the source).
+    t1w
+        Anatomical image (the reference).
+
+    Outputs
+    -------
+    bold_to_t1w
+        4x4 matrix, EPI world (RAS, mm) to T1w world.
+    report
+        JSON: the metric of every start and what was concluded from it.
+    """
+    workflow = Workflow(name=name)
+    inputnode = Node(IdentityInterface(fields=["boldref", "t1w"]), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["bold_to_t1w", "report"]), name="outputnode")
+    coregister = Node(engine.coregister(), name="coregister", mem_gb=1.0)
+    workflow.connect([
+        (inputnode, coregister, [("boldref", "source_file"), ("t1w", "reference_file")]),
+        (coregister, outputnode, [
+            ("transform_file", "bold_to_t1w"),
+            ("report_file", "report"),
+        ]),
+    ])  # fmt: skip
+    return workflow

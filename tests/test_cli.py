@@ -1,0 +1,77 @@
+"""The command line as a stranger meets it: quick help, exit codes, one sentence and no traceback."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+
+HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "scipy", "numpy")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, pipelines.cli\n"
+        "try: pipelines.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+
+
+def test_help_takes_less_than_a_second() -> None:
+    command = [sys.executable, "-m", "pipelines", "--help"]
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        subprocess.run(command, capture_output=True, check=True)
+        times.append(time.monotonic() - start)
+    assert min(times) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "{empty}", "{out}", "participant"], "{empty}"),
+        (["run", "{empty}", "{out}", "participant", "--dataset-config", "nosuch"], "nosuch"),
+        (["run", "{empty}", "{file}/out", "participant"], "{file}/out"),
+        (["run", "{empty}", "{empty}", "group"], "{empty}"),
+        (["compare", "--betas", "{empty}", "--out", "{out}"], "{empty}"),
+        (["features", "{empty}", "{out}"], "{empty}"),
+        (["graph", "{out}/graph.xyz"], ".svg"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"empty": tmp_path / "empty", "out": tmp_path / "out", "file": tmp_path / "file"}
+    places["empty"].mkdir()
+    places["file"].write_text("a file, not a folder")
+    code = main([argument.format(**places) for argument in arguments])
+    error = capsys.readouterr().err
+    assert code == 2
+    assert said.format(**places) in error
+    assert "Traceback" not in error
+    assert len([line for line in error.splitlines() if line.startswith("conceptrsa: ")]) == 1
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "only-one-argument"])
+    assert stop.value.code == 2
+
+
+def test_doctor_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "nilearn" in out
+    assert "apt-get install graphviz" in out

@@ -1,0 +1,249 @@
+"""Features in folders and in the cache; the networks themselves are in test_models.py."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.models import features as features_module
+from analysis.models.feature_files import file_stem
+from analysis.models.features import Features, extract_features, read_features, write_features
+from analysis.stimuli import read_stimuli
+from bids_config.errors import InputError
+
+IDS = ("a", "b", "c")
+
+
+class CountingNetwork:
+    """In the place of a network: the mean colour, and a note of what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def features(self, inputs: list[str]) -> np.ndarray:
+        self.shown += [Path(item).stem for item in inputs]
+        means = [np.asarray(Image.open(item), dtype=float).mean() for item in inputs]
+        return np.array([np.arange(1280) * mean for mean in means], dtype=np.float32)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> CountingNetwork:
+    counting = CountingNetwork()
+    loaders = SimpleNamespace(
+        load_network=lambda network: counting, reproducible_torch=lambda: nullcontext()
+    )
+    monkeypatch.setitem(sys.modules, "analysis.models.loaders", loaders)
+    monkeypatch.setattr(features_module, "version", lambda library: "1.0")
+    return counting
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "stimuli"
+    folder.mkdir()
+    for value, name in enumerate(IDS, start=1):
+        Image.new("RGB", (4, 4), (value, value, value)).save(folder / f"{name}.png")
+    return folder
+
+
+def extract(pictures: Path, cache: Path) -> Features:
+    (features,) = extract_features(read_stimuli(pictures), ["efficientnet-lite0"], cache)
+    return features
+
+
+def test_values_come_in_the_order_of_the_stimuli(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    features = extract(pictures, tmp_path / "cache")
+    assert (features.model, features.group, features.stimuli) == (
+        "EfficientNet-Lite0",
+        "visual",
+        IDS,
+    )
+    assert features.values.dtype == np.float64
+    np.testing.assert_array_equal(features.values, np.outer([1, 2, 3], np.arange(1280)))
+
+
+def test_a_warm_cache_computes_nothing_and_a_changed_picture_only_itself(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    first = extract(pictures, tmp_path / "cache")
+    again = extract(pictures, tmp_path / "cache")
+    np.testing.assert_array_equal(first.values, again.values)
+    assert network.shown == list(IDS)
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(pictures / "b.png")
+    changed = extract(pictures, tmp_path / "cache")
+    assert network.shown == [*IDS, "b"]
+    np.testing.assert_array_equal(changed.values[1], 9 * np.arange(1280))
+
+
+def test_a_renamed_picture_is_known_by_its_content(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    extract(pictures, tmp_path / "cache")
+    (pictures / "b.png").rename(pictures / "z.png")
+    assert extract(pictures, tmp_path / "cache").stimuli == ("a", "c", "z")
+    assert network.shown == list(IDS)
+
+
+def test_another_version_of_a_library_makes_new_entries(
+    pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(pictures, tmp_path / "cache")
+    monkeypatch.setattr(features_module, "version", lambda library: "2.0")
+    extract(pictures, tmp_path / "cache")
+    assert network.shown == list(IDS) * 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "other content", "flipped byte"])
+def test_a_damaged_entry_is_noticed_and_computed_again(
+    pictures: Path, tmp_path: Path, network: CountingNetwork, damage: str
+) -> None:
+    first = extract(pictures, tmp_path / "cache")
+    entry = sorted((tmp_path / "cache").rglob("*.npz"))[0]
+    content = bytearray(entry.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "emptied":
+        content = bytearray()
+    elif damage == "flipped byte":
+        content[300] ^= 0xFF
+    entry.write_bytes(content)
+    if damage == "other content":
+        with np.load(entry) as arrays:
+            parts = dict(arrays)
+        np.savez(entry, **{**parts, "features": parts["features"] + 1})
+    again = extract(pictures, tmp_path / "cache")
+    np.testing.assert_array_equal(first.values, again.values)
+    assert len(network.shown) == 4
+    extract(pictures, tmp_path / "cache")
+    assert len(network.shown) == 4
+
+
+def test_an_interrupted_run_keeps_what_was_done(
+    pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = network.features
+
+    def fail_at_c(inputs: list[str]) -> np.ndarray:
+        if inputs[0].endswith("c.png"):
+            raise KeyboardInterrupt
+        return compute(inputs)
+
+    monkeypatch.setattr(network, "features", fail_at_c)
+    with pytest.raises(KeyboardInterrupt):
+        extract(pictures, tmp_path / "cache")
+    monkeypatch.setattr(network, "features", compute)
+    extract(pictures, tmp_path / "cache")
+    assert network.shown == list(IDS)
+
+
+def test_a_language_model_needs_labels(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.png has no label, which MiniLM needs"):
+        extract_features(read_stimuli(pictures), ["MiniLM"], tmp_path)
+
+
+def test_a_missing_library_is_named_with_the_way_to_get_it(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(library: str) -> str:
+        raise features_module.PackageNotFoundError(library)
+
+    monkeypatch.setattr(features_module, "version", absent)
+    with pytest.raises(InputError, match=r"pip install 'conceptrsa\[networks\]'"):
+        extract_features(read_stimuli(pictures), ["EfficientNet-Lite0"], tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    (tmp_path / "cache").write_text("a file in the place of the folder")
+    with pytest.raises(InputError, match="give another folder for the cache"):
+        extract(pictures, tmp_path / "cache")
+
+
+def test_written_features_are_read_back(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 5))
+    written = [
+        Features("SIN-IN+FIN", "visual", IDS, values, "a note"),
+        Features("timm:vit/16", "language", IDS, values * 2),
+    ]
+    write_features(written, tmp_path)
+    assert (tmp_path / "SIN-IN+FIN.npz").is_file()
+    assert (tmp_path / "timm%3Avit%2F16.npz").is_file()
+    for one, other in zip(written, read_features(tmp_path), strict=True):
+        assert (one.model, one.group, one.stimuli, one.note) == (
+            other.model,
+            other.group,
+            other.stimuli,
+            other.note,
+        )
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_tables_are_read(tmp_path: Path) -> None:
+    (tmp_path / "models.tsv").write_text("model\tgroup\nmine\tmultimodal\n")
+    (tmp_path / "mine.tsv").write_text("stimulus\tx\ty\nb\t1\t2.5\na\t-3e2\t4\n")
+    (mine,) = read_features(tmp_path)
+    assert (mine.model, mine.group, mine.stimuli) == ("mine", "multimodal", ("b", "a"))
+    np.testing.assert_array_equal(mine.values, [[1, 2.5], [-300, 4]])
+
+
+@pytest.mark.parametrize("name", ["a/b", "a_b", "a:b", "..", ".a", "a%2Fb", "é ü", "x" * 9])
+def test_file_names_are_safe_and_distinct(name: str) -> None:
+    stem = file_stem(name)
+    assert not set(stem) & set('/\\:*?"<>|') and not stem.startswith(".")
+    others = {"a/b", "a_b", "a:b", "..", ".a", "a%2Fb"} - {name}
+    assert stem not in {file_stem(other) for other in others}
+
+
+ROWS = "model\tgroup\nmine\tvisual\n"
+GOOD = "stimulus\tx\na\t1\nb\t2\n"
+
+
+@pytest.mark.parametrize(
+    ("models", "table", "message"),
+    [
+        (None, GOOD, r"models\.tsv is missing"),
+        ("model\tgroup\n", GOOD, "lists no model"),
+        ("model\tkind\nmine\tvisual\n", GOOD, "columns model and group"),
+        ("model\tgroup\nmine\tauditory\n", GOOD, "allowed are multimodal, visual, language"),
+        ("model\tgroup\nmine\tvisual\nmine\tvisual\n", GOOD, "lists 'mine' more than once"),
+        (ROWS, None, "neither is there"),
+        (ROWS, "name\tx\na\t1\n", "must be 'stimulus'"),
+        (ROWS, "", "must be 'stimulus'"),
+        (ROWS, "stimulus\tx\na\tn/a\n", "no number"),
+        (ROWS, "stimulus\tx\na\tnan\n", "missing or infinite value for the stimulus 'a'"),
+        (ROWS, "stimulus\tx\ty\na\t1\n", "line 2 has 2 columns where the header has 3"),
+        (ROWS, "stimulus\tx\na\t1\na\t2\n", "holds the stimulus 'a' more than once"),
+        (ROWS, "stimulus\na\nb\n", "at least one column"),
+    ],
+)
+def test_bad_feature_folders_end_in_one_sentence(
+    tmp_path: Path, models: str | None, table: str | None, message: str
+) -> None:
+    if models is not None:
+        (tmp_path / "models.tsv").write_text(models)
+    if table is not None:
+        (tmp_path / "mine.tsv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        read_features(tmp_path)
+
+
+def test_bad_npz_files_end_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "models.tsv").write_text(ROWS)
+    file = tmp_path / "mine.npz"
+    for arrays in ({"features": np.ones((2, 2))}, {"stimulus": np.array([{"code": 1}], object)}):
+        np.savez(file, **arrays)
+        with pytest.raises(InputError, match=r"mine\.npz cannot be read"):
+            read_features(tmp_path)
+    np.savez(file, stimulus=np.array(["a"]), features=np.ones((2, 2)))
+    with pytest.raises(InputError, match="for 1 stimuli"):
+        read_features(tmp_path)
+    (tmp_path / "mine.tsv").write_text(GOOD)
+    with pytest.raises(InputError, match="both are there"):
+        read_features(tmp_path)

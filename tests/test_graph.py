@@ -1,0 +1,51 @@
+"""The graph: every kind, with and without a data set, with and without Graphviz."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+from pipelines.cli.graph import KINDS
+
+needs_graphviz = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is absent")
+STEPS = (
+    "slice_timing", "realign", "coregister", "normalize", "brain_mask", "estimate_betas",
+    "pool_betas", "resample_betas", "find_rois", "coverage", "save_betas_mni305",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dot_of_every_kind(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "graph.dot"
+    assert main(["graph", str(out), "--kind", kind]) == 0
+    text = out.read_text()
+    assert text.startswith("digraph") or text.startswith("strict digraph")
+    if kind != "orig":
+        assert [step for step in STEPS if step not in text] == []
+
+
+@needs_graphviz
+@pytest.mark.parametrize("kind", KINDS)
+def test_svg_of_every_kind(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "graph.svg"
+    assert main(["graph", str(out), "--kind", kind]) == 0
+    assert "<svg" in out.read_text()
+
+
+def test_without_graphviz_it_says_so_and_writes_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    assert main(["graph", str(tmp_path / "graph.svg")]) == 0
+    assert (tmp_path / "graph.dot").read_text().startswith("digraph")
+    assert not (tmp_path / "graph.svg").exists()
+    assert "Graphviz is not installed" in capsys.readouterr().err
+
+
+def test_graph_of_a_real_data_set(shared_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "graph.dot"
+    bids = str(shared_data / "ds001246")
+    assert main(["graph", str(out), "--bids-dir", bids, "--participant-label", "02"]) == 0
+    assert "sub_02_wf" in out.read_text()

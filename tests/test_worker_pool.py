@@ -1,0 +1,137 @@
+"""The plugin: failures become sentences, a killed worker fails its step and nothing hangs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
+from nipype.pipeline.engine import MapNode, Node, Workflow
+from rich.console import Console
+
+from bids_config.errors import StepError
+from pipelines.execution import Resources, run_workflow
+from pipelines.worker_pool import last_sentence
+
+
+class DoInput(BaseInterfaceInputSpec):
+    what = traits.Str(mandatory=True)
+
+
+class DoOutput(TraitedSpec):
+    pid = traits.Int()
+
+
+class Do(SimpleInterface):
+    """Do as told: nothing, fail with a sentence, or be killed."""
+
+    input_spec = DoInput
+    output_spec = DoOutput
+
+    def _run_interface(self, runtime):
+        if self.inputs.what == "fail":
+            raise StepError("the registration of that image did not converge")
+        if self.inputs.what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.inputs.what == "sleep":
+            time.sleep(60)
+        self._results["pid"] = os.getpid()
+        return runtime
+
+
+def as_text(pids):
+    """What nipype hands from the one step to the other."""
+    return str(pids)
+
+
+def make_workflow(tmp_path: Path, steps: dict[str, list[str]]) -> Workflow:
+    workflow = Workflow("conceptrsa_wf", base_dir=str(tmp_path / "work"))
+    (tmp_path / "work").mkdir(exist_ok=True)
+    for subject, whats in steps.items():
+        subject_wf = Workflow(f"sub_{subject}_wf")
+        each = MapNode(Do(), iterfield=["what"], name="estimate_betas")
+        each.inputs.what = whats
+        last = Node(Do(what="nothing"), name="coregister")
+        subject_wf.connect([(each, last, [(("pid", as_text), "what")])])
+        workflow.add_nodes([subject_wf])
+    return workflow
+
+
+def run(tmp_path: Path, steps: dict[str, list[str]]) -> dict:
+    return run_workflow(
+        make_workflow(tmp_path, steps),
+        {subject: len(whats) for subject, whats in steps.items()},
+        Resources(2, 4.0),
+        tmp_path / "logs",
+        Console(file=(tmp_path / "console").open("w")),
+    )
+
+
+def test_all_well_is_no_failure(tmp_path: Path) -> None:
+    assert run(tmp_path, {"01": ["a", "b"], "02": ["a"]}) == {"01": [], "02": []}
+
+
+def test_a_failed_step_fails_its_subject_only_and_says_why(tmp_path: Path) -> None:
+    failures = run(tmp_path, {"01": ["a", "fail"], "02": ["a", "b"]})
+    assert failures["02"] == []
+    (failure,) = failures["01"]
+    assert failure.sentence == "the registration of that image did not converge"
+    assert failure.crash_file is not None
+    assert "StepError" in failure.crash_file.read_text()
+
+
+def test_a_killed_worker_is_a_failure_and_not_a_hang(tmp_path: Path) -> None:
+    start = time.monotonic()
+    failures = run(tmp_path, {"01": ["die", "a"]})
+    assert time.monotonic() - start < 60
+    assert any("was killed" in failure.sentence for failure in failures["01"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent death signal is Linux's")
+def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from test_worker_pool import run\n"
+        "if __name__ == '__main__':\n"
+        "    run(Path(sys.argv[1]), {'01': ['sleep', 'sleep']})\n"
+    )
+    file = tmp_path / "parent.py"
+    file.write_text(script)
+    parent = subprocess.Popen(
+        [sys.executable, str(file), str(tmp_path), str(Path(__file__).parent)]
+    )
+    deadline = time.monotonic() + 40
+    while not (workers := workers_of(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert workers
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while workers_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers_of(tmp_path) == []
+
+
+def workers_of(tmp_path: Path) -> list[int]:
+    """Processes whose working folder lies below the test's: the workers that run a step."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            place = os.readlink(process / "cwd")
+            running = (process / "stat").read_text().split(")")[1].split()[0] != "Z"
+        except OSError:
+            continue
+        if running and place.startswith(str(tmp_path / "work" / "conceptrsa_wf")):
+            found.append(int(process.name))
+    return found
+
+
+def test_last_sentence() -> None:
+    wrapped = "Traceback\nbids_config.errors.StepError: it failed; try again\n\n"
+    assert last_sentence(wrapped) == "it failed; try again"
+    assert last_sentence("Traceback\n  x\nValueError: bad\n") == "ValueError: bad"
+    assert last_sentence("") == "the step failed without a message"

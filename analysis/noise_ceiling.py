@@ -117,5 +117,4 @@ def normalise(
     ceiling c is a reliability, the attainable maximum is sqrt(c): results above 1 are legitimate.
     """
     usable = np.where(pairwise_ceiling > 0, pairwise_ceiling, np.nan)
-    shares: NDArray[np.float64] = rsa / usable[:, None]
-    return shares
+    return np.divide(rsa, usable[:, None], dtype=np.float64)

@@ -95,6 +95,8 @@ def require_comparable(subjects: Sequence[SubjectPatterns]) -> None:
     for label in labels:
         if labels.count(label) > 1:
             raise InputError(f"{label} is given more than once: keep one set of betas per subject")
+    for subject in subjects:
+        _require_distinct_stimuli(subject)
     every_stimulus = set().union(*(subject.stimuli for subject in subjects))
     every_roi = list(dict.fromkeys(roi for subject in subjects for roi in subject.rois))
     for subject in subjects:
@@ -103,7 +105,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns]) -> None:
             _require_roi(subject, roi)
 
 
-def _require_stimuli(subject: SubjectPatterns, expected: set[str]) -> None:
+def _require_distinct_stimuli(subject: SubjectPatterns) -> None:
     stimuli = subject.stimuli
     if len(stimuli) < MIN_STIMULI:
         raise InputError(
@@ -118,7 +120,10 @@ def _require_stimuli(subject: SubjectPatterns, expected: set[str]) -> None:
             )
         if before > after:
             raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
-    missing = sorted(expected - set(stimuli))
+
+
+def _require_stimuli(subject: SubjectPatterns, expected: set[str]) -> None:
+    missing = sorted(expected - set(subject.stimuli))
     if missing:
         raise InputError(
             f"{subject.label} has no beta of stimulus {missing[0]} in {subject.origin}, which "

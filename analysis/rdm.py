@@ -24,8 +24,8 @@ def compute_rdm(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.
     """
     units = unit_patterns(patterns, metric)
     first, second = np.triu_indices(len(patterns), k=1)
-    distances: NDArray[np.float64] = 1.0 - (units @ units.T)[first, second]
-    return distances
+    similarities = np.asarray(units @ units.T, dtype=np.float64)
+    return 1.0 - similarities[first, second]
 
 
 def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:

@@ -24,8 +24,8 @@ def correlate_rdms(
     ndarray, (n, m)
         NaN where an RDM is constant or holds a NaN.
     """
-    correlations: NDArray[np.float64] = standardise(rdms, metric) @ standardise(others, metric).T
-    return correlations
+    units, other_units = standardise(rdms, metric), standardise(others, metric)
+    return np.asarray(units @ other_units.T, dtype=np.float64)
 
 
 def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:

@@ -86,9 +86,7 @@ def simulate(
     return 100 + signal + noise_sd * autoregressive(volumes, signal.shape[1], 0.3, rng)
 
 
-def autoregressive(
-    volumes: int, voxels: int, rho: float, rng: np.random.Generator
-) -> np.ndarray:
+def autoregressive(volumes: int, voxels: int, rho: float, rng: np.random.Generator) -> np.ndarray:
     """AR(1) noise of unit variance."""
     noise = rng.standard_normal((volumes, voxels))
     for volume in range(1, volumes):

@@ -153,9 +153,7 @@ def test_information_is_the_inverse_covariance_of_the_conditions() -> None:
     columns = design.matrix.to_numpy()
     n_conditions = len(design.conditions)
     covariance = np.linalg.inv(columns.T @ columns)[:n_conditions, :n_conditions]
-    np.testing.assert_allclose(
-        design.information() @ covariance, np.eye(n_conditions), atol=1e-6
-    )
+    np.testing.assert_allclose(design.information() @ covariance, np.eye(n_conditions), atol=1e-6)
 
 
 def test_collinear_columns_are_named() -> None:
@@ -173,7 +171,7 @@ def test_an_event_after_the_last_volume_is_named() -> None:
 
 
 def test_more_columns_than_volumes() -> None:
-    with pytest.raises(StepError, match="61 columns for 60 volumes"):
+    with pytest.raises(StepError, match="60 columns for 60 volumes"):
         make_run_design(
             block_events(0, n_stimuli=50), np.zeros((60, 6)), 9.0, high_pass_seconds=140.0
         )

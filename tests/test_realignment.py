@@ -320,7 +320,7 @@ def test_unreadable_and_unusable_images_are_named(planted, tmp_path):
     holes[3] = np.nan
     not_a_number = write_run(tmp_path / "nan.nii", [np.ones((10, 10, 10)), holes], dtype=float)
     with pytest.raises(InputError, match=r"NaN.*volume 2"):
-        open_time_series(not_a_number).volume(1)
+        open_time_series(not_a_number).volumes()[1]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def _draw_asterisks(
         axes.plot(
             [left, left, right, right], [foot, height, height, foot], color="#222222", linewidth=0.9
         )
-        axes.text((left + right) / 2, height - step / 4, "*", ha="center", fontsize=11)
+        axes.text((left + right) / 2, height - step / 6, "*", ha="center", va="bottom", fontsize=11)
         height += 1.5 * step
     return height
 

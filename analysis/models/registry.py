@@ -118,15 +118,18 @@ class Network:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model of the zoo: how it is called, what it is, and where it comes from."""
+    """One model of the zoo: how it is called, what it is, and where it comes from.
+
+    `note` is what a reader must know before believing its results; figures print it.
+    """
 
     name: str
     group: Group
     source: str
     licence: str
     reference: str
-    note: str
     network: Network
+    note: str = ""
 
     @property
     def weights_present(self) -> bool:

@@ -226,9 +226,10 @@ def _centred_motion(motion: NDArray[np.float64]) -> pd.DataFrame:
 
 
 def _unchecked_matrix(**arguments: object) -> pd.DataFrame:
-    """Nilearn's design matrix; of a singular one it only warns, and `StepError` says more."""
+    """Nilearn's design matrix, without its warnings about what is dealt with here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Matrix is singular")
+        warnings.filterwarnings("ignore", message=r"(?s).*null duration")
         return pd.DataFrame(make_first_level_design_matrix(**arguments))
 
 

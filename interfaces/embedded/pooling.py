@@ -215,17 +215,19 @@ def _write_weighted_sum(
 ) -> None:
     """Write the sum over runs of weights @ betas; NaN where there is no run.
 
-    Slice by slice, so that neither a whole run nor the result need be in memory.
+    Slice by slice from and to memory-mapped files, so that neither the runs nor the result need
+    be in memory.
     """
     shape = (*grid.shape[:3], n_stimuli)
     header = grid.header.copy()
     header.set_data_shape(shape)
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1.0, 0.0)
+    betas = [np.asanyarray(run.image.dataobj) for run in runs]
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             header.write_to(file)
-        values = np.memmap(
+        written = np.memmap(
             temporary,
             dtype=header.get_data_dtype(),
             mode="r+",
@@ -234,8 +236,23 @@ def _write_weighted_sum(
             order="F",
         )
         for z in range(shape[2]):
-            total = np.full((*shape[:2], n_stimuli), 0.0 if runs else np.nan)
-            for run, weight in zip(runs, weights, strict=True):
-                total += np.asarray(run.image.dataobj[:, :, z, :], dtype=np.float64) @ weight.T
-            values[:, :, z, :] = total
-        values.flush()
+            written[:, :, z, :] = _weighted_sum(
+                [run[:, :, z, :] for run in betas], weights, (*shape[:2], n_stimuli)
+            )
+        written.flush()
+
+
+def _weighted_sum(
+    betas: Sequence[NDArray[np.floating]],
+    weights: Sequence[NDArray[np.float64]],
+    shape: tuple[int, ...],
+) -> NDArray[np.float64]:
+    """Sum of weights @ betas at the voxels where the first run has betas; NaN elsewhere."""
+    total = np.full(shape, np.nan)
+    if betas:
+        inside = np.isfinite(betas[0][..., 0])
+        total[inside] = sum(
+            values[inside].astype(np.float64) @ weight.T
+            for values, weight in zip(betas, weights, strict=True)
+        )
+    return total

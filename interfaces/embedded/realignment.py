@@ -21,7 +21,7 @@ from bids_config.errors import InputError, StepError
 from interfaces.embedded.rigid import rigid_matrix, rigid_parameters
 from interfaces.embedded.splines import axis_filters, spline_coefficients
 from interfaces.embedded.threads import ordered_map
-from interfaces.embedded.time_series import TimeSeries
+from interfaces.embedded.time_series import TimeSeries, Volumes
 
 SMOOTHING_FWHM = 5.0  # mm
 POINT_DISTANCE = 4.0  # mm
@@ -119,16 +119,17 @@ def estimate_motion(runs: Sequence[TimeSeries], n_threads: int = 1) -> list[Floa
                 f"{run.path} has {run.grid} voxels but {runs[0].path} has {runs[0].grid}; "
                 "runs that are realigned together need the same shape: leave one out."
             )
-    first = _reference_from_volume(runs[0], 0)
+    first = _first_volume(runs[0])
 
     def follow(run: TimeSeries) -> tuple[list[FloatArray], FloatArray, FloatArray]:
         """First pass over one run; also the sums of weighted values and of weights."""
+        volumes = run.volumes()
         motion = np.eye(4)
         motions = []
         values = np.zeros(len(first.design))
         weights = np.zeros(len(first.design))
         for index in range(run.n_volumes):
-            fit = _register(run, index, first, motion, FIRST_PASS_TOLERANCE)
+            fit = _register(run, index, volumes, first, motion, FIRST_PASS_TOLERANCE)
             motion = fit.motion
             motions.append(motion)
             values += fit.weights * fit.values
@@ -138,21 +139,21 @@ def estimate_motion(runs: Sequence[TimeSeries], n_threads: int = 1) -> list[Floa
     passes = list(ordered_map(follow, runs, n_threads))
     sum_of_values = np.sum([values for _, values, _ in passes], axis=0)
     sum_of_weights = np.sum([weights for *_, weights in passes], axis=0)
-    mean = first.with_values(sum_of_values / np.maximum(sum_of_weights, EDGE))
+    mean = first.with_values(sum_of_values / sum_of_weights)
 
-    def refine(task: tuple[TimeSeries, int, FloatArray]) -> FloatArray:
-        run, index, start = task
-        return _register(run, index, mean, start, TOLERANCE, robust=True).motion
+    def refine(run: TimeSeries, starts: list[FloatArray]) -> FloatArray:
+        """Second pass over one run."""
+        volumes = run.volumes()
 
-    tasks = [
-        (run, index, start)
-        for run, (starts, _, _) in zip(runs, passes, strict=True)
-        for index, start in enumerate(starts)
-    ]
-    to_volumes = np.array(list(ordered_map(refine, tasks, n_threads)))
-    to_volumes = to_volumes @ np.linalg.inv(to_volumes[0])
-    ends = np.cumsum([run.n_volumes for run in runs])[:-1]
-    return np.split(to_volumes, ends)
+        def register(index: int) -> FloatArray:
+            start = starts[index]
+            return _register(run, index, volumes, mean, start, TOLERANCE, robust=True).motion
+
+        return np.array(list(ordered_map(register, range(run.n_volumes), n_threads)))
+
+    motions = [refine(run, starts) for run, (starts, *_) in zip(runs, passes, strict=True)]
+    mean_to_first = motions[0][0]
+    return [run_motions @ np.linalg.inv(mean_to_first) for run_motions in motions]
 
 
 def motion_parameters(motions: FloatArray) -> FloatArray:
@@ -173,9 +174,9 @@ def motion_parameters(motions: FloatArray) -> FloatArray:
     return np.array([rigid_parameters(np.linalg.inv(motion)) for motion in motions])
 
 
-def _smoothed_coefficients(run: TimeSeries, index: int) -> NDArray[np.float32]:
+def _smoothed_coefficients(run: TimeSeries, volume: NDArray[np.float32]) -> NDArray[np.float32]:
     sigmas = SMOOTHING_FWHM / np.sqrt(8 * np.log(2)) / _voxel_sizes(run)
-    return spline_coefficients(run.volume(index), axis_filters(run.grid, SPLINE_DEGREE, sigmas))
+    return spline_coefficients(volume, axis_filters(run.grid, SPLINE_DEGREE, sigmas))
 
 
 def _voxel_sizes(run: TimeSeries) -> FloatArray:
@@ -203,8 +204,8 @@ def _edge_weights(voxels: FloatArray, grid: tuple[int, int, int]) -> FloatArray:
     return np.clip(_depth(voxels, grid) / EDGE, 0, 1)
 
 
-def _reference_from_volume(run: TimeSeries, index: int) -> Reference:
-    """Reference from one volume, at the points that tell most about motion."""
+def _first_volume(run: TimeSeries) -> Reference:
+    """Reference from a run's first volume, at the points that tell most about motion."""
     axes = [
         np.arange(0, size - 1, POINT_DISTANCE / voxel_size)
         for size, voxel_size in zip(run.grid, _voxel_sizes(run), strict=True)
@@ -214,7 +215,7 @@ def _reference_from_volume(run: TimeSeries, index: int) -> Reference:
     voxels += np.random.default_rng(0).uniform(0, 0.5, voxels.shape)
     voxels = voxels[:, _depth(voxels, run.grid) >= 1]
 
-    coefficients = _smoothed_coefficients(run, index)
+    coefficients = _smoothed_coefficients(run, run.volumes()[0])
     values = _sample(coefficients, voxels)
     step = 0.1
     by_voxel = np.stack(
@@ -235,7 +236,7 @@ def _reference_from_volume(run: TimeSeries, index: int) -> Reference:
 
     if np.linalg.matrix_rank(design) < design.shape[1]:
         raise StepError(
-            f"Realignment cannot start from volume {index + 1} of {run.path}: it shows no head; "
+            f"Realignment cannot start from volume 1 of {run.path}: it shows no head; "
             "look at the image."
         )
     kept = _informative(design)
@@ -260,6 +261,7 @@ def _informative(design: FloatArray) -> NDArray[np.bool_]:
 def _register(
     run: TimeSeries,
     index: int,
+    volumes: Volumes,
     reference: Reference,
     start: FloatArray,
     tolerance: float,
@@ -272,7 +274,7 @@ def _register(
     the inverse of p before the motion so far. A robust fit then solves it once more with
     weights from the residuals.
     """
-    coefficients = _smoothed_coefficients(run, index)
+    coefficients = _smoothed_coefficients(run, volumes[index])
     to_voxels = np.linalg.inv(run.affine)
     design, centre = reference.design, reference.centre
     motion = start

@@ -55,8 +55,8 @@ def realign_files(
 ) -> RealignedFiles:
     """Realign all runs of a subject together and write them resliced.
 
-    At any time one volume per thread is in memory (a compressed run is held whole while it is
-    read), so the number of runs does not matter. The files do not depend on `n_threads`.
+    Runs are opened one at a time (`n_threads` at a time to begin with), so their number does not
+    matter for memory. The files do not depend on `n_threads`.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def realign_files(
         for number, (run, motion) in enumerate(zip(runs, motions, strict=True), start=1):
             stem = f"{number:02d}_{run.path.name.removesuffix('.gz').removesuffix('.nii')}"
             out_run = out_dir / f"{stem}_realigned.nii"
-            low, high = run.value_range()
+            low, high = run.volumes().value_range()
             largest = abs(high + low) / 2 + LARGEST_OVERSHOOT * (high - low) / 2
             volumes = resliced_volumes(run, motion, runs[0], valid, n_threads)
             write_time_series(out_run, _added_to(total, volumes), run, runs[0].affine, largest)
@@ -163,10 +163,11 @@ def resliced_volumes(
     ndarray of float32, shape (i, j, k)
         In the order of the run.
     """
+    stored = run.volumes()
     filters = axis_filters(run.grid, SPLINE_DEGREE)
 
     def reslice(index: int) -> NDArray[np.float32]:
-        coefficients = spline_coefficients(run.volume(index), filters)
+        coefficients = spline_coefficients(stored[index], filters)
         resliced = ndimage.affine_transform(
             coefficients,
             _voxels_to_voxels(run, motions[index], target),

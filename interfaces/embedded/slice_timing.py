@@ -108,10 +108,11 @@ def correct_slice_timing(
         times = times[::-1]
 
     corrected = np.empty((run.n_volumes, *run.grid[::-1]), dtype=np.float32)
-    slices_in = np.moveaxis(run.stored.T, 3 - axis, 0)
+    volumes = run.volumes()
+    slices_in = np.moveaxis(volumes.stored.T, 3 - axis, 0)
     slices_out = np.moveaxis(corrected, 3 - axis, 0)
     for slice_in, slice_out, time in zip(slices_in, slices_out, times, strict=True):
-        slice_out[:] = shift_in_time(run.scaled(slice_in), (reference - time) / repetition_time)
+        slice_out[:] = shift_in_time(volumes.scaled(slice_in), (reference - time) / repetition_time)
     largest = float(max(corrected.max(), -corrected.min()))
     if not np.isfinite(largest):
         raise InputError(

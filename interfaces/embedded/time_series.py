@@ -1,7 +1,8 @@
 """Reading and writing 4D images volume by volume, integers staying 16 bit on disk."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ DATA_OFFSET = 352
 
 @dataclass(frozen=True)
 class TimeSeries:
-    """One run on disk; an uncompressed file is mapped, not read.
+    """One run on disk; its volumes are read only when asked for.
 
     Attributes
     ----------
@@ -30,6 +31,45 @@ class TimeSeries:
         Voxel indices to scanner RAS in mm.
     header : nibabel header
         As in the file.
+    grid : tuple of int
+        Voxels along i, j, k.
+    n_volumes : int
+        Number of volumes.
+    """
+
+    path: Path
+    affine: NDArray[np.float64]
+    header: Any
+    grid: tuple[int, int, int]
+    n_volumes: int
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the file stores integers."""
+        return bool(np.issubdtype(self.header.get_data_dtype(), np.integer))
+
+    def volumes(self) -> "Volumes":
+        """Open the data: an uncompressed file is mapped, a compressed one read.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        with _damage_named(self.path):
+            proxy = nib.load(self.path).dataobj
+            stored = np.asanyarray(proxy.get_unscaled())
+        return Volumes(self.path, stored, float(proxy.slope), float(proxy.inter))
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """Values of a run, given out volume by volume.
+
+    Attributes
+    ----------
+    path : Path
+        File they come from.
     stored : ndarray, shape (i, j, k, volumes)
         The numbers in the file, before scaling.
     slope, intercept : float
@@ -37,27 +77,19 @@ class TimeSeries:
     """
 
     path: Path
-    affine: NDArray[np.float64]
-    header: Any
     stored: NDArray[Any]
     slope: float
     intercept: float
 
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """Voxels along i, j, k."""
-        i, j, k, _ = self.stored.shape
-        return i, j, k
-
-    @property
-    def n_volumes(self) -> int:
-        """Number of volumes."""
-        return int(self.stored.shape[3])
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether the file stores integers."""
-        return bool(np.issubdtype(self.stored.dtype, np.integer))
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        """Values of one volume, shape (i, j, k); InputError if one is NaN or infinite."""
+        values = self.scaled(self.stored[..., index])
+        if not np.isfinite(values.sum(dtype=np.float64)):
+            raise InputError(
+                f"{self.path} holds NaN or infinite values in volume {index + 1}; "
+                "convert it again from the scanner's files."
+            )
+        return values
 
     def scaled(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Turn numbers of the file into values."""
@@ -68,22 +100,6 @@ class TimeSeries:
             values += np.float32(self.intercept)
         return values
 
-    def volume(self, index: int) -> NDArray[np.float32]:
-        """Values of one volume, shape (i, j, k).
-
-        Raises
-        ------
-        InputError
-            If it holds NaN or infinity.
-        """
-        values = self.scaled(self.stored[..., index])
-        if not np.isfinite(values.sum(dtype=np.float64)):
-            raise InputError(
-                f"{self.path} holds NaN or infinite values in volume {index + 1}; "
-                "convert it again from the scanner's files."
-            )
-        return values
-
     def value_range(self) -> tuple[float, float]:
         """Smallest and largest value of the run."""
         ends = self.scaled(np.array([self.stored.min(), self.stored.max()]))
@@ -91,12 +107,12 @@ class TimeSeries:
 
 
 def open_time_series(path: str | Path) -> TimeSeries:
-    """Open a 4D NIfTI file.
+    """Read the header of a 4D NIfTI file.
 
     Parameters
     ----------
     path : str or Path
-        `.nii` (mapped into memory) or `.nii.gz` (read whole, unscaled).
+        `.nii` or `.nii.gz`.
 
     Returns
     -------
@@ -108,19 +124,22 @@ def open_time_series(path: str | Path) -> TimeSeries:
         If it is no readable image of three spatial axes and time.
     """
     path = Path(path)
-    try:
+    with _damage_named(path):
         image: Any = nib.load(path)
-        proxy = image.dataobj
-        stored = np.asanyarray(proxy.get_unscaled())
+    if len(image.shape) != 4:
+        raise InputError(f"{path} has {len(image.shape)} axes; a run needs four (i, j, k, time).")
+    *grid, n_volumes = image.shape
+    return TimeSeries(path, image.affine, image.header, tuple(grid), n_volumes)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read as an image ({error}); copy or convert it again."
         ) from error
-    if stored.ndim != 4:
-        raise InputError(f"{path} has {stored.ndim} axes; a run needs four (i, j, k, time).")
-    return TimeSeries(
-        path, image.affine, image.header, stored, float(proxy.slope), float(proxy.inter)
-    )
 
 
 def write_time_series(

@@ -20,9 +20,13 @@ def run(args: argparse.Namespace) -> int:
 
     from analysis.models.registry import available_models
 
-    table = Table("model", "group", "weights", "source", "licence", "note")
+    table = Table(show_lines=True)
+    for column in ("model", "group", "weights"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("source; licence; note", overflow="fold")
     for model in available_models():
         weights = "present" if model.weights_present else "missing"
-        table.add_row(model.name, model.group, weights, model.source, model.licence, model.note)
+        about = "\n".join(filter(None, [model.source, model.licence, model.note]))
+        table.add_row(model.name, model.group, weights, about)
     Console().print(table)
     return 0

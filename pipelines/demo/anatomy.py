@@ -23,7 +23,7 @@ CSF_LAYER, SKULL_LAYER, SCALP_LAYER, SKIN = 2.0, 7.0, 6.0, 4.0
 
 @dataclass(frozen=True)
 class Dropout:
-    """A place of signal loss in EPI: centre in MNI152 (mm), radius (mm) and share of signal lost."""
+    """A place of signal loss in EPI: centre in MNI152 and radius in mm, share of signal lost."""
 
     centre: tuple[float, float, float]
     radius: float

@@ -4,6 +4,7 @@ Nothing here is shared with the code that later estimates what is planted here.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from scipy import ndimage
@@ -17,7 +18,7 @@ MARGIN = 4
 MEAN_SIGNAL = 1000.0
 """Scanner units of grey matter."""
 
-SPLINE_ORDER = 3
+SPLINE_ORDER: Final = 3
 DRIFT_COSINES = 4
 NOISE_FWHM_VOXELS = 1.2
 
@@ -69,29 +70,32 @@ class StillHead:
         (x, y, z) float32 array
         """
         to_head = np.linalg.inv(position @ self.affine) @ self.affine
-        in_plane = np.indices((*shape[:2], 1)).reshape(3, -1)
+        first_slice = np.indices((*shape[:2], 1)).reshape(3, -1)
+        origin = to_head[:3, :3] @ first_slice + to_head[:3, 3:] + MARGIN
         volume = np.empty(shape, dtype=np.float32)
         for index in range(shape[2]):
-            points = to_head[:3, :3] @ (in_plane + [[0], [0], [index]]) + to_head[:3, 3:] + MARGIN
+            points = origin + index * to_head[:3, 2:3]
             first = max(int(points[2].min()) - 2, 0)
             last = min(int(points[2].max()) + 4, len(self.anatomy))
             slab = self.anatomy[first:last].copy()
             for stimulus in np.flatnonzero(np.abs(weights[:, index]) > 1e-6):
                 slab += np.float32(weights[stimulus, index]) * self.responses[stimulus, first:last]
-            plane = ndimage.map_coordinates(
+            plane = np.empty(points.shape[1], dtype=np.float32)
+            ndimage.map_coordinates(
                 slab,
-                [points[2] - first, points[0], points[1]],
+                points[[2, 0, 1]] - [[first], [0], [0]],
+                output=plane,
                 order=SPLINE_ORDER,
-                prefilter=False,
                 mode="mirror",
-                output=np.float32,
+                prefilter=False,
             )
             volume[..., index] = plane.reshape(shape[:2])
         return volume
 
 
 def _spline_coefficients(image: np.ndarray) -> np.ndarray:
-    filtered = ndimage.spline_filter(image, SPLINE_ORDER, output=np.float32, mode="mirror")
+    filtered = np.empty(image.shape, dtype=np.float32)
+    ndimage.spline_filter(image, SPLINE_ORDER, output=filtered, mode="mirror")
     return np.ascontiguousarray(np.moveaxis(filtered, 2, 0))
 
 
@@ -168,7 +172,7 @@ class _Ar1Noise:
         self._rng = rng
         self._correlation = np.float32(correlation)
         self._innovation = np.float32(deviation * np.sqrt(1 - correlation**2))
-        self._now = np.float32(deviation) * self._draw()
+        self._now: np.ndarray = np.float32(deviation) * self._draw()
 
     def _draw(self) -> np.ndarray:
         return smooth_field(self._shape, NOISE_FWHM_VOXELS, self._rng)

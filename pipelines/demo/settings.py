@@ -68,9 +68,9 @@ class DemoSettings:
     response_spread: float = 1.0
     patch_fwhm_mm: float = 4.0
     thermal_noise: float = 0.5
-    physiological_noise: float = 0.6
+    physiological_noise: float = 0.5
     noise_ar1: float = 0.3
-    drift: float = 0.7
+    drift: float = 0.5
     planted: Mapping[str, PlantedRoi] = field(default_factory=lambda: dict(PLANTED_ROIS))
 
     @classmethod

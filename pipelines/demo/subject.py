@@ -26,6 +26,9 @@ SLAB_TILT_RAD = 0.06
 T1W_EXTENT_MM = (252.0, 210.0, 192.0)
 """Field of view to the front, upwards and to the right: sagittal slices, as an MPRAGE has."""
 
+T1W_CENTRE = np.array([0.0, -10.0, 0.0])
+"""Middle of the T1w field of view in scanner RAS (mm)."""
+
 T1W_SCALE, T1W_NOISE, T1W_BIAS, EPI_BIAS = 1000.0, 12.0, 0.12, 0.08
 
 
@@ -119,13 +122,15 @@ def scan_t1w(subject: Subject, settings: DemoSettings) -> nib.Nifti1Image:
     """The subject's T1w image, in a grid of its own."""
     rng = np.random.default_rng(subject.t1w_seed)
     voxel = settings.t1w_voxel_mm
-    shape = tuple(round(extent / voxel) for extent in T1W_EXTENT_MM)
+    forwards, upwards, rightwards = (round(extent / voxel) for extent in T1W_EXTENT_MM)
+    shape = (forwards, upwards, rightwards)
     affine = np.zeros((4, 4))
     affine[[1, 2, 0], [0, 1, 2]] = voxel
     corner = affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    affine[:, 3] = [*(BRAIN_CENTRE + [0, 8, -8] - corner), 1]
+    affine[:3, 3] = T1W_CENTRE - corner
+    affine[3, 3] = 1
     image = sample_template(template_head().t1w, subject.truth.t1w_to_mni152 @ affine, shape)
-    image *= T1W_SCALE * bias_field(shape, T1W_BIAS, rng)
+    image = T1W_SCALE * image * bias_field(shape, T1W_BIAS, rng)
     image += T1W_NOISE * rng.standard_normal(shape, dtype=np.float32)
     return _as_image(np.rint(np.abs(image)).astype(np.int16), affine, (voxel,) * 3)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -55,12 +56,9 @@ class SubjectTruth:
     def read(cls, path: Path) -> "SubjectTruth":
         """Read what `write` wrote."""
         with np.load(path) as arrays:
-            fields = {
-                name: tuple(arrays[name].tolist())
-                if name in ("stimuli", "rois", "models")
-                else arrays[name]
-                for name in arrays.files
-            }
+            fields: dict[str, Any] = dict(arrays)
+        for name in ("stimuli", "rois", "models"):
+            fields[name] = tuple(fields[name].tolist())
         return cls(**fields)
 
 

@@ -1,0 +1,275 @@
+"""How well what was planted in the demo was found again; all else that runs never sees the truth.
+
+Spaces: the truth is given in the grid of the very first volume, before any motion. The recovered
+motion, too, is referred to that volume, but any error in registering the first volume itself
+shifts all others alike, and with them the space of the mean EPI. This common offset is arbitrary:
+it is estimated as the mean disagreement of planted and recovered motion, taken out of the motion
+error, and put before the planted coregistration, which starts from the first volume where the
+recovered one starts from the mean EPI. The betas are compared voxel by voxel without it; it is a
+few hundredths of a millimetre.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from nibabel.affines import apply_affine
+from scipy.linalg import polar
+
+from bids_config.errors import InputError
+from bids_config.files import atomic_path
+from interfaces.embedded.mni305 import MNI305_TO_MNI152
+from interfaces.embedded.rigid import rigid_matrix
+from interfaces.embedded.transforms import displacements, mask_points, read_matrix
+from pipelines.demo.dataset import TASK
+from pipelines.demo.truth import SubjectTruth
+
+MOTION_LIMIT_MM = 0.1
+COREGISTRATION_LIMIT_MM = 1.0
+NORMALIZATION_LIMIT_MM = 3.0
+CORRELATION_LIMIT = 0.8
+CORRELATION_LIMITED_ROIS = ("visual", "fusiform")
+LOWEST_CEILING = 0.1
+"""Mean noise ceiling above which a region has to tell its model."""
+
+MOTION_COLUMNS = ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
+
+
+@dataclass(frozen=True)
+class RecoveryRow:
+    """One line of recovery.tsv.
+
+    For an error in mm, `planted` is the displacement that was planted, that is the error of doing
+    nothing, and `recovered` is the error that is left. `within_limit` is yes, no, or n/a where
+    there is no limit.
+    """
+
+    quantity: str
+    roi: str
+    planted: str
+    recovered: str
+    limit: str
+    within_limit: str
+
+
+@dataclass(frozen=True)
+class _SubjectErrors:
+    """Planted displacements and what is left of them (mm), and a correlation a region."""
+
+    motion: tuple[float, float]
+    coregistration: tuple[float, float]
+    normalization: tuple[float, float]
+    correlations: dict[str, float]
+
+
+def write_recovery(
+    truth_dir: Path, derivatives_dir: Path, out_file: Path
+) -> tuple[RecoveryRow, ...]:
+    """Compare the derivatives with the truth, write the table and return its rows.
+
+    Each figure is that of the subject who came off worst, except the best model of a region, whose
+    score is the mean over subjects as in the group's figures.
+
+    Parameters
+    ----------
+    truth_dir : Path
+        As `write_demo_dataset` wrote it.
+    derivatives_dir : Path
+        What the participant and the group level wrote.
+    out_file : Path
+        Tab-separated; columns are the fields of `RecoveryRow`.
+
+    Raises
+    ------
+    InputError
+        If a derivative is missing or belongs to another data set.
+    """
+    truth_files = sorted(truth_dir.glob("sub-*.npz"))
+    if not truth_files:
+        raise InputError(f"{truth_dir} holds no planted truth: run the demo again.")
+    truths = {path.stem: SubjectTruth.read(path) for path in truth_files}
+    errors = [
+        _compare_subject(truth, derivatives_dir / subject, subject)
+        for subject, truth in truths.items()
+    ]
+    first = next(iter(truths.values()))
+    rows = (
+        _error_row("motion, RMS over the brain (mm)", [e.motion for e in errors], MOTION_LIMIT_MM),
+        _error_row(
+            "coregistration, mean over the brain (mm)",
+            [e.coregistration for e in errors],
+            COREGISTRATION_LIMIT_MM,
+        ),
+        _error_row(
+            "normalization, mean over the brain (mm)",
+            [e.normalization for e in errors],
+            NORMALIZATION_LIMIT_MM,
+        ),
+        *_correlation_rows(first.rois, errors),
+        *_model_rows(first, derivatives_dir / "group" / "rsa.tsv"),
+    )
+    with atomic_path(out_file) as temporary:
+        pd.DataFrame([asdict(row) for row in rows]).to_csv(temporary, sep="\t", index=False)
+    return rows
+
+
+def _compare_subject(truth: SubjectTruth, folder: Path, subject: str) -> _SubjectErrors:
+    func, anat = folder / "func", folder / "anat"
+    brain = mask_points(truth.brain, truth.bold_affine)
+    still = np.eye(4)
+
+    planted_motion = truth.motion.reshape(-1, 4, 4)
+    recovered_motion = _read_motion(func, planted_motion)
+    offset = common_offset(planted_motion, recovered_motion)
+
+    bold_to_t1w = read_matrix(func / f"{subject}_task-{TASK}_from-boldref_to-T1w_xfm.txt")
+    planted_bold_to_t1w = truth.bold_to_t1w @ offset
+    t1w_to_mni305 = read_matrix(anat / f"{subject}_from-T1w_to-MNI305_xfm.txt")
+    brain_in_t1w = apply_affine(truth.bold_to_t1w, brain)
+    return _SubjectErrors(
+        motion=(
+            motion_error(planted_motion, np.broadcast_to(still, planted_motion.shape), brain),
+            motion_error(planted_motion @ offset, recovered_motion, brain),
+        ),
+        coregistration=(
+            float(displacements(planted_bold_to_t1w, still, brain).mean()),
+            float(displacements(planted_bold_to_t1w, bold_to_t1w, brain).mean()),
+        ),
+        normalization=(
+            float(displacements(truth.t1w_to_mni152, still, brain_in_t1w).mean()),
+            float(
+                displacements(
+                    truth.t1w_to_mni152, MNI305_TO_MNI152 @ t1w_to_mni305, brain_in_t1w
+                ).mean()
+            ),
+        ),
+        correlations=_beta_correlations(
+            truth, func / f"{subject}_task-{TASK}_space-boldref_stat-effect_statmap.nii.gz"
+        ),
+    )
+
+
+def _read_motion(func: Path, planted: np.ndarray) -> np.ndarray:
+    """Scanner RAS of the first volume to that of each volume, (volumes, 4, 4).
+
+    The tables hold SPM's parameters, which lead from a volume back to the first one.
+    """
+    tables = sorted(func.glob("*_desc-confounds_timeseries.tsv"))
+    parameters = [pd.read_csv(table, sep="\t")[MOTION_COLUMNS].to_numpy() for table in tables]
+    if sum(map(len, parameters)) != len(planted):
+        raise InputError(
+            f"The confounds tables in {func} do not hold the {len(planted)} volumes of the demo: "
+            "remove the derivatives and run the demo again."
+        )
+    back = np.stack([rigid_matrix(row) for row in np.concatenate(parameters)])
+    inverse: np.ndarray = np.linalg.inv(back)
+    return inverse
+
+
+def common_offset(planted: np.ndarray, recovered: np.ndarray) -> np.ndarray:
+    """Rigid 4x4 matrix that all recovered positions have in common before the planted ones.
+
+    The mean over the volumes of inv(planted) @ recovered, its rotation the nearest orthogonal one.
+    """
+    mean = (np.linalg.inv(planted) @ recovered).mean(axis=0)
+    mean[:3, :3], _ = polar(mean[:3, :3])
+    offset: np.ndarray = mean
+    return offset
+
+
+def motion_error(planted: np.ndarray, recovered: np.ndarray, points: np.ndarray) -> float:
+    """Root mean square distance, over volumes and points, of planted and recovered positions.
+
+    Parameters
+    ----------
+    planted, recovered : (volumes, 4, 4) arrays
+    points : (n, 3) array in mm
+    """
+    homogeneous = np.column_stack([points, np.ones(len(points))])
+    second_moments = homogeneous.T @ homogeneous / len(points)
+    difference = (planted - recovered)[:, :3]
+    squares = np.einsum("vij,jk,vik->v", difference, second_moments, difference)
+    return float(np.sqrt(max(squares.mean(), 0.0)))
+
+
+def _beta_correlations(truth: SubjectTruth, betas_file: Path) -> dict[str, float]:
+    """Pearson correlation over all stimuli and responsive voxels of each region.
+
+    Voxels without betas, outside the field of view in some volume, are left out.
+    """
+    table_file = betas_file.with_name(betas_file.name.replace(".nii.gz", ".tsv"))
+    for path in (betas_file, table_file):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: run the participant level again.")
+    image = nib.load(betas_file)
+    if image.shape[:3] != truth.brain.shape or not np.allclose(
+        image.affine, truth.bold_affine, atol=1e-3
+    ):
+        raise InputError(
+            f"{betas_file} does not lie in the grid of the demo's BOLD runs: remove the "
+            "derivatives and run the demo again."
+        )
+    stimuli = pd.read_csv(table_file, sep="\t", dtype={"stimulus": str})["stimulus"]
+    order = [truth.stimuli.index(stimulus) for stimulus in stimuli]
+    is_responsive = truth.responsive > 0
+    recovered = np.asarray(image.dataobj)[is_responsive].T
+    planted = truth.betas[order]
+    roi_of_voxel = truth.responsive[is_responsive]
+    has_betas = np.isfinite(recovered).all(axis=0)
+    correlations = {}
+    for number, roi in enumerate(truth.rois, start=1):
+        chosen = (roi_of_voxel == number) & has_betas
+        pair = planted[:, chosen].ravel(), recovered[:, chosen].ravel()
+        correlations[roi] = float(np.corrcoef(*pair)[0, 1]) if chosen.any() else float("nan")
+    return correlations
+
+
+def _error_row(quantity: str, errors: Sequence[tuple[float, float]], limit: float) -> RecoveryRow:
+    planted, left = max(errors, key=lambda error: error[1])
+    return RecoveryRow(
+        quantity, "n/a", f"{planted:.3f}", f"{left:.3f}", f"at most {limit:g}", _yes(left <= limit)
+    )
+
+
+def _correlation_rows(
+    rois: Sequence[str], errors: Sequence[_SubjectErrors]
+) -> Iterator[RecoveryRow]:
+    for roi in rois:
+        lowest = float(np.min([error.correlations[roi] for error in errors]))
+        limited = roi in CORRELATION_LIMITED_ROIS
+        yield RecoveryRow(
+            "betas, correlation in EPI space",
+            roi,
+            "1.000",
+            f"{lowest:.3f}",
+            f"above {CORRELATION_LIMIT:g}" if limited else "n/a",
+            _yes(lowest > CORRELATION_LIMIT) if limited else "n/a",
+        )
+
+
+def _model_rows(truth: SubjectTruth, rsa_file: Path) -> Iterator[RecoveryRow]:
+    if not rsa_file.is_file():
+        raise InputError(f"{rsa_file} is missing: run the group level again.")
+    rsa = pd.read_csv(rsa_file, sep="\t", na_values="n/a")
+    for roi, planted in zip(truth.rois, truth.models, strict=True):
+        of_roi = rsa[rsa["roi"] == roi]
+        if of_roi.empty:
+            raise InputError(f"{rsa_file} has no row of {roi}: run the group level again.")
+        best = of_roi.groupby("model")["rsa"].mean().idxmax()
+        ceiling = of_roi.drop_duplicates("subject")["ceiling"].mean()
+        limited = ceiling > LOWEST_CEILING
+        yield RecoveryRow(
+            f"best model (ceiling {ceiling:.2f})",
+            roi,
+            planted,
+            str(best),
+            "the planted one" if limited else "n/a",
+            _yes(best == planted) if limited else "n/a",
+        )
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"

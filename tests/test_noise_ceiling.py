@@ -1,0 +1,87 @@
+"""Noise ceilings against plain loops and rsatoolbox."""
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, rankdata, spearmanr
+
+from analysis.noise_ceiling import (
+    ceiling_from_correlations,
+    noise_ceiling,
+    noise_ceiling_of_present,
+    normalise,
+)
+
+
+def plain_ceilings(rdms: np.ndarray, metric: str) -> np.ndarray:
+    """Pairwise, lower and upper ceiling of each subject as their definitions say."""
+    correlate = {"pearson": pearsonr, "spearman": spearmanr}[metric]
+    scaled = [
+        rankdata(rdm) if metric == "spearman" else (rdm - rdm.mean()) / rdm.std() for rdm in rdms
+    ]
+    rows = []
+    for i, rdm in enumerate(rdms):
+        others = [j for j in range(len(rdms)) if j != i]
+        pairwise = np.mean([correlate(rdm, rdms[j]).statistic for j in others])
+        lower = correlate(rdm, np.mean([scaled[j] for j in others], axis=0)).statistic
+        upper = correlate(rdm, np.mean(scaled, axis=0)).statistic
+        rows.append((pairwise, lower, upper))
+    return np.array(rows).T
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+@pytest.mark.parametrize("n_subjects", [2, 5])
+def test_definitions(metric: str, n_subjects: int) -> None:
+    rng = np.random.default_rng(n_subjects)
+    rdms = rng.random((n_subjects, 300)) * rng.uniform(0.5, 2, (n_subjects, 1)) + rng.random(300)
+    found = noise_ceiling(rdms, metric)
+    np.testing.assert_allclose(
+        [found.pairwise, found.lower, found.upper], plain_ceilings(rdms, metric), atol=1e-12
+    )
+
+
+def test_two_subjects_by_hand() -> None:
+    found = ceiling_from_correlations(np.array([[1.0, 0.28], [0.28, 1.0]]))
+    np.testing.assert_allclose(found.pairwise, [0.28, 0.28])
+    np.testing.assert_allclose(found.lower, [0.28, 0.28])
+    np.testing.assert_allclose(found.upper, [0.8, 0.8])  # 1.28 / sqrt(2.56)
+
+
+def test_batches_equal_one_by_one() -> None:
+    rdms = np.random.default_rng(2).random((3, 4, 5, 100))
+    for metric in ("pearson", "spearman"):
+        batch = noise_ceiling(rdms, metric)
+        single = noise_ceiling(rdms[2, 1], metric)
+        np.testing.assert_allclose(batch.lower[2, 1], single.lower, atol=1e-14)
+        np.testing.assert_allclose(batch.upper[2, 1], single.upper, atol=1e-14)
+
+
+def test_subjects_without_rdm_are_left_out() -> None:
+    rdms = np.random.default_rng(2).random((4, 100))
+    full = noise_ceiling(rdms[[0, 1, 3]], "pearson")
+    rdms[2] = np.nan
+    found = noise_ceiling_of_present(rdms, "pearson")
+    np.testing.assert_allclose(found.pairwise[[0, 1, 3]], full.pairwise)
+    assert np.isnan(found.pairwise[2])
+    rdms[:3] = np.nan
+    assert np.isnan(noise_ceiling_of_present(rdms, "pearson").pairwise).all()
+
+
+def test_opposite_rdms_have_no_mean() -> None:
+    found = ceiling_from_correlations(np.array([[1.0, -1.0], [-1.0, 1.0]]))
+    assert np.isnan(found.upper).all()
+    np.testing.assert_allclose(found.pairwise, [-1, -1])
+
+
+def test_normalisation_needs_a_ceiling_above_zero() -> None:
+    found = normalise(np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.3]]), np.array([0.4, 0.0, -0.1]))
+    np.testing.assert_allclose(found[0], [0.5, 0.75])
+    assert np.isnan(found[1:]).all()
+
+
+@pytest.mark.parametrize(("metric", "method"), [("pearson", "corr"), ("spearman", "spearman")])
+def test_rsatoolbox(metric: str, method: str) -> None:
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    rdms = np.random.default_rng(9).random((5, 190)) + np.random.default_rng(1).random(190)
+    bounds = rsatoolbox.inference.boot_noise_ceiling(rsatoolbox.rdm.RDMs(rdms), method=method)
+    found = noise_ceiling(rdms, metric)
+    np.testing.assert_allclose([found.lower.mean(), found.upper.mean()], bounds, atol=1e-10)

@@ -1,0 +1,60 @@
+"""Real RDMs of 92 images (Kriegeskorte et al. 2008) through the functions of the group level."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import loadmat
+from scipy.spatial.distance import squareform
+
+from analysis.noise_ceiling import noise_ceiling
+from analysis.rsa import correlate_rdms
+
+REAL_MODELS = {
+    "animacy": 0.3871,
+    "monkeyIT": 0.3335,
+    "FaceBodyManmadeNatobj": 0.2816,
+    "EVA": 0.2591,
+    "HMAX": 0.1521,
+    "Silhouette": 0.1159,
+    "RADON": 0.0365,
+    "V1": 0.0250,
+}
+
+
+def real_brain_rdms(shared_data: Path) -> np.ndarray:
+    """Human IT, the mean over two sessions of four people, (4, 4186)."""
+    sessions = loadmat(shared_data / "rsatoolbox_92images" / "92_brainRDMs.mat")["RDMs"][0]
+    return np.array(
+        [
+            np.mean([squareform(s["RDM"].astype(float), checks=False) for s in person], axis=0)
+            for person in sessions
+        ]
+    )
+
+
+def real_model_rdms(shared_data: Path) -> dict[str, np.ndarray]:
+    models = loadmat(shared_data / "rsatoolbox_92images" / "92_modelRDMs.mat")["Models"][0]
+    return {
+        str(model["name"][0]): squareform(model["RDM"].astype(float), checks=False)
+        for model in models
+    }
+
+
+def test_real_models_of_92_images(shared_data: Path) -> None:
+    models = real_model_rdms(shared_data)
+    found = correlate_rdms(
+        real_brain_rdms(shared_data), np.stack(list(models.values())), "pearson"
+    ).mean(axis=0)
+    assert dict(zip(models, found.round(4), strict=True)) == pytest.approx(REAL_MODELS, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower", "upper"), [("pearson", 0.39441, 0.68041), ("spearman", 0.37231, 0.66572)]
+)
+def test_real_92_images(shared_data: Path, metric: str, lower: float, upper: float) -> None:
+    found = noise_ceiling(real_brain_rdms(shared_data), metric)
+    assert found.lower.mean() == pytest.approx(lower, abs=5e-6)
+    assert found.upper.mean() == pytest.approx(upper, abs=5e-6)
+    if metric == "pearson":
+        assert found.pairwise.mean() == pytest.approx(0.28395, abs=5e-6)

@@ -99,8 +99,9 @@ def ceiling_from_correlations(correlations: NDArray[np.float64]) -> NoiseCeiling
 
 
 def _mean_with_others(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
-    with_self = np.diagonal(correlations, axis1=-2, axis2=-1)
-    return (correlations.sum(axis=-1) - with_self) / (correlations.shape[-1] - 1)
+    with_all: NDArray[np.float64] = correlations.sum(axis=-1)
+    with_self: NDArray[np.float64] = np.diagonal(correlations, axis1=-2, axis2=-1)
+    return (with_all - with_self) / (correlations.shape[-1] - 1)
 
 
 def _ratio(covariance: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,5 +117,5 @@ def normalise(
     NaN where the ceiling is not above zero: a share of nothing has no meaning. The pairwise
     ceiling c is a reliability, the attainable maximum is sqrt(c): results above 1 are legitimate.
     """
-    usable = np.where(pairwise_ceiling > 0, pairwise_ceiling, np.nan)
-    return np.divide(rsa, usable[:, None], dtype=np.float64)
+    usable: NDArray[np.float64] = np.where(pairwise_ceiling > 0, pairwise_ceiling, np.nan)
+    return rsa / usable[:, None]

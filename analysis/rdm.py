@@ -24,8 +24,7 @@ def compute_rdm(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.
     """
     units = unit_patterns(patterns, metric)
     first, second = np.triu_indices(len(patterns), k=1)
-    similarities = np.asarray(units @ units.T, dtype=np.float64)
-    return 1.0 - similarities[first, second]
+    return 1.0 - (units @ units.T)[first, second]
 
 
 def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:
@@ -34,10 +33,10 @@ def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[n
     A pattern without a direction becomes NaN.
     """
     values = np.asarray(patterns, dtype=np.float64)
-    length_before = np.linalg.norm(values, axis=1, keepdims=True)
+    length_before: NDArray[np.float64] = np.linalg.norm(values, axis=1, keepdims=True)
     if metric == "correlation":
         values = values - values.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
+    length: NDArray[np.float64] = np.linalg.norm(values, axis=1, keepdims=True)
     # What subtracting the mean leaves of a constant pattern is rounding, not a direction.
     rounding = 1e-13 * length_before
-    return np.divide(values, length, out=np.full_like(values, np.nan), where=length > rounding)
+    return values / np.where(length > rounding, length, np.nan)

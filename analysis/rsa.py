@@ -24,14 +24,13 @@ def correlate_rdms(
     ndarray, (n, m)
         NaN where an RDM is constant or holds a NaN.
     """
-    units, other_units = standardise(rdms, metric), standardise(others, metric)
-    return np.asarray(units @ other_units.T, dtype=np.float64)
+    return standardise(rdms, metric) @ standardise(others, metric).T
 
 
 def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:
     """Give RDM vectors (..., pairs) zero mean and length 1, so that products are correlations."""
     values = mean_ranks(rdms) if metric == "spearman" else np.asarray(rdms, dtype=np.float64)
-    mean = values.mean(axis=-1, keepdims=True)
+    mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
     units = values - mean
     length = np.sqrt(np.einsum("...p,...p->...", units, units))[..., None]
     # A constant vector leaves only rounding behind; a NaN fails the comparison, too.

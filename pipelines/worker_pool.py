@@ -114,7 +114,7 @@ class WorkerPoolPlugin(MultiProcPlugin):  # type: ignore[misc]
             initargs=(work_dir, log_file),
         )
         self.pool.shutdown()
-        self.pool = self._make_pool()
+        self.pool: ProcessPoolExecutor = self._make_pool()
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid: int = self._taskid + 1

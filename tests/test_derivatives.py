@@ -12,7 +12,9 @@ from interfaces.derivatives import SaveDerivative
 
 
 def test_framewise_displacement_by_hand() -> None:
-    motion = np.array([[0, 0, 0, 0, 0, 0], [0.1, -0.2, 0, 0.01, 0, 0], [0.1, -0.2, 0, 0.01, 0, 0.0]])
+    motion = np.array(
+        [[0, 0, 0, 0, 0, 0], [0.1, -0.2, 0, 0.01, 0, 0], [0.1, -0.2, 0, 0.01, 0, 0.0]]
+    )
     fd = framewise_displacement(motion)
     assert np.isnan(fd[0])
     np.testing.assert_allclose(fd[1:], [0.1 + 0.2 + 0.5, 0.0])

@@ -76,7 +76,7 @@ def test_an_event_without_duration_is_a_stick_of_unit_area() -> None:
         (160, 0.8, 128.0, 2),
         (40, 3.0, 128.0, 1),
         (178, 3.0, 2000.0, 0),
-        (320, 1.2, 128.0, 6),
+        (250, 1.2, 100.0, 6),
     ],
 )
 def test_cosines_are_those_of_spm(

@@ -21,7 +21,7 @@ def test_dot_of_every_kind(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "graph.dot"
     assert main(["graph", str(out), "--kind", kind]) == 0
     text = out.read_text()
-    assert text.startswith("digraph") or text.startswith("strict digraph")
+    assert text.startswith(("digraph", "strict digraph"))
     if kind != "orig":
         assert [step for step in STEPS if step not in text] == []
 

@@ -121,7 +121,7 @@ def workers_of(tmp_path: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            place = os.readlink(process / "cwd")
+            place = str((process / "cwd").readlink())
             running = (process / "stat").read_text().split(")")[1].split()[0] != "Z"
         except OSError:
             continue

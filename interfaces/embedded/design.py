@@ -173,7 +173,7 @@ def n_cosines(n_volumes: int, repetition_time: float, high_pass_seconds: float) 
     int
         `fix(2 * n_volumes * TR / cut-off + 1)` of `spm_filter`, without its constant.
     """
-    return int(2 * n_volumes * repetition_time / high_pass_seconds + 1) - 1
+    return int(2 * (n_volumes * repetition_time) / high_pass_seconds + 1) - 1
 
 
 def _conditions(events: pd.DataFrame) -> tuple[Condition, ...]:

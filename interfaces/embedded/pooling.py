@@ -223,7 +223,6 @@ def _write_weighted_sum(
     header.set_data_shape(shape)
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1.0, 0.0)
-    betas = [np.asanyarray(run.image.dataobj) for run in runs]
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             header.write_to(file)
@@ -236,9 +235,9 @@ def _write_weighted_sum(
             order="F",
         )
         for z in range(shape[2]):
-            written[:, :, z, :] = _weighted_sum(
-                [run[:, :, z, :] for run in betas], weights, (*shape[:2], n_stimuli)
-            )
+            # Mapped anew for each slice, so that pages already read can go.
+            betas = [np.asanyarray(run.image.dataobj)[:, :, z, :] for run in runs]
+            written[:, :, z, :] = _weighted_sum(betas, weights, (*shape[:2], n_stimuli))
         written.flush()
 
 

@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 def rigid_matrix(parameters: ArrayLike) -> NDArray[np.float64]:
     """Matrix of six rigid-body parameters: translation after pitch after roll after yaw.
 
-    A point is turned about z (yaw), then y (roll), then x (pitch), all about the origin and
-    each with SPM's sign (a positive angle turns y towards -z, z towards x... as `spm_matrix`
-    does), then moved.
+    A point is turned about z (yaw), then y (roll), then x (pitch), all about the origin, then
+    moved. The signs are SPM's: a positive yaw turns x towards -y, a positive roll x towards -z,
+    a positive pitch y towards -z.
 
     Parameters
     ----------

@@ -27,7 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Which neural network explains which brain region? "
         "From raw BIDS fMRI, or from betas, to RSA with tables and figures.",
     )
-    parser.add_argument("--version", action="version", version=f"conceptrsa {version('conceptrsa')}")
+    parser.add_argument(
+        "--version", action="version", version=f"conceptrsa {version('conceptrsa')}"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_parser(commands)

@@ -7,8 +7,6 @@ from typing import Any
 from pipelines.cli.options import add_resource_options
 
 
-
-
 def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(

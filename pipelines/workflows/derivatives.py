@@ -142,4 +142,3 @@ def _source(bold: Path) -> str:
     below_dataset = [part for part in bold.parts if part.startswith(("sub-", "ses-"))]
     folders = "/".join([*below_dataset[:-1], "func"])
     return f"bids:raw:{folders}/{bold.name}"
-

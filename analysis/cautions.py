@@ -45,9 +45,9 @@ def _circular_selection(settings: ComparisonSettings) -> Iterator[str]:
 
 def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
     pairwise = roi.ceiling.pairwise
-    mean = float(mean_over_subjects(pairwise))
-    sem = float(sem_over_subjects(pairwise))
-    if not mean > 2 * sem:
+    if roi.has_weak_ceiling:
+        mean = float(mean_over_subjects(pairwise))
+        sem = float(sem_over_subjects(pairwise))
         yield (
             f"{roi.roi}: the noise ceiling {mean:.3f} ± {sem:.3f} (standard error) is within two "
             "standard errors of zero or below; normalised scores there mean little"

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from analysis.cautions import cautions
 from analysis.ceiling_sweep import MIN_VOXELS, CeilingSweep, sweep_ceiling
 from analysis.figures.write import write_figures
-from analysis.models.features import Features
+from analysis.models.feature_files import Features
 from analysis.noise_ceiling import noise_ceiling_of_present
 from analysis.patterns import SubjectPatterns, require_comparable
 from analysis.provenance import write_provenance

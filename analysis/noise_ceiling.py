@@ -100,8 +100,9 @@ def ceiling_from_correlations(correlations: NDArray[np.float64]) -> NoiseCeiling
 
 def _mean_with_others(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
     with_all: NDArray[np.float64] = correlations.sum(axis=-1)
-    with_self: NDArray[np.float64] = np.diagonal(correlations, axis1=-2, axis2=-1)
-    return (with_all - with_self) / (correlations.shape[-1] - 1)
+    with_self = np.diagonal(correlations, axis1=-2, axis2=-1)
+    n_others = int(correlations.shape[-1]) - 1
+    return (with_all - with_self) / n_others
 
 
 def _ratio(covariance: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from analysis.ceiling_sweep import CeilingSweep
 from analysis.noise_ceiling import NoiseCeiling, normalise
 from analysis.settings import ComparisonSettings
-from analysis.significance import GroupTest, ModelTest
+from analysis.significance import (
+    GroupTest,
+    ModelTest,
+    mean_over_subjects,
+    sem_over_subjects,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Model:
     ----------
     name, group : str
     note : str
-        What a reader must know about it, or empty.
+        What a reader must know about it, a stand-in for another kind of model; or empty.
     features_sha256 : str
         Of its features and their stimuli.
     """
@@ -29,11 +34,6 @@ class Model:
     group: str
     note: str
     features_sha256: str
-
-    @property
-    def is_stand_in(self) -> bool:
-        """Whether its note says that it stands in for another kind of model."""
-        return "stand-in" in self.note.lower()
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class RoiResult:
     def rsa_normalised(self) -> NDArray[np.float64]:
         """Scores as shares of each subject's pairwise ceiling, (subjects, models)."""
         return normalise(self.rsa, self.ceiling.pairwise)
+
+    @property
+    def has_weak_ceiling(self) -> bool:
+        """Whether the mean pairwise ceiling is not two standard errors above zero."""
+        pairwise = self.ceiling.pairwise
+        return not mean_over_subjects(pairwise) > 2 * sem_over_subjects(pairwise)
 
 
 @dataclass(frozen=True)

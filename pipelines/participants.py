@@ -116,7 +116,8 @@ def report_dry_run(
             read_run_events(run.events, config.events) for run in subject.runs
         )
         print(
-            f"sub-{subject.subject}: {len(subject.runs)} runs, {len(events.presentations)} stimuli, "
+            f"sub-{subject.subject}: {len(subject.runs)} runs, "
+            f"{len(events.presentations)} stimuli, "
             f"{sum(events.presentations.values())} presentations, {events.one_backs} one-backs"
         )
         for run in subject.runs:

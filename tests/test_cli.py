@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: quick help, exit codes, one sentence and no traceback."""
+"""The command line as a stranger meets it: quick help, exit codes, one sentence, no traceback."""
 
 import os
 import subprocess

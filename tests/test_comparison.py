@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr, spearmanr
 
 from analysis.comparison import compare, write_comparison
-from analysis.models.features import Features
+from analysis.models.feature_files import Features
 from analysis.patterns import RoiPatterns, SubjectPatterns
 from analysis.settings import ComparisonSettings
 from bids_config.errors import InputError

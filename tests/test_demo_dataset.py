@@ -198,7 +198,8 @@ def test_bad_input_is_named(tmp_path: Path, features: dict[str, np.ndarray]) -> 
     with pytest.raises(InputError, match="no features"):
         write_demo_dataset(tmp_path, without, STIMULI, SMALL)
     (tmp_path / "bids").mkdir()
-    with pytest.raises(InputError, match="no demo data set"):
+    (tmp_path / "bids" / "dataset_description.json").write_text("{}")
+    with pytest.raises(InputError, match="no demo"):
         write_demo_dataset(tmp_path, features, STIMULI, SMALL)
 
 

@@ -31,6 +31,9 @@ N_RUNS, N_VOLUMES = 2, 20
 ORIGIN = np.zeros(3)
 
 
+Recover = Callable[["Errors"], dict[tuple[str, str], RecoveryRow]]
+
+
 def shift(x: float = 0, y: float = 0, z: float = 0) -> np.ndarray:
     return rigid(np.array([x, y, z]), ORIGIN, ORIGIN)
 
@@ -130,7 +133,7 @@ def write_rsa(folder: Path) -> None:
 
 
 @pytest.fixture
-def recover(tmp_path: Path) -> Callable[[Errors], dict[tuple[str, str], RecoveryRow]]:
+def recover(tmp_path: Path) -> Recover:
     truth_dir, derivatives_dir = tmp_path / "truth", tmp_path / "derivatives"
     truths = {f"sub-0{n}": make_truth(n) for n in (1, 2)}
     for subject, truth in truths.items():
@@ -156,17 +159,17 @@ def test_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(read, name), value)
 
 
-def test_flawless_derivatives(recover, tmp_path: Path) -> None:
+def test_flawless_derivatives(recover: Recover, tmp_path: Path) -> None:
     rows = recover(Errors())
     for step in ("motion", "coregistration", "normalization"):
         row = rows[step, "n/a"]
         assert float(row.recovered) == 0
         assert float(row.planted) > 0.1
-        assert row.within_limit == "yes"
+        assert row.within_limit is True
     for roi in ROIS:
         assert rows["betas", roi].recovered == "1.000"
     assert rows["betas", "visual"].limit == "above 0.8"
-    assert rows["betas", "hippocampus"].within_limit == "n/a"
+    assert rows["betas", "hippocampus"].within_limit is None
 
     table = pd.read_csv(tmp_path / "recovery.tsv", sep="\t", keep_default_na=False)
     assert list(table.columns) == [
@@ -178,9 +181,10 @@ def test_flawless_derivatives(recover, tmp_path: Path) -> None:
         "within_limit",
     ]
     assert len(table) == 3 + 2 * len(ROIS)
+    assert table["within_limit"].tolist() == ["yes"] * 5 + ["n/a", "yes", "no", "n/a"]
 
 
-def test_errors_of_known_size_are_measured(recover) -> None:
+def test_errors_of_known_size_are_measured(recover: Recover) -> None:
     rows = recover(
         Errors(
             # Of mean zero, so that no part of it is common: 0.06 mm to and fro.
@@ -191,43 +195,43 @@ def test_errors_of_known_size_are_measured(recover) -> None:
         )
     )
     assert float(rows["motion", "n/a"].recovered) == pytest.approx(0.06, abs=0.001)
-    assert rows["motion", "n/a"].within_limit == "yes"
+    assert rows["motion", "n/a"].within_limit is True
     assert float(rows["coregistration", "n/a"].recovered) == pytest.approx(0.7, abs=0.002)
-    assert rows["coregistration", "n/a"].within_limit == "yes"
+    assert rows["coregistration", "n/a"].within_limit is True
     assert float(rows["normalization", "n/a"].recovered) == pytest.approx(3.2, abs=0.002)
-    assert rows["normalization", "n/a"].within_limit == "no"
+    assert rows["normalization", "n/a"].within_limit is False
     # Signal and noise of equal variance.
     assert float(rows["betas", "visual"].recovered) == pytest.approx(np.sqrt(0.5), abs=0.05)
-    assert rows["betas", "visual"].within_limit == "no"
+    assert rows["betas", "visual"].within_limit is False
 
 
-def test_errors_over_the_limit_are_said(recover) -> None:
+def test_errors_over_the_limit_are_said(recover: Recover) -> None:
     rows = recover(
         Errors(
             motion=lambda volume: shift(y=0.12 * (-1) ** volume),
             coregistration=rigid(ORIGIN, np.array([0, 0, 0.1]), ORIGIN),
         )
     )
-    assert rows["motion", "n/a"].within_limit == "no"
-    assert rows["coregistration", "n/a"].within_limit == "no"
+    assert rows["motion", "n/a"].within_limit is False
+    assert rows["coregistration", "n/a"].within_limit is False
 
 
-def test_a_common_offset_is_no_error(recover) -> None:
+def test_a_common_offset_is_no_error(recover: Recover) -> None:
     offset = rigid(np.array([0.3, -0.2, 0.1]), np.array([0.01, 0, -0.02]), ORIGIN)
     rows = recover(Errors(offset=offset))
     assert float(rows["motion", "n/a"].recovered) < 0.002
     assert float(rows["coregistration", "n/a"].recovered) < 0.002
 
 
-def test_models_are_ranked_by_their_mean_over_subjects(recover) -> None:
+def test_models_are_ranked_by_their_mean_over_subjects(recover: Recover) -> None:
     rows = recover(Errors())
     best = {roi: rows["best model", roi] for roi in ROIS}
     assert (best["visual"].planted, best["visual"].recovered) == ("A", "A")
-    assert best["visual"].within_limit == "yes"
+    assert best["visual"].within_limit is True
     assert (best["fusiform"].planted, best["fusiform"].recovered) == ("B", "A")
-    assert best["fusiform"].within_limit == "no"
+    assert best["fusiform"].within_limit is False
     # Below the lowest ceiling a model cannot be told, and nothing is claimed.
-    assert best["hippocampus"].within_limit == "n/a"
+    assert best["hippocampus"].within_limit is None
     assert "0.02" in best["hippocampus"].quantity
 
 
@@ -256,7 +260,9 @@ def test_common_offset_is_found_exactly() -> None:
         ("**/rsa.tsv", "group level"),
     ],
 )
-def test_missing_derivatives_are_named(recover, tmp_path: Path, pattern: str, message: str) -> None:
+def test_missing_derivatives_are_named(
+    recover: Recover, tmp_path: Path, pattern: str, message: str
+) -> None:
     recover(Errors())
     next((tmp_path / "derivatives").glob(pattern)).unlink()
     with pytest.raises(InputError, match=message):

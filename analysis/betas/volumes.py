@@ -107,7 +107,10 @@ def load_volume(file: Path) -> SpatialImage:
     if not str(file).endswith(VOLUME_SUFFIXES):
         raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
     with _readable(file):
-        return nib.load(file, keep_file_open=True)
+        image = nib.load(file, keep_file_open=True)
+    if not isinstance(image, SpatialImage):
+        raise InputError(f"{file} holds no volume: give a NIfTI or MGZ image")
+    return image
 
 
 def read_volume(

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.figures.models import NORMALISED_LIMITS
+from analysis.figures.models import NORMALISED_LIMITS, WEAK_NOTE
 from analysis.figures.style import (
+    BEYOND_TEXT,
     CEILING_COLOUR,
     GROUP_COLOURS,
     MUTED_COLOUR,
@@ -26,7 +27,7 @@ BAR_WIDTH = 0.26
 NOTE = (
     "Bars: mean over models; whiskers: ± standard error over models; dots: models (mean over "
     f"subjects). * p < {ALPHA:g}, Welch's t-test between groups, uncorrected; it treats models as "
-    "independent, which they are not."
+    "independent, which they are not. Dots and bars end at the axis."
 )
 
 
@@ -48,17 +49,22 @@ def draw_groups(view: View) -> Figure:
     ]
     axes.set_ylim(low - step if low < 0 else 0.0, max(high, *free) + step)
     axes.set_xlim(-0.6, n_rois - 0.4)
-    axes.set_xticks(range(n_rois), [roi.roi.replace("-", "\n") for roi in view.rois])
+    axes.set_xticks(range(n_rois), [_label(roi) for roi in view.rois])
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("RSA / noise ceiling")
     ceiling = Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
     figure.legend(
-        handles=[*group_handles(view.groups, view.stand_in_groups), ceiling],
+        handles=[*group_handles(view.groups, view.noted_groups), ceiling],
         loc="outside upper center",
         ncols=len(view.groups) + 1,
     )
-    add_footnotes(figure, [NOTE, *view.stand_in_notes])
+    add_footnotes(figure, [f"{NOTE} {WEAK_NOTE}", *view.model_notes])
     return figure
+
+
+def _label(roi: RoiResult) -> str:
+    lines = roi.roi.split("-")
+    return "\n".join([*lines, "(weak ceiling)"] if roi.has_weak_ceiling else lines)
 
 
 def _draw_roi(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float, float]:
@@ -100,10 +106,8 @@ def _print_beyond(axes: Axes, x: float, mean: float) -> None:
         textcoords="offset points",
         ha="center",
         va="top" if high else "bottom",
-        fontsize=8,
-        color="white",
-        fontweight="bold",
         zorder=4,
+        **BEYOND_TEXT,
     )
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.style import (
+    BEYOND_TEXT,
     CEILING_COLOUR,
     GROUP_COLOURS,
     MUTED_COLOUR,
@@ -38,6 +39,10 @@ BAR_NOTE = (
     "axis."
 )
 
+WEAK_NOTE = (
+    "Weak: the noise ceiling is not two standard errors above zero; shares of it mean little."
+)
+
 
 def draw_normalised_models(view: View) -> Figure:
     """Draw Figure 2A: each model's RSA as a share of each subject's noise ceiling."""
@@ -47,10 +52,11 @@ def draw_normalised_models(view: View) -> Figure:
     for panel, roi in zip(panels, view.rois, strict=True):
         _draw_bars(panel, view, scores[roi.roi], limits)
         panel.axvline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
-        _set_titles(panel, roi.roi, f"ceiling {_mean_and_sem(roi.ceiling.pairwise)}")
+        subtitle = f"ceiling {_mean_and_sem(roi.ceiling.pairwise)}"
+        _set_titles(panel, roi.roi, f"{subtitle}: weak" if roi.has_weak_ceiling else subtitle)
     label_outer(panels, "RSA / noise ceiling")
     ceiling = Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
-    _finish(figure, view, [ceiling], [BAR_NOTE])
+    _finish(figure, view, [ceiling], [f"{BAR_NOTE} {WEAK_NOTE}"])
     return figure
 
 
@@ -163,10 +169,8 @@ def _print_beyond(panel: Axes, row: int, value: float, limits: tuple[float, floa
         textcoords="offset points",
         ha="right" if right else "left",
         va="center",
-        fontsize=8,
-        color="white",
-        fontweight="bold",
         zorder=4,
+        **BEYOND_TEXT,
     )
 
 
@@ -211,4 +215,4 @@ def _finish(figure: Figure, view: View, handles: list[Artist], notes: list[str])
         columnspacing=1.4,
         handlelength=1.6,
     )
-    add_footnotes(figure, [*notes, *view.stand_in_notes])
+    add_footnotes(figure, [*notes, *view.model_notes])

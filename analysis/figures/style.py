@@ -26,8 +26,15 @@ RANDOM_COLOUR = "#E69F00"
 CEILING_COLOUR = "#555555"
 MUTED_COLOUR = "#666666"
 
+BEYOND_TEXT: dict[str, Any] = {
+    "fontsize": 7.5,
+    "color": "white",
+    "bbox": {"facecolor": "#444444", "edgecolor": "none", "boxstyle": "round,pad=0.2"},
+}
+"""How the value of a bar that leaves the axis is printed."""
+
 HEMISPHERE_SUFFIXES = ("-left", "-right")
-STAND_IN_MARK = "†"
+NOTE_MARK = "†"
 PANELS_PER_ROW = 4
 FOOTNOTE_LINE_INCHES = 0.17
 
@@ -64,17 +71,15 @@ class View:
         return [group for group in GROUP_COLOURS if group in present]
 
     @property
-    def stand_in_groups(self) -> set[str]:
-        """Groups that hold a stand-in."""
-        return {model.group for model in self.result.models if model.is_stand_in}
+    def noted_groups(self) -> set[str]:
+        """Groups that hold a model with a note."""
+        return {model.group for model in self.result.models if model.note}
 
     @property
-    def stand_in_notes(self) -> list[str]:
-        """A footnote for every model that stands in for another kind of model."""
+    def model_notes(self) -> list[str]:
+        """A footnote for every model with a note."""
         return [
-            f"{STAND_IN_MARK} {model.name}: {model.note}"
-            for model in self.result.models
-            if model.is_stand_in
+            f"{NOTE_MARK} {model.name}: {model.note}" for model in self.result.models if model.note
         ]
 
 
@@ -88,8 +93,8 @@ def style() -> Iterator[None]:
 
 
 def model_label(model: Model) -> str:
-    """Name of a model, marked where it is a stand-in."""
-    return f"{model.name}{STAND_IN_MARK}" if model.is_stand_in else model.name
+    """Name of a model, marked where it has a note."""
+    return f"{model.name}{NOTE_MARK}" if model.note else model.name
 
 
 def is_hemisphere(roi: str) -> bool:
@@ -130,11 +135,11 @@ def rsa_name(rsa_metric: str) -> str:
 
 
 def group_handles(groups: Sequence[str], marked: Collection[str] = ()) -> list[Patch]:
-    """Legend entries for groups of models, marked those that hold a stand-in."""
+    """Legend entries for groups of models, some of them marked."""
     return [
         Patch(
             color=GROUP_COLOURS[group],
-            label=f"{group}{STAND_IN_MARK}" if group in marked else group,
+            label=f"{group}{NOTE_MARK}" if group in marked else group,
         )
         for group in groups
     ]

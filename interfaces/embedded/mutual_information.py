@@ -5,9 +5,9 @@ in SPM's `spm_coreg`. It is 1 for unrelated images and grows with their agreemen
 contrast of each.
 """
 
-import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
+from nibabel.spatialimages import SpatialImage
 from scipy import ndimage, optimize
 
 from interfaces.embedded.transforms import rigid_matrix
@@ -35,8 +35,8 @@ class NormalisedMutualInformation:
 
     def __init__(
         self,
-        moving: nib.spatialimages.SpatialImage,
-        fixed: nib.spatialimages.SpatialImage,
+        moving: SpatialImage,
+        fixed: SpatialImage,
         seed: int = 0,
     ) -> None:
         data = np.asarray(moving.dataobj, dtype=np.float32)
@@ -65,10 +65,6 @@ class NormalisedMutualInformation:
         )
         return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / _entropy(joint)
 
-    def overlap(self, matrix: np.ndarray) -> float:
-        """Share of the moving image's voxels that fall inside the fixed image."""
-        return float(self._coordinates(matrix)[1].mean())
-
     def refine(self, matrix: np.ndarray) -> tuple[np.ndarray, float]:
         """Maximise the NMI over rigid motions near `matrix` by Powell's method.
 
@@ -82,8 +78,11 @@ class NormalisedMutualInformation:
             shift, turn = parameters[:3], parameters[3:] / _RADIUS
             return np.asarray(matrix @ rigid_matrix(shift, turn, self.centre))
 
+        def cost(parameters: np.ndarray) -> float:
+            return -self(moved(parameters))
+
         found = optimize.minimize(
-            lambda parameters: -self(moved(parameters)),
+            cost,
             np.zeros(6),
             method="Powell",
             options={"xtol": 0.02, "ftol": 1e-6, "maxiter": 8},

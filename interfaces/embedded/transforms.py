@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.affines import apply_affine
+from nibabel.spatialimages import SpatialImage
 from scipy.spatial.transform import Rotation
 
 from bids_config.errors import InputError
@@ -90,7 +91,7 @@ def mask_points(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.asarray(apply_affine(affine, np.argwhere(mask)))
 
 
-def to_sitk(image: nib.spatialimages.SpatialImage) -> sitk.Image:
+def to_sitk(image: SpatialImage) -> sitk.Image:
     """Give a 3D nibabel image to SimpleITK, as 32-bit float, with its place in the world.
 
     Raises

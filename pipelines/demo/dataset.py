@@ -201,9 +201,9 @@ class _Manifest:
     def open(cls, out_dir: Path, fingerprint: str) -> "_Manifest":
         path = out_dir / MANIFEST
         if not path.exists():
-            if (out_dir / "bids").exists():
+            if (out_dir / "bids" / "dataset_description.json").exists():
                 raise InputError(
-                    f"{out_dir / 'bids'} is there already and is no demo data set: "
+                    f"{out_dir / 'bids'} holds a data set that is no demo: "
                     "choose another folder for the demo."
                 )
             manifest = cls(path, fingerprint, {})

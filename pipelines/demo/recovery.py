@@ -10,7 +10,7 @@ few hundredths of a millimetre.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import nibabel as nib
@@ -43,8 +43,8 @@ class RecoveryRow:
     """One line of recovery.tsv.
 
     For an error in mm, `planted` is the displacement that was planted, that is the error of doing
-    nothing, and `recovered` is the error that is left. `within_limit` is yes, no, or n/a where
-    there is no limit.
+    nothing, and `recovered` is the error that is left. `within_limit` is None where there is no
+    limit.
     """
 
     quantity: str
@@ -52,7 +52,12 @@ class RecoveryRow:
     planted: str
     recovered: str
     limit: str
-    within_limit: str
+    within_limit: bool | None
+
+    def as_text(self) -> tuple[str, ...]:
+        """The cells of the line as they are printed and written."""
+        verdict = {True: "yes", False: "no", None: "n/a"}[self.within_limit]
+        return (self.quantity, self.roi, self.planted, self.recovered, self.limit, verdict)
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,11 @@ def write_recovery(
         *_correlation_rows(first.rois, errors),
         *_model_rows(first, derivatives_dir / "group" / "rsa.tsv"),
     )
+    columns = [field.name for field in fields(RecoveryRow)]
     with atomic_path(out_file) as temporary:
-        pd.DataFrame([asdict(row) for row in rows]).to_csv(temporary, sep="\t", index=False)
+        pd.DataFrame([row.as_text() for row in rows], columns=columns).to_csv(
+            temporary, sep="\t", index=False
+        )
     return rows
 
 
@@ -230,7 +238,7 @@ def _beta_correlations(truth: SubjectTruth, betas_file: Path) -> dict[str, float
 def _error_row(quantity: str, errors: Sequence[tuple[float, float]], limit: float) -> RecoveryRow:
     planted, left = max(errors, key=lambda error: error[1])
     return RecoveryRow(
-        quantity, "n/a", f"{planted:.3f}", f"{left:.3f}", f"at most {limit:g}", _yes(left <= limit)
+        quantity, "n/a", f"{planted:.3f}", f"{left:.3f}", f"at most {limit:g}", left <= limit
     )
 
 
@@ -246,7 +254,7 @@ def _correlation_rows(
             "1.000",
             f"{lowest:.3f}",
             f"above {CORRELATION_LIMIT:g}" if limited else "n/a",
-            _yes(lowest > CORRELATION_LIMIT) if limited else "n/a",
+            lowest > CORRELATION_LIMIT if limited else None,
         )
 
 
@@ -267,9 +275,5 @@ def _model_rows(truth: SubjectTruth, rsa_file: Path) -> Iterator[RecoveryRow]:
             planted,
             str(best),
             "the planted one" if limited else "n/a",
-            _yes(best == planted) if limited else "n/a",
+            bool(best == planted) if limited else None,
         )
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"

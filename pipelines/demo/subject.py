@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 
 from bids_config import load_dataset_config
 from pipelines.demo.anatomy import bias_field, sample_template, template_head
@@ -75,47 +76,61 @@ def draw_subject(
         draw_schedule(len(stimuli), settings.n_one_backs, schedule_rng)
         for _ in range(settings.n_runs)
     )
-    n_volumes = [round(s.duration / settings.repetition_time) for s in schedules]
+    n_volumes = round(schedules[0].duration / settings.repetition_time)
     motion = draw_motion(
-        tuple(runs * n_volumes[0] for runs in runs_per_session(settings.n_runs)),
-        n_volumes[0],
-        (bold_affine @ [*(np.array(settings.bold_shape) - 1) / 2, 1])[:3],
+        tuple(runs * n_volumes for runs in runs_per_session(settings.n_runs)),
+        n_volumes,
+        _centre(bold_affine, settings.bold_shape),
         motion_rng,
-    ).reshape(settings.n_runs, n_volumes[0], 4, 4)
+    )
 
     anatomy = _epi_anatomy(grid_to_mni152, settings, place_rng)
-    inside = (slice(MARGIN, -MARGIN),) * 3
     brain = sample_template(template_head().brain, grid_to_mni152, settings.bold_shape) > 0.5
-    definitions = {roi.name: roi for roi in load_dataset_config("demo").rois}
-    responsive = place_responsive_voxels(
-        grid_to_mni152, settings.bold_shape, definitions, settings, plant_rng
-    )
+    responsive, percent = _plant(grid_to_mni152, features, len(stimuli), settings, plant_rng)
+    inside = (slice(MARGIN, -MARGIN),) * 3
     responses = np.zeros((len(stimuli), *anatomy.shape), dtype=np.float32)
-    percent = responses[(slice(None), *inside)]
-    for number, roi in enumerate(settings.planted.values(), start=1):
-        mask = responsive == number
-        percent[:, mask] = plant_responses(features[roi.model], mask, settings, plant_rng)
-    responses *= anatomy / 100
+    responses[(slice(None), *inside)] = percent * anatomy[inside] / 100
 
+    is_responsive = responsive > 0
+    brain_mean = anatomy[inside][brain].mean()
+    truth = SubjectTruth(
+        stimuli=tuple(stimuli),
+        rois=tuple(settings.planted),
+        models=tuple(roi.model for roi in settings.planted.values()),
+        bold_affine=bold_affine,
+        bold_to_t1w=bold_to_t1w,
+        t1w_to_mni152=t1w_to_mni152,
+        motion=motion.reshape(settings.n_runs, n_volumes, 4, 4),
+        brain=brain,
+        responsive=responsive,
+        betas=percent[:, is_responsive] * anatomy[inside][is_responsive] / brain_mean,
+    )
     return Subject(
         label=f"{index + 1:02d}",
-        truth=SubjectTruth(
-            stimuli=tuple(stimuli),
-            rois=tuple(settings.planted),
-            models=tuple(roi.model for roi in settings.planted.values()),
-            bold_affine=bold_affine,
-            bold_to_t1w=bold_to_t1w,
-            t1w_to_mni152=t1w_to_mni152,
-            motion=motion,
-            brain=brain,
-            responsive=responsive,
-            betas=percent[:, responsive > 0] * 100 / anatomy[inside][brain].mean(),
-        ),
+        truth=truth,
         head=StillHead.from_images(anatomy, responses, bold_affine),
         schedules=schedules,
         t1w_seed=t1w_seed,
         run_seeds=tuple(seed.spawn(settings.n_runs)),
     )
+
+
+def _plant(
+    grid_to_mni152: np.ndarray,
+    features: Mapping[str, np.ndarray],
+    n_stimuli: int,
+    settings: DemoSettings,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Region of each responsive voxel, and its responses in percent of the local signal."""
+    shape = settings.bold_shape
+    definitions = {roi.name: roi for roi in load_dataset_config("demo").rois}
+    responsive = place_responsive_voxels(grid_to_mni152, shape, definitions, settings, rng)
+    percent = np.zeros((n_stimuli, *shape), dtype=np.float32)
+    for number, roi in enumerate(settings.planted.values(), start=1):
+        mask = responsive == number
+        percent[:, mask] = plant_responses(features[roi.model], mask, settings, rng)
+    return responsive, percent
 
 
 def scan_t1w(subject: Subject, settings: DemoSettings) -> nib.Nifti1Image:
@@ -126,9 +141,8 @@ def scan_t1w(subject: Subject, settings: DemoSettings) -> nib.Nifti1Image:
     shape = (forwards, upwards, rightwards)
     affine = np.zeros((4, 4))
     affine[[1, 2, 0], [0, 1, 2]] = voxel
-    corner = affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    affine[:3, 3] = T1W_CENTRE - corner
     affine[3, 3] = 1
+    affine[:3, 3] = T1W_CENTRE - _centre(affine, shape)
     image = sample_template(template_head().t1w, subject.truth.t1w_to_mni152 @ affine, shape)
     image = T1W_SCALE * image * bias_field(shape, T1W_BIAS, rng)
     image += T1W_NOISE * rng.standard_normal(shape, dtype=np.float32)
@@ -154,6 +168,12 @@ def _as_image(data: np.ndarray, affine: np.ndarray, zooms: tuple[float, ...]) ->
     image.set_qform(affine, code="scanner")
     image.set_sform(affine, code="scanner")
     return image
+
+
+def _centre(affine: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """World coordinates of the middle of a grid."""
+    centre: np.ndarray = apply_affine(affine, (np.array(shape) - 1) / 2)
+    return centre
 
 
 def _within_ball(radius: float, rng: np.random.Generator) -> np.ndarray:
@@ -184,8 +204,9 @@ def _draw_bold_affine(
     voxel = settings.bold_voxel_mm
     tilt = rigid(np.zeros(3), _within_ball(SLAB_TILT_RAD, rng), np.zeros(3))
     affine: np.ndarray = tilt @ np.diag([-voxel, voxel, voxel, 1.0])
-    centre = mni152_to_bold @ [*BRAIN_CENTRE, 1]
-    affine[:3, 3] = centre[:3] - affine[:3, :3] @ ((np.array(settings.bold_shape) - 1) / 2)
+    affine[:3, 3] = apply_affine(mni152_to_bold, BRAIN_CENTRE) - _centre(
+        affine, settings.bold_shape
+    )
     return affine
 
 

@@ -129,7 +129,7 @@ def _betas_metadata(subject: SubjectInputs, space: str, split: str) -> dict[str,
     runs = {"": subject.runs, "_desc-odd": subject.runs[::2], "_desc-even": subject.runs[1::2]}
     metadata: dict[str, Any] = {
         "Description": "responses to the stimuli named in the table beside this file, "
-        "averaged over runs",
+        "estimated jointly over the runs of Sources",
         "Units": BETA_UNITS,
         "Sources": [_source(run.bold) for run in runs[split]],
     }

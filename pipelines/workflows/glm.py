@@ -10,7 +10,10 @@ from pipelines.workflows.engines import Engine
 
 
 def init_glm_wf(engine: Engine, settings: GlmConfig, name: str = "glm_wf") -> Workflow:
-    """Estimate a linear model per run, and average its betas over all, odd and even runs.
+    """Estimate a linear model per run, and pool its betas over all, odd and even runs.
+
+    Pooled betas are those of one model of all the runs (`interfaces.embedded.pooling`), not their
+    mean over runs, which is far noisier where each picture is shown once a run.
 
     Parameters
     ----------
@@ -78,6 +81,7 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, name: str = "glm_wf") -> Wo
         (estimate, pool, [
             ("betas_file", "betas_files"),
             ("conditions_file", "conditions_files"),
+            ("information_file", "information_files"),
         ]),
         (pool, all_odd_even, [
             ("pooled_file", "in1"),

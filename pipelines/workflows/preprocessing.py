@@ -1,4 +1,4 @@
-"""From raw runs to runs whose volumes agree in time and space, and where they lie in the anatomy."""
+"""From raw runs to volumes that agree in time and space, and their place in the anatomy."""
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import MapNode, Node, Workflow

@@ -45,13 +45,15 @@ class TemplateHead:
     Attributes
     ----------
     affine : (4, 4) array, voxel to MNI152 RAS in mm
-    t1w, epi : (x, y, z) arrays of relative intensity; `epi` includes dropout
+    t1w, epi : (x, y, z) arrays of relative intensity, `epi` without dropout
+    epi_gain : (x, y, z) array, the share of the signal that dropout leaves
     brain : (x, y, z) array, 1 inside the brain
     """
 
     affine: np.ndarray
     t1w: np.ndarray
     epi: np.ndarray
+    epi_gain: np.ndarray
     brain: np.ndarray
 
 
@@ -106,18 +108,17 @@ def template_head() -> TemplateHead:
     liquid = np.clip(1 - grey - white, 0, 1)
     tissue = EPI_GREY * grey + EPI_WHITE * white + EPI_CSF * liquid
     t1w = np.where(brain, np.maximum(t1w_brain, T1W_CSF), t1w)
-    epi = np.where(brain, tissue, epi) * _dropout_factor(points)
-    return TemplateHead(
-        affine, t1w.astype(np.float32), epi.astype(np.float32), brain.astype(np.float32)
-    )
+    epi = np.where(brain, tissue, epi)
+    maps = (array.astype(np.float32) for array in (t1w, epi, _epi_gain(points), brain))
+    return TemplateHead(affine, *maps)
 
 
-def _dropout_factor(points: np.ndarray) -> np.ndarray:
-    factor = np.ones(points.shape[:-1])
+def _epi_gain(points: np.ndarray) -> np.ndarray:
+    gain = np.ones(points.shape[:-1])
     for spot in DROPOUTS:
         squared = ((points - spot.centre) ** 2).sum(axis=-1)
-        factor *= 1 - spot.depth * np.exp(-squared / (2 * spot.radius**2))
-    return factor
+        gain *= 1 - spot.depth * np.exp(-squared / (2 * spot.radius**2))
+    return gain
 
 
 def sample_template(

@@ -43,7 +43,7 @@ class DemoSettings:
         Immediate repeats in a run.
     mean_response, response_spread : float
         Mean and standard deviation of the responses over a region's responsive voxels and all
-        stimuli, in percent of the local signal.
+        stimuli, in percent of the signal of grey matter there.
     patch_fwhm_mm : float
         Smoothness of the planted response over space, as neighbouring voxels share their tuning.
     thermal_noise, physiological_noise : float

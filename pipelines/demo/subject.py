@@ -84,12 +84,12 @@ def draw_subject(
         motion_rng,
     )
 
-    anatomy = _epi_anatomy(grid_to_mni152, settings, place_rng)
+    anatomy, gain = _epi_anatomy(grid_to_mni152, settings, place_rng)
     brain = sample_template(template_head().brain, grid_to_mni152, settings.bold_shape) > 0.5
     responsive, percent = _plant(grid_to_mni152, features, len(stimuli), settings, plant_rng)
     inside = (slice(MARGIN, -MARGIN),) * 3
     responses = np.zeros((len(stimuli), *anatomy.shape), dtype=np.float32)
-    responses[(slice(None), *inside)] = percent * anatomy[inside] / 100
+    responses[(slice(None), *inside)] = percent * gain[inside] / 100
 
     is_responsive = responsive > 0
     brain_mean = anatomy[inside][brain].mean()
@@ -103,7 +103,7 @@ def draw_subject(
         motion=motion.reshape(settings.n_runs, n_volumes, 4, 4),
         brain=brain,
         responsive=responsive,
-        betas=percent[:, is_responsive] * anatomy[inside][is_responsive] / brain_mean,
+        betas=percent[:, is_responsive] * gain[inside][is_responsive] / brain_mean,
     )
     return Subject(
         label=f"{index + 1:02d}",
@@ -122,7 +122,7 @@ def _plant(
     settings: DemoSettings,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Region of each responsive voxel, and its responses in percent of the local signal."""
+    """Region of each responsive voxel, and its responses in percent of grey matter's signal."""
     shape = settings.bold_shape
     definitions = {roi.name: roi for roi in load_dataset_config("demo").rois}
     responsive = place_responsive_voxels(grid_to_mni152, shape, definitions, settings, rng)
@@ -212,11 +212,16 @@ def _draw_bold_affine(
 
 def _epi_anatomy(
     grid_to_mni152: np.ndarray, settings: DemoSettings, rng: np.random.Generator
-) -> np.ndarray:
-    """EPI image of the still head, with the margin, in scanner units."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """EPI image of the still head and the signal that grey matter has there.
+
+    Both with the margin, in scanner units. Responses are in percent of the second: they come from
+    grey matter, so a bright voxel full of liquid has no larger ones.
+    """
     x, y, z = (n + 2 * MARGIN for n in settings.bold_shape)
     with_margin = grid_to_mni152.copy()
     with_margin[:3, 3] -= grid_to_mni152[:3, :3] @ np.full(3, MARGIN)
-    epi = sample_template(template_head().epi, with_margin, (x, y, z), subsamples=2)
-    anatomy: np.ndarray = MEAN_SIGNAL * epi * bias_field((x, y, z), EPI_BIAS, rng)
-    return anatomy
+    head = template_head()
+    gain = MEAN_SIGNAL * bias_field((x, y, z), EPI_BIAS, rng)
+    gain *= sample_template(head.epi_gain, with_margin, (x, y, z))
+    return gain * sample_template(head.epi, with_margin, (x, y, z), subsamples=2), gain

@@ -116,7 +116,7 @@ def plant_responses(
 
     Returns
     -------
-    (stimuli, voxels) array, in percent of the local signal
+    (stimuli, voxels) array, in percent of the signal of grey matter there
     """
     centred = features - features.mean(axis=1, keepdims=True)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)

@@ -17,6 +17,16 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+_ONE_THREAD = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+    )
+}
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
 _SENTENCE = re.compile(r"^\s*(?:[\w.]+\.)?(?:StepError|InputError): (.+)$", re.MULTILINE)
 _LAST_ERROR = re.compile(r"^\s*(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
@@ -103,6 +113,8 @@ class WorkerPoolPlugin(MultiProcPlugin):  # type: ignore[misc]
             "memory_gb": memory_gb,
             "raise_insufficient": False,
         })  # fmt: skip
+        # A step is one processor's work: threads below it would only compete with other steps.
+        os.environ.update(_ONE_THREAD)
         # Not among the arguments: nipype pickles those with every step.
         self._status_callback = status_callback
         self.failures: list[Failure] = []

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from analysis.results import ComparisonResult, Model, RoiResult
 from bids_config.files import atomic_path
 
-GROUP_COLOURS = {"multimodal": "#009E73", "visual": "#D55E00", "language": "#0072B2"}
+GROUP_COLOURS = {"multimodal": "#009E73", "visual": "#CC3311", "language": "#0072B2"}
 """Green, red and blue of the Okabe-Ito palette, which colour-blind readers can tell apart."""
 
 TOP_COLOUR = "#0072B2"

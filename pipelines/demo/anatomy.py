@@ -33,8 +33,8 @@ class Dropout:
 # Above the frontal sinus and above the ear canals, where air meets tissue.
 DROPOUTS = (
     Dropout((0.0, 38.0, -22.0), 16.0, 0.85),
-    Dropout((-54.0, -24.0, -28.0), 14.0, 0.75),
-    Dropout((54.0, -24.0, -28.0), 14.0, 0.75),
+    Dropout((-58.0, -20.0, -30.0), 12.0, 0.75),
+    Dropout((58.0, -20.0, -30.0), 12.0, 0.75),
 )
 
 

@@ -18,7 +18,7 @@ class PlantedRoi:
 
 PLANTED_ROIS: Mapping[str, PlantedRoi] = {
     "visual": PlantedRoi("EfficientNet-Lite0", 0.60),
-    "fusiform": PlantedRoi("EfficientNet-Lite2", 0.50),
+    "fusiform": PlantedRoi("ConSE-standin", 0.50),
     "parahippocampal": PlantedRoi("MiniLM", 0.40),
     "hippocampus": PlantedRoi("ConSE-standin", 0.15),
 }
@@ -65,8 +65,8 @@ class DemoSettings:
     repetition_time: float = 3.0
     n_one_backs: int = 2
     mean_response: float = 2.0
-    response_spread: float = 1.0
-    patch_fwhm_mm: float = 4.0
+    response_spread: float = 1.2
+    patch_fwhm_mm: float = 3.0
     thermal_noise: float = 0.5
     physiological_noise: float = 0.5
     noise_ar1: float = 0.3
@@ -84,7 +84,7 @@ class DemoSettings:
             bold_voxel_mm=4.5,
             t1w_voxel_mm=3.0,
             n_one_backs=1,
-            patch_fwhm_mm=6.0,
+            patch_fwhm_mm=4.5,
         )
 
     def fingerprint(self, features: Mapping[str, np.ndarray], stimuli: Sequence[str]) -> str:

@@ -1,28 +1,47 @@
+"""The brain mask in EPI space as a nipype step."""
+
 from pathlib import Path
 from typing import Any
-import json
+
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, SimpleInterface, TraitedSpec, traits, isdefined
-from interfaces.embedded.transforms import read_matrix, write_matrix
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
 
-from scipy import ndimage
-from interfaces.embedded import mni305
-from interfaces.embedded.resampling import resample
-class I(BaseInterfaceInputSpec):
-    boldref_file=File(exists=True,mandatory=True); valid_mask_file=File(exists=True,mandatory=True)
-    bold_to_t1w_file=File(exists=True,mandatory=True); t1w_to_mni305_file=File(exists=True,mandatory=True)
-class O(TraitedSpec):
-    mask_file=File(exists=True)
+from bids_config.files import atomic_path
+from interfaces.embedded.brain_mask import brain_mask
+from interfaces.embedded.transforms import read_matrix
+
+
+class BrainMaskInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `BrainMask`."""
+
+    boldref_file = File(exists=True, mandatory=True, desc="mean EPI; gives the grid")
+    valid_mask_file = File(exists=True, mandatory=True, desc="1 where every volume has data")
+    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
+    t1w_to_mni305_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
+
+
+class BrainMaskOutputSpec(TraitedSpec):
+    """Outputs of `BrainMask`."""
+
+    mask_file = File(exists=True, desc="brain mask in the grid of boldref_file")
+
+
 class BrainMask(SimpleInterface):
-    input_spec=I; output_spec=O
-    def _run_interface(self, runtime):
-        from nilearn.datasets import load_mni152_brain_mask
-        m=load_mni152_brain_mask(resolution=2); d=np.asarray(m.dataobj)>0
-        d=ndimage.binary_dilation(d,iterations=2).astype(np.int16)
-        ref=nib.load(self.inputs.boldref_file)
-        M=np.linalg.inv(read_matrix(self.inputs.t1w_to_mni305_file)@read_matrix(self.inputs.bold_to_t1w_file))@mni305.MNI152_TO_MNI305
-        out=resample(d,m.affine,ref.shape,ref.affine,M,'nearest')
-        v=np.asarray(nib.load(self.inputs.valid_mask_file).dataobj)>0
-        f=Path(runtime.cwd)/'mask.nii'; nib.save(nib.Nifti1Image(((out>0)&v).astype(np.uint8),ref.affine),f)
-        self._results['mask_file']=str(f); return runtime
+    """Take the template's brain mask into EPI space through the two transforms."""
+
+    input_spec = BrainMaskInputSpec
+    output_spec = BrainMaskOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        mask = brain_mask(
+            nib.load(self.inputs.boldref_file),
+            np.asarray(nib.load(self.inputs.valid_mask_file).dataobj) > 0,
+            read_matrix(self.inputs.bold_to_t1w_file),
+            read_matrix(self.inputs.t1w_to_mni305_file),
+        )
+        path = Path(runtime.cwd) / "brain_mask.nii"
+        with atomic_path(path) as temporary:
+            nib.save(mask, temporary)
+        self._results["mask_file"] = str(path)
+        return runtime

@@ -1,21 +1,44 @@
+"""Coregistration of the mean EPI with the T1w as a nipype step."""
+
+import json
 from pathlib import Path
 from typing import Any
-import json
-import nibabel as nib
-import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, SimpleInterface, TraitedSpec, traits, isdefined
-from interfaces.embedded.transforms import read_matrix, write_matrix
 
-from dataclasses import asdict
+import nibabel as nib
+from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
+
+from bids_config.files import atomic_path
 from interfaces.embedded.coregistration import coregister
-class I(BaseInterfaceInputSpec):
-    source_file=File(exists=True,mandatory=True); reference_file=File(exists=True,mandatory=True)
-class O(TraitedSpec):
-    transform_file=File(exists=True); report_file=File(exists=True)
+from interfaces.embedded.transforms import write_matrix
+
+
+class CoregisterInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `Coregister`."""
+
+    source_file = File(exists=True, mandatory=True, desc="mean EPI, 3D")
+    reference_file = File(exists=True, mandatory=True, desc="T1w, 3D")
+
+
+class CoregisterOutputSpec(TraitedSpec):
+    """Outputs of `Coregister`."""
+
+    transform_file = File(exists=True, desc="4x4 matrix, EPI world to T1w world, RAS mm")
+    report_file = File(exists=True, desc="JSON: the evidence for the result, and warnings")
+
+
 class Coregister(SimpleInterface):
-    input_spec=I; output_spec=O
-    def _run_interface(self, runtime):
-        r=coregister(nib.load(self.inputs.source_file), nib.load(self.inputs.reference_file))
-        t=Path(runtime.cwd)/'m.txt'; j=Path(runtime.cwd)/'r.json'
-        write_matrix(t,r.matrix); j.write_text(json.dumps({'nmi':r.nmi}))
-        self._results['transform_file']=str(t); self._results['report_file']=str(j); return runtime
+    """Find the rigid motion of the mean EPI to the T1w; neither image is resampled."""
+
+    input_spec = CoregisterInputSpec
+    output_spec = CoregisterOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        result = coregister(nib.load(self.inputs.source_file), nib.load(self.inputs.reference_file))
+        transform = Path(runtime.cwd) / "bold_to_t1w.txt"
+        report = Path(runtime.cwd) / "coregistration.json"
+        write_matrix(transform, result.matrix)
+        with atomic_path(report) as temporary:
+            temporary.write_text(json.dumps(result.report(), indent=2) + "\n")
+        self._results["transform_file"] = str(transform)
+        self._results["report_file"] = str(report)
+        return runtime

@@ -1,24 +1,59 @@
+"""Resampling of EPI-space images into MNI305 as a nipype step."""
+
 from pathlib import Path
 from typing import Any
-import json
+
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, SimpleInterface, TraitedSpec, traits, isdefined
-from interfaces.embedded.transforms import read_matrix, write_matrix
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
 
+from bids_config.files import atomic_path
 from interfaces.embedded import mni305
 from interfaces.embedded.resampling import resample
-class I(BaseInterfaceInputSpec):
-    in_file=File(exists=True,mandatory=True)
-    bold_to_t1w_file=File(exists=True,mandatory=True); t1w_to_mni305_file=File(exists=True,mandatory=True)
-    interpolation=traits.Enum('linear','nearest',usedefault=True)
-class O(TraitedSpec):
-    out_file=File(exists=True)
+from interfaces.embedded.transforms import read_matrix
+
+
+class ResampleToMNI305InputSpec(BaseInterfaceInputSpec):
+    """Inputs of `ResampleToMNI305`."""
+
+    in_file = File(exists=True, mandatory=True, desc="3D or 4D in EPI space, NaN without data")
+    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
+    t1w_to_mni305_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
+    interpolation = traits.Enum("linear", "nearest", usedefault=True)
+
+
+class ResampleToMNI305OutputSpec(TraitedSpec):
+    """Outputs of `ResampleToMNI305`."""
+
+    out_file = File(exists=True, desc="in the 76x76x93 grid of 2 mm, NaN without data")
+
+
 class ResampleToMNI305(SimpleInterface):
-    input_spec=I; output_spec=O
-    def _run_interface(self, runtime):
-        im=nib.load(self.inputs.in_file)
-        M=read_matrix(self.inputs.t1w_to_mni305_file)@read_matrix(self.inputs.bold_to_t1w_file)
-        out=resample(np.asarray(im.dataobj),im.affine,mni305.SHAPE,mni305.AFFINE,M,self.inputs.interpolation)
-        f=Path(runtime.cwd)/'mni305.nii'; nib.save(nib.Nifti1Image(out,mni305.AFFINE),f)
-        self._results['out_file']=str(f); return runtime
+    """Resample once, by the product of the two transforms, into the MNI305 grid of 2 mm."""
+
+    input_spec = ResampleToMNI305InputSpec
+    output_spec = ResampleToMNI305OutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        image = nib.load(self.inputs.in_file)
+        bold_to_t1w = read_matrix(self.inputs.bold_to_t1w_file)
+        t1w_to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file)
+        data = resample(
+            np.asarray(image.dataobj),
+            image.affine,
+            mni305.SHAPE,
+            mni305.AFFINE,
+            t1w_to_mni305 @ bold_to_t1w,
+            self.inputs.interpolation,
+        )
+        path = Path(runtime.cwd) / "space-MNI305.nii"
+        with atomic_path(path) as temporary:
+            nib.save(nib.Nifti1Image(data, mni305.AFFINE), temporary)
+        self._results["out_file"] = str(path)
+        return runtime

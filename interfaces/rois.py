@@ -1,33 +1,123 @@
+"""Regions of interest in the MNI305 grid, and how much of each has data, as nipype steps."""
+
+import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-import json
+
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, SimpleInterface, TraitedSpec, traits, isdefined
-from interfaces.embedded.transforms import read_matrix, write_matrix
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
-from interfaces.embedded.atlas import desikan_killiany_mni305
-class I(BaseInterfaceInputSpec):
-    fs_subject_dir=Directory(); t1w_to_mni305_file=File()
-class O(TraitedSpec):
-    dseg_file=File(exists=True); labels_file=File(exists=True)
+from bids_config.errors import InputError
+from bids_config.files import atomic_path
+from interfaces.embedded.atlas import desikan_killiany_mni305, region_names
+from interfaces.embedded.freesurfer import read_talairach, segmentation_mni305
+from interfaces.embedded.transforms import read_matrix
+
+
+class MNI305RoisInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `MNI305Rois`."""
+
+    fs_subject_dir = Directory(desc="FreeSurfer's folder of this subject; its aparc+aseg is taken")
+    t1w_to_mni305_file = File(
+        exists=True, desc="4x4 matrix, RAS mm, for aparc+aseg; by default its talairach.xfm"
+    )
+
+
+class MNI305RoisOutputSpec(TraitedSpec):
+    """Outputs of `MNI305Rois`."""
+
+    dseg_file = File(exists=True, desc="int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
+    labels_file = File(exists=True, desc="TSV: index, name")
+
+
 class MNI305Rois(SimpleInterface):
-    input_spec=I; output_spec=O
-    def _run_interface(self, runtime):
-        im,names=desikan_killiany_mni305()
-        f=Path(runtime.cwd)/'dseg.nii'; nib.save(im,f); t=Path(runtime.cwd)/'labels.tsv'
-        t.write_text('index\tname\n'+''.join(f'{k}\t{v}\n' for k,v in names.items()))
-        self._results['dseg_file']=str(f); self._results['labels_file']=str(t); return runtime
-class CI(BaseInterfaceInputSpec):
-    dseg_file=File(exists=True,mandatory=True); betas_file=File(exists=True,mandatory=True); rois=traits.List(traits.Tuple(traits.Str(),traits.List(traits.Int())))
-class CO(TraitedSpec):
-    coverage_file=File(exists=True)
+    """Desikan-Killiany regions in MNI305: the subject's own from FreeSurfer, or the atlas."""
+
+    input_spec = MNI305RoisInputSpec
+    output_spec = MNI305RoisOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        if isdefined(self.inputs.fs_subject_dir):
+            segmentation, names = self._of_subject()
+        else:
+            segmentation, names = desikan_killiany_mni305()
+        dseg = Path(runtime.cwd) / "dseg.nii"
+        with atomic_path(dseg) as temporary:
+            nib.save(segmentation, temporary)
+        labels = Path(runtime.cwd) / "dseg.tsv"
+        _write_table(labels, ("index", "name"), sorted(names.items()))
+        self._results["dseg_file"] = str(dseg)
+        self._results["labels_file"] = str(labels)
+        return runtime
+
+    def _of_subject(self) -> tuple[nib.Nifti1Image, dict[int, str]]:
+        folder = self.inputs.fs_subject_dir
+        matrix_file = self.inputs.t1w_to_mni305_file
+        matrix = read_matrix(matrix_file) if isdefined(matrix_file) else read_talairach(folder)
+        segmentation = segmentation_mni305(folder, matrix)
+        known = region_names()
+        present = np.unique(np.asarray(segmentation.dataobj))
+        return segmentation, {
+            index: known.get(index, f"label-{index}") for index in present.tolist() if index != 0
+        }
+
+
+class RoiCoverageInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `RoiCoverage`."""
+
+    dseg_file = File(exists=True, mandatory=True, desc="labels in MNI305")
+    betas_file = File(exists=True, mandatory=True, desc="4D in the same grid, NaN without data")
+    rois = traits.List(
+        traits.Tuple(traits.Str(), traits.List(traits.Int())),
+        mandatory=True,
+        desc="name and labels of each region",
+    )
+
+
+class RoiCoverageOutputSpec(TraitedSpec):
+    """Outputs of `RoiCoverage`."""
+
+    coverage_file = File(exists=True, desc="TSV: roi, n_voxels, n_covered, coverage")
+
+
 class RoiCoverage(SimpleInterface):
-    input_spec=CI; output_spec=CO
-    def _run_interface(self, runtime):
-        d=np.asarray(nib.load(self.inputs.dseg_file).dataobj); b=np.isfinite(np.asarray(nib.load(self.inputs.betas_file).dataobj)).all(-1)
-        t=Path(runtime.cwd)/'coverage.tsv'
-        rows=['roi\tn_voxels\tn_covered\tcoverage']
-        for n,l in self.inputs.rois:
-            m=np.isin(d,l); rows.append(f'{n}\t{m.sum()}\t{(m&b).sum()}\t{(m&b).sum()/max(m.sum(),1):.4f}')
-        t.write_text('\n'.join(rows)+'\n'); self._results['coverage_file']=str(t); return runtime
+    """Count the voxels of each region that have data in any volume."""
+
+    input_spec = RoiCoverageInputSpec
+    output_spec = RoiCoverageOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        labels = np.asarray(nib.load(self.inputs.dseg_file).dataobj)
+        betas = np.asarray(nib.load(self.inputs.betas_file).dataobj)
+        covered = np.isfinite(betas).reshape(*labels.shape, -1).any(axis=-1)
+        rows = []
+        for name, members in self.inputs.rois:
+            region = np.isin(labels, members)
+            n_voxels, n_covered = int(region.sum()), int((region & covered).sum())
+            if n_voxels == 0:
+                raise InputError(
+                    f"Region {name} (labels {', '.join(map(str, members))}) has no voxel in "
+                    f"{self.inputs.dseg_file}; mend its labels in the data set configuration."
+                )
+            rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}"))
+        path = Path(runtime.cwd) / "coverage.tsv"
+        _write_table(path, ("roi", "n_voxels", "n_covered", "coverage"), rows)
+        self._results["coverage_file"] = str(path)
+        return runtime
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

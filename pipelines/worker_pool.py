@@ -79,7 +79,7 @@ def _start_worker(work_dir: Path, log_file: Path) -> None:
     log_to_file(log_file)
 
 
-class WorkerPoolPlugin(MultiProcPlugin):  # type: ignore[misc]
+class WorkerPoolPlugin(MultiProcPlugin):
     """nipype's MultiProc with three faults mended.
 
     A worker that is killed fails its step (nipype waits for it for ever); workers die with their

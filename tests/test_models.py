@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 
 from analysis.models.features import extract_features
 from analysis.models.registry import GROUPS, Weights, available_models, find_model
-from analysis.stimuli import Stimulus, read_stimuli
+from analysis.stimuli import Stimulus, load_picture, read_stimuli
 from bids_config.errors import InputError
 from pipelines.demo.pictures import draw_stimuli
 
@@ -212,13 +212,31 @@ def test_models_see_the_drawn_pictures_differently(
     rdms = {model.model: pdist(model.values, "correlation") for model in features}
     correlations = np.corrcoef(list(rdms.values()))
     visual = [index for index, model in enumerate(features) if model.group == "visual"]
-    within = correlations[np.ix_(visual, visual)][np.triu_indices(3, k=1)]
+    within = correlations[np.ix_(visual, visual)][np.triu_indices(len(visual), k=1)]
     assert within.max() < 0.85
+    early = [model.model for model in features].index("EfficientNet-Lite0-early")
+    assert np.delete(correlations[early], early).max() < 0.3
     correlations[np.ix_(visual, visual)] = 0
     np.fill_diagonal(correlations, 0)
     assert correlations.max() < 0.5
     for model in features:
         assert model.values.shape == (24, find_model(model.model).network.n_features)
+
+
+@pytest.mark.usefixtures("networks")
+def test_an_early_layer_is_the_mean_of_its_map(
+    drawn: tuple[Stimulus, ...], cache_dir: Path
+) -> None:
+    import torch
+
+    (early,) = extract_features(drawn[:2], ["EfficientNet-Lite0-early"], cache_dir)
+    network = load("EfficientNet-Lite0")
+    pictures = torch.stack([network.preprocess(load_picture(item.image)) for item in drawn[:2]])
+    with torch.inference_mode():
+        maps = network.module.bn1(network.module.conv_stem(pictures))
+        for stage in network.module.blocks[:3]:
+            maps = stage(maps)
+    np.testing.assert_allclose(early.values, maps.numpy().mean(axis=(2, 3)), atol=1e-5)
 
 
 @pytest.mark.usefixtures("networks")

@@ -77,7 +77,7 @@ def _load_timm(network: Network) -> ImageNetwork:
     assert network.weights is not None and network.preprocessing is not None
     (file,) = checked_files(network.weights)
     return ImageNetwork.load(
-        network.architecture, file, network.weights.keys, network.preprocessing
+        network.architecture, file, network.weights.keys, network.preprocessing, network.layer
     )
 
 

@@ -17,16 +17,29 @@ from analysis.stimuli import load_picture
 from bids_config.errors import InputError
 
 
+FINAL_LAYER = "global_pool"
+"""The last feature map, pooled as the classifier sees it."""
+
+
 @dataclass(frozen=True)
 class ImageNetwork:
-    """A timm architecture with its weights, and the preprocessing that it was trained on."""
+    """A timm architecture with its weights, and the preprocessing that it was trained on.
+
+    `layer` is the name of the module whose output map is averaged over space, or `FINAL_LAYER`.
+    """
 
     module: Any
     preprocess: v2.Compose
+    layer: str = FINAL_LAYER
 
     @classmethod
     def load(
-        cls, architecture: str, file: Path, keys: str, preprocessing: Preprocessing
+        cls,
+        architecture: str,
+        file: Path,
+        keys: str,
+        preprocessing: Preprocessing,
+        layer: str = FINAL_LAYER,
     ) -> "ImageNetwork":
         """Build a timm architecture and fill it from a checkpoint.
 
@@ -40,11 +53,14 @@ class ImageNetwork:
             Whether the checkpoint's names are the architecture's, or only their order is.
         preprocessing : Preprocessing
             From picture to input.
+        layer : str
+            Name of a module of the architecture, or `FINAL_LAYER`.
 
         Raises
         ------
         InputError
-            The checkpoint does not fit the architecture, tensor by tensor.
+            The checkpoint does not fit the architecture, tensor by tensor, or there is no such
+            layer.
         """
         module = timm.create_model(architecture, pretrained=False).eval()
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -54,11 +70,23 @@ class ImageNetwork:
             module.load_state_dict(checkpoint, strict=True)
         except RuntimeError as error:
             raise InputError(f"{file} does not fit {architecture}: {error}") from error
-        return cls(module, compose(preprocessing))
+        if layer != FINAL_LAYER and layer not in dict(module.named_modules()):
+            raise InputError(f"{architecture} has no layer {layer}.")
+        return cls(module, compose(preprocessing), layer)
 
     def features(self, inputs: Sequence[str]) -> NDArray[np.float32]:
-        """Give the globally pooled last feature map of pictures: (pictures, channels)."""
-        return self._pooled(inputs).numpy()
+        """Give the layer's feature map, averaged over space, of pictures: (pictures, channels)."""
+        if self.layer == FINAL_LAYER:
+            return self._pooled(inputs).numpy()
+        maps: list[Tensor] = []
+        hook = self.module.get_submodule(self.layer).register_forward_hook(
+            lambda module, given, output: maps.append(output)
+        )
+        try:
+            self._pooled(inputs)
+        finally:
+            hook.remove()
+        return maps[0].mean(dim=(2, 3)).numpy()
 
     def class_probabilities(self, inputs: Sequence[str]) -> NDArray[np.float32]:
         """Give the softmax over the classes for pictures: (pictures, classes)."""

@@ -6,12 +6,13 @@ coarse levels); the best is taken to full resolution and refined on normalised m
 over placements half a turn off, or an EPI that lies outside the T1w.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
+from threadpoolctl import threadpool_limits
 
 from bids_config.errors import StepError
 from interfaces.embedded.mutual_information import NormalisedMutualInformation
@@ -113,7 +114,23 @@ class Coregistration:
             found.append(f"the headers are {self.moved:.0f} mm off")
         return tuple(found)
 
+    def report(self) -> dict[str, object]:
+        """All figures as plain values for a JSON file."""
+        return {
+            "method": "Mattes mutual information from several starts, "
+            "refined on normalised mutual information",
+            "normalised_mutual_information": self.nmi,
+            "contrast_to_controls": self.contrast,
+            "overlap": self.overlap,
+            "distance_from_header_mm": self.moved,
+            "starts_agreeing": self.agreeing,
+            "starts": [asdict(start) for start in self.starts],
+            "controls": [asdict(control) for control in self.controls],
+            "warnings": list(self.warnings),
+        }
 
+
+@threadpool_limits.wrap(limits=1)
 def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
     """Find the rigid motion that takes the mean EPI to the T1w of the same person.
 

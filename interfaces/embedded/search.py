@@ -23,6 +23,8 @@ from interfaces.embedded.transforms import (
     to_sitk_transform,
 )
 
+HEAD_HEIGHT = 160.0  # mm
+
 # Name, shift in mm, turn in rad: pitch is what a head differs in most from scan to scan.
 _PERTURBATIONS = (
     ("", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
@@ -113,11 +115,17 @@ def starting_points(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Starts by name: as the headers say and centre on centre, each with fixed perturbations."""
     centred = np.eye(4)
-    centred[:3, 3] = bright_points(fixed).mean(axis=0) - bright_points(moving).mean(axis=0)
+    centred[:3, 3] = _head_centre(fixed) - _head_centre(moving)
     for anchor, alignment in (("header", np.eye(4)), ("centre of mass", centred)):
         for name, shift, turn in _PERTURBATIONS:
             perturbed = rigid_matrix(np.array(shift), np.array(turn), centre)
             yield anchor + name, alignment @ perturbed
+
+
+def _head_centre(image: nib.Nifti1Image) -> np.ndarray:
+    points = bright_points(image)
+    # Measured from the top, so that a neck and shoulders in the picture do not count.
+    return np.asarray(points[points[:, 2] > points[:, 2].max() - HEAD_HEIGHT].mean(axis=0))
 
 
 def isotropic(image: nib.Nifti1Image, voxel: float) -> nib.Nifti1Image:

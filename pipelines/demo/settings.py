@@ -18,7 +18,7 @@ class PlantedRoi:
 
 PLANTED_ROIS: Mapping[str, PlantedRoi] = {
     "visual": PlantedRoi("EfficientNet-Lite0", 0.60),
-    "fusiform": PlantedRoi("ConSE-standin", 0.50),
+    "fusiform": PlantedRoi("EfficientNet-Lite0-early", 0.50),
     "parahippocampal": PlantedRoi("MiniLM", 0.40),
     "hippocampus": PlantedRoi("ConSE-standin", 0.15),
 }

@@ -1,0 +1,163 @@
+"""What this project reads of a FreeSurfer subject directory, and FreeSurfer's two worlds.
+
+A FreeSurfer volume has a scanner world (`vox2ras`, the RAS of its NIfTI affine) and a
+"tkregister" world (`vox2ras-tkr`), centred on the volume with the axes along the scanner's nearest
+ones for conformed volumes. `talairach.xfm` maps the *scanner* RAS of `orig.mgz` to MNI305 RAS;
+`register.dat` maps *tkregister* RAS of the anatomy to *tkregister* RAS of the functional volume.
+Everything else in this project speaks scanner RAS.
+"""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from bids_config.errors import InputError
+from interfaces.embedded import mni305
+from interfaces.embedded.resampling import resample
+from interfaces.embedded.transforms import is_affine
+
+
+def read_talairach(subject_dir: str | Path) -> np.ndarray:
+    """Read the scanner RAS to MNI305 RAS matrix (4x4) of `mri/transforms/talairach.xfm`.
+
+    Raises
+    ------
+    InputError
+        If the subject directory or the file is missing, or the file is not an MNI .xfm file with
+        a linear transform.
+    """
+    path = Path(subject_dir) / "mri" / "transforms" / "talairach.xfm"
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing; run recon-all on this subject, or leave the FreeSurfer subjects "
+            "directory out."
+        )
+    return read_xfm(path)
+
+
+def read_xfm(path: str | Path) -> np.ndarray:
+    """Read the 4x4 matrix of a linear MNI `.xfm` transform file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as one.
+    """
+    try:
+        text = Path(path).read_text()
+        header, _, body = text.partition("Linear_Transform")
+        numbers = [float(word) for word in body.partition(";")[0].replace("=", " ").split()]
+        matrix = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]])
+    except (OSError, ValueError) as error:
+        raise _broken_xfm(path) from error
+    if "MNI Transform File" not in header or not is_affine(matrix):
+        raise _broken_xfm(path)
+    return matrix
+
+
+def read_register_dat(path: str | Path) -> tuple[str, np.ndarray]:
+    """Read a tkregister `register.dat` file.
+
+    Returns
+    -------
+    subject : str
+    matrix : array (4, 4)
+        tkregister RAS of the subject's anatomy to tkregister RAS of the registered volume.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as one.
+    """
+    try:
+        lines = Path(path).read_text().split("\n")
+        matrix = np.array([[float(word) for word in line.split()] for line in lines[4:8]])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a register.dat file.") from error
+    if not is_affine(matrix):
+        raise InputError(f"{path} does not hold an invertible 4x4 matrix in its lines 5 to 8.")
+    return lines[0].strip(), matrix
+
+
+def vox2ras_tkr(shape: tuple[int, ...], voxel_sizes: np.ndarray) -> np.ndarray:
+    """Voxel indices to tkregister RAS of a volume: FreeSurfer's `vox2ras-tkr` (4x4)."""
+    columns, rows, slices = np.asarray(shape[:3]) / 2
+    x, y, z = voxel_sizes
+    return np.array(
+        [
+            [-x, 0, 0, x * columns],
+            [0, 0, z, -z * slices],
+            [0, -y, 0, y * rows],
+            [0, 0, 0, 1],
+        ]
+    )
+
+
+def scanner_to_tkr(image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """Scanner RAS to tkregister RAS (4x4) of a volume."""
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    return np.asarray(vox2ras_tkr(image.shape, sizes) @ np.linalg.inv(image.affine))
+
+
+def mni305_to_functional_tkr(
+    registration: np.ndarray,
+    talairach: np.ndarray,
+    anatomy: nib.spatialimages.SpatialImage,
+) -> np.ndarray:
+    """What `mri_vol2vol --tal` applies: R * inv(talairach.xfm) * inv(Rtal).
+
+    Parameters
+    ----------
+    registration : array (4, 4)
+        R, from `read_register_dat`.
+    talairach : array (4, 4)
+        Scanner RAS of `anatomy` to MNI305 RAS, from `read_talairach`. mri_vol2vol first changes
+        it to start from tkregister RAS, as done here.
+    anatomy : nibabel image
+        The subject's `orig.mgz`.
+
+    Returns
+    -------
+    array (4, 4)
+        tkregister RAS of the 2 mm MNI305 grid to tkregister RAS of the functional volume.
+    """
+    grid = nib.Nifti1Image(np.empty(mni305.SHAPE, dtype=np.uint8), mni305.AFFINE)
+    tkr_to_mni305 = talairach @ np.linalg.inv(scanner_to_tkr(anatomy))
+    return np.asarray(
+        registration @ np.linalg.inv(tkr_to_mni305) @ np.linalg.inv(scanner_to_tkr(grid))
+    )
+
+
+def segmentation_mni305(subject_dir: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Image:
+    """The subject's `aparc+aseg` in the MNI305 grid, by nearest neighbour, int16.
+
+    Parameters
+    ----------
+    subject_dir : str or Path
+    t1w_to_mni305 : array (4, 4)
+        Scanner RAS of the subject to MNI305 RAS.
+
+    Raises
+    ------
+    InputError
+        If `mri/aparc+aseg.mgz` is missing or cannot be read.
+    """
+    path = Path(subject_dir) / "mri" / "aparc+aseg.mgz"
+    try:
+        image = nib.load(path)
+        labels = np.asarray(image.dataobj).astype(np.int16)
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(
+            f"{path} is missing or damaged; run recon-all on this subject, or leave the "
+            "FreeSurfer subjects directory out."
+        ) from error
+    moved = resample(labels, image.affine, mni305.SHAPE, mni305.AFFINE, t1w_to_mni305, "nearest")
+    return nib.Nifti1Image(moved, mni305.AFFINE)
+
+
+def _broken_xfm(path: str | Path) -> InputError:
+    return InputError(
+        f"{path} is not an MNI .xfm file with a linear transform; run recon-all's talairach step "
+        "again, or leave the FreeSurfer subjects directory out."
+    )

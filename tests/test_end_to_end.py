@@ -1,0 +1,174 @@
+"""The command from raw BIDS to tables, on a small data set: what it leaves, killed or not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from bids_config import load_dataset_config
+from pipelines.cli import main
+from pipelines.demo.dataset import write_demo_dataset
+from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+
+STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
+SUBJECTS = ("01", "02")
+MAXIMUM_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`bids` and `features`: two subjects of two runs, and two models."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(5)
+    planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
+    write_demo_dataset(folder, planted, STIMULI, DemoSettings.small(n_subjects=2), 2)
+    (folder / "features").mkdir()
+    for model, values in list(planted.items())[:2]:
+        np.savez(folder / "features" / f"{model}.npz", stimulus=STIMULI, features=values)
+    names = list(planted)[:2]
+    (folder / "features" / "models.tsv").write_text(
+        f"model\tgroup\n{names[0]}\tvisual\n{names[1]}\tlanguage\n"
+    )
+    return folder
+
+
+def participant_command(data: Path, out: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "pipelines", "run", str(data / "bids"), str(out), "participant",
+        "--dataset-config", "demo", "--nprocs", "2",
+    ]  # fmt: skip
+
+
+def run_group(data: Path, out: Path) -> int:
+    return main([
+        "run", str(data / "bids"), str(out), "group", "--dataset-config", "demo",
+        "--features", str(data / "features"), "--n-random-draws", "3",
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def derivatives(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both levels, undisturbed."""
+    out = tmp_path_factory.mktemp("undisturbed") / "derivatives"
+    done = subprocess.run(
+        participant_command(data, out), capture_output=True, text=True, timeout=MAXIMUM_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sub-02" in done.stderr and "left" in done.stderr
+    assert "nipype" not in done.stderr
+    assert run_group(data, out) == 0
+    return out
+
+
+def checksums(out: Path) -> dict[str, str]:
+    """Of all results, logs and working files apart."""
+    return {
+        str(path.relative_to(out)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not {".work", "logs"} & set(path.relative_to(out).parts)
+    }
+
+
+def test_betas_regions_and_transforms_are_there(derivatives: Path) -> None:
+    rois = load_dataset_config("demo").rois
+    for subject in SUBJECTS:
+        folder = derivatives / f"sub-{subject}"
+        stem = folder / "func" / f"sub-{subject}_task-perception"
+        for half in ("", "_desc-odd", "_desc-even"):
+            name = f"{stem}_space-MNI305_res-2_stat-effect{half}_statmap"
+            betas = nib.load(f"{name}.nii.gz")
+            assert betas.shape == (76, 76, 93, len(STIMULI))
+            table = pd.read_csv(f"{name}.tsv", sep="\t")
+            assert tuple(table["stimulus"]) == STIMULI
+            sidecar = json.loads(Path(f"{name}.json").read_text())
+            assert "percent" in sidecar["Units"]
+            assert len(sidecar["Sources"]) == (2 if half == "" else 1)
+            for source in sidecar["Sources"]:
+                raw = source.removeprefix("bids:raw:")
+                assert (derivatives.parent.parent / raw).suffix == ".gz"
+        coverage = pd.read_csv(f"{stem}_space-MNI305_res-2_desc-coverage_rois.tsv", sep="\t")
+        assert list(coverage["roi"]) == [roi.name for roi in rois]
+        assert (coverage["coverage"] > 0.7).all()
+        for transform in (
+            f"{stem}_from-boldref_to-T1w_xfm.txt",
+            folder / "anat" / f"sub-{subject}_from-T1w_to-MNI305_xfm.txt",
+        ):
+            assert np.loadtxt(transform).shape == (4, 4)
+        confounds = sorted(folder.glob("func/*_desc-confounds_timeseries.tsv"))
+        assert len(confounds) == 2
+
+
+def test_sources_name_files_of_the_raw_data_set(data: Path, derivatives: Path) -> None:
+    for sidecar in derivatives.glob("sub-*/func/*space-MNI305*statmap.json"):
+        for source in json.loads(sidecar.read_text())["Sources"]:
+            assert (data / "bids" / source.removeprefix("bids:raw:")).is_file()
+
+
+def test_group_tables_have_the_promised_columns(derivatives: Path) -> None:
+    columns = {
+        "rsa": "subject roi model group rdm_metric rsa_metric voxel_selection n_voxels rsa ceiling "
+        "rsa_normalised",
+        "noise_ceilings": "roi selection draw n_voxels ceiling_mean ceiling_sem lower upper",
+        "voxel_counts": "subject roi n_voxels",
+    }
+    for name, expected in columns.items():
+        table = pd.read_csv(derivatives / "group" / f"{name}.tsv", sep="\t")
+        assert list(table.columns)[: len(expected.split())] == expected.split()
+        assert len(table) > 0
+
+
+@pytest.mark.slow
+def test_killed_and_interrupted_runs_end_with_the_same_bytes(
+    data: Path, derivatives: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "derivatives"
+    moments = random.Random(1)
+    for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        process = subprocess.Popen(
+            participant_command(data, out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(6, 16))
+        if process.poll() is None:
+            if kill == signal.SIGINT:
+                os.killpg(process.pid, kill)
+                assert process.wait(timeout=60) == 130
+            else:
+                process.kill()
+                process.wait()
+    done = subprocess.run(
+        participant_command(data, out), capture_output=True, text=True, timeout=MAXIMUM_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    assert run_group(data, out) == 0
+    undisturbed = checksums(derivatives)
+    resumed = checksums(out)
+    assert set(resumed) == set(undisturbed)
+    different = [name for name in resumed if resumed[name] != undisturbed[name]]
+    assert different in ([], ["group/provenance.json"])
+
+
+def test_a_finished_run_started_again_restores_what_was_removed(
+    data: Path, derivatives: Path
+) -> None:
+    before = checksums(derivatives)
+    removed = next(derivatives.glob("sub-01/func/*space-MNI305*stat-effect_statmap.nii.gz"))
+    removed.unlink()
+    start = time.monotonic()
+    done = subprocess.run(participant_command(data, derivatives), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "found" in done.stderr
+    assert time.monotonic() - start < 60
+    assert checksums(derivatives) == before

@@ -78,5 +78,6 @@ def save_compressed(source: Path, target: Path) -> None:
     compressed = nib.Nifti1Image(data, image.affine, image.header)
     compressed.set_data_dtype(data.dtype)
     compressed.header.set_slope_inter(1, 0)
+    compressed.header.set_xyzt_units("mm")
     with atomic_path(target) as temporary:
         nib.save(compressed, temporary)

@@ -17,7 +17,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from bids_config.errors import InputError
+from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
 from interfaces.embedded.atlas import desikan_killiany_mni305, region_names
 from interfaces.embedded.freesurfer import read_talairach, segmentation_mni305
@@ -108,6 +108,11 @@ class RoiCoverage(SimpleInterface):
                 raise InputError(
                     f"Region {name} (labels {', '.join(map(str, members))}) has no voxel in "
                     f"{self.inputs.dseg_file}; mend its labels in the data set configuration."
+                )
+            if n_covered == 0:
+                raise StepError(
+                    f"No voxel of region {name} has betas: the field of view misses it, or the "
+                    "T1w image was not brought to MNI305 rightly; look at both."
                 )
             rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}"))
         path = Path(runtime.cwd) / "coverage.tsv"

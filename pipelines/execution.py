@@ -11,10 +11,34 @@ from rich.console import Console
 from pipelines.progress import RunProgress, node_place
 from pipelines.worker_pool import Failure, WorkerPoolPlugin, log_to_file
 
-# Expected times of the steps, relative to each other; a step not named here takes next to none.
-RUN_WORK: Mapping[str, float] = {"slice timing": 1.0, "estimate betas": 2.0}
-REALIGN_WORK_PER_RUN = 8.0
-SUBJECT_WORK: Mapping[str, float] = {"coregister": 20.0, "normalize": 20.0}
+
+@dataclass(frozen=True)
+class StepWork:
+    """What a step contributes to the progress shown.
+
+    Attributes
+    ----------
+    each : float
+        Expected time of one execution, relative to the other steps.
+    times : int
+        Executions a subject.
+    """
+
+    each: float
+    times: int
+
+
+def expected_work(n_runs: int) -> dict[str, StepWork]:
+    """Steps of a subject that take noticeable time; the others are not shown."""
+    return {
+        "slice timing": StepWork(1.0, n_runs),
+        "realign": StepWork(8.0 * n_runs, 1),
+        "normalize": StepWork(20.0, 1),
+        "coregister": StepWork(15.0, 1),
+        "estimate betas": StepWork(2.0, n_runs),
+        "resample betas": StepWork(2.0, 3),
+        "save betas mni305": StepWork(2.0, 3),
+    }
 
 
 @dataclass(frozen=True)
@@ -75,16 +99,27 @@ def run_workflow(
         stop_on_first_crash="false",
     )
     root = str(work_dir.resolve())
+    work = {subject: expected_work(runs) for subject, runs in n_runs.items()}
     expanded: set[tuple[str, str]] = set()
-    progress = RunProgress({name: _subject_work(runs) for name, runs in n_runs.items()}, console)
+    progress = RunProgress(
+        {
+            subject: sum(step.each * step.times for step in steps.values())
+            for subject, steps in work.items()
+        },
+        console,
+    )
 
     def show(node: Any, status: str) -> None:
         subject, step = node_place(node, root)
-        if isinstance(node, MapNode) and (subject, step) in expanded:
-            return
         if "/mapflow/" in node.output_dir():
             expanded.add((subject, step))
-        progress.update(subject, step, _step_work(step, n_runs[subject]), status)
+        elif isinstance(node, MapNode) and (subject, step) in expanded:
+            return
+        known = work[subject].get(step)
+        if known is not None:
+            progress.update(subject, step, known.each, known.times, status)
+        elif status == "exception":
+            progress.update(subject, step, 0.0, 1, status)
 
     plugin = WorkerPoolPlugin(
         work_dir, log_file, resources.n_procs, resources.memory_gb, status_callback=show
@@ -98,17 +133,6 @@ def run_workflow(
         finally:
             plugin.stop()
     return _failures_by_subject(plugin.failures, list(n_runs), work_dir)
-
-
-def _step_work(step: str, n_runs: int) -> float:
-    if step == "realign":
-        return REALIGN_WORK_PER_RUN * n_runs
-    return RUN_WORK.get(step, 0.0) + SUBJECT_WORK.get(step, 0.0)
-
-
-def _subject_work(n_runs: int) -> float:
-    per_run = sum(RUN_WORK.values()) + REALIGN_WORK_PER_RUN
-    return n_runs * per_run + sum(SUBJECT_WORK.values())
 
 
 def _failures_by_subject(

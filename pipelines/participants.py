@@ -1,5 +1,7 @@
 """The participant level: checks first, then all subjects' workflows, then what came of them."""
 
+import csv
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from pipelines.bids import SubjectInputs, find_problems, read_dataset
 from pipelines.dataset_description import write_dataset_description
 from pipelines.events import read_run_events, summarize_events
 
+LOW_COVERAGE = 0.8
 log = logging.getLogger(__name__)
 
 
@@ -89,9 +92,13 @@ def run_participants(
     _require_reconstructions(subjects, options.fs_subjects_dir)
     write_dataset_description(out_dir, bids_dir)
     failed = _run_subjects(subjects, config, out_dir, options)
-    for subject, sentences in failed.items():
+    for label, sentences in failed.items():
         for sentence in sentences:
-            print(f"conceptrsa: sub-{subject} failed: {sentence}", file=sys.stderr)
+            print(f"conceptrsa: sub-{label} failed: {sentence}", file=sys.stderr)
+    for subject in subjects:
+        if subject.subject not in failed:
+            for caution in read_cautions(out_dir, subject.subject):
+                print(f"note: sub-{subject.subject}: {caution}")
     done = len(subjects) - len(failed)
     log.info("%d of %d subjects done: %s", done, len(subjects), out_dir)
     return 1 if failed else 0
@@ -106,11 +113,14 @@ def report_dry_run(
     problems.
     """
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    problems = find_problems(*selection)
+    problems = list(find_problems(*selection))
+    subjects: Sequence[SubjectInputs] = ()
     try:
         subjects = read_dataset(*selection, names_only=True)
-    except InputError:
-        subjects = ()
+        _require_pictures(subjects, config, options.stimuli_dir)
+        _require_reconstructions(subjects, options.fs_subjects_dir)
+    except InputError as error:
+        problems += [str(error)] if str(error) not in problems else []
     for subject in subjects:
         events = summarize_events(
             read_run_events(run.events, config.events) for run in subject.runs
@@ -151,6 +161,31 @@ def require_writable(folder: Path) -> None:
         raise InputError(
             f"cannot write in {folder} ({error.strerror}); choose another output folder"
         ) from error
+
+
+def read_cautions(out_dir: Path, subject: str) -> list[str]:
+    """Give what a look at a finished subject is worth: doubtful registrations, poor coverage.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject : str
+        Label without `sub-`.
+    """
+    folder = out_dir / f"sub-{subject}"
+    cautions = []
+    for report in sorted(folder.glob("*/*_xfm.json")):
+        for warning in json.loads(report.read_text()).get("warnings", []):
+            cautions.append(f"{report.stem}: {warning}")
+    for table in sorted(folder.glob("func/*_desc-coverage_rois.tsv")):
+        with table.open(newline="") as stream:
+            for row in csv.DictReader(stream, delimiter="\t"):
+                if float(row["coverage"]) < LOW_COVERAGE:
+                    cautions.append(
+                        f"only {float(row['coverage']):.0%} of the region {row['roi']} has betas"
+                    )
+    return cautions
 
 
 def _run_subjects(

@@ -36,6 +36,7 @@ class RunProgress:
         self._work = dict(work)
         self._done = dict.fromkeys(work, 0.0)
         self._running: dict[str, Counter[str]] = {subject: Counter() for subject in work}
+        self._ended: Counter[tuple[str, str]] = Counter()
         self._started: dict[tuple[str, str], float] = {}
         self._begin = time.monotonic()
         self._bars = Progress(
@@ -66,17 +67,19 @@ class RunProgress:
     ) -> None:
         self._bars.stop()
 
-    def update(self, subject: str, step: str, work: float, status: str) -> None:
+    def update(self, subject: str, step: str, work: float, times: int, status: str) -> None:
         """Note that a step of a subject changed.
 
         Parameters
         ----------
         subject, step : str
-            Which; a step done for several runs at once is given once a run.
+            Which.
         work : float
-            Its expected time, in the unit of the whole.
+            The expected time of one execution, in the unit of the whole.
+        times : int
+            How many times the step is executed, once a run for example.
         status : {'start', 'end', 'exception'}
-            What happened.
+            What happened to one of them.
         """
         running = self._running[subject]
         if status == "start":
@@ -84,18 +87,22 @@ class RunProgress:
             self._started.setdefault((subject, step), time.monotonic())
         else:
             running[step] -= 1
+            self._ended[subject, step] += 1
             self._done[subject] += work
             if self._total is not None:
                 self._bars.update(self._total, advance=work)
-        names = [name for name, count in running.items() if count > 0]
         if self._live:
-            finished = self._done[subject] >= self._work[subject] - 1e-9
-            shown = "done" if finished else ", ".join(names)
-            if status == "exception":
-                shown = f"{step} failed"
-            self._bars.update(self._tasks[subject], completed=self._done[subject], step=shown)
-        elif status != "start" and running[step] <= 0:
+            self._draw(subject, step, status)
+        elif status == "exception" or self._ended[subject, step] == times:
             self._log_line(subject, step, status)
+
+    def _draw(self, subject: str, step: str, status: str) -> None:
+        finished = self._done[subject] >= self._work[subject] - 1e-9
+        names = [name for name, count in self._running[subject].items() if count > 0]
+        shown = "done" if finished else ", ".join(names)
+        if status == "exception":
+            shown = f"{step} failed"
+        self._bars.update(self._tasks[subject], completed=self._done[subject], step=shown)
 
     def _log_line(self, subject: str, step: str, status: str) -> None:
         now = time.monotonic()

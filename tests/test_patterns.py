@@ -64,7 +64,7 @@ def derivatives(tmp_path: Path) -> Path:
             table = pd.DataFrame({"volume": range(4), "stimulus": order, "n_runs": 35})
             shuffled = table.iloc[[3, 1, 0, 2]]
             shuffled.to_csv(f"{stem}{description}_statmap.tsv", sep="\t", index=False)
-        dseg = folder / "anat" / f"{name}_space-MNI305_res-2_seg-DesikanKilliany_dseg.nii.gz"
+        dseg = folder / "anat" / f"{name}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
         save(atlas(), dseg)
     return tmp_path
 

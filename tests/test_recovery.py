@@ -8,8 +8,10 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from bids_config.errors import InputError
+from interfaces.embedded import mni305
 from interfaces.embedded.mni305 import MNI152_TO_MNI305
 from interfaces.embedded.rigid import rigid_parameters
 from interfaces.embedded.transforms import write_matrix
@@ -17,6 +19,7 @@ from pipelines.demo.motion import draw_motion, rigid
 from pipelines.demo.recovery import (
     MOTION_COLUMNS,
     RecoveryRow,
+    _error_row,
     common_offset,
     motion_error,
     write_recovery,
@@ -27,6 +30,7 @@ SHAPE = (12, 14, 10)
 STIMULI = tuple(f"s{n}" for n in range(8))
 ROIS = ("visual", "fusiform", "hippocampus")
 MODELS = ("A", "B", "C")
+SIDES = ("left", "right")
 N_RUNS, N_VOLUMES = 2, 20
 ORIGIN = np.zeros(3)
 
@@ -70,6 +74,7 @@ class Errors:
     coregistration: np.ndarray = field(default_factory=shift)
     normalization: np.ndarray = field(default_factory=shift)
     beta_noise: float = 0.0
+    flipped: bool = False
 
 
 def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: Errors) -> None:
@@ -101,9 +106,34 @@ def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: E
     betas[truth.responsive > 0] = noisy[order].T
     betas[2] = np.nan
     table = pd.DataFrame({"volume": range(len(STIMULI)), "stimulus": np.array(STIMULI)[order]})
-    name = func / f"{stem}_space-boldref_stat-effect_statmap"
-    nib.save(nib.Nifti1Image(betas, truth.bold_affine), f"{name}.nii.gz")
-    table.to_csv(f"{name}.tsv", sep="\t", index=False)
+    in_mni305 = to_mni305(truth, noisy[order], errors)
+    for space, values, affine in (
+        ("boldref", betas, truth.bold_affine),
+        ("MNI305_res-2", in_mni305, mni305.AFFINE),
+    ):
+        name = func / f"{stem}_space-{space}_stat-effect_statmap"
+        nib.save(nib.Nifti1Image(values, affine), f"{name}.nii.gz")
+        table.to_csv(f"{name}.tsv", sep="\t", index=False)
+
+
+def to_mni305(truth: SubjectTruth, betas: np.ndarray, errors: Errors) -> np.ndarray:
+    """Responses taken to MNI305 by scipy through the transforms with their errors."""
+    volumes = np.zeros((len(betas), *SHAPE), dtype=np.float32)
+    volumes[:, truth.responsive > 0] = betas
+    bold_to_mni305 = (
+        MNI152_TO_MNI305
+        @ errors.normalization
+        @ truth.t1w_to_mni152
+        @ errors.coregistration
+        @ truth.bold_to_t1w
+    )
+    to_bold = np.linalg.inv(bold_to_mni305 @ truth.bold_affine) @ mni305.AFFINE
+    there = [
+        ndimage.affine_transform(volume, to_bold, output_shape=mni305.SHAPE, order=1)
+        for volume in volumes
+    ]
+    stacked = np.stack(there, axis=-1)
+    return stacked[::-1] if errors.flipped else stacked
 
 
 def write_rsa(folder: Path) -> None:
@@ -180,8 +210,27 @@ def test_flawless_derivatives(recover: Recover, tmp_path: Path) -> None:
         "limit",
         "within_limit",
     ]
-    assert len(table) == 3 + 2 * len(ROIS)
-    assert table["within_limit"].tolist() == ["yes"] * 5 + ["n/a", "yes", "no", "n/a"]
+    assert len(table) == 3 + 4 * len(ROIS)
+    in_mni305 = table[table["quantity"] == "betas, correlation in MNI305"]
+    assert in_mni305["roi"].tolist() == [f"{roi}-{side}" for roi in ROIS for side in SIDES]
+    assert (in_mni305["recovered"].astype(float) > 0.999).all()
+    assert table["within_limit"].tolist() == [
+        *["yes"] * 5, "n/a", *["yes"] * 4, *["n/a"] * 2, "yes", "no", "n/a"
+    ]  # fmt: skip
+
+
+def test_a_flip_of_sides_in_mni305_is_seen(recover: Recover) -> None:
+    rows = recover(Errors(flipped=True))
+    for side in SIDES:
+        assert abs(float(rows["betas", f"visual-{side}"].recovered)) < 0.6
+        assert rows["betas", f"visual-{side}"].within_limit is False
+    assert rows["betas", "visual"].within_limit is True
+
+
+def test_a_subject_without_a_result_is_not_passed_over() -> None:
+    row = _error_row("motion", [(1.0, 0.05), (1.0, float("nan")), (1.0, 0.06)], limit=0.1)
+    assert row.within_limit is False
+    assert row.recovered == "nan"
 
 
 def test_errors_of_known_size_are_measured(recover: Recover) -> None:

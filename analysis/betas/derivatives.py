@@ -1,5 +1,6 @@
 """Betas as this tool's participant level leaves them: BIDS derivatives in MNI305 space."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -39,7 +40,7 @@ def read_derivatives(
     out_dir : Path
         Holds `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz` (4D, one volume per
         stimulus, named by the `.tsv` beside it) and
-        `sub-XX/anat/*_seg-DesikanKilliany_dseg.nii.gz`.
+        `sub-XX/anat/*_seg-DesikanKilliany_res-2_dseg.nii.gz`.
     rois : sequence of RoiDefinition
     participants : sequence of str, optional
         Labels without `sub-`; all by default.
@@ -57,14 +58,41 @@ def read_derivatives(
     ------
     InputError
         On no or one subject, a missing or unreadable file, differing grids, a label that an atlas
-        lacks, a stimulus that is there twice or is missing in one subject.
+        lacks, a stimulus that is there twice or is missing in one subject, subjects whose betas
+        were estimated with different settings.
     """
     labels = _participant_labels(Path(out_dir), participants)
     subjects = tuple(
         _read_subject(Path(out_dir) / f"sub-{label}", rois, task, half) for label in labels
     )
     require_comparable(subjects)
+    _require_same_estimation([subject.sources[0] for subject in subjects])
     return subjects
+
+
+def _require_same_estimation(betas_files: Sequence[Path]) -> None:
+    """Refuse subjects whose betas come from different settings of the participant level."""
+    estimations = [_estimation(file) for file in betas_files]
+    for file, estimation in zip(betas_files[1:], estimations[1:], strict=True):
+        for key in sorted({*estimation, *estimations[0]}):
+            if estimation.get(key) != estimations[0].get(key):
+                raise InputError(
+                    f"{file.name} was made with {key} = {estimation.get(key)} but "
+                    f"{betas_files[0].name} with {estimations[0].get(key)}: run the participant "
+                    "level again for one of them"
+                )
+
+
+def _estimation(betas_file: Path) -> dict[str, object]:
+    sidecar = betas_file.with_name(betas_file.name.replace(".nii.gz", ".json"))
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{sidecar} is not JSON ({error}): make it again") from error
+    estimation = content.get("Estimation", {}) if isinstance(content, dict) else {}
+    return estimation if isinstance(estimation, dict) else {}
 
 
 def _participant_labels(out_dir: Path, participants: Sequence[str] | None) -> list[str]:
@@ -83,7 +111,9 @@ def _read_subject(
 ) -> SubjectPatterns:
     betas_file = _betas_file(folder, task, half)
     stimuli_file = betas_file.with_name(betas_file.name.replace(".nii.gz", ".tsv"))
-    atlas_file = folder / "anat" / f"{folder.name}_{SPACE}_seg-DesikanKilliany_dseg.nii.gz"
+    atlas_file = (
+        folder / "anat" / f"{folder.name}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
+    )
     regions = read_roi_voxels(atlas_file, rois)
 
     image = load_volume(betas_file)

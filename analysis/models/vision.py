@@ -16,7 +16,6 @@ from analysis.models.registry import Preprocessing
 from analysis.stimuli import load_picture
 from bids_config.errors import InputError
 
-
 FINAL_LAYER = "global_pool"
 """The last feature map, pooled as the classifier sees it."""
 

@@ -1,8 +1,7 @@
 """Rigid registration of the mean EPI with the T1w of the same person.
 
 From several starts, Mattes mutual information finds the neighbourhood of the optimum (SimpleITK,
-coarse levels); the best is taken to full resolution and refined on normalised mutual information
-(NMI). A result that the evidence does not support is refused: starts that disagree, no advantage
+coarse levels); the best is refined on normalised mutual information (NMI) at full resolution. A result that the evidence does not support is refused: starts that disagree, no advantage
 over placements half a turn off, or an EPI that lies outside the T1w.
 """
 
@@ -25,9 +24,8 @@ from interfaces.embedded.search import (
 )
 from interfaces.embedded.transforms import displacements, rigid_matrix
 
-REFERENCE_VOXEL = 2.0  # mm
-COARSE = ((4, 2), (8.0, 4.0))  # voxels, mm
-FINE = ((1,), (2.0,))
+COARSE_VOXEL, FINE_VOXEL = 4.0, 2.0  # mm, of the T1w
+COARSE_STEPS, COARSE_SIGMAS = (4, 2), (8.0, 4.0)  # voxels, mm
 AGREEMENT = 4.0  # mm
 FAR_FROM_HEADER = 30.0  # mm
 
@@ -41,7 +39,7 @@ COMFORTABLE_CONTRAST = 1.3
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search began, and where it led on the coarse levels.
+    """Where a search began, and where it led before the refinement.
 
     `distance` is the mean over the EPI's bright voxels, in mm, from the final result.
     """
@@ -147,18 +145,18 @@ def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
         If the result is not supported by the evidence; the message says in what.
     """
     moving = _without_nan(source)
-    fixed = isotropic(_without_nan(reference), REFERENCE_VOXEL)
+    fixed = isotropic(_without_nan(reference), FINE_VOXEL)
     similarity = NormalisedMutualInformation(source, fixed)
-    search = MattesSearch(moving, fixed, similarity.centre)
+    search = MattesSearch(moving, isotropic(fixed, COARSE_VOXEL), similarity.centre)
 
     starts = list(starting_points(moving, fixed, similarity.centre))
-    coarse = [search.climb(start, *COARSE) for _, start in starts]
+    coarse = [search.climb(start, COARSE_STEPS, COARSE_SIGMAS) for _, start in starts]
     values = [similarity(matrix) for matrix in coarse]
     best = coarse[int(np.argmax(values))]
     turned = [best @ rigid_matrix(np.zeros(3), turn, similarity.centre) for _, turn in HALF_TURNS]
-    controls = [search.climb(start, *COARSE) for start in turned]
+    controls = [search.climb(start, COARSE_STEPS, COARSE_SIGMAS) for start in turned]
     control_values = [similarity(matrix) for matrix in controls]
-    matrix, nmi = similarity.refine(search.climb(best, *FINE))
+    matrix, nmi = similarity.refine(best)
 
     points = bright_points(moving)
     result = Coregistration(

@@ -80,10 +80,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(rows: Any) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("quantity", "roi", "planted", "recovered", "limit", "within limit")
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("quantity", "planted", "recovered", "limit", "within"):
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row.as_text())
+        quantity, roi, *rest = row.as_text()
+        table.add_row(quantity if roi == "n/a" else f"{roi}: {quantity}", *rest)
     Console().print(table)

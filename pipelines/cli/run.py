@@ -23,10 +23,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("level", choices=("participant", "group"))
     add_dataset_options(parser)
+    parser.add_argument("--participant-label", nargs="+", metavar="LABEL", help="default: all")
+    parser.add_argument("--task-id", metavar="TASK", help="in the place of the configuration's")
     group = parser.add_argument_group("participant level")
-    group.add_argument("--participant-label", nargs="+", metavar="LABEL", help="default: all")
     group.add_argument("--session-label", nargs="+", metavar="LABEL", help="default: all")
-    group.add_argument("--task-id", metavar="TASK", help="in the place of the configuration's")
     group.add_argument(
         "--engine", choices=("python",), default="python",
         help="what does the steps (default: python, the embedded engine)",
@@ -92,5 +92,10 @@ def _run_group(args: argparse.Namespace) -> int:
     config = load_dataset_config(args.dataset_config)
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
-    patterns = read_derivatives(args.out_dir, config.rois)
+    participants = args.participant_label and [
+        label.removeprefix("sub-") for label in args.participant_label
+    ]
+    patterns = read_derivatives(
+        args.out_dir, config.rois, participants=participants, task=args.task_id
+    )
     return compare_with_models(patterns, config, args, args.out_dir)

@@ -19,7 +19,7 @@ MEAN_SIGNAL = 1000.0
 """Scanner units of grey matter."""
 
 SPLINE_ORDER: Final = 3
-DRIFT_COSINES = 4
+DRIFT_WAVES = 4
 NOISE_FWHM_VOXELS = 1.2
 
 
@@ -149,12 +149,16 @@ class _Drift:
 def _draw_drift(
     shape: tuple[int, int, int], n_volumes: int, strength: float, rng: np.random.Generator
 ) -> _Drift:
-    """Half-period cosines up to two periods a run, each with a smooth map of its own."""
-    phase = np.pi * (np.arange(n_volumes) + 0.5) / n_volumes
-    orders = np.arange(1, DRIFT_COSINES + 1)[:, np.newaxis]
-    courses = np.sqrt(2) * np.cos(orders * phase) / orders
-    courses *= strength / np.sqrt((1 / orders**2).sum())
-    maps = smooth_field((DRIFT_COSINES, *shape), max(shape) / 3, rng)
+    """Waves of up to two periods a run, each with a phase and a smooth map of its own.
+
+    Frequencies and phases are any: they are not those of a high-pass filter's cosines.
+    """
+    periods = rng.uniform(0, 2, (DRIFT_WAVES, 1))
+    phases = rng.uniform(0, 2 * np.pi, (DRIFT_WAVES, 1))
+    time = np.arange(n_volumes) / n_volumes
+    courses = np.sqrt(2) * np.cos(2 * np.pi * periods * time + phases) / (1 + periods)
+    courses *= strength / np.sqrt((1 / (1 + periods) ** 2).sum())
+    maps = smooth_field((DRIFT_WAVES, *shape), max(shape) / 3, rng)
     return _Drift(courses.astype(np.float32), maps)
 
 

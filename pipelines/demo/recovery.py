@@ -21,7 +21,8 @@ from scipy.linalg import polar
 
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
-from interfaces.embedded.mni305 import MNI305_TO_MNI152
+from interfaces.embedded.mni305 import AFFINE, MNI152_TO_MNI305, MNI305_TO_MNI152, SHAPE
+from interfaces.embedded.resampling import resample
 from interfaces.embedded.rigid import rigid_matrix
 from interfaces.embedded.transforms import displacements, mask_points, read_matrix
 from pipelines.demo.dataset import TASK
@@ -62,12 +63,16 @@ class RecoveryRow:
 
 @dataclass(frozen=True)
 class _SubjectErrors:
-    """Planted displacements and what is left of them (mm), and a correlation a region."""
+    """Planted displacements and what is left of them (mm), and correlations of betas.
+
+    Of each region in EPI space, and of each region and hemisphere in MNI305.
+    """
 
     motion: tuple[float, float]
     coregistration: tuple[float, float]
     normalization: tuple[float, float]
     correlations: dict[str, float]
+    mni305_correlations: dict[tuple[str, str], float]
 
 
 def write_recovery(
@@ -114,6 +119,7 @@ def write_recovery(
             NORMALIZATION_LIMIT_MM,
         ),
         *_correlation_rows(first.rois, errors),
+        *_mni305_rows(first.rois, errors),
         *_model_rows(first, derivatives_dir / "group" / "rsa.tsv"),
     )
     columns = [field.name for field in fields(RecoveryRow)]
@@ -156,6 +162,9 @@ def _compare_subject(truth: SubjectTruth, folder: Path, subject: str) -> _Subjec
         ),
         correlations=_beta_correlations(
             truth, func / f"{subject}_task-{TASK}_space-boldref_stat-effect_statmap.nii.gz"
+        ),
+        mni305_correlations=_mni305_correlations(
+            truth, func / f"{subject}_task-{TASK}_space-MNI305_res-2_stat-effect_statmap.nii.gz"
         ),
     )
 
@@ -208,11 +217,7 @@ def _beta_correlations(truth: SubjectTruth, betas_file: Path) -> dict[str, float
 
     Voxels without betas, outside the field of view in some volume, are left out.
     """
-    table_file = betas_file.with_name(betas_file.name.replace(".nii.gz", ".tsv"))
-    for path in (betas_file, table_file):
-        if not path.is_file():
-            raise InputError(f"{path} is missing: run the participant level again.")
-    image = nib.load(betas_file)
+    image, order = _read_betas(betas_file, truth)
     if image.shape[:3] != truth.brain.shape or not np.allclose(
         image.affine, truth.bold_affine, atol=1e-3
     ):
@@ -220,23 +225,66 @@ def _beta_correlations(truth: SubjectTruth, betas_file: Path) -> dict[str, float
             f"{betas_file} does not lie in the grid of the demo's BOLD runs: remove the "
             "derivatives and run the demo again."
         )
-    stimuli = pd.read_csv(table_file, sep="\t", dtype={"stimulus": str})["stimulus"]
-    order = [truth.stimuli.index(stimulus) for stimulus in stimuli]
     is_responsive = truth.responsive > 0
     recovered = np.asarray(image.dataobj)[is_responsive].T
     planted = truth.betas[order]
     roi_of_voxel = truth.responsive[is_responsive]
-    has_betas = np.isfinite(recovered).all(axis=0)
+    return {
+        roi: _correlation(planted[:, roi_of_voxel == number], recovered[:, roi_of_voxel == number])
+        for number, roi in enumerate(truth.rois, start=1)
+    }
+
+
+def _mni305_correlations(truth: SubjectTruth, betas_file: Path) -> dict[tuple[str, str], float]:
+    """Correlation in MNI305 with the planted betas, taken there by the planted transforms.
+
+    Over all stimuli and the voxels that lie mostly in responsive tissue of a region, for each
+    hemisphere, so that a wrong transform, a flip of sides and a wrong order of stimuli all show.
+    """
+    image, order = _read_betas(betas_file, truth)
+    bold_to_mni305 = MNI152_TO_MNI305 @ truth.t1w_to_mni152 @ truth.bold_to_t1w
+    is_responsive = truth.responsive > 0
+    planted = np.zeros((*truth.brain.shape, len(order)), dtype=np.float32)
+    planted[is_responsive] = truth.betas[order].T
+
+    def to_mni305(values: np.ndarray) -> np.ndarray:
+        return resample(values, truth.bold_affine, SHAPE, AFFINE, bold_to_mni305)
+
+    planted_there = to_mni305(planted)
+    recovered = np.asarray(image.dataobj)
+    right = apply_affine(AFFINE, np.indices(SHAPE).reshape(3, -1).T)[:, 0].reshape(SHAPE) > 0
     correlations = {}
     for number, roi in enumerate(truth.rois, start=1):
-        chosen = (roi_of_voxel == number) & has_betas
-        pair = planted[:, chosen].ravel(), recovered[:, chosen].ravel()
-        correlations[roi] = float(np.corrcoef(*pair)[0, 1]) if chosen.any() else float("nan")
+        inside = to_mni305((truth.responsive == number).astype(np.float32)) > 0.5
+        for hemisphere, side in (("left", ~right), ("right", right)):
+            chosen = inside & side
+            correlations[roi, hemisphere] = _correlation(
+                planted_there[chosen].T, recovered[chosen].T
+            )
     return correlations
 
 
+def _read_betas(betas_file: Path, truth: SubjectTruth) -> tuple[nib.Nifti1Image, list[int]]:
+    """Give the image, and which of the planted stimuli each of its volumes is."""
+    table_file = betas_file.with_name(betas_file.name.replace(".nii.gz", ".tsv"))
+    for path in (betas_file, table_file):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: run the participant level again.")
+    stimuli = pd.read_csv(table_file, sep="\t", dtype={"stimulus": str})["stimulus"]
+    return nib.load(betas_file), [truth.stimuli.index(stimulus) for stimulus in stimuli]
+
+
+def _correlation(planted: np.ndarray, recovered: np.ndarray) -> float:
+    """Pearson correlation of (stimuli, voxels) arrays over the voxels that have betas."""
+    has_betas = np.isfinite(recovered).all(axis=0)
+    if not has_betas.any():
+        return float("nan")
+    return float(np.corrcoef(planted[:, has_betas].ravel(), recovered[:, has_betas].ravel())[0, 1])
+
+
 def _error_row(quantity: str, errors: Sequence[tuple[float, float]], limit: float) -> RecoveryRow:
-    planted, left = max(errors, key=lambda error: error[1])
+    # argmax takes a NaN for the largest: a subject without a result must not be passed over.
+    planted, left = errors[int(np.argmax([left for _, left in errors]))]
     return RecoveryRow(
         quantity, "n/a", f"{planted:.3f}", f"{left:.3f}", f"at most {limit:g}", left <= limit
     )
@@ -256,6 +304,21 @@ def _correlation_rows(
             f"above {CORRELATION_LIMIT:g}" if limited else "n/a",
             lowest > CORRELATION_LIMIT if limited else None,
         )
+
+
+def _mni305_rows(rois: Sequence[str], errors: Sequence[_SubjectErrors]) -> Iterator[RecoveryRow]:
+    for roi in rois:
+        limited = roi in CORRELATION_LIMITED_ROIS
+        for hemisphere in ("left", "right"):
+            lowest = float(np.min([error.mni305_correlations[roi, hemisphere] for error in errors]))
+            yield RecoveryRow(
+                "betas, correlation in MNI305",
+                f"{roi}-{hemisphere}",
+                "1.000",
+                f"{lowest:.3f}",
+                f"above {CORRELATION_LIMIT:g}" if limited else "n/a",
+                lowest > CORRELATION_LIMIT if limited else None,
+            )
 
 
 def _model_rows(truth: SubjectTruth, rsa_file: Path) -> Iterator[RecoveryRow]:

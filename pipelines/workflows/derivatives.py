@@ -17,7 +17,11 @@ BETA_UNITS = "percent of the run's grand mean over the brain mask"
 
 
 def init_derivatives_wf(
-    subject: SubjectInputs, task: str, out_dir: Path, name: str = "derivatives_wf"
+    subject: SubjectInputs,
+    task: str,
+    estimation: dict[str, Any],
+    out_dir: Path,
+    name: str = "derivatives_wf",
 ) -> Workflow:
     """Save a subject's results under their BIDS names.
 
@@ -27,6 +31,8 @@ def init_derivatives_wf(
         Whose results they are.
     task : str
         BIDS task label.
+    estimation : dict
+        How the betas were estimated: engine, version and settings, for their sidecars.
     out_dir : Path
         Root of the derivatives data set.
     name : str
@@ -71,7 +77,10 @@ def init_derivatives_wf(
             name=f"save_{field}",
         )
         betas.inputs.name = [f"{func}_{space}_stat-effect{d}_statmap.nii.gz" for d in SPLITS]
-        betas.inputs.metadata = [_betas_metadata(subject, space, split) for split in SPLITS]
+        betas.inputs.metadata = [
+            {**_betas_metadata(subject, func, space, split), "Estimation": estimation}
+            for split in SPLITS
+        ]
         workflow.connect([(inputnode, betas, [(field, "in_file"), ("stimuli", "table_file")])])
 
     single_files: list[tuple[str, str, dict[str, Any]]] = [
@@ -80,6 +89,7 @@ def init_derivatives_wf(
         }),
         ("brain_mask", f"{func}_space-boldref_desc-brain_mask.nii.gz", {
             "Description": "explicit mask of the linear model", "Type": "Brain",
+            "SpatialReference": f"bids::{func}_desc-mean_boldref.nii.gz",
         }),
         ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", {}),
         ("coregistration_report", f"{func}_from-boldref_to-T1w_xfm.json", {}),
@@ -94,7 +104,7 @@ def init_derivatives_wf(
         workflow.connect([(inputnode, node, [(field, "in_file")])])
 
     segmentation = Node(SaveDerivative(base_dir=str(out_dir)), name="save_segmentation")
-    segmentation.inputs.name = f"{anat}_{MNI305_ENTITIES}_seg-DesikanKilliany_dseg.nii.gz"
+    segmentation.inputs.name = f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
     segmentation.inputs.metadata = {
         "Description": "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers",
         "Resolution": RESOLUTION,
@@ -125,20 +135,22 @@ def _run_stem(subject: str, bold: Path) -> str:
     return f"sub-{subject}/func/{bold.name.split('.')[0].removesuffix('_bold')}"
 
 
-def _betas_metadata(subject: SubjectInputs, space: str, split: str) -> dict[str, Any]:
+def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -> dict[str, Any]:
     runs = {"": subject.runs, "_desc-odd": subject.runs[::2], "_desc-even": subject.runs[1::2]}
     metadata: dict[str, Any] = {
         "Description": "responses to the stimuli named in the table beside this file, "
         "estimated jointly over the runs of Sources",
         "Units": BETA_UNITS,
-        "Sources": [_source(run.bold) for run in runs[split]],
+        "Sources": [_source(subject.subject, run.bold) for run in runs[split]],
     }
     if space == MNI305_ENTITIES:
         metadata["Resolution"] = RESOLUTION
+    else:
+        metadata["SpatialReference"] = f"bids::{func}_desc-mean_boldref.nii.gz"
     return metadata
 
 
-def _source(bold: Path) -> str:
-    below_dataset = [part for part in bold.parts if part.startswith(("sub-", "ses-"))]
-    folders = "/".join([*below_dataset[:-1], "func"])
-    return f"bids:raw:{folders}/{bold.name}"
+def _source(subject: str, bold: Path) -> str:
+    """BIDS URI of a raw file, from its path below the subject's folder."""
+    below = len(bold.parts) - 1 - bold.parts[::-1].index(f"sub-{subject}")
+    return f"bids:raw:{'/'.join(bold.parts[below:])}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
@@ -70,8 +71,9 @@ def init_participant_wf(
     ------
     t1w
         Anatomical image.
-    bold_files, events_files, repetition_times, slice_times, slice_axes
-        Per run: raw 4D image, conditions TSV, TR (s), time of each slice (s), slice axis.
+    bold_files, events_files, repetition_times, reference_times, slice_times, slice_axes
+        Per run: raw 4D image, conditions TSV, TR (s), moment within a volume that slices are
+        corrected to and the model is sampled at (s), time of each slice (s), slice axis.
 
     Outputs
     -------
@@ -86,7 +88,8 @@ def init_participant_wf(
     fs_subject_dir = _fs_subject_dir(settings.fs_subjects_dir, subject.subject)
     workflow = Workflow(name=name or f"sub_{subject.subject}_wf")
     fields = [
-        "t1w", "bold_files", "events_files", "repetition_times", "slice_times", "slice_axes",
+        "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
+        "slice_times", "slice_axes",
     ]  # fmt: skip
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     outputs = ["betas", "stimuli", "segmentation"]
@@ -98,7 +101,9 @@ def init_participant_wf(
     normalization_wf = init_normalization_wf(engine, fs_subject_dir)
     glm_wf = init_glm_wf(engine, settings.glm)
     mni305_wf = init_mni305_wf(settings.rois, fs_subject_dir)
-    derivatives_wf = init_derivatives_wf(subject, settings.task, settings.out_dir)
+    derivatives_wf = init_derivatives_wf(
+        subject, settings.task, _estimation(settings, fs_subject_dir), settings.out_dir
+    )
 
     workflow.connect([
         (inputnode, slice_timing_wf, [
@@ -106,6 +111,7 @@ def init_participant_wf(
             ("slice_times", "inputnode.slice_times"),
             ("slice_axes", "inputnode.slice_axes"),
             ("repetition_times", "inputnode.repetition_times"),
+            ("reference_times", "inputnode.reference_times"),
         ]),
         (slice_timing_wf, realignment_wf, [("outputnode.bold_files", "inputnode.bold_files")]),
         (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
@@ -190,6 +196,9 @@ def init_dataset_wf(
         inputs.t1w = str(subject.t1w)
         inputs.bold_files = [str(run.bold) for run in subject.runs]
         inputs.repetition_times = [run.repetition_time for run in subject.runs]
+        inputs.reference_times = [
+            run.repetition_time * config.glm.slice_time_reference for run in subject.runs
+        ]
         inputs.slice_times = [list(run.slice_times) for run in subject.runs]
         inputs.slice_axes = [run.slice_axis for run in subject.runs]
         inputs.events_files = []
@@ -199,6 +208,20 @@ def init_dataset_wf(
             inputs.events_files.append(str(conditions))
         workflow.add_nodes([participant_wf])
     return workflow
+
+
+def _estimation(settings: ParticipantSettings, fs_subject_dir: Path | None) -> dict[str, object]:
+    """What a reader of the betas must know of how they came about."""
+    return {
+        "Engine": settings.engine,
+        "Version": version("conceptrsa"),
+        "HRF": settings.glm.hrf,
+        "HighPassSeconds": settings.glm.high_pass_seconds,
+        "NoiseModel": settings.glm.noise_model,
+        "Baseline": settings.glm.baseline,
+        "SliceTimeReference": settings.glm.slice_time_reference,
+        "Normalization": "registration with MNI152" if fs_subject_dir is None else "talairach.xfm",
+    }
 
 
 def _fs_subject_dir(fs_subjects_dir: Path | None, subject: str) -> Path | None:

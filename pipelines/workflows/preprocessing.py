@@ -25,20 +25,22 @@ def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workf
     slice_axes
         Per run, the axis along which the slices lie ('i', 'j', 'k', with '-' when reversed).
     repetition_times
-        Per run (s). The reference is half of it.
+        Per run (s).
+    reference_times
+        Per run, the moment within a volume that every slice is taken to (s).
 
     Outputs
     -------
     bold_files
-        The runs, as if every slice had been acquired at half the repetition time.
+        The runs, as if every slice had been acquired at the reference time.
     """
     workflow = Workflow(name=name)
-    fields = ["bold_files", "slice_times", "slice_axes", "repetition_times"]
+    fields = ["bold_files", "slice_times", "slice_axes", "repetition_times", "reference_times"]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["bold_files"]), name="outputnode")
     slice_timing = MapNode(
         engine.slice_timing(),
-        iterfield=["in_file", "slice_times", "slice_axis", "repetition_time"],
+        iterfield=["in_file", "slice_times", "slice_axis", "repetition_time", "reference_time"],
         name="slice_timing",
         mem_gb=1.0,
     )
@@ -48,6 +50,7 @@ def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workf
             ("slice_times", "slice_times"),
             ("slice_axes", "slice_axis"),
             ("repetition_times", "repetition_time"),
+            ("reference_times", "reference_time"),
         ]),
         (slice_timing, outputnode, [("out_file", "bold_files")]),
     ])  # fmt: skip

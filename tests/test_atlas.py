@@ -1,0 +1,97 @@
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from nibabel.affines import apply_affine
+
+from bids_config.errors import InputError
+from interfaces.embedded import mni305
+from interfaces.embedded.atlas import desikan_killiany_mni152, desikan_killiany_mni305, region_names
+from interfaces.rois import MNI305Rois, RoiCoverage
+
+
+def volume_and_centre(image: nib.Nifti1Image, *labels: int) -> tuple[float, np.ndarray]:
+    voxels = np.argwhere(np.isin(np.asarray(image.dataobj), labels))
+    millilitres = len(voxels) * abs(np.linalg.det(image.affine[:3, :3])) / 1000
+    return millilitres, apply_affine(image.affine, voxels.mean(axis=0))
+
+
+def test_ids_and_names_are_those_of_freesurfer():
+    _, names = desikan_killiany_mni152()
+    assert len(names) == 83
+    assert names[1011] == "ctx-lh-lateraloccipital"
+    assert names[2021] == "ctx-rh-pericalcarine"
+    assert names[1007] == "ctx-lh-fusiform"
+    assert names[2016] == "ctx-rh-parahippocampal"
+    assert (names[17], names[53]) == ("Left-Hippocampus", "Right-Hippocampus")
+    assert names[1035] == "ctx-lh-insula"
+    assert names == region_names()
+
+
+@pytest.mark.parametrize("space", [desikan_killiany_mni152, desikan_killiany_mni305])
+def test_regions_lie_where_they_belong(space):
+    image, names = space()
+    assert np.asarray(image.dataobj).dtype == np.int16
+    assert set(np.unique(np.asarray(image.dataobj))) == {0, *names}
+    for index, name in names.items():
+        _, (x, _, _) = volume_and_centre(image, index)
+        if "lh" in name or "Left" in name:
+            assert x < 0, name
+        elif "rh" in name or "Right" in name:
+            assert x > 0, name
+    assert volume_and_centre(image, 1021, 2021)[1][1] < -70
+    assert volume_and_centre(image, 1032, 2032)[1][1] > 40
+    assert volume_and_centre(image, 1017, 2017)[1][2] > 40
+    assert volume_and_centre(image, 1007)[1][2] < volume_and_centre(image, 1009)[1][2] + 10
+
+
+def test_volumes_are_those_of_a_brain():
+    image, _ = desikan_killiany_mni305()
+    for labels, low, high in (((17,), 3, 8), ((53,), 3, 8), ((1007,), 6, 16), ((16,), 15, 35)):
+        assert low < volume_and_centre(image, *labels)[0] < high
+    everything, _ = volume_and_centre(image, *region_names())
+    assert 500 < everything < 1000
+
+
+def test_hippocampus_keeps_its_place_between_the_spaces():
+    before = volume_and_centre(desikan_killiany_mni152()[0], 17)[1]
+    after = volume_and_centre(desikan_killiany_mni305()[0], 17)[1]
+    np.testing.assert_allclose(after, apply_affine(mni305.MNI152_TO_MNI305, before), atol=0.3)
+
+
+def write_betas(folder):
+    """Betas with data right of the midline only."""
+    data = np.ones((*mni305.SHAPE, 2), dtype=np.float32)
+    x = apply_affine(mni305.AFFINE, np.indices(mni305.SHAPE).reshape(3, -1).T)[:, 0]
+    data[x.reshape(mni305.SHAPE) < 0] = np.nan
+    nib.save(nib.Nifti1Image(data, mni305.AFFINE), folder / "betas.nii")
+    return folder / "betas.nii"
+
+
+def test_steps_write_regions_and_their_coverage(tmp_path):
+    found = MNI305Rois().run(cwd=str(tmp_path)).outputs
+    labels = pd.read_csv(found.labels_file, sep="\t")
+    assert list(labels.columns) == ["index", "name"]
+    assert dict(zip(labels["index"], labels["name"], strict=True))[53] == "Right-Hippocampus"
+    step = RoiCoverage(
+        dseg_file=found.dseg_file,
+        betas_file=str(write_betas(tmp_path)),
+        rois=[("hippocampus-left", [17]), ("hippocampus-right", [53]), ("hippocampus", [17, 53])],
+    )
+    table = pd.read_csv(step.run(cwd=str(tmp_path)).outputs.coverage_file, sep="\t")
+    table = table.set_index("roi")
+    assert table["n_voxels"]["hippocampus"] == 882 + 823
+    assert table["coverage"]["hippocampus-left"] == 0
+    assert table["coverage"]["hippocampus-right"] == 1
+    assert table["n_covered"]["hippocampus"] == 823
+    assert table["coverage"]["hippocampus"] == pytest.approx(823 / 1705, abs=1e-4)
+
+
+def test_empty_region_is_refused(tmp_path):
+    step = RoiCoverage(
+        dseg_file=MNI305Rois().run(cwd=str(tmp_path)).outputs.dseg_file,
+        betas_file=str(write_betas(tmp_path)),
+        rois=[("nowhere", [9999])],
+    )
+    with pytest.raises(InputError, match="nowhere"):
+        step.run(cwd=str(tmp_path))

@@ -1,0 +1,76 @@
+import nibabel as nib
+import numpy as np
+import pytest
+from planted_heads import epi, head, random_rigid
+
+from bids_config.errors import StepError
+from interfaces.brain_mask import BrainMask
+from interfaces.embedded import mni305
+from interfaces.embedded.brain_mask import brain_mask
+from interfaces.embedded.resampling import resample
+from interfaces.embedded.transforms import write_matrix
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return random_rigid(np.random.default_rng(0))
+
+
+def brain_in_epi(image: nib.Nifti1Image, bold_to_t1w: np.ndarray) -> np.ndarray:
+    parts = head()
+    return (
+        resample(
+            parts.brain.astype(np.uint8),
+            parts.affine,
+            image.shape,
+            image.affine,
+            np.linalg.inv(bold_to_t1w),
+            "nearest",
+        )
+        > 0
+    )
+
+
+def test_mask_holds_the_brain_with_its_dropout_and_little_more(planted, tmp_path):
+    image = epi(np.random.default_rng(0), planted)
+    valid = np.ones(image.shape, dtype=np.uint8)
+    valid[:, :, 30:] = 0
+    nib.save(image, tmp_path / "mean.nii")
+    nib.save(nib.Nifti1Image(valid, image.affine), tmp_path / "valid.nii")
+    write_matrix(tmp_path / "bold_to_t1w.txt", planted)
+    write_matrix(tmp_path / "t1w_to_mni305.txt", mni305.MNI152_TO_MNI305)
+    step = BrainMask(
+        boldref_file=str(tmp_path / "mean.nii"),
+        valid_mask_file=str(tmp_path / "valid.nii"),
+        bold_to_t1w_file=str(tmp_path / "bold_to_t1w.txt"),
+        t1w_to_mni305_file=str(tmp_path / "t1w_to_mni305.txt"),
+    )
+    mask = np.asarray(nib.load(step.run(cwd=str(tmp_path)).outputs.mask_file).dataobj) > 0
+    brain = brain_in_epi(image, planted)
+    seen = brain & (valid > 0)
+    assert not mask[:, :, 30:].any()
+    assert (mask & seen).sum() > 0.995 * seen.sum()
+    assert mask.sum() < 1.35 * seen.sum()
+    dark = seen & (image.get_fdata() < 0.2 * np.percentile(image.get_fdata(), 98))
+    assert dark.sum() > 100
+    assert mask[dark].mean() > 0.95
+
+
+def test_dilation_widens_by_as_many_mm(planted):
+    image = epi(np.random.default_rng(0), planted)
+    valid = np.ones(image.shape, dtype=bool)
+    sizes = [
+        np.asarray(
+            brain_mask(image, valid, planted, mni305.MNI152_TO_MNI305, dilation).dataobj
+        ).sum()
+        for dilation in (0, 4)
+    ]
+    assert 1.1 < sizes[1] / sizes[0] < 1.3
+
+
+def test_epi_beside_the_brain_is_refused(planted):
+    image = epi(np.random.default_rng(0), planted)
+    beside = planted.copy()
+    beside[2, 3] += 200
+    with pytest.raises(StepError, match="inside the EPI"):
+        brain_mask(image, np.ones(image.shape, dtype=bool), beside, mni305.MNI152_TO_MNI305)

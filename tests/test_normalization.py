@@ -1,0 +1,98 @@
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.affines import apply_affine
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+from planted_heads import head, random_rigid, t1w
+
+from bids_config.errors import StepError
+from interfaces.embedded import mni305
+from interfaces.embedded.normalization import normalize
+from interfaces.embedded.resampling import resample
+from interfaces.embedded.transforms import displacements
+from interfaces.normalize import Normalize
+
+
+def random_affine(generator: np.random.Generator) -> np.ndarray:
+    """Twelve parameters: 15 mm, 0.2 rad, zooms of 12 %, shears of 0.04."""
+    shape = np.eye(4)
+    shape[:3, :3] = np.diag(1 + generator.uniform(-0.12, 0.12, 3)) @ (
+        np.eye(3) + generator.uniform(-0.04, 0.04, (3, 3)) * (1 - np.eye(3))
+    )
+    return random_rigid(generator, 15, 0.2) @ shape
+
+
+@pytest.fixture(scope="module")
+def anatomy(shared_data):
+    return nib.load(shared_data / "nibabel_coregistration" / "someones_anatomy.nii.gz")
+
+
+@pytest.mark.parametrize("skull", [True, False])
+def test_planted_transform_is_found(skull):
+    generator = np.random.default_rng(5)
+    planted = random_affine(generator)
+    result = normalize(t1w(generator, planted, skull))
+    points = apply_affine(np.linalg.inv(planted), head().brain_points)
+    assert displacements(result.matrix, planted, points).mean() < 0.7
+    assert displacements(result.matrix, planted, points).max() < 1.5
+    assert result.agreeing == len(result.searches)
+    assert result.warnings == ()
+
+
+def test_head_off_the_origin_with_a_neck_is_found():
+    generator = np.random.default_rng(6)
+    off = np.eye(4)
+    off[:3, 3] = [10, 50, -60]
+    planted = off @ random_affine(generator)
+    image = t1w(generator)
+    data = np.pad(image.get_fdata(dtype=np.float32), ((0, 0), (0, 0), (40, 0)))
+    affine = image.affine.copy()
+    affine[2, 3] -= 80
+    x, y, z = apply_affine(affine, np.indices(data.shape).reshape(3, -1).T).T
+    neck = ((z < -78) & (np.hypot(x, y + 30) < 60)).reshape(data.shape)
+    data[neck] = generator.uniform(200, 500, neck.sum())
+    result = normalize(nib.Nifti1Image(data, np.linalg.inv(planted) @ affine))
+    points = apply_affine(np.linalg.inv(planted), head().brain_points)
+    assert displacements(result.matrix, planted, points).mean() < 1.5
+
+
+def test_real_head_lies_on_the_template(anatomy):
+    result = normalize(anatomy)
+    template, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
+    moved = resample(
+        np.asarray(anatomy.dataobj), anatomy.affine, mask.shape, mask.affine, result.matrix
+    )
+    brain = (np.asarray(mask.dataobj) > 0) & np.isfinite(moved)
+    assert brain.sum() > 0.98 * np.asarray(mask.dataobj).sum()
+    assert np.corrcoef(moved[brain], template.get_fdata()[brain])[0, 1] > 0.85
+    assert min(result.zooms) > 0.9
+    assert max(result.zooms) < 1.1
+    np.testing.assert_allclose(
+        mni305.MNI305_TO_MNI152 @ result.t1w_to_mni305, result.matrix, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("case", ["noise", "back to front", "half a head", "constant"])
+def test_what_cannot_be_registered_is_refused(anatomy, case):
+    data = np.asarray(anatomy.dataobj, dtype=np.float32)
+    images = {
+        "noise": np.random.default_rng(0).normal(size=data.shape).astype(np.float32),
+        "back to front": data[:, ::-1],
+        "half a head": data[:, :, :28],
+        "constant": np.ones_like(data),
+    }
+    with pytest.raises(StepError):
+        normalize(nib.Nifti1Image(images[case], anatomy.affine))
+
+
+def test_step_writes_matrix_and_evidence(anatomy, tmp_path):
+    nib.save(anatomy, tmp_path / "T1w.nii")
+    outputs = Normalize(in_file=str(tmp_path / "T1w.nii")).run(cwd=str(tmp_path)).outputs
+    matrix = np.loadtxt(outputs.transform_file)
+    np.testing.assert_allclose(matrix, normalize(anatomy).t1w_to_mni305, atol=1e-9)
+    with open(outputs.report_file) as stream:
+        report = json.load(stream)
+    assert report["correlation_with_template"] > 0.95
+    assert report["starts_agreeing"] == 6

@@ -1,6 +1,7 @@
 """From a TOML file to a checked configuration; every mistake becomes one sentence."""
 
 import csv
+import io
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -163,7 +164,11 @@ def _check_labels_file(file: Path | None) -> None:
         return
     if not file.is_file():
         raise InputError(f"stimuli.labels_file = {str(file)!r} does not exist: check the path")
-    with file.open(encoding="utf-8", newline="") as lines:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"stimuli.labels_file = {str(file)!r} is not UTF-8 text") from error
+    with io.StringIO(text, newline="") as lines:
         table = csv.DictReader(lines, delimiter="\t")
         columns = tuple(table.fieldnames or ())
         if not set(LABEL_COLUMNS) <= set(columns):

@@ -180,8 +180,6 @@ class StimuliConfig:
 
     Attributes
     ----------
-    image_pattern : str
-        File name of a picture, with `{stimulus}` where the stimulus id goes.
     prompt : str
         What a language model reads, with `{label}` where the label goes.
     labels_file : Path or None
@@ -190,13 +188,11 @@ class StimuliConfig:
         How many different stimuli every subject saw; None: not checked.
     """
 
-    image_pattern: str
     prompt: str = "a photo of {label}"
     labels_file: Path | None = None
     count: int | None = None
 
     def __post_init__(self) -> None:
-        _require_placeholder("image_pattern", self.image_pattern, "stimulus")
         _require_placeholder("prompt", self.prompt, "label")
         if self.count is not None and self.count < 1:
             raise InputError(f"count = {self.count} must be at least 1")

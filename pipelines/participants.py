@@ -117,6 +117,7 @@ def report_dry_run(
     subjects: Sequence[SubjectInputs] = ()
     try:
         subjects = read_dataset(*selection, names_only=True)
+        require_writable(out_dir)
         _require_pictures(subjects, config, options.stimuli_dir)
         _require_reconstructions(subjects, options.fs_subjects_dir)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Heads with known transforms: the MNI152 template in a skull and a scalp, seen as T1w and as EPI."""
+"""Heads with known transforms: the MNI152 template with a scalp, seen as T1w and as EPI."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -35,7 +35,7 @@ high_pass_seconds = 100
 visual = [1011, 2011]
 visual-left = [1011]
 [stimuli]
-image_pattern = "{stimulus}.png"
+prompt = "a photo of {label}"
 """
 
 
@@ -128,9 +128,9 @@ MISTAKES = {
     "same region": ("visual-left = [1011]", "other = [2011, 1011]", "visual and other overlap"),
     "region no name": ("visual-left", '"visual left"', "letters and digits, joined by '-'"),
     "no regions": ("visual = [1011, 2011]\nvisual-left = [1011]", "", "at least one region"),
-    "no placeholder": ("{stimulus}.png", "stimulus.png", "must hold {stimulus}"),
-    "other placeholder": ("{stimulus}.png", "{stimulus}_{run}.png", "no other placeholder"),
-    "unbalanced": ("{stimulus}.png", "{stimulus.png", "unbalanced braces"),
+    "no placeholder": ("of {label}", "of label", "must hold {label}"),
+    "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
+    "unbalanced": ("of {label}", "of {label", "unbalanced braces"),
     "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv' does not exist"),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }

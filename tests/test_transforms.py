@@ -33,6 +33,7 @@ def test_written_matrices_are_read_back(tmp_path):
     np.testing.assert_allclose(read_matrix(tmp_path / "xfm.txt"), OBLIQUE, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:loadtxt")
 @pytest.mark.parametrize(
     "content", [None, "", "1 2 3\n", "a b c d\n", "1 0 0 0\n0 1 0 0\n0 0 0 0\n0 0 0 1\n"]
 )
@@ -47,10 +48,8 @@ def test_what_is_no_affine_matrix_is_refused(tmp_path, content):
 def test_rigid_matrix_turns_about_the_centre_then_shifts():
     centre = np.array([10.0, 20, 30])
     quarter = rigid_matrix(np.array([1.0, 2, 3]), np.array([0, 0, np.pi / 2]), centre)
-    np.testing.assert_allclose(apply_affine(quarter, centre), centre + [1, 2, 3], atol=1e-12)
-    np.testing.assert_allclose(
-        apply_affine(quarter, centre + [1, 0, 0]), centre + [1, 3, 3], atol=1e-12
-    )
+    np.testing.assert_allclose(apply_affine(quarter, centre), [11, 22, 33], atol=1e-12)
+    np.testing.assert_allclose(apply_affine(quarter, [11, 20, 30]), [11, 23, 33], atol=1e-12)
 
 
 def test_sitk_sees_each_voxel_where_nibabel_sees_it():

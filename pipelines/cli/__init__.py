@@ -17,7 +17,9 @@ from pipelines.cli import compare, demo, doctor, features, graph, models, run
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 _COMMANDS = (run, compare, features, models, graph, demo, doctor)
 _PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
+_USERS_TO_MEND = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say("interrupted; run the same command again to continue", EXIT_INTERRUPTED)
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
+        if error.errno not in _USERS_TO_MEND:
             raise
         place = error.filename or "the output"
-        reason = f"cannot write {place}: {error.strerror}; free space or choose another folder"
+        reason = f"{place}: {error.strerror}; mend its permissions, free space or choose another"
         return _say(reason, EXIT_USAGE)
 
 

@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
-from pipelines.cli.options import add_comparison_options, add_dataset_options
+from pipelines.cli.options import (
+    add_comparison_options,
+    add_dataset_options,
+    add_selection_options,
+)
 
 
 def add_parser(commands: Any) -> None:
@@ -23,6 +27,7 @@ def add_parser(commands: Any) -> None:
         help="label volume (aparc+aseg) in the grid of the betas; needed for the paper's layout",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="OUT_DIR")
+    add_selection_options(parser)
     add_dataset_options(parser)
     add_comparison_options(parser)
     parser.set_defaults(function=run)
@@ -36,7 +41,14 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.cli.comparison import compare_with_models
 
     config = load_dataset_config(args.dataset_config)
+    if not args.betas.is_dir():
+        raise InputError(f"--betas {args.betas} is not a folder; give the one that holds sub-*")
     if args.atlas is not None:
+        if args.participant_label or args.task_id:
+            raise InputError(
+                "--participant-label and --task-id choose among derivatives; with --atlas give "
+                "--betas a folder of the subjects wanted"
+            )
         patterns = read_paper_layout(args.betas, args.atlas, config.rois)
     elif any(args.betas.glob("sub-*/*beta_*.nii*")):
         raise InputError(
@@ -44,5 +56,7 @@ def run(args: argparse.Namespace) -> int:
             "same grid: give it with --atlas FILE"
         )
     else:
-        patterns = read_derivatives(args.betas, config.rois)
+        patterns = read_derivatives(
+            args.betas, config.rois, participants=args.participant_label, task=args.task_id
+        )
     return compare_with_models(patterns, config, args, args.out)

@@ -11,7 +11,7 @@ from analysis.models.features import extract_features
 from analysis.models.registry import available_models
 from analysis.patterns import SubjectPatterns
 from analysis.settings import ComparisonSettings
-from analysis.stimuli import read_stimuli
+from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.cli.options import default_cache_dir
@@ -44,7 +44,6 @@ def compare_with_models(
     int
         Exit code.
     """
-    features = _get_features(patterns, config, args)
     settings = ComparisonSettings(
         preset=args.preset,
         voxel_selection=args.voxel_selection,
@@ -55,6 +54,8 @@ def compare_with_models(
         reference_model=args.reference_model,
         seed=args.seed,
     )
+    require_writable(out_dir)
+    features = _get_features(patterns, config, args)
     compare_and_write(patterns, features, settings, out_dir)
     return 0
 
@@ -66,7 +67,6 @@ def compare_and_write(
     out_dir: Path,
 ) -> None:
     """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
-    require_writable(out_dir)
     result = compare(patterns, features, settings, progress=log.info)
     write_comparison(result, out_dir)
     for warning in result.warnings:
@@ -82,7 +82,13 @@ def choose_models(names: Sequence[str] | None) -> list[str]:
             "no network's weights are installed; pip install 'conceptrsa[networks]', or give "
             "--features"
         )
-    return list(names) if names else present
+    return list(dict.fromkeys(names)) if names else present
+
+
+def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus, ...]:
+    """Read the pictures of a folder, with its own labels.tsv, else the configuration's."""
+    own = folder / LABELS_FILE
+    return read_stimuli(folder, None if own.exists() else config.stimuli.labels_file)
 
 
 def _get_features(
@@ -98,7 +104,7 @@ def _get_features(
     if args.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")
     shown = set(patterns[0].stimuli)
-    stimuli = read_stimuli(args.stimuli, config.stimuli.labels_file)
+    stimuli = read_labelled_stimuli(args.stimuli, config)
     missing = sorted(shown - {stimulus.id for stimulus in stimuli})
     if missing:
         raise InputError(

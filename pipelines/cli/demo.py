@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from bids_config.errors import InputError
 from pipelines.cli.options import add_resource_options
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.demo.settings import DemoSettings
     from pipelines.participants import ParticipantOptions, require_writable, run_participants
 
+    if args.subjects < 2 or args.runs < 2 or args.seed < 0:
+        raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
     out: Path = args.out_dir
     bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
     require_writable(out)

@@ -4,9 +4,6 @@ import argparse
 import os
 from pathlib import Path
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
-HEMISPHERES = ("left", "right")
-
 
 def add_resource_options(parser: argparse.ArgumentParser) -> None:
     """Add the number of processes and the memory, as fMRIPrep spells them."""
@@ -23,6 +20,12 @@ def add_resource_options(parser: argparse.ArgumentParser) -> None:
         "--mem-mb", type=_positive, default=4000, metavar="MB",
         help="memory of all steps together (default: 4000)",
     )  # fmt: skip
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """Add which subjects and which task are taken."""
+    parser.add_argument("--participant-label", nargs="+", metavar="LABEL", help="default: all")
+    parser.add_argument("--task-id", metavar="TASK", help="in the place of the configuration's")
 
 
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +71,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--reference-model", metavar="NAME",
         help="model that each other one is tested against (default: ResNet50, else the first "
-        "visual one)",
+        "visual one, else the first)",
     )  # fmt: skip
     group.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     group.add_argument(

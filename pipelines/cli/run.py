@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bids_config.errors import InputError
 from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
     add_resource_options,
+    add_selection_options,
 )
 
 
@@ -23,8 +25,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("level", choices=("participant", "group"))
     add_dataset_options(parser)
-    parser.add_argument("--participant-label", nargs="+", metavar="LABEL", help="default: all")
-    parser.add_argument("--task-id", metavar="TASK", help="in the place of the configuration's")
+    add_selection_options(parser)
     group = parser.add_argument_group("participant level")
     group.add_argument("--session-label", nargs="+", metavar="LABEL", help="default: all")
     group.add_argument(
@@ -89,13 +90,15 @@ def _run_group(args: argparse.Namespace) -> int:
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import compare_with_models
 
+    for option in ("session_label", "baseline", "fs_subjects_dir", "work_dir", "dry_run"):
+        if getattr(args, option):
+            raise InputError(
+                f"--{option.replace('_', '-')} is of the participant level; leave it out for group"
+            )
     config = load_dataset_config(args.dataset_config)
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
-    participants = args.participant_label and [
-        label.removeprefix("sub-") for label in args.participant_label
-    ]
     patterns = read_derivatives(
-        args.out_dir, config.rois, participants=participants, task=args.task_id
+        args.out_dir, config.rois, participants=args.participant_label, task=args.task_id
     )
     return compare_with_models(patterns, config, args, args.out_dir)

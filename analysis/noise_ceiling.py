@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from analysis.rsa import mean_ranks, standardise
 from analysis.settings import RsaMetric
+from analysis.significance import sem_over_subjects
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ def noise_ceiling(
 ) -> NoiseCeiling:
     """Ceilings of subjects' RDMs.
 
+    A subject whose RDM is constant or holds a NaN gets NaN, and does not touch the others; where
+    fewer than two subjects are left, all get NaN.
+
     Parameters
     ----------
     rdms : ndarray, (..., subjects, pairs)
@@ -48,26 +52,14 @@ def noise_ceiling(
     if not spearman_bounds:
         unknown = np.full_like(pairwise, np.nan)
         return NoiseCeiling(pairwise, unknown, unknown)
-    ranks = mean_ranks(rdms)
+    present = np.isfinite(pairwise)[..., None]
+    ranks = np.where(present, mean_ranks(rdms), 0.0)
     all_ranks = ranks.sum(axis=-2, keepdims=True)
     return NoiseCeiling(
         pairwise,
         lower=(units * standardise(all_ranks - ranks, metric)).sum(axis=-1),
         upper=(units * standardise(all_ranks, metric)).sum(axis=-1),
     )
-
-
-def noise_ceiling_of_present(rdms: NDArray[np.float64], metric: RsaMetric) -> NoiseCeiling:
-    """Ceilings of the subjects that have an RDM (subjects, pairs); those without (NaN) get NaN.
-
-    With fewer than two subjects left all are NaN.
-    """
-    present = np.isfinite(rdms).all(axis=-1)
-    ceilings = np.full((3, len(rdms)), np.nan)
-    if present.sum() >= 2:
-        found = noise_ceiling(rdms[present], metric)
-        ceilings[:, present] = found.pairwise, found.lower, found.upper
-    return NoiseCeiling(*ceilings)
 
 
 def ceiling_from_correlations(correlations: NDArray[np.float64]) -> NoiseCeiling:
@@ -80,17 +72,17 @@ def ceiling_from_correlations(correlations: NDArray[np.float64]) -> NoiseCeiling
     Parameters
     ----------
     correlations : ndarray, (..., subjects, subjects)
-        Symmetric, ones on the diagonal.
+        Symmetric, ones on the diagonal; NaN in the row and column of a subject without RDM.
 
     Returns
     -------
     NoiseCeiling
-        NaN where the mean RDM is constant.
+        NaN for a subject without RDM, and where the mean RDM is constant.
     """
-    n_subjects = correlations.shape[-1]
     pairwise = _mean_with_others(correlations)
-    with_others = pairwise * (n_subjects - 1)
-    total = n_subjects + with_others.sum(axis=-1, keepdims=True)
+    n_present = np.isfinite(pairwise).sum(axis=-1, keepdims=True)
+    with_others = pairwise * (n_present - 1)
+    total = n_present + np.nansum(with_others, axis=-1, keepdims=True)
     return NoiseCeiling(
         pairwise,
         lower=_ratio(with_others, total - 2 * with_others - 1),
@@ -99,15 +91,21 @@ def ceiling_from_correlations(correlations: NDArray[np.float64]) -> NoiseCeiling
 
 
 def _mean_with_others(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
-    with_all: NDArray[np.float64] = correlations.sum(axis=-1)
+    with_all: NDArray[np.float64] = np.nansum(correlations, axis=-1)
     with_self = np.diagonal(correlations, axis1=-2, axis2=-1)
-    n_others = int(correlations.shape[-1]) - 1
-    return (with_all - with_self) / n_others
+    n_others = np.isfinite(with_self).sum(axis=-1, keepdims=True) - 1
+    return np.where(n_others > 0, (with_all - with_self) / np.maximum(n_others, 1), np.nan)
 
 
 def _ratio(covariance: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(variance > 1e-12, covariance / np.sqrt(variance), np.nan)
+
+
+def sem_of_ceilings(pairwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error over subjects (first axis); NaN for two subjects, whose ceilings are one."""
+    enough = np.isfinite(pairwise).sum(axis=0) > 2
+    return np.where(enough, sem_over_subjects(pairwise), np.nan)
 
 
 def normalise(

@@ -1,6 +1,6 @@
 """What a comparison finds, before it becomes tables and figures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 from analysis.ceiling_sweep import CeilingSweep
 from analysis.noise_ceiling import NoiseCeiling, normalise
 from analysis.settings import ComparisonSettings
-from analysis.significance import (
-    GroupTest,
-    ModelTest,
-    mean_over_subjects,
-    sem_over_subjects,
-)
+from analysis.significance import GroupTest, ModelTest
+
+CEILING_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,12 +25,15 @@ class Model:
         What a reader must know about it, a stand-in for another kind of model; or empty.
     features_sha256 : str
         Of its features and their stimuli.
+    weights_sha256 : dict of str to str
+        Of the files of weights that made them, where known.
     """
 
     name: str
     group: str
     note: str
     features_sha256: str
+    weights_sha256: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class RoiResult:
     rsa : ndarray, (subjects, models)
     ceiling : NoiseCeiling
         Arrays (subjects,).
+    ceiling_p : float
+        Of the mean pairwise ceiling when stimuli are permuted in each subject.
     """
 
     roi: str
@@ -57,6 +59,7 @@ class RoiResult:
     rdms: NDArray[np.float64]
     rsa: NDArray[np.float64]
     ceiling: NoiseCeiling
+    ceiling_p: float
 
     @property
     def rsa_normalised(self) -> NDArray[np.float64]:
@@ -65,9 +68,13 @@ class RoiResult:
 
     @property
     def has_weak_ceiling(self) -> bool:
-        """Whether the mean pairwise ceiling is not two standard errors above zero."""
-        pairwise = self.ceiling.pairwise
-        return not mean_over_subjects(pairwise) > 2 * sem_over_subjects(pairwise)
+        """Whether the mean pairwise ceiling is not above 95 % of those of permuted stimuli."""
+        return not self.ceiling_p <= CEILING_ALPHA
+
+    @property
+    def n_normalised(self) -> int:
+        """Subjects whose pairwise ceiling is above zero, so that scores can be shares of it."""
+        return int((self.ceiling.pairwise > 0).sum())
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class ModelTest:
     n : int
         Subjects with both values.
     p_floor : float
-        The smallest p that so many subjects can give.
+        The smallest p that so many subjects whose values differ can give.
     """
 
     roi: str
@@ -127,7 +127,7 @@ def compare_models_with_reference(
                     p_corrected=np.nan,
                     test=test,
                     n=len(differences),
-                    p_floor=signed_rank_floor(len(differences)),
+                    p_floor=signed_rank_floor(np.count_nonzero(differences)),
                 )
             )
     return _corrected(tests)
@@ -208,6 +208,8 @@ def _signed_rank(differences: NDArray[np.float64]) -> tuple[float, float, str]:
     """Statistic, two-sided p, and the name of the test with the method that was possible."""
     name = "Wilcoxon signed-rank, two-sided"
     nonzero = np.abs(differences[differences != 0])
+    if len(differences) == 0:
+        return np.nan, np.nan, f"{name}; impossible: no subject has both values"
     if len(nonzero) == 0:
         return np.nan, np.nan, f"{name}; impossible: no differences"
     if len(nonzero) == len(differences) == len(np.unique(nonzero)):

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.ceiling_sweep import CeilingSweep
-from analysis.noise_ceiling import NoiseCeiling
+from analysis.noise_ceiling import NoiseCeiling, sem_of_ceilings
 from analysis.results import ComparisonResult
-from analysis.significance import GroupTest, ModelTest, mean_over_subjects, sem_over_subjects
+from analysis.significance import GroupTest, ModelTest, mean_over_subjects
 from bids_config.files import atomic_path
 
 FLOAT_FORMAT = "%.8g"
@@ -93,10 +93,9 @@ def _ceiling_rows(
     sweep: CeilingSweep, selection: str, draw: Any, ceiling: NoiseCeiling
 ) -> pd.DataFrame:
     def summary(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(values.mean(axis=-1)).ravel()
+        return mean_over_subjects(values.reshape(-1, values.shape[-1]).T)
 
-    n_subjects = ceiling.pairwise.shape[-1]
-    by_subject = ceiling.pairwise.reshape(-1, n_subjects).T
+    by_subject = ceiling.pairwise.reshape(-1, ceiling.pairwise.shape[-1]).T
     return pd.DataFrame(
         {
             "roi": sweep.roi,
@@ -104,7 +103,7 @@ def _ceiling_rows(
             "draw": draw,
             "n_voxels": np.resize(sweep.n_voxels, by_subject.shape[1]),
             "ceiling_mean": mean_over_subjects(by_subject),
-            "ceiling_sem": sem_over_subjects(by_subject),
+            "ceiling_sem": sem_of_ceilings(by_subject),
             "lower": summary(ceiling.lower),
             "upper": summary(ceiling.upper),
         }

@@ -17,7 +17,8 @@ from analysis.figures.style import (
     panel_grid,
     rsa_name,
 )
-from analysis.significance import mean_over_subjects, sem_over_subjects
+from analysis.noise_ceiling import sem_of_ceilings
+from analysis.significance import mean_over_subjects
 
 SIZE_TICKS = (3, 10, 30, 100, 300, 1000, 3000, 10000)
 
@@ -68,7 +69,7 @@ def _draw_line(
     label: str,
 ) -> None:
     mean = mean_over_subjects(by_subject)
-    sem = sem_over_subjects(by_subject)
+    sem = sem_of_ceilings(by_subject)
     panel.fill_between(sizes, mean - sem, mean + sem, color=colour, alpha=0.22, linewidth=0)
     panel.plot(sizes, mean, color=colour, linewidth=1.6, label=label)
 

@@ -5,9 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.models import NORMALISED_LIMITS, WEAK_NOTE
+from analysis.figures.models import NORMALISED_LIMITS, WEAK_NOTE, subjects_left
 from analysis.figures.style import (
     BEYOND_TEXT,
     CEILING_COLOUR,
@@ -27,7 +29,7 @@ BAR_WIDTH = 0.26
 NOTE = (
     "Bars: mean over models; whiskers: ± standard error over models; dots: models (mean over "
     f"subjects). * p < {ALPHA:g}, Welch's t-test between groups, uncorrected; it treats models as "
-    "independent, which they are not. Dots and bars end at the axis."
+    "independent, which they are not. Triangles: models beyond the axis."
 )
 
 
@@ -42,6 +44,7 @@ def draw_groups(view: View) -> Figure:
     extents = [_draw_roi(axes, view, place, roi) for place, roi in enumerate(view.rois)]
     low = min(extent[0] for extent in extents)
     high = max(1.0, *(extent[1] for extent in extents))
+    _end_axis(axes, low, high)
     step = 0.06 * (high - low)
     free = [
         _draw_asterisks(axes, view, place, roi.roi, extents[place][1] + step, step)
@@ -64,7 +67,22 @@ def draw_groups(view: View) -> Figure:
 
 def _label(roi: RoiResult) -> str:
     lines = roi.roi.split("-")
-    return "\n".join([*lines, "(weak ceiling)"] if roi.has_weak_ceiling else lines)
+    if roi.has_weak_ceiling:
+        lines.append("(weak ceiling)")
+    if subjects_left(roi):
+        lines.append(f"({subjects_left(roi)})")
+    return "\n".join(lines)
+
+
+def _end_axis(axes: Axes, low: float, high: float) -> None:
+    """Let the axis end where data do; above it is room for asterisks only."""
+    axes.spines["left"].set_bounds(low, high)
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    for bar in axes.patches:
+        bar.set_clip_path(
+            Rectangle((-1, low), len(axes.patches) + 2, high - low, transform=axes.transData)
+        )
 
 
 def _draw_roi(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float, float]:
@@ -78,23 +96,32 @@ def _draw_roi(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float
             continue
         mean = float(mean_over_subjects(means))
         sem = float(np.nan_to_num(sem_over_subjects(means)))
-        shown = np.clip(means, *NORMALISED_LIMITS)
         axes.bar(x, mean, width=BAR_WIDTH * 0.9, color=GROUP_COLOURS[group], alpha=0.75)
-        axes.errorbar(x, mean, yerr=sem, color="#222222", linewidth=1.2)
+        whisker = np.clip([mean - sem, mean + sem], *NORMALISED_LIMITS)
+        axes.plot([x, x], whisker, color="#222222", linewidth=1.2)
+        _draw_models(axes, x, means)
+        if not NORMALISED_LIMITS[0] <= mean <= NORMALISED_LIMITS[1]:
+            _print_beyond(axes, x, mean)
+        extent.extend([*np.clip(means, *NORMALISED_LIMITS).tolist(), *whisker.tolist()])
+    return min(extent), max(extent)
+
+
+def _draw_models(axes: Axes, x: float, means: NDArray[np.float64]) -> None:
+    """Dots at the models' means, and triangles at the limits for those beyond."""
+    low, high = NORMALISED_LIMITS
+    places = x + jitter(len(means), BAR_WIDTH * 0.28)
+    marks = {"o": (means >= low) & (means <= high), "v": means < low, "^": means > high}
+    for marker, which in marks.items():
         axes.scatter(
-            x + jitter(len(means), BAR_WIDTH * 0.28),
-            shown,
-            s=9,
-            facecolor="white",
+            places[which],
+            np.clip(means[which], low, high),
+            s=9 if marker == "o" else 16,
+            marker=marker,
+            facecolor="white" if marker == "o" else "#444444",
             edgecolor="#444444",
             linewidth=0.6,
             zorder=3,
         )
-        if not NORMALISED_LIMITS[0] <= mean <= NORMALISED_LIMITS[1]:
-            _print_beyond(axes, x, mean)
-        whiskers = np.clip([mean - sem, mean + sem], *NORMALISED_LIMITS)
-        extent.extend([*shown.tolist(), *whiskers.tolist()])
-    return min(extent), max(extent)
 
 
 def _print_beyond(axes: Axes, x: float, mean: float) -> None:

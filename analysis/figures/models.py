@@ -26,6 +26,7 @@ from analysis.figures.style import (
     panel_grid,
     rsa_name,
 )
+from analysis.noise_ceiling import sem_of_ceilings
 from analysis.results import RoiResult
 from analysis.significance import mean_over_subjects, sem_over_subjects
 
@@ -40,7 +41,8 @@ BAR_NOTE = (
 )
 
 WEAK_NOTE = (
-    "Weak: the noise ceiling is not two standard errors above zero; shares of it mean little."
+    "Weak: the noise ceiling is not above 95 % of those of permuted stimuli; shares of it mean "
+    "little. Subjects whose ceiling is not above zero are left out."
 )
 
 
@@ -53,7 +55,10 @@ def draw_normalised_models(view: View) -> Figure:
         _draw_bars(panel, view, scores[roi.roi], limits)
         panel.axvline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
         subtitle = f"ceiling {_mean_and_sem(roi.ceiling.pairwise)}"
-        _set_titles(panel, roi.roi, f"{subtitle}: weak" if roi.has_weak_ceiling else subtitle)
+        if roi.has_weak_ceiling:
+            subtitle += ": weak"
+        remaining = subjects_left(roi)
+        _set_titles(panel, roi.roi, f"{subtitle}\n{remaining}" if remaining else subtitle)
     label_outer(panels, "RSA / noise ceiling")
     ceiling = Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
     _finish(figure, view, [ceiling], [f"{BAR_NOTE} {WEAK_NOTE}"])
@@ -79,15 +84,22 @@ def draw_raw_models(view: View) -> Figure:
     return figure
 
 
+def subjects_left(roi: RoiResult) -> str:
+    """Say how many subjects have shares of the ceiling, where not all have; else empty."""
+    n_subjects = len(roi.rsa)
+    return "" if roi.n_normalised == n_subjects else f"{roi.n_normalised} of {n_subjects} subjects"
+
+
 def _draw_raw_roi(panel: Axes, view: View, roi: RoiResult) -> None:
     pairwise = float(mean_over_subjects(roi.ceiling.pairwise))
-    sem = float(sem_over_subjects(roi.ceiling.pairwise))
+    sem = float(sem_of_ceilings(roi.ceiling.pairwise))
     lower = float(mean_over_subjects(roi.ceiling.lower))
     upper = float(mean_over_subjects(roi.ceiling.upper))
-    ceiling = np.array([[pairwise - sem], [pairwise + sem], [lower]])
+    ceiling = np.array([[pairwise - sem], [pairwise], [pairwise + sem], [lower]])
     limits = _limits([roi.rsa, ceiling], (-1.0, 1.0))
-    if math.isfinite(pairwise):
+    if math.isfinite(sem):
         panel.axvspan(pairwise - sem, pairwise + sem, color=CEILING_COLOUR, alpha=0.18, lw=0)
+    if math.isfinite(pairwise):
         panel.axvline(pairwise, color=CEILING_COLOUR, linestyle="--", linewidth=1)
     for bound in (lower, upper):
         if limits[0] < bound < limits[1]:
@@ -203,8 +215,12 @@ def _set_titles(panel: Axes, title: str, subtitle: str) -> None:
 
 
 def _mean_and_sem(values: NDArray[np.float64]) -> str:
-    mean, sem = float(mean_over_subjects(values)), float(sem_over_subjects(values))
-    return f"{mean:.3f} ± {sem:.3f}".replace("-", MINUS)
+    """Mean and standard error of pairwise ceilings; n/a for what there is not."""
+    mean, sem = float(mean_over_subjects(values)), float(sem_of_ceilings(values))
+    return " ± ".join(
+        f"{value:.3f}".replace("-", MINUS) if math.isfinite(value) else "n/a"
+        for value in (mean, sem)
+    )
 
 
 def _finish(figure: Figure, view: View, handles: list[Artist], notes: list[str]) -> None:

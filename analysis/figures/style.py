@@ -19,7 +19,7 @@ from analysis.results import ComparisonResult, Model, RoiResult
 from bids_config.files import atomic_path
 
 GROUP_COLOURS = {"multimodal": "#009E73", "visual": "#CC3311", "language": "#0072B2"}
-"""Green, red and blue of the Okabe-Ito palette, which colour-blind readers can tell apart."""
+"""Okabe and Ito's green and blue and Tol's vibrant red: colour-blind readers can tell them apart."""
 
 TOP_COLOUR = "#0072B2"
 RANDOM_COLOUR = "#E69F00"
@@ -32,6 +32,12 @@ BEYOND_TEXT: dict[str, Any] = {
     "bbox": {"facecolor": "#444444", "edgecolor": "none", "boxstyle": "round,pad=0.2"},
 }
 """How the value of a bar that leaves the axis is printed."""
+
+FORMATS: dict[str, Any] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
+"""File formats of a figure, and what is left out of their metadata."""
 
 HEMISPHERE_SUFFIXES = ("-left", "-right")
 NOTE_MARK = "†"
@@ -47,6 +53,8 @@ RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "conceptrsa",
+    # A dollar sign in a name is a dollar sign.
+    "text.parse_math": False,
 }
 
 
@@ -177,10 +185,6 @@ def jitter(n: int, half_width: float) -> np.ndarray:
 
 def save(figure: Figure, stem: Path) -> None:
     """Save as `stem`.svg and `stem`.png, without dates or versions in them."""
-    formats = {
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    for suffix, metadata in formats.items():
+    for suffix, metadata in FORMATS.items():
         with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as file:
             figure.savefig(file, format=suffix, dpi=150, metadata=metadata)

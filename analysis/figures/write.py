@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.figures.ceiling_sweep import draw_ceiling_sweep
 from analysis.figures.groups import draw_groups
 from analysis.figures.models import draw_normalised_models, draw_raw_models
-from analysis.figures.style import View, is_hemisphere, save, style
+from analysis.figures.style import FORMATS, View, is_hemisphere, save, style
 from analysis.results import ComparisonResult
 
 FIGURES = {
@@ -17,11 +17,17 @@ FIGURES = {
 
 
 def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
-    """Write the paper's figures as SVG and PNG; regions that are a hemisphere get their own."""
+    """Write the paper's figures as SVG and PNG; regions that are a hemisphere get their own.
+
+    Figures of an earlier result that this one does not have are removed.
+    """
     halves = tuple(roi for roi in result.rois if is_hemisphere(roi.roi))
     wholes = tuple(roi for roi in result.rois if not is_hemisphere(roi.roi))
     for suffix, rois in (("", wholes), ("_hemispheres", halves)):
         if not rois:
+            for name in FIGURES:
+                for file_format in FORMATS:
+                    (figures_dir / f"{name}{suffix}.{file_format}").unlink(missing_ok=True)
             continue
         with style():
             for name, draw in FIGURES.items():

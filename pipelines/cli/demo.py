@@ -88,9 +88,11 @@ def _show(rows: Any) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE, pad_edge=False)
-    for column in ("quantity", "planted", "recovered", "limit", "within"):
-        table.add_column(column, overflow="fold")
+    for column in ("quantity", "region", "planted", "recovered", "limit", "within"):
+        table.add_column(column, no_wrap=True)
     for row in rows:
-        quantity, roi, *rest = row.as_text()
-        table.add_row(quantity if roi == "n/a" else f"{roi}: {quantity}", *rest)
-    Console().print(table)
+        table.add_row(*row.as_text())
+    console = Console()
+    # A row that is broken over lines cannot be read; one that runs over the edge can.
+    console.width = max(console.width, 140)
+    console.print(table)

@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 
+GENERATION = 2
+"""Raised when the same settings come to give other files."""
+
+
 @dataclass(frozen=True)
 class PlantedRoi:
     """Which model drives a region, and in which share of its voxels."""
@@ -90,6 +94,7 @@ class DemoSettings:
     def fingerprint(self, features: Mapping[str, np.ndarray], stimuli: Sequence[str]) -> str:
         """Digest of everything that decides the content of the files."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
+        digest.update(f"generation {GENERATION}".encode())
         digest.update(json.dumps(list(stimuli)).encode())
         for model in sorted({roi.model for roi in self.planted.values()}):
             digest.update(model.encode())

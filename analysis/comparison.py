@@ -1,18 +1,21 @@
 """The comparison of brains with models, from patterns and features to tables and figures."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from analysis.cautions import cautions
+from analysis.ceiling_null import ceiling_p_value
 from analysis.ceiling_sweep import MIN_VOXELS, CeilingSweep, sweep_ceiling
 from analysis.figures.write import write_figures
 from analysis.models.feature_files import Features
-from analysis.noise_ceiling import noise_ceiling_of_present
+from analysis.noise_ceiling import noise_ceiling
 from analysis.patterns import SubjectPatterns, require_comparable
 from analysis.provenance import write_provenance
 from analysis.rdm import compute_rdm, unit_patterns
@@ -92,7 +95,14 @@ def compare(
         subjects=labels,
         stimuli=stimuli,
         models=tuple(
-            Model(model.model, model.group, model.note, _features_hash(model)) for model in features
+            Model(
+                model.model,
+                model.group,
+                model.note,
+                _features_hash(model),
+                dict(model.weights_sha256),
+            )
+            for model in features
         ),
         reference_model=reference,
         model_rdms=model_rdms,
@@ -103,21 +113,33 @@ def compare(
         warnings=(
             *(note for subject in patterns for note in subject.notes),
             *(warning for selection in selected for warning in selection.warnings),
-            *cautions(settings, labels, rois, model_tests),
+            *_note_on_reference(reference, settings),
+            *cautions(settings, labels, rois, model_tests, group_tests),
         ),
         sources=tuple(dict.fromkeys(file for subject in patterns for file in subject.sources)),
     )
 
 
-def write_comparison(result: ComparisonResult, out_dir: Path) -> None:
+def write_comparison(
+    result: ComparisonResult, out_dir: Path, further_settings: Mapping[str, Any] | None = None
+) -> None:
     """Write the tables, figures and provenance of a comparison to `out_dir`/group.
 
-    The same result gives the same bytes.
+    The same result gives the same bytes. The provenance is written last: where it is, all is.
+
+    Parameters
+    ----------
+    result : ComparisonResult
+    out_dir : Path
+    further_settings : mapping, optional
+        What the betas and features were made with, as JSON can hold it; for the provenance.
     """
     group_dir = Path(out_dir) / "group"
+    provenance_file = group_dir / "provenance.json"
+    provenance_file.unlink(missing_ok=True)
     write_tables(result, group_dir)
     write_figures(result, group_dir / "figures")
-    write_provenance(result, group_dir / "provenance.json")
+    write_provenance(result, provenance_file, further_settings)
 
 
 def _compare_roi(
@@ -133,12 +155,14 @@ def _compare_roi(
             for subject, selection in zip(patterns, selected, strict=True)
         ]
     )
+    generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode()), 1])
     return RoiResult(
         roi=roi,
         n_voxels=np.array([len(selection.columns[roi]) for selection in selected]),
         rdms=rdms,
         rsa=correlate_rdms(rdms, model_rdms, settings.rsa_metric),
-        ceiling=noise_ceiling_of_present(rdms, settings.rsa_metric),
+        ceiling=noise_ceiling(rdms, settings.rsa_metric),
+        ceiling_p=ceiling_p_value(rdms, settings.rsa_metric, generator),
     )
 
 
@@ -218,6 +242,15 @@ def _reference_model(features: Sequence[Features], wanted: str | None) -> str:
         return PAPER_REFERENCE
     visual = [model.model for model in features if model.group == "visual"]
     return (visual or names)[0]
+
+
+def _note_on_reference(reference: str, settings: ComparisonSettings) -> tuple[str, ...]:
+    if settings.reference_model is not None or reference == PAPER_REFERENCE:
+        return ()
+    return (
+        f"{PAPER_REFERENCE}, the paper's reference model, is not among the models: every other "
+        f"model is tested against {reference}",
+    )
 
 
 def _features_hash(features: Features) -> str:

@@ -83,7 +83,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns]) -> None:
     ------
     InputError
         On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
-        stimuli, a stimulus or region that one subject lacks, or an empty region.
+        stimuli, a stimulus or region that one subject lacks, or a region that is empty or zero.
     """
     if len(subjects) < MIN_SUBJECTS:
         found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
@@ -141,4 +141,9 @@ def _require_roi(subject: SubjectPatterns, roi: str) -> None:
         raise InputError(
             f"region {roi} of {subject.label} holds no voxel with data in {subject.origin}: check "
             "its coverage, or leave the region out"
+        )
+    if not subject.rois[roi].values.any():
+        raise InputError(
+            f"every beta of {subject.label} in region {roi} is 0 in {subject.origin}: the region "
+            "lies outside of what was measured; check its coverage, or leave the region out"
         )

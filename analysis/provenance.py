@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from analysis.results import ComparisonResult
+from analysis.settings import ComparisonSettings
 from bids_config.files import atomic_path
 
 PACKAGES = (
@@ -18,16 +20,24 @@ PACKAGES = (
     "nibabel",
     "numpy",
     "pandas",
+    "pillow",
     "scipy",
     "threadpoolctl",
+    "timm",
+    "torch",
+    "torchvision",
+    "transformers",
 )
 
 
-def write_provenance(result: ComparisonResult, file: Path) -> None:
+def write_provenance(
+    result: ComparisonResult, file: Path, further_settings: Mapping[str, Any] | None = None
+) -> None:
     """Write what a comparison was made from; without a time, so that reruns give the same bytes."""
     content = {
         "versions": {"python": platform.python_version()} | _package_versions(),
-        "settings": asdict(result.settings),
+        "settings": asdict(result.settings) | {"preset": _describe_preset(result.settings)},
+        "further_settings": dict(further_settings or {}),
         "seed": result.settings.seed,
         "reference_model": result.reference_model,
         "subjects": list(result.subjects),
@@ -39,6 +49,17 @@ def write_provenance(result: ComparisonResult, file: Path) -> None:
     with atomic_path(file) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8")
+
+
+def _describe_preset(settings: ComparisonSettings) -> str:
+    """Name the preset, and the settings that differ from it."""
+    preset = ComparisonSettings(preset=settings.preset)
+    changed = [
+        setting.name
+        for setting in fields(settings)
+        if getattr(settings, setting.name) != getattr(preset, setting.name)
+    ]
+    return f"{settings.preset}, changed: {', '.join(changed)}" if changed else settings.preset
 
 
 def _package_versions() -> dict[str, str]:
@@ -55,7 +76,7 @@ def _file_hashes(files: Sequence[Path]) -> dict[str, str]:
     """SHA-256 by path, relative to the folder that all files lie under."""
     if not files:
         return {}
-    paths = [file.resolve() for file in files]
+    paths = [file.absolute() for file in files]
     root = Path(os.path.commonpath([path.parent for path in paths]))
     return {path.relative_to(root).as_posix(): _sha256(path) for path in sorted(paths)}
 

@@ -127,7 +127,7 @@ def compare_models_with_reference(
                     p_corrected=np.nan,
                     test=test,
                     n=len(differences),
-                    p_floor=signed_rank_floor(np.count_nonzero(differences)),
+                    p_floor=signed_rank_floor(int(np.count_nonzero(differences))),
                 )
             )
     return _corrected(tests)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from nibabel.affines import apply_affine
 
-from bids_config.errors import InputError
+from bids_config.errors import InputError, StepError
 from interfaces.embedded import mni305
 from interfaces.embedded.atlas import desikan_killiany_mni152, desikan_killiany_mni305, region_names
 from interfaces.rois import MNI305Rois, RoiCoverage
@@ -59,13 +59,13 @@ def test_hippocampus_keeps_its_place_between_the_spaces():
     np.testing.assert_allclose(after, apply_affine(mni305.MNI152_TO_MNI305, before), atol=0.3)
 
 
-def write_betas(folder):
-    """Betas with data right of the midline only."""
+def write_betas(folder, leftmost: float):
+    """Betas without data at x below `leftmost` mm."""
     data = np.ones((*mni305.SHAPE, 2), dtype=np.float32)
     x = apply_affine(mni305.AFFINE, np.indices(mni305.SHAPE).reshape(3, -1).T)[:, 0]
-    data[x.reshape(mni305.SHAPE) < 0] = np.nan
+    data[x.reshape(mni305.SHAPE) < leftmost] = np.nan
     nib.save(nib.Nifti1Image(data, mni305.AFFINE), folder / "betas.nii")
-    return folder / "betas.nii"
+    return str(folder / "betas.nii")
 
 
 def test_steps_write_regions_and_their_coverage(tmp_path):
@@ -75,23 +75,34 @@ def test_steps_write_regions_and_their_coverage(tmp_path):
     assert dict(zip(labels["index"], labels["name"], strict=True))[53] == "Right-Hippocampus"
     step = RoiCoverage(
         dseg_file=found.dseg_file,
-        betas_file=str(write_betas(tmp_path)),
+        betas_file=write_betas(tmp_path, -27),
         rois=[("hippocampus-left", [17]), ("hippocampus-right", [53]), ("hippocampus", [17, 53])],
     )
     table = pd.read_csv(step.run(cwd=str(tmp_path)).outputs.coverage_file, sep="\t")
     table = table.set_index("roi")
-    assert table["n_voxels"]["hippocampus"] == 882 + 823
-    assert table["coverage"]["hippocampus-left"] == 0
+    left = np.argwhere(np.asarray(nib.load(found.dseg_file).dataobj) == 17)
+    n_covered = int((apply_affine(mni305.AFFINE, left)[:, 0] >= -27).sum())
+    assert table["n_voxels"].to_dict() == {
+        "hippocampus-left": 882,
+        "hippocampus-right": 823,
+        "hippocampus": 882 + 823,
+    }
+    assert 0 < n_covered < 882
+    assert table["n_covered"]["hippocampus-left"] == n_covered
     assert table["coverage"]["hippocampus-right"] == 1
-    assert table["n_covered"]["hippocampus"] == 823
-    assert table["coverage"]["hippocampus"] == pytest.approx(823 / 1705, abs=1e-4)
+    assert table["n_covered"]["hippocampus"] == n_covered + 823
+    assert table["coverage"]["hippocampus"] == pytest.approx((n_covered + 823) / 1705, abs=1e-4)
 
 
-def test_empty_region_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("region", "error"),
+    [(("nowhere", [9999]), InputError), (("hippocampus-left", [17]), StepError)],
+)
+def test_region_without_voxels_or_without_data_is_refused(tmp_path, region, error):
     step = RoiCoverage(
         dseg_file=MNI305Rois().run(cwd=str(tmp_path)).outputs.dseg_file,
-        betas_file=str(write_betas(tmp_path)),
-        rois=[("nowhere", [9999])],
+        betas_file=write_betas(tmp_path, 0),
+        rois=[region],
     )
-    with pytest.raises(InputError, match="nowhere"):
+    with pytest.raises(error, match=region[0]):
         step.run(cwd=str(tmp_path))

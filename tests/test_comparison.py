@@ -230,6 +230,8 @@ def test_provenance(group_dir: Path) -> None:
     provenance = json.loads((group_dir / "provenance.json").read_text())
     assert provenance["versions"]["numpy"] == np.__version__
     assert provenance["settings"]["n_voxels"] == 30
+    changed = "n_random_draws, sweep_dense_until, sweep_log_points"
+    assert provenance["settings"]["preset"] == f"paper, changed: {changed}"
     assert provenance["seed"] == 0
     assert provenance["reference_model"] == "ResNet50"
     assert len({model["features_sha256"] for model in provenance["models"]}) == 5
@@ -243,6 +245,21 @@ def test_reruns_give_the_same_bytes(group_dir: Path, tmp_path: Path) -> None:
     for file in files:
         again = tmp_path / "group" / file.relative_to(group_dir)
         assert again.read_bytes() == file.read_bytes(), file.name
+
+
+def test_provenance_says_that_all_is_written(tmp_path: Path, monkeypatch) -> None:
+    result = compare(patterns(2), features(), FAST)
+    write_comparison(result, tmp_path, {"noise_model": "ols"})
+    file = tmp_path / "group" / "provenance.json"
+    assert json.loads(file.read_text())["further_settings"] == {"noise_model": "ols"}
+
+    def fail(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("analysis.comparison.write_figures", fail)
+    with pytest.raises(OSError):
+        write_comparison(result, tmp_path)
+    assert not file.exists()
 
 
 def test_input_files_are_hashed(tmp_path: Path) -> None:
@@ -263,13 +280,17 @@ def test_doubts_are_spoken() -> None:
     result = compare(patterns(), features(), FAST)
     text = "\n".join(result.warnings)
     assert "circular selection" in text
-    assert "cannot give a p below 0.0625" in text
-    assert "treats models as independent" in text
+    fewest = min(test.n for test in result.model_tests if np.isfinite(test.p))
+    assert f"over {fewest} subjects" in text
+    assert f"cannot give a p below {2.0 ** (1 - fewest):.4g}" in text
+    assert "in 41 to 60 % of data sets" in text
     assert "hippocampus-left holds 12 voxels with data, fewer than the 30" in text
     everything = compare(patterns(), features(), replace(FAST, voxel_selection="all"))
     assert "circular" not in "\n".join(everything.warnings)
-    many = compare(patterns(8), features(), FAST)
+    many = compare(patterns(20), features(), FAST)
     assert "cannot give a p" not in "\n".join(many.warnings)
+    alone = [model for model in features() if model.model in ("CLIP", "ResNet50")]
+    assert "Welch" not in "\n".join(compare(patterns(2), alone, FAST).warnings)
 
 
 def with_noise(roi: str) -> list[SubjectPatterns]:
@@ -317,6 +338,17 @@ def test_a_region_without_voxels_above_the_threshold_gives_no_result(tmp_path: P
     write_comparison(result, tmp_path)
 
 
+def test_a_region_without_any_result_is_said_so() -> None:
+    subjects = patterns()
+    for subject in subjects:
+        values = subject.rois["hippocampus-left"].values - 100
+        subject.rois["hippocampus-left"] = RoiPatterns(values, np.arange(12))
+    result = compare(subjects, features(), replace(FAST, voxel_selection="threshold"))
+    text = "\n".join(result.warnings)
+    assert "hippocampus-left: no subject has a result" in text
+    assert "nan" not in text
+
+
 @pytest.mark.parametrize(
     ("models", "wanted", "reference"),
     [
@@ -330,6 +362,8 @@ def test_reference_model(models: list[str], wanted: str | None, reference: str) 
     chosen = [model for model in features() if model.model in models]
     result = compare(patterns(2), chosen, replace(FAST, reference_model=wanted))
     assert result.reference_model == reference
+    fallen_back = any("every other model is tested against" in text for text in result.warnings)
+    assert fallen_back == (wanted is None and "ResNet50" not in models)
 
 
 def lacking(stimulus: str) -> list[Features]:

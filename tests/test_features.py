@@ -234,6 +234,16 @@ def test_bad_feature_folders_end_in_one_sentence(
         read_features(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["models.tsv", "mine.tsv"])
+def test_tables_in_another_encoding_end_in_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "models.tsv").write_text(ROWS)
+    (tmp_path / "mine.tsv").write_text(GOOD)
+    file = tmp_path / name
+    file.write_bytes(file.read_bytes() + "é\t1\n".encode("latin-1"))
+    with pytest.raises(InputError, match=rf"{name} is not UTF-8"):
+        read_features(tmp_path)
+
+
 def test_bad_npz_files_end_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "models.tsv").write_text(ROWS)
     file = tmp_path / "mine.npz"

@@ -1,5 +1,6 @@
 """Figures: what is drawn, and that every label can be read."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -8,17 +9,19 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from analysis.comparison import compare
 from analysis.figures.ceiling_sweep import draw_ceiling_sweep
 from analysis.figures.groups import draw_groups
-from analysis.figures.models import draw_normalised_models, draw_raw_models
+from analysis.figures.models import NORMALISED_LIMITS, draw_normalised_models, draw_raw_models
 from analysis.figures.style import GROUP_COLOURS, View, style
 from analysis.figures.write import FIGURES, write_figures
 from analysis.models.feature_files import Features
 from analysis.patterns import RoiPatterns, SubjectPatterns
 from analysis.results import ComparisonResult
 from analysis.settings import ComparisonSettings
+from analysis.significance import mean_over_subjects
 
 WHOLES = ("visual", "fusiform", "hippocampus", "parahippocampal")
 HALVES = tuple(f"{roi}-{side}" for roi in WHOLES for side in ("left", "right"))
@@ -180,6 +183,53 @@ def test_every_significant_pair_has_an_asterisk() -> None:
     assert len(asterisks) == len(significant) > 0
     top = figure.axes[0].get_ylim()[1]
     assert all(text.get_position()[1] < top for text in asterisks)
+
+
+def test_groups_are_drawn_as_they_are() -> None:
+    result = result_of(SIXTEEN, 5, WHOLES)
+    stretched = tuple(
+        replace(roi, rsa=4 * roi.rsa) if place == 0 else roi
+        for place, roi in enumerate(result.rois)
+    )
+    view = View(replace(result, rois=stretched), stretched)
+    with style():
+        (axes,) = draw_groups(view).axes
+    groups = np.array([model.group for model in result.models])
+    means = [
+        mean_over_subjects(roi.rsa_normalised)[groups == group]
+        for roi in stretched
+        for group in view.groups
+    ]
+    np.testing.assert_allclose(
+        [patch.get_height() for patch in axes.patches], [values.mean() for values in means]
+    )
+    low, high = NORMALISED_LIMITS
+    dots = np.concatenate([c.get_offsets()[:, 1] for c in axes.collections[0::3]])
+    inside = [values[(values >= low) & (values <= high)] for values in means]
+    np.testing.assert_allclose(dots, np.concatenate(inside))
+    above = np.concatenate([c.get_offsets()[:, 1] for c in axes.collections[2::3]])
+    assert len(above) == sum((values > high).sum() for values in means) > 0
+    assert set(above) == {high}
+    assert axes.spines["left"].get_bounds()[1] == high
+    assert max(axes.get_yticks()) <= high
+
+
+def test_names_with_dollar_signs_are_printed_as_they_are() -> None:
+    result = result_of({"visual": ("a$b$c", "d^$x")}, 3, ("$v$",))
+    for draw in FIGURES.values():
+        with style():
+            figure = draw(View(result, result.rois))
+            figure.canvas.draw()
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
+
+
+def test_stale_figures_are_removed(tmp_path: Path) -> None:
+    result = result_of(THREE, 2, (*WHOLES[:1], *HALVES[:2]))
+    write_figures(result, tmp_path)
+    wholes = replace(result, rois=result.rois[:1])
+    write_figures(wholes, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 8
+    assert not list(tmp_path.glob("*_hemispheres*"))
 
 
 def test_sweep_lines_are_means_over_subjects() -> None:

@@ -158,5 +158,5 @@ def test_steps_take_freesurfer_where_it_is_given(tmp_path):
     np.testing.assert_allclose(
         apply_affine(mni305.AFFINE, voxels.mean(axis=0)), centre_mni305, atol=0.7
     )
-    assert 8 * len(voxels) == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.03)
+    assert 8 * len(voxels) == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.05)
     assert Path(found.outputs.labels_file).read_text() == "index\tname\n17\tLeft-Hippocampus\n"

@@ -49,6 +49,16 @@ def test_models_are_found_by_name() -> None:
         find_model("CLIP")
 
 
+def test_a_combined_model_is_described_whole() -> None:
+    conse, *parts = (
+        find_model(name).network for name in ("ConSE-standin", "EfficientNet-Lite0", "MiniLM")
+    )
+    assert (conse.n_classes, conse.class_prompt) == (10, "a photo of {label}")
+    files = [file for part in parts if part.weights for file in part.weights.files]
+    assert list(conse.all_weights_files) == files
+    assert all(len(sha256) == 64 for _, sha256 in files)
+
+
 def test_listing_needs_no_network_library() -> None:
     run_without_networks(
         "from analysis.models.registry import available_models\n"
@@ -195,7 +205,7 @@ def test_conse_is_the_weighted_sum_of_ten_class_names() -> None:
             asked.extend(inputs)
             return np.array([[3.0, 0.0]]) if "tabby" in inputs[0] else np.array([[0.0, 7.0]])
 
-    (combined,) = ConSE(Visual(), Language()).features(["picture"])
+    (combined,) = ConSE(Visual(), Language(), 10, "a photo of {label}").features(["picture"])
     assert len(asked) == 10
     assert asked[:2] == ["a photo of tabby", "a photo of tiger cat"]
     rest = np.sort(np.delete(probabilities, [281, 282]))[-8:].sum()

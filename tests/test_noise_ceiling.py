@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
+from analysis.ceiling_null import ceiling_p_value
+from analysis.ceiling_sweep import nested_ceilings
 from analysis.noise_ceiling import (
     ceiling_from_correlations,
     noise_ceiling,
-    noise_ceiling_of_present,
     normalise,
+    sem_of_ceilings,
 )
+from analysis.rdm import compute_rdm
 
 
 def plain_ceilings(rdms: np.ndarray, metric: str) -> np.ndarray:
@@ -55,21 +58,62 @@ def test_batches_equal_one_by_one() -> None:
         np.testing.assert_allclose(batch.upper[2, 1], single.upper, atol=1e-14)
 
 
-def test_subjects_without_rdm_are_left_out() -> None:
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_subjects_without_rdm_are_left_out(metric: str) -> None:
     rdms = np.random.default_rng(2).random((4, 100))
-    full = noise_ceiling(rdms[[0, 1, 3]], "pearson")
+    full = noise_ceiling(rdms[[0, 1, 3]], metric)
     rdms[2] = np.nan
-    found = noise_ceiling_of_present(rdms, "pearson")
-    np.testing.assert_allclose(found.pairwise[[0, 1, 3]], full.pairwise)
-    assert np.isnan(found.pairwise[2])
+    found = noise_ceiling(rdms, metric)
+    for name in ("pairwise", "lower", "upper"):
+        np.testing.assert_allclose(getattr(found, name)[[0, 1, 3]], getattr(full, name))
+        assert np.isnan(getattr(found, name)[2])
     rdms[:3] = np.nan
-    assert np.isnan(noise_ceiling_of_present(rdms, "pearson").pairwise).all()
+    assert np.isnan(noise_ceiling(rdms, metric).pairwise).all()
+
+
+def test_a_constant_pattern_takes_only_its_subject_out_of_a_sweep() -> None:
+    betas = np.random.default_rng(4).standard_normal((4, 8, 10))
+    betas[1, 4, :5] = 1.0
+    sizes = np.arange(3, 11)
+    found = nested_ceilings(betas, sizes, "correlation", "pearson")
+    others = nested_ceilings(betas[[0, 2, 3]], sizes, "correlation", "pearson")
+    np.testing.assert_allclose(found.pairwise[:3, [0, 2, 3]], others.pairwise[:3])
+    np.testing.assert_allclose(found.lower[:3, [0, 2, 3]], others.lower[:3])
+    assert np.isnan(found.pairwise[:3, 1]).all()
+    assert np.isfinite(found.pairwise[3:]).all()
 
 
 def test_opposite_rdms_have_no_mean() -> None:
     found = ceiling_from_correlations(np.array([[1.0, -1.0], [-1.0, 1.0]]))
     assert np.isnan(found.upper).all()
     np.testing.assert_allclose(found.pairwise, [-1, -1])
+
+
+def test_two_subjects_have_no_standard_error() -> None:
+    ceilings = np.array([[0.2, 0.1, 0.4], [0.2, 0.3, np.nan], [0.2, 0.5, 0.4]])
+    expected = [0, 0.2 / np.sqrt(3), np.nan]
+    np.testing.assert_allclose(sem_of_ceilings(ceilings), expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("n_subjects", [2, 5])
+def test_one_in_twenty_noise_ceilings_passes(n_subjects: int) -> None:
+    rng = np.random.default_rng(n_subjects)
+    n_passed = 0
+    for _ in range(300):
+        values = rng.standard_normal((n_subjects, 8, 12))
+        rdms = np.stack([compute_rdm(subject, "correlation") for subject in values])
+        n_passed += ceiling_p_value(rdms, "pearson", rng) <= 0.05
+    assert 3 <= n_passed <= 30
+
+
+def test_shared_rdms_pass_the_permutation() -> None:
+    rng = np.random.default_rng(0)
+    rdms = rng.random(120) + 0.5 * rng.random((3, 120))
+    assert ceiling_p_value(rdms, "spearman", rng) == 1 / 200
+    rdms[0] = np.nan
+    assert ceiling_p_value(rdms, "pearson", rng) == 1 / 200
+    rdms[1] = np.nan
+    assert np.isnan(ceiling_p_value(rdms, "pearson", rng))
 
 
 def test_normalisation_needs_a_ceiling_above_zero() -> None:

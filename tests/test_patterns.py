@@ -181,6 +181,11 @@ def no_betas(folder: Path) -> None:
         file.unlink()
 
 
+def nan_volume(folder: Path) -> None:
+    file = next((folder / "betas" / "sub-01").glob(f"{STIMULI[2]}*"))
+    save(np.full(SHAPE, np.nan), file)
+
+
 def all_nan(folder: Path) -> None:
     for file in (folder / "betas" / "sub-01").iterdir():
         volume = np.asarray(nib.load(file).dataobj).copy()
@@ -202,6 +207,7 @@ def all_nan(folder: Path) -> None:
         (truncated_gzip, "n02071294_46212.*cannot be read"),
         (one_subject, "at least 2 subjects but there is only sub-01"),
         (no_betas, "sub-01 holds no file named"),
+        (nan_volume, f"beta of stimulus {STIMULI[2]} in .*sub-01 is not finite in any voxel"),
         (all_nan, "region hippocampus of sub-01 holds no voxel with data"),
     ],
 )
@@ -247,6 +253,16 @@ def test_folder_without_subjects(tmp_path: Path) -> None:
         ),
         (
             "sub-02/func/*effect_statmap.tsv",
+            lambda file: file.write_text("volume\tstimulus\n0\ta\none\tb\n2\tc\n3\td\n"),
+            "a volume that is no number",
+        ),
+        (
+            "sub-02/func/*effect_statmap.tsv",
+            lambda file: file.write_bytes("volume\tstimulus\n0\té\n".encode("latin-1")),
+            "is not a table",
+        ),
+        (
+            "sub-02/func/*effect_statmap.tsv",
             lambda file: file.write_text("index\tname\n"),
             "needs the columns volume and stimulus",
         ),
@@ -264,12 +280,18 @@ def test_bad_derivatives_are_named(derivatives: Path, pattern: str, change, mess
 
 
 def test_subjects_must_have_the_same_regions() -> None:
-    roi = RoiPatterns(np.zeros((3, 4)), np.arange(4))
+    roi = RoiPatterns(np.ones((3, 4)), np.arange(4))
+    nothing = RoiPatterns(np.zeros((3, 4)), np.arange(4))
     first = SubjectPatterns("01", ("a", "b", "c"), {"visual": roi, "fusiform": roi})
     second = SubjectPatterns("02", ("a", "b", "c"), {"visual": roi})
     with pytest.raises(InputError, match="sub-02 has no region fusiform"):
         require_comparable([first, second])
     with pytest.raises(InputError, match="sub-01 is given more than once"):
         require_comparable([first, first])
+    unmeasured = replace(second, rois={"visual": roi, "fusiform": nothing})
+    with pytest.raises(
+        InputError, match=r"every beta of sub-02 in region fusiform is 0 .* coverage"
+    ):
+        require_comparable([first, unmeasured])
     with pytest.raises(InputError, match="holds 2 stimuli"):
         require_comparable([replace(first, stimuli=("a", "b")), second])

@@ -73,7 +73,15 @@ def test_no_difference_is_not_testable() -> None:
     assert "impossible" in found.test
     (none,) = compare_models_with_reference({"v": np.full((5, 2), np.nan)}, ["a", "b"], "a", "rsa")
     assert none.n == 0
+    assert none.test.endswith("no subject has both values")
     assert np.isnan([none.p, none.p_floor]).all()
+
+
+def test_equal_values_raise_the_floor() -> None:
+    values = np.column_stack([np.zeros(6), [0.0, 0.0, 0.1, 0.2, 0.3, 0.4]])
+    (found,) = compare_models_with_reference({"v": values}, ["a", "b"], "a", "rsa")
+    assert (found.n, found.p_floor) == (6, 0.125)
+    assert found.p == pytest.approx(0.125)
 
 
 def test_benjamini_hochberg_by_hand() -> None:

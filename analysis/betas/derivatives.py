@@ -14,6 +14,7 @@ from analysis.betas.volumes import (
     load_volume,
     read_roi_voxels,
     read_volume,
+    require_values,
     split_into_rois,
 )
 from analysis.patterns import SubjectPatterns, require_comparable
@@ -130,6 +131,7 @@ def _read_subject(
     by_volume = np.empty((n_volumes, len(voxels)))
     for volume in range(n_volumes):
         by_volume[volume] = read_volume(image, volume, voxels, betas_file)
+    require_values(by_volume, stimuli, betas_file)
     order = sorted(range(n_volumes), key=stimuli.__getitem__)
     patterns = split_into_rois(by_volume[order], regions)
     return SubjectPatterns(
@@ -167,6 +169,8 @@ def _read_stimuli(file: Path) -> list[str]:
         raise InputError(f"{file} is not a table ({error}): make it again") from error
     if not {"volume", "stimulus"} <= set(table.columns):
         raise InputError(f"{file} needs the columns volume and stimulus: make it again")
+    if not pd.api.types.is_numeric_dtype(table["volume"]):
+        raise InputError(f"{file} holds a volume that is no number: make it again")
     table = table.sort_values("volume")
     if not (np.diff(table["volume"]) == 1).all():
         raise InputError(f"{file} must number each volume once, without gaps: make it again")

@@ -14,6 +14,7 @@ from analysis.betas.volumes import (
     load_volume,
     read_roi_voxels,
     read_volume,
+    require_values,
     split_into_rois,
 )
 from analysis.patterns import SubjectPatterns, require_comparable
@@ -69,6 +70,7 @@ def _read_subject(folder: Path, regions: RoiVoxels) -> SubjectPatterns:
         if len(image.shape) == 4 and image.shape[3] > 1:
             raise InputError(f"{file} holds {image.shape[3]} volumes: give one beta per file")
         values[row] = read_volume(image, 0, voxels, file)
+    require_values(values, stimuli, folder)
     patterns = split_into_rois(values, regions)
     notes = describe_dropped(folder.name, patterns)
     if others:

@@ -150,6 +150,22 @@ def split_into_rois(values: NDArray[np.float64], regions: RoiVoxels) -> dict[str
     return patterns
 
 
+def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: Path) -> None:
+    """Check that every stimulus (row) has a finite beta in some voxel.
+
+    Raises
+    ------
+    InputError
+        Naming the first stimulus without.
+    """
+    for stimulus, row in zip(stimuli, values, strict=True):
+        if not np.isfinite(row).any():
+            raise InputError(
+                f"the beta of stimulus {stimulus} in {source} is not finite in any voxel of any "
+                "region: estimate it again, or leave that stimulus out of every subject"
+            )
+
+
 def describe_dropped(label: str, patterns: dict[str, RoiPatterns]) -> tuple[str, ...]:
     """One note per subject on the voxels left out, or none."""
     dropped = [

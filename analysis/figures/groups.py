@@ -79,10 +79,9 @@ def _end_axis(axes: Axes, low: float, high: float) -> None:
     axes.spines["left"].set_bounds(low, high)
     ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    inside = Rectangle((0, low), 1, high - low, transform=axes.get_yaxis_transform())
     for bar in axes.patches:
-        bar.set_clip_path(
-            Rectangle((-1, low), len(axes.patches) + 2, high - low, transform=axes.transData)
-        )
+        bar.set_clip_path(inside)
 
 
 def _draw_roi(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from analysis.results import ComparisonResult, Model, RoiResult
 from bids_config.files import atomic_path
 
 GROUP_COLOURS = {"multimodal": "#009E73", "visual": "#CC3311", "language": "#0072B2"}
-"""Okabe and Ito's green and blue and Tol's vibrant red: colour-blind readers can tell them apart."""
+"""Okabe and Ito's green and blue, Tol's vibrant red: colour-blind readers tell them apart."""
 
 TOP_COLOUR = "#0072B2"
 RANDOM_COLOUR = "#E69F00"

@@ -1,10 +1,11 @@
 """Features of stimuli in a folder: one file a model, and `models.tsv` that lists them."""
 
 import csv
+import io
 import re
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ class Features:
         A row a stimulus, in the order of `stimuli`.
     note : str
         What a reader of a result should know about the model.
+    weights_sha256 : mapping of str to str
+        SHA-256 of the files of weights by name, where the features come from the zoo.
     """
 
     model: str
@@ -40,6 +43,7 @@ class Features:
     stimuli: tuple[str, ...]
     values: NDArray[np.float64]
     note: str = ""
+    weights_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_features(features: Sequence[Features], directory: str | Path) -> None:
@@ -84,8 +88,8 @@ def read_features(directory: str | Path) -> list[Features]:
             f"{table} is missing: list the models there, in tab-separated columns named 'model' "
             f"and 'group' ({', '.join(GROUPS)})."
         )
-    with table.open(encoding="utf-8-sig", newline="") as opened:
-        rows = list(csv.DictReader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
+    lines = io.StringIO(_read_text(table))
+    rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not rows:
         raise InputError(f"{table} lists no model: add a row a model (columns model, group).")
     features = [_read_model(folder, row) for row in rows]
@@ -127,6 +131,15 @@ def _read_model(folder: Path, row: dict[str, str]) -> Features:
     return Features(model, group, stimuli, values, note)
 
 
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file} is not UTF-8 text ({error}): save it in that encoding."
+        ) from error
+
+
 def _read_npz(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
@@ -140,8 +153,8 @@ def _read_npz(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
 
 
 def _read_tsv(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        header, *rows = list(csv.reader(opened, delimiter="\t", quoting=csv.QUOTE_NONE)) or [[""]]
+    lines = io.StringIO(_read_text(file))
+    header, *rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)) or [[""]]
     if header[0] != "stimulus":
         raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
     for line, row in enumerate(rows, start=2):

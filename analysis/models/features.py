@@ -89,7 +89,9 @@ def _extract(
             vectors[index] = vector
     values = np.array(vectors, dtype=np.float64).reshape(len(stimuli), network.n_features)
     ids = tuple(stimulus.id for stimulus in stimuli)
-    return Features(entry.name, entry.group, ids, values, entry.note)
+    return Features(
+        entry.name, entry.group, ids, values, entry.note, dict(network.all_weights_files)
+    )
 
 
 def _compute(network: Network, inputs: Sequence[str]) -> Iterable[FeatureVector]:

@@ -88,7 +88,8 @@ def _load_bert(network: Network) -> SentenceEncoder:
 
 def _load_conse(network: Network) -> ConSE:
     visual, language = network.parts
-    return ConSE(_load_timm(visual), _load_bert(language))
+    assert network.n_classes is not None and network.class_prompt is not None
+    return ConSE(_load_timm(visual), _load_bert(language), network.n_classes, network.class_prompt)
 
 
 LOADERS: dict[str, Callable[[Network], Extractor]] = {

@@ -91,6 +91,8 @@ class Network:
         Where it has its own.
     parts : tuple of Network
         The networks that a combined model is made of.
+    n_classes, class_prompt : optional
+        ConSE: how many classes it combines, and the text for each, with `{label}` for its name.
     """
 
     loader: str
@@ -102,12 +104,20 @@ class Network:
     weights: Weights | None = None
     preprocessing: Preprocessing | None = None
     parts: tuple["Network", ...] = ()
+    n_classes: int | None = None
+    class_prompt: str | None = None
 
     @property
     def all_libraries(self) -> tuple[str, ...]:
         """Its own libraries and those of its parts, sorted."""
         names = set(self.libraries).union(*(part.all_libraries for part in self.parts))
         return tuple(sorted(names))
+
+    @property
+    def all_weights_files(self) -> tuple[tuple[str, str], ...]:
+        """Files of its own weights and of its parts', each with its SHA-256."""
+        own = self.weights.files if self.weights else ()
+        return own + tuple(file for part in self.parts for file in part.all_weights_files)
 
     @property
     def weights_present(self) -> bool:

@@ -1,9 +1,12 @@
 """What `run ... group` and `compare` have in common: models, settings, results."""
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from analysis.comparison import compare, write_comparison
 from analysis.models.feature_files import Features, read_features
@@ -56,7 +59,7 @@ def compare_with_models(
     )
     require_writable(out_dir)
     features = _get_features(patterns, config, args)
-    compare_and_write(patterns, features, settings, out_dir)
+    compare_and_write(patterns, features, settings, config, out_dir)
     return 0
 
 
@@ -64,14 +67,21 @@ def compare_and_write(
     patterns: Sequence[SubjectPatterns],
     features: Sequence[Features],
     settings: ComparisonSettings,
+    config: DatasetConfig,
     out_dir: Path,
 ) -> None:
     """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
     result = compare(patterns, features, settings, progress=log.info)
-    write_comparison(result, out_dir)
+    write_comparison(result, out_dir, {"dataset_config": _as_json(config)})
     for warning in result.warnings:
         print(f"note: {warning}")
     print(f"tables and figures: {out_dir / 'group'}")
+
+
+def _as_json(config: DatasetConfig) -> dict[str, Any]:
+    """What the configuration said, as JSON can hold it."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return plain
 
 
 def choose_models(names: Sequence[str] | None) -> list[str]:

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         return failed
     patterns = read_derivatives(derivatives, config.rois)
-    compare_and_write(patterns, features, ComparisonSettings(), derivatives)
+    compare_and_write(patterns, features, ComparisonSettings(), config, derivatives)
     rows = write_recovery(truth, derivatives, out / "recovery.tsv")
     _show(rows)
     return 0 if all(row.within_limit is not False for row in rows) else 1

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-
 GENERATION = 2
 """Raised when the same settings come to give other files."""
 

@@ -1,8 +1,8 @@
 """Rigid registration of the mean EPI with the T1w of the same person.
 
 From several starts, Mattes mutual information finds the neighbourhood of the optimum (SimpleITK,
-coarse levels); the best is refined on normalised mutual information (NMI) at full resolution. A
-result that the evidence does not support is refused: starts that disagree, no advantage over
+coarse levels); the best is refined on normalised mutual information (NMI) at full resolution.
+A result that the evidence does not support is refused: starts that disagree, no advantage over
 placements half a turn off, or an EPI that lies outside the T1w.
 """
 

@@ -62,10 +62,16 @@ def log_to_file(log_file: Path) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel (Linux) to kill this process when its parent dies, however it dies."""
+    """Ask the kernel (Linux) to kill this process when its parent dies, however it dies.
+
+    A process of `multiprocessing` whose parent died while it was starting ends at once.
+    """
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        os._exit(1)
 
 
 def _start_worker(work_dir: Path, log_file: Path) -> None:

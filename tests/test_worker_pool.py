@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,8 @@ def test_a_killed_worker_is_a_failure_and_not_a_hang(tmp_path: Path) -> None:
     assert any("was killed" in failure.sentence for failure in failures["01"])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the parent death signal is Linux's")
-def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+def start_parent(tmp_path: Path) -> subprocess.Popen:
+    """A process that runs steps which sleep."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
@@ -101,19 +102,51 @@ def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     )
     file = tmp_path / "parent.py"
     file.write_text(script)
-    parent = subprocess.Popen(
-        [sys.executable, str(file), str(tmp_path), str(Path(__file__).parent)]
-    )
-    deadline = time.monotonic() + 40
-    while not (workers := workers_of(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert workers
+    return subprocess.Popen([sys.executable, str(file), str(tmp_path), str(Path(__file__).parent)])
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent death signal is Linux's")
+def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+    parent = start_parent(tmp_path)
+    assert eventually(lambda: bool(workers_of(tmp_path)), 60)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
-    while workers_of(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert workers_of(tmp_path) == []
+    assert eventually(lambda: not workers_of(tmp_path), 20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_workers_that_are_still_starting_when_their_parent_dies_end(tmp_path: Path) -> None:
+    parent = start_parent(tmp_path)
+    assert eventually(lambda: len(starting_workers(parent.pid)) == 2, 60)
+    workers = starting_workers(parent.pid)
+    parent.kill()
+    parent.wait()
+    assert eventually(lambda: not any(map(is_running, workers)), 60)
+
+
+def starting_workers(parent: int) -> list[int]:
+    """Children of a process that `multiprocessing` has just spawned."""
+    found = []
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def workers_of(tmp_path: Path) -> list[int]:

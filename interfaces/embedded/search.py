@@ -6,6 +6,7 @@ where no search can be right.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 
 import nibabel as nib
@@ -34,6 +35,20 @@ _PERTURBATIONS = (
 HALF_TURNS = tuple(
     (f"half a turn about {axis}", np.pi * unit) for axis, unit in zip("xyz", np.eye(3), strict=True)
 )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep ITK to one thread, without which the order of its sums and so the result varies.
+
+    The method's own SetNumberOfThreads does not reach its metric.
+    """
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 class MattesSearch:
@@ -66,6 +81,7 @@ class MattesSearch:
             self._mask = sitk.Cast(to_sitk(shown), sitk.sitkUInt8)
         self._centre = (centre * [-1, -1, 1]).tolist()
 
+    @_one_thread()
     def climb(
         self, start: np.ndarray, shrink: tuple[int, ...], sigmas: tuple[float, ...]
     ) -> np.ndarray:
@@ -81,7 +97,6 @@ class MattesSearch:
         """
         transform = self._rigid(start)
         method = sitk.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)
         method.SetMetricAsMattesMutualInformation(32)
         method.SetInterpolator(sitk.sitkLinear)
         method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100, relaxationFactor=0.5)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -16,7 +17,11 @@ from nipype.interfaces.base import (
 
 from bids_config.files import atomic_path
 from interfaces.embedded.freesurfer import read_talairach
-from interfaces.embedded.normalization import normalize
+from interfaces.embedded.normalization import (
+    MINIMUM_CORRELATION,
+    normalize,
+    template_correlation,
+)
 from interfaces.embedded.transforms import write_matrix
 
 
@@ -46,7 +51,7 @@ class Normalize(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         if isdefined(self.inputs.fs_subject_dir):
             matrix = read_talairach(self.inputs.fs_subject_dir)
-            evidence = {"method": "talairach.xfm of FreeSurfer", "warnings": []}
+            evidence = _evidence_for(matrix, self.inputs.in_file)
         else:
             result = normalize(nib.load(self.inputs.in_file))
             matrix, evidence = result.t1w_to_mni305, result.report()
@@ -58,3 +63,19 @@ class Normalize(SimpleInterface):
         self._results["transform_file"] = str(transform)
         self._results["report_file"] = str(report)
         return runtime
+
+
+def _evidence_for(talairach: np.ndarray, t1w_file: str) -> dict[str, Any]:
+    """What speaks for FreeSurfer's transform: it may be of another image, or have failed."""
+    correlation = template_correlation(nib.load(t1w_file), talairach)
+    warnings = []
+    if correlation < MINIMUM_CORRELATION:
+        warnings.append(
+            f"through talairach.xfm the T1w image correlates with the template by only "
+            f"{correlation:.2f}: is the reconstruction of this very image, and did it succeed?"
+        )
+    return {
+        "method": "talairach.xfm of FreeSurfer",
+        "correlation_with_template": correlation,
+        "warnings": warnings,
+    }

@@ -10,7 +10,7 @@ from planted_heads import head, random_rigid, t1w
 
 from bids_config.errors import StepError
 from interfaces.embedded import mni305
-from interfaces.embedded.normalization import normalize
+from interfaces.embedded.normalization import normalize, template_correlation
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import displacements
 from interfaces.normalize import Normalize
@@ -85,3 +85,24 @@ def test_what_cannot_be_registered_is_refused(anatomy, case):
     }
     with pytest.raises(StepError):
         normalize(nib.Nifti1Image(images[case], anatomy.affine))
+
+
+def test_a_transform_from_elsewhere_is_held_against_the_template(anatomy, tmp_path):
+    transform = normalize(anatomy).t1w_to_mni305
+    assert template_correlation(anatomy, transform) > 0.95
+    aside = np.eye(4)
+    aside[:3, 3] = [0, 30, 20]
+    wrong = aside @ transform
+    assert template_correlation(anatomy, wrong) < 0.6
+
+    nib.save(anatomy, tmp_path / "T1w.nii")
+    transforms = tmp_path / "sub-01" / "mri" / "transforms"
+    transforms.mkdir(parents=True)
+    for matrix, n_warnings in ((transform, 0), (wrong, 1)):
+        rows = "\n".join(" ".join(f"{value:.8f}" for value in row) for row in matrix[:3])
+        (transforms / "talairach.xfm").write_text(
+            f"MNI Transform File\nTransform_Type = Linear;\nLinear_Transform =\n{rows};\n"
+        )
+        step = Normalize(in_file=str(tmp_path / "T1w.nii"), fs_subject_dir=str(tmp_path / "sub-01"))
+        report = json.loads(Path(step.run(cwd=str(tmp_path)).outputs.report_file).read_text())
+        assert len(report["warnings"]) == n_warnings

@@ -132,6 +132,31 @@ class Normalization:
 
 
 @threadpool_limits.wrap(limits=1)
+def template_correlation(t1w: SpatialImage, t1w_to_mni305: np.ndarray) -> float:
+    """Correlate a T1w with the template in the template's brain, through a given transform.
+
+    Parameters
+    ----------
+    t1w : nibabel image
+        3D, with the skull or without.
+    t1w_to_mni305 : array (4, 4)
+        World of the T1w to MNI305, RAS mm, from somewhere else.
+
+    Returns
+    -------
+    float
+        Of the images smoothed by 8 mm, the intensity field taken out; 0 without overlap. Below
+        `MINIMUM_CORRELATION` the tool's own registration would be refused.
+    """
+    data = np.nan_to_num(np.asarray(t1w.dataobj, dtype=np.float32))
+    head = isotropic(nib.Nifti1Image(data, t1w.affine), 2.0)
+    template, brain = _template()
+    region = ndimage.distance_transform_edt(~brain) * GRID <= MARGIN
+    fit = _Fit(template, brain, region, head, COARSE_FWHM, COARSE_STEP)
+    return fit.correlation(np.linalg.inv(mni305.MNI305_TO_MNI152 @ t1w_to_mni305))
+
+
+@threadpool_limits.wrap(limits=1)
 def normalize(t1w: SpatialImage) -> Normalization:
     """Find the affine transform of a T1w to MNI152.
 

@@ -30,9 +30,8 @@ class Engine:
 
 def _python_engine() -> Engine:
     from interfaces.coregister import Coregister
-    from interfaces.normalize import Normalize
-
     from interfaces.glm import EstimateBetas
+    from interfaces.normalize import Normalize
     from interfaces.realign import Realign
     from interfaces.slice_timing import SliceTiming
 

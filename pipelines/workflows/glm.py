@@ -1,10 +1,10 @@
 """From realigned runs to one beta image a stimulus."""
 
-from interfaces.brain_mask import BrainMask
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import MapNode, Node, Workflow
 
 from bids_config.schema import GlmConfig
+from interfaces.brain_mask import BrainMask
 from interfaces.glm import PoolBetas
 from pipelines.workflows.engines import Engine
 

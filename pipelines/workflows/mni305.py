@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from interfaces.resample import ResampleToMNI305
-from interfaces.rois import MNI305Rois, RoiCoverage
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import MapNode, Node, Workflow
 
 from bids_config.schema import RoiDefinition
+from interfaces.resample import ResampleToMNI305
+from interfaces.rois import MNI305Rois, RoiCoverage
 from pipelines.workflows.engines import Engine
 
 

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from validation import bids_errors
 
 from bids_config import load_dataset_config
 from pipelines.cli import main
@@ -112,6 +113,14 @@ def test_sources_name_files_of_the_raw_data_set(data: Path, derivatives: Path) -
     for sidecar in derivatives.glob("sub-*/func/*space-MNI305*statmap.json"):
         for source in json.loads(sidecar.read_text())["Sources"]:
             assert (data / "bids" / source.removeprefix("bids:raw:")).is_file()
+
+
+def test_the_derivatives_are_valid_bids(derivatives: Path, tmp_path: Path) -> None:
+    assert bids_errors(derivatives, tmp_path) == []
+    description = json.loads((derivatives / "dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative"
+    assert description["GeneratedBy"][0]["Name"] == "conceptrsa"
+    assert description["SourceDatasets"]
 
 
 def test_group_tables_have_the_promised_columns(derivatives: Path) -> None:

@@ -90,6 +90,7 @@ def run_participants(
     )
     _require_pictures(subjects, config, options.stimuli_dir)
     _require_reconstructions(subjects, options.fs_subjects_dir)
+    _require_regions(config, options.fs_subjects_dir)
     write_dataset_description(out_dir, bids_dir)
     failed = _run_subjects(subjects, config, out_dir, options)
     for label, sentences in failed.items():
@@ -120,6 +121,7 @@ def report_dry_run(
         require_writable(out_dir)
         _require_pictures(subjects, config, options.stimuli_dir)
         _require_reconstructions(subjects, options.fs_subjects_dir)
+        _require_regions(config, options.fs_subjects_dir)
     except InputError as error:
         problems += [str(error)] if str(error) not in problems else []
     for subject in subjects:
@@ -239,6 +241,22 @@ def _require_pictures(
                     f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
                     f"add {missing[0]}.png or the like, or give another --stimuli"
                 )
+
+
+def _require_regions(config: DatasetConfig, fs_subjects_dir: Path | None) -> None:
+    """Refuse a region that the packaged atlas, used without FreeSurfer, does not have."""
+    if fs_subjects_dir is not None:
+        return
+    from interfaces.embedded.atlas import desikan_killiany_mni305
+
+    _, names = desikan_killiany_mni305()
+    for roi in config.rois:
+        if not set(roi.labels) & set(names):
+            raise InputError(
+                f"region {roi.name} of the data set configuration {config.name} has labels "
+                f"({', '.join(map(str, roi.labels))}) that the atlas does not have; mend them, or "
+                "give --fs-subjects-dir"
+            )
 
 
 def _require_reconstructions(

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 from validation import bids_errors
 
+import bids_config
 from bids_config import load_dataset_config
 from pipelines.cli import main
 from pipelines.demo.dataset import write_demo_dataset
@@ -55,6 +57,35 @@ def run_group(data: Path, out: Path) -> int:
         "run", str(data / "bids"), str(out), "group", "--dataset-config", "demo",
         "--features", str(data / "features"), "--n-random-draws", "3",
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["empty region", "no picture", "truncated image"])
+def test_wrong_input_ends_before_anything_runs(
+    case: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, out = data / "bids", tmp_path / "out"
+    arguments = ["run", str(bids), str(out), "participant", "--participant-label", "01"]
+    config = "demo"
+    if case == "empty region":
+        text = (Path(bids_config.__file__).parent / "demo.toml").read_text()
+        config = str(tmp_path / "other.toml")
+        Path(config).write_text(text.replace("[rois]", "[rois]\nnowhere = [9999]"))
+        said = "nowhere"
+    elif case == "no picture":
+        (tmp_path / "pictures").mkdir()
+        arguments += ["--stimuli", str(tmp_path / "pictures")]
+        said = "thing_00.png"
+    else:
+        bids = tmp_path / "bids"
+        shutil.copytree(data / "bids", bids)
+        image = next(bids.glob("sub-01/*/func/*_bold.nii.gz"))
+        image.write_bytes(image.read_bytes()[:20000])
+        arguments[1] = str(bids)
+        said = image.name
+    assert main([*arguments, "--dataset-config", config]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+    assert not (out / ".work").exists()
 
 
 @pytest.fixture(scope="module")

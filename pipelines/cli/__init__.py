@@ -14,7 +14,7 @@ from importlib.metadata import version
 from bids_config.errors import InputError, StepError
 from pipelines.cli import compare, demo, doctor, features, graph, models, run
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _COMMANDS = (run, compare, features, models, graph, demo, doctor)
 _PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
 _USERS_TO_MEND = {

@@ -94,5 +94,5 @@ def _show(rows: Any) -> None:
         table.add_row(*row.as_text())
     console = Console()
     # A row that is broken over lines cannot be read; one that runs over the edge can.
-    console.width = max(console.width, 140)
+    console.width = max(console.width, 170)
     console.print(table)

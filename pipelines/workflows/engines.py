@@ -41,11 +41,6 @@ def _python_engine() -> Engine:
 _ENGINES: dict[str, Callable[[], Engine]] = {"python": _python_engine}
 
 
-def engine_names() -> tuple[str, ...]:
-    """Names that `get_engine` knows."""
-    return tuple(_ENGINES)
-
-
 def get_engine(name: str) -> Engine:
     """Look an engine up by name.
 

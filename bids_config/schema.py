@@ -12,6 +12,7 @@ from bids_config.errors import InputError
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
 Baseline = Literal["explicit", "implicit"]
+Pooling = Literal["joint", "mean"]
 OneBackRule = Literal["repeat", "column", "none"]
 
 
@@ -134,6 +135,9 @@ class GlmConfig:
         Explicit: fixation is a regressor, as in the paper; implicit: it is what is left over.
     slice_time_reference : float
         Moment within a volume that its data stand for, as a share of the TR: 0.5 is TR/2.
+    pooling : {'joint', 'mean'}
+        Betas over runs: as of one model of all runs, or the mean of the runs' betas, far noisier
+        where a picture is shown once a run.
     """
 
     hrf: Hrf = "spm"
@@ -141,6 +145,7 @@ class GlmConfig:
     noise_model: NoiseModel = "ar1"
     baseline: Baseline = "explicit"
     slice_time_reference: float = 0.5
+    pooling: Pooling = "joint"
 
     def __post_init__(self) -> None:
         if not 0 < self.high_pass_seconds < float("inf"):

@@ -78,7 +78,7 @@ class EstimateBetas(SimpleInterface):
         n_volumes = nib.load(inputs.in_file).shape[-1]
         design = make_run_design(
             read_events_table(inputs.events_file),
-            _read_motion(inputs.motion_file, n_volumes),
+            read_motion(inputs.motion_file, n_volumes),
             inputs.repetition_time,
             slice_time_reference=inputs.slice_time_reference,
             hrf=inputs.hrf,
@@ -96,9 +96,9 @@ class EstimateBetas(SimpleInterface):
         outputs = {name: folder / file for name, file in _ESTIMATE_FILES.items()}
         _write_masked(outputs["betas_file"], fit.betas[conditions].T, inputs.mask_file)
         _write_masked(outputs["residual_sd_file"], np.sqrt(fit.residual_variance), inputs.mask_file)
-        _write_table(outputs["conditions_file"], _conditions_table(design))
-        _write_table(outputs["design_matrix_file"], design.matrix)
-        _write_table(
+        write_table(outputs["conditions_file"], _conditions_table(design))
+        write_table(outputs["design_matrix_file"], design.matrix)
+        write_table(
             outputs["information_file"], design.information().reset_index(names="condition")
         )
         with atomic_path(outputs["design_report_file"]) as temporary:
@@ -164,7 +164,7 @@ class PoolBetas(SimpleInterface):
             stimuli = pool_betas(
                 runs, outputs["pooled_file"], outputs["odd_file"], outputs["even_file"]
             )
-        _write_table(outputs["stimuli_file"], stimuli)
+        write_table(outputs["stimuli_file"], stimuli)
         self._results.update({name: str(path) for name, path in outputs.items()})
         return runtime
 
@@ -224,7 +224,14 @@ def read_events_table(events_file: str | Path) -> pd.DataFrame:
     return events.assign(onset=seconds["onset"], duration=seconds["duration"])
 
 
-def _read_motion(motion_file: str, n_volumes: int) -> NDArray[np.float64]:
+def read_motion(motion_file: str, n_volumes: int) -> NDArray[np.float64]:
+    """Read the six motion parameters (mm, rad) of a run, shape (volumes, 6).
+
+    Raises
+    ------
+    StepError
+        When they are not six finite numbers for each volume.
+    """
     motion = np.loadtxt(motion_file, ndmin=2)
     if motion.shape != (n_volumes, len(MOTION_PARAMETERS)) or not np.isfinite(motion).all():
         raise StepError(
@@ -255,6 +262,7 @@ def _write_masked(path: Path, values: NDArray[np.float64], mask_file: str) -> No
         nib.save(image, temporary)
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as TSV, whole or not at all, missing values as n/a."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a")

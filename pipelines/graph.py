@@ -10,6 +10,8 @@ from nipype.pipeline.engine import Workflow
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.bids import BoldRun, SubjectInputs, read_dataset
+from pipelines.workflows.engines import RunModel, SpmSettings
+from pipelines.workflows.freesurfer import Normalization, NormalizationSettings, RoiSource
 from pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 FORMATS = (".svg", ".png", ".pdf", ".dot")
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 def write_graph(
     out_file: Path,
     config: DatasetConfig,
-    engine: str,
+    settings: ParticipantSettings,
     kind: str,
     bids_dir: Path | None = None,
     participant_label: str | None = None,
@@ -31,8 +33,8 @@ def write_graph(
     out_file : Path
         Where to; its extension is the format.
     config : DatasetConfig
-        Settings of the workflow.
-    engine : str
+        Which runs belong to the experiment.
+    settings : ParticipantSettings
         Whose interfaces are drawn.
     kind : {'orig', 'hierarchical', 'flat', 'colored', 'exec'}
         As nipype calls them.
@@ -57,12 +59,35 @@ def write_graph(
     if bids_dir is not None:
         labels = None if participant_label is None else [participant_label]
         subject = read_dataset(bids_dir, config, participant_labels=labels, names_only=True)[0]
-    settings = ParticipantSettings(engine, config.runs.task, config.glm, config.rois, Path("out"))
     workflow = init_participant_wf(subject, settings)
     if out_file.suffix != ".dot" and shutil.which("dot") is None:
         out_file = out_file.with_suffix(".dot")
         log.warning("Graphviz is not installed, so the graph is written as %s", out_file)
     return _draw(workflow, out_file, kind)
+
+
+def example_settings(
+    config: DatasetConfig,
+    engine: str,
+    run_model: RunModel | None = None,
+    normalization: Normalization = "python",
+    roi_source: RoiSource | None = None,
+) -> ParticipantSettings:
+    """Settings of a workflow that is drawn and not run: nothing that they name need be there."""
+    by_freesurfer = normalization == "freesurfer"
+    return ParticipantSettings(
+        engine,
+        config.runs.task,
+        config.glm,
+        config.rois,
+        Path("out"),
+        normalization=NormalizationSettings(
+            normalization,
+            fs_subjects_dir=Path("freesurfer") if by_freesurfer or roi_source else None,
+            roi_source=roi_source or ("fsaverage" if by_freesurfer else None),
+        ),
+        spm=SpmSettings(run_model=run_model or "concatenated"),
+    )
 
 
 def _draw(workflow: Workflow, out_file: Path, kind: str) -> Path:

@@ -4,55 +4,29 @@ import csv
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.bids import SubjectInputs, find_problems, read_dataset
 from pipelines.dataset_description import write_dataset_description
-from pipelines.events import read_run_events, summarize_events
+from pipelines.events import EventsSummary, read_run_events, summarize_events
+from pipelines.forecast import Forecast, duration, forecast_subject, print_totals
+from pipelines.options import ParticipantOptions
+from pipelines.problems import Problems
+from pipelines.requirements import (
+    checks,
+    find_normalization,
+    find_spm,
+    require_writable,
+)
+from pipelines.workflows.participant import ParticipantSettings
 
 LOW_COVERAGE = 0.8
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ParticipantOptions:
-    """What the command line says about a run of the participant level.
-
-    Attributes
-    ----------
-    engine : str
-        Name of the engine.
-    participant_labels, session_labels : sequence of str, optional
-        Which subjects and sessions; None means all.
-    fs_subjects_dir : Path, optional
-        FreeSurfer reconstructions, `sub-XX` each.
-    work_dir : Path, optional
-        Intermediate files; None means `.work` below the output.
-    stimuli_dir : Path, optional
-        Pictures that every stimulus of the events must be found among, before anything runs.
-    n_procs : int
-        Processes at once.
-    n_threads : int, optional
-        Processes that one step may use; None means all for a single subject, else 1.
-    memory_mb : int
-        Memory of all steps together.
-    """
-
-    engine: str = "python"
-    participant_labels: Sequence[str] | None = None
-    session_labels: Sequence[str] | None = None
-    fs_subjects_dir: Path | None = None
-    work_dir: Path | None = None
-    stimuli_dir: Path | None = None
-    n_procs: int = 1
-    n_threads: int | None = None
-    memory_mb: int = 4000
 
 
 def run_participants(
@@ -88,11 +62,21 @@ def run_participants(
         options.session_labels,
         n_threads=options.n_procs,
     )
-    _require_pictures(subjects, config, options.stimuli_dir)
-    _require_reconstructions(subjects, options.fs_subjects_dir)
-    _require_regions(config, options.fs_subjects_dir)
+    for check in checks(subjects, config, options):
+        check()
+    n_threads = options.threads_per_step(len(subjects))
+    settings = ParticipantSettings(
+        engine=options.engine,
+        task=config.runs.task,
+        glm=config.glm,
+        rois=config.rois,
+        out_dir=out_dir.resolve(),
+        normalization=find_normalization(subjects, options, out_dir, n_threads),
+        spm=find_spm(options),
+        n_threads=n_threads,
+    )
     write_dataset_description(out_dir, bids_dir)
-    failed = _run_subjects(subjects, config, out_dir, options)
+    failed = _run_subjects(subjects, config, settings, options)
     for label, sentences in failed.items():
         for sentence in sentences:
             print(f"conceptrsa: sub-{label} failed: {sentence}", file=sys.stderr)
@@ -114,56 +98,44 @@ def report_dry_run(
     problems.
     """
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    problems = list(find_problems(*selection))
+    problems = Problems(stop_at_first=False)
+    problems.found += find_problems(*selection)
     subjects: Sequence[SubjectInputs] = ()
-    try:
+    with problems.noted():
         subjects = read_dataset(*selection, names_only=True)
-        require_writable(out_dir)
-        _require_pictures(subjects, config, options.stimuli_dir)
-        _require_reconstructions(subjects, options.fs_subjects_dir)
-        _require_regions(config, options.fs_subjects_dir)
-    except InputError as error:
-        problems += [str(error)] if str(error) not in problems else []
+    requirements: list[Callable[[], object]] = [
+        partial(require_writable, out_dir),
+        *checks(subjects, config, options),
+        partial(find_normalization, subjects, options, out_dir, 1),
+        partial(find_spm, options),
+    ]
+    for requirement in requirements:
+        with problems.noted():
+            requirement()
+    forecasts = []
     for subject in subjects:
-        events = summarize_events(
-            read_run_events(run.events, config.events) for run in subject.runs
-        )
-        print(
-            f"sub-{subject.subject}: {len(subject.runs)} runs, "
-            f"{len(events.presentations)} stimuli, "
-            f"{sum(events.presentations.values())} presentations, {events.one_backs} one-backs"
-        )
-        for run in subject.runs:
-            print(f"  {run.bold.name}  TR {run.repetition_time:g} s")
-    print(f"steps: {', '.join(STEPS)}; engine {options.engine}; output {out_dir}")
-    for problem in problems:
+        events = [read_run_events(run.events, config.events) for run in subject.runs]
+        forecasts.append(forecast_subject(subject, events, options))
+        _print_subject(subject, summarize_events(events), forecasts[-1])
+    print_totals(forecasts, options, out_dir)
+    for problem in problems.found:
         print(f"problem: {problem}")
-    return 2 if problems else 0
+    return 2 if problems.found else 0
 
 
-STEPS = (
-    "slice timing", "realignment", "coregistration", "normalization to MNI305", "GLM",
-    "betas in MNI305", "regions of interest", "derivatives",
-)  # fmt: skip
-
-
-def require_writable(folder: Path) -> None:
-    """Make a folder and try to write in it.
-
-    Raises
-    ------
-    InputError
-        If that cannot be done.
-    """
-    probe = folder / ".conceptrsa-writable"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write in {folder} ({error.strerror}); choose another output folder"
-        ) from error
+def _print_subject(subject: SubjectInputs, events: EventsSummary, forecast: Forecast) -> None:
+    absent = sum(not run.bold.exists() for run in subject.runs)
+    missing = f" ({absent} of their images are missing)" if absent else ""
+    print(
+        f"sub-{subject.subject}: {len(subject.runs)} runs{missing}, "
+        f"{len(events.presentations)} stimuli, "
+        f"{sum(events.presentations.values())} presentations, {events.one_backs} one-backs; "
+        f"about {duration(forecast.seconds)}, {forecast.gigabytes:.1f} GB"
+    )
+    for run in subject.runs:
+        print(f"  run {run.bold.name}  TR {run.repetition_time:g} s")
+    for step in forecast.steps:
+        print(f"  step {step.name:24s} {step.text()}")
 
 
 def read_cautions(out_dir: Path, subject: str) -> list[str]:
@@ -194,29 +166,20 @@ def read_cautions(out_dir: Path, subject: str) -> list[str]:
 def _run_subjects(
     subjects: Sequence[SubjectInputs],
     config: DatasetConfig,
-    out_dir: Path,
+    settings: ParticipantSettings,
     options: ParticipantOptions,
 ) -> Mapping[str, list[str]]:
     from pipelines.execution import Resources, run_workflow
-    from pipelines.workflows.participant import ParticipantSettings, init_dataset_wf
+    from pipelines.workflows.participant import init_dataset_wf
 
-    settings = ParticipantSettings(
-        engine=options.engine,
-        task=config.runs.task,
-        glm=config.glm,
-        rois=config.rois,
-        out_dir=out_dir.resolve(),
-        fs_subjects_dir=options.fs_subjects_dir,
-        n_threads=options.n_threads or (options.n_procs if len(subjects) == 1 else 1),
-    )
-    work_dir = (options.work_dir or out_dir / ".work").resolve()
+    work_dir = (options.work_dir or settings.out_dir / ".work").resolve()
     require_writable(work_dir)
     workflow = init_dataset_wf(subjects, config, settings, work_dir)
     failures = run_workflow(
         workflow,
         {subject.subject: len(subject.runs) for subject in subjects},
         Resources(options.n_procs, options.memory_mb / 1000),
-        out_dir.resolve() / "logs",
+        settings.out_dir / "logs",
         Console(stderr=True),
     )
     return {
@@ -224,51 +187,3 @@ def _run_subjects(
         for subject, failed in failures.items()
         if failed
     }
-
-
-def _require_pictures(
-    subjects: Sequence[SubjectInputs], config: DatasetConfig, stimuli_dir: Path | None
-) -> None:
-    if stimuli_dir is None:
-        return
-    pictures = {file.stem for file in stimuli_dir.iterdir()} if stimuli_dir.is_dir() else set()
-    for subject in subjects:
-        for run in subject.runs:
-            events = summarize_events([read_run_events(run.events, config.events)])
-            missing = sorted(set(events.presentations) - pictures)
-            if missing:
-                raise InputError(
-                    f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
-                    f"add {missing[0]}.png or the like, or give another --stimuli"
-                )
-
-
-def _require_regions(config: DatasetConfig, fs_subjects_dir: Path | None) -> None:
-    """Refuse a region that the packaged atlas, used without FreeSurfer, does not have."""
-    if fs_subjects_dir is not None:
-        return
-    from interfaces.embedded.atlas import desikan_killiany_mni305
-
-    _, names = desikan_killiany_mni305()
-    for roi in config.rois:
-        if not set(roi.labels) & set(names):
-            raise InputError(
-                f"region {roi.name} of the data set configuration {config.name} has labels "
-                f"({', '.join(map(str, roi.labels))}) that the atlas does not have; mend them, or "
-                "give --fs-subjects-dir"
-            )
-
-
-def _require_reconstructions(
-    subjects: Sequence[SubjectInputs], fs_subjects_dir: Path | None
-) -> None:
-    if fs_subjects_dir is None:
-        return
-    for subject in subjects:
-        folder = fs_subjects_dir / f"sub-{subject.subject}"
-        for needed in ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz"):
-            if not (folder / needed).is_file():
-                raise InputError(
-                    f"{folder / needed} is missing; run recon-all for sub-{subject.subject}, or "
-                    "leave --fs-subjects-dir out"
-                )

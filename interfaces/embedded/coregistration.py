@@ -50,12 +50,17 @@ class Start:
     distance: float
 
 
+METHOD = "Mattes mutual information from several starts, refined on normalised mutual information"
+
+
 @dataclass(frozen=True)
 class Coregistration:
     """A rigid registration and the evidence for it.
 
     Attributes
     ----------
+    method : str
+        How it was found.
     matrix : array (4, 4)
         World of the source (EPI) to world of the reference (T1w), RAS mm.
     nmi : float
@@ -71,6 +76,7 @@ class Coregistration:
         The searches, and those that began half a turn off.
     """
 
+    method: str
     matrix: np.ndarray
     nmi: float
     contrast: float
@@ -116,8 +122,7 @@ class Coregistration:
     def report(self) -> dict[str, object]:
         """All figures as plain values for a JSON file."""
         return {
-            "method": "Mattes mutual information from several starts, "
-            "refined on normalised mutual information",
+            "method": self.method,
             "normalised_mutual_information": self.nmi,
             "contrast_to_controls": self.contrast,
             "overlap": self.overlap,
@@ -129,7 +134,6 @@ class Coregistration:
         }
 
 
-@threadpool_limits.wrap(limits=1)
 def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
     """Find the rigid motion that takes the mean EPI to the T1w of the same person.
 
@@ -145,6 +149,50 @@ def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
     StepError
         If the result is not supported by the evidence; the message says in what.
     """
+    return _search(source, reference, None, METHOD)
+
+
+def examine(
+    source: SpatialImage, reference: SpatialImage, matrix: np.ndarray, method: str
+) -> Coregistration:
+    """Gather the evidence for a rigid motion that was found in another way.
+
+    The searches of `coregister` are made all the same: how many of them lead to the given motion
+    is part of the evidence.
+
+    Parameters
+    ----------
+    source, reference : nibabel image
+        As for `coregister`.
+    matrix : array (4, 4)
+        World of the source to world of the reference, RAS mm.
+    method : str
+        How it was found.
+
+    Raises
+    ------
+    StepError
+        If it is not supported by the evidence; the message says in what.
+    """
+    return _search(source, reference, matrix, method)
+
+
+def _search(
+    source: SpatialImage, reference: SpatialImage, given: np.ndarray | None, method: str
+) -> Coregistration:
+    with threadpool_limits(limits=1):
+        result = _searched(source, reference, given, method)
+    if result.failures:
+        raise StepError(
+            f"The EPI could not be registered with the T1w image: {'; '.join(result.failures)}. "
+            "Check that both show the same person's brain and that their headers are right."
+        )
+    return result
+
+
+def _searched(
+    source: SpatialImage, reference: SpatialImage, given: np.ndarray | None, method: str
+) -> Coregistration:
     moving = _without_nan(source)
     fixed = isotropic(_without_nan(reference), FINE_VOXEL)
     similarity = NormalisedMutualInformation(source, fixed)
@@ -153,14 +201,15 @@ def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
     starts = list(starting_points(moving, fixed, similarity.centre))
     coarse = [search.climb(start, COARSE_STEPS, COARSE_SIGMAS) for _, start in starts]
     values = [similarity(matrix) for matrix in coarse]
-    best = coarse[int(np.argmax(values))]
+    best = coarse[int(np.argmax(values))] if given is None else given
     turned = [best @ rigid_matrix(np.zeros(3), turn, similarity.centre) for _, turn in HALF_TURNS]
     controls = [search.climb(start, COARSE_STEPS, COARSE_SIGMAS) for start in turned]
     control_values = [similarity(matrix) for matrix in controls]
-    matrix, nmi = similarity.refine(best)
+    matrix, nmi = similarity.refine(best) if given is None else (given, similarity(given))
 
     points = bright_points(moving)
-    result = Coregistration(
+    return Coregistration(
+        method=method,
         matrix=matrix,
         nmi=nmi,
         contrast=(nmi - 1) / max(*(value - 1 for value in control_values), 1e-9),
@@ -171,12 +220,6 @@ def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
             [name for name, _ in HALF_TURNS], control_values, controls, matrix, points
         ),
     )
-    if result.failures:
-        raise StepError(
-            f"The EPI could not be registered with the T1w image: {'; '.join(result.failures)}. "
-            "Check that both show the same person's brain and that their headers are right."
-        )
-    return result
 
 
 def _describe(

@@ -18,7 +18,7 @@ from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.cli.options import default_cache_dir
-from pipelines.participants import require_writable
+from pipelines.requirements import require_writable
 
 log = logging.getLogger(__name__)
 

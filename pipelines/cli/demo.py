@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
-from pipelines.cli.options import add_resource_options
+from pipelines.cli.options import (
+    add_engine_options,
+    add_program_options,
+    add_resource_options,
+    require_fitting,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,30 +30,39 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--subjects", type=int, default=5, metavar="N", help="default: 5")
     parser.add_argument("--runs", type=int, default=6, metavar="N", help="default: 6")
     parser.add_argument("--seed", type=int, default=0, help="of the data set (default: 0)")
+    add_engine_options(parser)
+    add_program_options(parser)
     add_resource_options(parser)
     parser.set_defaults(function=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from dataclasses import replace
+
     from analysis.betas.derivatives import read_derivatives
     from analysis.models.features import extract_features
     from analysis.settings import ComparisonSettings
     from analysis.stimuli import read_stimuli
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import choose_models, compare_and_write
+    from pipelines.cli.run import participant_options
     from pipelines.demo.dataset import write_demo_dataset
     from pipelines.demo.pictures import draw_stimuli
     from pipelines.demo.recovery import write_recovery
     from pipelines.demo.settings import DemoSettings
-    from pipelines.participants import ParticipantOptions, require_writable, run_participants
+    from pipelines.participants import run_participants
+    from pipelines.requirements import require_writable
 
     if args.subjects < 2 or args.runs < 2 or args.seed < 0:
         raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
+    require_fitting(args)
     out: Path = args.out_dir
     bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
     require_writable(out)
     config = load_dataset_config("demo")
+    if args.pooling:
+        config = replace(config, glm=replace(config.glm, pooling=args.pooling))
 
     log.info("drawing pictures and running networks on them")
     draw_stimuli(bids / "stimuli")
@@ -65,13 +79,7 @@ def run(args: argparse.Namespace) -> int:
         on_progress=lambda done, total: log.info("data set: %d of %d sessions", done, total),
     )
 
-    options = ParticipantOptions(
-        stimuli_dir=bids / "stimuli",
-        work_dir=out / "work",
-        n_procs=args.nprocs,
-        n_threads=args.omp_nthreads,
-        memory_mb=args.mem_mb,
-    )
+    options = participant_options(args, stimuli_dir=bids / "stimuli", work_dir=out / "work")
     failed = run_participants(bids, derivatives, config, options)
     if failed:
         return failed

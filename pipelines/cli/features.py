@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.models.features import extract_features
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import choose_models, read_labelled_stimuli
-    from pipelines.participants import require_writable
+    from pipelines.requirements import require_writable
 
     require_writable(args.out_dir)
     config = load_dataset_config(args.dataset_config)

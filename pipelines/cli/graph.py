@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.options import add_dataset_options
+from pipelines.cli.options import add_dataset_options, add_engine_options, require_fitting
 
 KINDS = ("orig", "hierarchical", "flat", "colored", "exec")
 
@@ -20,20 +20,28 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("out_file", type=Path, metavar="OUT_FILE")
     parser.add_argument("--bids-dir", type=Path, metavar="DIR", help="draw its first subject's")
     parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
-    parser.add_argument("--engine", choices=("python",), default="python")
     parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
+    add_engine_options(parser)
     add_dataset_options(parser)
     parser.set_defaults(function=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from bids_config import load_dataset_config
-    from pipelines.graph import write_graph
+    from dataclasses import replace
 
+    from bids_config import load_dataset_config
+    from pipelines.graph import example_settings, write_graph
+
+    require_fitting(args)
     config = load_dataset_config(args.dataset_config)
+    if args.pooling:
+        config = replace(config, glm=replace(config.glm, pooling=args.pooling))
+    settings = example_settings(
+        config, args.engine, args.run_model, args.normalization, args.roi_source
+    )
     written = write_graph(
-        args.out_file, config, args.engine, args.kind, args.bids_dir, args.participant_label
+        args.out_file, config, settings, args.kind, args.bids_dir, args.participant_label
     )
     print(written)
     return 0

@@ -2,7 +2,13 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from bids_config.errors import InputError
+
+ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
+NORMALIZATION_VARIABLE = "CONCEPTRSA_NORMALIZATION"
 
 
 def add_resource_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +41,109 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
         help="what is particular to the data set: ds001246, demo, or a TOML file "
         "(default: ds001246)",
     )  # fmt: skip
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add who does the steps, and how SPM and FreeSurfer are told to."""
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--engine", choices=("python", "spm"),
+        default=_choice_of_environment(ENGINE_VARIABLE, ("python", "spm")),
+        help="what does the steps up to the betas: the embedded engine, or SPM12 (default: "
+        f"${ENGINE_VARIABLE}, else python)",
+    )  # fmt: skip
+    group.add_argument(
+        "--normalization", choices=("python", "freesurfer"),
+        default=_choice_of_environment(NORMALIZATION_VARIABLE, ("python", "freesurfer")),
+        help="what takes betas to MNI305: registration with the template, or FreeSurfer's "
+        f"recon-all and mri_vol2vol (default: ${NORMALIZATION_VARIABLE}, else python)",
+    )  # fmt: skip
+    group.add_argument(
+        "--run-model", choices=("concatenated", "sessions"),
+        help="engine spm: all runs as one session, with a filter, AR(1) and constant a run, as in "
+        "the paper; or one SPM session a run (default: concatenated)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pooling", choices=("joint", "mean"),
+        help="betas over runs: as of one model of all of them, or their mean, far noisier where a "
+        "picture is shown once a run (default: the configuration's, joint)",
+    )  # fmt: skip
+    group.add_argument(
+        "--roi-source", choices=("fsaverage", "subject"),
+        help="whose aparc+aseg gives the regions (default: fsaverage with --normalization "
+        "freesurfer, as in the paper; the subject's with --fs-subjects-dir alone; else the "
+        "packaged atlas)",
+    )  # fmt: skip
+
+
+def add_program_options(parser: argparse.ArgumentParser) -> None:
+    """Add where SPM and FreeSurfer are."""
+    group = parser.add_argument_group("SPM and FreeSurfer")
+    group.add_argument(
+        "--spm-command", metavar="COMMAND",
+        help="runs SPM given 'script FILE.m', e.g. \"/opt/spm12/run_spm12.sh /opt/mcr/v97 script\" "
+        "(default: $SPMMCRCMD, else SPM's launcher on the PATH with $MCR)",
+    )  # fmt: skip
+    group.add_argument(
+        "--spm-time-limit", type=_positive, metavar="MINUTES",
+        help="after which one SPM process is stopped (default: 360)",
+    )  # fmt: skip
+    group.add_argument(
+        "--fs-subjects-dir", type=Path, metavar="DIR",
+        help="FreeSurfer reconstructions, sub-XX each; with --normalization freesurfer missing "
+        "ones are made there (default then: OUT_DIR/sourcedata/freesurfer)",
+    )  # fmt: skip
+    group.add_argument(
+        "--fs-license-file", type=Path, metavar="FILE",
+        help="FreeSurfer's licence (default: $FS_LICENSE, else $FREESURFER_HOME/license.txt)",
+    )  # fmt: skip
+    group.add_argument(
+        "--fs-registration", choices=("header", "bbregister"),
+        help="how FreeSurfer finds the EPI in the reconstruction: where the coregistration put it, "
+        "or refined from there (default: header)",
+    )  # fmt: skip
+    group.add_argument(
+        "--fs-missing", choices=("excluded", "zero"),
+        help="voxels without betas, where FreeSurfer interpolates their neighbours: left out, or "
+        "taken for 0 as in the paper (default: excluded)",
+    )  # fmt: skip
+
+
+def require_fitting(args: argparse.Namespace) -> None:
+    """Refuse options of an engine or a normalization that is not chosen.
+
+    Raises
+    ------
+    InputError
+        For the first of them.
+    """
+    for options, chosen, needed, value in (
+        (("run_model", "spm_command", "spm_time_limit"), args.engine, "engine", "spm"),
+        (
+            ("fs_license_file", "fs_registration", "fs_missing"),
+            args.normalization,
+            "normalization",
+            "freesurfer",
+        ),
+    ):
+        for option in options:
+            if getattr(args, option, None) is not None and chosen != value:
+                raise InputError(
+                    f"--{option.replace('_', '-')} is of --{needed} {value}; leave it out, or "
+                    f"choose --{needed} {value}"
+                )
+    sessions = args.engine == "spm" and args.run_model == "sessions"
+    if args.pooling == "mean" and args.engine == "spm" and not sessions:
+        raise InputError(
+            "--pooling mean needs a beta a run, which --run-model concatenated does not have; "
+            "choose --run-model sessions"
+        )
+
+
+def _choice_of_environment(variable: str, choices: Sequence[str]) -> str:
+    """Give a default from the environment; nonsense there counts as absent."""
+    value = os.environ.get(variable, choices[0])
+    return value if value in choices else choices[0]
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:

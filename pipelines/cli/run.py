@@ -8,9 +8,18 @@ from bids_config.errors import InputError
 from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
+    add_engine_options,
+    add_program_options,
     add_resource_options,
     add_selection_options,
+    require_fitting,
 )
+
+OF_PARTICIPANT_LEVEL = (
+    "session_label", "baseline", "pooling", "run_model", "roi_source", "spm_command",
+    "spm_time_limit", "fs_subjects_dir", "fs_license_file", "fs_registration", "fs_missing",
+    "work_dir", "dry_run",
+)  # fmt: skip
 
 
 def add_parser(commands: Any) -> None:
@@ -29,25 +38,21 @@ def add_parser(commands: Any) -> None:
     group = parser.add_argument_group("participant level")
     group.add_argument("--session-label", nargs="+", metavar="LABEL", help="default: all")
     group.add_argument(
-        "--engine", choices=("python",), default="python",
-        help="what does the steps (default: python, the embedded engine)",
-    )  # fmt: skip
-    group.add_argument(
         "--baseline", choices=("explicit", "implicit"),
         help="fixation as a regressor, as in the paper, or as what is left over (default: the "
         "configuration's)",
-    )  # fmt: skip
-    group.add_argument(
-        "--fs-subjects-dir", type=Path, metavar="DIR",
-        help="FreeSurfer reconstructions, sub-XX each: their talairach.xfm and aparc+aseg are used",
     )  # fmt: skip
     group.add_argument(
         "-w", "--work-dir", type=Path, metavar="DIR",
         help="intermediate files; a run started again goes on from them (default: OUT_DIR/.work)",
     )  # fmt: skip
     group.add_argument(
-        "--dry-run", action="store_true", help="list subjects, runs and problems; run nothing"
-    )
+        "--dry-run", action="store_true",
+        help="list subjects, runs, steps with the time and disk they need, and what is wrong or "
+        "missing; run nothing",
+    )  # fmt: skip
+    add_engine_options(parser)
+    add_program_options(parser)
     add_resource_options(parser)
     add_comparison_options(parser)
     parser.set_defaults(function=run)
@@ -62,27 +67,48 @@ def _run_participant(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from bids_config import load_dataset_config
-    from pipelines.participants import ParticipantOptions, report_dry_run, run_participants
+    from pipelines.participants import report_dry_run, run_participants
 
+    require_fitting(args)
     config = load_dataset_config(args.dataset_config)
     if args.task_id:
         config = replace(config, runs=replace(config.runs, task=args.task_id))
     if args.baseline:
         config = replace(config, glm=replace(config.glm, baseline=args.baseline))
-    options = ParticipantOptions(
-        engine=args.engine,
+    if args.pooling:
+        config = replace(config, glm=replace(config.glm, pooling=args.pooling))
+    options = participant_options(
+        args,
         participant_labels=args.participant_label,
         session_labels=args.session_label,
-        fs_subjects_dir=args.fs_subjects_dir,
         work_dir=args.work_dir,
         stimuli_dir=args.stimuli,
-        n_procs=args.nprocs,
-        n_threads=args.omp_nthreads,
-        memory_mb=args.mem_mb,
     )
     if args.dry_run:
         return report_dry_run(args.bids_dir, args.out_dir, config, options)
     return run_participants(args.bids_dir, args.out_dir, config, options)
+
+
+def participant_options(args: argparse.Namespace, **others: Any) -> Any:
+    """Make `ParticipantOptions` of the options that several commands share, and others."""
+    from pipelines.options import ParticipantOptions
+
+    return ParticipantOptions(
+        engine=args.engine,
+        normalization=args.normalization,
+        spm_command=args.spm_command,
+        spm_time_limit=args.spm_time_limit,
+        run_model=args.run_model or "concatenated",
+        fs_subjects_dir=args.fs_subjects_dir,
+        fs_license_file=args.fs_license_file,
+        fs_registration=args.fs_registration or "header",
+        fs_missing=args.fs_missing or "excluded",
+        roi_source=args.roi_source,
+        n_procs=args.nprocs,
+        n_threads=args.omp_nthreads,
+        memory_mb=args.mem_mb,
+        **others,
+    )
 
 
 def _run_group(args: argparse.Namespace) -> int:
@@ -90,7 +116,7 @@ def _run_group(args: argparse.Namespace) -> int:
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import compare_with_models
 
-    for option in ("session_label", "baseline", "fs_subjects_dir", "work_dir", "dry_run"):
+    for option in OF_PARTICIPANT_LEVEL:
         if getattr(args, option):
             raise InputError(
                 f"--{option.replace('_', '-')} is of the participant level; leave it out for group"

@@ -13,7 +13,10 @@ from pipelines.bids import SubjectInputs
 SPLITS = ("", "_desc-odd", "_desc-even")
 MNI305_ENTITIES = "space-MNI305_res-2"
 RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"}
-BETA_UNITS = "percent of the run's grand mean over the brain mask"
+BETA_UNITS = {
+    "python": "percent of the run's grand mean over the brain mask",
+    "spm": "percent of the run's grand mean, the mean of spm_global over its volumes",
+}
 
 
 def init_derivatives_wf(
@@ -21,6 +24,7 @@ def init_derivatives_wf(
     task: str,
     estimation: dict[str, Any],
     out_dir: Path,
+    freesurfer: bool = False,
     name: str = "derivatives_wf",
 ) -> Workflow:
     """Save a subject's results under their BIDS names.
@@ -35,6 +39,8 @@ def init_derivatives_wf(
         How the betas were estimated: engine, version and settings, for their sidecars.
     out_dir : Path
         Root of the derivatives data set.
+    freesurfer : bool
+        Whether FreeSurfer registers the EPI with a reconstruction.
     name : str
         Name of the workflow.
 
@@ -54,6 +60,8 @@ def init_derivatives_wf(
         Labels in MNI305, their names, and how much of each region has betas.
     motion_files, design_matrices
         Per run.
+    bold_to_fsnative, fsnative_report
+        Where FreeSurfer registers the EPI: 4x4 matrix (RAS, mm) and JSON.
 
     Outputs
     -------
@@ -63,7 +71,8 @@ def init_derivatives_wf(
     fields = [
         "betas_boldref", "betas_mni305", "stimuli", "boldref", "brain_mask", "bold_to_t1w",
         "t1w_to_mni305", "coregistration_report", "normalization_report", "segmentation",
-        "segmentation_labels", "coverage", "motion_files", "design_matrices",
+        "segmentation_labels", "coverage", "motion_files", "design_matrices", "bold_to_fsnative",
+        "fsnative_report",
     ]  # fmt: skip
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     func = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}"
@@ -78,7 +87,11 @@ def init_derivatives_wf(
         )
         betas.inputs.name = [f"{func}_{space}_stat-effect{d}_statmap.nii.gz" for d in SPLITS]
         betas.inputs.metadata = [
-            {**_betas_metadata(subject, func, space, split), "Estimation": estimation}
+            {
+                **_betas_metadata(subject, func, space, split),
+                "Units": BETA_UNITS[estimation["Engine"]],
+                "Estimation": estimation,
+            }
             for split in SPLITS
         ]
         workflow.connect([(inputnode, betas, [(field, "in_file"), ("stimuli", "table_file")])])
@@ -97,6 +110,11 @@ def init_derivatives_wf(
         ("normalization_report", f"{anat}_from-T1w_to-MNI305_xfm.json", {}),
         ("coverage", f"{func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv", {}),
     ]  # fmt: skip
+    if freesurfer:
+        single_files += [
+            ("bold_to_fsnative", f"{func}_from-boldref_to-fsnative_xfm.txt", {}),
+            ("fsnative_report", f"{func}_from-boldref_to-fsnative_xfm.json", {}),
+        ]
     for field, target, metadata in single_files:
         node = Node(SaveDerivative(base_dir=str(out_dir), name=target), name=f"save_{field}")
         if metadata:
@@ -139,8 +157,7 @@ def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -
     runs = {"": subject.runs, "_desc-odd": subject.runs[::2], "_desc-even": subject.runs[1::2]}
     metadata: dict[str, Any] = {
         "Description": "responses to the stimuli named in the table beside this file, "
-        "estimated jointly over the runs of Sources",
-        "Units": BETA_UNITS,
+        "estimated from the runs of Sources",
         "Sources": [_source(subject.subject, run.bold) for run in runs[split]],
     }
     if space == MNI305_ENTITIES:

@@ -2,9 +2,38 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
+
+from nipype.pipeline.engine import Workflow
 
 from bids_config.errors import InputError
+from bids_config.schema import GlmConfig
+
+ENGINES = ("python", "spm")
+RunModel = Literal["concatenated", "sessions"]
+
+
+@dataclass(frozen=True)
+class SpmSettings:
+    """How SPM is run, and how it models the runs.
+
+    Attributes
+    ----------
+    command : str or None
+        Command that runs SPM; None: as `interfaces.spm.launcher.find_launcher` finds it.
+    version : str or None
+        What it is, such as 'SPM12 7771'; None where it was not asked.
+    time_limit : float or None
+        Of one SPM process (s); None: the interfaces' own.
+    run_model : {'concatenated', 'sessions'}
+        All runs as one session of SPM, as in the paper, or one session a run.
+    """
+
+    command: str | None = None
+    version: str | None = None
+    time_limit: float | None = None
+    run_model: RunModel = "concatenated"
 
 
 @dataclass(frozen=True)
@@ -15,40 +44,78 @@ class Engine:
     ----------
     name : str
         As given on the command line.
-    slice_timing, realign, coregister, normalize, estimate_betas : callable
+    slice_timing, realign, coregister : callable
         Each makes a fresh nipype interface; all engines' interfaces for a step share the names of
         the inputs and outputs that the workflows connect.
+    init_estimation_wf : callable
+        Makes the workflow from realigned runs to betas, whose inputs and outputs are the same for
+        all engines (`pipelines.workflows.estimation`).
     """
 
     name: str
     slice_timing: Callable[[], Any]
     realign: Callable[[], Any]
     coregister: Callable[[], Any]
-    normalize: Callable[[], Any]
-    estimate_betas: Callable[[], Any]
+    init_estimation_wf: Callable[[GlmConfig], Workflow]
 
 
-def _python_engine() -> Engine:
-    from interfaces.coregister import Coregister
-    from interfaces.glm import EstimateBetas
-    from interfaces.normalize import Normalize
-    from interfaces.realign import Realign
-    from interfaces.slice_timing import SliceTiming
-
-    return Engine("python", SliceTiming, Realign, Coregister, Normalize, EstimateBetas)
-
-
-_ENGINES: dict[str, Callable[[], Engine]] = {"python": _python_engine}
-
-
-def get_engine(name: str) -> Engine:
+def get_engine(name: str, spm: SpmSettings | None = None, n_threads: int = 1) -> Engine:
     """Look an engine up by name.
+
+    Parameters
+    ----------
+    name : {'python', 'spm'}
+    spm : SpmSettings, optional
+        For the engine spm.
+    n_threads : int
+        Processors for SPM's matrix products.
 
     Raises
     ------
     InputError
         If there is no engine of that name.
     """
-    if name not in _ENGINES:
-        raise InputError(f"there is no engine '{name}'; use one of: {', '.join(_ENGINES)}")
-    return _ENGINES[name]()
+    if name == "python":
+        return _python_engine()
+    if name == "spm":
+        return _spm_engine(spm or SpmSettings(), n_threads)
+    raise InputError(f"there is no engine '{name}'; use one of: {', '.join(ENGINES)}")
+
+
+def _python_engine() -> Engine:
+    from interfaces.coregister import Coregister
+    from interfaces.realign import Realign
+    from interfaces.slice_timing import SliceTiming
+    from pipelines.workflows.estimation import init_run_estimation_wf
+
+    return Engine("python", SliceTiming, Realign, Coregister, init_run_estimation_wf)
+
+
+def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
+    from interfaces.spm.coregister import SpmCoregister
+    from interfaces.spm.realign import SpmRealign
+    from interfaces.spm.slice_timing import SpmSliceTiming
+    from pipelines.workflows.estimation import init_spm_concatenated_wf, init_spm_sessions_wf
+
+    given = {
+        "spm_command": spm.command,
+        "spm_version": spm.version,
+        "time_limit": spm.time_limit,
+        "spm_threads": n_threads,
+    }
+    inputs = {name: value for name, value in given.items() if value is not None}
+
+    def make_step(interface: Callable[..., Any]) -> Any:
+        return interface(**inputs)
+
+    init_estimation_wf = {
+        "concatenated": init_spm_concatenated_wf,
+        "sessions": init_spm_sessions_wf,
+    }[spm.run_model]
+    return Engine(
+        "spm",
+        partial(make_step, SpmSliceTiming),
+        partial(make_step, SpmRealign),
+        partial(make_step, SpmCoregister),
+        partial(init_estimation_wf, make_step=make_step),
+    )

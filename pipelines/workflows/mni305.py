@@ -1,28 +1,32 @@
 """From a subject's own space into the 2 mm MNI305 grid, and the regions of interest there."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import MapNode, Node, Workflow
 
 from bids_config.schema import RoiDefinition
+from interfaces.normalize import Normalize
 from interfaces.resample import ResampleToMNI305
 from interfaces.rois import MNI305Rois, RoiCoverage
-from pipelines.workflows.engines import Engine
+from pipelines.workflows.freesurfer import (
+    NormalizationSettings,
+    connect_freesurfer,
+    init_reconstruction_node,
+)
 
 
 def init_normalization_wf(
-    engine: Engine, fs_subject_dir: Path | None = None, name: str = "normalization_wf"
+    settings: NormalizationSettings, subject: str, name: str = "normalization_wf"
 ) -> Workflow:
-    """Estimate the 12-parameter transform of the anatomical image to MNI305.
+    """Find the 12-parameter transform of the anatomical image to MNI305.
 
     Parameters
     ----------
-    engine : Engine
-        Chooses the interface.
-    fs_subject_dir : Path, optional
-        A FreeSurfer reconstruction of the subject, whose `talairach.xfm` is then used.
+    settings : NormalizationSettings
+        By registration with the template, or from a FreeSurfer reconstruction, made if need be.
+    subject : str
+        Label without `sub-`.
     name : str
         Name of the workflow.
 
@@ -37,13 +41,14 @@ def init_normalization_wf(
         4x4 matrix, T1w world (RAS, mm) to MNI305 world.
     report
         JSON: how well the two agree.
+    fs_subjects_dir
+        Folder of the reconstruction that was made or found; not set where there is none.
     """
     workflow = Workflow(name=name)
     inputnode = Node(IdentityInterface(fields=["t1w"]), name="inputnode")
-    outputnode = Node(IdentityInterface(fields=["t1w_to_mni305", "report"]), name="outputnode")
-    normalize = Node(engine.normalize(), name="normalize", mem_gb=1.0)
-    if fs_subject_dir is not None:
-        normalize.inputs.fs_subject_dir = str(fs_subject_dir)
+    outputs = ["t1w_to_mni305", "report", "fs_subjects_dir"]
+    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+    normalize = Node(Normalize(), name="normalize", mem_gb=1.0)
     workflow.connect([
         (inputnode, normalize, [("t1w", "in_file")]),
         (normalize, outputnode, [
@@ -51,11 +56,23 @@ def init_normalization_wf(
             ("report_file", "report"),
         ]),
     ])  # fmt: skip
+    if settings.method == "freesurfer":
+        reconstruct = init_reconstruction_node(settings, subject)
+        workflow.connect([
+            (inputnode, reconstruct, [("t1w", "t1w_file")]),
+            (reconstruct, normalize, [("subject_dir", "fs_subject_dir")]),
+            (reconstruct, outputnode, [("subjects_dir", "fs_subjects_dir")]),
+        ])  # fmt: skip
+    elif settings.fs_subjects_dir is not None:
+        normalize.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject}")
     return workflow
 
 
 def init_mni305_wf(
-    rois: Sequence[RoiDefinition], fs_subject_dir: Path | None = None, name: str = "mni305_wf"
+    rois: Sequence[RoiDefinition],
+    settings: NormalizationSettings,
+    subject: str,
+    name: str = "mni305_wf",
 ) -> Workflow:
     """Resample betas once into the MNI305 grid, and find the regions of interest in it.
 
@@ -63,8 +80,10 @@ def init_mni305_wf(
     ----------
     rois : sequence of RoiDefinition
         Label sets whose coverage is counted.
-    fs_subject_dir : Path, optional
-        A FreeSurfer reconstruction of the subject, whose `aparc+aseg` is then the segmentation.
+    settings : NormalizationSettings
+        Who resamples, and whose segmentation is taken.
+    subject : str
+        Label without `sub-`.
     name : str
         Name of the workflow.
 
@@ -73,7 +92,9 @@ def init_mni305_wf(
     betas
         [all runs, odd runs, even runs] in EPI space.
     bold_to_t1w, t1w_to_mni305
-        4x4 matrices (RAS, mm); their product is applied, in one interpolation.
+        4x4 matrices (RAS, mm).
+    boldref, brain_mask, fs_subjects_dir
+        Mean EPI, mask of the betas, and folder of the reconstructions; for FreeSurfer only.
 
     Outputs
     -------
@@ -83,24 +104,24 @@ def init_mni305_wf(
         Desikan-Killiany label image in that grid, and the TSV that names its labels.
     coverage
         TSV: how much of each region has betas.
+    registration, registration_report
+        Where FreeSurfer's registration of EPI and reconstruction is used: 4x4 matrix from EPI world
+        to T1w world, and JSON.
     """
     workflow = Workflow(name=name)
-    inputs = ["betas", "bold_to_t1w", "t1w_to_mni305"]
+    inputs = [
+        "betas", "bold_to_t1w", "t1w_to_mni305", "boldref", "brain_mask", "fs_subjects_dir",
+    ]  # fmt: skip
     inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
-    outputs = ["betas", "segmentation", "segmentation_labels", "coverage"]
+    outputs = [
+        "betas", "segmentation", "segmentation_labels", "coverage", "registration",
+        "registration_report",
+    ]  # fmt: skip
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
-
-    resample = MapNode(ResampleToMNI305(), iterfield=["in_file"], name="resample_betas", mem_gb=1.5)
-    resample.inputs.interpolation = "linear"
-    find_rois = Node(MNI305Rois(), name="find_rois")
     coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
-
+    connect = connect_freesurfer if settings.method == "freesurfer" else _connect_python
+    resample, find_rois = connect(workflow, inputnode, outputnode, settings, subject)
     workflow.connect([
-        (inputnode, resample, [
-            ("betas", "in_file"),
-            ("bold_to_t1w", "bold_to_t1w_file"),
-            ("t1w_to_mni305", "t1w_to_mni305_file"),
-        ]),
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
         (resample, coverage, [(("out_file", first), "betas_file")]),
         (resample, outputnode, [("out_file", "betas")]),
@@ -110,10 +131,33 @@ def init_mni305_wf(
         ]),
         (coverage, outputnode, [("coverage_file", "coverage")]),
     ])  # fmt: skip
-    if fs_subject_dir is not None:
-        find_rois.inputs.fs_subject_dir = str(fs_subject_dir)
-        workflow.connect([(inputnode, find_rois, [("t1w_to_mni305", "t1w_to_mni305_file")])])
     return workflow
+
+
+def _connect_python(
+    workflow: Workflow,
+    inputnode: Node,
+    outputnode: Node,
+    settings: NormalizationSettings,
+    subject: str,
+) -> tuple[Node, Node]:
+    """Resample by the product of the two transforms; the atlas is packaged or FreeSurfer's."""
+    resample = MapNode(ResampleToMNI305(), iterfield=["in_file"], name="resample_betas", mem_gb=1.5)
+    resample.inputs.interpolation = "linear"
+    find_rois = Node(MNI305Rois(), name="find_rois")
+    workflow.connect([
+        (inputnode, resample, [
+            ("betas", "in_file"),
+            ("bold_to_t1w", "bold_to_t1w_file"),
+            ("t1w_to_mni305", "t1w_to_mni305_file"),
+        ]),
+    ])  # fmt: skip
+    if settings.roi_source == "fsaverage":
+        find_rois.inputs.fs_subject_dir = str(settings.fsaverage_dir / "fsaverage")
+    elif settings.roi_source == "subject" and settings.fs_subjects_dir is not None:
+        find_rois.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject}")
+        workflow.connect([(inputnode, find_rois, [("t1w_to_mni305", "t1w_to_mni305_file")])])
+    return resample, find_rois
 
 
 def first(items: list[str]) -> str:

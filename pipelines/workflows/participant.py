@@ -1,7 +1,7 @@
 """The whole of a subject: from its raw runs to betas in MNI305, as one workflow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
 from pipelines.bids import SubjectInputs
 from pipelines.events import read_run_events, write_run_events
 from pipelines.workflows.derivatives import init_derivatives_wf
-from pipelines.workflows.engines import get_engine
+from pipelines.workflows.engines import SpmSettings, get_engine
+from pipelines.workflows.freesurfer import NormalizationSettings
 from pipelines.workflows.glm import init_glm_wf
 from pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
 from pipelines.workflows.preprocessing import (
@@ -38,8 +39,10 @@ class ParticipantSettings:
         Regions whose coverage is counted.
     out_dir : Path
         Root of the derivatives.
-    fs_subjects_dir : Path, optional
-        Folder of FreeSurfer reconstructions, `sub-XX` each.
+    normalization : NormalizationSettings
+        How subjects come to MNI305.
+    spm : SpmSettings
+        For the engine spm.
     n_threads : int
         Processors that one step may use.
     """
@@ -49,7 +52,8 @@ class ParticipantSettings:
     glm: GlmConfig
     rois: tuple[RoiDefinition, ...]
     out_dir: Path
-    fs_subjects_dir: Path | None = None
+    normalization: NormalizationSettings = field(default_factory=NormalizationSettings)
+    spm: SpmSettings = field(default_factory=SpmSettings)
     n_threads: int = 1
 
 
@@ -84,8 +88,7 @@ def init_participant_wf(
     segmentation
         Desikan-Killiany labels in the same grid.
     """
-    engine = get_engine(settings.engine)
-    fs_subject_dir = _fs_subject_dir(settings.fs_subjects_dir, subject.subject)
+    engine = get_engine(settings.engine, settings.spm, settings.n_threads)
     workflow = Workflow(name=name or f"sub_{subject.subject}_wf")
     fields = [
         "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
@@ -98,11 +101,12 @@ def init_participant_wf(
     slice_timing_wf = init_slice_timing_wf(engine)
     realignment_wf = init_realignment_wf(engine, settings.n_threads)
     coregistration_wf = init_coregistration_wf(engine)
-    normalization_wf = init_normalization_wf(engine, fs_subject_dir)
+    normalization_wf = init_normalization_wf(settings.normalization, subject.subject)
     glm_wf = init_glm_wf(engine, settings.glm)
-    mni305_wf = init_mni305_wf(settings.rois, fs_subject_dir)
+    mni305_wf = init_mni305_wf(settings.rois, settings.normalization, subject.subject)
+    by_freesurfer = settings.normalization.method == "freesurfer"
     derivatives_wf = init_derivatives_wf(
-        subject, settings.task, _estimation(settings, fs_subject_dir), settings.out_dir
+        subject, settings.task, _estimation(settings), settings.out_dir, by_freesurfer
     )
 
     workflow.connect([
@@ -131,7 +135,12 @@ def init_participant_wf(
         (normalization_wf, glm_wf, [("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305")]),
         (glm_wf, mni305_wf, [("outputnode.betas", "inputnode.betas")]),
         (coregistration_wf, mni305_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
-        (normalization_wf, mni305_wf, [("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305")]),
+        (normalization_wf, mni305_wf, [
+            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
+            ("outputnode.fs_subjects_dir", "inputnode.fs_subjects_dir"),
+        ]),
+        (realignment_wf, mni305_wf, [("outputnode.boldref", "inputnode.boldref")]),
+        (glm_wf, mni305_wf, [("outputnode.brain_mask", "inputnode.brain_mask")]),
         (mni305_wf, outputnode, [
             ("outputnode.betas", "betas"),
             ("outputnode.segmentation", "segmentation"),
@@ -162,6 +171,13 @@ def init_participant_wf(
             ("outputnode.coverage", "inputnode.coverage"),
         ]),
     ])  # fmt: skip
+    if by_freesurfer:
+        workflow.connect([
+            (mni305_wf, derivatives_wf, [
+                ("outputnode.registration", "inputnode.bold_to_fsnative"),
+                ("outputnode.registration_report", "inputnode.fsnative_report"),
+            ]),
+        ])  # fmt: skip
     return workflow
 
 
@@ -210,9 +226,9 @@ def init_dataset_wf(
     return workflow
 
 
-def _estimation(settings: ParticipantSettings, fs_subject_dir: Path | None) -> dict[str, object]:
+def _estimation(settings: ParticipantSettings) -> dict[str, object]:
     """What a reader of the betas must know of how they came about."""
-    return {
+    described: dict[str, object] = {
         "Engine": settings.engine,
         "Version": version("conceptrsa"),
         "HRF": settings.glm.hrf,
@@ -220,11 +236,16 @@ def _estimation(settings: ParticipantSettings, fs_subject_dir: Path | None) -> d
         "NoiseModel": settings.glm.noise_model,
         "Baseline": settings.glm.baseline,
         "SliceTimeReference": settings.glm.slice_time_reference,
-        "Normalization": "registration with MNI152" if fs_subject_dir is None else "talairach.xfm",
+        "Pooling": settings.glm.pooling,
+        "Normalization": _normalization(settings.normalization),
+        "RegionsFrom": settings.normalization.roi_source or "packaged Desikan-Killiany atlas",
     }
+    if settings.engine == "spm":
+        described |= {"RunModel": settings.spm.run_model, "SPM": settings.spm.version or "n/a"}
+    return described
 
 
-def _fs_subject_dir(fs_subjects_dir: Path | None, subject: str) -> Path | None:
-    if fs_subjects_dir is None:
-        return None
-    return fs_subjects_dir / f"sub-{subject}"
+def _normalization(settings: NormalizationSettings) -> str:
+    if settings.method == "freesurfer":
+        return f"FreeSurfer, EPI to reconstruction by {settings.registration}"
+    return "registration with MNI152" if settings.fs_subjects_dir is None else "talairach.xfm"

@@ -1,0 +1,157 @@
+"""Running the command lines that nipype's FreeSurfer interfaces make.
+
+nipype gives a command line to a shell without quoting its paths, lets standard input open, and
+takes a program that ends with exit code 0 at its word. So the command line is nipype's, and
+running it and looking at what it left is this module's.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bids_config.errors import StepError
+from interfaces.freesurfer.installation import HOME_VARIABLE, LICENSE_VARIABLE, FreeSurfer
+from interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
+
+_TROUBLE = re.compile(
+    r"error|cannot|could not|no such|not found|killed|fault|abort|licen[cs]e", re.IGNORECASE
+)
+_TAIL_BYTES = 1 << 16
+_LONGEST_MESSAGE = 400
+
+
+class StoppedError(StepError):
+    """A program was ended from outside: by the time limit, for want of memory, by somebody."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every FreeSurfer program is told, beside its arguments.
+
+    Attributes
+    ----------
+    freesurfer : FreeSurfer
+    subjects_dir : Path
+        By a path without blanks and quotes.
+    license_file : Path
+    time_limit : float
+        Of one program, in seconds.
+    n_threads : int
+        Processors that it may use.
+    """
+
+    freesurfer: FreeSurfer
+    subjects_dir: Path
+    license_file: Path
+    time_limit: float
+    n_threads: int = 1
+
+    def environment(self) -> dict[str, str]:
+        """Variables that are set for the program; those of SetUpFreeSurfer.sh where it was not run.
+
+        `FS_OVERRIDE` keeps FreeSurfer's scripts from replacing them; ITK's programs take every
+        processor unless told otherwise.
+        """
+        minc = self.freesurfer.home / "mni"
+        defaults = {
+            "MNI_DIR": minc,
+            "MINC_BIN_DIR": minc / "bin",
+            "MINC_LIB_DIR": minc / "lib",
+            "PERL5LIB": minc / "share" / "perl5",
+            "FSF_OUTPUT_FORMAT": "nii.gz",
+        }
+        return {
+            **{name: str(value) for name, value in defaults.items() if name not in os.environ},
+            HOME_VARIABLE: str(self.freesurfer.home),
+            "SUBJECTS_DIR": str(self.subjects_dir),
+            LICENSE_VARIABLE: str(self.license_file),
+            "PATH": self.freesurfer.search_path(),
+            "FS_OVERRIDE": "0",
+            "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(self.n_threads),
+        }
+
+
+class FreeSurferJob:
+    """Mixin for a nipype FreeSurfer interface: its command line, run so that it cannot lie."""
+
+    # Without it nipype looks for $SUBJECTS_DIR, and fails where FreeSurfer is but that is not set.
+    _subjects_dir = os.sep
+
+    @property
+    def version(self) -> None:
+        """Unknown here: nipype knows only some of the ways in which FreeSurfer writes it."""
+        return None
+
+    def run_in(
+        self, session: Session, folder: Path, outputs: Sequence[Path] = (), log_name: str = ""
+    ) -> None:
+        """Run the program to its end, and make sure that it wrote what it should.
+
+        Parameters
+        ----------
+        session : Session
+        folder : Path
+            Working directory, by a path without blanks and quotes, as all paths in the inputs.
+        outputs : sequence of Path
+            Files that it must write; what stands there before is removed.
+        log_name : str
+            Name of the log in `folder`, without its suffix; the program's by default.
+
+        Raises
+        ------
+        StepError
+            If it cannot be started, fails or leaves an output out.
+        StoppedError
+            If it is killed or takes too long.
+        InputError
+            If the program is not installed.
+        """
+        name, *arguments = shlex.split(self.cmdline)  # type: ignore[attr-defined]
+        program = str(session.freesurfer.program(name))
+        log = folder / f"{log_name or name}.log"
+        for path in outputs:
+            path.unlink(missing_ok=True)
+        code = _run([program, *arguments], name, folder, log, session)
+        said = f"{_last_words(log)}; see {log.resolve()}."
+        if code < 0:
+            raise StoppedError(f"FreeSurfer's {name} was killed (signal {-code}){said}")
+        if code > 0:
+            raise StepError(f"FreeSurfer's {name} failed (exit code {code}){said}")
+        for path in outputs:
+            if not path.is_file() or path.stat().st_size == 0:
+                raise StepError(
+                    f"FreeSurfer's {name} ended as if all were well but left no {path.name}{said}"
+                )
+
+    def _run_interface(self, runtime: Any) -> Any:
+        raise NotImplementedError("use run_in: nipype's own way of running FreeSurfer hides faults")
+
+
+def _run(command: list[str], name: str, folder: Path, log: Path, session: Session) -> int:
+    try:
+        return run_logged(
+            command, folder, log, session.time_limit, session.n_threads, session.environment()
+        )
+    except OutOfTimeError as error:
+        raise StoppedError(
+            f"FreeSurfer's {name} did not end within {session.time_limit / 60:g} minutes and "
+            f"was stopped; see {log.resolve()}, and give it more time if it was still at work."
+        ) from error
+    except NotStartedError as error:
+        raise StepError(f"FreeSurfer's {error}.") from error
+
+
+def _last_words(log: Path) -> str:
+    """What FreeSurfer itself said last of what went wrong, else what it said last."""
+    try:
+        text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if _TROUBLE.search(line)] or lines
+    words = " / ".join(telling[-3:])[-_LONGEST_MESSAGE:]
+    return f": {words}" if words else ""

@@ -1,0 +1,213 @@
+"""Where FreeSurfer is, its licence, and the reconstructions that it left."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids_config.errors import InputError
+
+HOME_VARIABLE = "FREESURFER_HOME"
+LICENSE_VARIABLE = "FS_LICENSE"
+LICENSE_PAGE = "https://surfer.nmr.mgh.harvard.edu/registration.html"
+AVERAGE_SUBJECT = "fsaverage"
+
+NEEDED_FILES = ("mri/aparc+aseg.mgz", "mri/orig.mgz", "mri/transforms/talairach.xfm")
+"""Of a reconstruction, what mri_vol2vol and the atlas need."""
+
+# In releases with the Tcl/Tk windows tkregister2 wants a display even with --noedit;
+# tkregister2_cmdl is the same source without them, and what bbregister itself calls.
+_PROGRAMS = {
+    "recon-all": ("recon-all",),
+    "tkregister2": ("tkregister2_cmdl", "tkregister2"),
+    "mri_vol2vol": ("mri_vol2vol",),
+    "bbregister": ("bbregister",),
+}
+_LICENSE_NAMES = ("license.txt", ".license")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_REMEDY = (
+    "install FreeSurfer and source its SetUpFreeSurfer.sh, or use the Docker image or "
+    "--normalization python"
+)
+
+
+@dataclass(frozen=True)
+class FreeSurfer:
+    """An installation of FreeSurfer.
+
+    Attributes
+    ----------
+    home : Path
+        `$FREESURFER_HOME`.
+    version : str or None
+        First line of its `build-stamp.txt`.
+    """
+
+    home: Path
+    version: str | None
+
+    def search_path(self, environment: Mapping[str, str] = os.environ) -> str:
+        """`PATH` with FreeSurfer's own programs first."""
+        folders = [str(self.home / "bin"), str(self.home / "mni" / "bin")]
+        return os.pathsep.join([*folders, environment.get("PATH", os.defpath)])
+
+    def program(self, name: str, environment: Mapping[str, str] = os.environ) -> Path:
+        """Find one of the four programs that the steps call.
+
+        Raises
+        ------
+        InputError
+            If it is not there.
+        """
+        for candidate in _PROGRAMS[name]:
+            found = shutil.which(candidate, path=self.search_path(environment))
+            if found is not None:
+                return Path(found).absolute()
+        raise InputError(f"FreeSurfer's program {name} is not in {self.home / 'bin'}; {_REMEDY}.")
+
+
+def find_freesurfer(environment: Mapping[str, str] = os.environ) -> FreeSurfer:
+    """Find FreeSurfer and make sure that the programs which the steps call are there.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Where `FREESURFER_HOME` and `PATH` are looked up.
+
+    Raises
+    ------
+    InputError
+        If it is not installed, or a program is missing.
+    """
+    named = environment.get(HOME_VARIABLE)
+    if not named:
+        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {_REMEDY}.")
+    home = Path(named).absolute()
+    if not home.is_dir():
+        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_REMEDY}.")
+    installation = FreeSurfer(home, _version(home))
+    for name in _PROGRAMS:
+        installation.program(name, environment)
+    return installation
+
+
+def find_license(
+    license_file: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Path:
+    """Find FreeSurfer's licence, in the order in which its users expect it.
+
+    Parameters
+    ----------
+    license_file : Path, optional
+        As given on the command line.
+    environment : mapping of str to str
+        Where `FS_LICENSE`, a path, and `FREESURFER_HOME` are looked up; the latter may hold a
+        `license.txt` or a `.license`.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one that was named does not exist.
+    """
+    remedy = f"it is free of charge at {LICENSE_PAGE}"
+    named = {"the FreeSurfer licence": license_file}
+    if environment.get(LICENSE_VARIABLE):
+        named[f"the FreeSurfer licence that ${LICENSE_VARIABLE} names,"] = Path(
+            environment[LICENSE_VARIABLE]
+        )
+    for title, path in named.items():
+        if path is not None:
+            if not path.is_file():
+                raise InputError(f"{title} {path} does not exist; {remedy}.")
+            return path.absolute()
+    home = environment.get(HOME_VARIABLE)
+    for name in _LICENSE_NAMES if home else ():
+        path = Path(str(home)) / name
+        if path.is_file():
+            return path.absolute()
+    raise InputError(
+        f"FreeSurfer needs a licence file and none was found; {remedy}: give "
+        f"--fs-license-file, set ${LICENSE_VARIABLE}, or put it at ${HOME_VARIABLE}/license.txt."
+    )
+
+
+def find_fsaverage(
+    fs_subjects_dir: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Path:
+    """Find the subjects directory whose `fsaverage` has what the atlas in MNI305 is made from.
+
+    Parameters
+    ----------
+    fs_subjects_dir : Path, optional
+        Looked at first; then `$FREESURFER_HOME/subjects`.
+    environment : mapping of str to str
+
+    Returns
+    -------
+    Path
+        The folder that holds `fsaverage`.
+
+    Raises
+    ------
+    InputError
+        If neither has one that is whole; the message names a missing file.
+    """
+    candidates = [] if fs_subjects_dir is None else [fs_subjects_dir]
+    if environment.get(HOME_VARIABLE):
+        candidates.append(Path(environment[HOME_VARIABLE]) / "subjects")
+    lacking = []
+    for folder in candidates:
+        missing = missing_files(folder / AVERAGE_SUBJECT)
+        if not missing:
+            return folder.absolute()
+        lacking.append(missing[0])
+    where = " and ".join(map(str, lacking)) or f"${HOME_VARIABLE}/subjects/{AVERAGE_SUBJECT}"
+    raise InputError(
+        f"the atlas needs FreeSurfer's {AVERAGE_SUBJECT}, but {where} is missing; copy the "
+        f"folder {AVERAGE_SUBJECT} from FreeSurfer's own subjects into the subjects directory."
+    )
+
+
+def missing_files(subject_dir: Path) -> list[Path]:
+    """Which of the files that the steps need a reconstruction lacks."""
+    return [subject_dir / name for name in NEEDED_FILES if not (subject_dir / name).is_file()]
+
+
+def require_reconstruction(subjects_dir: Path, subject: str) -> Path:
+    """Give a subject's folder, after making sure that it has what the steps need.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or FreeSurfer could not be told of the subject by this name.
+    """
+    require_plain_name(subject)
+    missing = missing_files(subjects_dir / subject)
+    if missing:
+        raise InputError(f"{missing[0]} is missing; run recon-all on {subject} to its end.")
+    return subjects_dir / subject
+
+
+def require_plain_name(subject: str) -> None:
+    """Make sure that FreeSurfer's scripts, which quote nothing, can be told a subject's name.
+
+    Raises
+    ------
+    InputError
+        If it has blanks, quotes, slashes or the like.
+    """
+    if not _PLAIN_NAME.fullmatch(subject):
+        raise InputError(
+            f"FreeSurfer cannot work on a subject called {subject!r}: name it with letters, "
+            "digits, '-' and '_'."
+        )
+
+
+def _version(home: Path) -> str | None:
+    try:
+        lines = (home / "build-stamp.txt").read_text().split("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return lines[0].strip() or None

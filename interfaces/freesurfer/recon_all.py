@@ -1,0 +1,155 @@
+"""Reconstruction of a subject's anatomy by FreeSurfer as a nipype step."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import Directory, File, SimpleInterface, TraitedSpec, traits
+
+from bids_config.errors import InputError, StepError
+from interfaces.freesurfer.command import StoppedError
+from interfaces.freesurfer.installation import missing_files, require_plain_name
+from interfaces.freesurfer.jobs import ReconstructionJob
+from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
+from interfaces.programs.paths import is_plain, plain_folder
+
+TIME_LIMIT = 24 * 3600.0
+_FAILED = "1"
+
+
+class ReconAllInputSpec(FreeSurferInputSpec):
+    """Inputs of `ReconAll`."""
+
+    t1w_file = File(exists=True, mandatory=True, desc="T1w, 3D")
+    subject = traits.Str(mandatory=True, desc="name of its folder, as sub-01")
+    time_limit = traits.Float(TIME_LIMIT, usedefault=True, nohash=True, desc="of recon-all (s)")
+
+
+class ReconAllOutputSpec(TraitedSpec):
+    """Outputs of `ReconAll`; the last two for steps that must wait for it."""
+
+    subject_dir = Directory(exists=True, desc="the reconstruction")
+    subjects_dir = Directory(exists=True, desc="as given")
+    subject = traits.Str(desc="as given")
+
+
+class ReconAll(SimpleInterface):
+    """Run `recon-all -all` on a T1w, unless its reconstruction is there already.
+
+    A reconstruction that recon-all did not finish goes on with the images that it had taken in,
+    and all steps are run again: recon-all does not tell a whole file from half a one.
+    """
+
+    input_spec = ReconAllInputSpec
+    output_spec = ReconAllOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        require_plain_name(inputs.subject)
+        subjects_dir = Path(inputs.subjects_dir).absolute()
+        subject_dir = subjects_dir / inputs.subject
+        if not is_complete(subject_dir):
+            subjects_dir.mkdir(parents=True, exist_ok=True)
+            self._reconstruct(Path(runtime.cwd), subject_dir)
+        self._results["subject_dir"] = str(subject_dir)
+        self._results["subjects_dir"] = str(subjects_dir)
+        self._results["subject"] = inputs.subject
+        return runtime
+
+    def _reconstruct(self, folder: Path, subject_dir: Path) -> None:
+        subjects_dir = _require_plain(subject_dir.parent)
+        job = ReconstructionJob(
+            subject_id=subject_dir.name,
+            subjects_dir=str(subjects_dir),
+            directive="all",
+            openmp=self.inputs.n_threads,
+        )
+        session = session_of(self.inputs, subjects_dir)
+        begun = subject_dir.exists()
+        if begun and not (subject_dir / "mri" / "orig" / "001.mgz").is_file():
+            raise StepError(
+                f"{subject_dir} is no finished reconstruction and lacks mri/orig/001.mgz, with "
+                "which recon-all could go on with it; remove that folder and run the same command "
+                "again."
+            )
+        with plain_folder(folder) as plain, _plain_image(Path(self.inputs.t1w_file)) as image:
+            if not begun:
+                job.inputs.T1_files = [str(image)]
+            try:
+                job.run_in(session, plain)
+            except (StoppedError, KeyboardInterrupt):
+                # recon-all was killed with all that it had started, and could not take them away.
+                for path in _running(subject_dir):
+                    path.unlink(missing_ok=True)
+                raise
+        if not is_complete(subject_dir):
+            missing = missing_files(subject_dir) or [subject_dir / "scripts" / "recon-all.done"]
+            raise StepError(
+                f"recon-all ended as if all were well but left no {missing[0]}; "
+                f"see {folder / 'recon-all.log'}."
+            )
+
+
+def is_complete(subject_dir: Path) -> bool:
+    """Tell whether a reconstruction is there and finished.
+
+    recon-all writes `scripts/recon-all.done` when it fails too, after `scripts/recon-all.error`,
+    with nothing but a 1 in it. A reconstruction that came without its `scripts` is taken as whole
+    if it has the files that the steps need.
+
+    Raises
+    ------
+    StepError
+        If recon-all is at work on it, or was killed while it was.
+    """
+    if running := _running(subject_dir):
+        raise StepError(
+            f"{running[0]} says that another recon-all is at work on this subject; wait for its "
+            "end, or if none is because it was killed, remove that file, and run the same command "
+            "again."
+        )
+    if missing_files(subject_dir):
+        return False
+    scripts = subject_dir / "scripts"
+    if not scripts.is_dir():
+        return True
+    done, failed = scripts / "recon-all.done", scripts / "recon-all.error"
+    if not done.is_file() or done.read_text(errors="replace").strip() == _FAILED:
+        return False
+    return not failed.exists() or failed.stat().st_mtime_ns <= done.stat().st_mtime_ns
+
+
+def _running(subject_dir: Path) -> list[Path]:
+    """The marks of recon-all itself (`IsRunning.lh+rh` and so on), not those of its add-ons."""
+    return sorted((subject_dir / "scripts").glob("IsRunning.*"))
+
+
+def _require_plain(subjects_dir: Path) -> Path:
+    """Refuse a folder that recon-all cannot work in; it looks through links, so none would help."""
+    real = subjects_dir.resolve()
+    if not is_plain(real):
+        raise InputError(
+            f"recon-all cannot work in {real}, whose name has blanks, quotes or the like; give "
+            "another --fs-subjects-dir."
+        )
+    return real
+
+
+@contextmanager
+def _plain_image(image: Path) -> Iterator[Path]:
+    """Give a path to an image that recon-all can be told of.
+
+    It looks through links to folders but not through links to files, so a link in a folder of
+    temporary files serves where the image's own path would not.
+    """
+    path = image.parent.resolve() / image.name
+    if is_plain(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="conceptrsa-") as temporary:
+        suffix = "".join(part for part in path.suffixes[-2:] if part in (".nii", ".gz", ".mgz"))
+        link = Path(temporary).resolve() / f"T1w{suffix}"
+        link.symlink_to(path)
+        yield link

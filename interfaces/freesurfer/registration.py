@@ -1,0 +1,246 @@
+"""Registration of the mean EPI with a FreeSurfer reconstruction as a nipype step."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.spatialimages import SpatialImage
+from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
+from numpy.typing import NDArray
+
+from bids_config.errors import InputError, StepError
+from bids_config.files import atomic_path
+from interfaces.embedded.freesurfer import read_register_dat, scanner_to_tkr
+from interfaces.embedded.transforms import displacements, read_matrix, write_matrix
+from interfaces.freesurfer.command import Session
+from interfaces.freesurfer.installation import require_reconstruction
+from interfaces.freesurfer.jobs import BoundaryRegistrationJob, HeaderRegistrationJob
+from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
+from interfaces.programs.paths import plain_folder
+
+LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
+HIGHEST_GOOD_COST = 0.8
+LARGEST_GOOD_MOVE = 5.0  # mm
+_METHODS = {
+    "header": "tkregister2 --regheader, after the coregistration with the T1w image",
+    "bbregister": "bbregister, begun at the coregistration with the T1w image",
+}
+
+
+class RegisterToReconstructionInputSpec(FreeSurferInputSpec):
+    """Inputs of `RegisterToReconstruction`."""
+
+    boldref_file = File(exists=True, mandatory=True, desc="mean EPI, 3D")
+    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm, rigid")
+    subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
+    method = traits.Enum(
+        *_METHODS, usedefault=True, desc="that matrix as it is, or refined by bbregister"
+    )
+
+
+class RegisterToReconstructionOutputSpec(TraitedSpec):
+    """Outputs of `RegisterToReconstruction`."""
+
+    register_file = File(exists=True, desc="register.dat: tkregister RAS of orig.mgz to the EPI's")
+    transform_file = File(exists=True, desc="the same as a 4x4 matrix, EPI world to T1w, RAS mm")
+    report_file = File(exists=True, desc="JSON: method, final cost, displacement (mm), warnings")
+
+
+class RegisterToReconstruction(SimpleInterface):
+    """Make FreeSurfer's register.dat of the mean EPI from the coregistration with the T1w.
+
+    A reconstruction keeps the scanner world of its T1w, so an EPI whose header is moved by
+    `bold_to_t1w` (as SPM's coregistration moves it) lies right by the headers alone. bbregister
+    then fits the white-matter surface to the image, from there on. Its cost is the mean over that
+    surface of 1 + tanh(slope * contrast): 1 where the image has no contrast there, and towards 0
+    the better grey and white matter differ in the direction they should.
+
+    References
+    ----------
+    Greve and Fischl, NeuroImage 48:63 (2009). FreeSurfer's `tkregister2/tkregister2.cpp`,
+    `utils/mri.cpp` (`MRItkRegMtx`), `scripts/bbregister`.
+    """
+
+    input_spec = RegisterToReconstructionInputSpec
+    output_spec = RegisterToReconstructionOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs, folder = self.inputs, Path(runtime.cwd)
+        subjects_dir = Path(inputs.subjects_dir).absolute()
+        subject_dir = require_reconstruction(subjects_dir, inputs.subject)
+        boldref = nib.load(inputs.boldref_file)
+        moved = move_header(boldref, read_matrix(inputs.bold_to_t1w_file))
+        orig = nib.load(subject_dir / "mri" / "orig.mgz")
+        with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
+            session = session_of(inputs, plain_subjects)
+            nib.save(moved, plain / "boldref_moved.nii")
+            cost = self._register(session, plain)
+        register = folder / "register.dat"
+        subject, found = read_register_dat(register)
+        if subject != inputs.subject:
+            raise StepError(f"{register} is of {subject!r} and not of {inputs.subject!r}.")
+        evidence = examine(found, moved, orig, inputs.method, cost)
+        transform, report = folder / "bold_to_t1w.txt", folder / "registration.json"
+        write_matrix(
+            transform,
+            np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref),
+        )
+        with atomic_path(report) as temporary:
+            temporary.write_text(json.dumps(asdict(evidence), indent=2) + "\n")
+        self._results["register_file"] = str(register)
+        self._results["transform_file"] = str(transform)
+        self._results["report_file"] = str(report)
+        return runtime
+
+    def _register(self, session: Session, folder: Path) -> float | None:
+        """Run the chosen program; give bbregister's final cost."""
+        moved, register = folder / "boldref_moved.nii", folder / "register.dat"
+        subject = self.inputs.subject
+        if self.inputs.method == "header":
+            HeaderRegistrationJob(
+                moving_image=str(moved), subject_id=subject, reg_header=True, reg_file=str(register)
+            ).run_in(session, folder, [register])
+            return None
+        cost_file = folder / "register.dat.mincost"
+        BoundaryRegistrationJob(
+            subject_id=subject,
+            source_file=str(moved),
+            init="header",
+            contrast_type="bold",
+            out_reg_file=str(register),
+        ).run_in(session, folder, [register, cost_file])
+        return _read_cost(cost_file)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a registration.
+
+    Attributes
+    ----------
+    method : str
+    cost : float or None
+        bbregister's final cost.
+    mean_displacement, max_displacement : float
+        Over the voxels of the EPI, in mm, between this registration and that by the headers.
+    warnings : list of str
+    """
+
+    method: str
+    cost: float | None
+    mean_displacement: float
+    max_displacement: float
+    warnings: list[str] = field(default_factory=list)
+
+
+def move_header(boldref: SpatialImage, bold_to_t1w: NDArray[np.float64]) -> nib.Nifti1Image:
+    """Copy a 3D image, its place in the world moved; the voxels stay as they are.
+
+    Parameters
+    ----------
+    boldref : nibabel image
+    bold_to_t1w : array (4, 4)
+        RAS mm.
+
+    Raises
+    ------
+    InputError
+        If it is not 3D.
+    """
+    if boldref.ndim != 3:
+        raise InputError(
+            f"{boldref.get_filename()} has {boldref.ndim} dimensions; give the mean EPI, which has "
+            "three."
+        )
+    data = np.nan_to_num(np.asarray(boldref.dataobj, dtype=np.float32))
+    moved = nib.Nifti1Image(data, bold_to_t1w @ boldref.affine)
+    # Both, so that it does not matter which of them FreeSurfer reads.
+    moved.set_sform(moved.affine, code=1)
+    moved.set_qform(moved.affine, code=1)
+    moved.header.set_xyzt_units("mm", "sec")
+    return moved
+
+
+def header_registration(moved_image: SpatialImage, orig_image: SpatialImage) -> NDArray[np.float64]:
+    """What `tkregister2 --regheader` calculates: R = Tmov inv(Smov) Sorig inv(Torig).
+
+    T are `vox2ras-tkr` and S the scanner's `vox2ras` (FreeSurfer's `MRItkRegMtx`).
+
+    Parameters
+    ----------
+    moved_image : nibabel image
+        EPI whose scanner world is that of the T1w.
+    orig_image : nibabel image
+        `orig.mgz`.
+
+    Returns
+    -------
+    array (4, 4)
+        tkregister RAS of the anatomy to tkregister RAS of the EPI, mm.
+    """
+    return np.asarray(scanner_to_tkr(moved_image) @ np.linalg.inv(scanner_to_tkr(orig_image)))
+
+
+def examine(
+    found: NDArray[np.float64],
+    moved: SpatialImage,
+    orig: SpatialImage,
+    method: str,
+    cost: float | None = None,
+) -> Evidence:
+    """Hold a registration against the one by the headers.
+
+    Parameters
+    ----------
+    found : array (4, 4)
+        From register.dat.
+    moved, orig : nibabel image
+        As in `header_registration`.
+    method : {'header', 'bbregister'}
+    cost : float, optional
+        bbregister's.
+
+    Raises
+    ------
+    StepError
+        If it is not rigid, or is said to be that by the headers and is not.
+    """
+    expected = header_registration(moved, orig)
+    voxels = np.indices(moved.shape).reshape(3, -1).T
+    places = apply_affine(scanner_to_tkr(moved) @ moved.affine, voxels)
+    moves = displacements(np.linalg.inv(found), np.linalg.inv(expected), places)
+    mean, largest = float(moves.mean()), float(moves.max())
+    if method == "header" and largest > LARGEST_DISAGREEMENT:
+        raise StepError(
+            f"tkregister2's register.dat lies {largest:.3g} mm from what the headers say; is "
+            f"{orig.get_filename()} whole, and FreeSurfer of version 5 or newer?"
+        )
+    if not np.allclose(np.linalg.svd(found[:3, :3], compute_uv=False), 1, atol=1e-3):
+        raise StepError(
+            f"{_METHODS[method].split()[0]} gave a registration that is not rigid; look at the "
+            "mean EPI and at the coregistration."
+        )
+    warnings = []
+    if cost is not None and cost > HIGHEST_GOOD_COST:
+        warnings.append(
+            f"bbregister ended with a cost of {cost:.2f}, above {HIGHEST_GOOD_COST} and so near "
+            "the 1 of an image without contrast at the cortex; look at the mean EPI over the T1w"
+        )
+    if method == "bbregister" and largest > LARGEST_GOOD_MOVE:
+        warnings.append(
+            f"bbregister moved the EPI by up to {largest:.1f} mm from its coregistration with the "
+            "T1w image: one of the two is wrong"
+        )
+    return Evidence(_METHODS[method], cost, mean, largest, warnings)
+
+
+def _read_cost(path: Path) -> float:
+    """First number of `register.dat.mincost`, as bbregister itself takes it."""
+    try:
+        return float(path.read_text().split()[0])
+    except (ValueError, IndexError) as error:
+        raise StepError(f"bbregister left no cost in {path.resolve()}.") from error

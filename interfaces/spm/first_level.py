@@ -1,0 +1,197 @@
+"""What both run models share: their inputs, and a model of SPM specified, estimated, read back."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import File, InputMultiObject, traits
+
+from bids_config.errors import InputError, StepError
+from bids_config.files import atomic_path
+from interfaces.embedded.glm import NOISE_MODELS
+from interfaces.glm import read_events_table, read_motion, write_table
+from interfaces.spm import model as spm_model
+from interfaces.spm.files import Written, provide, remove_all
+from interfaces.spm.jobs import DesignJob, EstimateJob
+from interfaces.spm.model import Condition, EstimatedModel, Run
+from interfaces.spm.specs import SpmInputSpec, launcher_of
+
+MICROTIME_BINS = 16
+_SERIAL_CORRELATIONS = {"ar1": "AR(1)", "ols": "none"}
+
+
+class SpmModelInputSpec(SpmInputSpec):
+    """Inputs of both run models."""
+
+    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="4D realigned runs")
+    motion_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="per run, volumes x 6: mm, rad"
+    )
+    events_files = InputMultiObject(
+        File(exists=True), mandatory=True, desc="per run, TSV: onset, duration, condition, kind"
+    )
+    repetition_times = traits.List(traits.Float, mandatory=True, desc="per run (s)")
+    mask_file = File(exists=True, mandatory=True, desc="explicit mask in the grid of the runs")
+    slice_time_reference = traits.Range(
+        0.0, 1.0, 0.5, usedefault=True, desc="moment the volumes stand for, fraction of the TR"
+    )
+    high_pass_seconds = traits.Float(128.0, usedefault=True, desc="cut-off period (s)")
+    noise_model = traits.Enum(*NOISE_MODELS, usedefault=True, desc="temporal noise")
+    baseline = traits.Enum(
+        "explicit", "implicit", usedefault=True, desc="with or without a fixation regressor"
+    )
+
+
+def read_runs(inputs: Any, folder: Path) -> list[Run]:
+    """Read events and motion of all runs, and have their images where SPM can read them.
+
+    Raises
+    ------
+    InputError
+        If the repetition times differ, which one SPM model cannot have.
+    """
+    if len(set(inputs.repetition_times)) > 1:
+        raise InputError(
+            f"the runs have the repetition times {sorted(set(inputs.repetition_times))} s, and a "
+            "model of SPM has one; use --engine python."
+        )
+    runs = []
+    files = zip(inputs.in_files, inputs.events_files, inputs.motion_files, strict=True)
+    for number, (in_file, events_file, motion_file) in enumerate(files, start=1):
+        scans = folder / f"bold{number:02d}.nii"
+        provide(Path(in_file), scans)
+        n_volumes = nib.load(in_file).shape[-1]
+        events, motion = read_events_table(events_file), read_motion(motion_file, n_volumes)
+        runs.append(Run(scans, n_volumes, events, motion))
+    return runs
+
+
+def estimate(
+    inputs: Any,
+    folder: Path,
+    sessions: Sequence[dict[str, object]],
+    concatenated_volumes: Sequence[int] = (),
+) -> EstimatedModel:
+    """Specify and estimate a model, and read its design back.
+
+    Parameters
+    ----------
+    inputs : traits
+        Of one of the interfaces.
+    folder : Path
+        Where SPM works; the betas are left there as `beta_0001.nii` and on.
+    sessions : sequence of dict
+        For nipype's `Level1Design`.
+    concatenated_volumes : sequence of int
+        Volumes of each run where the runs are one session.
+
+    Raises
+    ------
+    StepError
+        If SPM does not do it.
+    """
+    launcher = launcher_of(inputs)
+    mask, spm_mat, exported = folder / "mask_explicit.nii", folder / "SPM.mat", folder / "xX.mat"
+    provide(Path(inputs.mask_file), mask)
+    remove_all([spm_mat])
+    design = DesignJob(
+        spm_mat_dir=str(folder),
+        timing_units="secs",
+        interscan_interval=float(inputs.repetition_times[0]),
+        microtime_resolution=MICROTIME_BINS,
+        microtime_onset=float(microtime_onset(inputs.slice_time_reference)),
+        session_info=list(sessions),
+        bases={"hrf": {"derivs": [0, 0]}},
+        volterra_expansion_order=1,
+        global_intensity_normalization="none",
+        model_serial_correlations=_SERIAL_CORRELATIONS[inputs.noise_model],
+        flags={"mthresh": float("-inf"), "mask": np.array([f"{mask},1"], dtype=object)},
+    )
+    written = Written([spm_mat])
+    after = spm_model.concatenation(spm_mat, concatenated_volumes) if concatenated_volumes else ""
+    design.run_in(launcher, folder, after=after)
+    written.require(design.module)
+
+    job = EstimateJob(
+        spm_mat_file=str(spm_mat), estimation_method={"Classical": 1}, write_residuals=False
+    )
+    written = Written([spm_mat, exported, folder / "mask.nii", folder / "ResMS.nii"])
+    job.run_in(
+        launcher,
+        folder,
+        after=spm_model.export(spm_mat, exported),
+        n_threads=inputs.spm_threads,
+    )
+    written.require(job.module)
+    found = spm_model.read_model(exported)
+    missing = [
+        number
+        for number in range(1, len(found.names) + 1)
+        if not (folder / f"beta_{number:04d}.nii").is_file()
+    ]
+    if missing:
+        raise StepError(f"SPM estimated its model, but beta_{missing[0]:04d}.nii is missing.")
+    return found
+
+
+def microtime_onset(slice_time_reference: float) -> int:
+    """SPM's `fmri_t0`: the bin in which the volumes were taken, 9 of 16 for half the TR."""
+    return min(int(MICROTIME_BINS * slice_time_reference) + 1, MICROTIME_BINS)
+
+
+def stack_betas(
+    folder: Path, columns: Sequence[int | None], target: Path, grid: str | None = None
+) -> None:
+    """Gather SPM's beta images (columns counted from 0) in one 4D image, float32.
+
+    Parameters
+    ----------
+    folder : Path
+        With `beta_0001.nii` and on.
+    columns : sequence of int or None
+        Design column of each volume; None for one without data, NaN.
+    target : Path
+        What is written.
+    grid : str, optional
+        Image that gives the grid where no volume has data.
+    """
+    known = next((column for column in columns if column is not None), None)
+    like = nib.load(grid if known is None and grid else _beta_file(folder, known or 0))
+    data = np.full((*like.shape[:3], len(columns)), np.nan, dtype=np.float32)
+    for volume, column in enumerate(columns):
+        if column is not None:
+            data[..., volume] = np.asanyarray(nib.load(_beta_file(folder, column)).dataobj)
+    image = nib.Nifti1Image(data, like.affine)
+    image.header.set_xyzt_units("mm")
+    with atomic_path(target) as temporary:
+        nib.save(image, temporary)
+
+
+def write_designs(
+    model: EstimatedModel, n_volumes: Sequence[int], folder: Path, one_session: bool
+) -> list[str]:
+    """Write the design of each run as a table; give the names of the files."""
+    names = []
+    for number in range(1, len(n_volumes) + 1):
+        names.append(f"design{number:02d}.tsv")
+        design = spm_model.run_design(model, number, n_volumes, one_session)
+        write_table(folder / names[-1], design)
+    return names
+
+
+def columns_of(
+    model: EstimatedModel, session: int, conditions: Sequence[Condition]
+) -> list[int]:  # fmt: skip
+    """Design columns of conditions, found by session and name."""
+    found = model.conditions(session)
+    wanted = [condition.column for condition in conditions]
+    if set(found) != set(wanted):
+        odd = sorted(set(found) ^ set(wanted))[0]
+        raise StepError(f"SPM's design and the events disagree about the condition '{odd}'.")
+    return [found[column] for column in wanted]
+
+
+def _beta_file(folder: Path, column: int) -> Path:
+    return folder / f"beta_{column + 1:04d}.nii"

@@ -1,0 +1,103 @@
+"""nipype's SPM interfaces as generators of jobs, without their ways of running them.
+
+nipype knows how the inputs of SPM's batch modules are called; how it runs them hides failures: the
+exit code of SPM is not looked at, an error that SPM reports can end in success, a skipped module
+raises an error without the message, and constructing an interface launches MATLAB. So the job is
+nipype's, and running it is `interfaces.spm.script`'s.
+"""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nipype.interfaces import spm
+
+from interfaces.spm.launcher import SpmLauncher
+from interfaces.spm.script import compose, run_script
+
+
+class SpmJob:
+    """Mixin for a nipype SPM interface: the job as text, and run so that it cannot lie."""
+
+    module: ClassVar[str]
+    """Name of the batch module as SPM prints it."""
+
+    @property
+    def version(self) -> None:
+        """Unknown here: nipype would launch MATLAB to ask for it."""
+        return None
+
+    def job(self) -> str:
+        """Statements that set up the batch job and run it."""
+        contents = deepcopy(self._parse_inputs())  # type: ignore[attr-defined]
+        prefix = f"jobs{{1}}.spm.{self.jobtype}.{self.jobname}"  # type: ignore[attr-defined]
+        statements = self._generate_job(prefix, contents[0])  # type: ignore[attr-defined]
+        return f"clear jobs\n{statements}spm_jobman('run', jobs);\n"
+
+    def run_in(
+        self,
+        launcher: SpmLauncher,
+        folder: Path,
+        *,
+        before: str = "",
+        after: str = "",
+        n_threads: int = 1,
+    ) -> str:
+        """Run the job, with statements before and after it.
+
+        Parameters
+        ----------
+        launcher : SpmLauncher
+        folder : Path
+            Where SPM runs and its script and log are written, under the name of the module.
+        before, after : str
+            MATLAB statements.
+        n_threads : int
+            Processors for SPM's matrix products.
+
+        Returns
+        -------
+        str
+            What SPM printed.
+
+        Raises
+        ------
+        StepError
+            If the module was not done.
+        """
+        name = "".join(letter if letter.isalnum() else "_" for letter in self.module.lower())
+        text = compose(before, self.job(), after)
+        return run_script(launcher, text, folder, name, [self.module], n_threads)
+
+    def _run_interface(self, runtime: Any) -> Any:
+        raise NotImplementedError("use run_in: nipype's own way of running SPM hides failures")
+
+
+class SliceTimingJob(SpmJob, spm.SliceTiming):
+    """`spm_slice_timing`."""
+
+    module = "Slice Timing"
+
+
+class RealignJob(SpmJob, spm.Realign):
+    """`spm_realign` and `spm_reslice`."""
+
+    module = "Realign: Estimate & Reslice"
+
+
+class CoregisterJob(SpmJob, spm.Coregister):
+    """`spm_coreg`."""
+
+    module = "Coregister: Estimate"
+
+
+class DesignJob(SpmJob, spm.Level1Design):
+    """`spm_run_fmri_spec`: the design of a first-level model."""
+
+    module = "fMRI model specification"
+
+
+class EstimateJob(SpmJob, spm.EstimateModel):
+    """`spm_spm`: estimation of a first-level model."""
+
+    module = "Model estimation"

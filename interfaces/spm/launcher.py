@@ -1,0 +1,104 @@
+"""Which command runs SPM: standalone SPM on the MATLAB Runtime, a container, an interpreter.
+
+Any command serves that, given `script FILE.m`, runs FILE.m with SPM on its path and ends with an
+exit code that is not 0 when the script stops with an error.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bids_config.errors import InputError
+
+COMMAND_VARIABLE = "SPMMCRCMD"
+RUNTIME_VARIABLE = "MCR"
+KNOWN_LAUNCHERS = ("run_spm12.sh", "spm12", "run_spm25.sh", "spm25")
+DEFAULT_TIME_LIMIT = 6 * 3600.0
+_REMEDY = (
+    f'give --spm-command "/opt/spm12/run_spm12.sh /opt/mcr/v97 script" or set ${COMMAND_VARIABLE} '
+    "to it (standalone SPM12 and the MATLAB Runtime are free), or use the Docker image or "
+    "--engine python"
+)
+
+
+@dataclass(frozen=True)
+class SpmLauncher:
+    """How SPM is started.
+
+    Attributes
+    ----------
+    command : tuple of str
+        Program and arguments that the path of a script is appended to.
+    time_limit : float
+        Seconds after which one script is stopped.
+    """
+
+    command: tuple[str, ...]
+    time_limit: float = DEFAULT_TIME_LIMIT
+
+    def text(self) -> str:
+        """The command as it would be typed in a shell."""
+        return shlex.join(self.command)
+
+
+def find_launcher(
+    command: str | None = None,
+    time_limit: float = DEFAULT_TIME_LIMIT,
+    environment: Mapping[str, str] = os.environ,
+) -> SpmLauncher:
+    """Find the command that runs SPM.
+
+    Parameters
+    ----------
+    command : str, optional
+        As typed in a shell; by default `$SPMMCRCMD`, else SPM's own launcher on the `PATH`. A
+        missing `script` at its end is added, and for `run_spm12.sh` alone the folder of the
+        MATLAB Runtime from `$MCR`.
+    time_limit : float
+        Seconds after which one script is stopped.
+    environment : mapping of str to str
+        Where the variables are looked up.
+
+    Raises
+    ------
+    InputError
+        If there is none, or its program is not found.
+    """
+    text = command or environment.get(COMMAND_VARIABLE) or _on_path(environment)
+    if not text:
+        raise InputError(f"no SPM was found; {_REMEDY}")
+    try:
+        words = [os.path.expandvars(word) for word in shlex.split(text)]
+    except ValueError as error:
+        raise InputError(f"the SPM command {text!r} cannot be read ({error}); {_REMEDY}") from error
+    if not words:
+        raise InputError(f"the SPM command is empty; {_REMEDY}")
+    program = shutil.which(words[0], path=environment.get("PATH"))
+    if program is None:
+        raise InputError(f"the SPM command's program {words[0]} is not there; {_REMEDY}")
+    if words[-1] != "script":
+        words += [*_runtime(words, environment), "script"]
+    return SpmLauncher((os.path.abspath(program), *words[1:]), time_limit)  # noqa: PTH100
+
+
+def _on_path(environment: Mapping[str, str]) -> str | None:
+    for name in KNOWN_LAUNCHERS:
+        found = shutil.which(name, path=environment.get("PATH"))
+        if found is not None:
+            return shlex.quote(found)
+    return None
+
+
+def _runtime(words: list[str], environment: Mapping[str, str]) -> list[str]:
+    """Folder of the MATLAB Runtime, which only `run_spm*.sh` without arguments lacks."""
+    if len(words) > 1 or not os.path.basename(words[0]).startswith("run_spm"):  # noqa: PTH119
+        return []
+    runtime = environment.get(RUNTIME_VARIABLE)
+    if not runtime:
+        raise InputError(
+            f"{words[0]} needs the folder of the MATLAB Runtime: set ${RUNTIME_VARIABLE} to it, "
+            f'or give --spm-command "{words[0]} /opt/mcr/v97 script"'
+        )
+    return [runtime]

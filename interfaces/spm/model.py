@@ -1,0 +1,322 @@
+"""The first-level model as SPM is told of it, and what comes back, matched by name.
+
+Two run models:
+
+- `sessions`: one SPM session a run. SPM repeats each condition in each session, so a beta is found
+  by session *and* name, ``Sn(3) stimulus:n01443537_22563*bf(1)``.
+- `concatenated`: all runs as one session, one regressor a condition, with what
+  `spm_fmri_concatenate` does (a constant, a filter and an AR(1) model a run) and two things that it
+  leaves undone: grand mean scaling is per run as well, and a response ends with its run.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.io import loadmat, savemat
+
+from bids_config.errors import StepError
+from interfaces.embedded.design import MOTION_PARAMETERS, column_name
+
+ORDER_OF_KINDS = ("fixation", "one-back", "stimulus")
+"""As the paper numbers its betas: 1 fixation, 2 one-back, 3 and on the images."""
+
+_ESCAPED = re.compile(r"[^A-Za-z0-9_.:+-]")
+_CONDITION = re.compile(r"Sn\((\d+)\) (.+)\*bf\(1\)")
+# As in the embedded engine: a shorter regressor has (nearly) no volume after its onset.
+_SHORTEST_REGRESSOR = 0.01
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the model is told of one run.
+
+    Attributes
+    ----------
+    scans : Path
+        4D image, uncompressed.
+    n_volumes : int
+    events : pd.DataFrame
+        Columns onset (s), duration (s), condition, kind.
+    motion : array, shape (volumes, 6)
+        In mm and rad.
+    """
+
+    scans: Path
+    n_volumes: int
+    events: pd.DataFrame
+    motion: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Events of one condition, in seconds from the start of its SPM session."""
+
+    column: str
+    name: str
+    kind: str
+    onsets: tuple[float, ...]
+    durations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EstimatedModel:
+    """SPM's design after estimation, by name.
+
+    Attributes
+    ----------
+    names : tuple of str
+        `SPM.xX.name`.
+    design, whitened : array, shape (volumes, columns)
+        `SPM.xX.X`, and `SPM.xX.xKXs.X`: whitened and filtered.
+    filters : tuple of array, shape (volumes of the run, cosines)
+        `SPM.xX.K.X0`, what is filtered out of each run.
+    """
+
+    names: tuple[str, ...]
+    design: NDArray[np.float64]
+    whitened: NDArray[np.float64]
+    filters: tuple[NDArray[np.float64], ...]
+
+    def conditions(self, session: int) -> dict[str, int]:
+        """Design column (counted from 0) of each condition of a session, by its column name."""
+        found = {}
+        for index, name in enumerate(self.names):
+            match = _CONDITION.fullmatch(name)
+            if match is not None and int(match.group(1)) == session:
+                found[_unescaped(match.group(2))] = index
+        return found
+
+    def of_session(self, session: int) -> list[int]:
+        """All design columns of a session."""
+        return [
+            index for index, name in enumerate(self.names) if name.startswith(f"Sn({session}) ")
+        ]
+
+
+def conditions_of(events: pd.DataFrame, baseline: str) -> tuple[Condition, ...]:
+    """Sort events into conditions: fixation (unless implicit), one-back, stimuli by id."""
+    modelled = events if baseline == "explicit" else events[events["kind"] != "fixation"]
+    columns = [
+        column_name(name, kind)
+        for name, kind in zip(modelled["condition"], modelled["kind"], strict=True)
+    ]
+    conditions = []
+    for column, rows in modelled.assign(column=columns).groupby("column", sort=True):
+        kind = str(rows["kind"].iloc[0])
+        name = str(rows["condition"].iloc[0]) if kind == "stimulus" else kind
+        ordered = rows.sort_values("onset")
+        conditions.append(
+            Condition(
+                str(column),
+                name,
+                kind,
+                tuple(map(float, ordered["onset"])),
+                tuple(map(float, ordered["duration"])),
+            )
+        )
+    return tuple(sorted(conditions, key=lambda c: (ORDER_OF_KINDS.index(c.kind), c.column)))
+
+
+def session_info(
+    scans: Sequence[Path],
+    conditions: Sequence[Condition],
+    regressors: Path,
+    high_pass_seconds: float,
+) -> dict[str, object]:
+    """One session in the terms of nipype's `Level1Design`."""
+    return {
+        "scans": [str(path) for path in scans],
+        "cond": [
+            {
+                "name": escaped(condition.column),
+                "onset": list(condition.onsets),
+                "duration": list(condition.durations),
+            }
+            for condition in conditions
+        ],
+        "multi_reg": np.array([str(regressors)], dtype=object),
+        "hpf": float(high_pass_seconds),
+    }
+
+
+def concatenated(runs: Sequence[Run], repetition_time: float) -> pd.DataFrame:
+    """Events of all runs, in seconds from the start of the first."""
+    starts = np.cumsum([0, *(run.n_volumes for run in runs[:-1])]) * repetition_time
+    return pd.concat(
+        [
+            run.events.assign(onset=run.events["onset"] + start)
+            for run, start in zip(runs, starts, strict=True)
+        ],
+        ignore_index=True,
+    )
+
+
+def write_motion_regressors(path: Path, runs: Sequence[Run]) -> None:
+    """Write the motion of runs, each run in columns of its own, as SPM's multiple regressors.
+
+    A parameter that never changes in a run is left out: it would repeat the run's constant.
+    """
+    n_volumes = sum(run.n_volumes for run in runs)
+    columns, names, start = [], [], 0
+    for number, run in enumerate(runs, start=1):
+        rows = slice(start, start + run.n_volumes)
+        for parameter, values in zip(MOTION_PARAMETERS, run.motion.T, strict=True):
+            if np.ptp(values) > 0:
+                column = np.zeros(n_volumes)
+                column[rows] = values - values.mean()
+                columns.append(column)
+                names.append(parameter if len(runs) == 1 else f"run{number:02d}_{parameter}")
+        start += run.n_volumes
+    regressors = np.column_stack(columns) if columns else np.zeros((n_volumes, 0))
+    cells = np.empty((1, len(names)), dtype=object)
+    cells[0] = names
+    savemat(path, {"R": regressors, "names": cells})
+
+
+def concatenation(spm_mat: Path, n_volumes: Sequence[int]) -> str:
+    """Statements that make runs of one concatenated session be treated as runs.
+
+    Sources: `spm_fmri_concatenate` (constants, filters, AR(1)), `spm_fmri_spm_ui` (scaling),
+    `spm_fMRI_design` (convolution).
+    """
+    scans = " ".join(map(str, n_volumes))
+    return f"""\
+spm_fmri_concatenate('{spm_mat}', [{scans}]);
+load('{spm_mat}');
+last = cumsum([{scans}]);
+first = [1, last(1:end-1) + 1];
+X = [];
+for run = 1:numel(last)
+  rows = first(run):last(run);
+  % The grand mean of every run is 100.
+  factor = SPM.xGX.GM / mean(SPM.xGX.rg(rows)) / SPM.xGX.gSF(rows(1));
+  SPM.xGX.gSF(rows) = SPM.xGX.gSF(rows) * factor;
+  for scan = rows
+    SPM.xY.VY(scan).pinfo(1:2,:) = SPM.xY.VY(scan).pinfo(1:2,:) * factor;
+    SPM.xY.VY(scan).private.dat.scl_slope = SPM.xY.VY(scan).private.dat.scl_slope * factor;
+    SPM.xY.VY(scan).private.dat.scl_inter = SPM.xY.VY(scan).private.dat.scl_inter * factor;
+  end
+  % Responses end with their run (32 bins lie before the first scan).
+  bins = 32 + ((rows(1) - 1) * SPM.xBF.T + 1 : rows(end) * SPM.xBF.T);
+  U = SPM.Sess.U;
+  for condition = 1:numel(U)
+    U(condition).u = [sparse(32, 1); U(condition).u(bins, :)];
+  end
+  response = spm_Volterra(U, SPM.xBF.bf, 1);
+  X = [X; response((0:numel(rows) - 1) * SPM.xBF.T + SPM.xBF.T0 + 32, :)];
+end
+SPM.xX.X(:, 1:size(X, 2)) = X;
+save('{spm_mat}', 'SPM', spm_get_defaults('mat.format'));
+"""
+
+
+def export(spm_mat: Path, target: Path) -> str:
+    """Statements that write what `read_model` reads."""
+    return f"""\
+load('{spm_mat}');
+names = SPM.xX.name; X = SPM.xX.X; whitened = full(SPM.xX.xKXs.X);
+filters = arrayfun(@(K) full(K.X0), SPM.xX.K, 'UniformOutput', false);
+save('{target}', 'names', 'X', 'whitened', 'filters', '-v6');
+"""
+
+
+def read_model(path: Path) -> EstimatedModel:
+    """Read what `export` wrote.
+
+    Raises
+    ------
+    StepError
+        If a condition has next to no response within its runs, or columns cannot be told apart.
+    """
+    content = loadmat(path)
+    model = EstimatedModel(
+        names=tuple(str(name.item()) for name in content["names"].ravel()),
+        design=np.asarray(content["X"], dtype=np.float64),
+        whitened=np.asarray(content["whitened"], dtype=np.float64),
+        filters=tuple(np.asarray(part, dtype=np.float64) for part in content["filters"].ravel()),
+    )
+    _check(model)
+    return model
+
+
+def information(model: EstimatedModel, session: int) -> pd.DataFrame:
+    """How well a session determines the betas of its conditions together.
+
+    ``A' (I - B B^+) A`` of the whitened and filtered columns of interest A and the others B, as
+    `interfaces.embedded.design.RunDesign.information`.
+    """
+    conditions = model.conditions(session)
+    nuisance = [index for index in model.of_session(session) if index not in conditions.values()]
+    of_interest = model.whitened[:, list(conditions.values())]
+    basis, _ = np.linalg.qr(model.whitened[:, nuisance])
+    remainder = of_interest - basis @ (basis.T @ of_interest)
+    columns = list(conditions)
+    return pd.DataFrame(remainder.T @ remainder, index=columns, columns=columns)
+
+
+def run_design(
+    model: EstimatedModel, number: int, n_volumes: Sequence[int], one_session: bool
+) -> pd.DataFrame:
+    """Give the design of one run: its rows, and the columns that are not empty there.
+
+    Parameters
+    ----------
+    model : EstimatedModel
+    number : int
+        Of the run, counted from 1.
+    n_volumes : sequence of int
+        Of all runs.
+    one_session : bool
+        Whether the runs are concatenated.
+    """
+    start = sum(n_volumes[: number - 1])
+    rows = model.design[start : start + n_volumes[number - 1]]
+    session = 1 if one_session else number
+    conditions = {index: column for column, index in model.conditions(session).items()}
+    columns = {}
+    for index in np.flatnonzero(np.abs(rows).max(axis=0) > 0).tolist():
+        # Motion is centred over all scans, so that a run's column is constant in the others.
+        if index not in conditions and np.ptp(rows[:, index]) == 0:
+            continue
+        name = conditions.get(index, re.sub(r"^Sn\(\d+\) (run\d+_)?", "", model.names[index]))
+        columns[name] = rows[:, index]
+    for cosine, values in enumerate(model.filters[number - 1].T, start=1):
+        columns[f"drift_{cosine}"] = values
+    columns["constant"] = np.ones(len(rows))
+    return pd.DataFrame(columns)
+
+
+def escaped(column: str) -> str:
+    """Name of a condition in SPM, where a quote or a blank would not do: as in a URL."""
+    return _ESCAPED.sub(lambda found: "".join(f"%{b:02X}" for b in found.group().encode()), column)
+
+
+def _unescaped(name: str) -> str:
+    return unquote(name)
+
+
+def _check(model: EstimatedModel) -> None:
+    conditions = {
+        index: match.group(2)
+        for index, match in enumerate(map(_CONDITION.fullmatch, model.names))
+        if match is not None
+    }
+    lengths = np.linalg.norm(model.design[:, list(conditions)], axis=0)
+    for (_, name), length in zip(conditions.items(), lengths, strict=True):
+        if length <= _SHORTEST_REGRESSOR * lengths.max():
+            raise StepError(
+                f"The events of '{_unescaped(name)}' leave no response within their runs: compare "
+                "the onsets (seconds) in the events files with the length of the BOLD runs."
+            )
+    rank = int(np.linalg.matrix_rank(model.whitened))
+    if rank < model.whitened.shape[1]:
+        raise StepError(
+            f"SPM's design has {model.whitened.shape[1]} columns of rank {rank}, so that betas "
+            "cannot be told apart: check the events, or choose the implicit baseline."
+        )

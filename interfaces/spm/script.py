@@ -1,0 +1,179 @@
+"""A script for SPM, and whether it did what it says.
+
+SPM's batch system reports what it did in lines such as ``Done    'Slice Timing'``. A process that
+crashed, an error that a wrapper swallowed and a module that was skipped for want of input all
+leave that line out, so it is required for every module, beside exit code 0 and the script's own
+last line.
+"""
+
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from bids_config.errors import StepError
+from interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
+from interfaces.spm.launcher import SpmLauncher
+
+FINISHED = "conceptrsa: script finished"
+_ERROR = "conceptrsa: SPM stopped with an error: "
+_VERSION = re.compile(r"^conceptrsa: (\S+) release (\S+)$", re.MULTILINE)
+_FAILED = re.compile(
+    r"Failed  '[^'\n]*'\n(.*?)(?=^[^\n]*\d\d:\d\d:\d\d - |\Z)", re.MULTILINE | re.DOTALL
+)
+_SIGNAL_EXIT = 128  # a shell adds it to the number of the signal that killed its child
+_LONGEST_MESSAGE = 600
+
+_HEAD = """\
+try
+  [spm_name, spm_release] = spm('Ver');
+  fprintf('conceptrsa: %s release %s\\n', spm_name, spm_release);
+  spm('defaults', 'fmri');
+  spm_jobman('initcfg');
+  spm_get_defaults('cmdline', true);
+"""
+_TAIL = f"""\
+  fprintf('{FINISHED}\\n');
+catch problem
+  fprintf('{_ERROR}%s\\n', problem.message);
+  for level = 1:numel(problem.stack)
+    fprintf('  in %s, line %d\\n', problem.stack(level).name, problem.stack(level).line);
+  end
+  exit(1);
+end
+"""
+
+
+def compose(*parts: str) -> str:
+    """Put statements between a head that readies SPM and a tail that reports how it went."""
+    body = "\n".join(part.strip("\n") for part in parts if part.strip())
+    return f"{_HEAD}{body}\n{_TAIL}"
+
+
+def run_script(
+    launcher: SpmLauncher,
+    text: str,
+    folder: Path,
+    name: str,
+    modules: Sequence[str] = (),
+    n_threads: int = 1,
+) -> str:
+    """Write a script, have SPM run it, and make sure that it did.
+
+    Parameters
+    ----------
+    launcher : SpmLauncher
+        What runs it.
+    text : str
+        From `compose`.
+    folder : Path
+        Where it runs, and where script and log are written.
+    name : str
+        Of the script, without `.m`.
+    modules : sequence of str
+        Names of the batch modules that must have been done.
+    n_threads : int
+        Processors for SPM's matrix products.
+
+    Returns
+    -------
+    str
+        What SPM printed.
+
+    Raises
+    ------
+    StepError
+        If anything says, or does not say, that the work was done.
+    """
+    script, log = folder / f"{name}.m", folder / f"{name}.log"
+    script.write_text(text)
+    # A link to the folder is gone when the messages are read.
+    messages = log.parent.resolve() / log.name
+    what = modules[0] if modules else name
+    try:
+        code = run_logged(
+            [*launcher.command, str(script)], folder, log, launcher.time_limit, n_threads
+        )
+    except OutOfTimeError as error:
+        raise StepError(
+            f"SPM's step '{what}' did not end within {launcher.time_limit / 60:g} minutes and was "
+            f"stopped; see {messages}, and give a longer --spm-time-limit if it was still at work."
+        ) from error
+    except NotStartedError as error:
+        raise StepError(
+            f"SPM's command {error}; try it in a terminal, and mend --spm-command or $SPMMCRCMD."
+        ) from error
+    printed = log.read_text(errors="replace")
+    fault = find_fault(printed, code, modules)
+    if fault is not None:
+        raise StepError(f"SPM did not do its step '{what}': {fault} (SPM's messages: {messages})")
+    return printed
+
+
+def find_fault(printed: str, code: int, modules: Sequence[str]) -> str | None:
+    """Say what speaks against a script having done its work; None for nothing.
+
+    Parameters
+    ----------
+    printed : str
+        What SPM printed.
+    code : int
+        Exit code of its process.
+    modules : sequence of str
+        Names of the batch modules that must have been done.
+    """
+    if _ERROR in printed or _FAILED.search(printed) is not None:
+        return f"it stopped with the error: {_own_message(printed)}"
+    killed_by = -code if code < 0 else code - _SIGNAL_EXIT
+    if killed_by in (signal.SIGKILL, signal.SIGTERM):
+        return (
+            f"its process was killed (signal {killed_by}), perhaps for want of memory; run the "
+            "same command again to continue, with a smaller --nprocs"
+        )
+    if 0 < killed_by < 65:
+        return f"its process crashed (signal {killed_by}): {_last_lines(printed)}"
+    skipped = re.search(r"^.*Skipped.*$", printed, re.MULTILINE)
+    if skipped is not None:
+        return f"it was skipped for want of input: '{skipped.group().strip()}'"
+    if code != 0:
+        return f"its process ended with exit code {code}: {_last_lines(printed)}"
+    for module in modules:
+        if re.search(rf"Done\s+'{re.escape(module)}'", printed) is None:
+            return f"it ended without a word that '{module}' was done: {_last_lines(printed)}"
+    if FINISHED not in printed:
+        return f"it ended before the last line of its script: {_last_lines(printed)}"
+    return None
+
+
+def read_version(launcher: SpmLauncher, folder: Path) -> str:
+    """Name and release of the SPM that a launcher runs, such as 'SPM12 7771'.
+
+    Raises
+    ------
+    StepError
+        If it does not run.
+    """
+    printed = run_script(launcher, compose(), folder, "spm_version")
+    found = _VERSION.search(printed)
+    if found is None:
+        raise StepError(f"SPM ({launcher.text()}) ran, but did not say its version.")
+    return f"{found.group(1)} {found.group(2)}"
+
+
+def _own_message(printed: str) -> str:
+    """Give SPM's own message: what it prints below the module that failed, else of the error."""
+    failed = _FAILED.search(printed)
+    paragraph = "" if failed is None else failed.group(1).partition("\n\n")[0]
+    lines = paragraph.splitlines()
+    message = " ".join(line for line in lines if not line.startswith(("Error using", "In file")))
+    return _shortened(message) or _shortened(printed.partition(_ERROR)[2])
+
+
+def _last_lines(printed: str, most: int = 3) -> str:
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    return _shortened("; ".join(lines[-most:])) or "it printed nothing"
+
+
+def _shortened(message: str) -> str:
+    words = " ".join(message.split())
+    return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]} ..."

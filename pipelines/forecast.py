@@ -1,0 +1,213 @@
+"""How long a run will take, and how much disk: from the size of the data and measured speeds.
+
+The speeds are those of two cores of a server, one process at work; `docs/performance.md` and
+`docs/engines.md` hold the measurements. SPM's were taken with GNU Octave in the place of the
+MATLAB Runtime. Other machines differ by a factor of two or so.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import pandas as pd
+from nibabel.filebasedimages import ImageFileError
+
+from pipelines.bids import BoldRun, SubjectInputs
+from pipelines.events import summarize_events
+from pipelines.options import ParticipantOptions
+from pipelines.requirements import RECONSTRUCTION
+
+ASSUMED_PLANE = 64 * 64
+"""Voxels of a slice where the image is not there to be looked at."""
+INT16, FLOAT32 = 2, 4  # bytes
+N_SETS = 3  # betas of all, odd and even runs
+GRID_MNI305 = 76 * 76 * 93
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a subject's data.
+
+    Attributes
+    ----------
+    n_runs, n_volumes, n_voxels, n_stimuli : int
+        Volumes of all runs together; voxels of a volume.
+    is_assumed : bool
+        Whether some image was not there to be looked at.
+    """
+
+    n_runs: int
+    n_volumes: int
+    n_voxels: int
+    n_stimuli: int
+    is_assumed: bool
+
+    @property
+    def samples(self) -> float:
+        """Millions of voxels in all volumes."""
+        return self.n_volumes * self.n_voxels / 1e6
+
+
+@dataclass(frozen=True)
+class StepForecast:
+    """What a step of a subject needs.
+
+    Attributes
+    ----------
+    name : str
+    seconds : float
+    gigabytes : float
+        Of files that stay until the run has ended.
+    """
+
+    name: str
+    seconds: float
+    gigabytes: float
+
+    def text(self) -> str:
+        """Time and disk as they are printed."""
+        return f"about {duration(self.seconds):>8s}  {self.gigabytes:6.2f} GB"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a subject needs."""
+
+    size: Size
+    steps: tuple[StepForecast, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Sum over the steps: of one processor at work."""
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def gigabytes(self) -> float:
+        """Disk for intermediate files and results."""
+        return sum(step.gigabytes for step in self.steps)
+
+
+def forecast_subject(
+    subject: SubjectInputs, events: Sequence[pd.DataFrame], options: ParticipantOptions
+) -> Forecast:
+    """Say what the steps of a subject will take.
+
+    Parameters
+    ----------
+    subject : SubjectInputs
+        Its images may be missing; the size is then taken from events and slice times, with
+        64 x 64 voxels a slice.
+    events : sequence of DataFrame
+        Of each run, from `pipelines.events.read_run_events`.
+    options : ParticipantOptions
+        Engine and normalization.
+    """
+    size = _size(subject, events)
+    seconds = _SPM_SECONDS[options.run_model] if options.engine == "spm" else _PYTHON_SECONDS
+    reconstruct = []
+    if options.normalization == "freesurfer" and not _is_reconstructed(subject, options):
+        reconstruct = [StepForecast("recon-all", 7 * 3600.0, 0.4)]
+    run_bytes = size.samples * 1e6 * INT16 / 1e9
+    betas = size.n_voxels * size.n_stimuli * FLOAT32 / 1e9
+    betas_mni305 = N_SETS * GRID_MNI305 * size.n_stimuli * FLOAT32 / 1e9
+    estimates = betas * (N_SETS + size.n_runs if _is_per_run(options) else 2 * N_SETS)
+    disk = {
+        "slice timing": run_bytes,
+        "realignment": run_bytes * (2 if options.engine == "spm" else 1),  # SPM's copies
+        "coregistration": 0.0,
+        "normalization to MNI305": 0.0,
+        "GLM": estimates,
+        "betas in MNI305": betas_mni305,
+        "regions of interest": 0.0,
+        "derivatives": betas_mni305 / 2,
+    }
+    steps = [StepForecast(name, seconds[name](size), space) for name, space in disk.items()]
+    return Forecast(size, (*reconstruct, *steps))
+
+
+def print_totals(
+    forecasts: Sequence[Forecast], options: ParticipantOptions, out_dir: Path
+) -> None:  # fmt: skip
+    """Print what all subjects need together."""
+    side_by_side = max(1, min(options.n_procs, len(forecasts)))
+    seconds = sum(forecast.seconds for forecast in forecasts)
+    gigabytes = sum(forecast.gigabytes for forecast in forecasts)
+    print(
+        f"engine {options.engine}, normalization {options.normalization}, output {out_dir}: about "
+        f"{duration(seconds / side_by_side)} on {side_by_side} of {options.n_procs} processors, "
+        f"{gigabytes:.1f} GB of disk"
+    )
+    if any(forecast.size.is_assumed for forecast in forecasts):
+        print("(images that are missing are taken to have 64 x 64 voxels a slice)")
+
+
+def duration(seconds: float) -> str:
+    """Time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+Seconds = Callable[[Size], float]
+
+_PYTHON_SECONDS: dict[str, Seconds] = {
+    "slice timing": lambda size: 0.028 * size.samples,
+    "realignment": lambda size: 0.26 * size.samples,
+    "coregistration": lambda size: 8.0,
+    "normalization to MNI305": lambda size: 10.0,
+    "GLM": lambda size: 0.031 * size.samples,
+    "betas in MNI305": lambda size: 0.1 * size.n_stimuli,
+    "regions of interest": lambda size: 1.0,
+    "derivatives": lambda size: 0.22 * size.n_stimuli,
+}
+_SPM_STEPS: dict[str, Seconds] = {
+    **_PYTHON_SECONDS,
+    "slice timing": lambda size: 0.85 * size.samples + size.n_runs,
+    "realignment": lambda size: 1.3 * size.samples,
+    "coregistration": lambda size: 15.0,
+}
+# Estimation: products over voxels, and matrices of volumes x volumes where AR(1) is estimated.
+_SPM_SECONDS: dict[str, dict[str, Seconds]] = {
+    "concatenated": {
+        **_SPM_STEPS,
+        "GLM": lambda size: 0.9 * size.samples + 30 + 4e-9 * size.n_volumes**3,
+    },
+    "sessions": {
+        **_SPM_STEPS,
+        "GLM": lambda size: 0.9 * size.samples + 15 + 4e-9 * size.n_volumes**3,
+    },
+}
+
+
+def _is_per_run(options: ParticipantOptions) -> bool:
+    return options.engine == "python" or options.run_model == "sessions"
+
+
+def _is_reconstructed(subject: SubjectInputs, options: ParticipantOptions) -> bool:
+    if options.fs_subjects_dir is None:
+        return False
+    folder = options.fs_subjects_dir / f"sub-{subject.subject}"
+    return all((folder / needed).is_file() for needed in RECONSTRUCTION)
+
+
+def _size(subject: SubjectInputs, events: Sequence[pd.DataFrame]) -> Size:
+    n_volumes, n_voxels, is_assumed = 0, 0, False
+    for run, table in zip(subject.runs, events, strict=True):
+        shape = _shape(run)
+        if shape is None:
+            is_assumed = True
+            end = float((table["onset"] + table["duration"]).max())
+            shape = (ASSUMED_PLANE, 1, len(run.slice_times), round(end / run.repetition_time))
+        n_voxels = max(n_voxels, shape[0] * shape[1] * shape[2])
+        n_volumes += shape[3]
+    n_stimuli = len(summarize_events(events).presentations)
+    return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed)
+
+
+def _shape(run: BoldRun) -> tuple[int, ...] | None:
+    try:
+        shape: tuple[int, ...] = nib.load(run.bold).shape
+    except (OSError, ImageFileError):
+        return None
+    return shape if len(shape) == 4 else None

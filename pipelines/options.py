@@ -1,0 +1,70 @@
+"""What the command line says about a run of the participant level."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ParticipantOptions:
+    """What the command line says about a run of the participant level.
+
+    Attributes
+    ----------
+    engine : {'python', 'spm'}
+        Who does the steps.
+    normalization : {'python', 'freesurfer'}
+        Who takes betas to MNI305.
+    participant_labels, session_labels : sequence of str, optional
+        Which subjects and sessions; None means all.
+    spm_command : str, optional
+        Command that runs SPM.
+    spm_time_limit : float, optional
+        Minutes that one SPM process may take.
+    run_model : {'concatenated', 'sessions'}
+        How SPM models the runs.
+    fs_subjects_dir : Path, optional
+        FreeSurfer reconstructions, `sub-XX` each.
+    fs_license_file : Path, optional
+        FreeSurfer's licence.
+    fs_registration : {'header', 'bbregister'}
+        How FreeSurfer finds the EPI in a reconstruction.
+    fs_missing : {'excluded', 'zero'}
+        What voxels without betas count as where FreeSurfer interpolates their neighbours.
+    roi_source : {'fsaverage', 'subject'}, optional
+        Whose regions; None: fsaverage's with FreeSurfer, else the subject's where there are
+        reconstructions, else the packaged atlas.
+    work_dir : Path, optional
+        Intermediate files; None means `.work` below the output.
+    stimuli_dir : Path, optional
+        Pictures that every stimulus of the events must be found among, before anything runs.
+    n_procs : int
+        Processes at once.
+    n_threads : int, optional
+        Processes that one step may use; None means all for a single subject, else 1.
+    memory_mb : int
+        Memory of all steps together.
+    """
+
+    engine: Literal["python", "spm"] = "python"
+    normalization: Literal["python", "freesurfer"] = "python"
+    participant_labels: Sequence[str] | None = None
+    session_labels: Sequence[str] | None = None
+    spm_command: str | None = None
+    spm_time_limit: float | None = None
+    run_model: Literal["concatenated", "sessions"] = "concatenated"
+    fs_subjects_dir: Path | None = None
+    fs_license_file: Path | None = None
+    fs_registration: Literal["header", "bbregister"] = "header"
+    fs_missing: Literal["excluded", "zero"] = "excluded"
+    roi_source: Literal["fsaverage", "subject"] | None = None
+    work_dir: Path | None = None
+    stimuli_dir: Path | None = None
+    n_procs: int = 1
+    n_threads: int | None = None
+    memory_mb: int = 4000
+
+    def threads_per_step(self, n_subjects: int) -> int:
+        """Processors that one step may use."""
+        return self.n_threads or (self.n_procs if n_subjects == 1 else 1)

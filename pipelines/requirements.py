@@ -1,0 +1,196 @@
+"""What a run needs beside its raw data, found and checked before anything runs."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from bids_config.errors import InputError, StepError
+from bids_config.schema import DatasetConfig
+from pipelines.bids import SubjectInputs
+from pipelines.events import read_run_events, summarize_events
+from pipelines.options import ParticipantOptions
+from pipelines.workflows.engines import SpmSettings
+from pipelines.workflows.freesurfer import NormalizationSettings
+
+RECONSTRUCTION = ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz")
+SECONDS_PER_MINUTE = 60
+
+
+def find_spm(options: ParticipantOptions) -> SpmSettings:
+    """Find SPM and ask it for its version; nothing is asked for the engine python.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it does not run.
+    """
+    limit = options.spm_time_limit
+    if options.engine != "spm":
+        return SpmSettings(run_model=options.run_model)
+    from interfaces.spm.launcher import DEFAULT_TIME_LIMIT, find_launcher
+    from interfaces.spm.script import read_version
+
+    seconds = DEFAULT_TIME_LIMIT if limit is None else limit * SECONDS_PER_MINUTE
+    launcher = find_launcher(options.spm_command, seconds)
+    folder = Path(tempfile.mkdtemp(prefix="conceptrsa-spm-"))
+    try:
+        version = read_version(launcher, folder)
+    except StepError as error:  # the folder stays, as the message names a file in it
+        raise InputError(
+            f"SPM cannot be run by '{launcher.text()}': {error} Try the command in a terminal, "
+            "and mend --spm-command or $SPMMCRCMD."
+        ) from error
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    return SpmSettings(launcher.text(), version, seconds, options.run_model)
+
+
+def find_normalization(
+    subjects: Sequence[SubjectInputs], options: ParticipantOptions, out_dir: Path, n_threads: int
+) -> NormalizationSettings:
+    """Find what the way to MNI305 needs: reconstructions, fsaverage, FreeSurfer, its licence.
+
+    Raises
+    ------
+    InputError
+        For the first thing that is missing.
+    """
+    fs_subjects_dir = options.fs_subjects_dir
+    license_file = version = None
+    if options.normalization == "freesurfer":
+        from interfaces.freesurfer.installation import find_freesurfer, find_license
+
+        version = find_freesurfer().version
+        license_file = find_license(options.fs_license_file)
+        fs_subjects_dir = fs_subjects_dir or out_dir / "sourcedata" / "freesurfer"
+    else:
+        _require_reconstructions(subjects, fs_subjects_dir)
+    roi_source = options.roi_source
+    if roi_source is None and options.normalization == "freesurfer":
+        roi_source = "fsaverage"
+    elif roi_source is None and fs_subjects_dir is not None:
+        roi_source = "subject"
+    if roi_source == "subject" and fs_subjects_dir is None:
+        raise InputError(
+            "--roi-source subject needs each subject's reconstruction: give --fs-subjects-dir, or "
+            "--normalization freesurfer to make them"
+        )
+    settings = NormalizationSettings(
+        options.normalization,
+        None if fs_subjects_dir is None else fs_subjects_dir.resolve(),
+        roi_source,
+        registration=options.fs_registration,
+        missing=options.fs_missing,
+        freesurfer_version=version,
+        license_file=license_file,
+        n_threads=n_threads,
+    )
+    if roi_source != "fsaverage":
+        return settings
+    from dataclasses import replace
+
+    from interfaces.freesurfer.installation import find_fsaverage
+
+    return replace(settings, fsaverage_dir=find_fsaverage(options.fs_subjects_dir).resolve())
+
+
+def checks(
+    subjects: Sequence[SubjectInputs], config: DatasetConfig, options: ParticipantOptions
+) -> Iterator[Callable[[], None]]:
+    """Give checks of the input against the settings; each raises an `InputError`."""
+    yield partial(_require_pictures, subjects, config, options.stimuli_dir)
+    own_atlas = options.roi_source is None and options.fs_subjects_dir is None
+    if own_atlas and options.normalization == "python":
+        yield partial(_require_regions, config)
+    if options.engine == "spm":
+        yield partial(_require_spm_can, subjects, config)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder and try to write in it.
+
+    Raises
+    ------
+    InputError
+        If that cannot be done.
+    """
+    probe = folder / ".conceptrsa-writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write in {folder} ({error.strerror}); choose another output folder"
+        ) from error
+
+
+def _require_pictures(
+    subjects: Sequence[SubjectInputs], config: DatasetConfig, stimuli_dir: Path | None
+) -> None:
+    if stimuli_dir is None:
+        return
+    pictures = {file.stem for file in stimuli_dir.iterdir()} if stimuli_dir.is_dir() else set()
+    for subject in subjects:
+        for run in subject.runs:
+            events = summarize_events([read_run_events(run.events, config.events)])
+            missing = sorted(set(events.presentations) - pictures)
+            if missing:
+                raise InputError(
+                    f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
+                    f"add {missing[0]}.png or the like, or give another --stimuli"
+                )
+
+
+def _require_regions(config: DatasetConfig) -> None:
+    """Refuse a region that the packaged atlas does not have."""
+    from interfaces.embedded.atlas import desikan_killiany_mni305
+
+    _, names = desikan_killiany_mni305()
+    for roi in config.rois:
+        if not set(roi.labels) & set(names):
+            raise InputError(
+                f"region {roi.name} of the data set configuration {config.name} has labels "
+                f"({', '.join(map(str, roi.labels))}) that the atlas does not have; mend them, or "
+                "give --fs-subjects-dir"
+            )
+
+
+def _require_reconstructions(
+    subjects: Sequence[SubjectInputs], fs_subjects_dir: Path | None
+) -> None:
+    if fs_subjects_dir is None:
+        return
+    for subject in subjects:
+        folder = fs_subjects_dir / f"sub-{subject.subject}"
+        for needed in RECONSTRUCTION:
+            if not (folder / needed).is_file():
+                raise InputError(
+                    f"{folder / needed} is missing; run recon-all for sub-{subject.subject}, or "
+                    "leave --fs-subjects-dir out"
+                )
+
+
+def _require_spm_can(subjects: Sequence[SubjectInputs], config: DatasetConfig) -> None:
+    """Refuse what SPM's steps have no setting for."""
+    if config.glm.hrf != "spm":
+        raise InputError(
+            f"hrf = {config.glm.hrf!r} of the data set configuration {config.name} is not SPM's; "
+            "set hrf = 'spm', or use --engine python"
+        )
+    for subject in subjects:
+        for run in subject.runs:
+            if not run.slice_axis.startswith("k"):
+                raise InputError(
+                    f"{run.bold} has its slices along the axis {run.slice_axis[0]}, and SPM "
+                    "corrects them along the third (k) only; use --engine python"
+                )
+        times = sorted({run.repetition_time for run in subject.runs})
+        if len(times) > 1:
+            raise InputError(
+                f"the runs of sub-{subject.subject} have the repetition times "
+                f"{', '.join(f'{time:g}' for time in times)} s, and a model of SPM has one; use "
+                "--engine python"
+            )

@@ -1,0 +1,180 @@
+"""From realigned runs and a mask to betas: one workflow for each way of modelling the runs.
+
+All have the inputs and outputs of `init_run_estimation_wf`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline.engine import MapNode, Node, Workflow
+
+from bids_config.schema import GlmConfig
+from interfaces.glm import EstimateBetas, PoolBetas
+
+PER_RUN = ("bold_files", "motion_files", "events_files", "repetition_times")
+INPUTS = (*PER_RUN, "brain_mask")
+OUTPUTS = ("betas", "stimuli", "design_matrices")
+
+
+def init_run_estimation_wf(settings: GlmConfig, name: str = "estimation_wf") -> Workflow:
+    """Embedded engine: a model a run, its betas pooled over all, odd and even runs.
+
+    Parameters
+    ----------
+    settings : GlmConfig
+        HRF, high-pass filter (s), noise model, baseline, pooling.
+    name : str
+        Name of the workflow.
+
+    Inputs
+    ------
+    bold_files, motion_files, events_files, repetition_times
+        Per run: realigned image, six motion columns (mm, rad), conditions (onsets in s), TR (s).
+    brain_mask
+        Explicit mask.
+
+    Outputs
+    -------
+    betas
+        [all runs, odd runs, even runs]; each 4D, a volume a stimulus.
+    stimuli
+        TSV that names the volumes.
+    design_matrices
+        Per run, TSV.
+    """
+    workflow, inputnode, outputnode = _outline(name)
+    estimate = MapNode(
+        EstimateBetas(),
+        iterfield=["in_file", "motion_file", "events_file", "repetition_time"],
+        name="estimate_betas",
+        mem_gb=1.5,
+    )
+    _set_model(estimate, settings)
+    estimate.inputs.hrf = settings.hrf
+    pool = _pooling(workflow, outputnode)
+    workflow.connect([
+        (inputnode, estimate, [
+            ("bold_files", "in_file"),
+            ("motion_files", "motion_file"),
+            ("events_files", "events_file"),
+            ("repetition_times", "repetition_time"),
+            ("brain_mask", "mask_file"),
+        ]),
+        (estimate, pool, [
+            ("betas_file", "betas_files"),
+            ("conditions_file", "conditions_files"),
+        ]),
+        (estimate, outputnode, [("design_matrix_file", "design_matrices")]),
+    ])  # fmt: skip
+    if settings.pooling == "joint":
+        workflow.connect([(estimate, pool, [("information_file", "information_files")])])
+    return workflow
+
+
+def init_spm_sessions_wf(
+    settings: GlmConfig, make_step: Callable[..., Any], name: str = "estimation_wf"
+) -> Workflow:
+    """SPM: one model with a session a run, its betas pooled over all, odd and even sessions.
+
+    Parameters
+    ----------
+    settings : GlmConfig
+        As for `init_run_estimation_wf`.
+    make_step : callable
+        Makes an SPM interface from its class, told how SPM is run.
+    name : str
+        Name of the workflow.
+    """
+    from interfaces.spm.sessions import SpmSessionBetas
+
+    workflow, inputnode, outputnode = _outline(name)
+    estimate = Node(make_step(SpmSessionBetas), name="estimate_betas", mem_gb=3.0)
+    _set_model(estimate, settings)
+    pool = _pooling(workflow, outputnode)
+    workflow.connect([
+        (inputnode, estimate, _TO_SPM),
+        (estimate, pool, [
+            ("betas_files", "betas_files"),
+            ("conditions_files", "conditions_files"),
+        ]),
+        (estimate, outputnode, [("design_matrices", "design_matrices")]),
+    ])  # fmt: skip
+    if settings.pooling == "joint":
+        workflow.connect([(estimate, pool, [("information_files", "information_files")])])
+    return workflow
+
+
+def init_spm_concatenated_wf(
+    settings: GlmConfig, make_step: Callable[..., Any], name: str = "estimation_wf"
+) -> Workflow:
+    """SPM: three models of concatenated runs, of all, the odd and the even ones.
+
+    Parameters
+    ----------
+    settings : GlmConfig
+        As for `init_run_estimation_wf`; pooling is joint by construction.
+    make_step : callable
+        Makes an SPM interface from its class, told how SPM is run.
+    name : str
+        Name of the workflow.
+    """
+    from interfaces.spm.concatenated import SPLITS, SpmConcatenatedBetas
+
+    workflow, inputnode, outputnode = _outline(name)
+    estimate = MapNode(
+        make_step(SpmConcatenatedBetas), iterfield=["split"], name="estimate_betas", mem_gb=3.0
+    )
+    estimate.inputs.split = list(SPLITS)
+    _set_model(estimate, settings)
+    workflow.connect([
+        (inputnode, estimate, _TO_SPM),
+        (estimate, outputnode, [
+            ("betas_file", "betas"),
+            (("stimuli_file", of_all_runs), "stimuli"),
+            (("design_matrices", of_all_runs), "design_matrices"),
+        ]),
+    ])  # fmt: skip
+    return workflow
+
+
+_TO_SPM = [
+    ("bold_files", "in_files"),
+    ("motion_files", "motion_files"),
+    ("events_files", "events_files"),
+    ("repetition_times", "repetition_times"),
+    ("brain_mask", "mask_file"),
+]
+
+
+def of_all_runs(results: list[Any]) -> Any:
+    """Give the first of the results of all, odd and even runs."""
+    return results[0]
+
+
+def _outline(name: str) -> tuple[Workflow, Node, Node]:
+    inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
+    return Workflow(name=name), inputnode, outputnode
+
+
+def _set_model(estimate: Node, settings: GlmConfig) -> None:
+    estimate.inputs.high_pass_seconds = settings.high_pass_seconds
+    estimate.inputs.noise_model = settings.noise_model
+    estimate.inputs.baseline = settings.baseline
+    estimate.inputs.slice_time_reference = settings.slice_time_reference
+
+
+def _pooling(workflow: Workflow, outputnode: Node) -> Node:
+    pool = Node(PoolBetas(), name="pool_betas", mem_gb=1.0)
+    all_odd_even = Node(Merge(3), name="all_odd_even")
+    workflow.connect([
+        (pool, all_odd_even, [
+            ("pooled_file", "in1"),
+            ("odd_file", "in2"),
+            ("even_file", "in3"),
+        ]),
+        (all_odd_even, outputnode, [("out", "betas")]),
+        (pool, outputnode, [("stimuli_file", "stimuli")]),
+    ])  # fmt: skip
+    return pool

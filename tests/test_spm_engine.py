@@ -1,0 +1,265 @@
+"""The real SPM12 against planted truth and the embedded engine.
+
+Runs where a launcher of SPM is configured (`SPMMCRCMD`) and is skipped elsewhere.
+"""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from nipype.pipeline.engine import Node
+
+from bids_config.errors import InputError
+from interfaces.embedded.design import make_run_design
+from interfaces.embedded.pooling import pool_betas, read_run_betas
+from interfaces.embedded.realignment import motion_parameters
+from interfaces.embedded.slice_timing import correct_slice_timing
+from interfaces.spm import first_level, model
+from interfaces.spm.concatenated import SpmConcatenatedBetas
+from interfaces.spm.files import workplace
+from interfaces.spm.launcher import find_launcher
+from interfaces.spm.realign import SpmRealign
+from interfaces.spm.sessions import SpmSessionBetas
+from interfaces.spm.slice_timing import SpmSliceTiming
+from pipelines.cli import main
+from pipelines.demo.dataset import write_demo_dataset
+from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from pipelines.demo.truth import SubjectTruth
+
+
+def _find() -> str | None:
+    try:
+        find_launcher()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+pytestmark = pytest.mark.skipif(_find() is not None, reason=f"no SPM here: {_find()}")
+
+STIMULI = ("n01 'a", "n02%b", "Ähre_3", "n04,d", "n05;e", "n06*bf(1)")
+TR, N_VOLUMES, N_RUNS = 3.0, 60, 4
+SHAPE = (10, 10, 8)
+
+
+def make_events(rng: np.random.Generator) -> pd.DataFrame:
+    """Rest, the pictures of 9 s back to back until the very end of the run, one repeated."""
+    order = list(rng.permutation(STIMULI))
+    shown = [*order, "one-back", *rng.permutation(STIMULI)]
+    onsets = 30.0 + 9.0 * np.arange(len(shown))
+    rows = [(0.0, 30.0, "fixation", "fixation")]
+    rows += [
+        (onset, 9.0, name, "one-back" if name == "one-back" else "stimulus")
+        for onset, name in zip(onsets, shown, strict=True)
+    ]
+    rows.append((onsets[-1] + 9.0, 180.0 - onsets[-1] - 9.0, "fixation", "fixation"))
+    return pd.DataFrame(rows, columns=["onset", "duration", "condition", "kind"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Runs whose means jump by half, with planted responses, drift and AR(1) noise."""
+    folder = tmp_path_factory.mktemp("runs with 'quotes'")
+    rng = np.random.default_rng(3)
+    planted = rng.normal(1.0, 1.0, (len(STIMULI), *SHAPE))
+    files: dict[str, list[str]] = {"in_files": [], "motion_files": [], "events_files": []}
+    for number, mean in enumerate((800.0, 1200.0, 600.0, 1000.0), start=1):
+        events = make_events(rng)
+        motion = rng.normal(0, [0.02] * 3 + [0.0003] * 3, (N_VOLUMES, 6)).cumsum(axis=0)
+        design = make_run_design(events, motion, TR, baseline="implicit").matrix
+        response = sum(
+            np.multiply.outer(planted[index], design[f"stimulus:{name}"].to_numpy())
+            for index, name in enumerate(STIMULI)
+        )
+        noise = rng.normal(0, 0.4, (*SHAPE, N_VOLUMES))
+        for volume in range(1, N_VOLUMES):
+            noise[..., volume] += 0.3 * noise[..., volume - 1]
+        drift = np.multiply.outer(rng.normal(0, 1, SHAPE), np.linspace(-1, 1, N_VOLUMES))
+        data = mean * (1 + (response + noise + drift) / 100)
+        stem = folder / f"run{number}"
+        nib.save(nib.Nifti1Image(data.astype(np.float32), np.diag([3, 3, 3, 1])), f"{stem}.nii")
+        np.savetxt(f"{stem}.txt", motion)
+        events.to_csv(f"{stem}.tsv", sep="\t", index=False)
+        for key, suffix in zip(files, (".nii", ".txt", ".tsv"), strict=True):
+            files[key].append(f"{stem}{suffix}")
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[1:-1, 1:-1, 1:-1] = 1
+    nib.save(nib.Nifti1Image(mask, np.diag([3, 3, 3, 1])), folder / "mask.nii")
+    inputs = {
+        **files, "repetition_times": [TR] * N_RUNS, "mask_file": str(folder / "mask.nii"),
+        "baseline": "implicit",
+    }  # fmt: skip
+    return {"inputs": inputs, "planted": planted, "mask": mask > 0}
+
+
+def run_node(interface: object, folder: Path) -> object:
+    return Node(interface, name="step", base_dir=str(folder)).run().outputs
+
+
+def in_order(betas_file: str | Path, stimuli_file: str | Path, mask: np.ndarray) -> np.ndarray:
+    """Betas (stimuli, voxels) in the order of `STIMULI`, found by name."""
+    names = list(pd.read_csv(stimuli_file, sep="\t")["stimulus"])
+    data = np.asarray(nib.load(betas_file).dataobj)
+    assert np.isnan(data[~mask]).all()
+    return np.stack([data[..., names.index(name)][mask] for name in STIMULI])
+
+
+@pytest.fixture(scope="module")
+def sessions(runs: dict, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Betas of the model with a session a run, pooled jointly."""
+    folder = tmp_path_factory.mktemp("sessions")
+    out = run_node(SpmSessionBetas(**runs["inputs"]), folder)
+    pooled = [folder / f"{name}.nii" for name in ("all", "odd", "even")]
+    of_runs = read_run_betas(out.betas_files, out.conditions_files, out.information_files)
+    pool_betas(of_runs, *pooled).to_csv(folder / "stimuli.tsv", sep="\t", index=False)
+    return in_order(pooled[0], folder / "stimuli.tsv", runs["mask"])
+
+
+@pytest.fixture(scope="module")
+def concatenated(runs: dict, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Betas of the model of concatenated runs."""
+    out = run_node(SpmConcatenatedBetas(**runs["inputs"]), tmp_path_factory.mktemp("concatenated"))
+    return in_order(out.betas_file, out.stimuli_file, runs["mask"])
+
+
+def relative_difference(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.sqrt(((first - second) ** 2).mean() / (second**2).mean()))
+
+
+def test_planted_responses_are_found_under_their_names(
+    runs: dict, sessions: np.ndarray, concatenated: np.ndarray
+) -> None:
+    planted = runs["planted"][:, runs["mask"]]
+    for betas in (sessions, concatenated):
+        for found, true in zip(betas, planted, strict=True):
+            assert np.corrcoef(found, true)[0, 1] > 0.95
+            # In percent of the run's mean (SPM's boxcars are one of 16 bins longer).
+            assert np.polyfit(true, found, 1)[0] == pytest.approx(1.0, abs=0.05)
+
+
+def test_concatenated_runs_are_within_one_percent_of_sessions(
+    sessions: np.ndarray, concatenated: np.ndarray
+) -> None:
+    assert relative_difference(concatenated, sessions) < 0.01
+
+
+def test_naive_concatenation_is_worse(
+    runs: dict, sessions: np.ndarray, concatenated: np.ndarray, tmp_path: Path
+) -> None:
+    """One session without the statements of `model.concatenation`, as SPM takes it by default."""
+    inputs = first_level.SpmModelInputSpec(**runs["inputs"])
+    with workplace(tmp_path) as plain:
+        of_runs = first_level.read_runs(inputs, plain)
+        conditions = model.conditions_of(model.concatenated(of_runs, TR), "implicit")
+        model.write_motion_regressors(plain / "motion.mat", of_runs)
+        scans = [run.scans for run in of_runs]
+        session = model.session_info(scans, conditions, plain / "motion.mat", 128.0)
+        estimated = first_level.estimate(inputs, plain, [session])
+        columns = first_level.columns_of(estimated, 1, conditions)
+        first_level.stack_betas(plain, columns, tmp_path / "naive.nii")
+    names = [condition.name for condition in conditions]
+    data = np.asarray(nib.load(tmp_path / "naive.nii").dataobj)
+    naive = np.stack([data[..., names.index(name)][runs["mask"]] for name in STIMULI])
+    planted = runs["planted"][:, runs["mask"]]
+    assert relative_difference(naive, planted) > 3 * relative_difference(concatenated, planted)
+    assert relative_difference(naive, sessions) > 0.1
+
+
+def test_halves_are_of_their_runs(runs: dict, concatenated: np.ndarray, tmp_path: Path) -> None:
+    inputs = runs["inputs"]
+    odd = run_node(SpmConcatenatedBetas(**inputs, split="odd"), tmp_path / "odd")
+    alone = {key: value[::2] if isinstance(value, list) else value for key, value in inputs.items()}
+    same = run_node(SpmConcatenatedBetas(**alone), tmp_path / "same")
+    first = in_order(odd.betas_file, odd.stimuli_file, runs["mask"])
+    assert np.array_equal(first, in_order(same.betas_file, same.stimuli_file, runs["mask"]))
+    assert 0.02 < relative_difference(first, concatenated) < 1
+
+
+def test_a_single_run_has_no_even_half(runs: dict, tmp_path: Path) -> None:
+    alone = {
+        key: value[:1] if isinstance(value, list) else value
+        for key, value in runs["inputs"].items()
+    }
+    out = run_node(SpmConcatenatedBetas(**alone, split="even"), tmp_path)
+    assert np.isnan(nib.load(out.betas_file).dataobj).all()
+
+
+def test_the_design_of_a_run_is_the_same_in_both_models(
+    runs: dict, concatenated: np.ndarray, tmp_path: Path
+) -> None:
+    """SPM convolves a session's events by itself: responses must not reach into the next run."""
+    both = [
+        run_node(interface(**runs["inputs"]), tmp_path / interface.__name__)
+        for interface in (SpmSessionBetas, SpmConcatenatedBetas)
+    ]
+    for first, second in zip(*(out.design_matrices for out in both), strict=True):
+        one, other = pd.read_csv(first, sep="\t"), pd.read_csv(second, sep="\t")
+        pd.testing.assert_frame_equal(one[sorted(one)], other[sorted(other)], rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One subject of the small demo, two runs."""
+    folder = tmp_path_factory.mktemp("small demo")
+    rng = np.random.default_rng(5)
+    planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
+    stimuli = tuple(f"thing_{n:02d}" for n in range(12))
+    write_demo_dataset(folder, planted, stimuli, DemoSettings.small(n_subjects=1), 2)
+    return folder
+
+
+def test_slice_timing_equals_the_embedded_engine(demo: Path, tmp_path: Path) -> None:
+    raw = sorted(demo.glob("bids/sub-01/*/func/*_bold.nii.gz"))[0]
+    sidecar = json.loads(next((demo / "bids").glob("*_bold.json")).read_text())
+    times, repetition_time = sidecar["SliceTiming"], sidecar["RepetitionTime"]
+    out = run_node(
+        SpmSliceTiming(in_file=str(raw), slice_times=times, repetition_time=repetition_time),
+        tmp_path,
+    )
+    correct_slice_timing(raw, tmp_path / "own.nii", times, "k", repetition_time, None)
+    by_spm = np.asarray(nib.load(out.out_file).dataobj, dtype=float)
+    own = np.asarray(nib.load(tmp_path / "own.nii").dataobj, dtype=float)
+    assert np.abs(by_spm - own).max() <= 1.0  # SPM rounds to integers
+
+
+def test_motion_is_that_which_was_planted(demo: Path, tmp_path: Path) -> None:
+    raw = sorted(demo.glob("bids/sub-01/*/func/*_bold.nii.gz"))
+    out = run_node(SpmRealign(in_files=[str(path) for path in raw]), tmp_path)
+    found = np.concatenate([np.loadtxt(path) for path in out.motion_files])
+    truth = SubjectTruth.read(demo / "truth" / "sub-01.npz").motion.reshape(-1, 4, 4)
+    planted = motion_parameters(truth @ np.linalg.inv(truth[0]))
+    error = found - planted
+    assert np.abs(error[:, :3] - error[:, :3].mean(axis=0)).max() < 0.3  # mm, voxels of 4.5 mm
+    assert np.abs(error[:, 3:] - error[:, 3:].mean(axis=0)).max() < 0.005  # rad
+    mean = nib.load(out.mean_file)
+    assert np.allclose(mean.affine, nib.load(raw[0]).affine, atol=1e-4)
+    assert nib.load(out.valid_mask_file).shape == mean.shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run_model", ["concatenated", "sessions"])
+def test_the_whole_engine_by_the_command(run_model: str, demo: Path, tmp_path: Path) -> None:
+    betas = {}
+    for engine in ("spm", "python"):
+        arguments = [
+            "run", str(demo / "bids"), str(tmp_path / engine), "participant",
+            "--dataset-config", "demo", "--engine", engine, "--nprocs", "2",
+        ]  # fmt: skip
+        if engine == "spm":
+            arguments += ["--run-model", run_model]
+        assert main(arguments) == 0
+        func = tmp_path / engine / "sub-01" / "func"
+        name = "sub-01_task-perception_space-boldref_stat-effect_statmap"
+        betas[engine] = np.asarray(nib.load(func / f"{name}.nii.gz").dataobj)
+        sidecar = json.loads((func / f"{name}.json").read_text())
+        assert sidecar["Estimation"]["Engine"] == engine
+    assert sidecar["Estimation"]["Engine"] == "python"
+    truth = SubjectTruth.read(demo / "truth" / "sub-01.npz")
+    responsive = truth.responsive > 0
+    spm, python = betas["spm"][responsive], betas["python"][responsive]
+    ok = np.isfinite(spm).all(axis=1) & np.isfinite(python).all(axis=1)
+    assert ok.mean() > 0.9
+    assert np.corrcoef(spm[ok].ravel(), python[ok].ravel())[0, 1] > 0.95

@@ -1,0 +1,147 @@
+"""How SPM is found, and how files are brought where it can read them."""
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from bids_config.errors import InputError, StepError
+from interfaces.spm.files import Written, copy, provide, require_image, workplace
+from interfaces.spm.launcher import find_launcher
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Path:
+    """A program called as SPM's own launcher."""
+    program = tmp_path / "bin dir" / "run_spm12.sh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_flag_before_variable_before_path(launcher: Path, tmp_path: Path) -> None:
+    path = {"PATH": f"{launcher.parent}:/bin:/usr/bin"}
+    both = {**path, "SPMMCRCMD": "sh -c script"}
+    assert find_launcher("sh run script", environment=both).command[1:] == ("run", "script")
+    assert find_launcher(environment=both).command[1:] == ("-c", "script")
+    found = find_launcher(environment={**path, "MCR": "/opt/mcr/v97"})
+    assert found.command == (str(launcher), "/opt/mcr/v97", "script")
+
+
+def test_script_and_runtime_are_added(launcher: Path) -> None:
+    environment = {"PATH": "/bin:/usr/bin", "MCR": "/opt/mcr/v97"}
+    quoted = f"'{launcher}'"
+    expected = (str(launcher), "/opt/mcr/v97", "script")
+    for command in (quoted, f"{quoted} /opt/mcr/v97", f"{quoted} /opt/mcr/v97 script"):
+        assert find_launcher(command, environment=environment).command == expected
+    found = find_launcher("sh -c", environment=environment)
+    assert found.command[1:] == ("-c", "script")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (None, "no SPM was found"),
+        ("nosuchprogram script", "nosuchprogram is not there"),
+        ("'unbalanced", "cannot be read"),
+        ("  ", "empty"),
+    ],
+)
+def test_a_missing_launcher_is_one_sentence(command: str | None, said: str) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        find_launcher(command, environment={"PATH": "/nowhere"})
+    assert "--spm-command" in str(error.value)
+
+
+def test_a_missing_runtime_is_one_sentence(launcher: Path) -> None:
+    with pytest.raises(InputError, match=r"MATLAB Runtime.*\$MCR"):
+        find_launcher(f"'{launcher}'", environment={"PATH": "/bin"})
+
+
+@pytest.mark.parametrize("name", ["plain", "with blank", "it's", "a,b", "ärger", "semi;colon"])
+def test_the_workplace_has_a_plain_path_and_is_new(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for _ in range(2):
+        with workplace(folder) as plain:
+            assert plain.as_posix().isascii() and not set(str(plain)) & set(" ',;")
+            assert not (plain / "made").exists()
+            (plain / "made").write_text("here")
+        assert (folder / "spm" / "made").read_text() == "here"
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "spm").mkdir()
+    (tmp_path / "spm" / "theirs").touch()
+    with pytest.raises(StepError, match="in the way"), workplace(tmp_path):
+        pass
+    assert (tmp_path / "spm" / "theirs").exists()
+
+
+def make_image(path: Path) -> nib.Nifti1Image:
+    data = np.arange(48, dtype=np.int16).reshape(2, 3, 4, 2)
+    image = nib.Nifti1Image(data, np.eye(4))
+    nib.save(image, path)
+    return image
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("bring", [provide, copy])
+def test_images_arrive_unpacked_and_the_original_stays(
+    bring: object, name: str, tmp_path: Path
+) -> None:
+    source, target = tmp_path / name, tmp_path / "target.nii"
+    image = make_image(source)
+    before = source.read_bytes()
+    bring(source, target)  # type: ignore[operator]
+    assert np.array_equal(nib.load(target).dataobj, image.dataobj)
+    if bring is copy:
+        with target.open("r+b") as stream:
+            stream.write(b"changed")
+    assert source.read_bytes() == before
+
+
+def test_packed_under_the_name_of_an_unpacked_one(tmp_path: Path) -> None:
+    source = tmp_path / "a.nii"
+    make_image(tmp_path / "b.nii")
+    source.write_bytes(gzip.compress((tmp_path / "b.nii").read_bytes()))
+    provide(source, tmp_path / "target.nii")
+    assert (tmp_path / "target.nii").read_bytes() == (tmp_path / "b.nii").read_bytes()
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "a.nii.gz"
+    make_image(source)
+    source.write_bytes(source.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"a\.nii\.gz is damaged"):
+        copy(source, tmp_path / "target.nii")
+
+
+def test_what_was_not_written_is_noticed(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("as it was")
+    written = Written([old, new])
+    with pytest.raises(StepError, match=r"did not change .*old"):
+        written.require("step")
+    old.write_text("changed now")
+    with pytest.raises(StepError, match=r"left no .*new"):
+        written.require("step")
+    new.write_text("x")
+    written.require("step")
+
+
+def test_a_truncated_or_empty_image_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    make_image(path)
+    assert require_image(path, (2, 3, 4, 2), "step").shape == (2, 3, 4, 2)
+    with pytest.raises(StepError, match="shape"):
+        require_image(path, (2, 3, 4, 3), "step")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(StepError, match="damaged"):
+        require_image(path, (2, 3, 4, 2), "step")
+    nib.save(nib.Nifti1Image(np.zeros((2, 3, 4, 2), np.int16), np.eye(4)), path)
+    with pytest.raises(StepError, match="empty"):
+        require_image(path, (2, 3, 4, 2), "step")

@@ -3,7 +3,7 @@
 The runs have ds001246's real timing (64x64x50 voxels of 3 mm, 178 volumes, TR 3 s, the subject's
 own event files); their content is the demo's synthetic head, with planted truth.
 
-    python benchmarks/full_size.py DS001246_DIR OUT_DIR [--runs 35] [--nprocs 2]
+    python benchmarks/full_size.py DS001246_DIR OUT_DIR [--runs 35] [--nprocs 2] [--engine spm]
 
 DS001246_DIR needs the event files only.
 """
@@ -154,8 +154,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=35)
     parser.add_argument("--nprocs", type=int, default=2)
+    parser.add_argument("--engine", choices=("python", "spm"), default="python")
     args = parser.parse_args()
-    bids, derivatives = args.out / "bids", args.out / "derivatives"
+    bids, derivatives = args.out / "bids", args.out / f"derivatives-{args.engine}"
 
     start = time.monotonic()
     write_subject(args.ds001246, bids, args.runs, args.nprocs)
@@ -166,7 +167,7 @@ def main() -> None:
     start = time.monotonic()
     command = [
         sys.executable, "-m", "pipelines", "run", str(bids), str(derivatives), "participant",
-        "--nprocs", str(args.nprocs), "--mem-mb", "4000",
+        "--nprocs", str(args.nprocs), "--mem-mb", "4000", "--engine", args.engine,
     ]  # fmt: skip
     process = subprocess.Popen(command)
     memory = PeakMemory(process.pid)

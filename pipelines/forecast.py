@@ -56,12 +56,19 @@ class StepForecast:
     Attributes
     ----------
     name : str
+    node : str
+        Name of its workflow node, in words.
+    times : int
+        How often the node is executed.
     seconds : float
+        Of all its executions together.
     gigabytes : float
         Of files that stay until the run has ended.
     """
 
     name: str
+    node: str
+    times: int
     seconds: float
     gigabytes: float
 
@@ -104,26 +111,29 @@ def forecast_subject(
         Engine and normalization.
     """
     size = _size(subject, events)
-    seconds = _SPM_SECONDS[options.run_model] if options.engine == "spm" else _PYTHON_SECONDS
-    reconstruct = []
-    if options.normalization == "freesurfer" and not _is_reconstructed(subject, options):
-        reconstruct = [StepForecast("recon-all", 7 * 3600.0, 0.4)]
+    seconds = _SPM_SECONDS if options.engine == "spm" else _PYTHON_SECONDS
     run_bytes = size.samples * 1e6 * INT16 / 1e9
     betas = size.n_voxels * size.n_stimuli * FLOAT32 / 1e9
     betas_mni305 = N_SETS * GRID_MNI305 * size.n_stimuli * FLOAT32 / 1e9
-    estimates = betas * (N_SETS + size.n_runs if _is_per_run(options) else 2 * N_SETS)
-    disk = {
-        "slice timing": run_bytes,
-        "realignment": run_bytes * (2 if options.engine == "spm" else 1),  # SPM's copies
-        "coregistration": 0.0,
-        "normalization to MNI305": 0.0,
-        "GLM": estimates,
-        "betas in MNI305": betas_mni305,
-        "regions of interest": 0.0,
-        "derivatives": betas_mni305 / 2,
+    steps = {
+        # name: node, executions, GB
+        "slice timing": ("slice timing", size.n_runs, run_bytes),
+        # SPM writes into its input, and so into copies, which lie there until it has ended.
+        "realignment": ("realign", 1, run_bytes * (2 if options.engine == "spm" else 1)),
+        "coregistration": ("coregister", 1, 0.0),
+        "normalization to MNI305": ("normalize", 1, 0.0),
+        "GLM": ("estimate betas", _n_models(size, options), _n_estimates(size, options) * betas),
+        "betas in MNI305": ("resample betas", N_SETS, betas_mni305),
+        "regions of interest": ("coverage", 1, 0.0),
+        "derivatives": ("save betas mni305", N_SETS, betas_mni305 / 2),
     }
-    steps = [StepForecast(name, seconds[name](size), space) for name, space in disk.items()]
-    return Forecast(size, (*reconstruct, *steps))
+    forecasts = [
+        StepForecast(name, node, times, seconds[name](size), space)
+        for name, (node, times, space) in steps.items()
+    ]
+    if options.normalization == "freesurfer" and not _is_reconstructed(subject, options):
+        forecasts.insert(0, StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4))
+    return Forecast(size, tuple(forecasts))
 
 
 def print_totals(
@@ -161,27 +171,26 @@ _PYTHON_SECONDS: dict[str, Seconds] = {
     "regions of interest": lambda size: 1.0,
     "derivatives": lambda size: 0.22 * size.n_stimuli,
 }
-_SPM_STEPS: dict[str, Seconds] = {
+# Estimation: products over voxels, and matrices of volumes x volumes for the AR(1) model.
+_SPM_SECONDS: dict[str, Seconds] = {
     **_PYTHON_SECONDS,
     "slice timing": lambda size: 0.85 * size.samples + size.n_runs,
     "realignment": lambda size: 1.3 * size.samples,
     "coregistration": lambda size: 15.0,
-}
-# Estimation: products over voxels, and matrices of volumes x volumes where AR(1) is estimated.
-_SPM_SECONDS: dict[str, dict[str, Seconds]] = {
-    "concatenated": {
-        **_SPM_STEPS,
-        "GLM": lambda size: 0.9 * size.samples + 30 + 4e-9 * size.n_volumes**3,
-    },
-    "sessions": {
-        **_SPM_STEPS,
-        "GLM": lambda size: 0.9 * size.samples + 15 + 4e-9 * size.n_volumes**3,
-    },
+    "GLM": lambda size: 0.9 * size.samples + 30 + 4e-9 * size.n_volumes**3,
 }
 
 
-def _is_per_run(options: ParticipantOptions) -> bool:
-    return options.engine == "python" or options.run_model == "sessions"
+def _n_models(size: Size, options: ParticipantOptions) -> int:
+    if options.engine == "python":
+        return size.n_runs
+    return 1 if options.run_model == "sessions" else N_SETS
+
+
+def _n_estimates(size: Size, options: ParticipantOptions) -> int:
+    """Sets of betas that lie on disk in EPI space."""
+    is_per_run = options.engine == "python" or options.run_model == "sessions"
+    return N_SETS + size.n_runs if is_per_run else 2 * N_SETS
 
 
 def _is_reconstructed(subject: SubjectInputs, options: ParticipantOptions) -> bool:

@@ -96,7 +96,7 @@ def _draw(workflow: Workflow, out_file: Path, kind: str) -> Path:
     quiet.setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         dot_file = Path(folder) / "graph.dot"
-        workflow.write_graph(str(dot_file), graph2use=kind, format=file_format)
+        workflow.write_graph(str(dot_file), graph2use=kind, format=file_format, simple_form=False)
         made = dot_file.with_suffix(f".{file_format}")
         out_file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(made, out_file)

@@ -114,13 +114,20 @@ def report_dry_run(
             requirement()
     forecasts = []
     for subject in subjects:
+        forecasts.append(_forecast(subject, config, options))
         events = [read_run_events(run.events, config.events) for run in subject.runs]
-        forecasts.append(forecast_subject(subject, events, options))
         _print_subject(subject, summarize_events(events), forecasts[-1])
     print_totals(forecasts, options, out_dir)
     for problem in problems.found:
         print(f"problem: {problem}")
     return 2 if problems.found else 0
+
+
+def _forecast(
+    subject: SubjectInputs, config: DatasetConfig, options: ParticipantOptions
+) -> Forecast:
+    events = [read_run_events(run.events, config.events) for run in subject.runs]
+    return forecast_subject(subject, events, options)
 
 
 def _print_subject(subject: SubjectInputs, events: EventsSummary, forecast: Forecast) -> None:
@@ -177,7 +184,7 @@ def _run_subjects(
     workflow = init_dataset_wf(subjects, config, settings, work_dir)
     failures = run_workflow(
         workflow,
-        {subject.subject: len(subject.runs) for subject in subjects},
+        {subject.subject: _forecast(subject, config, options) for subject in subjects},
         Resources(options.n_procs, options.memory_mb / 1000),
         settings.out_dir / "logs",
         Console(stderr=True),

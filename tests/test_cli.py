@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli import build_parser, main
 
 HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "scipy", "numpy")
 
@@ -60,6 +60,42 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     assert len([line for line in error.splitlines() if line.startswith("conceptrsa: ")]) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--run-model", "sessions"], "--engine spm"),
+        (["--spm-command", "x script"], "--engine spm"),
+        (["--fs-license-file", "x"], "--normalization freesurfer"),
+        (["--fs-registration", "header"], "--normalization freesurfer"),
+        (["--engine", "spm", "--pooling", "mean"], "--run-model sessions"),
+    ],
+)
+def test_options_of_what_is_not_chosen_are_refused(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["run", str(tmp_path), str(tmp_path / "out"), "participant", *arguments])
+    error = capsys.readouterr().err
+    assert code == 2 and said in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--run-model=sessions", "--pooling=mean", "--dry-run"])
+def test_options_of_the_other_level_are_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(tmp_path), str(tmp_path / "out"), "group", option]) == 2
+    assert "of the participant level" in capsys.readouterr().err
+
+
+def test_engine_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONCEPTRSA_ENGINE", "spm")
+    monkeypatch.setenv("CONCEPTRSA_NORMALIZATION", "freesurfer")
+    args = build_parser().parse_args(["run", "bids", "out", "participant"])
+    assert (args.engine, args.normalization) == ("spm", "freesurfer")
+    args = build_parser().parse_args(["run", "bids", "out", "participant", "--engine", "python"])
+    assert args.engine == "python"
+
+
 def test_wrong_usage_is_exit_code_2() -> None:
     with pytest.raises(SystemExit) as stop:
         main(["run", "only-one-argument"])
@@ -71,7 +107,10 @@ def test_doctor_says_what_is_missing(
 ) -> None:
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setenv("COLUMNS", "200")
+    for variable in ("SPMMCRCMD", "MCR", "FREESURFER_HOME", "FS_LICENSE"):
+        monkeypatch.delenv(variable, raising=False)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "nilearn" in out
     assert "apt-get install graphviz" in out
+    assert "--spm-command" in out and "FREESURFER_HOME" in out and "--fs-license-file" in out

@@ -26,6 +26,37 @@ def test_dot_of_every_kind(kind: str, tmp_path: Path) -> None:
         assert [step for step in STEPS if step not in text] == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "steps", "absent"),
+    [
+        (["--engine", "spm"], ("SpmSliceTiming", "SpmRealign", "SpmCoregister"), "pool_betas"),
+        (["--engine", "spm", "--run-model", "sessions"], ("SpmSessionBetas", "pool_betas"), None),
+        (
+            ["--engine", "spm", "--normalization", "freesurfer"],
+            ("reconstruct", "register_to_reconstruction", "ResampleByFreeSurfer"),
+            "ResampleToMNI305",
+        ),
+        (["--normalization", "freesurfer", "--roi-source", "subject"], ("AtlasInMNI305",), "Spm"),
+    ],
+)
+def test_graph_of_programs_that_are_not_installed(
+    arguments: list[str],
+    steps: tuple[str, ...],
+    absent: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is started to draw a graph: not MATLAB either, which nipype would ask for."""
+    monkeypatch.setenv("PATH", os.devnull)
+    monkeypatch.delenv("SPMMCRCMD", raising=False)
+    out = tmp_path / "graph.dot"
+    assert main(["graph", str(out), "--kind", "flat", *arguments]) == 0
+    text = out.read_text()
+    for step in steps:
+        assert step in text
+    assert absent is None or absent not in text
+
+
 @needs_graphviz
 @pytest.mark.parametrize("kind", KINDS)
 def test_svg_of_every_kind(kind: str, tmp_path: Path) -> None:

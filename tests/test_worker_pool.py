@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bids_config.errors import StepError
 from pipelines.execution import Resources, run_workflow
+from pipelines.forecast import Forecast, Size, StepForecast
 from pipelines.worker_pool import last_sentence
 
 
@@ -61,10 +62,15 @@ def make_workflow(tmp_path: Path, steps: dict[str, list[str]]) -> Workflow:
     return workflow
 
 
+def make_forecast(times: int) -> Forecast:
+    step = StepForecast("GLM", "estimate betas", times, 10.0 * times, 0.0)
+    return Forecast(Size(times, 1, 1, 1, False), (step,))
+
+
 def run(tmp_path: Path, steps: dict[str, list[str]]) -> dict:
     return run_workflow(
         make_workflow(tmp_path, steps),
-        {subject: len(whats) for subject, whats in steps.items()},
+        {subject: make_forecast(len(whats)) for subject, whats in steps.items()},
         Resources(2, 4.0),
         tmp_path / "logs",
         Console(file=(tmp_path / "console").open("w")),

@@ -9,6 +9,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor", help="what is installed and what is missing, and how to get it"
     )
+    parser.add_argument(
+        "--spm-command", metavar="COMMAND", help="look at this command (default: $SPMMCRCMD)"
+    )
     parser.set_defaults(function=run)
 
 
@@ -18,5 +21,5 @@ def run(args: argparse.Namespace) -> int:
 
     from pipelines.doctor import check_all, findings_table
 
-    Console().print(findings_table(check_all()))
+    Console().print(findings_table(check_all(args.spm_command)))
     return 0

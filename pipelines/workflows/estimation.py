@@ -89,7 +89,7 @@ def init_spm_sessions_wf(
     from interfaces.spm.sessions import SpmSessionBetas
 
     workflow, inputnode, outputnode = _outline(name)
-    estimate = Node(make_step(SpmSessionBetas), name="estimate_betas", mem_gb=3.0)
+    estimate = Node(make_step(SpmSessionBetas), name="estimate_betas", mem_gb=1.8)
     _set_model(estimate, settings)
     pool = _pooling(workflow, outputnode)
     workflow.connect([
@@ -123,7 +123,7 @@ def init_spm_concatenated_wf(
 
     workflow, inputnode, outputnode = _outline(name)
     estimate = MapNode(
-        make_step(SpmConcatenatedBetas), iterfield=["split"], name="estimate_betas", mem_gb=3.0
+        make_step(SpmConcatenatedBetas), iterfield=["split"], name="estimate_betas", mem_gb=1.8
     )
     estimate.inputs.split = list(SPLITS)
     _set_model(estimate, settings)
@@ -147,8 +147,8 @@ _TO_SPM = [
 ]
 
 
-def of_all_runs(results: list[Any]) -> Any:
-    """Give the first of the results of all, odd and even runs."""
+def of_all_runs(results: list[object]) -> object:
+    """Give the first of the results of all, odd and even runs (nipype runs this by its source)."""
     return results[0]
 
 

@@ -1,0 +1,112 @@
+"""The dry run: what would be done, with what time and disk, and everything that is missing."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.bids import BoldRun, SubjectInputs
+from pipelines.cli import main
+from pipelines.forecast import duration, forecast_subject
+from pipelines.options import ParticipantOptions
+
+STEPS = (
+    "slice timing", "realignment", "coregistration", "normalization to MNI305", "GLM",
+    "betas in MNI305", "regions of interest", "derivatives",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def without_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("SPMMCRCMD", "MCR", "FREESURFER_HOME", "FS_LICENSE", "CONCEPTRSA_ENGINE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_the_real_tree_of_names_and_events(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids = str(shared_data / "ds001246")
+    out = tmp_path / "out"
+    arguments = ["run", bids, str(out), "participant", "--engine", "spm", "--dry-run"]
+    assert main(arguments) == 2  # as images and SPM are missing
+    text = capsys.readouterr().out
+    subjects = re.findall(
+        r"^sub-(\d\d): 35 runs \(35 of their images are missing\), 50 stimuli, 1750 pres"
+        r"entations, 175 one-backs; about .*, [\d.]+ GB$",
+        text,
+        re.MULTILINE,
+    )
+    assert subjects == ["01", "02", "03", "04", "05"]
+    assert len(re.findall(r"^  run sub-0\d_ses-\S+_bold.nii.gz  TR 3 s$", text, re.M)) == 175
+    for step in STEPS:
+        found = re.findall(rf"^  step {step} +about +[\d.]+ (s|min|h) +[\d.]+ GB$", text, re.M)
+        assert len(found) == 5
+    assert "problem: no SPM was found" in text
+    assert text.count("has no T1w image") == 5
+    assert "64 x 64 voxels" in text
+    assert not (out / ".work").exists()
+
+
+@pytest.mark.parametrize("missing", ["FreeSurfer", "licence"])
+def test_freesurfer_and_its_licence_are_asked_for(
+    missing: str,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if missing == "licence":
+        (tmp_path / "fs" / "bin").mkdir(parents=True)
+        for name in ("recon-all", "tkregister2", "mri_vol2vol", "bbregister"):
+            shutil.copyfile("/bin/true", tmp_path / "fs" / "bin" / name)
+            (tmp_path / "fs" / "bin" / name).chmod(0o755)
+        monkeypatch.setenv("FREESURFER_HOME", str(tmp_path / "fs"))
+    arguments = [
+        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant",
+        "--normalization", "freesurfer", "--participant-label", "01", "--dry-run",
+    ]  # fmt: skip
+    assert main(arguments) == 2
+    problems = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("problem:")
+    ]  # fmt: skip
+    assert any(missing in problem for problem in problems)
+    assert len(problems) == 3
+
+
+def make_subject(folder: Path, n_volumes: int = 10) -> tuple[SubjectInputs, list[pd.DataFrame]]:
+    bold = folder / "bold.nii"
+    nib.save(nib.Nifti1Image(np.zeros((8, 9, 5, n_volumes), np.int16), np.eye(4)), bold)
+    run = BoldRun("01", None, "1", bold, folder / "events.tsv", 2.0, (0.0,) * 5, "k")
+    events = pd.DataFrame(
+        {"onset": [0.0], "duration": [2.0], "condition": ["a"], "kind": ["stimulus"]}
+    )
+    return SubjectInputs("01", folder / "T1w.nii", (run, run)), [events, events]
+
+
+def test_sizes_are_read_where_there_are_images(tmp_path: Path) -> None:
+    subject, events = make_subject(tmp_path)
+    size = forecast_subject(subject, events, ParticipantOptions()).size
+    assert (size.n_runs, size.n_volumes, size.n_voxels, size.n_stimuli) == (2, 20, 360, 1)
+    assert not size.is_assumed
+    subject.runs[0].bold.unlink()
+    size = forecast_subject(subject, events, ParticipantOptions()).size
+    assert size.is_assumed and size.n_voxels == 64 * 64 * 5 and size.n_volumes == 2
+
+
+def test_recon_all_is_counted_only_where_it_will_run(tmp_path: Path) -> None:
+    subject, events = make_subject(tmp_path)
+    options = ParticipantOptions(normalization="freesurfer", fs_subjects_dir=tmp_path / "fs")
+    assert forecast_subject(subject, events, options).steps[0].name == "recon-all"
+    for name in ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz"):
+        path = tmp_path / "fs" / "sub-01" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert forecast_subject(subject, events, options).steps[0].name == "slice timing"
+
+
+def test_durations_in_the_unit_that_suits() -> None:
+    assert [duration(seconds) for seconds in (8, 600, 9000)] == ["8 s", "10 min", "2.5 h"]

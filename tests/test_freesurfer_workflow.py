@@ -1,0 +1,159 @@
+"""From raw data to regions with FreeSurfer's programs in the workflow, stand-ins for all of them.
+
+The stand-ins compute by formulas of their own (`fake_freesurfer`), so that a matrix taken the wrong
+way round, or an output wired to the wrong input, gives betas in other places than the embedded
+arithmetic does on the same reconstruction. They prove nothing about FreeSurfer itself.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import fake_freesurfer
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from interfaces.embedded.atlas import desikan_killiany_mni305
+from interfaces.embedded.mni305 import AFFINE, MNI152_TO_MNI305
+from interfaces.embedded.resampling import resample
+from pipelines.cli import main
+from pipelines.demo.dataset import write_demo_dataset
+from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from pipelines.demo.truth import SubjectTruth
+
+STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
+BETAS = "sub-01_task-perception_space-MNI305_res-2_stat-effect_statmap"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    rng = np.random.default_rng(5)
+    planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
+    write_demo_dataset(folder, planted, STIMULI, DemoSettings.small(n_subjects=1), 2)
+    return folder
+
+
+@pytest.fixture
+def freesurfer(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins, an fsaverage that is the packaged atlas, and what recon-all will make."""
+    for name in [name for name in os.environ if name.startswith(("FS_", "FREESURFER"))]:
+        monkeypatch.delenv(name)
+    home = fake_freesurfer.install(tmp_path / "freesurfer")
+    atlas, _ = desikan_killiany_mni305()
+    labels = np.asarray(atlas.dataobj).astype(np.int32)
+    write_reconstruction(home / "subjects" / "fsaverage", labels, AFFINE, np.eye(4))
+    t1w = nib.load(next(demo.glob("bids/sub-01/**/*_T1w.nii.gz")))
+    truth = SubjectTruth.read(demo / "truth" / "sub-01.npz")
+    to_mni305 = MNI152_TO_MNI305 @ truth.t1w_to_mni152
+    own = resample(labels, AFFINE, t1w.shape, t1w.affine, np.linalg.inv(to_mni305), "nearest")
+    write_reconstruction(tmp_path / "finished", own, t1w.affine, to_mni305)
+    monkeypatch.setenv("FREESURFER_HOME", str(home))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.jsonl"))
+    monkeypatch.setenv("FAKE_RECONSTRUCTION", str(tmp_path / "finished"))
+    return home
+
+
+def write_reconstruction(
+    folder: Path, labels: np.ndarray, affine: np.ndarray, talairach: np.ndarray
+) -> None:
+    fake_freesurfer.write_reconstruction(folder, talairach)
+    for name, data in (("aparc+aseg", labels.astype(np.int32)), ("orig", labels.astype(np.uint8))):
+        nib.save(nib.MGHImage(data, affine), folder / "mri" / f"{name}.mgz")
+
+
+def run(demo: Path, out: Path, *arguments: str) -> Path:
+    code = main([
+        "run", str(demo / "bids"), str(out), "participant", "--dataset-config", "demo",
+        "--nprocs", "2", *arguments,
+    ])  # fmt: skip
+    assert code == 0
+    return out / "sub-01"
+
+
+def read_betas(subject: Path) -> np.ndarray:
+    return np.asarray(nib.load(subject / "func" / f"{BETAS}.nii.gz").dataobj)
+
+
+def read_regions(subject: Path) -> np.ndarray:
+    name = "sub-01_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
+    return np.asarray(nib.load(subject / "anat" / name).dataobj)
+
+
+@pytest.mark.slow
+def test_betas_and_regions_lie_where_the_embedded_arithmetic_puts_them(
+    freesurfer: Path, demo: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "with blank"
+    subjects = tmp_path / "subjects"
+    by_freesurfer = run(
+        demo, out, "--normalization", "freesurfer", "--fs-subjects-dir", str(subjects)
+    )
+    programs = [call["argv"][0] for call in fake_freesurfer.calls(tmp_path / "calls.jsonl")]
+    assert programs.count("recon-all") == 1
+    assert programs.count("mri_vol2vol") == 2 * 3 + 1  # betas and mask of three sets, and atlas
+    by_python = run(
+        demo, tmp_path / "python", "--fs-subjects-dir", str(subjects), "--roi-source", "fsaverage"
+    )
+    assert len(fake_freesurfer.calls(tmp_path / "calls.jsonl")) == len(programs)
+
+    one, other = read_betas(by_freesurfer), read_betas(by_python)
+    both = np.isfinite(one) & np.isfinite(other)
+    assert (np.isfinite(one) == np.isfinite(other)).mean() > 0.999
+    assert np.abs(one - other)[both].max() < 0.02 * np.std(other[both])
+    assert np.array_equal(read_regions(by_freesurfer), read_regions(by_python))
+
+    sidecar = json.loads((by_freesurfer / "func" / f"{BETAS}.json").read_text())["Estimation"]
+    assert sidecar["Normalization"].startswith("FreeSurfer")
+    assert sidecar["RegionsFrom"] == "fsaverage"
+    xfm = by_freesurfer / "func" / "sub-01_task-perception_from-boldref_to-fsnative_xfm"
+    t1w = np.loadtxt(str(xfm).replace("fsnative", "T1w") + ".txt")
+    assert np.allclose(np.loadtxt(f"{xfm}.txt"), t1w, atol=1e-3)
+    assert json.loads(Path(f"{xfm}.json").read_text())["warnings"] == []
+    coverage = pd.read_csv(next(by_freesurfer.glob("func/*coverage*.tsv")), sep="\t")
+    assert (coverage["coverage"] > 0.7).all()
+
+
+@pytest.mark.slow
+def test_own_regions_and_bbregister_and_a_second_start(
+    freesurfer: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    arguments = [
+        "--normalization", "freesurfer", "--roi-source", "subject", "--fs-registration",
+        "bbregister",
+    ]  # fmt: skip
+    subject = run(demo, out, *arguments)
+    assert (out / "sourcedata" / "freesurfer" / "sub-01" / "mri" / "orig.mgz").is_file()
+    report = next(subject.glob("func/*_to-fsnative_xfm.json"))
+    assert json.loads(report.read_text())["cost"] == pytest.approx(0.45)
+    atlas, _ = desikan_killiany_mni305()
+    hippocampus, own = (np.isin(labels, [17, 53]) for labels in (
+        np.asarray(atlas.dataobj), read_regions(subject)
+    ))  # fmt: skip
+    assert 2 * (hippocampus & own).sum() / (hippocampus.sum() + own.sum()) > 0.8
+    before = len(fake_freesurfer.calls(tmp_path / "calls.jsonl"))
+    run(demo, out, *arguments)
+    assert len(fake_freesurfer.calls(tmp_path / "calls.jsonl")) == before
+
+
+def test_a_failed_reconstruction_fails_its_subject_with_a_sentence(
+    freesurfer: Path,
+    demo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FAKE_RECON_ALL", "error")
+    shutil.rmtree(tmp_path / "finished")
+    code = main([
+        "run", str(demo / "bids"), str(tmp_path / "out"), "participant", "--dataset-config",
+        "demo", "--nprocs", "2", "--normalization", "freesurfer",
+    ])  # fmt: skip
+    assert code == 1
+    error = capsys.readouterr().err
+    assert "sub-01 failed: FreeSurfer's recon-all failed" in error
+    assert "mri_ca_register: out of memory" in error

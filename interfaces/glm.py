@@ -1,7 +1,9 @@
 """GLM of each run, and pooling of its betas over runs, on the embedded engine."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import nibabel as nib
 import numpy as np
@@ -96,7 +98,7 @@ class EstimateBetas(SimpleInterface):
         outputs = {name: folder / file for name, file in _ESTIMATE_FILES.items()}
         _write_masked(outputs["betas_file"], fit.betas[conditions].T, inputs.mask_file)
         _write_masked(outputs["residual_sd_file"], np.sqrt(fit.residual_variance), inputs.mask_file)
-        write_table(outputs["conditions_file"], _conditions_table(design))
+        write_table(outputs["conditions_file"], conditions_table(design.conditions))
         write_table(outputs["design_matrix_file"], design.matrix)
         write_table(
             outputs["information_file"], design.information().reset_index(names="condition")
@@ -241,11 +243,23 @@ def read_motion(motion_file: str, n_volumes: int) -> NDArray[np.float64]:
     return motion
 
 
-def _conditions_table(design: RunDesign) -> pd.DataFrame:
+class CountedCondition(Protocol):
+    """A condition of a run, whichever engine models it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def n_events(self) -> int: ...  # noqa: D102
+
+
+def conditions_table(conditions: Sequence[CountedCondition]) -> pd.DataFrame:
+    """Name the volumes of a run's betas: columns volume, condition, kind, n_events."""
     return pd.DataFrame(
         [
             {"volume": volume, "condition": item.name, "kind": item.kind, "n_events": item.n_events}
-            for volume, item in enumerate(design.conditions)
+            for volume, item in enumerate(conditions)
         ]
     )
 

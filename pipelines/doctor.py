@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from rich.markup import escape
 from rich.table import Table
 
 from bids_config.errors import InputError
@@ -52,8 +53,9 @@ def findings_table(findings: list[Finding]) -> Table:
     """Show the findings, with the remedy for what is missing."""
     table = Table("needed for", "what", "found", "how to get it")
     for finding in findings:
-        found = finding.found or "[bold]missing[/bold]"
-        table.add_row(finding.use, finding.name, found, "" if finding.found else finding.remedy)
+        found = escape(finding.found) if finding.found else "[bold]missing[/bold]"
+        remedy = "" if finding.found else escape(finding.remedy)
+        table.add_row(finding.use, escape(finding.name), found, remedy)
     return table
 
 

@@ -96,7 +96,10 @@ class Forecast:
 
 
 def forecast_subject(
-    subject: SubjectInputs, events: Sequence[pd.DataFrame], options: ParticipantOptions
+    subject: SubjectInputs,
+    events: Sequence[pd.DataFrame],
+    options: ParticipantOptions,
+    out_dir: Path,
 ) -> Forecast:
     """Say what the steps of a subject will take.
 
@@ -109,6 +112,8 @@ def forecast_subject(
         Of each run, from `pipelines.events.read_run_events`.
     options : ParticipantOptions
         Engine and normalization.
+    out_dir : Path
+        Where reconstructions are made unless the options say otherwise.
     """
     size = _size(subject, events)
     seconds = _SPM_SECONDS if options.engine == "spm" else _PYTHON_SECONDS
@@ -131,7 +136,9 @@ def forecast_subject(
         StepForecast(name, node, times, seconds[name](size), space)
         for name, (node, times, space) in steps.items()
     ]
-    if options.normalization == "freesurfer" and not _is_reconstructed(subject, options):
+    if options.normalization == "freesurfer" and not _is_reconstructed(
+        subject, options.reconstructions(out_dir)
+    ):
         forecasts.insert(0, StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4))
     return Forecast(size, tuple(forecasts))
 
@@ -193,10 +200,8 @@ def _n_estimates(size: Size, options: ParticipantOptions) -> int:
     return N_SETS + size.n_runs if is_per_run else 2 * N_SETS
 
 
-def _is_reconstructed(subject: SubjectInputs, options: ParticipantOptions) -> bool:
-    if options.fs_subjects_dir is None:
-        return False
-    folder = options.fs_subjects_dir / f"sub-{subject.subject}"
+def _is_reconstructed(subject: SubjectInputs, fs_subjects_dir: Path) -> bool:
+    folder = fs_subjects_dir / f"sub-{subject.subject}"
     return all((folder / needed).is_file() for needed in RECONSTRUCTION)
 
 

@@ -65,6 +65,10 @@ class ParticipantOptions:
     n_threads: int | None = None
     memory_mb: int = 4000
 
+    def reconstructions(self, out_dir: Path) -> Path:
+        """Folder where `--normalization freesurfer` finds or makes reconstructions."""
+        return self.fs_subjects_dir or out_dir / "sourcedata" / "freesurfer"
+
     def threads_per_step(self, n_subjects: int) -> int:
         """Processors that one step may use."""
         return self.n_threads or (self.n_procs if n_subjects == 1 else 1)

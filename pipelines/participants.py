@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from pipelines.requirements import (
     checks,
     find_normalization,
     find_spm,
+    require_makeable,
     require_writable,
 )
 from pipelines.workflows.participant import ParticipantSettings
@@ -54,6 +56,7 @@ def run_participants(
         For anything wrong with the input or the output folder, before anything runs.
     """
     require_writable(out_dir)
+    spm = find_spm(options)
     log.info("reading and checking %s", bids_dir)
     subjects = read_dataset(
         bids_dir,
@@ -72,7 +75,7 @@ def run_participants(
         rois=config.rois,
         out_dir=out_dir.resolve(),
         normalization=find_normalization(subjects, options, out_dir, n_threads),
-        spm=find_spm(options),
+        spm=spm,
         n_threads=n_threads,
     )
     write_dataset_description(out_dir, bids_dir)
@@ -104,7 +107,7 @@ def report_dry_run(
     with problems.noted():
         subjects = read_dataset(*selection, names_only=True)
     requirements: list[Callable[[], object]] = [
-        partial(require_writable, out_dir),
+        partial(require_makeable, out_dir),
         *checks(subjects, config, options),
         partial(find_normalization, subjects, options, out_dir, 1),
         partial(find_spm, options),
@@ -114,7 +117,7 @@ def report_dry_run(
             requirement()
     forecasts = []
     for subject in subjects:
-        forecasts.append(_forecast(subject, config, options))
+        forecasts.append(_forecast(subject, config, options, out_dir))
         events = [read_run_events(run.events, config.events) for run in subject.runs]
         _print_subject(subject, summarize_events(events), forecasts[-1])
     print_totals(forecasts, options, out_dir)
@@ -124,10 +127,10 @@ def report_dry_run(
 
 
 def _forecast(
-    subject: SubjectInputs, config: DatasetConfig, options: ParticipantOptions
+    subject: SubjectInputs, config: DatasetConfig, options: ParticipantOptions, out_dir: Path
 ) -> Forecast:
     events = [read_run_events(run.events, config.events) for run in subject.runs]
-    return forecast_subject(subject, events, options)
+    return forecast_subject(subject, events, options, out_dir)
 
 
 def _print_subject(subject: SubjectInputs, events: EventsSummary, forecast: Forecast) -> None:
@@ -179,12 +182,16 @@ def _run_subjects(
     from pipelines.execution import Resources, run_workflow
     from pipelines.workflows.participant import init_dataset_wf
 
-    work_dir = (options.work_dir or settings.out_dir / ".work").resolve()
+    # By version: what another version computed is not taken for what this one would.
+    work_dir = (options.work_dir or settings.out_dir / ".work").resolve() / version("conceptrsa")
     require_writable(work_dir)
     workflow = init_dataset_wf(subjects, config, settings, work_dir)
     failures = run_workflow(
         workflow,
-        {subject.subject: _forecast(subject, config, options) for subject in subjects},
+        {
+            subject.subject: _forecast(subject, config, options, settings.out_dir)
+            for subject in subjects
+        },
         Resources(options.n_procs, options.memory_mb / 1000),
         settings.out_dir / "logs",
         Console(stderr=True),

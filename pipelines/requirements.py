@@ -1,7 +1,10 @@
 """What a run needs beside its raw data, found and checked before anything runs."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +13,12 @@ from bids_config.schema import DatasetConfig
 from pipelines.bids import SubjectInputs
 from pipelines.events import read_run_events, summarize_events
 from pipelines.options import ParticipantOptions
-from pipelines.workflows.engines import SpmSettings
+from pipelines.workflows.engines import RunModel, SpmSettings
 from pipelines.workflows.freesurfer import NormalizationSettings
 
 RECONSTRUCTION = ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz")
 SECONDS_PER_MINUTE = 60
+LONGEST_START = 600.0  # s; the first start of a MATLAB Runtime unpacks SPM
 
 
 def find_spm(options: ParticipantOptions) -> SpmSettings:
@@ -33,17 +37,15 @@ def find_spm(options: ParticipantOptions) -> SpmSettings:
 
     seconds = DEFAULT_TIME_LIMIT if limit is None else limit * SECONDS_PER_MINUTE
     launcher = find_launcher(options.spm_command, seconds)
+    asked = replace(launcher, time_limit=min(seconds, LONGEST_START))
     folder = Path(tempfile.mkdtemp(prefix="conceptrsa-spm-"))
     try:
-        version = read_version(launcher, folder)
+        version = read_version(asked, folder)
     except StepError as error:  # the folder stays, as the message names a file in it
         raise InputError(
-            f"SPM cannot be run by '{launcher.text()}': {error} Try the command in a terminal, "
-            "and mend --spm-command or $SPMMCRCMD."
+            f"SPM was asked for its version with '{launcher.text()}': {error}"
         ) from error
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)
     return SpmSettings(launcher.text(), version, seconds, options.run_model)
 
 
@@ -64,7 +66,7 @@ def find_normalization(
 
         version = find_freesurfer().version
         license_file = find_license(options.fs_license_file)
-        fs_subjects_dir = fs_subjects_dir or out_dir / "sourcedata" / "freesurfer"
+        fs_subjects_dir = options.reconstructions(out_dir)
     else:
         _require_reconstructions(subjects, fs_subjects_dir)
     roi_source = options.roi_source
@@ -89,8 +91,6 @@ def find_normalization(
     )
     if roi_source != "fsaverage":
         return settings
-    from dataclasses import replace
-
     from interfaces.freesurfer.installation import find_fsaverage
 
     return replace(settings, fsaverage_dir=find_fsaverage(options.fs_subjects_dir).resolve())
@@ -105,7 +105,7 @@ def checks(
     if own_atlas and options.normalization == "python":
         yield partial(_require_regions, config)
     if options.engine == "spm":
-        yield partial(_require_spm_can, subjects, config)
+        yield partial(_require_spm_can, subjects, config, options.run_model)
 
 
 def require_writable(folder: Path) -> None:
@@ -125,6 +125,19 @@ def require_writable(folder: Path) -> None:
         raise InputError(
             f"cannot write in {folder} ({error.strerror}); choose another output folder"
         ) from error
+
+
+def require_makeable(folder: Path) -> None:
+    """Look whether a folder could be written to, or made, without making it.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write in {existing}; choose another output folder")
 
 
 def _require_pictures(
@@ -173,8 +186,18 @@ def _require_reconstructions(
                 )
 
 
-def _require_spm_can(subjects: Sequence[SubjectInputs], config: DatasetConfig) -> None:
+def _require_spm_can(
+    subjects: Sequence[SubjectInputs], config: DatasetConfig, run_model: RunModel
+) -> None:
     """Refuse what SPM's steps have no setting for."""
+    from interfaces.spm.first_level import microtime_onset
+
+    microtime_onset(config.glm.slice_time_reference)
+    if config.glm.pooling == "mean" and run_model == "concatenated":
+        raise InputError(
+            "pooling = 'mean' needs a beta a run, which concatenated runs do not have; choose "
+            "--run-model sessions, or --pooling joint"
+        )
     if config.glm.hrf != "spm":
         raise InputError(
             f"hrf = {config.glm.hrf!r} of the data set configuration {config.name} is not SPM's; "

@@ -22,6 +22,7 @@ TIME = "24-Nov-2026 12:00:00"
 
 def main() -> int:
     behaviour, _, script = sys.argv[1:]
+    behaviour, _, only_in = behaviour.partition(" @ ")
     text = Path(script).read_text()
     found = re.search(r"jobs\{1\}\.spm\.(\w+\.\w+)\.", text)
     module = MODULES[found.group(1)] if found else None
@@ -30,6 +31,10 @@ def main() -> int:
         print("conceptrsa: script finished")
         return 0
     print(f"{TIME} - Running '{module}'", flush=True)
+    if only_in and module != only_in:
+        folder = re.search(r"fmri_spec\.dir = \{\.\.\.\n'(.*)';", text)
+        Path(str(folder.group(1)), "SPM.mat").write_text("specified")
+        behaviour = "says it was done"
     done = f"{TIME} - Done    '{module}'\n{TIME} - Done\n"
     if behaviour == "crashes":
         print("Segmentation violation detected", flush=True)

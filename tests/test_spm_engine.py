@@ -16,9 +16,12 @@ from bids_config.errors import InputError
 from interfaces.embedded.design import make_run_design
 from interfaces.embedded.pooling import pool_betas, read_run_betas
 from interfaces.embedded.realignment import motion_parameters
+from interfaces.embedded.rigid import rigid_matrix
 from interfaces.embedded.slice_timing import correct_slice_timing
+from interfaces.embedded.transforms import displacements, mask_points, read_matrix
 from interfaces.spm import first_level, model
 from interfaces.spm.concatenated import SpmConcatenatedBetas
+from interfaces.spm.coregister import SpmCoregister
 from interfaces.spm.files import workplace
 from interfaces.spm.launcher import find_launcher
 from interfaces.spm.realign import SpmRealign
@@ -46,7 +49,7 @@ SHAPE = (10, 10, 8)
 
 
 def make_events(rng: np.random.Generator) -> pd.DataFrame:
-    """Rest, the pictures of 9 s back to back until the very end of the run, one repeated."""
+    """Rest, the pictures of 9 s back to back, one repeated, rest to the very end of the run."""
     order = list(rng.permutation(STIMULI))
     shown = [*order, "one-back", *rng.permutation(STIMULI)]
     onsets = 30.0 + 9.0 * np.arange(len(shown))
@@ -105,6 +108,21 @@ def in_order(betas_file: str | Path, stimuli_file: str | Path, mask: np.ndarray)
     data = np.asarray(nib.load(betas_file).dataobj)
     assert np.isnan(data[~mask]).all()
     return np.stack([data[..., names.index(name)][mask] for name in STIMULI])
+
+
+@pytest.fixture
+def joined_runs(runs: dict, tmp_path: Path) -> dict[str, object]:
+    """Inputs whose events touch and cross the ends of their runs; explicit baseline."""
+    inputs = {**runs["inputs"], "baseline": "explicit", "events_files": []}
+    for number, file in enumerate(runs["inputs"]["events_files"]):
+        events = pd.read_csv(file, sep="\t")
+        if number == 1:  # begins before its run
+            events.loc[0, ["onset", "duration"]] = [-4.0, 34.0]
+        if number == 2:  # reaches beyond its end
+            events.loc[events.index[-1], "duration"] += TR / 2
+        inputs["events_files"].append(str(tmp_path / Path(file).name))
+        events.to_csv(inputs["events_files"][-1], sep="\t", index=False)
+    return inputs
 
 
 @pytest.fixture(scope="module")
@@ -187,16 +205,15 @@ def test_a_single_run_has_no_even_half(runs: dict, tmp_path: Path) -> None:
     assert np.isnan(nib.load(out.betas_file).dataobj).all()
 
 
-def test_the_design_of_a_run_is_the_same_in_both_models(
-    runs: dict, concatenated: np.ndarray, tmp_path: Path
-) -> None:
-    """SPM convolves a session's events by itself: responses must not reach into the next run."""
+def test_the_design_of_a_run_is_the_same_in_both_models(joined_runs: dict, tmp_path: Path) -> None:
+    """SPM convolves a session's events by itself: nothing of them may reach into another run."""
     both = [
-        run_node(interface(**runs["inputs"]), tmp_path / interface.__name__)
+        run_node(interface(**joined_runs), tmp_path / interface.__name__)
         for interface in (SpmSessionBetas, SpmConcatenatedBetas)
     ]
     for first, second in zip(*(out.design_matrices for out in both), strict=True):
         one, other = pd.read_csv(first, sep="\t"), pd.read_csv(second, sep="\t")
+        assert "fixation" in one and np.ptp(one["fixation"]) > 0.5
         pd.testing.assert_frame_equal(one[sorted(one)], other[sorted(other)], rtol=1e-9)
 
 
@@ -237,6 +254,43 @@ def test_motion_is_that_which_was_planted(demo: Path, tmp_path: Path) -> None:
     mean = nib.load(out.mean_file)
     assert np.allclose(mean.affine, nib.load(raw[0]).affine, atol=1e-4)
     assert nib.load(out.valid_mask_file).shape == mean.shape
+
+
+def test_a_moved_epi_is_brought_back(shared_data: Path, tmp_path: Path) -> None:
+    """A real pair that lies aligned: what the EPI's header is moved by must be undone."""
+    folder = shared_data / "nibabel_coregistration"
+    epi = nib.load(folder / "someones_epi.nii.gz")
+    anatomy = folder / "someones_anatomy.nii.gz"
+    planted = rigid_matrix([6.0, -4.0, 3.0, 0.05, -0.04, 0.06])
+    aligned, moved = tmp_path / "aligned.nii", tmp_path / "moved.nii"
+    data = np.asarray(epi.dataobj, dtype=np.float32)
+    nib.save(nib.Nifti1Image(data, epi.affine), aligned)
+    nib.save(nib.Nifti1Image(data, planted @ epi.affine), moved)
+    back, still = (
+        read_matrix(
+            run_node(
+                SpmCoregister(source_file=str(source), reference_file=str(anatomy)),
+                tmp_path / source.stem,
+            ).transform_file
+        )
+        for source in (moved, aligned)
+    )
+    points = mask_points(data > np.percentile(data, 70), epi.affine)
+    assert displacements(planted, np.eye(4), points).mean() > 5
+    assert displacements(back @ planted, still, points).mean() < 0.5
+    assert displacements(still, np.eye(4), points).mean() < 2
+
+
+def test_bright_voxels_do_not_saturate(demo: Path, tmp_path: Path) -> None:
+    """SPM writes in the type and scale of its input: one that is full leaves no room."""
+    raw = nib.load(sorted(demo.glob("bids/sub-01/*/func/*_bold.nii.gz"))[0])
+    data = np.asarray(raw.dataobj, dtype=float)
+    data = np.rint(data / data.max() * 32767).astype(np.int16)
+    nib.save(nib.Nifti1Image(data, raw.affine), tmp_path / "full.nii")
+    out = run_node(SpmRealign(in_files=[str(tmp_path / "full.nii")]), tmp_path)
+    resliced = nib.load(out.out_files[0])
+    assert resliced.get_data_dtype() == np.float32
+    assert np.asarray(resliced.dataobj).max() > data.max()
 
 
 @pytest.mark.slow

@@ -111,6 +111,14 @@ def test_failure_stops_the_step(behaviour: str, step: str, data: Path, tmp_path:
     assert contents(data) == before
 
 
+@pytest.mark.parametrize("step", ["concatenated", "sessions"])
+@pytest.mark.parametrize("behaviour", [name for name in SENTENCES if name != "hangs"])
+def test_failure_of_the_estimation(behaviour: str, step: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=f"(?s){SENTENCES[behaviour]}") as failure:
+        make_node(step, data, tmp_path, f"{behaviour} @ Model estimation").run()
+    assert "Model estimation" in str(failure.value)
+
+
 @pytest.mark.parametrize("step", ["slice timing", "sessions"])
 def test_a_hanging_spm_is_stopped(step: str, data: Path, tmp_path: Path) -> None:
     start = time.monotonic()

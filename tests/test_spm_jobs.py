@@ -10,12 +10,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import loadmat
 
 from bids_config.errors import InputError
 from interfaces.spm import first_level, model
-from interfaces.spm.jobs import CoregisterJob, RealignJob
+from interfaces.spm.coregister import SpmCoregister
 from interfaces.spm.launcher import SpmLauncher
-from interfaces.spm.script import compose
+from interfaces.spm.realign import SpmRealign
 from interfaces.spm.slice_timing import SpmSliceTiming, slice_times_ms
 
 EXPECTED = Path(__file__).parent / "spm_jobs"
@@ -31,12 +32,15 @@ EVENTS = pd.DataFrame(
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What SPM is told; it is not run, and nothing is asked of its results."""
+    """What SPM is told. Only the specification of a model is let pass, for its estimation."""
     told: list[str] = []
 
-    def keep(launcher: SpmLauncher, text: str, *others: object) -> str:
+    def keep(launcher: SpmLauncher, text: str, folder: Path, *others: object) -> str:
         told.append(text)
-        raise _ToldError
+        if "fmri_spec" not in text:
+            raise _ToldError
+        (folder / "SPM.mat").write_text("specified")
+        return ""
 
     monkeypatch.setattr("interfaces.spm.jobs.run_script", keep)
     monkeypatch.setenv("SPMMCRCMD", "sh script")
@@ -85,37 +89,20 @@ def test_slices_along_another_axis_are_refused(axis: str) -> None:
         slice_times_ms([0.0, 0.5], axis, Path("bold.nii"))
 
 
-def test_realignment_of_two_runs_together(folder: Path) -> None:
-    for name in ("run01.nii", "run02.nii"):
-        (folder / name).write_bytes((folder / "run.nii").read_bytes())
-    job = RealignJob(
-        in_files=[str(folder / "run01.nii"), str(folder / "run02.nii")],
-        jobtype="estwrite",
-        quality=0.9,
-        separation=4.0,
-        fwhm=5.0,
-        register_to_mean=True,
-        interp=2,
-        wrap=[0, 0, 0],
-        write_which=[2, 1],
-        write_interp=4,
-        write_wrap=[0, 0, 0],
-        write_mask=True,
-    )
-    assert compose(job.job()).splitlines() == expected("realign", folder)
+def test_realignment_of_two_runs_together(scripts: list[str], folder: Path) -> None:
+    with pytest.raises(_ToldError):
+        SpmRealign(in_files=[str(folder / "run.nii")] * 2).run()
+    assert scripts[0].splitlines() == expected("realign", folder)
 
 
-def test_coregistration_estimates_only_and_moves_the_epi(folder: Path) -> None:
-    job = CoregisterJob(
-        source=[str(folder / "head.nii")],
-        target=str(folder / "run.nii"),
-        jobtype="estimate",
-        cost_function="nmi",
-        separation=[4.0, 2.0],
-        tolerance=[0.02] * 3 + [0.001] * 3 + [0.01] * 3 + [0.001] * 3,
-        fwhm=[7.0, 7.0],
+def test_coregistration_estimates_only_and_moves_the_epi(scripts: list[str], folder: Path) -> None:
+    (folder / "T1w.nii").write_bytes((folder / "head.nii").read_bytes())
+    step = SpmCoregister(
+        source_file=str(folder / "head.nii"), reference_file=str(folder / "T1w.nii")
     )
-    assert compose(job.job()).splitlines() == expected("coregister", folder)
+    with pytest.raises(_ToldError):
+        step.run()
+    assert scripts[0].splitlines() == expected("coregister", folder)
 
 
 def make_inputs(folder: Path) -> first_level.SpmModelInputSpec:
@@ -142,27 +129,17 @@ def test_first_level_model(run_model: str, scripts: list[str], folder: Path) -> 
             )
             for number, run in enumerate(runs, start=1)
         ]
-        n_volumes: list[int] = []
+        statements = ""
     else:
-        events = model.concatenated(runs, 3.0)
-        conditions = model.conditions_of(events, "implicit")
+        conditions = model.conditions_of(model.concatenated(runs, 3.0), "implicit")
         scans = [run.scans for run in runs]
         sessions = [model.session_info(scans, conditions, folder / "motion.mat", 128.0)]
-        n_volumes = [3, 3]
+        statements = model.concatenation(folder / "SPM.mat", folder / "events.mat", [3, 3])
     with pytest.raises(_ToldError):
-        first_level.estimate(make_inputs(folder), folder, sessions, n_volumes)
-    assert scripts[0].splitlines() == expected(f"first_level_{run_model}", folder)
-
-
-def test_estimation_and_what_is_read_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "SPM.mat").write_bytes(b"")
-    job = first_level.EstimateJob(
-        spm_mat_file=str(folder / "SPM.mat"),
-        estimation_method={"Classical": 1},
-        write_residuals=False,
-    )
-    text = compose(job.job(), model.export(folder / "SPM.mat", folder / "xX.mat"))
-    assert text.splitlines() == expected("estimate", folder)
+        first_level.estimate(make_inputs(folder), folder, sessions, statements)
+    specified, estimated = scripts
+    assert specified.splitlines() == expected(f"first_level_{run_model}", folder)
+    assert estimated.splitlines() == expected("estimate", folder)
 
 
 def test_no_numpy_scalar_leaks_into_a_job(scripts: list[str], folder: Path) -> None:
@@ -173,3 +150,29 @@ def test_no_numpy_scalar_leaks_into_a_job(scripts: list[str], folder: Path) -> N
     with pytest.raises(_ToldError):
         first_level.estimate(make_inputs(folder), folder, [session])
     assert "np." not in scripts[0]
+
+
+@pytest.mark.parametrize(("reference", "bin_number"), [(0.0, 1), (0.5, 9), (0.9375, 16)])
+def test_microtime_onset_is_the_moment_of_slice_timing(reference: float, bin_number: int) -> None:
+    assert first_level.microtime_onset(reference) == bin_number
+    assert (bin_number - 1) / first_level.MICROTIME_BINS == reference
+
+
+@pytest.mark.parametrize("reference", [0.3, 0.51, 1.0])
+def test_other_moments_are_refused(reference: float) -> None:
+    with pytest.raises(InputError, match="slice_time_reference"):
+        first_level.microtime_onset(reference)
+
+
+def test_events_are_handed_over_run_by_run(folder: Path) -> None:
+    runs = [make_run(folder), make_run(folder, EVENTS.iloc[:2].assign(onset=[-1.5, 3.0]))]
+    conditions = model.conditions_of(model.concatenated(runs, 3.0), "explicit")
+    assert [condition.name for condition in conditions] == [
+        "fixation", "one-back", "n01_b", "n02 'a",
+    ]  # fmt: skip
+    model.write_events_by_run(folder / "events.mat", runs, conditions, "explicit")
+    onsets = loadmat(folder / "events.mat")["onsets"]
+    assert [[cell.ravel().tolist() for cell in row] for row in onsets] == [
+        [[0.0, 33.0], [15.0], [6.0], [24.0]],
+        [[-1.5], [], [3.0], []],
+    ]

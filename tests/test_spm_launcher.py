@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from bids_config.errors import InputError, StepError
-from interfaces.spm.files import Written, copy, provide, require_image, workplace
+from interfaces.spm.files import (
+    Written,
+    copy,
+    keep_from_saturating,
+    provide,
+    require_image,
+    workplace,
+)
 from interfaces.spm.launcher import find_launcher
 
 
@@ -145,3 +152,32 @@ def test_a_truncated_or_empty_image_is_noticed(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((2, 3, 4, 2), np.int16), np.eye(4)), path)
     with pytest.raises(StepError, match="empty"):
         require_image(path, (2, 3, 4, 2), "step")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "kept"),
+    [
+        (np.int16, 0, 4095, True),
+        (np.int16, -100, 12000, True),
+        (np.int16, 0, 20000, False),
+        (np.uint16, 0, 4095, False),
+        (np.uint8, 0, 255, False),
+        (np.float32, 0, 1e6, True),
+    ],
+)
+def test_integers_are_kept_where_interpolation_stays_within_their_range(
+    dtype: type, low: float, high: float, kept: bool, tmp_path: Path
+) -> None:
+    data = np.linspace(low, high, 48).reshape(2, 3, 4, 2).astype(dtype)
+    image = nib.Nifti1Image(data, np.diag([2, 3, 4, 1]))
+    image.header.set_slope_inter(0.5, 3)
+    source, target = tmp_path / "a.nii", tmp_path / "target.nii"
+    nib.save(image, source)
+    before = source.read_bytes()
+    provide(source, target)
+    keep_from_saturating(target)
+    assert source.read_bytes() == before
+    found = nib.load(target)
+    assert found.get_data_dtype() == (dtype if kept else np.float32)
+    assert np.allclose(found.dataobj, nib.load(source).dataobj)
+    assert np.array_equal(found.affine, image.affine)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from bids_config.errors import StepError
 
@@ -61,31 +62,41 @@ def run_logged(
     NotStartedError, OutOfTimeError
         The caller knows what to do, and says so.
     """
-    home = Path(tempfile.mkdtemp(prefix="conceptrsa-home-"))
+    # Below the folder, so that it goes with it where this process is killed.
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
     try:
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**_environment(home, n_threads), **(variables or {})},
-                start_new_session=True,
+            process = _start(
+                command, folder, output, {**_environment(home, n_threads), **(variables or {})}
             )
-            with _ended_with_this_process(process.pid):
-                try:
+            try:
+                with _ended_with_this_process(process.pid):
                     return process.wait(timeout=time_limit)
-                except subprocess.TimeoutExpired as error:
-                    raise OutOfTimeError(
-                        f"{command[0]} did not end within {time_limit / 60:g} minutes"
-                    ) from error
-                finally:
-                    _kill_group(process)
-    except OSError as error:
-        raise NotStartedError(f"{command[0]} cannot be started ({error.strerror})") from error
+            except subprocess.TimeoutExpired as error:
+                raise OutOfTimeError(
+                    f"{command[0]} did not end within {time_limit / 60:g} minutes"
+                ) from error
+            finally:
+                _kill_group(process)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _start(
+    command: Sequence[str], folder: Path, output: BinaryIO, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NotStartedError(f"{command[0]} cannot be started ({error.strerror})") from error
 
 
 def _environment(home: Path, n_threads: int) -> dict[str, str]:

@@ -81,11 +81,13 @@ class SpmConcatenatedBetas(SimpleInterface):
         conditions = spm_model.conditions_of(events, inputs.baseline)
         regressors = plain / "motion.mat"
         spm_model.write_motion_regressors(regressors, runs)
+        spm_model.write_events_by_run(plain / "events.mat", runs, conditions, inputs.baseline)
         session = spm_model.session_info(
             [run.scans for run in runs], conditions, regressors, inputs.high_pass_seconds
         )
         n_volumes = [run.n_volumes for run in runs]
-        model = estimate(inputs, plain, [session], n_volumes)
+        statements = spm_model.concatenation(plain / "SPM.mat", plain / "events.mat", n_volumes)
+        model = estimate(inputs, plain, [session], statements)
         numbers = columns_of(model, 1, conditions)
         of_condition = {c.column: number for c, number in zip(conditions, numbers, strict=True)}
         nuisance = range(len(conditions), len(model.names))

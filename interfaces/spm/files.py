@@ -15,12 +15,18 @@ from nibabel.filebasedimages import ImageFileError
 from bids_config.errors import InputError, StepError
 from interfaces.programs.paths import plain_folder
 
+OVERSHOOT = 4.0
+"""Interpolated values stay within this many half ranges about the middle (splines: 3.7 in 3D)."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 WORKPLACE = "spm"
 """Folder below a step's own in which SPM works."""
 
+_LOOK_AT_LOG = (
+    "see the .log beside it, make room if the disk is full, and run the same command again."
+)
 _MARK = ".made-by-conceptrsa"
 
 
@@ -28,8 +34,8 @@ _MARK = ".made-by-conceptrsa"
 def workplace(step_folder: Path) -> Iterator[Path]:
     """Make a new folder for SPM below a step's, and give a path to it that SPM can be told of.
 
-    A folder of its own, so that nothing of the user's is overwritten where a step is run by hand.
-    What an earlier, unfinished run of the step left there is removed.
+    A folder of its own, so that no image that SPM reads is taken for one that it may write. What an
+    earlier, unfinished run of the step left there is removed.
 
     Raises
     ------
@@ -75,6 +81,41 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def keep_from_saturating(image_file: Path) -> None:
+    """Turn an image of integers into one of float32 where interpolation could leave their range.
+
+    SPM writes what it interpolates in the type and scale of its input, and cuts off what does not
+    fit: overshoot beside edges, if the values of the file fill its range, and all that is negative
+    for unsigned types.
+
+    Parameters
+    ----------
+    image_file : Path
+        Uncompressed; a link is replaced by a file, never followed.
+    """
+    image = nib.load(image_file)
+    dtype = image.get_data_dtype()
+    if not np.issubdtype(dtype, np.integer):
+        return
+    stored = np.asanyarray(image.dataobj.get_unscaled())
+    low, high = float(stored.min()), float(stored.max())
+    reach = OVERSHOOT * (high - low) / 2
+    limits = np.iinfo(dtype)
+    if limits.min <= (low + high) / 2 - reach and (low + high) / 2 + reach <= limits.max:
+        return
+    header = image.header.copy()
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1.0, 0.0)
+    floating = image_file.with_name(f"float_{image_file.name}")
+    with floating.open("wb") as file:
+        header.write_to(file)
+        file.write(bytes(max(0, int(header.get_data_offset()) - file.tell())))
+        for volume in range(stored.shape[-1]):
+            values = np.asarray(image.dataobj[..., volume], dtype=np.float32)
+            file.write(values.astype(header.get_data_dtype()).tobytes(order="F"))
+    floating.replace(image_file)
+
+
 class Written:
     """Notes files before SPM runs, and tells afterwards which of them it wrote.
 
@@ -98,10 +139,14 @@ class Written:
         for path, before in self._before.items():
             now = _stamp(path)
             if now is None or now[1] == 0:
-                raise StepError(f"SPM said that its step '{step}' was done, but left no {path}.")
+                raise StepError(
+                    f"SPM said that its step '{step}' was done, but left no {_real(path)}; "
+                    f"{_LOOK_AT_LOG}"
+                )
             if now == before:
                 raise StepError(
-                    f"SPM said that its step '{step}' was done, but did not change {path}."
+                    f"SPM said that its step '{step}' was done, but did not change "
+                    f"{_real(path)}; {_LOOK_AT_LOG}"
                 )
 
 
@@ -126,13 +171,18 @@ def require_image(path: Path, shape: tuple[int, ...], step: str) -> nib.Nifti1Im
         image = nib.load(path)
         last = np.asanyarray(image.dataobj[..., -1])
     except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise StepError(f"SPM's step '{step}' left {path} damaged ({error}).") from error
+        raise StepError(
+            f"SPM's step '{step}' left {_real(path)} damaged ({error}); {_LOOK_AT_LOG}"
+        ) from error
     if image.shape != shape:
         raise StepError(
-            f"SPM's step '{step}' left {path} with the shape {image.shape} instead of {shape}."
+            f"SPM's step '{step}' left {_real(path)} with the shape {image.shape} instead of "
+            f"{shape}; {_LOOK_AT_LOG}"
         )
     if image.ndim == 4 and not np.ptp(np.nan_to_num(last)) > 0:
-        raise StepError(f"SPM's step '{step}' left the last volume of {path} empty.")
+        raise StepError(
+            f"SPM's step '{step}' left the last volume of {_real(path)} empty; {_LOOK_AT_LOG}"
+        )
     return image
 
 
@@ -140,6 +190,11 @@ def remove_all(paths: Sequence[Path]) -> None:
     """Remove files that may or may not be there."""
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+def _real(path: Path) -> Path:
+    """Path by which a file is found later, when a link to its folder is gone."""
+    return path.parent.resolve() / path.name
 
 
 def _is_gzip(path: Path) -> bool:

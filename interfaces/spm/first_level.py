@@ -13,7 +13,7 @@ from bids_config.files import atomic_path
 from interfaces.embedded.glm import NOISE_MODELS
 from interfaces.glm import read_events_table, read_motion, write_table
 from interfaces.spm import model as spm_model
-from interfaces.spm.files import Written, provide, remove_all
+from interfaces.spm.files import Written, provide
 from interfaces.spm.jobs import DesignJob, EstimateJob
 from interfaces.spm.model import Condition, EstimatedModel, Run
 from interfaces.spm.specs import SpmInputSpec, launcher_of
@@ -36,6 +36,9 @@ class SpmModelInputSpec(SpmInputSpec):
     mask_file = File(exists=True, mandatory=True, desc="explicit mask in the grid of the runs")
     slice_time_reference = traits.Range(
         0.0, 1.0, 0.5, usedefault=True, desc="moment the volumes stand for, fraction of the TR"
+    )
+    spm_threads = traits.Range(
+        low=1, value=1, usedefault=True, nohash=True, desc="processors for matrix products"
     )
     high_pass_seconds = traits.Float(128.0, usedefault=True, desc="cut-off period (s)")
     noise_model = traits.Enum(*NOISE_MODELS, usedefault=True, desc="temporal noise")
@@ -72,7 +75,7 @@ def estimate(
     inputs: Any,
     folder: Path,
     sessions: Sequence[dict[str, object]],
-    concatenated_volumes: Sequence[int] = (),
+    concatenation: str = "",
 ) -> EstimatedModel:
     """Specify and estimate a model, and read its design back.
 
@@ -84,8 +87,8 @@ def estimate(
         Where SPM works; the betas are left there as `beta_0001.nii` and on.
     sessions : sequence of dict
         For nipype's `Level1Design`.
-    concatenated_volumes : sequence of int
-        Volumes of each run where the runs are one session.
+    concatenation : str
+        Statements of `interfaces.spm.model.concatenation` where the runs are one session.
 
     Raises
     ------
@@ -95,7 +98,6 @@ def estimate(
     launcher = launcher_of(inputs)
     mask, spm_mat, exported = folder / "mask_explicit.nii", folder / "SPM.mat", folder / "xX.mat"
     provide(Path(inputs.mask_file), mask)
-    remove_all([spm_mat])
     design = DesignJob(
         spm_mat_dir=str(folder),
         timing_units="secs",
@@ -110,8 +112,7 @@ def estimate(
         flags={"mthresh": float("-inf"), "mask": np.array([f"{mask},1"], dtype=object)},
     )
     written = Written([spm_mat])
-    after = spm_model.concatenation(spm_mat, concatenated_volumes) if concatenated_volumes else ""
-    design.run_in(launcher, folder, after=after)
+    design.run_in(launcher, folder, after=concatenation)
     written.require(design.module)
 
     job = EstimateJob(
@@ -132,13 +133,29 @@ def estimate(
         if not (folder / f"beta_{number:04d}.nii").is_file()
     ]
     if missing:
-        raise StepError(f"SPM estimated its model, but beta_{missing[0]:04d}.nii is missing.")
+        raise StepError(
+            f"SPM estimated its model, but beta_{missing[0]:04d}.nii is missing in "
+            f"{folder.resolve()}; make room if the disk is full, and run the same command again."
+        )
     return found
 
 
 def microtime_onset(slice_time_reference: float) -> int:
-    """SPM's `fmri_t0`: the bin in which the volumes were taken, 9 of 16 for half the TR."""
-    return min(int(MICROTIME_BINS * slice_time_reference) + 1, MICROTIME_BINS)
+    """SPM's `fmri_t0`: the bin in which the volumes were taken, 9 of 16 for half the TR.
+
+    Raises
+    ------
+    InputError
+        If the moment that slices were corrected to is no beginning of a bin.
+    """
+    bins = MICROTIME_BINS * slice_time_reference
+    if abs(bins - round(bins)) > 1e-6 or round(bins) >= MICROTIME_BINS:
+        raise InputError(
+            f"slice_time_reference = {slice_time_reference:g} is not among SPM's {MICROTIME_BINS} "
+            "moments of a volume: give 0, 0.0625, 0.125, ... 0.9375 (0.5 is TR/2), or use "
+            "--engine python."
+        )
+    return round(bins) + 1
 
 
 def stack_betas(

@@ -39,18 +39,17 @@ class SpmJob:
         launcher: SpmLauncher,
         folder: Path,
         *,
-        before: str = "",
         after: str = "",
         n_threads: int = 1,
     ) -> str:
-        """Run the job, with statements before and after it.
+        """Run the job, with statements after it.
 
         Parameters
         ----------
         launcher : SpmLauncher
         folder : Path
             Where SPM runs and its script and log are written, under the name of the module.
-        before, after : str
+        after : str
             MATLAB statements.
         n_threads : int
             Processors for SPM's matrix products.
@@ -66,7 +65,7 @@ class SpmJob:
             If the module was not done.
         """
         name = "".join(letter if letter.isalnum() else "_" for letter in self.module.lower())
-        text = compose(before, self.job(), after)
+        text = compose(self.job(), after, n_threads=n_threads)
         return run_script(launcher, text, folder, name, [self.module], n_threads)
 
     def _run_interface(self, runtime: Any) -> Any:

@@ -70,7 +70,10 @@ def find_launcher(
     if not text:
         raise InputError(f"no SPM was found; {_REMEDY}")
     try:
-        words = [os.path.expandvars(word) for word in shlex.split(text)]
+        words = [
+            os.path.expanduser(os.path.expandvars(word))  # noqa: PTH111
+            for word in shlex.split(text)
+        ]
     except ValueError as error:
         raise InputError(f"the SPM command {text!r} cannot be read ({error}); {_REMEDY}") from error
     if not words:

@@ -6,7 +6,7 @@ Two run models:
   by session *and* name, ``Sn(3) stimulus:n01443537_22563*bf(1)``.
 - `concatenated`: all runs as one session, one regressor a condition, with what
   `spm_fmri_concatenate` does (a constant, a filter and an AR(1) model a run) and two things that it
-  leaves undone: grand mean scaling is per run as well, and a response ends with its run.
+  leaves undone: grand mean scaling is per run as well, and a response stays within its run.
 """
 
 import re
@@ -28,8 +28,9 @@ ORDER_OF_KINDS = ("fixation", "one-back", "stimulus")
 
 _ESCAPED = re.compile(r"[^A-Za-z0-9_.:+-]")
 _CONDITION = re.compile(r"Sn\((\d+)\) (.+)\*bf\(1\)")
-# As in the embedded engine: a shorter regressor has (nearly) no volume after its onset.
-_SHORTEST_REGRESSOR = 0.01
+# A condition shorter than this share of the longest of its kind has (nearly) no volume after its
+# onsets. Kinds differ in length by nature: fixation is there in every run, a picture perhaps once.
+_SHORTEST_REGRESSOR = 0.001
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Condition:
     onsets: tuple[float, ...]
     durations: tuple[float, ...]
 
+    @property
+    def n_events(self) -> int:
+        """Events of the condition."""
+        return len(self.onsets)
+
 
 @dataclass(frozen=True)
 class EstimatedModel:
@@ -89,7 +95,7 @@ class EstimatedModel:
         for index, name in enumerate(self.names):
             match = _CONDITION.fullmatch(name)
             if match is not None and int(match.group(1)) == session:
-                found[_unescaped(match.group(2))] = index
+                found[unquote(match.group(2))] = index
         return found
 
     def of_session(self, session: int) -> list[int]:
@@ -157,6 +163,25 @@ def concatenated(runs: Sequence[Run], repetition_time: float) -> pd.DataFrame:
     )
 
 
+def write_events_by_run(
+    path: Path, runs: Sequence[Run], conditions: Sequence[Condition], baseline: str
+) -> None:
+    """Write the events of each run, in seconds from its start, for `concatenation`.
+
+    Cells of runs x conditions, in the order of `conditions`; empty where a run lacks a condition.
+    """
+    shape = (len(runs), len(conditions))
+    cells = {name: np.empty(shape, dtype=object) for name in ("onsets", "durations")}
+    for row, run in enumerate(runs):
+        of_run = {condition.column: condition for condition in conditions_of(run.events, baseline)}
+        for column, condition in enumerate(conditions):
+            found = of_run.get(condition.column)
+            for name, array in cells.items():
+                values = () if found is None else getattr(found, name)
+                array[row, column] = np.array(values, dtype=np.float64).reshape(-1, 1)
+    savemat(path, cells)
+
+
 def write_motion_regressors(path: Path, runs: Sequence[Run]) -> None:
     """Write the motion of runs, each run in columns of its own, as SPM's multiple regressors.
 
@@ -179,19 +204,28 @@ def write_motion_regressors(path: Path, runs: Sequence[Run]) -> None:
     savemat(path, {"R": regressors, "names": cells})
 
 
-def concatenation(spm_mat: Path, n_volumes: Sequence[int]) -> str:
+def concatenation(spm_mat: Path, events_by_run: Path, n_volumes: Sequence[int]) -> str:
     """Statements that make runs of one concatenated session be treated as runs.
 
     Sources: `spm_fmri_concatenate` (constants, filters, AR(1)), `spm_fmri_spm_ui` (scaling),
-    `spm_fMRI_design` (convolution).
+    `spm_fMRI_design` (events, convolution).
+
+    Parameters
+    ----------
+    spm_mat : Path
+        Of the model, not yet estimated.
+    events_by_run : Path
+        From `write_events_by_run`.
+    n_volumes : sequence of int
+        Of each run.
     """
     scans = " ".join(map(str, n_volumes))
     return f"""\
 spm_fmri_concatenate('{spm_mat}', [{scans}]);
 load('{spm_mat}');
+load('{events_by_run}');
 last = cumsum([{scans}]);
 first = [1, last(1:end-1) + 1];
-X = [];
 for run = 1:numel(last)
   rows = first(run):last(run);
   % The grand mean of every run is 100.
@@ -202,16 +236,19 @@ for run = 1:numel(last)
     SPM.xY.VY(scan).private.dat.scl_slope = SPM.xY.VY(scan).private.dat.scl_slope * factor;
     SPM.xY.VY(scan).private.dat.scl_inter = SPM.xY.VY(scan).private.dat.scl_inter * factor;
   end
-  % Responses end with their run (32 bins lie before the first scan).
-  bins = 32 + ((rows(1) - 1) * SPM.xBF.T + 1 : rows(end) * SPM.xBF.T);
-  U = SPM.Sess.U;
-  for condition = 1:numel(U)
-    U(condition).u = [sparse(32, 1); U(condition).u(bins, :)];
+  % Responses begin and end with their run: each run's events are convolved by themselves.
+  shown = find(~cellfun('isempty', onsets(run, :)));
+  single = SPM;
+  single.nscan = numel(rows);
+  single.Sess.U = SPM.Sess.U(shown);
+  for condition = 1:numel(shown)
+    single.Sess.U(condition).ons = onsets{{run, shown(condition)}};
+    single.Sess.U(condition).dur = durations{{run, shown(condition)}};
   end
-  response = spm_Volterra(U, SPM.xBF.bf, 1);
-  X = [X; response((0:numel(rows) - 1) * SPM.xBF.T + SPM.xBF.T0 + 32, :)];
+  response = spm_Volterra(spm_get_ons(single, 1), SPM.xBF.bf, 1);
+  SPM.xX.X(rows, 1:numel(SPM.Sess.U)) = 0;
+  SPM.xX.X(rows, shown) = response((0:numel(rows) - 1) * SPM.xBF.T + SPM.xBF.T0 + 32, :);
 end
-SPM.xX.X(:, 1:size(X, 2)) = X;
 save('{spm_mat}', 'SPM', spm_get_defaults('mat.format'));
 """
 
@@ -297,10 +334,6 @@ def escaped(column: str) -> str:
     return _ESCAPED.sub(lambda found: "".join(f"%{b:02X}" for b in found.group().encode()), column)
 
 
-def _unescaped(name: str) -> str:
-    return unquote(name)
-
-
 def _check(model: EstimatedModel) -> None:
     conditions = {
         index: match.group(2)
@@ -308,10 +341,11 @@ def _check(model: EstimatedModel) -> None:
         if match is not None
     }
     lengths = np.linalg.norm(model.design[:, list(conditions)], axis=0)
-    for (_, name), length in zip(conditions.items(), lengths, strict=True):
-        if length <= _SHORTEST_REGRESSOR * lengths.max():
+    is_stimulus = np.array([name.startswith("stimulus:") for name in conditions.values()])
+    for name, length, stimulus in zip(conditions.values(), lengths, is_stimulus, strict=True):
+        if length <= _SHORTEST_REGRESSOR * lengths[is_stimulus == stimulus].max():
             raise StepError(
-                f"The events of '{_unescaped(name)}' leave no response within their runs: compare "
+                f"The events of '{unquote(name)}' leave no response within their runs: compare "
                 "the onsets (seconds) in the events files with the length of the BOLD runs."
             )
     rank = int(np.linalg.matrix_rank(model.whitened))

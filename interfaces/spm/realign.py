@@ -16,7 +16,14 @@ from interfaces.embedded.realignment import motion_parameters
 from interfaces.embedded.reslicing import common_field_of_view
 from interfaces.embedded.time_series import TimeSeries, open_time_series
 from interfaces.realign import RealignInputSpec, RealignOutputSpec
-from interfaces.spm.files import Written, copy, remove_all, require_image, workplace
+from interfaces.spm.files import (
+    Written,
+    copy,
+    keep_from_saturating,
+    remove_all,
+    require_image,
+    workplace,
+)
 from interfaces.spm.jobs import RealignJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 
@@ -46,6 +53,7 @@ class SpmRealign(SimpleInterface):
             copies = [plain / f"run{number:02d}.nii" for number in range(1, len(runs) + 1)]
             for in_file, target in zip(in_files, copies, strict=True):
                 copy(in_file, target)
+                keep_from_saturating(target)
             job = RealignJob(
                 in_files=[str(path) for path in copies],
                 jobtype="estwrite",
@@ -148,7 +156,10 @@ def _require_agreement(moved: NDArray[np.float64], parameter: Path) -> None:
     if written.shape != expected.shape or not np.allclose(
         written, expected, rtol=0, atol=LARGEST_DISAGREEMENT
     ):
-        raise StepError(f"SPM's {parameter} and the places it gave the volumes disagree.")
+        raise StepError(
+            f"SPM's {parameter.name} and the places it gave the volumes disagree; remove "
+            f"{parameter.parent.resolve()} and run the same command again."
+        )
 
 
 def _write_motion(path: Path, motion: NDArray[np.float64]) -> Path:

@@ -31,6 +31,8 @@ try
   spm('defaults', 'fmri');
   spm_jobman('initcfg');
   spm_get_defaults('cmdline', true);
+  % MATLAB takes every processor unless told otherwise; other interpreters lack the function.
+  try, maxNumCompThreads({n_threads}); end
 """
 _TAIL = f"""\
   fprintf('{FINISHED}\\n');
@@ -44,10 +46,11 @@ end
 """
 
 
-def compose(*parts: str) -> str:
+def compose(*parts: str, n_threads: int = 1) -> str:
     """Put statements between a head that readies SPM and a tail that reports how it went."""
     body = "\n".join(part.strip("\n") for part in parts if part.strip())
-    return f"{_HEAD}{body}\n{_TAIL}"
+    head = _HEAD.replace("{n_threads}", str(n_threads))
+    return f"{head}{body}\n{_TAIL}"
 
 
 def run_script(

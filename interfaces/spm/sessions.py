@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
-from interfaces.glm import write_table
+from interfaces.glm import conditions_table, write_table
 from interfaces.spm import model as spm_model
 from interfaces.spm.files import WORKPLACE, remove_all, workplace
 from interfaces.spm.first_level import (
@@ -83,16 +82,7 @@ def _write_session(
     """Write what `PoolBetas` reads of a session."""
     betas, table, information = (folder / stem.format(number) for stem in _FILES.values())
     stack_betas(betas_dir, columns_of(model, number, conditions), betas)
-    write_table(table, _conditions_table(conditions))
+    write_table(table, conditions_table(conditions))
     ordered = [condition.column for condition in conditions]
     matrix = spm_model.information(model, number).loc[ordered, ordered]
     write_table(information, matrix.reset_index(names="condition"))
-
-
-def _conditions_table(conditions: Sequence[Condition]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"volume": volume, "condition": c.name, "kind": c.kind, "n_events": len(c.onsets)}
-            for volume, c in enumerate(conditions)
-        ]
-    )

@@ -8,7 +8,14 @@ from nipype.interfaces.base import SimpleInterface, isdefined
 
 from bids_config.errors import InputError
 from interfaces.slice_timing import SliceTimingInputSpec, SliceTimingOutputSpec
-from interfaces.spm.files import Written, provide, remove_all, require_image, workplace
+from interfaces.spm.files import (
+    Written,
+    keep_from_saturating,
+    provide,
+    remove_all,
+    require_image,
+    workplace,
+)
 from interfaces.spm.jobs import SliceTimingJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 
@@ -34,6 +41,7 @@ class SpmSliceTiming(SimpleInterface):
         with workplace(folder) as plain:
             raw, corrected = plain / "bold.nii", plain / "abold.nii"
             provide(in_file, raw)
+            keep_from_saturating(raw)
             job = SliceTimingJob(
                 in_files=[str(raw)],
                 num_slices=shape[2],

@@ -17,9 +17,6 @@ class SpmInputSpec(BaseInterfaceInputSpec):
     time_limit = traits.Float(
         DEFAULT_TIME_LIMIT, usedefault=True, nohash=True, desc="of one SPM process (s)"
     )
-    spm_threads = traits.Range(
-        low=1, value=1, usedefault=True, nohash=True, desc="processors for matrix products"
-    )
 
 
 def launcher_of(inputs: Any) -> SpmLauncher:

@@ -2,13 +2,14 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from bids_config.errors import InputError
 
 ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
 NORMALIZATION_VARIABLE = "CONCEPTRSA_NORMALIZATION"
+ENGINES = ("python", "spm")
+NORMALIZATIONS = ("python", "freesurfer")
 
 
 def add_resource_options(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +48,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add who does the steps, and how SPM and FreeSurfer are told to."""
     group = parser.add_argument_group("engine")
     group.add_argument(
-        "--engine", choices=("python", "spm"),
-        default=_choice_of_environment(ENGINE_VARIABLE, ("python", "spm")),
+        "--engine", choices=ENGINES, default=os.environ.get(ENGINE_VARIABLE, "python"),
         help="what does the steps up to the betas: the embedded engine, or SPM12 (default: "
         f"${ENGINE_VARIABLE}, else python)",
     )  # fmt: skip
     group.add_argument(
-        "--normalization", choices=("python", "freesurfer"),
-        default=_choice_of_environment(NORMALIZATION_VARIABLE, ("python", "freesurfer")),
+        "--normalization", choices=NORMALIZATIONS,
+        default=os.environ.get(NORMALIZATION_VARIABLE, "python"),
         help="what takes betas to MNI305: registration with the template, or FreeSurfer's "
         f"recon-all and mri_vol2vol (default: ${NORMALIZATION_VARIABLE}, else python)",
     )  # fmt: skip
@@ -110,13 +110,20 @@ def add_program_options(parser: argparse.ArgumentParser) -> None:
 
 
 def require_fitting(args: argparse.Namespace) -> None:
-    """Refuse options of an engine or a normalization that is not chosen.
+    """Refuse an engine or normalization that is none, and options of one that is not chosen.
 
     Raises
     ------
     InputError
         For the first of them.
     """
+    for variable, value, choices in (
+        # argparse looks at what was typed only.
+        (ENGINE_VARIABLE, args.engine, ENGINES),
+        (NORMALIZATION_VARIABLE, args.normalization, NORMALIZATIONS),
+    ):
+        if value not in choices:
+            raise InputError(f"${variable} is {value!r}; set it to one of: {', '.join(choices)}")
     for options, chosen, needed, value in (
         (("run_model", "spm_command", "spm_time_limit"), args.engine, "engine", "spm"),
         (
@@ -132,18 +139,6 @@ def require_fitting(args: argparse.Namespace) -> None:
                     f"--{option.replace('_', '-')} is of --{needed} {value}; leave it out, or "
                     f"choose --{needed} {value}"
                 )
-    sessions = args.engine == "spm" and args.run_model == "sessions"
-    if args.pooling == "mean" and args.engine == "spm" and not sessions:
-        raise InputError(
-            "--pooling mean needs a beta a run, which --run-model concatenated does not have; "
-            "choose --run-model sessions"
-        )
-
-
-def _choice_of_environment(variable: str, choices: Sequence[str]) -> str:
-    """Give a default from the environment; nonsense there counts as absent."""
-    value = os.environ.get(variable, choices[0])
-    return value if value in choices else choices[0]
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:

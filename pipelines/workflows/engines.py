@@ -101,12 +101,11 @@ def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
         "spm_command": spm.command,
         "spm_version": spm.version,
         "time_limit": spm.time_limit,
-        "spm_threads": n_threads,
     }
     inputs = {name: value for name, value in given.items() if value is not None}
 
-    def make_step(interface: Callable[..., Any]) -> Any:
-        return interface(**inputs)
+    def make_step(interface: Callable[..., Any], **others: Any) -> Any:
+        return interface(**inputs, **others)
 
     init_estimation_wf = {
         "concatenated": init_spm_concatenated_wf,
@@ -117,5 +116,5 @@ def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
         partial(make_step, SpmSliceTiming),
         partial(make_step, SpmRealign),
         partial(make_step, SpmCoregister),
-        partial(init_estimation_wf, make_step=make_step),
+        partial(init_estimation_wf, make_step=make_step, n_threads=n_threads),
     )

@@ -73,7 +73,10 @@ def init_run_estimation_wf(settings: GlmConfig, name: str = "estimation_wf") -> 
 
 
 def init_spm_sessions_wf(
-    settings: GlmConfig, make_step: Callable[..., Any], name: str = "estimation_wf"
+    settings: GlmConfig,
+    make_step: Callable[..., Any],
+    n_threads: int = 1,
+    name: str = "estimation_wf",
 ) -> Workflow:
     """SPM: one model with a session a run, its betas pooled over all, odd and even sessions.
 
@@ -83,13 +86,20 @@ def init_spm_sessions_wf(
         As for `init_run_estimation_wf`.
     make_step : callable
         Makes an SPM interface from its class, told how SPM is run.
+    n_threads : int
+        Processors for its matrix products.
     name : str
         Name of the workflow.
     """
     from interfaces.spm.sessions import SpmSessionBetas
 
     workflow, inputnode, outputnode = _outline(name)
-    estimate = Node(make_step(SpmSessionBetas), name="estimate_betas", mem_gb=1.8)
+    estimate = Node(
+        make_step(SpmSessionBetas, spm_threads=n_threads),
+        name="estimate_betas",
+        n_procs=n_threads,
+        mem_gb=1.8,
+    )
     _set_model(estimate, settings)
     pool = _pooling(workflow, outputnode)
     workflow.connect([
@@ -106,7 +116,10 @@ def init_spm_sessions_wf(
 
 
 def init_spm_concatenated_wf(
-    settings: GlmConfig, make_step: Callable[..., Any], name: str = "estimation_wf"
+    settings: GlmConfig,
+    make_step: Callable[..., Any],
+    n_threads: int = 1,
+    name: str = "estimation_wf",
 ) -> Workflow:
     """SPM: three models of concatenated runs, of all, the odd and the even ones.
 
@@ -116,6 +129,8 @@ def init_spm_concatenated_wf(
         As for `init_run_estimation_wf`; pooling is joint by construction.
     make_step : callable
         Makes an SPM interface from its class, told how SPM is run.
+    n_threads : int
+        Processors for its matrix products.
     name : str
         Name of the workflow.
     """
@@ -123,7 +138,11 @@ def init_spm_concatenated_wf(
 
     workflow, inputnode, outputnode = _outline(name)
     estimate = MapNode(
-        make_step(SpmConcatenatedBetas), iterfield=["split"], name="estimate_betas", mem_gb=1.8
+        make_step(SpmConcatenatedBetas, spm_threads=n_threads),
+        iterfield=["split"],
+        name="estimate_betas",
+        n_procs=n_threads,
+        mem_gb=1.8,
     )
     estimate.inputs.split = list(SPLITS)
     _set_model(estimate, settings)

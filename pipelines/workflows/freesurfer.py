@@ -23,7 +23,7 @@ class NormalizationSettings:
         FreeSurfer's `SUBJECTS_DIR`, `sub-XX` each.
     roi_source : {'fsaverage', 'subject'} or None
         Whose `aparc+aseg`; None: the packaged Desikan-Killiany atlas.
-    fsaverage_dir : Path
+    fsaverage_dir : Path or None
         `SUBJECTS_DIR` that holds fsaverage.
     registration : {'header', 'bbregister'}
         How FreeSurfer finds the EPI in the reconstruction: where the coregistration put it, or
@@ -41,7 +41,7 @@ class NormalizationSettings:
     method: Normalization = "python"
     fs_subjects_dir: Path | None = None
     roi_source: RoiSource | None = None
-    fsaverage_dir: Path = Path("fsaverage is nowhere")
+    fsaverage_dir: Path | None = None
     registration: Literal["header", "bbregister"] = "header"
     missing: Literal["excluded", "zero"] = "excluded"
     license_file: Path | None = None

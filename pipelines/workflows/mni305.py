@@ -152,7 +152,7 @@ def _connect_python(
             ("t1w_to_mni305", "t1w_to_mni305_file"),
         ]),
     ])  # fmt: skip
-    if settings.roi_source == "fsaverage":
+    if settings.roi_source == "fsaverage" and settings.fsaverage_dir is not None:
         find_rois.inputs.fs_subject_dir = str(settings.fsaverage_dir / "fsaverage")
     elif settings.roi_source == "subject" and settings.fs_subjects_dir is not None:
         find_rois.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject}")

@@ -4,6 +4,8 @@ try
   spm('defaults', 'fmri');
   spm_jobman('initcfg');
   spm_get_defaults('cmdline', true);
+  % MATLAB takes every processor unless told otherwise; other interpreters lack the function.
+  try, maxNumCompThreads(1); end
 clear jobs
 jobs{1}.spm.stats.fmri_spec.dir = {...
 '{folder}';...
@@ -49,9 +51,9 @@ jobs{1}.spm.stats.fmri_spec.mask = {...
 spm_jobman('run', jobs);
 spm_fmri_concatenate('{folder}/SPM.mat', [3 3]);
 load('{folder}/SPM.mat');
+load('{folder}/events.mat');
 last = cumsum([3 3]);
 first = [1, last(1:end-1) + 1];
-X = [];
 for run = 1:numel(last)
   rows = first(run):last(run);
   % The grand mean of every run is 100.
@@ -62,16 +64,19 @@ for run = 1:numel(last)
     SPM.xY.VY(scan).private.dat.scl_slope = SPM.xY.VY(scan).private.dat.scl_slope * factor;
     SPM.xY.VY(scan).private.dat.scl_inter = SPM.xY.VY(scan).private.dat.scl_inter * factor;
   end
-  % Responses end with their run (32 bins lie before the first scan).
-  bins = 32 + ((rows(1) - 1) * SPM.xBF.T + 1 : rows(end) * SPM.xBF.T);
-  U = SPM.Sess.U;
-  for condition = 1:numel(U)
-    U(condition).u = [sparse(32, 1); U(condition).u(bins, :)];
+  % Responses begin and end with their run: each run's events are convolved by themselves.
+  shown = find(~cellfun('isempty', onsets(run, :)));
+  single = SPM;
+  single.nscan = numel(rows);
+  single.Sess.U = SPM.Sess.U(shown);
+  for condition = 1:numel(shown)
+    single.Sess.U(condition).ons = onsets{run, shown(condition)};
+    single.Sess.U(condition).dur = durations{run, shown(condition)};
   end
-  response = spm_Volterra(U, SPM.xBF.bf, 1);
-  X = [X; response((0:numel(rows) - 1) * SPM.xBF.T + SPM.xBF.T0 + 32, :)];
+  response = spm_Volterra(spm_get_ons(single, 1), SPM.xBF.bf, 1);
+  SPM.xX.X(rows, 1:numel(SPM.Sess.U)) = 0;
+  SPM.xX.X(rows, shown) = response((0:numel(rows) - 1) * SPM.xBF.T + SPM.xBF.T0 + 32, :);
 end
-SPM.xX.X(:, 1:size(X, 2)) = X;
 save('{folder}/SPM.mat', 'SPM', spm_get_defaults('mat.format'));
   fprintf('conceptrsa: script finished\n');
 catch problem

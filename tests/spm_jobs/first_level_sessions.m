@@ -4,6 +4,8 @@ try
   spm('defaults', 'fmri');
   spm_jobman('initcfg');
   spm_get_defaults('cmdline', true);
+  % MATLAB takes every processor unless told otherwise; other interpreters lack the function.
+  try, maxNumCompThreads(1); end
 clear jobs
 jobs{1}.spm.stats.fmri_spec.dir = {...
 '{folder}';...

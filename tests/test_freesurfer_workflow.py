@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from validation import bids_errors
 
 from interfaces.embedded.atlas import desikan_killiany_mni305
 from interfaces.embedded.mni305 import AFFINE, MNI152_TO_MNI305
@@ -135,6 +136,7 @@ def test_own_regions_and_bbregister_and_a_second_start(
         np.asarray(atlas.dataobj), read_regions(subject)
     ))  # fmt: skip
     assert 2 * (hippocampus & own).sum() / (hippocampus.sum() + own.sum()) > 0.8
+    assert bids_errors(out, tmp_path) == []
     before = len(fake_freesurfer.calls(tmp_path / "calls.jsonl"))
     run(demo, out, *arguments)
     assert len(fake_freesurfer.calls(tmp_path / "calls.jsonl")) == before

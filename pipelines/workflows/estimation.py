@@ -52,7 +52,6 @@ def init_run_estimation_wf(settings: GlmConfig, name: str = "estimation_wf") -> 
     )
     _set_model(estimate, settings)
     estimate.inputs.hrf = settings.hrf
-    pool = _pooling(workflow, outputnode)
     workflow.connect([
         (inputnode, estimate, [
             ("bold_files", "in_file"),
@@ -61,14 +60,9 @@ def init_run_estimation_wf(settings: GlmConfig, name: str = "estimation_wf") -> 
             ("repetition_times", "repetition_time"),
             ("brain_mask", "mask_file"),
         ]),
-        (estimate, pool, [
-            ("betas_file", "betas_files"),
-            ("conditions_file", "conditions_files"),
-        ]),
         (estimate, outputnode, [("design_matrix_file", "design_matrices")]),
     ])  # fmt: skip
-    if settings.pooling == "joint":
-        workflow.connect([(estimate, pool, [("information_file", "information_files")])])
+    _pool_runs(workflow, estimate, outputnode, settings, "{}_file")
     return workflow
 
 
@@ -101,17 +95,11 @@ def init_spm_sessions_wf(
         mem_gb=1.8,
     )
     _set_model(estimate, settings)
-    pool = _pooling(workflow, outputnode)
     workflow.connect([
         (inputnode, estimate, _TO_SPM),
-        (estimate, pool, [
-            ("betas_files", "betas_files"),
-            ("conditions_files", "conditions_files"),
-        ]),
         (estimate, outputnode, [("design_matrices", "design_matrices")]),
     ])  # fmt: skip
-    if settings.pooling == "joint":
-        workflow.connect([(estimate, pool, [("information_files", "information_files")])])
+    _pool_runs(workflow, estimate, outputnode, settings, "{}_files")
     return workflow
 
 
@@ -184,10 +172,17 @@ def _set_model(estimate: Node, settings: GlmConfig) -> None:
     estimate.inputs.slice_time_reference = settings.slice_time_reference
 
 
-def _pooling(workflow: Workflow, outputnode: Node) -> Node:
+def _pool_runs(
+    workflow: Workflow, estimate: Node, outputnode: Node, settings: GlmConfig, output: str
+) -> None:
+    """Pool betas over all, odd and even runs; `output` makes an output's name of what it holds."""
     pool = Node(PoolBetas(), name="pool_betas", mem_gb=1.0)
     all_odd_even = Node(Merge(3), name="all_odd_even")
+    pooled = ["betas", "conditions"]
+    if settings.pooling == "joint":
+        pooled.append("information")
     workflow.connect([
+        (estimate, pool, [(output.format(name), f"{name}_files") for name in pooled]),
         (pool, all_odd_even, [
             ("pooled_file", "in1"),
             ("odd_file", "in2"),
@@ -196,4 +191,3 @@ def _pooling(workflow: Workflow, outputnode: Node) -> Node:
         (all_odd_even, outputnode, [("out", "betas")]),
         (pool, outputnode, [("stimuli_file", "stimuli")]),
     ])  # fmt: skip
-    return pool

@@ -6,6 +6,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
+from nibabel.spatialimages import SpatialImage
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -14,7 +16,9 @@ from nipype.interfaces.base import (
     TraitedSpec,
     isdefined,
 )
+from scipy import ndimage
 
+from bids_config.errors import StepError
 from bids_config.files import atomic_path
 from interfaces.embedded.freesurfer import read_talairach
 from interfaces.embedded.normalization import (
@@ -23,6 +27,9 @@ from interfaces.embedded.normalization import (
     template_correlation,
 )
 from interfaces.embedded.transforms import write_matrix
+
+SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
+"""Correlations of a T1w with the image that a reconstruction was made from."""
 
 
 class NormalizeInputSpec(BaseInterfaceInputSpec):
@@ -51,7 +58,7 @@ class Normalize(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         if isdefined(self.inputs.fs_subject_dir):
             matrix = read_talairach(self.inputs.fs_subject_dir)
-            evidence = _evidence_for(matrix, self.inputs.in_file)
+            evidence = _evidence_for(matrix, self.inputs.in_file, self.inputs.fs_subject_dir)
         else:
             result = normalize(nib.load(self.inputs.in_file))
             matrix, evidence = result.t1w_to_mni305, result.report()
@@ -65,17 +72,56 @@ class Normalize(SimpleInterface):
         return runtime
 
 
-def _evidence_for(talairach: np.ndarray, t1w_file: str) -> dict[str, Any]:
+def _evidence_for(talairach: np.ndarray, t1w_file: str, subject_dir: str) -> dict[str, Any]:
     """What speaks for FreeSurfer's transform: it may be of another image, or have failed."""
-    correlation = template_correlation(nib.load(t1w_file), talairach)
+    t1w = nib.load(t1w_file)
+    correlation = template_correlation(t1w, talairach)
     warnings = []
     if correlation < MINIMUM_CORRELATION:
         warnings.append(
             f"through talairach.xfm the T1w image correlates with the template by only "
             f"{correlation:.2f}: is the reconstruction of this very image, and did it succeed?"
         )
+    orig_file = Path(subject_dir) / "mri" / "orig.mgz"
+    likeness = scanner_correlation(t1w, nib.load(orig_file)) if orig_file.is_file() else None
+    if likeness is not None and likeness < SURELY_ANOTHER:
+        raise StepError(
+            f"{t1w_file} and {orig_file} do not show the same head in the same place (correlation "
+            f"{likeness:.2f} in scanner space), so the reconstruction is of another image; give "
+            "the subjects directory that was made from this T1w, or none."
+        )
+    if likeness is not None and likeness < PERHAPS_ANOTHER:
+        warnings.append(
+            f"the T1w image and FreeSurfer's orig.mgz correlate by only {likeness:.2f} in scanner "
+            "space: is the reconstruction of this very image?"
+        )
     return {
         "method": "talairach.xfm of FreeSurfer",
         "correlation_with_template": correlation,
+        "correlation_with_orig": likeness,
         "warnings": warnings,
     }
+
+
+def scanner_correlation(first: SpatialImage, second: SpatialImage) -> float:
+    """Pearson correlation of two images where both have data, point by point of scanner space.
+
+    Parameters
+    ----------
+    first, second : nibabel image
+        3D. Points are every fourth voxel of the first; both are smoothed over two voxels.
+    """
+    smooth = [
+        ndimage.gaussian_filter(np.asarray(image.dataobj, dtype=np.float32), 2.0)
+        for image in (first, second)
+    ]
+    voxels = np.indices(first.shape)[:, ::4, ::4, ::4].reshape(3, -1)
+    there = apply_affine(np.linalg.inv(second.affine) @ first.affine, voxels.T).T
+    inside = ((there >= 0) & (np.array(second.shape) - 1 >= there.T).T).all(axis=0)
+    if inside.sum() < 2:
+        return 0.0
+    values = smooth[0][tuple(voxels[:, inside])]
+    others = ndimage.map_coordinates(smooth[1], there[:, inside], order=1)
+    if np.ptp(values) == 0 or np.ptp(others) == 0:
+        return 0.0
+    return float(np.corrcoef(values, others)[0, 1])

@@ -2,12 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-
-from rich.markup import escape
-from rich.table import Table
 
 from bids_config.errors import InputError
 
@@ -49,14 +46,19 @@ def check_all(spm_command: str | None = None) -> list[Finding]:
     ]
 
 
-def findings_table(findings: list[Finding]) -> Table:
-    """Show the findings, with the remedy for what is missing."""
-    table = Table("needed for", "what", "found", "how to get it")
+def describe(findings: Sequence[Finding]) -> str:
+    """What was found, a line each, and below it how to get what was not."""
+    width = max(len(finding.name) for finding in findings)
+    lines, use = [], ""
     for finding in findings:
-        found = escape(finding.found) if finding.found else "[bold]missing[/bold]"
-        remedy = "" if finding.found else escape(finding.remedy)
-        table.add_row(finding.use, escape(finding.name), found, remedy)
-    return table
+        if finding.use != use:
+            use = finding.use
+            lines += ["", f"{use}:"]
+        lines.append(f"  {finding.name:{width}}  {finding.found or 'MISSING'}")
+    missing = [finding for finding in findings if finding.found is None]
+    lines += ["", "How to get what is missing:"] if missing else ["", "Nothing is missing."]
+    lines += [f"- {finding.name}: {finding.remedy}" for finding in missing]
+    return "\n".join(lines).strip()
 
 
 def _check_packages() -> Iterator[Finding]:

@@ -5,6 +5,7 @@ The speeds are those of two cores of a server, one process at work; `docs/perfor
 MATLAB Runtime. Other machines differ by a factor of two or so.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,15 @@ from nibabel.filebasedimages import ImageFileError
 from pipelines.bids import BoldRun, SubjectInputs
 from pipelines.events import summarize_events
 from pipelines.options import ParticipantOptions
-from pipelines.requirements import RECONSTRUCTION
+from pipelines.requirements import is_reconstructed
+from pipelines.workflows.freesurfer import RECONSTRUCTION_GB
 
 ASSUMED_PLANE = 64 * 64
 """Voxels of a slice where the image is not there to be looked at."""
 INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
+LARGEST_STEP_GB = 1.8
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,8 @@ def forecast_subject(
         StepForecast(name, node, times, seconds[name](size), space)
         for name, (node, times, space) in steps.items()
     ]
-    if options.normalization == "freesurfer" and not _is_reconstructed(
-        subject, options.reconstructions(out_dir)
-    ):
+    reconstructions = options.reconstructions(out_dir)
+    if options.normalization == "freesurfer" and not is_reconstructed(reconstructions, subject):
         forecasts.insert(0, StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4))
     return Forecast(size, tuple(forecasts))
 
@@ -147,14 +149,22 @@ def print_totals(
     forecasts: Sequence[Forecast], options: ParticipantOptions, out_dir: Path
 ) -> None:  # fmt: skip
     """Print what all subjects need together."""
-    side_by_side = max(1, min(options.n_procs, len(forecasts)))
-    seconds = sum(forecast.seconds for forecast in forecasts)
+    reconstructs = any(step.node == "reconstruct" for f in forecasts for step in f.steps)
+    largest_gb = RECONSTRUCTION_GB if reconstructs else LARGEST_STEP_GB
+    fit = int(options.memory_mb / 1000 / largest_gb)
+    side_by_side = max(1, min(options.n_procs, len(forecasts), fit))
+    longest = max((forecast.seconds for forecast in forecasts), default=0.0)
+    seconds = math.ceil(len(forecasts) / side_by_side) * longest
     gigabytes = sum(forecast.gigabytes for forecast in forecasts)
     print(
         f"engine {options.engine}, normalization {options.normalization}, output {out_dir}: about "
-        f"{duration(seconds / side_by_side)} on {side_by_side} of {options.n_procs} processors, "
-        f"{gigabytes:.1f} GB of disk"
+        f"{duration(seconds)} with {side_by_side} at a time, {gigabytes:.1f} GB of disk"
     )
+    if side_by_side < min(options.n_procs, len(forecasts)):
+        print(
+            f"(--mem-mb {options.memory_mb} lets no more run side by side: one needs "
+            f"{largest_gb:g} GB)"
+        )
     if any(forecast.size.is_assumed for forecast in forecasts):
         print("(images that are missing are taken to have 64 x 64 voxels a slice)")
 
@@ -198,11 +208,6 @@ def _n_estimates(size: Size, options: ParticipantOptions) -> int:
     """Sets of betas that lie on disk in EPI space."""
     is_per_run = options.engine == "python" or options.run_model == "sessions"
     return N_SETS + size.n_runs if is_per_run else 2 * N_SETS
-
-
-def _is_reconstructed(subject: SubjectInputs, fs_subjects_dir: Path) -> bool:
-    folder = fs_subjects_dir / f"sub-{subject.subject}"
-    return all((folder / needed).is_file() for needed in RECONSTRUCTION)
 
 
 def _size(subject: SubjectInputs, events: Sequence[pd.DataFrame]) -> Size:

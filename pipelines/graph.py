@@ -10,8 +10,9 @@ from nipype.pipeline.engine import Workflow
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.bids import BoldRun, SubjectInputs, read_dataset
-from pipelines.workflows.engines import RunModel, SpmSettings
-from pipelines.workflows.freesurfer import Normalization, NormalizationSettings, RoiSource
+from pipelines.options import Normalization, RoiSource, RunModel
+from pipelines.workflows.engines import SpmSettings
+from pipelines.workflows.freesurfer import NormalizationSettings
 from pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 FORMATS = (".svg", ".png", ".pdf", ".dot")

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+EngineName = Literal["python", "spm"]
+Normalization = Literal["python", "freesurfer"]
+RunModel = Literal["concatenated", "sessions"]
+RoiSource = Literal["fsaverage", "subject"]
+
 
 @dataclass(frozen=True)
 class ParticipantOptions:
@@ -32,6 +37,8 @@ class ParticipantOptions:
         How FreeSurfer finds the EPI in a reconstruction.
     fs_missing : {'excluded', 'zero'}
         What voxels without betas count as where FreeSurfer interpolates their neighbours.
+    fs_time_limit : float, optional
+        Minutes that recon-all may take.
     roi_source : {'fsaverage', 'subject'}, optional
         Whose regions; None: fsaverage's with FreeSurfer, else the subject's where there are
         reconstructions, else the packaged atlas.
@@ -47,18 +54,19 @@ class ParticipantOptions:
         Memory of all steps together.
     """
 
-    engine: Literal["python", "spm"] = "python"
-    normalization: Literal["python", "freesurfer"] = "python"
+    engine: EngineName = "python"
+    normalization: Normalization = "python"
     participant_labels: Sequence[str] | None = None
     session_labels: Sequence[str] | None = None
     spm_command: str | None = None
     spm_time_limit: float | None = None
-    run_model: Literal["concatenated", "sessions"] = "concatenated"
+    run_model: RunModel = "concatenated"
     fs_subjects_dir: Path | None = None
     fs_license_file: Path | None = None
     fs_registration: Literal["header", "bbregister"] = "header"
     fs_missing: Literal["excluded", "zero"] = "excluded"
-    roi_source: Literal["fsaverage", "subject"] | None = None
+    fs_time_limit: float | None = None
+    roi_source: RoiSource | None = None
     work_dir: Path | None = None
     stimuli_dir: Path | None = None
     n_procs: int = 1
@@ -68,6 +76,14 @@ class ParticipantOptions:
     def reconstructions(self, out_dir: Path) -> Path:
         """Folder where `--normalization freesurfer` finds or makes reconstructions."""
         return self.fs_subjects_dir or out_dir / "sourcedata" / "freesurfer"
+
+    def regions_from(self) -> RoiSource | None:
+        """Whose `aparc+aseg` gives the regions; None for the packaged atlas."""
+        if self.roi_source is not None:
+            return self.roi_source
+        if self.normalization == "freesurfer":
+            return "fsaverage"
+        return None if self.fs_subjects_dir is None else "subject"
 
     def threads_per_step(self, n_subjects: int) -> int:
         """Processors that one step may use."""

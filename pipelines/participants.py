@@ -56,7 +56,9 @@ def run_participants(
         For anything wrong with the input or the output folder, before anything runs.
     """
     require_writable(out_dir)
-    spm = find_spm(options)
+    work_dir = (options.work_dir or out_dir / ".work").resolve()
+    require_writable(work_dir, "--work-dir")
+    spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     subjects = read_dataset(
         bids_dir,
@@ -65,7 +67,7 @@ def run_participants(
         options.session_labels,
         n_threads=options.n_procs,
     )
-    for check in checks(subjects, config, options):
+    for check in checks(subjects, config, options, out_dir):
         check()
     n_threads = options.threads_per_step(len(subjects))
     settings = ParticipantSettings(
@@ -74,12 +76,12 @@ def run_participants(
         glm=config.glm,
         rois=config.rois,
         out_dir=out_dir.resolve(),
-        normalization=find_normalization(subjects, options, out_dir, n_threads),
+        normalization=find_normalization(options, out_dir, n_threads),
         spm=spm,
         n_threads=n_threads,
     )
     write_dataset_description(out_dir, bids_dir)
-    failed = _run_subjects(subjects, config, settings, options)
+    failed = _run_subjects(subjects, config, settings, options, work_dir)
     for label, sentences in failed.items():
         for sentence in sentences:
             print(f"conceptrsa: sub-{label} failed: {sentence}", file=sys.stderr)
@@ -108,8 +110,7 @@ def report_dry_run(
         subjects = read_dataset(*selection, names_only=True)
     requirements: list[Callable[[], object]] = [
         partial(require_makeable, out_dir),
-        *checks(subjects, config, options),
-        partial(find_normalization, subjects, options, out_dir, 1),
+        *checks(subjects, config, options, out_dir),
         partial(find_spm, options),
     ]
     for requirement in requirements:
@@ -178,14 +179,15 @@ def _run_subjects(
     config: DatasetConfig,
     settings: ParticipantSettings,
     options: ParticipantOptions,
+    work_dir: Path,
 ) -> Mapping[str, list[str]]:
     from pipelines.execution import Resources, run_workflow
     from pipelines.workflows.participant import init_dataset_wf
 
     # By version: what another version computed is not taken for what this one would.
-    work_dir = (options.work_dir or settings.out_dir / ".work").resolve() / version("conceptrsa")
-    require_writable(work_dir)
-    workflow = init_dataset_wf(subjects, config, settings, work_dir)
+    of_version = work_dir / version("conceptrsa")
+    of_version.mkdir(exist_ok=True)
+    workflow = init_dataset_wf(subjects, config, settings, of_version)
     failures = run_workflow(
         workflow,
         {

@@ -12,33 +12,39 @@ from bids_config.errors import InputError, StepError
 from bids_config.schema import DatasetConfig
 from pipelines.bids import SubjectInputs
 from pipelines.events import read_run_events, summarize_events
-from pipelines.options import ParticipantOptions
-from pipelines.workflows.engines import RunModel, SpmSettings
+from pipelines.options import ParticipantOptions, RunModel
+from pipelines.workflows.engines import SpmSettings
 from pipelines.workflows.freesurfer import NormalizationSettings
 
-RECONSTRUCTION = ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz")
 SECONDS_PER_MINUTE = 60
 LONGEST_START = 600.0  # s; the first start of a MATLAB Runtime unpacks SPM
 
 
-def find_spm(options: ParticipantOptions) -> SpmSettings:
+def find_spm(options: ParticipantOptions, scratch: Path | None = None) -> SpmSettings:
     """Find SPM and ask it for its version; nothing is asked for the engine python.
+
+    Parameters
+    ----------
+    options : ParticipantOptions
+        Command and time limit.
+    scratch : Path, optional
+        Folder that SPM can see, as a container may not see that of temporary files.
 
     Raises
     ------
     InputError
         If there is none, or it does not run.
     """
-    limit = options.spm_time_limit
     if options.engine != "spm":
         return SpmSettings(run_model=options.run_model)
     from interfaces.spm.launcher import DEFAULT_TIME_LIMIT, find_launcher
     from interfaces.spm.script import read_version
 
+    limit = options.spm_time_limit
     seconds = DEFAULT_TIME_LIMIT if limit is None else limit * SECONDS_PER_MINUTE
     launcher = find_launcher(options.spm_command, seconds)
     asked = replace(launcher, time_limit=min(seconds, LONGEST_START))
-    folder = Path(tempfile.mkdtemp(prefix="conceptrsa-spm-"))
+    folder = Path(tempfile.mkdtemp(prefix="conceptrsa-spm-", dir=scratch))
     try:
         version = read_version(asked, folder)
     except StepError as error:  # the folder stays, as the message names a file in it
@@ -50,66 +56,87 @@ def find_spm(options: ParticipantOptions) -> SpmSettings:
 
 
 def find_normalization(
-    subjects: Sequence[SubjectInputs], options: ParticipantOptions, out_dir: Path, n_threads: int
+    options: ParticipantOptions, out_dir: Path, n_threads: int
 ) -> NormalizationSettings:
-    """Find what the way to MNI305 needs: reconstructions, fsaverage, FreeSurfer, its licence.
+    """Find FreeSurfer, its licence and fsaverage as far as the way to MNI305 needs them.
 
     Raises
     ------
     InputError
         For the first thing that is missing.
     """
-    fs_subjects_dir = options.fs_subjects_dir
-    license_file = version = None
-    if options.normalization == "freesurfer":
-        from interfaces.freesurfer.installation import find_freesurfer, find_license
-
-        version = find_freesurfer().version
-        license_file = find_license(options.fs_license_file)
-        fs_subjects_dir = options.reconstructions(out_dir)
-    else:
-        _require_reconstructions(subjects, fs_subjects_dir)
-    roi_source = options.roi_source
-    if roi_source is None and options.normalization == "freesurfer":
-        roi_source = "fsaverage"
-    elif roi_source is None and fs_subjects_dir is not None:
-        roi_source = "subject"
-    if roi_source == "subject" and fs_subjects_dir is None:
-        raise InputError(
-            "--roi-source subject needs each subject's reconstruction: give --fs-subjects-dir, or "
-            "--normalization freesurfer to make them"
-        )
+    roi_source = options.regions_from()
     settings = NormalizationSettings(
         options.normalization,
-        None if fs_subjects_dir is None else fs_subjects_dir.resolve(),
+        options.fs_subjects_dir and options.fs_subjects_dir.resolve(),
         roi_source,
         registration=options.fs_registration,
         missing=options.fs_missing,
-        freesurfer_version=version,
-        license_file=license_file,
         n_threads=n_threads,
     )
-    if roi_source != "fsaverage":
-        return settings
-    from interfaces.freesurfer.installation import find_fsaverage
+    if roi_source == "fsaverage":
+        from interfaces.freesurfer.installation import find_fsaverage
 
-    return replace(settings, fsaverage_dir=find_fsaverage(options.fs_subjects_dir).resolve())
+        settings = replace(settings, fsaverage_dir=find_fsaverage(options.fs_subjects_dir))
+    if options.normalization == "python":
+        return settings
+    from interfaces.freesurfer.installation import find_freesurfer, find_license
+
+    limit = options.fs_time_limit
+    return replace(
+        settings,
+        fs_subjects_dir=options.reconstructions(out_dir).resolve(),
+        license_file=find_license(options.fs_license_file),
+        freesurfer_version=find_freesurfer().version,
+        time_limit=None if limit is None else limit * SECONDS_PER_MINUTE,
+    )
 
 
 def checks(
-    subjects: Sequence[SubjectInputs], config: DatasetConfig, options: ParticipantOptions
-) -> Iterator[Callable[[], None]]:
-    """Give checks of the input against the settings; each raises an `InputError`."""
+    subjects: Sequence[SubjectInputs],
+    config: DatasetConfig,
+    options: ParticipantOptions,
+    out_dir: Path,
+) -> Iterator[Callable[[], object]]:
+    """Give checks of the input and the machine against the settings, each for one thing.
+
+    Each raises an `InputError` if something is missing or does not fit; nothing is written.
+    """
     yield partial(_require_pictures, subjects, config, options.stimuli_dir)
-    own_atlas = options.roi_source is None and options.fs_subjects_dir is None
-    if own_atlas and options.normalization == "python":
+    if options.work_dir is not None:
+        yield partial(require_makeable, options.work_dir, "--work-dir")
+    if options.regions_from() is None:
         yield partial(_require_regions, config)
     if options.engine == "spm":
         yield partial(_require_spm_can, subjects, config, options.run_model)
+    yield from _freesurfer_checks(subjects, options, out_dir)
 
 
-def require_writable(folder: Path) -> None:
-    """Make a folder and try to write in it.
+def _freesurfer_checks(
+    subjects: Sequence[SubjectInputs], options: ParticipantOptions, out_dir: Path
+) -> Iterator[Callable[[], object]]:
+    from interfaces.freesurfer import installation, recon_all
+
+    if options.regions_from() == "fsaverage":
+        yield partial(installation.find_fsaverage, options.fs_subjects_dir)
+    if options.regions_from() == "subject" and options.normalization == "python":
+        yield partial(_require_given, options.fs_subjects_dir)
+    if options.normalization == "freesurfer":
+        folder = options.reconstructions(out_dir)
+        yield installation.find_freesurfer
+        yield partial(installation.find_license, options.fs_license_file)
+        yield partial(require_makeable, folder, "--fs-subjects-dir")
+        if not all(is_reconstructed(folder, subject) for subject in subjects):
+            yield partial(recon_all.require_plain_folder, folder)
+        for subject in subjects:
+            yield partial(_require_not_at_work, folder, subject)
+    elif options.fs_subjects_dir is not None:
+        for subject in subjects:
+            yield partial(_require_reconstruction, options.fs_subjects_dir, subject)
+
+
+def require_writable(folder: Path, option: str = "output folder") -> None:
+    """Make a folder and try to write in it; `option` names where it was given.
 
     Raises
     ------
@@ -123,21 +150,21 @@ def require_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"cannot write in {folder} ({error.strerror}); choose another output folder"
+            f"cannot write in {folder} ({error.strerror}); choose another {option}"
         ) from error
 
 
-def require_makeable(folder: Path) -> None:
+def require_makeable(folder: Path, option: str = "OUT_DIR") -> None:
     """Look whether a folder could be written to, or made, without making it.
 
     Raises
     ------
     InputError
-        If not.
+        If not; it names the option that gave the folder.
     """
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write in {existing}; choose another output folder")
+        raise InputError(f"cannot write in {existing}; choose another {option}")
 
 
 def _require_pictures(
@@ -171,19 +198,43 @@ def _require_regions(config: DatasetConfig) -> None:
             )
 
 
-def _require_reconstructions(
-    subjects: Sequence[SubjectInputs], fs_subjects_dir: Path | None
-) -> None:
+def _require_given(fs_subjects_dir: Path | None) -> None:
     if fs_subjects_dir is None:
-        return
-    for subject in subjects:
-        folder = fs_subjects_dir / f"sub-{subject.subject}"
-        for needed in RECONSTRUCTION:
-            if not (folder / needed).is_file():
-                raise InputError(
-                    f"{folder / needed} is missing; run recon-all for sub-{subject.subject}, or "
-                    "leave --fs-subjects-dir out"
-                )
+        raise InputError(
+            "--roi-source subject needs each subject's reconstruction: give --fs-subjects-dir, or "
+            "--normalization freesurfer to make them"
+        )
+
+
+def _require_reconstruction(fs_subjects_dir: Path, subject: SubjectInputs) -> None:
+    from interfaces.freesurfer.installation import missing_files
+
+    _require_not_at_work(fs_subjects_dir, subject)
+    missing = missing_files(fs_subjects_dir / f"sub-{subject.subject}")
+    if missing:
+        raise InputError(
+            f"{missing[0]} is missing; run recon-all for sub-{subject.subject} to its end, or "
+            "leave --fs-subjects-dir out"
+        )
+
+
+def _require_not_at_work(fs_subjects_dir: Path, subject: SubjectInputs) -> None:
+    from interfaces.freesurfer.recon_all import is_complete
+
+    try:
+        is_complete(fs_subjects_dir / f"sub-{subject.subject}")
+    except StepError as error:
+        raise InputError(str(error)) from error
+
+
+def is_reconstructed(fs_subjects_dir: Path, subject: SubjectInputs) -> bool:
+    """Tell whether recon-all has nothing to do for a subject."""
+    from interfaces.freesurfer.recon_all import is_complete
+
+    try:
+        return is_complete(fs_subjects_dir / f"sub-{subject.subject}")
+    except StepError:
+        return False
 
 
 def _require_spm_can(

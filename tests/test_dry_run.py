@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interfaces.freesurfer.installation import NEEDED_FILES
 from pipelines.bids import BoldRun, SubjectInputs
 from pipelines.cli import main
 from pipelines.forecast import duration, forecast_subject
@@ -22,7 +23,14 @@ STEPS = (
 
 @pytest.fixture(autouse=True)
 def without_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("SPMMCRCMD", "MCR", "FREESURFER_HOME", "FS_LICENSE", "CONCEPTRSA_ENGINE"):
+    for variable in (
+        "SPMMCRCMD",
+        "MCR",
+        "FREESURFER_HOME",
+        "FS_LICENSE",
+        "CONCEPTRSA_ENGINE",
+        "CONCEPTRSA_NORMALIZATION",
+    ):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -73,8 +81,11 @@ def test_freesurfer_and_its_licence_are_asked_for(
     problems = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("problem:")
     ]  # fmt: skip
-    assert any(missing in problem for problem in problems)
-    assert len(problems) == 3
+    # Each thing that is missing has its line: T1w, BOLD, fsaverage, FreeSurfer, its licence.
+    assert len(problems) == (5 if missing == "FreeSurfer" else 4)
+    assert sum("fsaverage" in problem for problem in problems) == 1
+    assert sum("licence file" in problem for problem in problems) == 1
+    assert any("no FreeSurfer was found" in p for p in problems) == (missing == "FreeSurfer")
 
 
 def make_subject(folder: Path, n_volumes: int = 10) -> tuple[SubjectInputs, list[pd.DataFrame]]:
@@ -101,7 +112,7 @@ def test_recon_all_is_counted_only_where_it_will_run(tmp_path: Path) -> None:
     subject, events = make_subject(tmp_path)
     options = ParticipantOptions(normalization="freesurfer")
     assert forecast_subject(subject, events, options, tmp_path).steps[0].name == "recon-all"
-    for name in ("mri/transforms/talairach.xfm", "mri/aparc+aseg.mgz"):
+    for name in NEEDED_FILES:
         path = tmp_path / "sourcedata" / "freesurfer" / "sub-01" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

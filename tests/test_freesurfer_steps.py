@@ -8,6 +8,9 @@ itself, which is not installed where the tests run.
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import fake_freesurfer
@@ -23,7 +26,7 @@ from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import read_matrix, rigid_matrix, write_matrix
 from interfaces.freesurfer.installation import find_freesurfer, find_fsaverage, find_license
 from interfaces.freesurfer.mni305 import AtlasInMNI305, ResampleByFreeSurfer
-from interfaces.freesurfer.recon_all import ReconAll
+from interfaces.freesurfer.recon_all import ReconAll, is_complete
 from interfaces.freesurfer.registration import RegisterToReconstruction, header_registration
 
 TALAIRACH = rigid_matrix(np.array([2.0, -20, 15]), np.array([0.1, 0.02, -0.05])) @ np.diag(
@@ -156,9 +159,9 @@ def test_licence_is_looked_up_as_flag_then_variable_then_in_freesurfers_folder(t
     (home / ".license").unlink()
     with pytest.raises(InputError, match=r"none was found; .*free of charge at https://surfer"):
         find_license(None, environment)
-    with pytest.raises(InputError, match=r"absent\.txt does not exist"):
+    with pytest.raises(InputError, match=r"absent\.txt, does not exist"):
         find_license(tmp_path / "absent.txt", environment)
-    with pytest.raises(InputError, match=r"\$FS_LICENSE names, .*gone\.txt does not exist"):
+    with pytest.raises(InputError, match=r"\$FS_LICENSE, .*gone\.txt, does not exist"):
         find_license(None, {"FS_LICENSE": str(tmp_path / "gone.txt")})
 
 
@@ -430,7 +433,7 @@ def test_reconstruction_is_made_once(freesurfer, t1w, tmp_path):
     outputs = reconstruct(t1w, tmp_path, n_threads=2)
     subjects = tmp_path / "subjects"
     assert outputs.subject_dir == str(subjects / "sub-02")
-    assert (outputs.subjects_dir, outputs.subject) == (str(subjects), "sub-02")
+    assert outputs.subjects_dir == str(subjects)
     command = ["recon-all", "-all", "-i", str(t1w), "-openmp", "2", "-subjid", "sub-02", "-sd"]
     assert recon_all_calls(tmp_path) == [[*command, str(subjects)]]
     reconstruct(t1w, tmp_path)
@@ -482,6 +485,47 @@ def test_killed_reconstruction_can_go_on(freesurfer, t1w, tmp_path, monkeypatch)
     mark.unlink()
     monkeypatch.setenv("FAKE_RECON_ALL", "")
     reconstruct(t1w, tmp_path)
+
+
+def test_reconstruction_whose_own_program_was_killed_goes_on(freesurfer, t1w, tmp_path):
+    """Whatever killed it: the mark of FreeSurfer stays, and the process of ours is gone."""
+    program = (
+        "import sys; from interfaces.freesurfer.recon_all import ReconAll\n"
+        "ReconAll(t1w_file=sys.argv[1], subject='sub-02', subjects_dir=sys.argv[2]).run()"
+    )
+    words = [sys.executable, "-c", program, str(t1w), str(tmp_path / "subjects")]
+    (tmp_path / "cwd").mkdir()
+    worker = subprocess.Popen(
+        words, cwd=tmp_path / "cwd", env={**os.environ, "FAKE_RECON_ALL": "slow"}
+    )
+    mark = tmp_path / "subjects" / "sub-02" / "scripts" / "IsRunning.lh+rh"
+    for _ in range(300):
+        if mark.exists():
+            break
+        time.sleep(0.1)
+    with pytest.raises(StepError, match="another recon-all is at work"):
+        is_complete(tmp_path / "subjects" / "sub-02")
+    worker.kill()
+    worker.wait()
+    outputs = reconstruct(t1w, tmp_path)
+    assert is_complete(Path(outputs.subject_dir))
+
+
+def test_the_mark_of_somebody_elses_recon_all_is_respected(freesurfer, t1w, tmp_path):
+    scripts = tmp_path / "subjects" / "sub-02" / "scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "IsRunning.lh+rh").touch()
+    with pytest.raises(StepError, match="another recon-all is at work"):
+        reconstruct(t1w, tmp_path)
+    assert (scripts / "IsRunning.lh+rh").exists()
+
+
+@pytest.mark.parametrize("content", ["a folder", "empty"])
+def test_a_licence_that_is_none_is_said_so(content, tmp_path):
+    path = tmp_path / "license.txt"
+    path.mkdir() if content == "a folder" else path.touch()
+    with pytest.raises(InputError, match=r"is a folder: where it was mounted|is empty"):
+        find_license(None, {"FREESURFER_HOME": str(tmp_path)})
 
 
 def test_reconstruction_that_lacks_a_file_fails_the_step(freesurfer, t1w, tmp_path, monkeypatch):

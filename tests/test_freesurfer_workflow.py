@@ -52,6 +52,8 @@ def freesurfer(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     to_mni305 = MNI152_TO_MNI305 @ truth.t1w_to_mni152
     own = resample(labels, AFFINE, t1w.shape, t1w.affine, np.linalg.inv(to_mni305), "nearest")
     write_reconstruction(tmp_path / "finished", own, t1w.affine, to_mni305)
+    head = np.asarray(t1w.dataobj, dtype=np.float32)
+    nib.save(nib.MGHImage(head, t1w.affine), tmp_path / "finished" / "mri" / "orig.mgz")
     monkeypatch.setenv("FREESURFER_HOME", str(home))
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.jsonl"))
     monkeypatch.setenv("FAKE_RECONSTRUCTION", str(tmp_path / "finished"))

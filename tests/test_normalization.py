@@ -7,6 +7,7 @@ import pytest
 from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from planted_heads import head, random_rigid, t1w
+from scipy.ndimage import gaussian_filter
 
 from bids_config.errors import StepError
 from interfaces.embedded import mni305
@@ -106,3 +107,27 @@ def test_a_transform_from_elsewhere_is_held_against_the_template(anatomy, tmp_pa
         step = Normalize(in_file=str(tmp_path / "T1w.nii"), fs_subject_dir=str(tmp_path / "sub-01"))
         report = json.loads(Path(step.run(cwd=str(tmp_path)).outputs.report_file).read_text())
         assert len(report["warnings"]) == n_warnings
+
+
+def test_a_reconstruction_of_another_image_is_refused(tmp_path: Path) -> None:
+    """The same image, but FreeSurfer's lies 15 mm away: its talairach.xfm fits that place only."""
+    rng = np.random.default_rng(0)
+    picture = gaussian_filter(rng.normal(size=(48, 48, 48)), 3.0).astype(np.float32)
+    affine = np.diag([3.0, 3, 3, 1])
+    nib.save(nib.Nifti1Image(picture, affine), tmp_path / "T1w.nii")
+    transforms = tmp_path / "sub-01" / "mri" / "transforms"
+    transforms.mkdir(parents=True)
+    (transforms / "talairach.xfm").write_text(
+        "MNI Transform File\n\nTransform_Type = Linear;\nLinear_Transform = \n"
+        "1 0 0 0\n0 1 0 0\n0 0 1 0;\n"
+    )
+    step = Normalize(in_file=str(tmp_path / "T1w.nii"), fs_subject_dir=str(tmp_path / "sub-01"))
+    orig = tmp_path / "sub-01" / "mri" / "orig.mgz"
+    nib.save(nib.MGHImage(picture, affine), orig)
+    report = step.run(cwd=str(tmp_path)).outputs.report_file
+    assert json.loads(Path(report).read_text())["correlation_with_orig"] > 0.99
+    moved = affine.copy()
+    moved[:3, 3] = 15
+    nib.save(nib.MGHImage(picture, moved), orig)
+    with pytest.raises(StepError, match=r"orig\.mgz do not show the same head"):
+        step.run(cwd=str(tmp_path))

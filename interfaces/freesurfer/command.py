@@ -139,7 +139,8 @@ def _run(command: list[str], name: str, folder: Path, log: Path, session: Sessio
     except OutOfTimeError as error:
         raise StoppedError(
             f"FreeSurfer's {name} did not end within {session.time_limit / 60:g} minutes and "
-            f"was stopped; see {log.resolve()}, and give it more time if it was still at work."
+            f"was stopped; see {log.resolve()}, and give a longer --fs-time-limit if it was still "
+            "at work."
         ) from error
     except NotStartedError as error:
         raise StepError(f"FreeSurfer's {error}.") from error

@@ -112,25 +112,38 @@ def find_license(
         If there is none, or one that was named does not exist.
     """
     remedy = f"it is free of charge at {LICENSE_PAGE}"
-    named = {"the FreeSurfer licence": license_file}
+    named = {"--fs-license-file": license_file}
     if environment.get(LICENSE_VARIABLE):
-        named[f"the FreeSurfer licence that ${LICENSE_VARIABLE} names,"] = Path(
-            environment[LICENSE_VARIABLE]
-        )
+        named[f"${LICENSE_VARIABLE}"] = Path(environment[LICENSE_VARIABLE])
     for title, path in named.items():
         if path is not None:
-            if not path.is_file():
-                raise InputError(f"{title} {path} does not exist; {remedy}.")
-            return path.absolute()
+            return _readable_license(path, f"the FreeSurfer licence of {title}", remedy)
     home = environment.get(HOME_VARIABLE)
     for name in _LICENSE_NAMES if home else ():
         path = Path(str(home)) / name
-        if path.is_file():
-            return path.absolute()
+        if path.exists():
+            return _readable_license(path, "the FreeSurfer licence", remedy)
     raise InputError(
         f"FreeSurfer needs a licence file and none was found; {remedy}: give "
         f"--fs-license-file, set ${LICENSE_VARIABLE}, or put it at ${HOME_VARIABLE}/license.txt."
     )
+
+
+def _readable_license(path: Path, title: str, remedy: str) -> Path:
+    if path.is_dir():
+        raise InputError(
+            f"{title}, {path}, is a folder: where it was mounted into a container, the file on the "
+            f"host is not there; {remedy}."
+        )
+    try:
+        is_empty = not path.read_bytes().strip()
+    except FileNotFoundError:
+        raise InputError(f"{title}, {path}, does not exist; {remedy}.") from None
+    except OSError as error:
+        raise InputError(f"{title}, {path}, cannot be read ({error.strerror}).") from error
+    if is_empty:
+        raise InputError(f"{title}, {path}, is empty; {remedy}.")
+    return path.absolute()
 
 
 def find_fsaverage(
@@ -165,8 +178,9 @@ def find_fsaverage(
         lacking.append(missing[0])
     where = " and ".join(map(str, lacking)) or f"${HOME_VARIABLE}/subjects/{AVERAGE_SUBJECT}"
     raise InputError(
-        f"the atlas needs FreeSurfer's {AVERAGE_SUBJECT}, but {where} is missing; copy the "
-        f"folder {AVERAGE_SUBJECT} from FreeSurfer's own subjects into the subjects directory."
+        f"the atlas needs FreeSurfer's {AVERAGE_SUBJECT}, but {where} is missing; set "
+        f"${HOME_VARIABLE}, or copy the folder {AVERAGE_SUBJECT} from FreeSurfer's own subjects "
+        "into that of --fs-subjects-dir."
     )
 
 

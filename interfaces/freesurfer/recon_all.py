@@ -1,5 +1,8 @@
 """Reconstruction of a subject's anatomy by FreeSurfer as a nipype step."""
 
+import json
+import os
+import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +12,7 @@ from typing import Any
 from nipype.interfaces.base import Directory, File, SimpleInterface, TraitedSpec, traits
 
 from bids_config.errors import InputError, StepError
+from bids_config.files import atomic_path
 from interfaces.freesurfer.command import StoppedError
 from interfaces.freesurfer.installation import missing_files, require_plain_name
 from interfaces.freesurfer.jobs import ReconstructionJob
@@ -28,11 +32,10 @@ class ReconAllInputSpec(FreeSurferInputSpec):
 
 
 class ReconAllOutputSpec(TraitedSpec):
-    """Outputs of `ReconAll`; the last two for steps that must wait for it."""
+    """Outputs of `ReconAll`; the last for steps that must wait for it."""
 
     subject_dir = Directory(exists=True, desc="the reconstruction")
     subjects_dir = Directory(exists=True, desc="as given")
-    subject = traits.Str(desc="as given")
 
 
 class ReconAll(SimpleInterface):
@@ -55,11 +58,10 @@ class ReconAll(SimpleInterface):
             self._reconstruct(Path(runtime.cwd), subject_dir)
         self._results["subject_dir"] = str(subject_dir)
         self._results["subjects_dir"] = str(subjects_dir)
-        self._results["subject"] = inputs.subject
         return runtime
 
     def _reconstruct(self, folder: Path, subject_dir: Path) -> None:
-        subjects_dir = _require_plain(subject_dir.parent)
+        subjects_dir = require_plain_folder(subject_dir.parent)
         job = ReconstructionJob(
             subject_id=subject_dir.name,
             subjects_dir=str(subjects_dir),
@@ -77,13 +79,16 @@ class ReconAll(SimpleInterface):
         with plain_folder(folder) as plain, _plain_image(Path(self.inputs.t1w_file)) as image:
             if not begun:
                 job.inputs.T1_files = [str(image)]
+            mark = _mark(subject_dir)
+            with atomic_path(mark) as temporary:
+                temporary.write_text(json.dumps(_this_process()))
             try:
                 job.run_in(session, plain)
-            except (StoppedError, KeyboardInterrupt):
+            except StoppedError:
                 # recon-all was killed with all that it had started, and could not take them away.
-                for path in _running(subject_dir):
-                    path.unlink(missing_ok=True)
+                _forget(subject_dir)
                 raise
+            mark.unlink(missing_ok=True)
         if not is_complete(subject_dir):
             missing = missing_files(subject_dir) or [subject_dir / "scripts" / "recon-all.done"]
             raise StepError(
@@ -104,6 +109,8 @@ def is_complete(subject_dir: Path) -> bool:
     StepError
         If recon-all is at work on it, or was killed while it was.
     """
+    if _is_abandoned(subject_dir):
+        _forget(subject_dir)
     if running := _running(subject_dir):
         raise StepError(
             f"{running[0]} says that another recon-all is at work on this subject; wait for its "
@@ -126,7 +133,43 @@ def _running(subject_dir: Path) -> list[Path]:
     return sorted((subject_dir / "scripts").glob("IsRunning.*"))
 
 
-def _require_plain(subjects_dir: Path) -> Path:
+def _mark(subject_dir: Path) -> Path:
+    """Note of the process whose recon-all is at work, beside the subject's folder."""
+    return subject_dir.with_name(f".{subject_dir.name}.recon-all.json")
+
+
+def _this_process() -> dict[str, object]:
+    return {"host": platform.node(), "pid": os.getpid(), "started": _start_time(os.getpid())}
+
+
+def _is_abandoned(subject_dir: Path) -> bool:
+    """Tell whether the process that started recon-all here, on this machine, is gone.
+
+    A recon-all ends with it (`interfaces.programs.process`), so its own marks mean nothing then.
+    """
+    try:
+        owner = json.loads(_mark(subject_dir).read_text())
+        started = _start_time(int(owner["pid"]))
+        return bool(owner["host"] == platform.node() and started != owner["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; None for one that is not there."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _forget(subject_dir: Path) -> None:
+    for path in (*_running(subject_dir), _mark(subject_dir)):
+        path.unlink(missing_ok=True)
+
+
+def require_plain_folder(subjects_dir: Path) -> Path:
     """Refuse a folder that recon-all cannot work in; it looks through links, so none would help."""
     real = subjects_dir.resolve()
     if not is_plain(real):

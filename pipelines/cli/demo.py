@@ -30,7 +30,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--subjects", type=int, default=5, metavar="N", help="default: 5")
     parser.add_argument("--runs", type=int, default=6, metavar="N", help="default: 6")
     parser.add_argument("--seed", type=int, default=0, help="of the data set (default: 0)")
-    add_engine_options(parser)
+    # An image that has SPM and FreeSurfer as defaults does not mean a newcomer's demo.
+    add_engine_options(parser, environment={})
     add_program_options(parser)
     add_resource_options(parser)
     parser.set_defaults(function=run)

@@ -17,9 +17,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from rich.console import Console
+    from pipelines.doctor import check_all, describe
 
-    from pipelines.doctor import check_all, findings_table
-
-    Console().print(findings_table(check_all(args.spm_command)))
+    print(describe(check_all(args.spm_command)))
     return 0

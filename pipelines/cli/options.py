@@ -2,14 +2,17 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 from bids_config.errors import InputError
+from pipelines.options import EngineName, Normalization
 
 ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
 NORMALIZATION_VARIABLE = "CONCEPTRSA_NORMALIZATION"
-ENGINES = ("python", "spm")
-NORMALIZATIONS = ("python", "freesurfer")
+ENGINES: tuple[str, ...] = get_args(EngineName)
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 
 
 def add_resource_options(parser: argparse.ArgumentParser) -> None:
@@ -44,17 +47,19 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Add who does the steps, and how SPM and FreeSurfer are told to."""
+def add_engine_options(
+    parser: argparse.ArgumentParser, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Add who does the steps, by default as the environment says."""
     group = parser.add_argument_group("engine")
     group.add_argument(
-        "--engine", choices=ENGINES, default=os.environ.get(ENGINE_VARIABLE, "python"),
+        "--engine", choices=ENGINES, default=environment.get(ENGINE_VARIABLE, "python"),
         help="what does the steps up to the betas: the embedded engine, or SPM12 (default: "
         f"${ENGINE_VARIABLE}, else python)",
     )  # fmt: skip
     group.add_argument(
         "--normalization", choices=NORMALIZATIONS,
-        default=os.environ.get(NORMALIZATION_VARIABLE, "python"),
+        default=environment.get(NORMALIZATION_VARIABLE, "python"),
         help="what takes betas to MNI305: registration with the template, or FreeSurfer's "
         f"recon-all and mri_vol2vol (default: ${NORMALIZATION_VARIABLE}, else python)",
     )  # fmt: skip
@@ -103,6 +108,10 @@ def add_program_options(parser: argparse.ArgumentParser) -> None:
         "or refined from there (default: header)",
     )  # fmt: skip
     group.add_argument(
+        "--fs-time-limit", type=_positive, metavar="MINUTES",
+        help="after which recon-all is stopped (default: 1440)",
+    )  # fmt: skip
+    group.add_argument(
         "--fs-missing", choices=("excluded", "zero"),
         help="voxels without betas, where FreeSurfer interpolates their neighbours: left out, or "
         "taken for 0 as in the paper (default: excluded)",
@@ -127,7 +136,7 @@ def require_fitting(args: argparse.Namespace) -> None:
     for options, chosen, needed, value in (
         (("run_model", "spm_command", "spm_time_limit"), args.engine, "engine", "spm"),
         (
-            ("fs_license_file", "fs_registration", "fs_missing"),
+            ("fs_license_file", "fs_registration", "fs_missing", "fs_time_limit"),
             args.normalization,
             "normalization",
             "freesurfer",
@@ -197,7 +206,10 @@ def _processors() -> int:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value

@@ -14,11 +14,12 @@ from pipelines.cli.options import (
     add_selection_options,
     require_fitting,
 )
+from pipelines.options import ParticipantOptions
 
 OF_PARTICIPANT_LEVEL = (
     "session_label", "baseline", "pooling", "run_model", "roi_source", "spm_command",
     "spm_time_limit", "fs_subjects_dir", "fs_license_file", "fs_registration", "fs_missing",
-    "work_dir", "dry_run",
+    "fs_time_limit", "work_dir", "dry_run",
 )  # fmt: skip
 
 
@@ -89,10 +90,8 @@ def _run_participant(args: argparse.Namespace) -> int:
     return run_participants(args.bids_dir, args.out_dir, config, options)
 
 
-def participant_options(args: argparse.Namespace, **others: Any) -> Any:
+def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantOptions:
     """Make `ParticipantOptions` of the options that several commands share, and others."""
-    from pipelines.options import ParticipantOptions
-
     return ParticipantOptions(
         engine=args.engine,
         normalization=args.normalization,
@@ -103,6 +102,7 @@ def participant_options(args: argparse.Namespace, **others: Any) -> Any:
         fs_license_file=args.fs_license_file,
         fs_registration=args.fs_registration or "header",
         fs_missing=args.fs_missing or "excluded",
+        fs_time_limit=args.fs_time_limit,
         roi_source=args.roi_source,
         n_procs=args.nprocs,
         n_threads=args.omp_nthreads,

@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, get_args
 
 from nipype.pipeline.engine import Workflow
 
 from bids_config.errors import InputError
 from bids_config.schema import GlmConfig
-
-ENGINES = ("python", "spm")
-RunModel = Literal["concatenated", "sessions"]
+from pipelines.options import EngineName, RunModel
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def get_engine(name: str, spm: SpmSettings | None = None, n_threads: int = 1) ->
         return _python_engine()
     if name == "spm":
         return _spm_engine(spm or SpmSettings(), n_threads)
-    raise InputError(f"there is no engine '{name}'; use one of: {', '.join(ENGINES)}")
+    raise InputError(f"there is no engine '{name}'; use one of: {', '.join(get_args(EngineName))}")
 
 
 def _python_engine() -> Engine:

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from nipype.pipeline.engine import MapNode, Node, Workflow
 
-Normalization = Literal["python", "freesurfer"]
-RoiSource = Literal["fsaverage", "subject"]
+from pipelines.options import Normalization, RoiSource
+
+RECONSTRUCTION_GB = 4.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class NormalizationSettings:
         FreeSurfer's licence.
     freesurfer_version : str or None
         As FreeSurfer calls itself.
+    time_limit : float or None
+        Of recon-all (s); None: its interface's own.
     n_threads : int
         Processors of recon-all.
     """
@@ -46,6 +49,7 @@ class NormalizationSettings:
     missing: Literal["excluded", "zero"] = "excluded"
     license_file: Path | None = None
     freesurfer_version: str | None = None
+    time_limit: float | None = None
     n_threads: int = 1
 
 
@@ -57,9 +61,11 @@ def init_reconstruction_node(settings: NormalizationSettings, subject: str) -> N
         ReconAll(subject=f"sub-{subject}", **_common(settings)),
         name="reconstruct",
         n_procs=settings.n_threads,
-        mem_gb=4.0,
+        mem_gb=RECONSTRUCTION_GB,
     )
     node.inputs.n_threads = settings.n_threads
+    if settings.time_limit is not None:
+        node.inputs.time_limit = settings.time_limit
     return node
 
 

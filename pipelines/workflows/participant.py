@@ -240,6 +240,11 @@ def _estimation(settings: ParticipantSettings) -> dict[str, object]:
         "Normalization": _normalization(settings.normalization),
         "RegionsFrom": settings.normalization.roi_source or "packaged Desikan-Killiany atlas",
     }
+    if settings.normalization.method == "freesurfer":
+        described |= {
+            "FreeSurfer": settings.normalization.freesurfer_version or "n/a",
+            "MissingBetas": settings.normalization.missing,
+        }
     if settings.engine == "spm":
         described |= {"RunModel": settings.spm.run_model, "SPM": settings.spm.version or "n/a"}
     return described

@@ -1,8 +1,12 @@
 """From a BIDS folder to the inputs of each subject, checked before anything is computed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import nibabel as nib
+from nibabel.filebasedimages import ImageFileError
 
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
@@ -195,3 +199,12 @@ def _to_inputs(files: SubjectFiles) -> SubjectInputs:
             )
         )
     return SubjectInputs(files.subject, files.t1w, tuple(runs))
+
+
+def count_volumes(subject: SubjectInputs) -> int:
+    """Volumes of all runs of a subject together; images that are not there count as none."""
+    count = 0
+    for run in subject.runs:
+        with suppress(OSError, ImageFileError, IndexError):
+            count += nib.load(run.bold).shape[3]
+    return count

@@ -1,8 +1,8 @@
 """How long a run will take, and how much disk: from the size of the data and measured speeds.
 
-The speeds are those of two cores of a server, one process at work; `docs/performance.md` and
-`docs/engines.md` hold the measurements. SPM's were taken with GNU Octave in the place of the
-MATLAB Runtime. Other machines differ by a factor of two or so.
+The speeds are those of two cores of a server (`docs/performance.md`); SPM's were taken with GNU Octave
+in the place of the MATLAB Runtime, its linear model is extrapolated beyond 3026 volumes, and
+recon-all's 7 hours are what FreeSurfer's users report. Other machines differ by a factor of two.
 """
 
 import math
@@ -18,6 +18,7 @@ from pipelines.bids import BoldRun, SubjectInputs
 from pipelines.events import summarize_events
 from pipelines.options import ParticipantOptions
 from pipelines.requirements import is_reconstructed
+from pipelines.workflows.estimation import spm_memory_gb
 from pipelines.workflows.freesurfer import RECONSTRUCTION_GB
 
 ASSUMED_PLANE = 64 * 64
@@ -25,7 +26,7 @@ ASSUMED_PLANE = 64 * 64
 INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
-LARGEST_STEP_GB = 1.8
+LARGEST_STEP_GB = 1.5
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ def print_totals(
 ) -> None:  # fmt: skip
     """Print what all subjects need together."""
     reconstructs = any(step.node == "reconstruct" for f in forecasts for step in f.steps)
-    largest_gb = RECONSTRUCTION_GB if reconstructs else LARGEST_STEP_GB
+    most = max((forecast.size.n_volumes for forecast in forecasts), default=0)
+    largest_gb = spm_memory_gb(most) if options.engine == "spm" else LARGEST_STEP_GB
+    largest_gb = max(largest_gb, RECONSTRUCTION_GB if reconstructs else 0.0)
     fit = int(options.memory_mb / 1000 / largest_gb)
     side_by_side = max(1, min(options.n_procs, len(forecasts), fit))
     longest = max((forecast.seconds for forecast in forecasts), default=0.0)
@@ -163,7 +166,7 @@ def print_totals(
     if side_by_side < min(options.n_procs, len(forecasts)):
         print(
             f"(--mem-mb {options.memory_mb} lets no more run side by side: one needs "
-            f"{largest_gb:g} GB)"
+            f"up to {largest_gb:.1f} GB)"
         )
     if any(forecast.size.is_assumed for forecast in forecasts):
         print("(images that are missing are taken to have 64 x 64 voxels a slice)")
@@ -194,7 +197,7 @@ _SPM_SECONDS: dict[str, Seconds] = {
     "slice timing": lambda size: 0.85 * size.samples + size.n_runs,
     "realignment": lambda size: 1.3 * size.samples,
     "coregistration": lambda size: 15.0,
-    "GLM": lambda size: 0.9 * size.samples + 30 + 4e-9 * size.n_volumes**3,
+    "GLM": lambda size: 0.7 * size.samples + 60 + 3e-8 * size.n_volumes**3,
 }
 
 

@@ -46,15 +46,16 @@ class Engine:
         Each makes a fresh nipype interface; all engines' interfaces for a step share the names of
         the inputs and outputs that the workflows connect.
     init_estimation_wf : callable
-        Makes the workflow from realigned runs to betas, whose inputs and outputs are the same for
-        all engines (`pipelines.workflows.estimation`).
+        Makes the workflow from realigned runs to betas from the settings and the number of volumes
+        of all runs; inputs and outputs are the same for all engines
+        (`pipelines.workflows.estimation`).
     """
 
     name: str
     slice_timing: Callable[[], Any]
     realign: Callable[[], Any]
     coregister: Callable[[], Any]
-    init_estimation_wf: Callable[[GlmConfig], Workflow]
+    init_estimation_wf: Callable[[GlmConfig, int], Workflow]
 
 
 def get_engine(name: str, spm: SpmSettings | None = None, n_threads: int = 1) -> Engine:

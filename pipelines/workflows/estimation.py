@@ -14,16 +14,21 @@ from interfaces.glm import EstimateBetas, PoolBetas
 
 PER_RUN = ("bold_files", "motion_files", "events_files", "repetition_times")
 INPUTS = (*PER_RUN, "brain_mask")
+SPM_GB = 1.2
 OUTPUTS = ("betas", "stimuli", "design_matrices")
 
 
-def init_run_estimation_wf(settings: GlmConfig, name: str = "estimation_wf") -> Workflow:
+def init_run_estimation_wf(
+    settings: GlmConfig, n_volumes: int, name: str = "estimation_wf"
+) -> Workflow:
     """Embedded engine: a model a run, its betas pooled over all, odd and even runs.
 
     Parameters
     ----------
     settings : GlmConfig
         HRF, high-pass filter (s), noise model, baseline, pooling.
+    n_volumes : int
+        Of all runs together; of no matter here, as runs are estimated apart.
     name : str
         Name of the workflow.
 
@@ -68,6 +73,7 @@ def init_run_estimation_wf(settings: GlmConfig, name: str = "estimation_wf") -> 
 
 def init_spm_sessions_wf(
     settings: GlmConfig,
+    n_volumes: int,
     make_step: Callable[..., Any],
     n_threads: int = 1,
     name: str = "estimation_wf",
@@ -78,6 +84,8 @@ def init_spm_sessions_wf(
     ----------
     settings : GlmConfig
         As for `init_run_estimation_wf`.
+    n_volumes : int
+        Of all runs together: decides the memory.
     make_step : callable
         Makes an SPM interface from its class, told how SPM is run.
     n_threads : int
@@ -92,7 +100,7 @@ def init_spm_sessions_wf(
         make_step(SpmSessionBetas, spm_threads=n_threads),
         name="estimate_betas",
         n_procs=n_threads,
-        mem_gb=1.8,
+        mem_gb=spm_memory_gb(n_volumes),
     )
     _set_model(estimate, settings)
     workflow.connect([
@@ -105,6 +113,7 @@ def init_spm_sessions_wf(
 
 def init_spm_concatenated_wf(
     settings: GlmConfig,
+    n_volumes: int,
     make_step: Callable[..., Any],
     n_threads: int = 1,
     name: str = "estimation_wf",
@@ -115,6 +124,8 @@ def init_spm_concatenated_wf(
     ----------
     settings : GlmConfig
         As for `init_run_estimation_wf`; pooling is joint by construction.
+    n_volumes : int
+        Of all runs together: decides the memory.
     make_step : callable
         Makes an SPM interface from its class, told how SPM is run.
     n_threads : int
@@ -130,7 +141,7 @@ def init_spm_concatenated_wf(
         iterfield=["split"],
         name="estimate_betas",
         n_procs=n_threads,
-        mem_gb=1.8,
+        mem_gb=spm_memory_gb(n_volumes),
     )
     estimate.inputs.split = list(SPLITS)
     _set_model(estimate, settings)
@@ -152,6 +163,14 @@ _TO_SPM = [
     ("repetition_times", "repetition_times"),
     ("brain_mask", "mask_file"),
 ]
+
+
+def spm_memory_gb(n_volumes: int) -> float:
+    """Memory of SPM estimating one model: its own, and six matrices of volumes x volumes.
+
+    Measured on Octave with 546 to 3026 volumes (`docs/performance.md`).
+    """
+    return SPM_GB + 6 * 8 * n_volumes**2 / 1e9
 
 
 def of_all_runs(results: list[object]) -> object:

@@ -9,7 +9,9 @@ from pipelines.workflows.engines import Engine
 from pipelines.workflows.estimation import PER_RUN
 
 
-def init_glm_wf(engine: Engine, settings: GlmConfig, name: str = "glm_wf") -> Workflow:
+def init_glm_wf(
+    engine: Engine, settings: GlmConfig, n_volumes: int, name: str = "glm_wf"
+) -> Workflow:
     """Estimate linear models of the runs: betas of all, odd and even runs.
 
     They are those of one model of all the runs, not the mean of the runs' betas (unless
@@ -21,6 +23,8 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, name: str = "glm_wf") -> Wo
         Chooses how runs are modelled.
     settings : GlmConfig
         HRF, high-pass filter (s), noise model, baseline, pooling.
+    n_volumes : int
+        Of all runs together, as far as it is known.
     name : str
         Name of the workflow.
 
@@ -49,7 +53,7 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, name: str = "glm_wf") -> Wo
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
 
     brain_mask = Node(BrainMask(), name="brain_mask")
-    estimation_wf = engine.init_estimation_wf(settings)
+    estimation_wf = engine.init_estimation_wf(settings, n_volumes)
     workflow.connect([
         (inputnode, brain_mask, [
             ("boldref", "boldref_file"),

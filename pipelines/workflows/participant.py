@@ -9,7 +9,7 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
-from pipelines.bids import SubjectInputs
+from pipelines.bids import SubjectInputs, count_volumes
 from pipelines.events import read_run_events, write_run_events
 from pipelines.workflows.derivatives import init_derivatives_wf
 from pipelines.workflows.engines import SpmSettings, get_engine
@@ -102,7 +102,7 @@ def init_participant_wf(
     realignment_wf = init_realignment_wf(engine, settings.n_threads)
     coregistration_wf = init_coregistration_wf(engine)
     normalization_wf = init_normalization_wf(settings.normalization, subject.subject)
-    glm_wf = init_glm_wf(engine, settings.glm)
+    glm_wf = init_glm_wf(engine, settings.glm, count_volumes(subject))
     mni305_wf = init_mni305_wf(settings.rois, settings.normalization, subject.subject)
     by_freesurfer = settings.normalization.method == "freesurfer"
     derivatives_wf = init_derivatives_wf(

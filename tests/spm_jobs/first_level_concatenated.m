@@ -4,6 +4,8 @@ try
   spm('defaults', 'fmri');
   spm_jobman('initcfg');
   spm_get_defaults('cmdline', true);
+  % Voxels at a time: SPM's gigabyte is held several times over, and takes longer.
+  spm_get_defaults('stats.maxmem', 2^28);
   % MATLAB takes every processor unless told otherwise; other interpreters lack the function.
   try, maxNumCompThreads(1); end
 clear jobs

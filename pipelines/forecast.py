@@ -1,7 +1,7 @@
 """How long a run will take, and how much disk: from the size of the data and measured speeds.
 
-The speeds are those of two cores of a server (`docs/performance.md`); SPM's were taken with GNU Octave
-in the place of the MATLAB Runtime, its linear model is extrapolated beyond 3026 volumes, and
+The speeds are those of two cores of a server (`docs/performance.md`); SPM's were taken with GNU
+Octave in the place of the MATLAB Runtime, its linear model is extrapolated beyond 3026 volumes, and
 recon-all's 7 hours are what FreeSurfer's users report. Other machines differ by a factor of two.
 """
 
@@ -197,7 +197,7 @@ _SPM_SECONDS: dict[str, Seconds] = {
     "slice timing": lambda size: 0.85 * size.samples + size.n_runs,
     "realignment": lambda size: 1.3 * size.samples,
     "coregistration": lambda size: 15.0,
-    "GLM": lambda size: 0.7 * size.samples + 60 + 3e-8 * size.n_volumes**3,
+    "GLM": lambda size: 0.4 * size.samples + 60 + 2e-8 * size.n_volumes**3,
 }
 
 

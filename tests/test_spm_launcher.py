@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from bids_config.errors import InputError, StepError
-from interfaces.spm.files import (
-    Written,
-    copy,
-    keep_from_saturating,
-    provide,
-    require_image,
-    workplace,
-)
+from interfaces.programs.files import copy, provide
+from interfaces.spm.files import Written, keep_from_saturating, require_image, workplace
 from interfaces.spm.launcher import find_launcher
 
 

@@ -6,6 +6,7 @@ running it and looking at what it left is this module's.
 """
 
 import os
+import platform
 import re
 import shlex
 from collections.abc import Sequence
@@ -61,7 +62,8 @@ class Session:
             "MNI_DIR": minc,
             "MINC_BIN_DIR": minc / "bin",
             "MINC_LIB_DIR": minc / "lib",
-            "PERL5LIB": minc / "share" / "perl5",
+            "MNI_DATAPATH": minc / "data",
+            "OS": platform.system(),
             "FSF_OUTPUT_FORMAT": "nii.gz",
         }
         return {
@@ -70,6 +72,10 @@ class Session:
             "SUBJECTS_DIR": str(self.subjects_dir),
             LICENSE_VARIABLE: str(self.license_file),
             "PATH": self.freesurfer.search_path(),
+            # Before the user's own, whose modules are not those that recon-all's scripts ask for.
+            "PERL5LIB": os.pathsep.join(
+                filter(None, [str(minc / "share" / "perl5"), os.environ.get("PERL5LIB")])
+            ),
             "FS_OVERRIDE": "0",
             "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(self.n_threads),
         }

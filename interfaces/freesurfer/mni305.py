@@ -21,8 +21,8 @@ from interfaces.freesurfer.installation import AVERAGE_SUBJECT, require_reconstr
 from interfaces.freesurfer.jobs import HeaderRegistrationJob, ResamplingJob
 from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
 from interfaces.glm import write_table
+from interfaces.programs.files import provide, remove_all
 from interfaces.programs.paths import plain_folder
-from interfaces.spm.files import provide, remove_all
 
 RESOLUTION = 2.0  # mm
 Interpolation = Literal["trilin", "nearest"]

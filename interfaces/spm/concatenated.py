@@ -10,8 +10,9 @@ from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 from bids_config.errors import StepError
 from interfaces.embedded.design import column_name
 from interfaces.glm import read_events_table, write_table
+from interfaces.programs.files import remove_all
 from interfaces.spm import model as spm_model
-from interfaces.spm.files import WORKPLACE, remove_all, workplace
+from interfaces.spm.files import WORKPLACE, workplace
 from interfaces.spm.first_level import (
     SpmModelInputSpec,
     columns_of,

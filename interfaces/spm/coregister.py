@@ -12,7 +12,8 @@ from bids_config.files import atomic_path
 from interfaces.coregister import CoregisterInputSpec, CoregisterOutputSpec
 from interfaces.embedded.coregistration import examine
 from interfaces.embedded.transforms import write_matrix
-from interfaces.spm.files import Written, copy, provide, remove_all, workplace
+from interfaces.programs.files import copy, provide, remove_all
+from interfaces.spm.files import Written, workplace
 from interfaces.spm.jobs import CoregisterJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 

@@ -1,9 +1,7 @@
-"""Files as SPM takes them: uncompressed, under harmless names, and proof that it wrote some."""
+"""SPM's folder below a step's, integers that do not saturate, and proof of what SPM wrote."""
 
-import gzip
 import os
 import shutil
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +10,11 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from bids_config.errors import InputError, StepError
+from bids_config.errors import StepError
 from interfaces.programs.paths import plain_folder
 
 OVERSHOOT = 4.0
 """Interpolated values stay within this many half ranges about the middle (splines: 3.7 in 3D)."""
-
-_GZIP_MAGIC = b"\x1f\x8b"
-
 
 WORKPLACE = "spm"
 """Folder below a step's own in which SPM works."""
@@ -51,34 +46,6 @@ def workplace(step_folder: Path) -> Iterator[Path]:
     (folder / _MARK).touch()
     with plain_folder(folder) as plain:
         yield plain
-
-
-def provide(source: Path, target: Path) -> None:
-    """Have an image under an uncompressed name that SPM only reads: unpacked, or linked to.
-
-    Raises
-    ------
-    InputError
-        If a compressed image is damaged.
-    """
-    if _is_gzip(source):
-        _unpack(source, target)
-    else:
-        target.symlink_to(source.resolve())
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy an image, unpacked, that SPM will write to; the original is never touched.
-
-    Raises
-    ------
-    InputError
-        If a compressed image is damaged.
-    """
-    if _is_gzip(source):
-        _unpack(source, target)
-    else:
-        shutil.copyfile(source, target)
 
 
 def keep_from_saturating(image_file: Path) -> None:
@@ -186,28 +153,9 @@ def require_image(path: Path, shape: tuple[int, ...], step: str) -> nib.Nifti1Im
     return image
 
 
-def remove_all(paths: Sequence[Path]) -> None:
-    """Remove files that may or may not be there."""
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
 def _real(path: Path) -> Path:
     """Path by which a file is found later, when a link to its folder is gone."""
     return path.parent.resolve() / path.name
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(2) == _GZIP_MAGIC
-
-
-def _unpack(source: Path, target: Path) -> None:
-    try:
-        with gzip.open(source, "rb") as packed, target.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked, length=1 << 20)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{source} is damaged ({error}); copy it again.") from error
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

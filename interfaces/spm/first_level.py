@@ -12,8 +12,9 @@ from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
 from interfaces.embedded.glm import NOISE_MODELS
 from interfaces.glm import read_events_table, read_motion, write_table
+from interfaces.programs.files import provide
 from interfaces.spm import model as spm_model
-from interfaces.spm.files import Written, provide
+from interfaces.spm.files import Written
 from interfaces.spm.jobs import DesignJob, EstimateJob
 from interfaces.spm.model import Condition, EstimatedModel, Run
 from interfaces.spm.specs import SpmInputSpec, launcher_of

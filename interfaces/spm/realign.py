@@ -15,15 +15,9 @@ from bids_config.files import atomic_path
 from interfaces.embedded.realignment import motion_parameters
 from interfaces.embedded.reslicing import common_field_of_view
 from interfaces.embedded.time_series import TimeSeries, open_time_series
+from interfaces.programs.files import copy, remove_all
 from interfaces.realign import RealignInputSpec, RealignOutputSpec
-from interfaces.spm.files import (
-    Written,
-    copy,
-    keep_from_saturating,
-    remove_all,
-    require_image,
-    workplace,
-)
+from interfaces.spm.files import Written, keep_from_saturating, require_image, workplace
 from interfaces.spm.jobs import RealignJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 

@@ -7,8 +7,9 @@ from typing import Any
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
 from interfaces.glm import conditions_table, write_table
+from interfaces.programs.files import remove_all
 from interfaces.spm import model as spm_model
-from interfaces.spm.files import WORKPLACE, remove_all, workplace
+from interfaces.spm.files import WORKPLACE, workplace
 from interfaces.spm.first_level import (
     SpmModelInputSpec,
     columns_of,

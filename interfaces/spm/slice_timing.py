@@ -7,15 +7,9 @@ import nibabel as nib
 from nipype.interfaces.base import SimpleInterface, isdefined
 
 from bids_config.errors import InputError
+from interfaces.programs.files import provide, remove_all
 from interfaces.slice_timing import SliceTimingInputSpec, SliceTimingOutputSpec
-from interfaces.spm.files import (
-    Written,
-    keep_from_saturating,
-    provide,
-    remove_all,
-    require_image,
-    workplace,
-)
+from interfaces.spm.files import Written, keep_from_saturating, require_image, workplace
 from interfaces.spm.jobs import SliceTimingJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 

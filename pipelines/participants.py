@@ -57,7 +57,7 @@ def run_participants(
     """
     require_writable(out_dir)
     work_dir = (options.work_dir or out_dir / ".work").resolve()
-    require_writable(work_dir, "--work-dir")
+    require_makeable(work_dir, "--work-dir")
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     subjects = read_dataset(
@@ -186,7 +186,7 @@ def _run_subjects(
 
     # By version: what another version computed is not taken for what this one would.
     of_version = work_dir / version("conceptrsa")
-    of_version.mkdir(exist_ok=True)
+    require_writable(of_version, "--work-dir")
     workflow = init_dataset_wf(subjects, config, settings, of_version)
     failures = run_workflow(
         workflow,

@@ -44,6 +44,8 @@ def find_spm(options: ParticipantOptions, scratch: Path | None = None) -> SpmSet
     seconds = DEFAULT_TIME_LIMIT if limit is None else limit * SECONDS_PER_MINUTE
     launcher = find_launcher(options.spm_command, seconds)
     asked = replace(launcher, time_limit=min(seconds, LONGEST_START))
+    if scratch is not None:
+        require_writable(scratch, "--work-dir")
     folder = Path(tempfile.mkdtemp(prefix="conceptrsa-spm-", dir=scratch))
     try:
         version = read_version(asked, folder)

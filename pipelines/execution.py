@@ -12,7 +12,7 @@ from pipelines.forecast import Forecast
 from pipelines.progress import RunProgress, node_place
 from pipelines.worker_pool import Failure, WorkerPoolPlugin, log_to_file
 
-NOTICEABLE_SECONDS = 1.5
+QUICK_STEPS = ("coverage",)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def expected_work(forecast: Forecast) -> dict[str, StepWork]:
     return {
         step.node: StepWork(step.seconds / step.times, step.times)
         for step in forecast.steps
-        if step.seconds > NOTICEABLE_SECONDS
+        if step.node not in QUICK_STEPS
     }
 
 

@@ -153,7 +153,7 @@ def test_compose_mounts_data_and_licence_read_only() -> None:
     assert mounts == {
         "/data": True,
         "/out": False,
-        "/work": False,
+        "/scratch": False,
         "/opt/freesurfer/license.txt": True,
     }
     assert service["read_only"] is True

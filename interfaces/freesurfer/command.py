@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bids_config.errors import StepError
 from interfaces.freesurfer.installation import HOME_VARIABLE, LICENSE_VARIABLE, FreeSurfer
@@ -132,9 +131,6 @@ class FreeSurferJob:
                 raise StepError(
                     f"FreeSurfer's {name} ended as if all were well but left no {path.name}{said}"
                 )
-
-    def _run_interface(self, runtime: Any) -> Any:
-        raise NotImplementedError("use run_in: nipype's own way of running FreeSurfer hides faults")
 
 
 def _run(command: list[str], name: str, folder: Path, log: Path, session: Session) -> int:

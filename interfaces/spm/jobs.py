@@ -8,7 +8,7 @@ nipype's, and running it is `interfaces.spm.script`'s.
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from nipype.interfaces import spm
 
@@ -17,7 +17,7 @@ from interfaces.spm.script import compose, run_script
 
 
 class SpmJob:
-    """Mixin for a nipype SPM interface: the job as text, and run so that it cannot lie."""
+    """Mixin for a nipype SPM interface: its job as text, and `run_in`, which cannot lie."""
 
     module: ClassVar[str]
     """Name of the batch module as SPM prints it."""
@@ -67,9 +67,6 @@ class SpmJob:
         name = "".join(letter if letter.isalnum() else "_" for letter in self.module.lower())
         text = compose(self.job(), after, n_threads=n_threads)
         return run_script(launcher, text, folder, name, [self.module], n_threads)
-
-    def _run_interface(self, runtime: Any) -> Any:
-        raise NotImplementedError("use run_in: nipype's own way of running SPM hides failures")
 
 
 class SliceTimingJob(SpmJob, spm.SliceTiming):

@@ -117,19 +117,21 @@ def checks(
 def _freesurfer_checks(
     subjects: Sequence[SubjectInputs], options: ParticipantOptions, out_dir: Path
 ) -> Iterator[Callable[[], object]]:
-    from interfaces.freesurfer import installation, recon_all
+    from interfaces.freesurfer import installation
 
     if options.regions_from() == "fsaverage":
         yield partial(installation.find_fsaverage, options.fs_subjects_dir)
     if options.regions_from() == "subject" and options.normalization == "python":
         yield partial(_require_given, options.fs_subjects_dir)
     if options.normalization == "freesurfer":
+        from interfaces.freesurfer.recon_all import require_plain_folder
+
         folder = options.reconstructions(out_dir)
         yield installation.find_freesurfer
         yield partial(installation.find_license, options.fs_license_file)
         yield partial(require_makeable, folder, "--fs-subjects-dir")
         if not all(is_reconstructed(folder, subject) for subject in subjects):
-            yield partial(recon_all.require_plain_folder, folder)
+            yield partial(require_plain_folder, folder)
         for subject in subjects:
             yield partial(_require_not_at_work, folder, subject)
     elif options.fs_subjects_dir is not None:

@@ -1,10 +1,18 @@
-"""What the tests share: where the real data lie."""
+"""What the tests share: where the real data lie, and an imitation of FreeSurfer."""
 
 import os
+import shutil
 from pathlib import Path
 
+import fake_freesurfer
+import numpy as np
 import pytest
 
+from interfaces.embedded.transforms import rigid_matrix
+
+TALAIRACH = rigid_matrix(np.array([2.0, -20, 15]), np.array([0.1, 0.02, -0.05])) @ np.diag(
+    [1.08, 1.02, 1.11, 1]
+)
 DATA_VARIABLE = "CONCEPTRSA_TEST_DATA"
 
 
@@ -16,3 +24,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is absent (set {DATA_VARIABLE} to its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reconstruction(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reconstruction") / "sub-01"
+    fake_freesurfer.write_reconstruction(folder, TALAIRACH)
+    return folder
+
+
+@pytest.fixture
+def freesurfer(tmp_path, monkeypatch, reconstruction):
+    """An installation of stand-ins, and a subjects directory with sub-01."""
+    home = fake_freesurfer.install(tmp_path / "freesurfer")
+    for name in [name for name in os.environ if name.startswith(("FS_", "FREESURFER"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("SUBJECTS_DIR", raising=False)
+    monkeypatch.setenv("FREESURFER_HOME", str(home))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.jsonl"))
+    monkeypatch.setenv("FAKE_RECONSTRUCTION", str(tmp_path / "subjects" / "sub-01"))
+    shutil.copytree(reconstruction, tmp_path / "subjects" / "sub-01")
+    return home

@@ -6,17 +6,14 @@ itself, which is not installed where the tests run.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import fake_freesurfer
 import nibabel as nib
 import numpy as np
 import pytest
+from conftest import TALAIRACH
 from nibabel.affines import apply_affine
 
 from bids_config.errors import InputError, StepError
@@ -24,40 +21,14 @@ from interfaces.embedded import mni305
 from interfaces.embedded.freesurfer import read_register_dat, segmentation_mni305
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import read_matrix, rigid_matrix, write_matrix
-from interfaces.freesurfer.installation import find_freesurfer, find_fsaverage, find_license
 from interfaces.freesurfer.mni305 import AtlasInMNI305, ResampleByFreeSurfer
-from interfaces.freesurfer.recon_all import ReconAll, is_complete
 from interfaces.freesurfer.registration import RegisterToReconstruction, header_registration
 
-TALAIRACH = rigid_matrix(np.array([2.0, -20, 15]), np.array([0.1, 0.02, -0.05])) @ np.diag(
-    [1.08, 1.02, 1.11, 1]
-)
 BOLD_TO_T1W = rigid_matrix(np.array([4.0, -3, 2]), np.array([0.02, 0.05, -0.03]))
 EPI_SHAPE = (34, 36, 28)
 EPI_AFFINE = rigid_matrix(np.array([-100.0, -90, -80]), np.array([0.1, 0, 0.05])) @ np.diag(
     [6.0, 6, 6, 1]
 )
-
-
-@pytest.fixture(scope="module")
-def reconstruction(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reconstruction") / "sub-01"
-    fake_freesurfer.write_reconstruction(folder, TALAIRACH)
-    return folder
-
-
-@pytest.fixture
-def freesurfer(tmp_path, monkeypatch, reconstruction):
-    """An installation of stand-ins, and a subjects directory with sub-01."""
-    home = fake_freesurfer.install(tmp_path / "freesurfer")
-    for name in [name for name in os.environ if name.startswith(("FS_", "FREESURFER"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("SUBJECTS_DIR", raising=False)
-    monkeypatch.setenv("FREESURFER_HOME", str(home))
-    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.jsonl"))
-    monkeypatch.setenv("FAKE_RECONSTRUCTION", str(tmp_path / "subjects" / "sub-01"))
-    shutil.copytree(reconstruction, tmp_path / "subjects" / "sub-01")
-    return home
 
 
 @pytest.fixture
@@ -108,78 +79,6 @@ def write_register_file(path, epi):
     rows = "\n".join(" ".join(map(repr, map(float, r))) for r in header_registration(moved, orig))
     path.write_text(f"sub-01\n6.0\n6.0\n0.15\n{rows}\nround\n")
     return path
-
-
-# --- The installation
-
-
-def test_freesurfer_is_found_with_its_version(freesurfer):
-    found = find_freesurfer()
-    assert found.home == freesurfer
-    assert found.version == "freesurfer-linux-ubuntu22_x86_64-7.4.1-20230614-7eb8460"
-    assert found.program("tkregister2").name == "tkregister2_cmdl"
-    (freesurfer / "bin" / "tkregister2_cmdl").unlink()
-    (freesurfer / "build-stamp.txt").unlink()
-    assert find_freesurfer().program("tkregister2").name == "tkregister2"
-    assert find_freesurfer().version is None
-
-
-def test_missing_freesurfer_is_said_in_one_sentence(freesurfer, tmp_path):
-    with pytest.raises(InputError, match=r"FREESURFER_HOME is not set; .*--normalization python"):
-        find_freesurfer({})
-    with pytest.raises(InputError, match="which is no folder"):
-        find_freesurfer({"FREESURFER_HOME": str(tmp_path / "absent")})
-    (freesurfer / "bin" / "bbregister").unlink()
-    with pytest.raises(InputError, match="program bbregister is not in"):
-        find_freesurfer({"FREESURFER_HOME": str(freesurfer), "PATH": "/nowhere"})
-
-
-def test_programs_may_be_on_the_path_only(freesurfer, tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for program in (freesurfer / "bin").iterdir():
-        program.rename(elsewhere / program.name)
-    found = find_freesurfer({"FREESURFER_HOME": str(freesurfer), "PATH": str(elsewhere)})
-    assert found.program("recon-all", {"PATH": str(elsewhere)}).parent == elsewhere
-
-
-def test_licence_is_looked_up_as_flag_then_variable_then_in_freesurfers_folder(tmp_path):
-    named, variable = tmp_path / "a.txt", tmp_path / "b.txt"
-    home = tmp_path / "home"
-    home.mkdir()
-    for path in (named, variable, home / ".license", home / "license.txt"):
-        path.write_text("x")
-    environment = {"FS_LICENSE": str(variable), "FREESURFER_HOME": str(home)}
-    assert find_license(named, environment) == named
-    assert find_license(None, environment) == variable
-    del environment["FS_LICENSE"]
-    assert find_license(None, environment) == home / "license.txt"
-    (home / "license.txt").unlink()
-    assert find_license(None, environment) == home / ".license"
-    (home / ".license").unlink()
-    with pytest.raises(InputError, match=r"none was found; .*free of charge at https://surfer"):
-        find_license(None, environment)
-    with pytest.raises(InputError, match=r"absent\.txt, does not exist"):
-        find_license(tmp_path / "absent.txt", environment)
-    with pytest.raises(InputError, match=r"\$FS_LICENSE, .*gone\.txt, does not exist"):
-        find_license(None, {"FS_LICENSE": str(tmp_path / "gone.txt")})
-
-
-def test_fsaverage_is_looked_up_in_the_subjects_directory_then_in_freesurfers(
-    tmp_path, reconstruction
-):
-    own, home = tmp_path / "own", tmp_path / "home"
-    environment = {"FREESURFER_HOME": str(home)}
-    with pytest.raises(InputError, match=r"fsaverage/mri/aparc\+aseg\.mgz"):
-        find_fsaverage(own, environment)
-    shutil.copytree(reconstruction, home / "subjects" / "fsaverage")
-    assert find_fsaverage(own, environment) == home / "subjects"
-    shutil.copytree(home / "subjects", own)
-    assert find_fsaverage(own, environment) == own
-    for folder in (own, home / "subjects"):
-        (folder / "fsaverage" / "mri" / "transforms" / "talairach.xfm").unlink()
-    with pytest.raises(InputError, match=r"own/fsaverage/mri/transforms/talairach\.xfm"):
-        find_fsaverage(own, environment)
 
 
 # --- Registration
@@ -406,151 +305,3 @@ def test_atlas_equals_the_embedded_engines(freesurfer, tmp_path):
     assert Path(outputs.labels_file).read_text() == (
         "index\tname\n17\tLeft-Hippocampus\n53\tRight-Hippocampus\n1007\tctx-lh-fusiform\n"
     )
-
-
-# --- recon-all
-
-
-@pytest.fixture
-def t1w(tmp_path):
-    path = tmp_path / "sub-02_T1w.nii.gz"
-    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), path)
-    return path
-
-
-def reconstruct(t1w, tmp_path, cwd=None, **inputs):
-    cwd = cwd or tmp_path / "node"
-    cwd.mkdir(parents=True, exist_ok=True)
-    given = {"subject": "sub-02", "subjects_dir": str(tmp_path / "subjects"), **inputs}
-    return ReconAll(t1w_file=str(t1w), **given).run(cwd=str(cwd)).outputs
-
-
-def recon_all_calls(tmp_path):
-    return [call["argv"] for call in fake_freesurfer.calls(tmp_path / "calls.jsonl")]
-
-
-def test_reconstruction_is_made_once(freesurfer, t1w, tmp_path):
-    outputs = reconstruct(t1w, tmp_path, n_threads=2)
-    subjects = tmp_path / "subjects"
-    assert outputs.subject_dir == str(subjects / "sub-02")
-    assert outputs.subjects_dir == str(subjects)
-    command = ["recon-all", "-all", "-i", str(t1w), "-openmp", "2", "-subjid", "sub-02", "-sd"]
-    assert recon_all_calls(tmp_path) == [[*command, str(subjects)]]
-    reconstruct(t1w, tmp_path)
-    assert len(recon_all_calls(tmp_path)) == 1
-
-
-def test_reconstruction_from_elsewhere_is_taken_as_it_is(freesurfer, t1w, tmp_path):
-    """Without `scripts`, without a licence, and from a folder recon-all itself could not use."""
-    (freesurfer / "license.txt").unlink()
-    odd = tmp_path / "from a colleague"
-    shutil.copytree(tmp_path / "subjects", odd)
-    reconstruct(t1w, tmp_path, subject="sub-01", subjects_dir=str(odd))
-    assert recon_all_calls(tmp_path) == []
-
-
-def test_failed_reconstruction_goes_on_without_the_image(freesurfer, t1w, tmp_path, monkeypatch):
-    """recon-all writes recon-all.done when it fails, too, with nothing but a 1 in it.
-
-    No step is left out because a file of its name is there: it may be half of one.
-    """
-    monkeypatch.setenv("FAKE_RECON_ALL", "error")
-    with pytest.raises(StepError, match=r"recon-all failed .*mri_ca_register: out of memory"):
-        reconstruct(t1w, tmp_path)
-    (tmp_path / "subjects" / "sub-02" / "mri" / "nu.mgz").write_bytes(b"half a file")
-    # As if the run had failed only after the files were there.
-    shutil.copytree(
-        tmp_path / "subjects" / "sub-01", tmp_path / "subjects" / "sub-02", dirs_exist_ok=True
-    )
-    monkeypatch.setenv("FAKE_RECON_ALL", "")
-    reconstruct(t1w, tmp_path)
-    _, again = recon_all_calls(tmp_path)
-    assert again == [
-        *("recon-all", "-all", "-openmp", "1", "-subjid", "sub-02", "-sd"),
-        str(tmp_path / "subjects"),
-    ]
-
-
-def test_killed_reconstruction_can_go_on(freesurfer, t1w, tmp_path, monkeypatch):
-    """Its own mark is taken away when it is known to have ended; somebody else's never is."""
-    monkeypatch.setenv("FAKE_RECON_ALL", "killed")
-    with pytest.raises(StepError, match="recon-all was killed"):
-        reconstruct(t1w, tmp_path)
-    mark = tmp_path / "subjects" / "sub-02" / "scripts" / "IsRunning.lh+rh"
-    assert mark.parent.is_dir() and not mark.exists()
-    mark.write_text("SUBJECT sub-02\n")
-    with pytest.raises(StepError, match=r"IsRunning\.lh\+rh says that another recon-all"):
-        reconstruct(t1w, tmp_path)
-    assert mark.exists() and len(recon_all_calls(tmp_path)) == 1
-    mark.unlink()
-    monkeypatch.setenv("FAKE_RECON_ALL", "")
-    reconstruct(t1w, tmp_path)
-
-
-def test_reconstruction_whose_own_program_was_killed_goes_on(freesurfer, t1w, tmp_path):
-    """Whatever killed it: the mark of FreeSurfer stays, and the process of ours is gone."""
-    program = (
-        "import sys; from interfaces.freesurfer.recon_all import ReconAll\n"
-        "ReconAll(t1w_file=sys.argv[1], subject='sub-02', subjects_dir=sys.argv[2]).run()"
-    )
-    words = [sys.executable, "-c", program, str(t1w), str(tmp_path / "subjects")]
-    (tmp_path / "cwd").mkdir()
-    worker = subprocess.Popen(
-        words, cwd=tmp_path / "cwd", env={**os.environ, "FAKE_RECON_ALL": "slow"}
-    )
-    mark = tmp_path / "subjects" / "sub-02" / "scripts" / "IsRunning.lh+rh"
-    for _ in range(300):
-        if mark.exists():
-            break
-        time.sleep(0.1)
-    with pytest.raises(StepError, match="another recon-all is at work"):
-        is_complete(tmp_path / "subjects" / "sub-02")
-    worker.kill()
-    worker.wait()
-    outputs = reconstruct(t1w, tmp_path)
-    assert is_complete(Path(outputs.subject_dir))
-
-
-def test_the_mark_of_somebody_elses_recon_all_is_respected(freesurfer, t1w, tmp_path):
-    scripts = tmp_path / "subjects" / "sub-02" / "scripts"
-    scripts.mkdir(parents=True)
-    (scripts / "IsRunning.lh+rh").touch()
-    with pytest.raises(StepError, match="another recon-all is at work"):
-        reconstruct(t1w, tmp_path)
-    assert (scripts / "IsRunning.lh+rh").exists()
-
-
-@pytest.mark.parametrize("content", ["a folder", "empty"])
-def test_a_licence_that_is_none_is_said_so(content, tmp_path):
-    path = tmp_path / "license.txt"
-    path.mkdir() if content == "a folder" else path.touch()
-    with pytest.raises(InputError, match=r"is a folder: where it was mounted|is empty"):
-        find_license(None, {"FREESURFER_HOME": str(tmp_path)})
-
-
-def test_reconstruction_that_lacks_a_file_fails_the_step(freesurfer, t1w, tmp_path, monkeypatch):
-    monkeypatch.setenv("FAKE_RECON_ALL", "partial")
-    with pytest.raises(StepError, match=r"as if all were well but left no .*aparc\+aseg\.mgz"):
-        reconstruct(t1w, tmp_path)
-
-
-def test_folder_that_recon_all_can_neither_begin_nor_go_on_with(freesurfer, t1w, tmp_path):
-    (tmp_path / "subjects" / "sub-02" / "mri").mkdir(parents=True)
-    with pytest.raises(StepError, match=r"lacks mri/orig/001\.mgz, .*remove that folder"):
-        reconstruct(t1w, tmp_path)
-    assert recon_all_calls(tmp_path) == []
-
-
-def test_odd_names_before_recon_all(freesurfer, t1w, tmp_path):
-    """recon-all looks through links to folders, so only the image and the log are helped by one."""
-    odd = tmp_path / "it's here"
-    odd.mkdir()
-    with pytest.raises(InputError, match=r"recon-all cannot work in .*it's here"):
-        reconstruct(t1w, tmp_path, subjects_dir=str(odd))
-    with pytest.raises(InputError, match="a subject called 'sub 2'"):
-        reconstruct(t1w, tmp_path, subject="sub 2")
-    image = shutil.move(t1w, odd / "my T1w.nii.gz")
-    reconstruct(image, tmp_path, cwd=odd / "node")
-    (argv,) = recon_all_calls(tmp_path)
-    assert Path(argv[3]).name == "T1w.nii.gz" and not set("".join(argv)) & set(" '")
-    assert (odd / "node" / "recon-all.log").is_file()

@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "conceptrsa needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[networks,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[networks,fast,dev]'
 	@touch $@
 
 clean:

@@ -4,10 +4,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from analysis.inference.recommended import (
+    NO_ZERO,
+    SIGN_FLIP,
+    SLOW_BOOTSTRAPS,
+    SLOW_METRIC,
+    SLOW_PERMUTATIONS,
+    WITHOUT_ZERO,
+)
 from analysis.noise_ceiling import sem_of_ceilings
-from analysis.results import RoiResult
-from analysis.settings import ComparisonSettings
+from analysis.results import Analysis, RoiResult
 from analysis.significance import (
+    SIGNED_RANK,
+    WELCH,
     GroupTest,
     ModelTest,
     mean_over_subjects,
@@ -16,30 +25,35 @@ from analysis.significance import (
 
 ALPHA = 0.05
 
+TESTS_OVER_SUBJECTS = (SIGNED_RANK, SIGN_FLIP)
+
 
 def cautions(
-    settings: ComparisonSettings,
+    primary: Analysis,
     subjects: Sequence[str],
-    rois: Sequence[RoiResult],
     model_tests: Sequence[ModelTest],
     group_tests: Sequence[GroupTest],
 ) -> tuple[str, ...]:
-    """Name every reason to doubt the results of these settings on these data."""
+    """Name every reason to doubt the results of an analysis."""
     return (
-        *_circular_selection(settings),
-        *(caution for roi in rois for caution in _weak_ceiling(roi, subjects)),
+        *_circular_selection(primary),
+        *(caution for roi in primary.rois for caution in _weak_ceiling(roi, subjects)),
         *_unreachable_alpha(model_tests),
         *_dependent_models(group_tests),
+        *_costly_metric(primary),
+        *_no_zero(primary),
     )
 
 
-def _circular_selection(settings: ComparisonSettings) -> Iterator[str]:
-    if settings.voxel_selection == "all":
+def _circular_selection(primary: Analysis) -> Iterator[str]:
+    if not primary.circular:
         return
+    settings = primary.settings
+    number = "" if settings.voxel_selection == "best-n" else f", {settings.n_voxels}"
     yield (
-        f"circular selection: the voxels ({settings.voxel_selection}, {settings.n_voxels}) are "
-        "chosen by the betas that are then scored; ceilings, and above all the peak of their sweep "
-        "over the number of voxels, are optimistic until they are seen in independent runs"
+        f"circular selection: the voxels ({settings.voxel_selection}{number}) are chosen by the "
+        "betas that are then scored; ceilings, and above all the peak of their sweep over the "
+        "number of voxels, are optimistic until they are seen in independent runs"
     )
 
 
@@ -69,20 +83,41 @@ def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
 
 
 def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:
-    made = [test for test in model_tests if np.isfinite(test.p)]
+    made = [
+        test
+        for test in model_tests
+        if np.isfinite(test.p) and test.test.startswith(TESTS_OVER_SUBJECTS)
+    ]
     hopeless = [test for test in made if test.p_floor > ALPHA]
     if not hopeless:
         return
     smallest = min(made, key=lambda test: test.n)
     yield (
-        f"{len(hopeless)} of {len(made)} signed-rank tests cannot reach {ALPHA:g} whatever the "
-        f"data: over {smallest.n} subjects, the fewest among them, a test cannot give a p below "
-        f"{signed_rank_floor(smallest.n):.4g}"
+        f"{len(hopeless)} of {len(made)} signed-rank and sign-flip tests cannot reach {ALPHA:g} "
+        f"whatever the data: over {smallest.n} subjects, the fewest among them, a test cannot give "
+        f"a p below {signed_rank_floor(smallest.n):.4g}"
     )
 
 
+def _costly_metric(primary: Analysis) -> Iterator[str]:
+    settings = primary.settings
+    if settings.preset == "recommended" and settings.rsa_metric == SLOW_METRIC:
+        yield (
+            "Kendall's tau-a is slow: "
+            f"{min(SLOW_PERMUTATIONS, settings.n_permutations)} permutations and "
+            f"{min(SLOW_BOOTSTRAPS, settings.n_bootstraps)} bootstrap samples are made, and the "
+            "permutation test of the ceiling takes Spearman's rho"
+        )
+
+
+def _no_zero(primary: Analysis) -> Iterator[str]:
+    settings = primary.settings
+    if settings.preset == "recommended" and settings.rsa_metric in WITHOUT_ZERO:
+        yield f"{settings.rsa_metric}: {NO_ZERO}"
+
+
 def _dependent_models(group_tests: Sequence[GroupTest]) -> Iterator[str]:
-    if any(np.isfinite(test.p) for test in group_tests):
+    if any(np.isfinite(test.p) and test.test == WELCH for test in group_tests):
         yield (
             "Welch's t-test over model means treats models as independent; models of a group "
             f"resemble each other: with no difference between groups it gives p < {ALPHA:g} in 41 "

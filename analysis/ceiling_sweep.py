@@ -1,25 +1,28 @@
-"""The noise ceiling as a function of the number of voxels (the paper's Figure 1).
-
-Voxels are put in order once, and the sums over voxels that an RDM is made of grow from one number
-of voxels to the next, so that every RDM costs the same however many voxels it holds.
-"""
+"""The noise ceiling as a function of the number of voxels (the paper's Figure 1)."""
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.noise_ceiling import NoiseCeiling, noise_ceiling
+from analysis.nested_ceilings import ceilings_of_orders, without_mean_pattern
+from analysis.noise_ceiling import NoiseCeiling
 from analysis.settings import ComparisonSettings, RdmMetric, RsaMetric
-from analysis.voxel_selection import max_beta, rank_voxels
+from analysis.significance import mean_over_subjects
 
 MIN_VOXELS = 3
 """Over two voxels a correlation is 1 or -1 whatever the data."""
 
-DRAWS_AT_ONCE = 4
-"""So many that the matrices of a block stay in the processor's cache."""
+MAX_SIZES_OF_SLOW_METRICS = (30, 20)
+"""The sweep's limits where comparing RDMs is neither Pearson's nor Spearman's correlation."""
+
+MAX_DRAWS_OF_TAU = 10
+"""Random draws where RDMs are compared by Kendall's tau-a, which takes ten times longer."""
+
+MAX_UNLUCKY_DRAWS = 1000
+"""So often voxels are drawn again that leave a pattern constant."""
 
 
 @dataclass(frozen=True)
@@ -31,49 +34,133 @@ class CeilingSweep:
     roi : str
     n_voxels : ndarray of int, (sizes,)
     top : NoiseCeiling
-        Of the voxels with the highest betas; arrays (sizes, subjects).
+        Of the voxels that are first in order; arrays (sizes, subjects).
     random : NoiseCeiling
         Of random voxels; arrays (draws, sizes, subjects).
+    note : str
+        Where the sweep was not made as the settings say, a sentence; or empty.
+    circular : bool
+        Whether the voxels were put in order by the betas that were then scored.
     """
 
     roi: str
     n_voxels: NDArray[np.intp]
     top: NoiseCeiling
     random: NoiseCeiling
+    note: str = ""
+    circular: bool = True
 
 
 def sweep_ceiling(
-    roi: str, patterns: Sequence[NDArray[np.float64]], settings: ComparisonSettings
+    roi: str,
+    patterns: Sequence[NDArray[np.float64]],
+    orders: Sequence[NDArray[np.intp]],
+    settings: ComparisonSettings,
 ) -> CeilingSweep:
-    """Sweep the number of voxels of one region, by top betas and at random.
+    """Sweep the number of voxels of one region, in the order given and at random.
 
     Parameters
     ----------
     roi : str
         Its name also enters the seed, so that a region's draws do not depend on the other regions.
     patterns : sequence of ndarray, (stimuli, voxels)
-        One per subject; the smallest region among the subjects ends the sweep.
+        Betas that are scored, one array per subject.
+    orders : sequence of ndarray of int, (voxels,)
+        Columns of each subject's patterns, those that enter first before the others. Ranked by
+        other runs than those of `patterns`, the curve is free of circular selection. The shortest
+        ends the sweep.
     settings : ComparisonSettings
+        Mahalanobis and crossnobis distances would need another inverse of the noise for every
+        choice of voxels: their sweep takes correlation distances, and notes it.
 
     Returns
     -------
     CeilingSweep
         Lower and upper bounds of the random voxels are NaN for Spearman, for speed.
     """
-    smallest = min(values.shape[1] for values in patterns)
-    sizes = sweep_sizes(smallest, settings.sweep_dense_until, settings.sweep_log_points)
-    metrics = settings.rdm_metric, settings.rsa_metric
-    top = np.stack([values[:, rank_voxels(max_beta(values))[:smallest]] for values in patterns])
+    in_order = sweep_top(patterns, orders, settings)
     generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode())])
-    blocks = _random_blocks(patterns, smallest, settings.n_random_draws, generator)
-    return CeilingSweep(
+    draws = draw_orders(
+        patterns,
+        min(len(order) for order in orders),
+        _n_draws(settings),
+        generator,
+        settings.random_replacement,
+    )
+    return replace(
+        in_order,
         roi=roi,
-        n_voxels=sizes,
-        top=nested_ceilings(top, sizes, *metrics),
-        random=_joined(
-            [nested_ceilings(block, sizes, *metrics, spearman_bounds=False) for block in blocks]
+        random=ceilings_of_orders(
+            _scored(patterns, settings),
+            draws,
+            in_order.n_voxels,
+            *metrics_of_sweep(settings),
+            spearman_bounds=False,
         ),
     )
+
+
+def sweep_top(
+    patterns: Sequence[NDArray[np.float64]],
+    orders: Sequence[NDArray[np.intp]],
+    settings: ComparisonSettings,
+) -> CeilingSweep:
+    """Sweep the number of voxels in the order given only; see `sweep_ceiling`.
+
+    Returns
+    -------
+    CeilingSweep
+        Without a region's name, and without random draws.
+    """
+    n_columns = min(len(order) for order in orders)
+    sizes = sweep_sizes(n_columns, *_limits(settings))
+    top = ceilings_of_orders(
+        _scored(patterns, settings),
+        np.stack([order[:n_columns] for order in orders])[None],
+        sizes,
+        *metrics_of_sweep(settings),
+    )
+    nothing = np.empty((0, *top.pairwise.shape[1:]))
+    return CeilingSweep(
+        roi="",
+        n_voxels=sizes,
+        top=NoiseCeiling(top.pairwise[0], top.lower[0], top.upper[0]),
+        random=NoiseCeiling(nothing, nothing, nothing),
+        note=_note(settings),
+    )
+
+
+def mean_over_folds(sweeps: Sequence[CeilingSweep]) -> CeilingSweep:
+    """Mean of one region's sweeps with the same numbers of voxels; NaN where one of them is."""
+
+    def mean(ceilings: Sequence[NoiseCeiling]) -> NoiseCeiling:
+        return NoiseCeiling(
+            np.mean([ceiling.pairwise for ceiling in ceilings], axis=0),
+            np.mean([ceiling.lower for ceiling in ceilings], axis=0),
+            np.mean([ceiling.upper for ceiling in ceilings], axis=0),
+        )
+
+    return replace(
+        sweeps[0],
+        top=mean([sweep.top for sweep in sweeps]),
+        random=mean([sweep.random for sweep in sweeps]),
+    )
+
+
+def peak_size(sweep: CeilingSweep) -> int:
+    """Number of voxels at which the mean pairwise ceiling over subjects is highest.
+
+    Of the voxels in order, not the random ones. The smallest of several such numbers. Where no
+    number of voxels has a ceiling, the largest that was visited, so that as many voxels as
+    possible can still vary; in a region too small for a sweep 3, the smallest that could be.
+    """
+    if len(sweep.n_voxels) == 0:
+        return MIN_VOXELS
+    curve = mean_over_subjects(sweep.top.pairwise.T)
+    if not np.isfinite(curve).any():
+        return int(sweep.n_voxels[-1])
+    # Rounding must not decide between sizes whose ceilings are the same.
+    return int(sweep.n_voxels[np.flatnonzero(curve >= np.nanmax(curve) - 1e-12)[0]])
 
 
 def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> NDArray[np.intp]:
@@ -85,89 +172,88 @@ def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> NDArray[np.
     return np.union1d(dense, spaced)
 
 
-def nested_ceilings(
-    patterns: NDArray[np.float64],
-    sizes: NDArray[np.intp],
-    rdm_metric: RdmMetric,
-    rsa_metric: RsaMetric,
-    *,
-    spearman_bounds: bool = True,
-) -> NoiseCeiling:
-    """Ceilings of the first n voxels, for each n of `sizes`.
-
-    Parameters
-    ----------
-    patterns : ndarray, (..., subjects, stimuli, voxels)
-        Voxels in the order in which they enter.
-    sizes : ndarray of int, (sizes,)
-        Increasing numbers of voxels.
-    rdm_metric, rsa_metric : str
-    spearman_bounds : bool
-        See `noise_ceiling`.
-
-    Returns
-    -------
-    NoiseCeiling
-        Arrays (..., sizes, subjects).
-    """
-    n_stimuli = patterns.shape[-2]
-    first, second = np.triu_indices(n_stimuli, k=1)
-    diagonal = np.arange(n_stimuli)
-    columns = _helmert(patterns) if rdm_metric == "correlation" else patterns
-    products = np.zeros((*patterns.shape[:-1], n_stimuli))
-    found = np.empty((3, *patterns.shape[:-3], len(sizes), patterns.shape[-3]))
-    done = 0
-    for index, size in enumerate(sizes):
-        new = columns[..., done:size]
-        products += new @ new.swapaxes(-1, -2)
-        done = size
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = 1.0 / np.sqrt(products[..., diagonal, diagonal])
-            similarities = products * scale[..., :, None] * scale[..., None, :]
-        rdms = 1.0 - similarities[..., first, second]
-        ceiling = noise_ceiling(rdms, rsa_metric, spearman_bounds=spearman_bounds)
-        found[..., index, :] = ceiling.pairwise, ceiling.lower, ceiling.upper
-    return NoiseCeiling(*found)
+def metrics_of_sweep(settings: ComparisonSettings) -> tuple[RdmMetric, RsaMetric]:
+    """Distance and comparison of RDMs that the sweep takes."""
+    if settings.rdm_metric in ("mahalanobis", "crossnobis"):
+        return "correlation", settings.rsa_metric
+    return settings.rdm_metric, settings.rsa_metric
 
 
-def _helmert(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Helmert-transform the voxels (last axis), leaving out the first, constant row.
-
-    The sum of products of the first n transformed columns is the sum of products of the first n
-    voxels about *their* mean, for every n: centring moves along without being done anew.
-    """
-    count = np.arange(1, patterns.shape[-1] + 1)
-    running_mean = np.cumsum(patterns, axis=-1) / count
-    columns = np.zeros_like(patterns)
-    deviation = patterns[..., 1:] - running_mean[..., :-1]
-    columns[..., 1:] = deviation * np.sqrt(count[:-1] / count[1:])
-    return columns
-
-
-def _random_blocks(
+def draw_orders(
     patterns: Sequence[NDArray[np.float64]],
     n_columns: int,
     n_draws: int,
     generator: np.random.Generator,
-) -> Iterator[NDArray[np.float64]]:
-    """Blocks (draws, subjects, stimuli, voxels) in random order, without replacement."""
-    for start in range(0, n_draws, DRAWS_AT_ONCE):
-        n_now = min(DRAWS_AT_ONCE, n_draws - start)
-        yield np.stack(
-            [
-                [
-                    values[:, generator.permutation(values.shape[1])[:n_columns]]
-                    for values in patterns
-                ]
-                for _ in range(n_now)
-            ]
+    replacement: bool = False,
+) -> NDArray[np.intp]:
+    """Voxels of every subject at random, (draws, subjects, n_columns); prefixes are the samples.
+
+    Parameters
+    ----------
+    patterns : sequence of ndarray, (stimuli, voxels)
+    n_columns, n_draws : int
+    generator : Generator
+    replacement : bool
+        Whether voxels are drawn with replacement, as in the authors' code. As there, a draw is
+        made again while it leaves a pattern constant; here while its first three voxels do.
+    """
+
+    def one(values: NDArray[np.float64]) -> NDArray[np.intp]:
+        n_voxels = values.shape[1]
+        if not replacement:
+            return generator.permutation(n_voxels)[:n_columns]
+        for _ in range(MAX_UNLUCKY_DRAWS):
+            drawn = generator.integers(n_voxels, size=n_columns)
+            if np.ptp(values[:, drawn[:MIN_VOXELS]], axis=1).all():
+                break
+        return drawn
+
+    return np.array(
+        [[one(values) for values in patterns] for _ in range(n_draws)], dtype=np.intp
+    ).reshape(n_draws, len(patterns), n_columns)
+
+
+def _scored(
+    patterns: Sequence[NDArray[np.float64]], settings: ComparisonSettings
+) -> Sequence[NDArray[np.float64]]:
+    if settings.remove_mean_pattern:
+        return [without_mean_pattern(values) for values in patterns]
+    return patterns
+
+
+def _limits(settings: ComparisonSettings) -> tuple[int, int]:
+    """Where the sweep stops taking every number of voxels, and how many it takes from there."""
+    dense_until, log_points = settings.sweep_dense_until, settings.sweep_log_points
+    if settings.rsa_metric in ("pearson", "spearman"):
+        return dense_until, log_points
+    max_dense, max_log = MAX_SIZES_OF_SLOW_METRICS
+    return min(dense_until, max_dense), min(log_points, max_log)
+
+
+def _n_draws(settings: ComparisonSettings) -> int:
+    if settings.rsa_metric == "kendall-tau-a":
+        return min(settings.n_random_draws, MAX_DRAWS_OF_TAU)
+    return settings.n_random_draws
+
+
+def _note(settings: ComparisonSettings) -> str:
+    changes = []
+    if metrics_of_sweep(settings)[0] != settings.rdm_metric:
+        changes.append(
+            f"correlation distances in the place of {settings.rdm_metric} ones, which would need "
+            "the noise of every choice of voxels inverted"
         )
-
-
-def _joined(blocks: Sequence[NoiseCeiling]) -> NoiseCeiling:
-    """Concatenate the draws of all blocks."""
-    return NoiseCeiling(
-        pairwise=np.concatenate([block.pairwise for block in blocks]),
-        lower=np.concatenate([block.lower for block in blocks]),
-        upper=np.concatenate([block.upper for block in blocks]),
-    )
+    if _limits(settings) != (settings.sweep_dense_until, settings.sweep_log_points):
+        dense_until, log_points = _limits(settings)
+        changes.append(
+            f"every number of voxels to {dense_until} and then {log_points}, as "
+            f"{settings.rsa_metric} takes long"
+        )
+    if _n_draws(settings) != settings.n_random_draws:
+        changes.append(
+            f"{_n_draws(settings)} random draws in the place of {settings.n_random_draws}, as "
+            "Kendall's tau-a takes long"
+        )
+    if not changes:
+        return ""
+    return f"the sweep of the noise ceiling over the number of voxels takes {'; '.join(changes)}"

@@ -1,40 +1,60 @@
-"""The comparison of brains with models, from patterns and features to tables and figures."""
+"""The comparison of brains with models, from patterns and features to what was found."""
 
-import hashlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from analysis.brain_rdms import BrainRdms, brain_rdms, selection_scores, supplied_rdms
 from analysis.cautions import cautions
 from analysis.ceiling_null import ceiling_p_value
-from analysis.ceiling_sweep import MIN_VOXELS, CeilingSweep, sweep_ceiling
-from analysis.figures.write import write_figures
+from analysis.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
+from analysis.folds import betas_of, folds_of, is_circular, is_possible
+from analysis.inference.recommended import ScoredRegion, infer
 from analysis.models.feature_files import Features
-from analysis.noise_ceiling import noise_ceiling
-from analysis.patterns import SubjectPatterns, require_comparable
-from analysis.provenance import write_provenance
-from analysis.rdm import compute_rdm, unit_patterns
-from analysis.results import ComparisonResult, Model, RoiResult
+from analysis.models.model_rdms import ModelRdm
+from analysis.models.model_set import ModelSet, gather_models, hash_model
+from analysis.multiverse import MultiverseRow, run_multiverse
+from analysis.noise_ceiling import NoiseCeiling, noise_ceiling
+from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
+from analysis.results import PRIMARY, Analysis, ComparisonResult, Model, RoiResult
 from analysis.rsa import correlate_rdms
 from analysis.settings import ComparisonSettings
-from analysis.significance import compare_groups, compare_models_with_reference
-from analysis.tables import write_tables
-from analysis.voxel_selection import SelectedVoxels, select_voxels
+from analysis.significance import (
+    GroupTest,
+    ModelTest,
+    Score,
+    compare_groups,
+    compare_models_with_reference,
+)
+from analysis.voxel_selection import rank_voxels
 from bids_config.errors import InputError
 
 PAPER_REFERENCE = "ResNet50"
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "figure_4": {"voxel_selection": "threshold"},
+    "figure_5": {"rdm_metric": "correlation", "rsa_metric": "spearman"},
+    "figure_6": {"rdm_metric": "cosine", "rsa_metric": "spearman"},
+    "figure_7": {"rdm_metric": "cosine", "rsa_metric": "pearson"},
+}
+"""What the figures of the paper's appendix change in the primary analysis."""
+
+CIRCULAR_SWEEP = (
+    "the voxels of Figure 1 are ordered by the betas that are then scored, which is circular"
+)
+
 Progress = Callable[[str], None]
+Subjects = Sequence[SubjectPatterns] | Sequence[SubjectRdms]
 
 
 def compare(
-    patterns: Sequence[SubjectPatterns],
-    features: Sequence[Features],
+    subjects: Subjects,
+    models: Sequence[Features | ModelRdm],
     settings: ComparisonSettings | None = None,
     progress: Progress = lambda step: None,
 ) -> ComparisonResult:
@@ -44,11 +64,12 @@ def compare(
 
     Parameters
     ----------
-    patterns : sequence of SubjectPatterns
+    subjects : sequence of SubjectPatterns or of SubjectRdms
         At least two subjects with the same stimuli and regions.
-    features : sequence of Features
-        One per model, with every stimulus of the patterns; further stimuli are ignored.
+    models : sequence of Features or ModelRdm
+        Each with every stimulus of the subjects; further stimuli are ignored.
     settings : ComparisonSettings, optional
+        The preset 'paper' by default.
     progress : callable, optional
         Told of each step before it begins.
 
@@ -56,181 +77,163 @@ def compare(
     ------
     InputError
         On subjects that cannot be compared, a stimulus without features, a constant pattern,
-        models of one name, or a reference model that is not there.
+        models of one name, a reference model that is not there, or data that lack what the
+        settings need.
     """
     settings = settings or ComparisonSettings()
-    require_comparable(patterns)
-    stimuli = patterns[0].stimuli
-    model_names = _model_names(features)
-    reference = _reference_model(features, settings.reference_model)
-
+    require_comparable(subjects)
+    model_set = gather_models(models, subjects[0].stimuli, settings.groups)
+    reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1):
-        progress("model RDMs")
-        model_rdms = np.stack([_model_rdm(model, stimuli, settings) for model in features])
-        selected = [select_voxels(subject, settings) for subject in patterns]
-        rois = []
-        sweeps = []
-        for roi in patterns[0].rois:
-            progress(f"RSA in {roi}")
-            rois.append(_compare_roi(roi, patterns, selected, model_rdms, settings))
-        for roi in patterns[0].rois:
-            progress(f"noise ceiling sweep in {roi}")
-            sweeps.append(_sweep_roi(roi, patterns, settings))
-
-    progress("statistics")
-    raw = {roi.roi: roi.rsa for roi in rois}
-    normalised = {roi.roi: roi.rsa_normalised for roi in rois}
-    groups = [model.group for model in features]
-    model_tests = (
-        *compare_models_with_reference(normalised, model_names, reference, "rsa_normalised"),
-        *compare_models_with_reference(raw, model_names, reference, "rsa"),
-    )
-    group_tests = (
-        *compare_groups(normalised, groups, "rsa_normalised"),
-        *compare_groups(raw, groups, "rsa"),
-    )
-    labels = tuple(subject.label for subject in patterns)
+        progress("RDMs and their comparison")
+        primary = _analyse(PRIMARY, subjects, model_set, settings)
+        variants, lost = _variants(subjects, model_set, settings)
+        sweeps: tuple[CeilingSweep, ...] = ()
+        if have_patterns(subjects):
+            progress("noise ceilings over the number of voxels (Figure 1)")
+            sweeps = tuple(_sweep(roi, subjects, settings) for roi in subjects[0].rois)
+        progress("inference")
+        inference = None
+        if settings.preset == "recommended":
+            inference = infer(
+                {roi.roi: ScoredRegion(roi.rdms, roi.rsa, roi.ceiling_p) for roi in primary.rois},
+                model_set.rdms(settings.rdm_metric),
+                model_set.names,
+                model_set.groups,
+                reference,
+                settings,
+            )
+            model_tests, group_tests = inference.model_tests, inference.group_tests
+        else:
+            model_tests, group_tests = _tests_of_the_paper(primary, model_set, reference)
+        multiverse: tuple[MultiverseRow, ...] = ()
+        if settings.multiverse and have_patterns(subjects):
+            progress("multiverse")
+            multiverse, left_out = run_multiverse(subjects, model_set, settings)
+            lost = (*lost, *left_out)
+    labels = tuple(subject.label for subject in subjects)
     return ComparisonResult(
-        settings=settings,
         subjects=labels,
-        stimuli=stimuli,
+        stimuli=model_set.stimuli,
         models=tuple(
             Model(
-                model.model,
-                model.group,
-                model.note,
-                _features_hash(model),
-                dict(model.weights_sha256),
+                model.model, model.group, model.note, hash_model(model), dict(model.weights_sha256)
             )
-            for model in features
+            for model in model_set.models
         ),
         reference_model=reference,
-        model_rdms=model_rdms,
-        rois=tuple(rois),
-        sweeps=tuple(sweeps),
+        model_rdms=model_set.rdms(settings.rdm_metric),
+        primary=primary,
+        variants=variants,
+        sweeps=sweeps,
         model_tests=model_tests,
         group_tests=group_tests,
+        inference=inference,
+        multiverse=multiverse,
         warnings=(
-            *(note for subject in patterns for note in subject.notes),
-            *(warning for selection in selected for warning in selection.warnings),
+            *(note for subject in subjects for note in subject.notes),
+            *primary.notes,
+            *dict.fromkeys(sweep.note for sweep in sweeps if sweep.note),
+            *_note_on_sweeps(primary, sweeps),
+            *lost,
             *_note_on_reference(reference, settings),
-            *cautions(settings, labels, rois, model_tests, group_tests),
+            *cautions(primary, labels, model_tests, group_tests),
         ),
-        sources=tuple(dict.fromkeys(file for subject in patterns for file in subject.sources)),
+        sources=tuple(dict.fromkeys(file for subject in subjects for file in subject.sources)),
     )
 
 
-def write_comparison(
-    result: ComparisonResult, out_dir: Path, further_settings: Mapping[str, Any] | None = None
-) -> None:
-    """Write the tables, figures and provenance of a comparison to `out_dir`/group.
-
-    The same result gives the same bytes. The provenance is written last: where it is, all is.
-
-    Parameters
-    ----------
-    result : ComparisonResult
-    out_dir : Path
-    further_settings : mapping, optional
-        What the betas and features were made with, as JSON can hold it; for the provenance.
-    """
-    group_dir = Path(out_dir) / "group"
-    provenance_file = group_dir / "provenance.json"
-    provenance_file.unlink(missing_ok=True)
-    write_tables(result, group_dir)
-    write_figures(result, group_dir / "figures")
-    write_provenance(result, provenance_file, further_settings)
+def _analyse(
+    name: str, subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
+) -> Analysis:
+    """Score every model in every region."""
+    brain = brain_rdms(subjects, settings) if have_patterns(subjects) else supplied_rdms(subjects)
+    rois = tuple(_score(roi, brain, model_set, settings) for roi in brain.rdms)
+    return Analysis(name, settings, brain.folds, rois, brain.notes)
 
 
-def _compare_roi(
-    roi: str,
-    patterns: Sequence[SubjectPatterns],
-    selected: Sequence[SelectedVoxels],
-    model_rdms: NDArray[np.float64],
-    settings: ComparisonSettings,
+def _score(
+    roi: str, brain: BrainRdms, model_set: ModelSet, settings: ComparisonSettings
 ) -> RoiResult:
-    rdms = np.stack(
-        [
-            _brain_rdm(subject, roi, selection.columns[roi], settings)
-            for subject, selection in zip(patterns, selected, strict=True)
-        ]
-    )
+    rdms = brain.rdms[roi]
+    n_folds, n_subjects, n_pairs = rdms.shape
+    models = model_set.rdms(settings.rdm_metric)
+    scores = correlate_rdms(rdms.reshape(-1, n_pairs), models, settings.rsa_metric)
+    ceiling = noise_ceiling(rdms, settings.rsa_metric)
     generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode()), 1])
     return RoiResult(
         roi=roi,
-        n_voxels=np.array([len(selection.columns[roi]) for selection in selected]),
+        n_voxels=brain.n_voxels[roi],
         rdms=rdms,
-        rsa=correlate_rdms(rdms, model_rdms, settings.rsa_metric),
-        ceiling=noise_ceiling(rdms, settings.rsa_metric),
+        rsa=scores.reshape(n_folds, n_subjects, len(models)).mean(axis=0),
+        ceiling=NoiseCeiling(
+            ceiling.pairwise.mean(axis=0), ceiling.lower.mean(axis=0), ceiling.upper.mean(axis=0)
+        ),
         ceiling_p=ceiling_p_value(rdms, settings.rsa_metric, generator),
     )
 
 
-def _brain_rdm(
-    subject: SubjectPatterns,
-    roi: str,
-    columns: NDArray[np.intp],
-    settings: ComparisonSettings,
-) -> NDArray[np.float64]:
-    """RDM of the selected voxels; NaN where fewer than three were selected."""
-    n_stimuli = len(subject.stimuli)
-    if len(columns) < MIN_VOXELS:
-        return np.full(n_stimuli * (n_stimuli - 1) // 2, np.nan)
-    values = subject.rois[roi].values[:, columns]
-    shapeless = _without_direction(values, settings)
-    if shapeless is not None:
-        raise InputError(
-            f"the beta of stimulus {subject.stimuli[shapeless]} of {subject.label} in "
-            f"{subject.origin} is the same in every voxel of {roi}, so it has no pattern: "
-            "estimate it again, or leave that stimulus out of every subject"
-        )
-    return compute_rdm(values, settings.rdm_metric)
+def _tests_of_the_paper(
+    primary: Analysis, model_set: ModelSet, reference: str
+) -> tuple[tuple[ModelTest, ...], tuple[GroupTest, ...]]:
+    """Wilcoxon's test of each model against the reference, Welch's t-test between groups."""
+    model_tests: list[ModelTest] = []
+    group_tests: list[GroupTest] = []
+    scores: dict[Score, dict[str, NDArray[np.float64]]] = {
+        "rsa_normalised": {roi.roi: roi.rsa_normalised for roi in primary.rois},
+        "rsa": {roi.roi: roi.rsa for roi in primary.rois},
+    }
+    for score, values in scores.items():
+        model_tests += compare_models_with_reference(values, model_set.names, reference, score)
+        group_tests += compare_groups(values, model_set.groups, score)
+    return tuple(model_tests), tuple(group_tests)
 
 
-def _model_rdm(
-    model: Features, stimuli: Sequence[str], settings: ComparisonSettings
-) -> NDArray[np.float64]:
-    rows = {stimulus: row for row, stimulus in enumerate(model.stimuli)}
-    for stimulus in stimuli:
-        if stimulus not in rows:
-            raise InputError(
-                f"stimulus {stimulus} of the betas has no features of {model.model}: add its "
-                "picture to the stimuli, or its row to the features"
-            )
-    values = np.asarray(model.values, dtype=np.float64)[[rows[stimulus] for stimulus in stimuli]]
-    shapeless = _without_direction(values, settings)
-    if shapeless is not None:
-        raise InputError(
-            f"the features of {model.model} for stimulus {stimuli[shapeless]} are not finite or "
-            "all the same, so it has no distance to others: extract them again"
-        )
-    return compute_rdm(values, settings.rdm_metric)
+def _variants(
+    subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
+) -> tuple[tuple[Analysis, ...], tuple[str, ...]]:
+    """Figures 4 to 7, as far as the data allow, and notes on those that they do not."""
+    variants: list[Analysis] = []
+    lost: list[str] = []
+    for name, changes in VARIANTS.items():
+        varied = replace(settings, **changes)
+        title = name.replace("_", " ").capitalize()
+        if not have_patterns(subjects):
+            if name == "figure_5":
+                variants.append(_analyse(name, subjects, model_set, varied))
+            continue
+        if name == "figure_4" and settings.threshold_roi not in subjects[0].rois:
+            lost.append(f"{title} is left out: there is no region {settings.threshold_roi}")
+            continue
+        try:
+            variants.append(_analyse(name, subjects, model_set, varied))
+        except InputError as error:
+            lost.append(f"{title} is left out: {error}")
+    return tuple(variants), tuple(lost)
 
 
-def _without_direction(values: NDArray[np.float64], settings: ComparisonSettings) -> int | None:
-    """Row of the first pattern that a distance cannot be taken from, if any."""
-    rows = np.flatnonzero(np.isnan(unit_patterns(values, settings.rdm_metric)).any(axis=1))
-    return int(rows[0]) if len(rows) else None
-
-
-def _sweep_roi(
-    roi: str, patterns: Sequence[SubjectPatterns], settings: ComparisonSettings
+def _sweep(
+    roi: str, subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
 ) -> CeilingSweep:
-    return sweep_ceiling(roi, [subject.rois[roi].values for subject in patterns], settings)
+    """Sweep a region in every fold, voxels in the order that the runs chosen by put them in."""
+    regions = [subject.rois[roi] for subject in subjects]
+    ranked = replace(settings, voxel_selection="top-n")
+    if not is_possible(ranked, subjects):
+        ranked = replace(ranked, selection_data="same")
+    sweeps = []
+    for fold in folds_of(ranked):
+        patterns = [betas_of(region, fold.score_on) for region in regions]
+        orders = [
+            rank_voxels(selection_scores(subject, roi, fold.select_on, settings))
+            for subject in subjects
+        ]
+        sweeps.append(sweep_ceiling(roi, patterns, orders, settings))
+    sweep = mean_over_folds(sweeps)
+    return replace(sweep, circular=is_circular(ranked))
 
 
-def _model_names(features: Sequence[Features]) -> list[str]:
-    if not features:
-        raise InputError("there is no model to compare with: name at least one")
-    names = [model.model for model in features]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"model {name} is given more than once: give each its own name")
-    return names
-
-
-def _reference_model(features: Sequence[Features], wanted: str | None) -> str:
-    names = [model.model for model in features]
+def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
+    names = model_set.names
     if wanted is not None:
         if wanted not in names:
             raise InputError(
@@ -240,8 +243,13 @@ def _reference_model(features: Sequence[Features], wanted: str | None) -> str:
         return wanted
     if PAPER_REFERENCE in names:
         return PAPER_REFERENCE
-    visual = [model.model for model in features if model.group == "visual"]
-    return (visual or names)[0]
+    visual = [model.model for model in model_set.models if model.group == "visual"]
+    return (visual or list(names))[0]
+
+
+def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[str, ...]:
+    circular = any(sweep.circular for sweep in sweeps)
+    return (CIRCULAR_SWEEP,) if circular and not primary.circular else ()
 
 
 def _note_on_reference(reference: str, settings: ComparisonSettings) -> tuple[str, ...]:
@@ -251,9 +259,3 @@ def _note_on_reference(reference: str, settings: ComparisonSettings) -> tuple[st
         f"{PAPER_REFERENCE}, the paper's reference model, is not among the models: every other "
         f"model is tested against {reference}",
     )
-
-
-def _features_hash(features: Features) -> str:
-    digest = hashlib.sha256("\n".join(features.stimuli).encode())
-    digest.update(np.ascontiguousarray(features.values, dtype="<f8").tobytes())
-    return digest.hexdigest()

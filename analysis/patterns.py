@@ -4,11 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bids_config.errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 MIN_SUBJECTS = 2
 """The noise ceiling correlates each subject with the others."""
@@ -29,11 +33,21 @@ class RoiPatterns:
         Flat (C order) indices of the voxels in the volume's grid, increasing.
     n_dropped : int
         Voxels of the region left out because a beta of theirs is not finite.
+    odd, even : ndarray, (stimuli, voxels), or None
+        Betas of the first, third, ... and of the second, fourth, ... runs, where known.
+    runs : ndarray, (runs, stimuli, voxels), or None
+        Betas of each run in the order of the runs, where known.
+    residual_covariance : ndarray, (voxels, voxels), or None
+        Covariance of the linear model's residuals, shrunk so that it can be inverted.
     """
 
     values: NDArray[np.float64]
     voxels: NDArray[np.intp]
     n_dropped: int = 0
+    odd: NDArray[np.float64] | None = None
+    even: NDArray[np.float64] | None = None
+    runs: NDArray[np.float64] | None = None
+    residual_covariance: NDArray[np.float32] | NDArray[np.float64] | None = None
 
     @property
     def n_voxels(self) -> int:
@@ -41,8 +55,26 @@ class RoiPatterns:
         return int(self.values.shape[1])
 
 
+class _Labelled:
+    """How a subject is spoken of in tables and messages."""
+
+    datum: ClassVar[str]
+    subject: str
+    sources: tuple[Path, ...]
+
+    @property
+    def label(self) -> str:
+        """The subject as BIDS spells it in tables and folders."""
+        return f"sub-{self.subject}"
+
+    @property
+    def origin(self) -> str:
+        """Where the data came from, for messages."""
+        return str(self.sources[0].parent) if self.sources else "the patterns given"
+
+
 @dataclass(frozen=True)
-class SubjectPatterns:
+class SubjectPatterns(_Labelled):
     """The betas of one subject in every region.
 
     Attributes
@@ -64,26 +96,52 @@ class SubjectPatterns:
     rois: Mapping[str, RoiPatterns]
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The subject as BIDS spells it in tables and folders."""
-        return f"sub-{self.subject}"
-
-    @property
-    def origin(self) -> str:
-        """Where the betas came from, for messages."""
-        return str(self.sources[0].parent) if self.sources else "the patterns given"
+    datum: ClassVar[str] = "beta"
 
 
-def require_comparable(subjects: Sequence[SubjectPatterns]) -> None:
+@dataclass(frozen=True)
+class SubjectRdms(_Labelled):
+    """The RDMs of one subject in every region, where patterns are not known.
+
+    Attributes
+    ----------
+    subject : str
+        Label without `sub-`.
+    stimuli : tuple of str
+        Stimulus ids, sorted.
+    rois : mapping of str to ndarray, (folds, pairs)
+        By region name, in the order of presentation; finite, pairs in `pdist` order.
+    sources : tuple of Path
+        The files that the RDMs were read from.
+    notes : tuple of str
+        What happened while reading that the user should know.
+    """
+
+    subject: str
+    stimuli: tuple[str, ...]
+    rois: Mapping[str, NDArray[np.float64]]
+    sources: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    datum: ClassVar[str] = "RDM"
+
+
+def have_patterns(
+    subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms],
+) -> "TypeIs[Sequence[SubjectPatterns]]":
+    """Tell whether subjects come with patterns, or with RDMs only."""
+    return all(isinstance(subject, SubjectPatterns) for subject in subjects)
+
+
+def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
     """Check that subjects can be compared: enough of them, with the same stimuli and regions.
 
     Raises
     ------
     InputError
         On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
-        stimuli, a stimulus or region that one subject lacks, or a region that is empty or zero.
+        stimuli, a stimulus or region that one subject lacks, or a region that is empty or zero; on
+        RDMs of another size than the stimuli ask for, with missing distances, or of other folds
+        than another subject's.
     """
     if len(subjects) < MIN_SUBJECTS:
         found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
@@ -103,9 +161,16 @@ def require_comparable(subjects: Sequence[SubjectPatterns]) -> None:
         _require_stimuli(subject, every_stimulus)
         for roi in every_roi:
             _require_roi(subject, roi)
+    if have_patterns(subjects):
+        for subject in subjects:
+            _require_values(subject)
+    else:
+        n_folds = {roi: len(rdms) for roi, rdms in subjects[0].rois.items()}
+        for subject in subjects:
+            _require_rdms(subject, n_folds)
 
 
-def _require_distinct_stimuli(subject: SubjectPatterns) -> None:
+def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
     stimuli = subject.stimuli
     if len(stimuli) < MIN_STIMULI:
         raise InputError(
@@ -122,28 +187,56 @@ def _require_distinct_stimuli(subject: SubjectPatterns) -> None:
             raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
 
 
-def _require_stimuli(subject: SubjectPatterns, expected: set[str]) -> None:
+def _require_stimuli(subject: SubjectPatterns | SubjectRdms, expected: set[str]) -> None:
     missing = sorted(expected - set(subject.stimuli))
     if missing:
         raise InputError(
-            f"{subject.label} has no beta of stimulus {missing[0]} in {subject.origin}, which "
-            "another subject has: add it, or take that stimulus out of every subject"
+            f"{subject.label} has no {subject.datum} of stimulus {missing[0]} in {subject.origin}, "
+            "which another subject has: add it, or take that stimulus out of every subject"
         )
 
 
-def _require_roi(subject: SubjectPatterns, roi: str) -> None:
+def _require_roi(subject: SubjectPatterns | SubjectRdms, roi: str) -> None:
     if roi not in subject.rois:
         raise InputError(
             f"{subject.label} has no region {roi}, which another subject has: use the same regions "
             "for all subjects"
         )
-    if subject.rois[roi].n_voxels == 0:
-        raise InputError(
-            f"region {roi} of {subject.label} holds no voxel with data in {subject.origin}: check "
-            "its coverage, or leave the region out"
-        )
-    if not subject.rois[roi].values.any():
-        raise InputError(
-            f"every beta of {subject.label} in region {roi} is 0 in {subject.origin}: the region "
-            "lies outside of what was measured; check its coverage, or leave the region out"
-        )
+
+
+def _require_values(subject: SubjectPatterns) -> None:
+    for name, roi in subject.rois.items():
+        if roi.n_voxels == 0:
+            raise InputError(
+                f"region {name} of {subject.label} holds no voxel with data in {subject.origin}: "
+                "check its coverage, or leave the region out"
+            )
+        if not roi.values.any():
+            raise InputError(
+                f"every beta of {subject.label} in region {name} is 0 in {subject.origin}: the "
+                "region lies outside of what was measured; check its coverage, or leave the region "
+                "out"
+            )
+
+
+def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
+    n_stimuli = len(subject.stimuli)
+    n_pairs = n_stimuli * (n_stimuli - 1) // 2
+    for roi, rdms in subject.rois.items():
+        of = f"of {subject.label} in region {roi} from {subject.origin}"
+        if rdms.shape != (n_folds[roi], n_pairs):
+            raise InputError(
+                f"the RDMs {of} are of shape {rdms.shape} where {n_folds[roi]} of {n_pairs} "
+                f"distances are needed for {n_stimuli} stimuli: give every subject RDMs of the "
+                "same stimuli, and of halves for all or for none"
+            )
+        if not np.isfinite(rdms).all():
+            raise InputError(
+                f"a distance {of} is not finite: compute it again, or leave that stimulus out of "
+                "every subject"
+            )
+        if not np.ptp(rdms, axis=1).all():
+            raise InputError(
+                f"all distances {of} are the same, so that they compare with nothing: compute "
+                "them again, or leave the region out"
+            )

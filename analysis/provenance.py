@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from analysis.results import ComparisonResult
-from analysis.settings import ComparisonSettings
+from analysis.settings import ComparisonSettings, settings_for
 from bids_config.files import atomic_path
 
 PACKAGES = (
     "conceptrsa",
     "matplotlib",
+    "h5py",
     "nibabel",
+    "numba",
     "numpy",
     "pandas",
     "pillow",
@@ -53,7 +55,7 @@ def write_provenance(
 
 def _describe_preset(settings: ComparisonSettings) -> str:
     """Name the preset, and the settings that differ from it."""
-    preset = ComparisonSettings(preset=settings.preset)
+    preset = settings_for(settings.preset)
     changed = [
         setting.name
         for setting in fields(settings)

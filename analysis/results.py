@@ -7,11 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ceiling_sweep import CeilingSweep
+from analysis.folds import Fold, is_circular
+from analysis.inference.findings import Inference
+from analysis.multiverse import MultiverseRow
 from analysis.noise_ceiling import NoiseCeiling, normalise
 from analysis.settings import ComparisonSettings
 from analysis.significance import GroupTest, ModelTest
 
 CEILING_ALPHA = 0.05
+
+PRIMARY = "primary"
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Model:
     note : str
         What a reader must know about it, a stand-in for another kind of model; or empty.
     features_sha256 : str
-        Of its features and their stimuli.
+        Of its features, or its RDM, and their stimuli.
     weights_sha256 : dict of str to str
         Of the files of weights that made them, where known.
     """
@@ -43,13 +48,14 @@ class RoiResult:
     Attributes
     ----------
     roi : str
-    n_voxels : ndarray of int, (subjects,)
-        Voxels that were selected.
-    rdms : ndarray, (subjects, pairs)
+    n_voxels : ndarray of int, (folds, subjects)
+        Voxels that were selected; 0 where RDMs were supplied.
+    rdms : ndarray, (folds, subjects, pairs)
         NaN for a subject with fewer than three voxels selected.
     rsa : ndarray, (subjects, models)
+        Mean over the folds.
     ceiling : NoiseCeiling
-        Arrays (subjects,).
+        Arrays (subjects,), means over the folds.
     ceiling_p : float
         Of the mean pairwise ceiling when stimuli are permuted in each subject.
     """
@@ -67,6 +73,11 @@ class RoiResult:
         return normalise(self.rsa, self.ceiling.pairwise)
 
     @property
+    def mean_n_voxels(self) -> NDArray[np.float64]:
+        """Voxels that were selected, mean over folds, (subjects,)."""
+        return np.asarray(self.n_voxels.mean(axis=0), dtype=np.float64)
+
+    @property
     def has_weak_ceiling(self) -> bool:
         """Whether the mean pairwise ceiling is not above 95 % of those of permuted stimuli."""
         return not self.ceiling_p <= CEILING_ALPHA
@@ -78,12 +89,43 @@ class RoiResult:
 
 
 @dataclass(frozen=True)
+class Analysis:
+    """All regions by one choice of voxels, distance and comparison.
+
+    Attributes
+    ----------
+    name : str
+        'primary', or the figure of the paper's appendix that it is made for.
+    settings : ComparisonSettings
+    folds : tuple of Fold
+    rois : tuple of RoiResult
+    notes : tuple of str
+        What happened on the way that the user should know.
+    """
+
+    name: str
+    settings: ComparisonSettings
+    folds: tuple[Fold, ...]
+    rois: tuple[RoiResult, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def supplied(self) -> bool:
+        """Whether RDMs were supplied, so that no voxels were chosen."""
+        return not any(roi.n_voxels.any() for roi in self.rois)
+
+    @property
+    def circular(self) -> bool:
+        """Whether voxels were chosen by the very betas that were then scored."""
+        return not self.supplied and is_circular(self.settings)
+
+
+@dataclass(frozen=True)
 class ComparisonResult:
     """All that a comparison found.
 
     Attributes
     ----------
-    settings : ComparisonSettings
     subjects : tuple of str
         As BIDS spells them, `sub-XX`.
     stimuli : tuple of str
@@ -91,25 +133,45 @@ class ComparisonResult:
     models : tuple of Model
     reference_model : str
     model_rdms : ndarray, (models, pairs)
-    rois : tuple of RoiResult
+        Of the primary analysis.
+    primary : Analysis
+        The analysis that was asked for.
+    variants : tuple of Analysis
+        Those of the paper's Figures 4 to 7.
     sweeps : tuple of CeilingSweep
+        Figure 1; empty where RDMs were supplied.
     model_tests : tuple of ModelTest
     group_tests : tuple of GroupTest
+    inference : Inference or None
+        Intervals, permutation tests and what models explain together; preset 'recommended'.
+    multiverse : tuple of MultiverseRow
     warnings : tuple of str
         What happened on the way, and what should not be trusted.
     sources : tuple of Path
         Files of the betas and regions.
     """
 
-    settings: ComparisonSettings
     subjects: tuple[str, ...]
     stimuli: tuple[str, ...]
     models: tuple[Model, ...]
     reference_model: str
     model_rdms: NDArray[np.float64]
-    rois: tuple[RoiResult, ...]
+    primary: Analysis
+    variants: tuple[Analysis, ...]
     sweeps: tuple[CeilingSweep, ...]
     model_tests: tuple[ModelTest, ...]
     group_tests: tuple[GroupTest, ...]
+    inference: Inference | None
+    multiverse: tuple[MultiverseRow, ...]
     warnings: tuple[str, ...]
     sources: tuple[Path, ...]
+
+    @property
+    def settings(self) -> ComparisonSettings:
+        """Settings of the primary analysis."""
+        return self.primary.settings
+
+    @property
+    def rois(self) -> tuple[RoiResult, ...]:
+        """Regions of the primary analysis."""
+        return self.primary.rois

@@ -11,9 +11,13 @@ from scipy import stats
 
 Score = Literal["rsa", "rsa_normalised"]
 
+ROUNDING = 1e-12
+"""Two scores that differ by less are the same."""
+
 MAX_ENUMERATED = 13
 """So many subjects' sign patterns are enumerated where ties or zeros rule out the exact table."""
 
+SIGNED_RANK = "Wilcoxon signed-rank, two-sided"
 WELCH = "Welch t, two-sided; treats models as independent"
 
 
@@ -26,14 +30,20 @@ class ModelTest:
     score : {'rsa', 'rsa_normalised'}
         Which values of the subjects were compared.
     statistic, p, p_corrected : float
-        Wilcoxon's signed-rank statistic, two-sided p, and p corrected by Benjamini and Hochberg
-        over all tests of the same score; NaN where no test was possible.
+        Statistic (that of the signed ranks, or a mean difference), p, and p corrected by Benjamini
+        and Hochberg over all rows of the same score, test and kind of reference (zero, the
+        reference model, or every other model); NaN where no test was possible.
     test : str
         The test, and how its p was found.
     n : int
         Subjects with both values.
     p_floor : float
-        The smallest p that so many subjects whose values differ can give.
+        The smallest p that so many subjects whose values differ, or so many permutations, can give.
+    p_max : float
+        Corrected for all tests of the same kind in all regions by the largest statistic, where
+        the test is one of permutations; else NaN.
+    low, high : float
+        95 % interval of the statistic, where the test has one; else NaN.
     """
 
     roi: str
@@ -46,6 +56,9 @@ class ModelTest:
     test: str
     n: int
     p_floor: float
+    p_max: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,9 @@ class GroupTest:
     n : int
         Models of both groups together.
     p_floor : float
-        NaN: a t-test has none.
+        NaN for a t-test, which has none.
+    p_max, low, high : float
+        As in `ModelTest`.
     """
 
     roi: str
@@ -77,6 +92,9 @@ class GroupTest:
     test: str
     n: int
     p_floor: float = np.nan
+    p_max: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
 
 
 def signed_rank_floor(n: int) -> float:
@@ -114,7 +132,7 @@ def compare_models_with_reference(
             if index == column:
                 continue
             differences = values[:, index] - values[:, column]
-            differences = differences[np.isfinite(differences)]
+            differences = without_rounding(differences[np.isfinite(differences)])
             statistic, p, test = _signed_rank(differences)
             tests.append(
                 ModelTest(
@@ -130,7 +148,7 @@ def compare_models_with_reference(
                     p_floor=signed_rank_floor(int(np.count_nonzero(differences))),
                 )
             )
-    return _corrected(tests)
+    return correct(tests)
 
 
 def compare_groups(
@@ -175,7 +193,12 @@ def compare_groups(
                     n=len(means_a) + len(means_b),
                 )
             )
-    return _corrected(tests)
+    return correct(tests)
+
+
+def without_rounding(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences between scores, those that rounding made set to zero."""
+    return np.where(np.abs(differences) < ROUNDING, 0.0, differences)
 
 
 def mean_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -206,7 +229,7 @@ def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _signed_rank(differences: NDArray[np.float64]) -> tuple[float, float, str]:
     """Statistic, two-sided p, and the name of the test with the method that was possible."""
-    name = "Wilcoxon signed-rank, two-sided"
+    name = SIGNED_RANK
     nonzero = np.abs(differences[differences != 0])
     if len(differences) == 0:
         return np.nan, np.nan, f"{name}; impossible: no subject has both values"
@@ -234,7 +257,8 @@ def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float
 Test = TypeVar("Test", ModelTest, GroupTest)
 
 
-def _corrected(tests: Sequence[Test]) -> tuple[Test, ...]:
+def correct(tests: Sequence[Test]) -> tuple[Test, ...]:
+    """Tests of one kind with `p_corrected` by Benjamini and Hochberg over all of them."""
     corrected = benjamini_hochberg(np.array([test.p for test in tests], dtype=np.float64))
     return tuple(
         replace(test, p_corrected=float(p)) for test, p in zip(tests, corrected, strict=True)

@@ -9,8 +9,8 @@ from bids_config.files import atomic_path
 BIDS_VERSION = "1.10.0"
 # Names that the standard does not have yet; the validator is told so, and nothing else is hidden.
 BIDSIGNORE = (
-    "*_statmap.*", "*_boldref.*", "*_timeseries.*", "*_rois.tsv", "*_xfm.*", "*_design.tsv",
-    "group", "logs", ".work",
+    "*_statmap.*", "*_boldref.*", "*_timeseries.*", "*_rois.tsv", "*_roibetas.*", "*_xfm.*",
+    "*_design.tsv", "group", "logs", ".work",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import nibabel as nib
 import pandas as pd
 from nibabel.filebasedimages import ImageFileError
 
+from interfaces.embedded.partitions import partition_runs
 from pipelines.bids import BoldRun, SubjectInputs
 from pipelines.events import summarize_events
 from pipelines.options import ParticipantOptions
@@ -27,6 +28,9 @@ INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
 LARGEST_STEP_GB = 1.5
+ROI_VOXELS = 10_556
+"""In any region of ds001246's, in the packaged atlas; the sums below count hemispheres again."""
+ROI_VOXELS_SUMMED, ROI_PAIRS_SUMMED = 21_112, 56.6e6
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,8 @@ def forecast_subject(
         StepForecast(name, node, times, seconds[name](size), space)
         for name, (node, times, space) in steps.items()
     ]
+    if options.runs_per_partition is not None:
+        forecasts += _run_betas(size, options, options.runs_per_partition)
     reconstructions = options.reconstructions(out_dir)
     if options.normalization == "freesurfer" and not is_reconstructed(reconstructions, subject):
         forecasts.insert(0, StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4))
@@ -199,6 +205,27 @@ _SPM_SECONDS: dict[str, Seconds] = {
     "coregistration": lambda size: 15.0,
     "GLM": lambda size: 0.4 * size.samples + 60 + 2e-8 * size.n_volumes**3,
 }
+
+
+def _run_betas(
+    size: Size, options: ParticipantOptions, runs_per_partition: int
+) -> tuple[StepForecast, StepForecast]:
+    """Sampling, which for SPM is a model a partition; and collecting, with a copy of the result."""
+    n_partitions = len(partition_runs(size.n_runs, runs_per_partition))
+    sampled = ROI_VOXELS * (size.n_volumes + size.n_runs * size.n_stimuli) * FLOAT32 / 1e9
+    betas = n_partitions * size.n_stimuli * ROI_VOXELS_SUMMED
+    collected = 2 * (betas + ROI_PAIRS_SUMMED) * FLOAT32 / 1e9
+    node, times, seconds = "sample runs", size.n_runs, 0.011 * size.samples
+    if options.engine == "spm":
+        node, times = "sample partitions", n_partitions
+        cubes = n_partitions * (size.n_volumes / n_partitions) ** 3
+        seconds = 0.3 * size.samples + 20 * n_partitions + 1.6e-8 * cubes
+    return (
+        StepForecast("run-wise betas", node, times, seconds, sampled),
+        StepForecast(
+            "residual covariance", "collect run betas", 1, 4 + 1.5e-3 * size.n_volumes, collected
+        ),
+    )
 
 
 def _n_models(size: Size, options: ParticipantOptions) -> int:

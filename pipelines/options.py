@@ -42,6 +42,8 @@ class ParticipantOptions:
     roi_source : {'fsaverage', 'subject'}, optional
         Whose regions; None: fsaverage's with FreeSurfer, else the subject's where there are
         reconstructions, else the packaged atlas.
+    runs_per_partition : int, optional
+        Write run-wise betas of the regions, of at least so many runs each; None: do not.
     work_dir : Path, optional
         Intermediate files; None means `.work` below the output.
     stimuli_dir : Path, optional
@@ -67,6 +69,7 @@ class ParticipantOptions:
     fs_missing: Literal["excluded", "zero"] = "excluded"
     fs_time_limit: float | None = None
     roi_source: RoiSource | None = None
+    runs_per_partition: int | None = None
     work_dir: Path | None = None
     stimuli_dir: Path | None = None
     n_procs: int = 1

@@ -79,6 +79,7 @@ def run_participants(
         normalization=find_normalization(options, out_dir, n_threads),
         spm=spm,
         n_threads=n_threads,
+        runs_per_partition=options.runs_per_partition,
     )
     write_dataset_description(out_dir, bids_dir)
     failed = _run_subjects(subjects, config, settings, options, work_dir)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bids_config.errors import InputError, StepError
 from bids_config.schema import DatasetConfig
+from interfaces.embedded.partitions import partition_runs
 from pipelines.bids import SubjectInputs
 from pipelines.events import read_run_events, summarize_events
 from pipelines.options import ParticipantOptions, RunModel
@@ -111,6 +112,8 @@ def checks(
         yield partial(_require_regions, config)
     if options.engine == "spm":
         yield partial(_require_spm_can, subjects, config, options.run_model)
+    if options.runs_per_partition is not None:
+        yield partial(_require_whole_partitions, subjects, config, options.runs_per_partition)
     yield from _freesurfer_checks(subjects, options, out_dir)
 
 
@@ -185,6 +188,30 @@ def _require_pictures(
                 raise InputError(
                     f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
                     f"add {missing[0]}.png or the like, or give another --stimuli"
+                )
+
+
+def _require_whole_partitions(
+    subjects: Sequence[SubjectInputs], config: DatasetConfig, runs_per_partition: int
+) -> None:
+    """Refuse a single run, and a partition that lacks a stimulus of its subject."""
+    for subject in subjects:
+        if len(subject.runs) < 2:
+            raise InputError(
+                f"sub-{subject.subject} has one run, and crossnobis distances need two; leave "
+                "--run-betas out"
+            )
+        shown = [
+            set(summarize_events([read_run_events(run.events, config.events)]).presentations)
+            for run in subject.runs
+        ]
+        for part in partition_runs(len(shown), runs_per_partition):
+            missing = set().union(*shown).difference(*(shown[run] for run in part))
+            if missing:
+                raise InputError(
+                    f"{min(missing)} is not shown in {subject.runs[part[0]].events}, nor in the "
+                    f"{len(part) - 1} runs pooled with it; give --runs-per-partition a number "
+                    f"above {runs_per_partition}, or leave --run-betas out"
                 )
 
 

@@ -59,6 +59,57 @@ def test_the_real_tree_of_names_and_events(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("engine", ["python", "spm"])
+def test_run_wise_betas_have_their_steps_and_their_disk(
+    engine: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant", "--engine",
+        engine, "--dry-run", "--participant-label", "01",
+    ]  # fmt: skip
+    assert main(arguments) == 2
+    without = capsys.readouterr().out
+    assert main([*arguments, "--run-betas"]) == 2
+    text = capsys.readouterr().out
+    found = re.findall(
+        r"^  step (run-wise betas|residual covariance) +about +[\d.]+ (?:s|min|h) +([\d.]+) GB$",
+        text, re.M,
+    )  # fmt: skip
+    assert [name for name, _ in found] == ["run-wise betas", "residual covariance"]
+    assert all(float(gigabytes) > 0.1 for _, gigabytes in found)
+    added = set(text.splitlines()) - set(without.splitlines())
+    assert sum(line.startswith("  step") for line in added) == 2
+    totals = [float(re.search(r"([\d.]+) GB of disk", t).group(1)) for t in (without, text)]
+    assert totals[1] - totals[0] == pytest.approx(sum(float(g) for _, g in found), abs=0.11)
+
+
+def test_a_partition_without_a_stimulus_is_a_problem(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids = tmp_path / "bids"
+    shutil.copytree(shared_data / "ds001246", bids, ignore=shutil.ignore_patterns("sub-0[2-5]"))
+    for events in bids.glob("sub-01/ses-perceptionTest*/func/*_run-01_events.tsv"):
+        table = pd.read_csv(events, sep="\t", dtype=str, keep_default_na=False)
+        stimulus = min(set(table["stimulus_name"]) - {"n/a"})
+        table[table["stimulus_name"] != stimulus].to_csv(events, sep="\t", index=False)
+    arguments = ["run", str(bids), str(tmp_path / "out"), "participant", "--dry-run"]
+    for size, is_problem in (("1", True), ("3", False)):
+        main([*arguments, "--run-betas", "--runs-per-partition", size])
+        text = capsys.readouterr().out
+        assert (f"problem: {stimulus} is not shown in " in text) == is_problem
+        assert ("--runs-per-partition a number above 1" in text) == is_problem
+
+
+def test_a_number_of_runs_without_run_wise_betas_is_refused(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(shared_data / "ds001246"), str(tmp_path / "out")]
+    assert main([*arguments, "participant", "--runs-per-partition", "2", "--dry-run"]) == 2
+    assert "--runs-per-partition is of --run-betas" in capsys.readouterr().err
+    assert main([*arguments, "group", "--run-betas"]) == 2
+    assert "--run-betas is of the participant level" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("missing", ["FreeSurfer", "licence"])
 def test_freesurfer_and_its_licence_are_asked_for(
     missing: str,

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.distance import squareform
 
 from analysis.models import features as features_module
 from analysis.models.feature_files import file_stem
 from analysis.models.features import Features, extract_features, read_features, write_features
+from analysis.models.model_rdms import ModelRdm
 from analysis.stimuli import read_stimuli
 from bids_config.errors import InputError
 
@@ -215,7 +217,7 @@ GOOD = "stimulus\tx\na\t1\nb\t2\n"
         ("model\tgroup\nmine\tvisual\nmine\tvisual\n", GOOD, "lists 'mine' more than once"),
         (ROWS, None, "neither is there"),
         (ROWS, "name\tx\na\t1\n", "must be 'stimulus'"),
-        (ROWS, "", "must be 'stimulus'"),
+        (ROWS, "", r"mine\.tsv is empty"),
         (ROWS, "stimulus\tx\na\tn/a\n", "no number"),
         (ROWS, "stimulus\tx\na\tnan\n", "missing or infinite value for the stimulus 'a'"),
         (ROWS, "stimulus\tx\ty\na\t1\n", "line 2 has 2 columns where the header has 3"),
@@ -249,11 +251,108 @@ def test_bad_npz_files_end_in_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
     for arrays in ({"features": np.ones((2, 2))}, {"stimulus": np.array([{"code": 1}], object)}):
         np.savez(file, **arrays)
-        with pytest.raises(InputError, match=r"mine\.npz cannot be read"):
+        with pytest.raises(InputError, match=r"mine\.npz (cannot be read|has no array stimulus)"):
             read_features(tmp_path)
     np.savez(file, stimulus=np.array(["a"]), features=np.ones((2, 2)))
     with pytest.raises(InputError, match="for 1 stimuli"):
         read_features(tmp_path)
     (tmp_path / "mine.tsv").write_text(GOOD)
     with pytest.raises(InputError, match="both are there"):
+        read_features(tmp_path)
+
+
+FOUR = ("a", "b", "c", "d")
+SQUARE = squareform(np.array([1.0, 2, 3, 4, 5, 6]))
+SQUARE_TABLE = "stimulus\td\tc\tb\ta\nb\t5\t4\t0\t1\na\t3\t2\t1\t0\nd\t0\t6\t5\t3\nc\t6\t0\t4\t2\n"
+
+
+def write_models(folder: Path, *names: str) -> None:
+    rows = [f"{name}\tvisual\t{name} it is\n" for name in names]
+    (folder / "models.tsv").write_text("model\tgroup\tnote\n" + "".join(rows))
+
+
+def test_rdms_stand_beside_features(tmp_path: Path) -> None:
+    write_models(tmp_path, "square", "vector", "table", "features")
+    np.savez(tmp_path / "square.npz", stimulus=FOUR, rdm=SQUARE)
+    np.savez(tmp_path / "vector.npz", stimulus=FOUR, rdm=squareform(SQUARE))
+    (tmp_path / "table.tsv").write_text(SQUARE_TABLE)
+    np.savez(tmp_path / "features.npz", stimulus=FOUR, features=np.eye(4))
+    models = read_features(tmp_path)
+    assert [model.model for model in models] == ["square", "vector", "table", "features"]
+    assert isinstance(models[3], Features)
+    for model in models[:3]:
+        assert isinstance(model, ModelRdm)
+        assert (model.group, model.note) == ("visual", f"{model.model} it is")
+        np.testing.assert_array_equal(model.of_stimuli(FOUR), squareform(SQUARE))
+        picked = SQUARE[np.ix_([3, 0, 2], [3, 0, 2])]
+        np.testing.assert_array_equal(model.of_stimuli(("d", "a", "c")), squareform(picked))
+
+
+def test_categories_are_distances_of_0_and_1(tmp_path: Path) -> None:
+    write_models(tmp_path, "size", "animacy")
+    (tmp_path / "categories.tsv").write_text(
+        "stimulus\tanimacy\tsize\na\talive\t1\nb\tthing\t2\nc\talive\t3\nd\tthing\t1\n"
+    )
+    size, animacy = read_features(tmp_path)
+    assert isinstance(animacy, ModelRdm) and isinstance(size, ModelRdm)
+    assert animacy.stimuli == FOUR
+    np.testing.assert_array_equal(animacy.rdm, [1, 0, 1, 1, 0, 1])
+    np.testing.assert_array_equal(size.rdm, [1, 1, 0, 1, 1, 1])
+    np.testing.assert_array_equal(animacy.of_stimuli(("a", "c", "b")), [0, 1, 1])
+    with pytest.raises(InputError, match="animacy puts the same distance between all stimuli"):
+        animacy.of_stimuli(("a", "c"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"stimulus": FOUR, "rdm": SQUARE[:3, :3]}, r"shape \(3, 3\) for 4 stimuli"),
+        ({"stimulus": FOUR, "rdm": np.ones(7)}, r"shape \(7,\) for 4 stimuli"),
+        ({"stimulus": FOUR, "rdm": SQUARE + np.eye(4)}, "not 0 on its diagonal"),
+        ({"stimulus": FOUR, "rdm": np.tril(SQUARE)}, "not symmetric"),
+        ({"stimulus": FOUR, "rdm": SQUARE * np.nan}, "not finite"),
+        ({"stimulus": ("a", "a", "b", "c"), "rdm": SQUARE}, "stimulus 'a' more than once"),
+        ({"stimulus": FOUR, "rdm": SQUARE, "features": SQUARE}, "holds features and an RDM"),
+        ({"stimulus": FOUR, "rdm": np.array(["x"] * 6)}, "does not hold numbers"),
+    ],
+)
+def test_bad_model_rdms_end_in_one_sentence(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    write_models(tmp_path, "mine")
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        read_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("models", "categories", "message"),
+    [
+        (["mine"], "stimulus\tmine\na\tx\nb\t\n", "gives the stimulus 'b' no category of 'mine'"),
+        (["mine"], "stimulus\tmine\na\tx\nb\tn/a\n", "'b' no category"),
+        (["mine"], "stimulus\tmine\na\tx\nb\tx\n", "into 1 categories of 'mine'"),
+        (["mine"], "stimulus\tmine\na\tx\nb\ty\n", "into 2 categories of 'mine'"),
+        (["mine"], "stimulus\tmine\na\tx\na\ty\n", "the stimulus 'a' more than once"),
+        (["mine"], "stimulus\tmine\tmine\na\tx\ty\n", "the column 'mine' more than once"),
+        (["mine"], "name\tmine\na\tx\n", "must be 'stimulus'"),
+        (["mine"], "stimulus\na\n", "each further one a model"),
+        (["mine"], "stimulus\tmine\na\tx\n", "lists 1 stimuli"),
+        (["other"], "stimulus\tmine\na\tx\nb\ty\nc\tx\n", "'mine', which .* does not list"),
+        (["mine", "other"], "stimulus\tmine\na\tx\nb\ty\nc\tx\n", "'other' needs"),
+    ],
+)
+def test_bad_categories_end_in_one_sentence(
+    tmp_path: Path, models: list[str], categories: str, message: str
+) -> None:
+    write_models(tmp_path, *models)
+    (tmp_path / "categories.tsv").write_text(categories)
+    with pytest.raises(InputError, match=message):
+        read_features(tmp_path)
+
+
+def test_a_model_comes_from_one_place(tmp_path: Path) -> None:
+    write_models(tmp_path, "mine")
+    (tmp_path / "mine.tsv").write_text(SQUARE_TABLE)
+    (tmp_path / "categories.tsv").write_text("stimulus\tmine\na\tx\nb\ty\nc\tx\n")
+    with pytest.raises(InputError, match=r"has a column in categories\.tsv as well, remove one"):
         read_features(tmp_path)

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import fake_freesurfer
+import h5py
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -142,6 +143,28 @@ def test_own_regions_and_bbregister_and_a_second_start(
     before = len(fake_freesurfer.calls(tmp_path / "calls.jsonl"))
     run(demo, out, *arguments)
     assert len(fake_freesurfer.calls(tmp_path / "calls.jsonl")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["excluded", "zero"])
+def test_run_wise_betas_lie_where_mri_vol2vol_puts_betas(
+    missing: str, freesurfer: Path, demo: Path, tmp_path: Path
+) -> None:
+    """Pooled betas of a half are a partition of two runs' betas, sampled without mri_vol2vol."""
+    subject = run(
+        demo, tmp_path / "out", "--normalization", "freesurfer", "--fs-registration", "bbregister",
+        "--fs-missing", missing, "--run-betas",
+    )  # fmt: skip
+    programs = [call["argv"][0] for call in fake_freesurfer.calls(tmp_path / "calls.jsonl")]
+    assert programs.count("mri_vol2vol") == 2 * 3 + 1
+    odd = np.asarray(nib.load(next(subject.glob("func/*MNI305*desc-odd_statmap.nii.gz"))).dataobj)
+    with h5py.File(next(subject.glob("func/*_desc-runs_roibetas.h5"))) as file:
+        for name in ("visual", "hippocampus"):
+            voxels, betas = file[name]["voxels"][:], file[name]["betas"][0]
+            expected = odd.reshape(-1, len(STIMULI))[voxels].T
+            both = np.isfinite(expected)
+            assert both.mean() > 0.99
+            assert np.abs(betas - expected)[both].max() < 0.02 * np.std(expected[both])
 
 
 def test_a_failed_reconstruction_fails_its_subject_with_a_sentence(

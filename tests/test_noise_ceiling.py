@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
 from analysis.ceiling_null import ceiling_p_value
-from analysis.ceiling_sweep import nested_ceilings
+from analysis.nested_ceilings import nested_ceilings
 from analysis.noise_ceiling import (
     ceiling_from_correlations,
     noise_ceiling,
@@ -13,6 +13,16 @@ from analysis.noise_ceiling import (
     sem_of_ceilings,
 )
 from analysis.rdm import compute_rdm
+from analysis.rsa import correlate_rdms
+
+METRICS = {
+    "pearson": "corr",
+    "spearman": "spearman",
+    "kendall-tau-a": "tau-a",
+    "rho-a": "rho-a",
+    "cosine": "cosine",
+    "whitened-cosine": "cosine_cov",
+}
 
 
 def plain_ceilings(rdms: np.ndarray, metric: str) -> np.ndarray:
@@ -50,17 +60,17 @@ def test_two_subjects_by_hand() -> None:
 
 
 def test_batches_equal_one_by_one() -> None:
-    rdms = np.random.default_rng(2).random((3, 4, 5, 100))
-    for metric in ("pearson", "spearman"):
+    rdms = np.random.default_rng(2).random((3, 4, 5, 105))
+    for metric in METRICS:
         batch = noise_ceiling(rdms, metric)
         single = noise_ceiling(rdms[2, 1], metric)
         np.testing.assert_allclose(batch.lower[2, 1], single.lower, atol=1e-14)
         np.testing.assert_allclose(batch.upper[2, 1], single.upper, atol=1e-14)
 
 
-@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_subjects_without_rdm_are_left_out(metric: str) -> None:
-    rdms = np.random.default_rng(2).random((4, 100))
+    rdms = np.random.default_rng(2).random((4, 105))
     full = noise_ceiling(rdms[[0, 1, 3]], metric)
     rdms[2] = np.nan
     found = noise_ceiling(rdms, metric)
@@ -122,10 +132,39 @@ def test_normalisation_needs_a_ceiling_above_zero() -> None:
     assert np.isnan(found[1:]).all()
 
 
-@pytest.mark.parametrize(("metric", "method"), [("pearson", "corr"), ("spearman", "spearman")])
-def test_rsatoolbox(metric: str, method: str) -> None:
+@pytest.mark.filterwarnings("ignore:Noise ceiling for tau")
+@pytest.mark.parametrize(("metric", "method"), METRICS.items())
+@pytest.mark.parametrize("tied", [False, True])
+def test_rsatoolbox(metric: str, method: str, tied: bool) -> None:
     rsatoolbox = pytest.importorskip("rsatoolbox")
-    rdms = np.random.default_rng(9).random((5, 190)) + np.random.default_rng(1).random(190)
-    bounds = rsatoolbox.inference.boot_noise_ceiling(rsatoolbox.rdm.RDMs(rdms), method=method)
+    rng = np.random.default_rng(9)
+    rdms = (rng.random((5, 190)) + rng.random(190)) * rng.uniform(0.5, 2, (5, 1))
+    if tied:
+        rdms = rdms.round(1)
+    their_rdms = rsatoolbox.rdm.RDMs(rdms)
+    bounds = rsatoolbox.inference.boot_noise_ceiling(their_rdms, method=method)
+    _, test_set, ceil_set = rsatoolbox.inference.crossvalsets.sets_leave_one_out_rdm(their_rdms)
+    same_bounds = rsatoolbox.inference.cv_noise_ceiling(
+        their_rdms, ceil_set, test_set, method=method
+    )
     found = noise_ceiling(rdms, metric)
     np.testing.assert_allclose([found.lower.mean(), found.upper.mean()], bounds, atol=1e-10)
+    np.testing.assert_allclose([found.lower.mean(), found.upper.mean()], same_bounds, atol=1e-10)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_pairwise_is_the_mean_with_the_others(metric: str) -> None:
+    rdms = np.random.default_rng(5).random((4, 45)).round(1)
+    alike = correlate_rdms(rdms, rdms, metric)
+    expected = [np.delete(alike[i], i).mean() for i in range(4)]
+    np.testing.assert_allclose(noise_ceiling(rdms, metric).pairwise, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_bounds_that_take_long_can_be_left_out(metric: str) -> None:
+    rdms = np.random.default_rng(5).random((4, 45))
+    quick, full = noise_ceiling(rdms, metric, spearman_bounds=False), noise_ceiling(rdms, metric)
+    np.testing.assert_array_equal(quick.pairwise, full.pairwise)
+    ranked = metric in ("spearman", "rho-a", "kendall-tau-a")
+    assert np.isnan(quick.lower).all() == ranked
+    assert np.isfinite(full.lower).all()

@@ -10,6 +10,15 @@ from scipy.spatial.distance import squareform
 from analysis.noise_ceiling import noise_ceiling
 from analysis.rsa import correlate_rdms
 
+METRICS = {
+    "pearson": "corr",
+    "spearman": "spearman",
+    "kendall-tau-a": "tau-a",
+    "rho-a": "rho-a",
+    "cosine": "cosine",
+    "whitened-cosine": "cosine_cov",
+}
+
 REAL_MODELS = {
     "animacy": 0.3871,
     "monkeyIT": 0.3335,
@@ -58,3 +67,23 @@ def test_real_92_images(shared_data: Path, metric: str, lower: float, upper: flo
     assert found.upper.mean() == pytest.approx(upper, abs=5e-6)
     if metric == "pearson":
         assert found.pairwise.mean() == pytest.approx(0.28395, abs=5e-6)
+
+
+@pytest.mark.parametrize(("metric", "method"), METRICS.items())
+def test_real_models_of_rsatoolbox(shared_data: Path, metric: str, method: str) -> None:
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    brain, models = real_brain_rdms(shared_data), np.stack([*real_model_rdms(shared_data).values()])
+    expected = rsatoolbox.rdm.compare(
+        rsatoolbox.rdm.RDMs(brain), rsatoolbox.rdm.RDMs(models), method=method
+    )
+    np.testing.assert_allclose(correlate_rdms(brain, models, metric), expected, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:Noise ceiling for tau")
+@pytest.mark.parametrize(("metric", "method"), METRICS.items())
+def test_real_ceilings_of_rsatoolbox(shared_data: Path, metric: str, method: str) -> None:
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    brain = real_brain_rdms(shared_data)
+    expected = rsatoolbox.inference.boot_noise_ceiling(rsatoolbox.rdm.RDMs(brain), method=method)
+    found = noise_ceiling(brain, metric)
+    np.testing.assert_allclose([found.lower.mean(), found.upper.mean()], expected, atol=1e-10)

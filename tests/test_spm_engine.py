@@ -6,6 +6,7 @@ Runs where a launcher of SPM is configured (`SPMMCRCMD`) and is skipped elsewher
 import json
 from pathlib import Path
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -13,9 +14,11 @@ import pytest
 from nipype.pipeline.engine import Node
 
 from bids_config.errors import InputError
+from interfaces.embedded import mni305
 from interfaces.embedded.design import make_run_design
 from interfaces.embedded.pooling import pool_betas, read_run_betas
 from interfaces.embedded.realignment import motion_parameters
+from interfaces.embedded.resampling import resample
 from interfaces.embedded.rigid import rigid_matrix
 from interfaces.embedded.slice_timing import correct_slice_timing
 from interfaces.embedded.transforms import displacements, mask_points, read_matrix
@@ -24,6 +27,7 @@ from interfaces.spm.concatenated import SpmConcatenatedBetas
 from interfaces.spm.coregister import SpmCoregister
 from interfaces.spm.files import workplace
 from interfaces.spm.launcher import find_launcher
+from interfaces.spm.partitions import SpmSamplePartition
 from interfaces.spm.realign import SpmRealign
 from interfaces.spm.sessions import SpmSessionBetas
 from interfaces.spm.slice_timing import SpmSliceTiming
@@ -316,3 +320,79 @@ def test_the_whole_engine_by_the_command(run_model: str, demo: Path, tmp_path: P
     ok = np.isfinite(spm).all(axis=1) & np.isfinite(python).all(axis=1)
     assert ok.mean() > 0.9
     assert np.corrcoef(spm[ok].ravel(), python[ok].ravel())[0, 1] > 0.95
+
+
+def test_betas_and_residuals_of_a_partition_are_those_of_its_model(
+    runs: dict, tmp_path: Path
+) -> None:
+    """Two runs, concatenated: SPM's betas, and residuals whose variance is SPM's `ResMS`."""
+    inputs = {
+        key: value[:2] if isinstance(value, list) else value
+        for key, value in runs["inputs"].items()
+    }
+    labels = np.zeros(mni305.SHAPE, np.int16)
+    labels[20:30, 30:42, 30:40] = 5
+    nib.save(nib.Nifti1Image(labels, mni305.AFFINE), tmp_path / "dseg.nii")
+    # The middle of the runs' grid to the middle of the region.
+    shift = np.eye(4)
+    shift[:3, 3] = (mni305.AFFINE @ [25, 36, 35, 1])[:3] - 3 * (np.array(SHAPE) - 1) / 2
+    np.savetxt(tmp_path / "shift.txt", shift)
+    np.savetxt(tmp_path / "same.txt", np.eye(4))
+    places = {
+        "bold_to_t1w_file": str(tmp_path / "same.txt"),
+        "t1w_to_mni305_file": str(tmp_path / "shift.txt"),
+        "dseg_file": str(tmp_path / "dseg.nii"),
+        "rois": [("box", [5])],
+    }
+    out = run_node(SpmSamplePartition(**inputs, **places), tmp_path / "sampled")
+    model_of_all = run_node(SpmConcatenatedBetas(**inputs), tmp_path / "model")
+    names = list(pd.read_csv(out.conditions_file, sep="\t")["condition"])
+    table = pd.read_csv(model_of_all.stimuli_file, sep="\t")
+    image = nib.load(model_of_all.betas_file)
+
+    def at_points(data: np.ndarray) -> np.ndarray:
+        return resample(data, image.affine, mni305.SHAPE, mni305.AFFINE, shift)[labels == 5]
+
+    expected = at_points(np.asarray(image.dataobj))[
+        :, [list(table["stimulus"]).index(n) for n in names]
+    ]
+    betas = np.load(out.betas_file)
+    assert np.isfinite(betas).mean() > 0.5
+    assert np.allclose(betas, expected.T, atol=1e-4, equal_nan=True)
+
+    residuals = np.load(out.residuals_file)
+    # Each run: 60 volumes, 6 stimuli shared, one-back shared, 2 cosines, 6 motion, 1 constant.
+    n_free = 2 * (N_VOLUMES - 2 - 6 - 1) - len(STIMULI) - 1
+    assert residuals.shape == (labels.sum() // 5, n_free)
+    white = np.random.default_rng(1).standard_normal((*SHAPE, 300)).astype(np.float32)
+    white[~runs["mask"]] = np.nan
+    # Planted noise of independent voxels, AR(1) of 0.3; interpolation averages it.
+    planted = at_points(white).var(axis=1) * 0.4**2 / (1 - 0.3**2)
+    there = np.isfinite(planted)
+    assert np.array_equal(there, np.isfinite(residuals[:, 0]))
+    assert (residuals[there] ** 2).mean() == pytest.approx(planted[there].mean(), rel=0.1)
+    assert not list((tmp_path / "sampled").rglob("Res_*.nii"))
+
+
+@pytest.mark.slow
+def test_run_wise_betas_by_the_command(demo: Path, tmp_path: Path) -> None:
+    covariances, betas = [], []
+    for engine in ("spm", "python"):
+        arguments = [
+            "run", str(demo / "bids"), str(tmp_path / engine), "participant",
+            "--dataset-config", "demo", "--engine", engine, "--nprocs", "2", "--run-betas",
+        ]  # fmt: skip
+        assert main(arguments) == 0
+        path = next((tmp_path / engine).glob("sub-01/func/*_desc-runs_roibetas.h5"))
+        with h5py.File(path) as file:
+            region = file["parahippocampal"]
+            voxels = region["voxels"][:]
+            betas.append(region["betas"][:])
+            covariances.append(region["residual_covariance"][:])
+        pooled = nib.load(next(path.parent.glob("*MNI305*stat-effect_desc-odd_statmap.nii.gz")))
+        odd = np.asarray(pooled.dataobj).reshape(-1, 12)[voxels].T
+        assert np.allclose(betas[-1][0], odd, atol=1e-3)
+    same = betas[0].shape == betas[1].shape
+    assert same
+    assert np.corrcoef(betas[0].ravel(), betas[1].ravel())[0, 1] > 0.9
+    assert np.corrcoef(covariances[0].ravel(), covariances[1].ravel())[0, 1] > 0.9

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.patterns import RoiPatterns, SubjectPatterns
 from analysis.settings import ComparisonSettings
-from analysis.voxel_selection import max_beta, rank_voxels, select_voxels
+from analysis.voxel_selection import rank_voxels, select_voxels
 from bids_config.errors import InputError
 
 
@@ -18,13 +18,12 @@ def subject(**rois: np.ndarray) -> SubjectPatterns:
     )
 
 
-def test_score_is_the_highest_beta_of_any_stimulus() -> None:
-    values = np.array([[1.0, -3.0, 0.0], [-9.0, -2.0, 5.0], [0.5, -4.0, 5.0]])
-    np.testing.assert_array_equal(max_beta(values), [1.0, -2.0, 5.0])
-
-
 def test_equal_scores_keep_the_order_of_the_voxels() -> None:
     np.testing.assert_array_equal(rank_voxels(np.array([1.0, 3.0, 2.0, 3.0, 1.0])), [1, 3, 2, 0, 4])
+
+
+def test_voxels_without_a_score_come_last() -> None:
+    np.testing.assert_array_equal(rank_voxels(np.array([np.nan, 3.0, np.nan, 4.0])), [3, 1, 0, 2])
 
 
 def test_top_n() -> None:
@@ -78,6 +77,101 @@ def test_threshold_of_a_small_hippocampus_takes_all_of_it() -> None:
 def test_threshold_needs_its_region() -> None:
     with pytest.raises(InputError, match="region hippocampus, which sub-01 lacks"):
         select_voxels(subject(visual=np.eye(4)), ComparisonSettings(voxel_selection="threshold"))
+
+
+def test_scores_of_other_runs_decide() -> None:
+    """The betas of the patterns would put the voxels in the reverse order."""
+    values = np.array([[4.0, 3.0, 2.0, 1.0]] * 2)
+    scores = {"visual": np.array([1.0, 2.0, 3.0, 4.0]), "hippocampus": np.array([3.5, 0, 0, 0])}
+    both = subject(visual=values, hippocampus=values)
+    found = select_voxels(both, ComparisonSettings(n_voxels=3), scores)
+    assert found.columns["visual"].tolist() == [3, 2, 1]
+    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3)
+    scores = {"visual": np.array([1.0, 2.0, 3.0, 4.0]), "hippocampus": np.array([5.0, 4, 3, 2.5])}
+    found = select_voxels(both, settings, scores)
+    assert found.columns["hippocampus"].tolist() == [0, 1, 2]
+    assert found.columns["visual"].tolist() == [2, 3]
+
+
+def test_voxels_without_a_score_are_above_no_threshold() -> None:
+    values = np.eye(5)
+    scores = {
+        "visual": np.array([np.nan, 9.0, 1.0, 4.0, 3.0]),
+        "hippocampus": np.array([np.nan, 7.0, 6.0, 5.0, 3.5]),
+    }
+    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3)
+    found = select_voxels(subject(visual=values, hippocampus=values), settings, scores)
+    assert found.columns["hippocampus"].tolist() == [1, 2, 3]
+    assert found.columns["visual"].tolist() == [1, 3]
+    scores["hippocampus"][:] = np.nan
+    with pytest.raises(InputError, match="no voxel of region hippocampus of sub-01 has a score"):
+        select_voxels(subject(visual=values, hippocampus=values), settings, scores)
+
+
+def test_best_n_takes_the_number_of_each_region() -> None:
+    values = np.array([[4.0, 1.0, 3.0, 2.0]] * 2)
+    settings = ComparisonSettings(voxel_selection="best-n")
+    found = select_voxels(
+        subject(visual=values, fusiform=values), settings, sizes={"visual": 3, "fusiform": 9}
+    )
+    assert found.columns["visual"].tolist() == [0, 2, 3]
+    assert found.columns["fusiform"].tolist() == [0, 2, 3, 1]
+    assert len(found.warnings) == 1
+    assert "fusiform holds 4 voxels with data, fewer than the 9" in found.warnings[0]
+    with pytest.raises(ValueError, match="number of voxels of each region"):
+        select_voxels(subject(visual=values), settings)
+
+
+@pytest.mark.parametrize("voxel_selection", ["top-n", "best-n"])
+def test_voxels_with_an_exact_zero_are_skipped_where_asked_for(voxel_selection: str) -> None:
+    values = np.array([[9.0, 1.0, 8.0, 2.0, 7.0, 3.0], [0.0, 1.0, -1.0, 2.0, -0.0, 3.0]])
+    settings = ComparisonSettings(voxel_selection=voxel_selection, n_voxels=3, skip_zeros=True)
+    found = select_voxels(subject(visual=values), settings, sizes={"visual": 3})
+    assert found.columns["visual"].tolist() == [2, 5, 3]
+    assert found.warnings == ()
+    settings = ComparisonSettings(voxel_selection=voxel_selection, n_voxels=5, skip_zeros=True)
+    found = select_voxels(subject(visual=values), settings, sizes={"visual": 5})
+    assert found.columns["visual"].tolist() == [2, 5, 3, 1]
+    assert "holds 4 voxels with data, fewer than the 5" in found.warnings[0]
+
+
+def test_threshold_and_all_do_not_look_at_zeros() -> None:
+    values = np.array([[4.0, 3.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    both = subject(visual=values, hippocampus=values)
+    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3, skip_zeros=True)
+    assert select_voxels(both, settings).columns["visual"].tolist() == [0, 1, 2]
+    settings = ComparisonSettings(voxel_selection="all", skip_zeros=True)
+    assert select_voxels(both, settings).columns["visual"].tolist() == [0, 1, 2, 3]
+
+
+def test_random_voxels_are_distinct_and_equally_likely() -> None:
+    values = np.random.default_rng(0).standard_normal((3, 10))
+    settings = ComparisonSettings(voxel_selection="random", n_voxels=4)
+    counts = np.zeros(10)
+    for seed in range(1000):
+        generator = np.random.default_rng(seed)
+        columns = select_voxels(subject(visual=values), settings, generator=generator).columns
+        assert len(set(columns["visual"])) == 4
+        counts[columns["visual"]] += 1
+    # Binomial(1000, 0.4): a standard deviation of 15.5.
+    assert np.abs(counts - 400).max() < 5 * 15.5
+    with pytest.raises(ValueError, match="generator"):
+        select_voxels(subject(visual=values), settings)
+
+
+def test_random_voxels_of_a_region_do_not_depend_on_other_regions() -> None:
+    values = np.random.default_rng(0).standard_normal((3, 100))
+    settings = ComparisonSettings(voxel_selection="random", n_voxels=5)
+
+    def columns(seed: int, **rois: np.ndarray) -> dict[str, list[int]]:
+        generator = np.random.default_rng(seed)
+        found = select_voxels(subject(**rois), settings, generator=generator).columns
+        return {name: chosen.tolist() for name, chosen in found.items()}
+
+    both = columns(1, fusiform=values, visual=values)
+    assert columns(1, visual=values)["visual"] == both["visual"]
+    assert both["visual"] != both["fusiform"]
+    assert columns(2, visual=values)["visual"] != both["visual"]
 
 
 @pytest.mark.parametrize(

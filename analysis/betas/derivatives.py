@@ -2,28 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import pandas as pd
-
-from analysis.betas.volumes import (
-    Grid,
-    describe_dropped,
-    load_volume,
-    read_roi_voxels,
-    read_volume,
-    require_values,
-    split_into_rois,
-)
+from analysis.betas.beta_images import Half, read_beta_images, wanted_subjects
+from analysis.betas.named_volumes import named_volumes, table_beside
+from analysis.betas.roi_files import add_runs
+from analysis.betas.volumes import describe_dropped, regions_by_subject
 from analysis.patterns import SubjectPatterns, require_comparable
 from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
 
-Half = Literal["odd", "even"]
-
 SPACE = "space-MNI305_res-2"
+OWN_ATLAS = "sub-{subject}/anat/sub-{subject}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
+HALVES: tuple[Half, ...] = ("odd", "even")
 
 
 def read_derivatives(
@@ -32,23 +24,30 @@ def read_derivatives(
     *,
     participants: Sequence[str] | None = None,
     task: str | None = None,
-    half: Half | None = None,
+    atlas: Path | None = None,
+    with_runs: bool = False,
 ) -> tuple[SubjectPatterns, ...]:
     """Read the betas and regions of every subject under a derivatives folder.
+
+    Betas of the odd and of the even runs are read where they are there, and then a voxel has to
+    have data in both.
 
     Parameters
     ----------
     out_dir : Path
         Holds `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz` (4D, one volume per
-        stimulus, named by the `.tsv` beside it) and
-        `sub-XX/anat/*_seg-DesikanKilliany_res-2_dseg.nii.gz`.
+        stimulus, named by the `.tsv` beside it), where wished the same with `_desc-odd` and
+        `_desc-even`, and `sub-XX/anat/*_seg-DesikanKilliany_res-2_dseg.nii.gz`.
     rois : sequence of RoiDefinition
     participants : sequence of str, optional
-        Labels without `sub-`; all by default.
+        Labels with or without `sub-`; all by default.
     task : str, optional
         Needed only where there are betas of several tasks.
-    half : {'odd', 'even'}, optional
-        Betas of every other run in the place of those of all runs.
+    atlas : Path, optional
+        Label volume in the place of each subject's own; see `regions_by_subject`.
+    with_runs : bool
+        Whether run-wise betas and residual covariances are read where the participant level left
+        them (`*_desc-runs_roibetas.h5`).
 
     Returns
     -------
@@ -62,13 +61,52 @@ def read_derivatives(
         lacks, a stimulus that is there twice or is missing in one subject, subjects whose betas
         were estimated with different settings.
     """
-    labels = _participant_labels(Path(out_dir), participants)
-    subjects = tuple(
-        _read_subject(Path(out_dir) / f"sub-{label}", rois, task, half) for label in labels
-    )
+    out_dir = Path(out_dir)
+    present = [path.parent.name for path in out_dir.glob("sub-*/func")]
+    if not present:
+        raise InputError(
+            f"{out_dir} holds no sub-*/func folder: run the participant level into it first"
+        )
+    regions_of = regions_by_subject(atlas or out_dir / OWN_ATLAS, rois)
+    subjects = []
+    for name in wanted_subjects(present, participants, out_dir):
+        label = name.removeprefix("sub-")
+        betas_file = _betas_file(out_dir / name, task)
+        images = named_volumes(betas_file)
+        tables = [table_beside(betas_file)]
+        for half, file in _halves_of(betas_file).items():
+            images += named_volumes(file, half=half)
+            tables.append(table_beside(file))
+        subject = read_beta_images(label, images, regions_of(label), tables=tables)
+        subjects.append(_with_runs(subject, betas_file) if with_runs else subject)
     require_comparable(subjects)
     _require_same_estimation([subject.sources[0] for subject in subjects])
-    return subjects
+    return tuple(subjects)
+
+
+def _halves_of(betas_file: Path) -> dict[Half, Path]:
+    """Files of the halves, where both are there."""
+    files = {
+        half: betas_file.with_name(betas_file.name.replace("_statmap", f"_desc-{half}_statmap"))
+        for half in HALVES
+    }
+    return files if all(file.exists() for file in files.values()) else {}
+
+
+def _with_runs(subject: SubjectPatterns, betas_file: Path) -> SubjectPatterns:
+    stem = betas_file.name.partition("_stat-effect")[0]
+    file = betas_file.with_name(f"{stem}_desc-runs_roibetas.h5")
+    if not file.exists():
+        return subject
+    rois = add_runs(subject.rois, subject.stimuli, file)
+    outdated = describe_dropped(subject.label, subject.rois)
+    notes = [note for note in subject.notes if note not in outdated]
+    return replace(
+        subject,
+        rois=rois,
+        sources=(*subject.sources, file),
+        notes=(*notes, *describe_dropped(subject.label, rois)),
+    )
 
 
 def _require_same_estimation(betas_files: Sequence[Path]) -> None:
@@ -96,56 +134,8 @@ def _estimation(betas_file: Path) -> dict[str, object]:
     return estimation if isinstance(estimation, dict) else {}
 
 
-def _participant_labels(out_dir: Path, participants: Sequence[str] | None) -> list[str]:
-    if participants is not None:
-        return sorted({label.removeprefix("sub-") for label in participants})
-    labels = sorted(path.parent.name.removeprefix("sub-") for path in out_dir.glob("sub-*/func"))
-    if not labels:
-        raise InputError(
-            f"{out_dir} holds no sub-*/func folder: run the participant level into it first"
-        )
-    return labels
-
-
-def _read_subject(
-    folder: Path, rois: Sequence[RoiDefinition], task: str | None, half: Half | None
-) -> SubjectPatterns:
-    betas_file = _betas_file(folder, task, half)
-    stimuli_file = betas_file.with_name(betas_file.name.replace(".nii.gz", ".tsv"))
-    atlas_file = (
-        folder / "anat" / f"{folder.name}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
-    )
-    regions = read_roi_voxels(atlas_file, rois)
-
-    image = load_volume(betas_file)
-    regions.grid.require_same(Grid(image.shape[:3], image.affine, betas_file))
-    stimuli = _read_stimuli(stimuli_file)
-    n_volumes = image.shape[3] if len(image.shape) == 4 else 1
-    if len(stimuli) != n_volumes:
-        raise InputError(
-            f"{stimuli_file} names {len(stimuli)} stimuli but {betas_file.name} holds {n_volumes} "
-            f"volumes: run the participant level again for {folder.name}"
-        )
-
-    voxels = regions.union
-    by_volume = np.empty((n_volumes, len(voxels)))
-    for volume in range(n_volumes):
-        by_volume[volume] = read_volume(image, volume, voxels, betas_file)
-    require_values(by_volume, stimuli, betas_file)
-    order = sorted(range(n_volumes), key=stimuli.__getitem__)
-    patterns = split_into_rois(by_volume[order], regions)
-    return SubjectPatterns(
-        subject=folder.name.removeprefix("sub-"),
-        stimuli=tuple(stimuli[volume] for volume in order),
-        rois=patterns,
-        sources=(betas_file, stimuli_file, atlas_file),
-        notes=describe_dropped(folder.name, patterns),
-    )
-
-
-def _betas_file(folder: Path, task: str | None, half: Half | None) -> Path:
-    description = f"_desc-{half}" if half else ""
-    pattern = f"{folder.name}_task-{task or '*'}_{SPACE}_stat-effect{description}_statmap.nii.gz"
+def _betas_file(folder: Path, task: str | None) -> Path:
+    pattern = f"{folder.name}_task-{task or '*'}_{SPACE}_stat-effect_statmap.nii.gz"
     files = sorted((folder / "func").glob(pattern))
     if not files:
         raise InputError(
@@ -155,23 +145,3 @@ def _betas_file(folder: Path, task: str | None, half: Half | None) -> Path:
         names = ", ".join(file.name for file in files)
         raise InputError(f"{folder / 'func'} holds betas of several tasks ({names}): name one")
     return files[0]
-
-
-def _read_stimuli(file: Path) -> list[str]:
-    try:
-        table = pd.read_csv(file, sep="\t", dtype={"stimulus": str})
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{file} is missing, which names the volumes of the betas beside it: run the "
-            "participant level again"
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not a table ({error}): make it again") from error
-    if not {"volume", "stimulus"} <= set(table.columns):
-        raise InputError(f"{file} needs the columns volume and stimulus: make it again")
-    if not pd.api.types.is_numeric_dtype(table["volume"]):
-        raise InputError(f"{file} holds a volume that is no number: make it again")
-    table = table.sort_values("volume")
-    if not (np.diff(table["volume"]) == 1).all():
-        raise InputError(f"{file} must number each volume once, without gaps: make it again")
-    return [str(stimulus) for stimulus in table["stimulus"]]

@@ -1,7 +1,7 @@
 """Reading beta volumes and label volumes, and keeping only the voxels of the regions."""
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+SUBJECT_PLACE = "{subject}"
+"""In the name of an atlas: the subject's label without `sub-`."""
 
 AFFINE_TOLERANCE_MM = 1e-3
 """Two affines that differ by no more describe the same grid."""
@@ -94,6 +97,33 @@ def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxel
     return RoiVoxels(Grid(labels.shape, image.affine, Path(atlas_file)), voxels)
 
 
+def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[str], RoiVoxels]:
+    """Give what finds the regions of a subject: the same for all, or an atlas for each.
+
+    Parameters
+    ----------
+    atlas : Path
+        Label volume; `{subject}` in it stands for the subject's label without `sub-`.
+    rois : sequence of RoiDefinition
+
+    Returns
+    -------
+    callable
+        From a subject's label to `RoiVoxels`.
+
+    Raises
+    ------
+    InputError
+        As `read_roi_voxels`, for an atlas of each subject once it is asked for.
+    """
+    if SUBJECT_PLACE in str(atlas):
+        return lambda subject: read_roi_voxels(
+            Path(str(atlas).replace(SUBJECT_PLACE, subject)), rois
+        )
+    regions = read_roi_voxels(Path(atlas), rois)
+    return lambda subject: regions
+
+
 def load_volume(file: Path) -> SpatialImage:
     """Open a .nii, .nii.gz or .mgz file, its data still on disk.
 
@@ -110,6 +140,8 @@ def load_volume(file: Path) -> SpatialImage:
         image = nib.load(file, keep_file_open=True)
     if not isinstance(image, SpatialImage):
         raise InputError(f"{file} holds no volume: give a NIfTI or MGZ image")
+    if image.get_data_dtype().kind not in "biuf":
+        raise InputError(f"{file} holds colours or complex numbers: give a volume of real numbers")
     return image
 
 
@@ -122,7 +154,14 @@ def read_volume(
         return np.asarray(data, dtype=np.float64).ravel()[voxels]
 
 
-def split_into_rois(values: NDArray[np.float64], regions: RoiVoxels) -> dict[str, RoiPatterns]:
+def split_into_rois(
+    values: NDArray[np.float64],
+    regions: RoiVoxels,
+    *,
+    odd: NDArray[np.float64] | None = None,
+    even: NDArray[np.float64] | None = None,
+    runs: NDArray[np.float64] | None = None,
+) -> dict[str, RoiPatterns]:
     """Cut the patterns of all regions' voxels into regions, dropping voxels without data.
 
     Parameters
@@ -130,14 +169,16 @@ def split_into_rois(values: NDArray[np.float64], regions: RoiVoxels) -> dict[str
     values : ndarray, (stimuli, voxels)
         At `regions.union`.
     regions : RoiVoxels
+    odd, even : ndarray, (stimuli, voxels), optional
+    runs : ndarray, (runs, stimuli, voxels), optional
 
     Returns
     -------
     dict of str to RoiPatterns
-        A voxel that is not finite for any stimulus is left out and counted.
+        A voxel that is not finite for any stimulus in any of the arrays is left out and counted.
     """
     union = regions.union
-    complete: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=0))
+    complete = finite_voxels(values, odd, even, runs)
     patterns = {}
     for name, voxels in regions.rois.items():
         columns = np.searchsorted(union, voxels)
@@ -146,8 +187,19 @@ def split_into_rois(values: NDArray[np.float64], regions: RoiVoxels) -> dict[str
             values=np.ascontiguousarray(values[:, columns]),
             voxels=union[columns],
             n_dropped=len(voxels) - len(columns),
+            odd=None if odd is None else np.ascontiguousarray(odd[:, columns]),
+            even=None if even is None else np.ascontiguousarray(even[:, columns]),
+            runs=None if runs is None else np.ascontiguousarray(runs[:, :, columns]),
         )
     return patterns
+
+
+def finite_voxels(*arrays: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """Which voxels, the last axis, are finite throughout all arrays that are there."""
+    present = [array for array in arrays if array is not None]
+    of_each = [np.isfinite(array).all(axis=tuple(range(array.ndim - 1))) for array in present]
+    complete: NDArray[np.bool_] = np.logical_and.reduce(of_each)
+    return complete
 
 
 def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: Path) -> None:
@@ -166,7 +218,7 @@ def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: 
             )
 
 
-def describe_dropped(label: str, patterns: dict[str, RoiPatterns]) -> tuple[str, ...]:
+def describe_dropped(label: str, patterns: Mapping[str, RoiPatterns]) -> tuple[str, ...]:
     """One note per subject on the voxels left out, or none."""
     dropped = [
         f"{name} {roi.n_dropped} of {roi.n_dropped + roi.n_voxels}"
@@ -184,8 +236,12 @@ def _readable(file: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing: give a file that exists") from error
-    except (OSError, EOFError, zlib.error, ValueError, ImageFileError) as error:
+    except (
+        OSError, EOFError, zlib.error, ValueError, TypeError, OverflowError, MemoryError,
+        ImageFileError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{file} cannot be read ({error}): it is damaged or incomplete, make or download it "
+            f"{file} cannot be read ({reason}): it is damaged or incomplete, make or download it "
             "again"
         ) from error

@@ -1,5 +1,7 @@
 """Figure 1: the noise ceiling over the number of voxels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,48 +9,51 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from analysis.ceiling_sweep import CeilingSweep
+from analysis.figures.captions import CIRCULAR, SCORE_NAMES, visited_sizes
+from analysis.figures.sheet import Room, Sheet, label_outer, lay_out, set_title, title_room
 from analysis.figures.style import (
     CEILING_COLOUR,
     RANDOM_COLOUR,
+    RSA_NAMES,
     TOP_COLOUR,
     View,
-    add_footnotes,
-    label_outer,
-    panel_grid,
-    rsa_name,
+    printed,
 )
 from analysis.noise_ceiling import sem_of_ceilings
+from analysis.results import RoiResult
 from analysis.significance import mean_over_subjects
 
-SIZE_TICKS = (3, 10, 30, 100, 300, 1000, 3000, 10000)
+SIZE_TICKS = (3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000)
+PANEL_WIDTH = 2.1
 
 
 def draw_ceiling_sweep(view: View) -> Figure:
-    """Draw mean and standard error over subjects, by highest betas and at random."""
-    shown = {roi.roi for roi in view.rois}
-    sweeps = [sweep for sweep in view.result.sweeps if sweep.roi in shown]
-    settings = view.result.settings
-    figure, panels = panel_grid(len(sweeps), 2.5, 2.3, share_y=True)
-    for panel, sweep in zip(panels, sweeps, strict=True):
-        _draw_roi(panel, sweep)
-        if settings.voxel_selection == "top-n":
-            panel.axvline(settings.n_voxels, color=CEILING_COLOUR, linestyle=":", linewidth=1)
-    label_outer(panels, "number of voxels", f"noise ceiling ({rsa_name(settings.rsa_metric)})")
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=2)
-    add_footnotes(figure, _notes(view))
-    return figure
+    """Draw mean and standard error over subjects, in the voxels' order and at random."""
+    sweep_of = {sweep.roi: sweep for sweep in view.result.sweeps}
+    sweeps = [sweep_of[roi.roi] for roi in view.rois]
+    sheet = lay_out(len(sweeps), PANEL_WIDTH, [1.6], Room(left=0.65, above=title_room(1)))
+    for panel, sweep, roi in zip(sheet.panels, sweeps, view.rois, strict=True):
+        _draw_roi(panel, view, sweep)
+        _mark_selection(panel, view, sweep, roi)
+    _share_y(sheet)
+    label_outer(sheet, "number of voxels", f"ceiling ({RSA_NAMES[view.settings.rsa_metric]})")
+    curves = [panel.get_legend_handles_labels()[0] for panel in sheet.panels]
+    return sheet.finish(
+        "Figure 1. Noise ceiling over the number of voxels",
+        _details(view),
+        max(curves, key=len),
+        _notes(view, sweeps),
+    )
 
 
-def _draw_roi(panel: Axes, sweep: CeilingSweep) -> None:
-    panel.set_title(sweep.roi)
+def _draw_roi(panel: Axes, view: View, sweep: CeilingSweep) -> None:
     panel.axhline(0, color="#bbbbbb", linewidth=0.8)
     if len(sweep.n_voxels) == 0:
         panel.text(0.5, 0.5, "fewer than 3 voxels", ha="center", transform=panel.transAxes)
+        panel.set_xticks([])
         return
     by_subject = {
-        "highest betas": (TOP_COLOUR, sweep.top.pairwise.T),
+        _order_name(view): (TOP_COLOUR, sweep.top.pairwise.T),
         "random voxels": (RANDOM_COLOUR, mean_over_subjects(sweep.random.pairwise).T),
     }
     for label, (colour, values) in by_subject.items():
@@ -59,6 +64,32 @@ def _draw_roi(panel: Axes, sweep: CeilingSweep) -> None:
     panel.xaxis.set_major_locator(FixedLocator([tick for tick in SIZE_TICKS if tick <= largest]))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+
+
+def _mark_selection(panel: Axes, view: View, sweep: CeilingSweep, roi: RoiResult) -> None:
+    """Mark the numbers of voxels of the main analysis, where it takes those first in order."""
+    selection = view.settings.voxel_selection
+    if selection not in ("top-n", "best-n") or len(sweep.n_voxels) == 0:
+        set_title(panel, PANEL_WIDTH, roi.roi)
+        return
+    chosen = [int(of_fold.max()) for of_fold in roi.n_voxels]
+    curve = mean_over_subjects(sweep.top.pairwise.T)
+    heights = np.interp(chosen, sweep.n_voxels, curve)
+    for n_voxels in chosen:
+        panel.axvline(n_voxels, color=CEILING_COLOUR, linestyle=":", linewidth=1)
+    panel.plot(chosen, heights, "o", color=TOP_COLOUR, markeredgecolor="white", markersize=5.5)
+    numbers = " and ".join(str(n_voxels) for n_voxels in dict.fromkeys(chosen))
+    at = ", ".join(printed(float(height)) for height in dict.fromkeys(heights))
+    set_title(panel, PANEL_WIDTH, roi.roi, [f"N = {numbers}: {at}"])
+
+
+def _share_y(sheet: Sheet) -> None:
+    limits = [panel.get_ylim() for panel in sheet.panels]
+    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    for index, panel in enumerate(sheet.panels):
+        panel.set_ylim(low, high)
+        if not sheet.is_first_column(index):
+            panel.tick_params(axis="y", labelleft=False)
 
 
 def _draw_line(
@@ -74,14 +105,40 @@ def _draw_line(
     panel.plot(sizes, mean, color=colour, linewidth=1.6, label=label)
 
 
-def _notes(view: View) -> list[str]:
-    settings = view.result.settings
+def _order_name(view: View) -> str:
+    return SCORE_NAMES[view.settings.voxel_score]
+
+
+def _is_cross_half(view: View) -> bool:
+    return view.settings.selection_data == "other-half"
+
+
+def _details(view: View) -> list[str]:
+    if _is_cross_half(view):
+        return [
+            "Voxels ordered by one half of the runs, ceilings taken in the other; mean of both "
+            "ways."
+        ]
+    return [f"{CIRCULAR.replace('chosen', 'ordered')}; the curves' peaks are optimistic."]
+
+
+def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
+    settings = view.settings
+    replacement = "with" if settings.random_replacement else "without"
+    sizes = visited_sizes(sweeps)
     note = (
         f"Mean over {len(view.result.subjects)} subjects of the mean RDM correlation with the "
         "other subjects; band: ± standard error over subjects. Random: mean over "
-        f"{settings.n_random_draws} draws without replacement. Every number of voxels from 3 to "
-        f"{settings.sweep_dense_until}, above that log-spaced."
+        f"{settings.n_random_draws} draws {replacement} replacement. Visited: {sizes}."
     )
-    if settings.voxel_selection == "top-n":
-        note += f" Dotted: the {settings.n_voxels} voxels of the main analysis."
-    return [note]
+    match settings.voxel_selection:
+        case "top-n":
+            note += f" Dotted: the {settings.n_voxels} voxels of the main analysis."
+        case "best-n" if _is_cross_half(view):
+            note += (
+                " Dotted: N of the main analysis, at the peak that the ceiling has in each half "
+                "of the runs, used in the other half: need not be where this curve peaks."
+            )
+        case "best-n":
+            note += " Dotted: N of the main analysis, at the peak of the ceiling."
+    return [note, *(f"Note: {text}." for text in dict.fromkeys(s.note for s in sweeps) if text)]

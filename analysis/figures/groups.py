@@ -2,28 +2,31 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.models import NORMALISED_LIMITS, WEAK_NOTE, subjects_left
+from analysis.figures.captions import WEAK_NOTE, details_of, subjects_left
+from analysis.figures.models import NORMALISED_LIMITS
+from analysis.figures.sheet import LABEL_SIZE, Room, lay_out, line_height, shorten
 from analysis.figures.style import (
+    ALPHA,
     BEYOND_TEXT,
     CEILING_COLOUR,
     GROUP_COLOURS,
+    LINE_COLOUR,
     MUTED_COLOUR,
     View,
-    add_footnotes,
     group_handles,
     jitter,
+    printed,
 )
 from analysis.results import RoiResult
 from analysis.significance import mean_over_subjects, sem_over_subjects
 
-ALPHA = 0.05
+ROI_WIDTH = 1.35
 BAR_WIDTH = 0.26
 
 NOTE = (
@@ -36,37 +39,37 @@ NOTE = (
 def draw_groups(view: View) -> Figure:
     """Draw means over the models of each group, with an asterisk where Welch's t-test says so."""
     n_rois = len(view.rois)
-    figure = Figure(figsize=(max(5.0, 1.45 * n_rois + 1.0), 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    labels = [_label(roi) for roi in view.rois]
+    below = 0.2 + max(label.count("\n") + 1 for label in labels) * line_height(LABEL_SIZE)
+    sheet = lay_out(1, ROI_WIDTH * n_rois, [2.8], Room(left=0.7, above=0.1, below=below))
+    (axes,) = sheet.panels
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
     extents = [_draw_roi(axes, view, place, roi) for place, roi in enumerate(view.rois)]
     low = min(extent[0] for extent in extents)
     high = max(1.0, *(extent[1] for extent in extents))
     _end_axis(axes, low, high)
-    step = 0.06 * (high - low)
+    step = 0.075 * (high - low)
     free = [
         _draw_asterisks(axes, view, place, roi.roi, extents[place][1] + step, step)
         for place, roi in enumerate(view.rois)
     ]
     axes.set_ylim(low - step if low < 0 else 0.0, max(high, *free) + step)
     axes.set_xlim(-0.6, n_rois - 0.4)
-    axes.set_xticks(range(n_rois), [_label(roi) for roi in view.rois])
+    axes.set_xticks(range(n_rois), labels)
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("RSA / noise ceiling")
     ceiling = Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
-    figure.legend(
-        handles=[*group_handles(view.groups, view.noted_groups), ceiling],
-        loc="outside upper center",
-        ncols=len(view.groups) + 1,
+    return sheet.finish(
+        "Figure 2B. RSA of groups of models as a share of the noise ceiling",
+        details_of(view),
+        [*group_handles(view.groups, view.noted_groups), ceiling],
+        [f"{NOTE} {WEAK_NOTE}", *view.model_notes],
     )
-    add_footnotes(figure, [f"{NOTE} {WEAK_NOTE}", *view.model_notes])
-    return figure
 
 
 def _label(roi: RoiResult) -> str:
-    lines = roi.roi.split("-")
+    lines = [shorten(line, ROI_WIDTH - 0.1, LABEL_SIZE) for line in roi.roi.split("-", 1)]
     if roi.has_weak_ceiling:
         lines.append("(weak ceiling)")
     if subjects_left(roi):
@@ -97,7 +100,7 @@ def _draw_roi(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float
         sem = float(np.nan_to_num(sem_over_subjects(means)))
         axes.bar(x, mean, width=BAR_WIDTH * 0.9, color=GROUP_COLOURS[group], alpha=0.75)
         whisker = np.clip([mean - sem, mean + sem], *NORMALISED_LIMITS)
-        axes.plot([x, x], whisker, color="#222222", linewidth=1.2)
+        axes.plot([x, x], whisker, color=LINE_COLOUR, linewidth=1.2)
         _draw_models(axes, x, means)
         if not NORMALISED_LIMITS[0] <= mean <= NORMALISED_LIMITS[1]:
             _print_beyond(axes, x, mean)
@@ -111,14 +114,14 @@ def _draw_models(axes: Axes, x: float, means: NDArray[np.float64]) -> None:
     places = x + jitter(len(means), BAR_WIDTH * 0.28)
     marks = {"o": (means >= low) & (means <= high), "v": means < low, "^": means > high}
     for marker, which in marks.items():
-        axes.scatter(
+        axes.plot(
             places[which],
             np.clip(means[which], low, high),
-            s=9 if marker == "o" else 16,
-            marker=marker,
-            facecolor="white" if marker == "o" else "#444444",
-            edgecolor="#444444",
-            linewidth=0.6,
+            marker,
+            markersize=3.0 if marker == "o" else 4.0,
+            markerfacecolor="white" if marker == "o" else "#444444",
+            markeredgecolor="#444444",
+            markeredgewidth=0.6,
             zorder=3,
         )
 
@@ -126,7 +129,7 @@ def _draw_models(axes: Axes, x: float, means: NDArray[np.float64]) -> None:
 def _print_beyond(axes: Axes, x: float, mean: float) -> None:
     high = mean > NORMALISED_LIMITS[1]
     axes.annotate(
-        f"{mean:.1f}",
+        printed(mean, 1),
         (x, NORMALISED_LIMITS[1] if high else NORMALISED_LIMITS[0]),
         xytext=(0, -8 if high else 8),
         textcoords="offset points",
@@ -148,10 +151,13 @@ def _draw_asterisks(
         left, right = sorted(place + _offset(view, name) for name in (test.group_a, test.group_b))
         foot = height - step / 4
         axes.plot(
-            [left, left, right, right], [foot, height, height, foot], color="#222222", linewidth=0.9
+            [left, left, right, right],
+            [foot, height, height, foot],
+            color=LINE_COLOUR,
+            linewidth=0.9,
         )
         axes.text((left + right) / 2, height - step / 6, "*", ha="center", va="bottom", fontsize=11)
-        height += 1.5 * step
+        height += 1.7 * step
     return height
 
 

@@ -1,6 +1,5 @@
-"""What all figures share: colours, names, panels, footnotes, files."""
+"""What all figures share: colours, names, the view of a result, files."""
 
-import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,40 +8,51 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
-from analysis.results import ComparisonResult, Model, RoiResult
+from analysis.inference.findings import CeilingInterval, CeilingName, Inference, ModelScore
+from analysis.results import Analysis, ComparisonResult, Model, RoiResult
+from analysis.settings import ComparisonSettings, RsaMetric
 from bids_config.files import atomic_path
 
-GROUP_COLOURS = {"multimodal": "#009E73", "visual": "#CC3311", "language": "#0072B2"}
+GROUP_COLOURS = {
+    "multimodal": "#009E73",
+    "visual": "#CC3311",
+    "language": "#0072B2",
+    "categorical": "#AA4499",
+}
 """Okabe and Ito's green and blue, Tol's vibrant red: colour-blind readers tell them apart."""
 
 TOP_COLOUR = "#0072B2"
 RANDOM_COLOUR = "#E69F00"
 CEILING_COLOUR = "#555555"
 MUTED_COLOUR = "#666666"
+LINE_COLOUR = "#222222"
+
+SMALL = 7.5
+"""Points of all that is no label or title."""
+
+ALPHA = 0.05
 
 BEYOND_TEXT: dict[str, Any] = {
-    "fontsize": 7.5,
+    "fontsize": SMALL,
     "color": "white",
     "bbox": {"facecolor": "#444444", "edgecolor": "none", "boxstyle": "round,pad=0.2"},
 }
 """How the value of a bar that leaves the axis is printed."""
 
 FORMATS: dict[str, Any] = {
-    "svg": {"Date": None, "Creator": None},
-    "png": {"Software": None},
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+    # Figures are lines and letters: more compression takes time and saves little.
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}},
 }
-"""File formats of a figure, and what is left out of their metadata."""
+"""File formats of a figure, and options that leave dates and versions out of them."""
 
 HEMISPHERE_SUFFIXES = ("-left", "-right")
 NOTE_MARK = "†"
-PANELS_PER_ROW = 4
-FOOTNOTE_LINE_INCHES = 0.17
+MINUS = "\N{MINUS SIGN}"
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -57,13 +67,29 @@ RC: dict[Any, Any] = {
     "text.parse_math": False,
 }
 
+RSA_NAMES: dict[RsaMetric, str] = {
+    "pearson": "Pearson r",
+    "spearman": "Spearman ρ",
+    "kendall-tau-a": "Kendall τa",
+    "rho-a": "ρa",
+    "cosine": "cosine",
+    "whitened-cosine": "whitened cosine",
+}
+"""The comparison of RDMs, as an axis names it."""
+
 
 @dataclass(frozen=True)
 class View:
-    """A result with the regions that one figure shows, and its models in order of their groups."""
+    """A result, and what one figure shows of it: an analysis and some of its regions."""
 
     result: ComparisonResult
+    analysis: Analysis
     rois: tuple[RoiResult, ...]
+
+    @property
+    def settings(self) -> ComparisonSettings:
+        """Settings of the analysis."""
+        return self.analysis.settings
 
     @property
     def model_order(self) -> list[int]:
@@ -71,6 +97,11 @@ class View:
         groups = list(GROUP_COLOURS)
         models = self.result.models
         return sorted(range(len(models)), key=lambda index: groups.index(models[index].group))
+
+    @property
+    def ordered_models(self) -> list[Model]:
+        """The models, group by group."""
+        return [self.result.models[index] for index in self.model_order]
 
     @property
     def groups(self) -> list[str]:
@@ -89,6 +120,25 @@ class View:
         return [
             f"{NOTE_MARK} {model.name}: {model.note}" for model in self.result.models if model.note
         ]
+
+    @property
+    def inference(self) -> Inference:
+        """What inference found on the primary analysis, for figures that show it."""
+        assert self.result.inference is not None
+        return self.result.inference
+
+    def scores(self, roi: str) -> list[ModelScore]:
+        """Scores with intervals of one region, models in the order of the figures."""
+        of_model = {score.model: score for score in self.inference.model_scores if score.roi == roi}
+        return [of_model[model.name] for model in self.ordered_models]
+
+    def ceiling(self, roi: str, ceiling: CeilingName) -> CeilingInterval:
+        """A noise ceiling of one region with its interval."""
+        return next(
+            found
+            for found in self.inference.ceilings
+            if found.roi == roi and found.ceiling == ceiling
+        )
 
 
 @contextmanager
@@ -110,38 +160,6 @@ def is_hemisphere(roi: str) -> bool:
     return roi.endswith(HEMISPHERE_SUFFIXES)
 
 
-def panel_grid(
-    n_panels: int, panel_width: float, panel_height: float, *, share_y: bool
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure of so many panels (inches each), up to four in a row."""
-    n_columns = min(n_panels, PANELS_PER_ROW)
-    n_rows = -(-n_panels // n_columns)
-    figure = Figure(
-        figsize=(panel_width * n_columns + 1.3, panel_height * n_rows + 0.9),
-        layout="constrained",
-    )
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=share_y)
-    panels = list(grid.flat)
-    for empty in panels[n_panels:]:
-        empty.remove()
-    return figure, panels[:n_panels]
-
-
-def label_outer(panels: Sequence[Axes], x_label: str, y_label: str = "") -> None:
-    """Name the x axis under the lowest panel of each column, the y axis left of each row."""
-    for index, panel in enumerate(panels):
-        if index + PANELS_PER_ROW >= len(panels):
-            panel.set_xlabel(x_label)
-        if index % PANELS_PER_ROW == 0:
-            panel.set_ylabel(y_label)
-
-
-def rsa_name(rsa_metric: str) -> str:
-    """The correlation between RDMs, as an axis names it."""
-    return {"pearson": "Pearson r", "spearman": "Spearman ρ"}[rsa_metric]
-
-
 def group_handles(groups: Sequence[str], marked: Collection[str] = ()) -> list[Patch]:
     """Legend entries for groups of models, some of them marked."""
     return [
@@ -153,38 +171,28 @@ def group_handles(groups: Sequence[str], marked: Collection[str] = ()) -> list[P
     ]
 
 
-def add_footnotes(figure: Figure, notes: Sequence[str]) -> None:
-    """Write notes under the figure, which grows by the room they need."""
-    width, height = figure.get_size_inches()
-    characters = int(width * 17)
-    lines = [line for note in notes for line in textwrap.wrap(note, characters)]
-    if not lines:
-        return
-    room = FOOTNOTE_LINE_INCHES * (len(lines) + 0.8)
-    figure.set_size_inches(width, height + room)
-    share = room / (height + room)
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0.0, share, 1.0, 1.0 - share))
-    figure.text(
-        0.1 / width,
-        share * 0.92,
-        "\n".join(lines),
-        va="top",
-        ha="left",
-        fontsize=7.5,
-        color=MUTED_COLOUR,
-        linespacing=1.25,
-    )
-
-
-def jitter(n: int, half_width: float) -> np.ndarray:
+def jitter(n: int, half_width: float) -> NDArray[np.float64]:
     """Fixed offsets that set n dots side by side."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(1)
 
 
+def printed(value: float, decimals: int = 3) -> str:
+    """A number as text in a figure; n/a for none."""
+    if not np.isfinite(value):
+        return "n/a"
+    # Adding zero makes a rounded minus zero zero.
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)
+
+
+def printed_interval(low: float, high: float, decimals: int = 3) -> str:
+    """An interval as text, or that there is none."""
+    if not np.isfinite([low, high]).all():
+        return "[n/a]"
+    return f"[{printed(low, decimals)}, {printed(high, decimals)}]"
+
+
 def save(figure: Figure, stem: Path) -> None:
     """Save as `stem`.svg and `stem`.png, without dates or versions in them."""
-    for suffix, metadata in FORMATS.items():
+    for suffix, options in FORMATS.items():
         with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as file:
-            figure.savefig(file, format=suffix, dpi=150, metadata=metadata)
+            figure.savefig(file, format=suffix, dpi=150, **options)

@@ -1,34 +1,105 @@
 """All figures of a comparison, as files."""
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from analysis.figures.ceiling_sweep import draw_ceiling_sweep
-from analysis.figures.groups import draw_groups
-from analysis.figures.models import draw_normalised_models, draw_raw_models
-from analysis.figures.style import FORMATS, View, is_hemisphere, save, style
-from analysis.results import ComparisonResult
+from matplotlib.figure import Figure
 
-FIGURES = {
-    "figure_1": draw_ceiling_sweep,
-    "figure_2a": draw_normalised_models,
-    "figure_2b": draw_groups,
-    "figure_3": draw_raw_models,
-}
+from analysis.figures.ceiling_sweep import draw_ceiling_sweep
+from analysis.figures.explained import draw_partial_rsa, draw_variance_partition
+from analysis.figures.group_intervals import draw_group_intervals
+from analysis.figures.groups import draw_groups
+from analysis.figures.model_intervals import draw_normalised_intervals, draw_raw_intervals
+from analysis.figures.model_tests import draw_model_tests
+from analysis.figures.models import draw_normalised_models, draw_raw_models
+from analysis.figures.multiverse import draw_multiverse
+from analysis.figures.style import FORMATS, View, is_hemisphere, save, style
+from analysis.results import ComparisonResult, RoiResult
+
+Draw = Callable[[View], Figure]
+
+NAMES = (
+    "figure_1",
+    "figure_2a",
+    "figure_2b",
+    "figure_3",
+    "figure_4",
+    "figure_5",
+    "figure_6",
+    "figure_7",
+    "model_tests",
+    "variance_partition",
+    "partial_rsa",
+    "multiverse",
+)
+"""Every figure that a result can have."""
 
 
 def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
-    """Write the paper's figures as SVG and PNG; regions that are a hemisphere get their own.
+    """Write the figures as SVG and PNG; regions that are a hemisphere get their own.
 
     Figures of an earlier result that this one does not have are removed.
     """
-    halves = tuple(roi for roi in result.rois if is_hemisphere(roi.roi))
-    wholes = tuple(roi for roi in result.rois if not is_hemisphere(roi.roi))
-    for suffix, rois in (("", wholes), ("_hemispheres", halves)):
-        if not rois:
-            for name in FIGURES:
-                for file_format in FORMATS:
-                    (figures_dir / f"{name}{suffix}.{file_format}").unlink(missing_ok=True)
-            continue
-        with style():
-            for name, draw in FIGURES.items():
-                save(draw(View(result, rois)), figures_dir / f"{name}{suffix}")
+    stale = {figures_dir / f"{name}{suffix}" for name in NAMES for suffix in ("", "_hemispheres")}
+    with style():
+        for stem, draw, view in _figures(result, figures_dir):
+            save(draw(view), stem)
+            stale.discard(stem)
+    for stem in stale:
+        for file_format in FORMATS:
+            stem.with_name(f"{stem.name}.{file_format}").unlink(missing_ok=True)
+
+
+def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
+    """Functions that draw the primary analysis, by the figure's name."""
+    figures: dict[str, Draw] = {}
+    if result.sweeps:
+        figures["figure_1"] = draw_ceiling_sweep
+    inference = result.inference
+    if inference is None:
+        figures |= {
+            "figure_2a": draw_normalised_models,
+            "figure_2b": draw_groups,
+            "figure_3": draw_raw_models,
+        }
+    else:
+        figures |= {
+            "figure_2a": draw_normalised_intervals,
+            "figure_2b": draw_group_intervals,
+            "figure_3": draw_raw_intervals,
+        }
+        if len(result.models) > 1:
+            figures["model_tests"] = draw_model_tests
+        if inference.variance_parts:
+            figures["variance_partition"] = draw_variance_partition
+        if inference.partial_scores:
+            figures["partial_rsa"] = draw_partial_rsa
+    if result.multiverse:
+        figures["multiverse"] = draw_multiverse
+    return figures
+
+
+def _is_there(name: str, roi: RoiResult, result: ComparisonResult) -> bool:
+    """Whether a figure has something to show of a region."""
+    if result.inference is None:
+        return True
+    if name == "variance_partition":
+        return any(part.roi == roi.roi for part in result.inference.variance_parts)
+    if name == "partial_rsa":
+        return any(score.roi == roi.roi for score in result.inference.partial_scores)
+    return True
+
+
+def _figures(result: ComparisonResult, figures_dir: Path) -> Iterator[tuple[Path, Draw, View]]:
+    """Give the path without extension, the function and the view of each figure."""
+    drawings = [(name, draw, result.primary) for name, draw in primary_figures(result).items()]
+    drawings += [(variant.name, draw_raw_models, variant) for variant in result.variants]
+    for suffix, hemispheres in (("", False), ("_hemispheres", True)):
+        for name, draw, analysis in drawings:
+            rois = tuple(
+                roi
+                for roi in analysis.rois
+                if is_hemisphere(roi.roi) is hemispheres and _is_there(name, roi, result)
+            )
+            if rois:
+                yield figures_dir / f"{name}{suffix}", draw, View(result, analysis, rois)

@@ -1,9 +1,8 @@
-"""Features of stimuli in a folder: one file a model, and `models.tsv` that lists them."""
+"""Models in a folder: features or RDMs, one file a model, and `models.tsv` that lists them."""
 
 import csv
 import io
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.array_files import open_arrays
+from analysis.models.categorical import CATEGORIES_TABLE, Categories, read_categories
+from analysis.models.model_rdms import ModelRdm
 from analysis.models.registry import GROUPS, Group
+from analysis.rdm_files import (
+    is_square,
+    rdm_vector,
+    read_text_table,
+    require_distinct,
+    square_of_table,
+)
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
 
@@ -60,26 +69,28 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
         opened.writelines(f"{m.model}\t{m.group}\t{m.note or 'n/a'}\n" for m in features)
 
 
-def read_features(directory: str | Path) -> list[Features]:
-    """Read the features of all models that a folder's `models.tsv` lists.
+def read_features(directory: str | Path) -> list[Features | ModelRdm]:
+    """Read the features or the RDM of every model that a folder's `models.tsv` lists.
 
     Parameters
     ----------
     directory : str or Path
-        Holds `models.tsv` (columns model, group and, if wished, note) and for each model
-        `<model>.npz` (arrays stimulus, features) or `<model>.tsv` (first column stimulus, then a
-        column a feature).
+        Holds `models.tsv` (columns model, group and, if wished, note) and for each model one of:
+        `<model>.npz` with the arrays stimulus and features, or stimulus and rdm (square, or the
+        pairs in the order of `pdist`); `<model>.tsv` with the column stimulus and a column a
+        feature, or a square table of distances between the stimuli of its header; a column of
+        `categories.tsv`, whose first column is stimulus.
 
     Returns
     -------
-    list of Features
+    list of Features or ModelRdm
         In the order of the table.
 
     Raises
     ------
     InputError
-        No or an empty table, an unknown group, a model twice or without a file, a value that is
-        missing or not a number, a stimulus twice.
+        No or an empty table, an unknown group, a model twice, without a file or with several, a
+        value that is missing or not a number, a stimulus twice, an RDM that is none.
     """
     folder = Path(directory)
     table = folder / MODELS_TABLE
@@ -92,12 +103,19 @@ def read_features(directory: str | Path) -> list[Features]:
     rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not rows:
         raise InputError(f"{table} lists no model: add a row a model (columns model, group).")
-    features = [_read_model(folder, row) for row in rows]
-    names = [model.model for model in features]
+    names = [row.get("model") for row in rows]
     for name in names:
-        if names.count(name) > 1:
+        if name and names.count(name) > 1:
             raise InputError(f"{table} lists '{name}' more than once: keep one row.")
-    return features
+    categories_file = folder / CATEGORIES_TABLE
+    categories = read_categories(categories_file) if categories_file.is_file() else None
+    unlisted = [name for name in (categories.models if categories else ()) if name not in names]
+    if unlisted:
+        raise InputError(
+            f"{categories_file} holds '{unlisted[0]}', which {table} does not list: add its row "
+            "with a group there, or remove the column."
+        )
+    return [_read_model(folder, row, categories) for row in rows]
 
 
 def file_stem(model: str) -> str:
@@ -108,7 +126,9 @@ def file_stem(model: str) -> str:
     return re.sub(r'^\.|[\x00-\x1f%/\\:*?"<>|]', lambda found: f"%{ord(found[0]):02X}", model)
 
 
-def _read_model(folder: Path, row: dict[str, str]) -> Features:
+def _read_model(
+    folder: Path, row: dict[str, str], categories: Categories | None
+) -> Features | ModelRdm:
     model, group = row.get("model"), row.get("group")
     if not model or not group:
         raise InputError(
@@ -119,15 +139,24 @@ def _read_model(folder: Path, row: dict[str, str]) -> Features:
             f"{folder / MODELS_TABLE} puts '{model}' in the group '{group}': "
             f"allowed are {', '.join(GROUPS)}."
         )
+    note = (row.get("note") or "").replace("n/a", "")
+    in_categories = categories is not None and model in categories.models
     candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]
     files = [path for path in candidates if path.is_file()]
-    if len(files) != 1:
+    if len(files) + in_categories != 1:
         found = "neither is there" if not files else "both are there, remove one"
+        if in_categories:
+            found = f"it has a column in {CATEGORIES_TABLE} as well, remove one"
         raise InputError(f"'{model}' needs {candidates[0]} or {candidates[1].name}: {found}.")
+    if categories is not None and in_categories:
+        return ModelRdm(model, group, categories.stimuli, categories.rdm(model), note)
     (file,) = files
-    stimuli, values = _read_npz(file) if file.suffix == ".npz" else _read_tsv(file)
+    stimuli, values, are_distances = _read_npz(file) if file.suffix == ".npz" else _read_tsv(file)
+    if are_distances:
+        require_distinct(stimuli, file)
+        rdm = rdm_vector(values, len(stimuli), f"the RDM in {file}")
+        return ModelRdm(model, group, stimuli, rdm, note)
     _require_sound(file, stimuli, values)
-    note = (row.get("note") or "").replace("n/a", "")
     return Features(model, group, stimuli, values, note)
 
 
@@ -140,34 +169,27 @@ def _read_text(file: Path) -> str:
         ) from error
 
 
-def _read_npz(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            stimuli = tuple(str(stimulus) for stimulus in arrays["stimulus"])
-            return stimuli, np.asarray(arrays["features"], dtype=np.float64)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{file} cannot be read ({error}): save it by numpy.savez with the arrays 'stimulus' "
-            "(text) and 'features' (stimuli x features)."
-        ) from error
+def _read_npz(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:
+    """Stimuli, features or distances, and whether it is distances."""
+    with open_arrays(file) as arrays:
+        if {"features", "rdm"} <= arrays.names:
+            raise InputError(f"{file} holds features and an RDM: keep one of them")
+        name = "rdm" if "rdm" in arrays.names else "features"
+        return arrays.texts("stimulus"), arrays.numbers(name).astype(np.float64), name == "rdm"
 
 
-def _read_tsv(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    lines = io.StringIO(_read_text(file))
-    header, *rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)) or [[""]]
-    if header[0] != "stimulus":
+def _read_tsv(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:
+    """Stimuli, features or distances, and whether it is distances."""
+    rows = read_text_table(file)
+    if rows[0][0] != "stimulus":
         raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise InputError(
-                f"{file}, line {line} has {len(row)} columns where the header has {len(header)}: "
-                "mend this line."
-            )
+    if is_square(rows):
+        return *square_of_table(file, rows), True
     try:
-        values = np.array([row[1:] for row in rows], dtype=np.float64)
+        values = np.array([row[1:] for row in rows[1:]], dtype=np.float64)
     except ValueError as error:
         raise InputError(f"{file} holds something that is no number ({error}).") from error
-    return tuple(row[0] for row in rows), values
+    return tuple(row[0] for row in rows[1:]), values, False
 
 
 def _require_sound(file: Path, stimuli: tuple[str, ...], values: NDArray[np.float64]) -> None:
@@ -176,11 +198,8 @@ def _require_sound(file: Path, stimuli: tuple[str, ...], values: NDArray[np.floa
             f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: one row a "
             "stimulus and at least one column are needed."
         )
+    require_distinct(stimuli, file)
     for stimulus, row in zip(stimuli, values, strict=True):
-        if stimuli.count(stimulus) > 1:
-            raise InputError(
-                f"{file} holds the stimulus '{stimulus}' more than once: keep one row."
-            )
         if not np.isfinite(row).all():
             raise InputError(
                 f"{file} has a missing or infinite value for the stimulus '{stimulus}': "

@@ -11,8 +11,8 @@ from bids_config.errors import InputError
 
 REGISTRY_FILE = Path(__file__).with_name("registry.toml")
 
-Group = Literal["multimodal", "visual", "language"]
-GROUPS: tuple[Group, ...] = ("multimodal", "visual", "language")
+Group = Literal["multimodal", "visual", "language", "categorical"]
+GROUPS: tuple[Group, ...] = ("multimodal", "visual", "language", "categorical")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import nibabel as nib
 import numpy as np
@@ -27,6 +28,34 @@ from interfaces.embedded.design import column_name
 from interfaces.embedded.glm import same_grid
 
 logger = logging.getLogger(__name__)
+
+
+class EstimatedRun(Protocol):
+    """What the weights of a run depend on: its design columns and their information."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def information(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class RunConditions:
+    """Conditions of one run, in the order of its betas.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Design column of each.
+    stimuli : frozenset of str
+        Ids of the stimuli among them.
+    information : array, shape (conditions, conditions), or None
+        Of the run's design; None to pool by the mean.
+    """
+
+    columns: tuple[str, ...]
+    stimuli: frozenset[str]
+    information: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -135,13 +164,13 @@ def pool_betas(
 
 
 def pooling_weights(
-    runs: Sequence[RunBetas], stimuli: Sequence[str]
+    runs: Sequence[EstimatedRun], stimuli: Sequence[str]
 ) -> tuple[NDArray[np.float64], ...]:
     """Weigh each run's betas in the pooled beta of each stimulus.
 
     Parameters
     ----------
-    runs : sequence of RunBetas
+    runs : sequence of RunBetas or RunConditions
     stimuli : sequence of str
 
     Returns
@@ -167,7 +196,7 @@ def pooling_weights(
     return tuple(weights)
 
 
-def _information(run: RunBetas) -> NDArray[np.float64]:
+def _information(run: EstimatedRun) -> NDArray[np.float64]:
     """Information of a run; with the identity in its place the joint estimate is the mean."""
     return np.eye(len(run.columns)) if run.information is None else run.information
 
@@ -176,18 +205,42 @@ def _open_run(
     betas_file: str | Path, conditions_file: str | Path, information_file: str | Path | None
 ) -> RunBetas:
     image = nib.load(betas_file)
-    table = pd.read_csv(
-        conditions_file, sep="\t", dtype={"condition": str, "kind": str}, keep_default_na=False
-    ).sort_values("volume")
-    columns = tuple(map(column_name, table["condition"], table["kind"]))
+    table = _read_table(conditions_file)
+    run = _conditions(table, information_file)
     if (
         image.ndim != 4
         or list(table["volume"]) != list(range(image.shape[3]))
-        or len(set(columns)) < len(columns)
+        or len(set(run.columns)) < len(run.columns)
     ):
         raise StepError(f"{conditions_file} does not name each volume of {betas_file} once.")
+    return RunBetas(image, run.columns, run.stimuli, run.information)
+
+
+def read_run_conditions(
+    conditions_file: str | Path, information_file: str | Path | None = None
+) -> RunConditions:
+    """Read which condition each beta of a run is of.
+
+    Parameters
+    ----------
+    conditions_file : path
+        Columns volume, condition, kind.
+    information_file : path, optional
+        The information matrix of the run's design; None to pool by the mean.
+    """
+    return _conditions(_read_table(conditions_file), information_file)
+
+
+def _read_table(conditions_file: str | Path) -> pd.DataFrame:
+    return pd.read_csv(
+        conditions_file, sep="\t", dtype={"condition": str, "kind": str}, keep_default_na=False
+    ).sort_values("volume")
+
+
+def _conditions(table: pd.DataFrame, information_file: str | Path | None) -> RunConditions:
+    columns = tuple(map(column_name, table["condition"], table["kind"]))
     stimuli = frozenset(table.loc[table["kind"] == "stimulus", "condition"])
-    return RunBetas(image, columns, stimuli, _read_information(information_file, columns))
+    return RunConditions(columns, stimuli, _read_information(information_file, columns))
 
 
 def _read_information(

@@ -17,6 +17,7 @@ from nibabel.affines import apply_affine
 from scipy import sparse
 
 Interpolation = Literal["linear", "nearest"]
+MissingRule = Literal["excluded", "zero"]
 
 MINIMUM_VALID_WEIGHT = 0.5
 
@@ -97,6 +98,42 @@ def linear_weights(
         (weights.ravel(), columns.ravel(), rows), shape=(len(near), int(np.prod(shape)))
     )
     return touched, matrix
+
+
+def sampling_weights(
+    coordinates: np.ndarray, valid: np.ndarray, missing: MissingRule = "excluded"
+) -> tuple[np.ndarray, sparse.csr_array]:
+    """Trilinear interpolation at points as one matrix over the voxels that have data.
+
+    Parameters
+    ----------
+    coordinates : array (points, 3)
+        In voxel indices.
+    valid : array of bool (x, y, z)
+        Which voxels have data.
+    missing : {'excluded', 'zero'}
+        What voxels without data count as: nothing, which is the rule of `resample`; or 0, and a
+        point has data where its nearest voxel has.
+
+    Returns
+    -------
+    covered : array of bool (points,)
+        Which points have data.
+    weights : sparse array (covered points, valid voxels)
+        Voxels in C order.
+    """
+    touched, among_all = linear_weights(coordinates, valid.shape)
+    weights = sparse.csr_array(among_all.astype(np.float64)[:, np.flatnonzero(valid)])
+    total = np.asarray(weights.sum(axis=1))
+    if missing == "excluded":
+        inside = total > MINIMUM_VALID_WEIGHT - 1e-5
+        weights = sparse.csr_array(sparse.diags_array(1 / np.where(inside, total, 1)) @ weights)
+    else:
+        nearest = valid[..., np.newaxis].astype(np.uint8)
+        inside = _nearest(nearest, coordinates[touched])[:, 0] > 0
+    covered = np.zeros(len(coordinates), dtype=bool)
+    covered[touched[inside]] = True
+    return covered, sparse.csr_array(weights[np.flatnonzero(inside)])
 
 
 def _linear(volumes: np.ndarray, coordinates: np.ndarray) -> np.ndarray:

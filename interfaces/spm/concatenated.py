@@ -21,7 +21,7 @@ from interfaces.spm.first_level import (
     stack_betas,
     write_designs,
 )
-from interfaces.spm.model import Run
+from interfaces.spm.model import EstimatedModel, Run
 
 SPLITS = {"all": slice(None), "odd": slice(0, None, 2), "even": slice(1, None, 2)}
 
@@ -77,26 +77,52 @@ class SpmConcatenatedBetas(SimpleInterface):
         self, plain: Path, folder: Path, runs: Sequence[Run], stimuli: Sequence[str]
     ) -> tuple[list[int | None], list[str]]:
         """Estimate; give the design column of each stimulus, and the names of design tables."""
-        inputs = self.inputs
-        events = spm_model.concatenated(runs, inputs.repetition_times[0])
-        conditions = spm_model.conditions_of(events, inputs.baseline)
-        regressors = plain / "motion.mat"
-        spm_model.write_motion_regressors(regressors, runs)
-        spm_model.write_events_by_run(plain / "events.mat", runs, conditions, inputs.baseline)
-        session = spm_model.session_info(
-            [run.scans for run in runs], conditions, regressors, inputs.high_pass_seconds
-        )
-        n_volumes = [run.n_volumes for run in runs]
-        statements = spm_model.concatenation(plain / "SPM.mat", plain / "events.mat", n_volumes)
-        model = estimate(inputs, plain, [session], statements)
-        numbers = columns_of(model, 1, conditions)
-        of_condition = {c.column: number for c, number in zip(conditions, numbers, strict=True)}
-        nuisance = range(len(conditions), len(model.names))
-        remove_all([plain / f"beta_{column + 1:04d}.nii" for column in nuisance])
+        model, of_condition = estimate_concatenated(self.inputs, plain, runs)
         return (
             [of_condition.get(column_name(name, "stimulus")) for name in stimuli],
-            write_designs(model, n_volumes, folder, one_session=True),
+            write_designs(model, [run.n_volumes for run in runs], folder, one_session=True),
         )
+
+
+def estimate_concatenated(
+    inputs: Any, plain: Path, runs: Sequence[Run], residuals: bool = False
+) -> tuple[EstimatedModel, dict[str, int]]:
+    """Estimate one model of concatenated runs.
+
+    Parameters
+    ----------
+    inputs : traits
+        Of `SpmModelInputSpec`.
+    plain : Path
+        Where SPM works; the betas of the conditions are left there.
+    runs : sequence of Run
+    residuals : bool
+        Whether SPM writes its residuals as well.
+
+    Returns
+    -------
+    EstimatedModel
+    dict
+        Design column (counted from 0) of each condition, by its column name.
+    """
+    events = spm_model.concatenated(runs, inputs.repetition_times[0])
+    conditions = spm_model.conditions_of(events, inputs.baseline)
+    regressors = plain / "motion.mat"
+    spm_model.write_motion_regressors(regressors, runs)
+    spm_model.write_events_by_run(plain / "events.mat", runs, conditions, inputs.baseline)
+    session = spm_model.session_info(
+        [run.scans for run in runs], conditions, regressors, inputs.high_pass_seconds
+    )
+    n_volumes = [run.n_volumes for run in runs]
+    statements = spm_model.concatenation(plain / "SPM.mat", plain / "events.mat", n_volumes)
+    model = estimate(
+        inputs, plain, [session], statements, n_residuals=sum(n_volumes) if residuals else 0
+    )
+    numbers = columns_of(model, 1, conditions)
+    of_condition = {c.column: number for c, number in zip(conditions, numbers, strict=True)}
+    nuisance = range(len(conditions), len(model.names))
+    remove_all([plain / f"beta_{column + 1:04d}.nii" for column in nuisance])
+    return model, of_condition
 
 
 def stimuli_table(events: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -77,6 +77,7 @@ def estimate(
     folder: Path,
     sessions: Sequence[dict[str, object]],
     concatenation: str = "",
+    n_residuals: int = 0,
 ) -> EstimatedModel:
     """Specify and estimate a model, and read its design back.
 
@@ -90,6 +91,8 @@ def estimate(
         For nipype's `Level1Design`.
     concatenation : str
         Statements of `interfaces.spm.model.concatenation` where the runs are one session.
+    n_residuals : int
+        Volumes of the model where its residuals are written as well, as `Res_0001.nii` and on.
 
     Raises
     ------
@@ -117,9 +120,12 @@ def estimate(
     written.require(design.module)
 
     job = EstimateJob(
-        spm_mat_file=str(spm_mat), estimation_method={"Classical": 1}, write_residuals=False
+        spm_mat_file=str(spm_mat),
+        estimation_method={"Classical": 1},
+        write_residuals=n_residuals > 0,
     )
-    written = Written([spm_mat, exported, folder / "mask.nii", folder / "ResMS.nii"])
+    residuals = [residual_file(folder, volume) for volume in range(n_residuals)]
+    written = Written([spm_mat, exported, folder / "mask.nii", folder / "ResMS.nii", *residuals])
     job.run_in(
         launcher,
         folder,
@@ -209,6 +215,11 @@ def columns_of(
         odd = sorted(set(found) ^ set(wanted))[0]
         raise StepError(f"SPM's design and the events disagree about the condition '{odd}'.")
     return [found[column] for column in wanted]
+
+
+def residual_file(folder: Path, volume: int) -> Path:
+    """SPM's whitened and filtered residuals of a volume (counted from 0)."""
+    return folder / f"Res_{volume + 1:04d}.nii"
 
 
 def _beta_file(folder: Path, column: int) -> Path:

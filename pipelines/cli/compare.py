@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bids_config.errors import InputError
 from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
     add_selection_options,
 )
+
+BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
 
 
 def add_parser(commands: Any) -> None:
@@ -17,14 +18,33 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "compare",
         help="the comparison on supplied betas",
-        description="The comparison on supplied betas: a derivatives folder of this tool, or the "
-        "layout of the paper's published betas, sub-XX/<synset>_<image>*beta_00NN.nii, with "
-        "--atlas.",
+        description="The comparison on supplied betas: a derivatives folder of this tool, the "
+        "paper's published betas, SPM folders, statistical maps of fitlins or nilearn, a table of "
+        "files, patterns of regions, or brain RDMs. docs/supplied_data.md shows each.",
     )
-    parser.add_argument("--betas", type=Path, required=True, metavar="DIR")
-    parser.add_argument(
+    group = parser.add_argument_group("supplied data")
+    group.add_argument(
+        "--betas", type=Path, required=True, metavar="PATH",
+        help="the folder that holds sub-*, or a table",
+    )  # fmt: skip
+    group.add_argument(
+        "--betas-format", choices=BETAS_FORMATS,
+        help="what PATH holds (default: found from its content)",
+    )  # fmt: skip
+    group.add_argument(
         "--atlas", type=Path, metavar="FILE",
-        help="label volume (aparc+aseg) in the grid of the betas; needed for the paper's layout",
+        help="label volume (aparc+aseg) in the grid of the betas; {subject} in its name stands for "
+        "the subject's label, where each has an own; not needed for this tool's derivatives, "
+        "patterns of regions and RDMs",
+    )  # fmt: skip
+    group.add_argument(
+        "--conditions", nargs="+", default=(), metavar="PATTERN",
+        help="of SPM folders and statistical maps: conditions that are stimuli, * and ? allowed "
+        "(default: all with features or a picture)",
+    )  # fmt: skip
+    group.add_argument(
+        "--exclude-conditions", nargs="+", default=(), metavar="PATTERN",
+        help="conditions that are none",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="OUT_DIR")
     add_selection_options(parser)
@@ -35,28 +55,35 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from analysis.betas.derivatives import read_derivatives
-    from analysis.betas.paper_layout import read_paper_layout
+    from analysis.betas.read import find_format, read_betas
     from bids_config import load_dataset_config
-    from pipelines.cli.comparison import compare_with_models
+    from pipelines.cli.comparison import compare_with_models, comparison_settings
 
     config = load_dataset_config(args.dataset_config)
-    if not args.betas.is_dir():
-        raise InputError(f"--betas {args.betas} is not a folder; give the one that holds sub-*")
-    if args.atlas is not None:
-        if args.participant_label or args.task_id:
-            raise InputError(
-                "--participant-label and --task-id choose among derivatives; with --atlas give "
-                "--betas a folder of the subjects wanted"
-            )
-        patterns = read_paper_layout(args.betas, args.atlas, config.rois)
-    elif any(args.betas.glob("sub-*/*beta_*.nii*")):
-        raise InputError(
-            f"{args.betas} has the layout of the paper's betas, which needs a label volume in the "
-            "same grid: give it with --atlas FILE"
-        )
-    else:
-        patterns = read_derivatives(
-            args.betas, config.rois, participants=args.participant_label, task=args.task_id
-        )
-    return compare_with_models(patterns, config, args, args.out)
+    settings = comparison_settings(args)
+    form = find_format(args.betas, args.betas_format)
+    subjects = read_betas(
+        args.betas,
+        config.rois,
+        atlas=args.atlas,
+        betas_format=form.name,
+        participants=args.participant_label,
+        task=args.task_id,
+        with_runs=settings.needs_runs,
+        stimuli=_known_stimuli(args) if "conditions" in form.options else None,
+        conditions=args.conditions,
+        exclude_conditions=args.exclude_conditions,
+    )
+    return compare_with_models(subjects, config, args, args.out)
+
+
+def _known_stimuli(args: argparse.Namespace) -> list[str] | None:
+    """Stimuli that have features or a picture, which conditions are matched with."""
+    from analysis.models.feature_files import read_features
+    from analysis.stimuli import read_stimuli
+
+    if args.features is not None:
+        return sorted({name for model in read_features(args.features) for name in model.stimuli})
+    if args.stimuli is not None:
+        return [stimulus.id for stimulus in read_stimuli(args.stimuli)]
+    return None

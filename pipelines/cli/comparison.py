@@ -4,17 +4,23 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.comparison import compare, write_comparison
+from analysis.comparison import Subjects, compare
+from analysis.folds import have_halves
 from analysis.models.feature_files import Features, read_features
 from analysis.models.features import extract_features
+from analysis.models.model_rdms import ModelRdm
 from analysis.models.registry import available_models
-from analysis.patterns import SubjectPatterns
-from analysis.settings import ComparisonSettings
+from analysis.outputs import write_comparison
+from analysis.patterns import have_patterns
+from analysis.published import check_result
+from analysis.results import ComparisonResult
+from analysis.settings import ComparisonSettings, settings_for
 from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
+from analysis.tables import write_table
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.cli.options import default_cache_dir
@@ -22,9 +28,23 @@ from pipelines.requirements import require_writable
 
 log = logging.getLogger(__name__)
 
+PUBLISHED_CHECK = "published_check.tsv"
+
+OF_VOXELS = (
+    "voxel_selection", "voxel_score", "selection_data", "n_voxels", "skip_zeros",
+    "remove_mean_pattern", "n_random_draws", "random_replacement", "multiverse",
+)  # fmt: skip
+"""Options that have no meaning where RDMs are supplied."""
+
+OF_SELECTIONS = {
+    "n_voxels": ("top-n", "threshold", "random"),
+    "skip_zeros": ("top-n", "best-n"),
+}
+"""Options that have a meaning with some voxel selections only."""
+
 
 def compare_with_models(
-    patterns: Sequence[SubjectPatterns],
+    subjects: Subjects,
     config: DatasetConfig,
     args: argparse.Namespace,
     out_dir: Path,
@@ -33,7 +53,7 @@ def compare_with_models(
 
     Parameters
     ----------
-    patterns : sequence of SubjectPatterns
+    subjects : sequence of SubjectPatterns or of SubjectRdms
         The brain's side.
     config : DatasetConfig
         Stimulus labels and prompt.
@@ -47,35 +67,112 @@ def compare_with_models(
     int
         Exit code.
     """
-    settings = ComparisonSettings(
-        preset=args.preset,
-        voxel_selection=args.voxel_selection,
-        n_voxels=args.n_voxels,
-        rdm_metric=args.rdm_metric,
-        rsa_metric=args.rsa_metric,
-        n_random_draws=args.n_random_draws,
-        reference_model=args.reference_model,
-        seed=args.seed,
-    )
+    settings, notes = settle(args, subjects)
     require_writable(out_dir)
-    features = _get_features(patterns, config, args)
-    compare_and_write(patterns, features, settings, config, out_dir)
+    features = _get_features(subjects, config, args)
+    result = compare_and_write(subjects, features, settings, config, out_dir, notes)
+    if args.check_paper:
+        _check_paper(result, subjects, out_dir / "group" / PUBLISHED_CHECK)
     return 0
 
 
+def comparison_settings(args: argparse.Namespace) -> ComparisonSettings:
+    """Give the preset that was asked for with what was asked to be different."""
+    chosen = {
+        setting.name: getattr(args, setting.name, None)
+        for setting in fields(ComparisonSettings)
+        if setting.name != "preset"
+    }
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    return settings_for(args.preset, **changes)
+
+
+def settle(
+    args: argparse.Namespace, subjects: Subjects
+) -> tuple[ComparisonSettings, tuple[str, ...]]:
+    """Give the settings, fitted to what the data allow, and notes on what was fitted.
+
+    Raises
+    ------
+    InputError
+        If an option was given that the data or other options leave without a meaning.
+    """
+    settings = comparison_settings(args)
+    _require_meaning(args, settings)
+    if not have_patterns(subjects):
+        if args.check_paper:
+            raise InputError(
+                f"--check-paper is about voxels, and {subjects[0].origin} holds RDMs: leave it out"
+            )
+        for option in OF_VOXELS:
+            if getattr(args, option):
+                raise InputError(
+                    f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
+                    "RDMs: leave it out"
+                )
+        return replace(settings, voxel_selection="all", multiverse=False), ()
+    chosen_freely = args.voxel_selection is None and args.selection_data is None
+    if settings.preset == "recommended" and chosen_freely and not have_halves(subjects):
+        note = (
+            "there are no betas of odd and even runs, so voxels cannot be chosen on one half of "
+            "the runs and scored on the other: all voxels of every region are used"
+        )
+        return replace(settings, voxel_selection="all"), (note,)
+    return settings, ()
+
+
+def _require_meaning(args: argparse.Namespace, settings: ComparisonSettings) -> None:
+    """Refuse options that would be ignored."""
+    if args.check_paper and settings.preset != "paper":
+        raise InputError("--check-paper is of --preset paper; give both, or leave it out")
+    if settings.preset == "paper":
+        for option in ("n_permutations", "n_bootstraps"):
+            if getattr(args, option) is not None:
+                raise InputError(
+                    f"--{option.replace('_', '-')} is of --preset recommended, the paper has none; "
+                    "leave it out"
+                )
+    for option, selections in OF_SELECTIONS.items():
+        if getattr(args, option) is not None and settings.voxel_selection not in selections:
+            raise InputError(
+                f"--{option.replace('_', '-')} has no meaning with --voxel-selection "
+                f"{settings.voxel_selection}: add --voxel-selection {' or '.join(selections)}, or "
+                "leave it out"
+            )
+    if args.features is not None and args.stimuli is not None and not args.stimuli.is_dir():
+        raise InputError(f"--stimuli {args.stimuli} is not a folder; with --features leave it out")
+
+
 def compare_and_write(
-    patterns: Sequence[SubjectPatterns],
-    features: Sequence[Features],
+    subjects: Subjects,
+    features: Sequence[Features | ModelRdm],
     settings: ComparisonSettings,
     config: DatasetConfig,
     out_dir: Path,
-) -> None:
+    notes: Sequence[str] = (),
+) -> ComparisonResult:
     """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
-    result = compare(patterns, features, settings, progress=log.info)
+    result = compare(subjects, features, settings, progress=log.info)
+    result = replace(result, warnings=(*notes, *result.warnings))
+    (out_dir / "group" / PUBLISHED_CHECK).unlink(missing_ok=True)
     write_comparison(result, out_dir, {"dataset_config": _as_json(config)})
     for warning in result.warnings:
         print(f"note: {warning}")
     print(f"tables and figures: {out_dir / 'group'}")
+    return result
+
+
+def _check_paper(result: ComparisonResult, subjects: Subjects, file: Path) -> None:
+    """Hold a result of the paper's betas against the published numbers, as a table and in words."""
+    assert have_patterns(subjects)
+    table = check_result(result, subjects)
+    write_table(table, file)
+    held = table["agrees"].dropna()
+    unknown = len(table) - len(held)
+    print(
+        f"published numbers: {held.sum()} of {len(held)} agree, {unknown} could not be held "
+        f"against anything: {file}"
+    )
 
 
 def _as_json(config: DatasetConfig) -> dict[str, Any]:
@@ -102,8 +199,8 @@ def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus
 
 
 def _get_features(
-    patterns: Sequence[SubjectPatterns], config: DatasetConfig, args: argparse.Namespace
-) -> list[Features]:
+    subjects: Subjects, config: DatasetConfig, args: argparse.Namespace
+) -> Sequence[Features | ModelRdm]:
     if args.features is not None:
         features = read_features(args.features)
         wanted = args.models or [model.model for model in features]
@@ -113,7 +210,7 @@ def _get_features(
         return [model for model in features if model.model in wanted]
     if args.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")
-    shown = set(patterns[0].stimuli)
+    shown = set(subjects[0].stimuli)
     stimuli = read_labelled_stimuli(args.stimuli, config)
     missing = sorted(shown - {stimulus.id for stimulus in stimuli})
     if missing:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     from analysis.betas.derivatives import read_derivatives
     from analysis.models.features import extract_features
-    from analysis.settings import ComparisonSettings
+    from analysis.settings import settings_for
     from analysis.stimuli import read_stimuli
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import choose_models, compare_and_write
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         return failed
     patterns = read_derivatives(derivatives, config.rois)
-    compare_and_write(patterns, features, ComparisonSettings(), config, derivatives)
+    compare_and_write(patterns, features, settings_for("recommended"), config, derivatives)
     rows = write_recovery(truth, derivatives, out / "recovery.tsv")
     _show(rows)
     return 0 if all(row.within_limit is not False for row in rows) else 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from bids_config.errors import InputError
+from interfaces.embedded.partitions import RUNS_PER_PARTITION
 from pipelines.options import EngineName, Normalization
 
 ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
@@ -79,6 +80,35 @@ def add_engine_options(
         "freesurfer, as in the paper; the subject's with --fs-subjects-dir alone; else the "
         "packaged atlas)",
     )  # fmt: skip
+
+
+def add_run_betas_options(group: argparse._ArgumentGroup) -> None:
+    """Add run-wise betas, for crossnobis and Mahalanobis distances."""
+    group.add_argument(
+        "--run-betas", action="store_true",
+        help="write betas of partitions of the runs, and the covariance of the residuals, at the "
+        "voxels of the regions: what crossnobis and Mahalanobis distances need",
+    )  # fmt: skip
+    group.add_argument(
+        "--runs-per-partition", type=_positive, metavar="N",
+        help="runs pooled in each partition of --run-betas, at least, odd and even ones apart; 1: "
+        f"every run by itself, far noisier (default: {RUNS_PER_PARTITION})",
+    )  # fmt: skip
+
+
+def runs_per_partition(args: argparse.Namespace) -> int | None:
+    """Runs a partition that the two options of run-wise betas ask for; None for no such betas.
+
+    Raises
+    ------
+    InputError
+        If there is a number but no `--run-betas`.
+    """
+    if args.run_betas:
+        return args.runs_per_partition or RUNS_PER_PARTITION
+    if args.runs_per_partition is not None:
+        raise InputError("--runs-per-partition is of --run-betas; give both, or leave it out")
+    return None
 
 
 def add_program_options(parser: argparse.ArgumentParser) -> None:
@@ -167,26 +197,83 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
         help="networks to compare (default: all whose weights are there; see 'conceptrsa models')",
     )  # fmt: skip
     group.add_argument(
-        "--preset", choices=("paper",), default="paper", help="the paper's way (default)"
+        "--preset", choices=("recommended", "paper"), default="recommended",
+        help="recommended: voxels chosen on odd runs and scored on even ones and the reverse, "
+        "intervals, permutation tests; paper: the paper's way to the letter (default: recommended)",
+    )  # fmt: skip
+    group.add_argument(
+        "--voxel-selection", choices=("top-n", "threshold", "best-n", "random", "all"),
+        help="top-n: the N voxels of the highest score; threshold: every voxel above the "
+        "subject's (N+1)th hippocampal one; best-n: as many as give each region its highest noise "
+        "ceiling; random: N at random; all (default: best-n, and all where there are no betas of "
+        "odd and even runs; paper: top-n)",
+    )  # fmt: skip
+    group.add_argument(
+        "--voxel-score", choices=("max-beta", "reliability", "ncsnr"),
+        help="what voxels are ordered by: highest beta for any stimulus; correlation between "
+        "halves of the runs; ratio of signal to noise over runs (default: max-beta)",
+    )  # fmt: skip
+    group.add_argument(
+        "--selection-data", choices=("other-half", "same"),
+        help="runs that voxels are chosen by: the half that is not scored, or the scored runs, "
+        "which is circular and labelled so (default: other-half; paper: same)",
+    )  # fmt: skip
+    group.add_argument("--n-voxels", type=_positive, metavar="N", help="default: 30")
+    group.add_argument(
+        "--skip-zeros", action="store_true", default=None,
+        help="never choose voxels with a beta of exactly 0, as the authors' code",
+    )  # fmt: skip
+    group.add_argument(
+        "--remove-mean-pattern", action="store_true", default=None,
+        help="subtract the mean pattern over stimuli, voxel by voxel, before distances are taken",
+    )  # fmt: skip
+    group.add_argument(
+        "--rdm-metric",
+        choices=("correlation", "cosine", "euclidean", "mahalanobis", "crossnobis"),
+        help="distance between patterns; the last two need what the participant level writes "
+        "with --run-betas (default: correlation)",
+    )  # fmt: skip
+    group.add_argument(
+        "--rsa-metric",
+        choices=("pearson", "spearman", "kendall-tau-a", "rho-a", "cosine", "whitened-cosine"),
+        help="comparison of RDMs (default: pearson)",
+    )  # fmt: skip
+    group.add_argument(
+        "--n-random-draws", type=_positive, metavar="N",
+        help="draws of the random control of Figure 1 (default: 100)",
+    )  # fmt: skip
+    group.add_argument(
+        "--random-replacement", action="store_true", default=None,
+        help="draw them with replacement, as the authors' code",
+    )  # fmt: skip
+    group.add_argument(
+        "--groups", choices=("paper", "authors-code"),
+        help="authors-code: ICMLM among the visual models, as a slip of theirs has it "
+        "(default: paper, as the table of models says)",
+    )  # fmt: skip
+    group.add_argument(
+        "--n-permutations", type=_positive, metavar="N",
+        help="permutations of the stimuli's labels (default: 10000)",
+    )  # fmt: skip
+    group.add_argument(
+        "--n-bootstraps", type=_positive, metavar="N", help="bootstrap samples (default: 1000)"
     )
     group.add_argument(
-        "--voxel-selection", choices=("top-n", "threshold", "all"), default="top-n",
-        help="top-n: the N voxels with the highest beta; threshold: every voxel above the "
-        "subject's (N+1)th hippocampal one; all (default: top-n)",
-    )  # fmt: skip
-    group.add_argument("--n-voxels", type=_positive, default=30, metavar="N", help="default: 30")
-    group.add_argument("--rdm-metric", choices=("correlation", "cosine"), default="correlation")
-    group.add_argument("--rsa-metric", choices=("pearson", "spearman"), default="pearson")
-    group.add_argument(
-        "--n-random-draws", type=_positive, default=100, metavar="N",
-        help="draws of the random control of Figure 1 (default: 100)",
+        "--multiverse", action=argparse.BooleanOptionalAction,
+        help="score every voxel selection x distance x comparison as well (default: with the "
+        "preset recommended)",
     )  # fmt: skip
     group.add_argument(
         "--reference-model", metavar="NAME",
         help="model that each other one is tested against (default: ResNet50, else the first "
         "visual one, else the first)",
     )  # fmt: skip
-    group.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    group.add_argument(
+        "--check-paper", action="store_true",
+        help="hold voxel counts, ceilings and peaks against the numbers that the paper published, "
+        "in group/published_check.tsv; with --preset paper and the paper's betas",
+    )  # fmt: skip
+    group.add_argument("--seed", type=int, help="of everything random (default: 0)")
     group.add_argument(
         "--cache-dir", type=Path, metavar="DIR",
         help="where features are kept (default: the user's cache folder)",

@@ -11,15 +11,17 @@ from pipelines.cli.options import (
     add_engine_options,
     add_program_options,
     add_resource_options,
+    add_run_betas_options,
     add_selection_options,
     require_fitting,
+    runs_per_partition,
 )
 from pipelines.options import ParticipantOptions
 
 OF_PARTICIPANT_LEVEL = (
-    "session_label", "baseline", "pooling", "run_model", "roi_source", "spm_command",
-    "spm_time_limit", "fs_subjects_dir", "fs_license_file", "fs_registration", "fs_missing",
-    "fs_time_limit", "work_dir", "dry_run",
+    "session_label", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
+    "roi_source", "spm_command", "spm_time_limit", "fs_subjects_dir", "fs_license_file",
+    "fs_registration", "fs_missing", "fs_time_limit", "work_dir", "dry_run",
 )  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def add_parser(commands: Any) -> None:
         help="list subjects, runs, steps with the time and disk they need, and what is wrong or "
         "missing; run nothing",
     )  # fmt: skip
+    add_run_betas_options(group)
     add_engine_options(parser)
     add_program_options(parser)
     add_resource_options(parser)
@@ -84,6 +87,7 @@ def _run_participant(args: argparse.Namespace) -> int:
         session_labels=args.session_label,
         work_dir=args.work_dir,
         stimuli_dir=args.stimuli,
+        runs_per_partition=runs_per_partition(args),
     )
     if args.dry_run:
         return report_dry_run(args.bids_dir, args.out_dir, config, options)
@@ -114,7 +118,7 @@ def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantO
 def _run_group(args: argparse.Namespace) -> int:
     from analysis.betas.derivatives import read_derivatives
     from bids_config import load_dataset_config
-    from pipelines.cli.comparison import compare_with_models
+    from pipelines.cli.comparison import compare_with_models, comparison_settings
 
     for option in OF_PARTICIPANT_LEVEL:
         if getattr(args, option):
@@ -125,6 +129,10 @@ def _run_group(args: argparse.Namespace) -> int:
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
     patterns = read_derivatives(
-        args.out_dir, config.rois, participants=args.participant_label, task=args.task_id
+        args.out_dir,
+        config.rois,
+        participants=args.participant_label,
+        task=args.task_id,
+        with_runs=comparison_settings(args).needs_runs,
     )
     return compare_with_models(patterns, config, args, args.out_dir)

@@ -8,6 +8,7 @@ from nipype.pipeline.engine import MapNode, Node, Workflow
 
 from interfaces.confounds import ConfoundsTable
 from interfaces.derivatives import SaveDerivative
+from interfaces.embedded.partitions import partition_runs
 from pipelines.bids import SubjectInputs
 
 SPLITS = ("", "_desc-odd", "_desc-even")
@@ -16,6 +17,10 @@ RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"
 BETA_UNITS = {
     "python": "percent of the run's grand mean over the brain mask",
     "spm": "percent of the run's grand mean, the mean of spm_global over its volumes",
+}
+RESIDUALS = {
+    "python": "of ordinary least squares, run by run",
+    "spm": "of SPM's model of each partition, its runs concatenated: whitened and filtered",
 }
 
 
@@ -147,6 +152,54 @@ def init_derivatives_wf(
         (inputnode, save_design, [("design_matrices", "in_file")]),
     ])  # fmt: skip
     return workflow
+
+
+def init_save_run_betas_node(
+    subject: SubjectInputs,
+    task: str,
+    estimation: dict[str, Any],
+    out_dir: Path,
+    runs_per_partition: int,
+) -> Node:
+    """Make the node that saves run-wise betas; its input `in_file` is their HDF5 file.
+
+    Parameters
+    ----------
+    subject, task, estimation, out_dir
+        As for `init_derivatives_wf`.
+    runs_per_partition : int
+        As asked for.
+    """
+    engine = estimation["Engine"]
+    partitions = partition_runs(len(subject.runs), runs_per_partition)
+    sources = [_source(subject.subject, run.bold) for run in subject.runs]
+    node = Node(SaveDerivative(base_dir=str(out_dir)), name="save_run_betas")
+    stem = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}_{MNI305_ENTITIES}"
+    node.inputs.name = f"{stem}_desc-runs_roibetas.h5"
+    node.inputs.metadata = {
+        "Description": "betas of partitions of the runs, and covariance of the residuals of their "
+        "linear models, at the voxels of each region of interest (a group a region)",
+        "Sources": sources,
+        "Resolution": RESOLUTION,
+        "Units": BETA_UNITS[engine],
+        "RunsPerPartition": runs_per_partition,
+        "Partitions": [
+            {"Half": ("odd", "even")[number % 2], "Sources": [sources[run] for run in part]}
+            for number, part in enumerate(partitions)
+        ],
+        "Residuals": RESIDUALS[engine],
+        "Shrinkage": "towards the diagonal (Schaefer and Strimmer 2005)",
+        "Contents": {
+            "stimulus": "ids",
+            "run": "runs of each partition, joined by '+'",
+            "half": "whether they are the odd (1st, 3rd, ...) or the even runs",
+            "<region>/betas": "partitions x stimuli x voxels",
+            "<region>/voxels": "flat indices of the voxels in the grid (last axis fastest)",
+            "<region>/residual_covariance": "voxels x voxels, squared units of the betas",
+        },
+        "Estimation": estimation,
+    }
+    return node
 
 
 def _run_stem(subject: str, bold: Path) -> str:

@@ -49,6 +49,11 @@ class Engine:
         Makes the workflow from realigned runs to betas from the settings and the number of volumes
         of all runs; inputs and outputs are the same for all engines
         (`pipelines.workflows.estimation`).
+    init_run_samples_wf : callable
+        Makes the workflow from there to the betas and residuals of partitions of the runs at the
+        voxels of regions (`pipelines.workflows.run_betas`).
+    has_run_betas : bool
+        Whether `init_estimation_wf` gives the betas of each run.
     """
 
     name: str
@@ -56,6 +61,8 @@ class Engine:
     realign: Callable[[], Any]
     coregister: Callable[[], Any]
     init_estimation_wf: Callable[[GlmConfig, int], Workflow]
+    init_run_samples_wf: Callable[..., Workflow]
+    has_run_betas: bool
 
 
 def get_engine(name: str, spm: SpmSettings | None = None, n_threads: int = 1) -> Engine:
@@ -86,8 +93,17 @@ def _python_engine() -> Engine:
     from interfaces.realign import Realign
     from interfaces.slice_timing import SliceTiming
     from pipelines.workflows.estimation import init_run_estimation_wf
+    from pipelines.workflows.run_betas import init_run_samples_wf
 
-    return Engine("python", SliceTiming, Realign, Coregister, init_run_estimation_wf)
+    return Engine(
+        "python",
+        SliceTiming,
+        Realign,
+        Coregister,
+        init_run_estimation_wf,
+        init_run_samples_wf,
+        has_run_betas=True,
+    )
 
 
 def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
@@ -95,6 +111,7 @@ def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
     from interfaces.spm.realign import SpmRealign
     from interfaces.spm.slice_timing import SpmSliceTiming
     from pipelines.workflows.estimation import init_spm_concatenated_wf, init_spm_sessions_wf
+    from pipelines.workflows.run_betas import init_spm_samples_wf
 
     given = {
         "spm_command": spm.command,
@@ -116,4 +133,6 @@ def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
         partial(make_step, SpmRealign),
         partial(make_step, SpmCoregister),
         partial(init_estimation_wf, make_step=make_step, n_threads=n_threads),
+        partial(init_spm_samples_wf, make_step=make_step, n_threads=n_threads),
+        has_run_betas=False,
     )

@@ -3,7 +3,7 @@
 All have the inputs and outputs of `init_run_estimation_wf`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
@@ -16,6 +16,7 @@ PER_RUN = ("bold_files", "motion_files", "events_files", "repetition_times")
 INPUTS = (*PER_RUN, "brain_mask")
 SPM_GB = 1.2
 OUTPUTS = ("betas", "stimuli", "design_matrices")
+OF_EACH_RUN = ("run_betas", "run_conditions", "run_information")
 
 
 def init_run_estimation_wf(
@@ -47,15 +48,17 @@ def init_run_estimation_wf(
         TSV that names the volumes.
     design_matrices
         Per run, TSV.
+    run_betas, run_conditions, run_information
+        Per run, of this engine only: what is pooled.
     """
-    workflow, inputnode, outputnode = _outline(name)
+    workflow, inputnode, outputnode = _outline(name, OF_EACH_RUN)
     estimate = MapNode(
         EstimateBetas(),
         iterfield=["in_file", "motion_file", "events_file", "repetition_time"],
         name="estimate_betas",
         mem_gb=1.5,
     )
-    _set_model(estimate, settings)
+    set_model(estimate, settings)
     estimate.inputs.hrf = settings.hrf
     workflow.connect([
         (inputnode, estimate, [
@@ -65,7 +68,12 @@ def init_run_estimation_wf(
             ("repetition_times", "repetition_time"),
             ("brain_mask", "mask_file"),
         ]),
-        (estimate, outputnode, [("design_matrix_file", "design_matrices")]),
+        (estimate, outputnode, [
+            ("design_matrix_file", "design_matrices"),
+            ("betas_file", "run_betas"),
+            ("conditions_file", "run_conditions"),
+            ("information_file", "run_information"),
+        ]),
     ])  # fmt: skip
     _pool_runs(workflow, estimate, outputnode, settings, "{}_file")
     return workflow
@@ -102,9 +110,9 @@ def init_spm_sessions_wf(
         n_procs=n_threads,
         mem_gb=spm_memory_gb(n_volumes),
     )
-    _set_model(estimate, settings)
+    set_model(estimate, settings)
     workflow.connect([
-        (inputnode, estimate, _TO_SPM),
+        (inputnode, estimate, TO_SPM),
         (estimate, outputnode, [("design_matrices", "design_matrices")]),
     ])  # fmt: skip
     _pool_runs(workflow, estimate, outputnode, settings, "{}_files")
@@ -144,9 +152,9 @@ def init_spm_concatenated_wf(
         mem_gb=spm_memory_gb(n_volumes),
     )
     estimate.inputs.split = list(SPLITS)
-    _set_model(estimate, settings)
+    set_model(estimate, settings)
     workflow.connect([
-        (inputnode, estimate, _TO_SPM),
+        (inputnode, estimate, TO_SPM),
         (estimate, outputnode, [
             ("betas_file", "betas"),
             (("stimuli_file", of_all_runs), "stimuli"),
@@ -156,7 +164,7 @@ def init_spm_concatenated_wf(
     return workflow
 
 
-_TO_SPM = [
+TO_SPM = [
     ("bold_files", "in_files"),
     ("motion_files", "motion_files"),
     ("events_files", "events_files"),
@@ -178,13 +186,14 @@ def of_all_runs(results: list[object]) -> object:
     return results[0]
 
 
-def _outline(name: str) -> tuple[Workflow, Node, Node]:
+def _outline(name: str, outputs: Sequence[str] = ()) -> tuple[Workflow, Node, Node]:
     inputnode = Node(IdentityInterface(fields=list(INPUTS)), name="inputnode")
-    outputnode = Node(IdentityInterface(fields=list(OUTPUTS)), name="outputnode")
+    outputnode = Node(IdentityInterface(fields=[*OUTPUTS, *outputs]), name="outputnode")
     return Workflow(name=name), inputnode, outputnode
 
 
-def _set_model(estimate: Node, settings: GlmConfig) -> None:
+def set_model(estimate: Node, settings: GlmConfig) -> None:
+    """Tell a node that estimates a model what all engines' models are told."""
     estimate.inputs.high_pass_seconds = settings.high_pass_seconds
     estimate.inputs.noise_model = settings.noise_model
     estimate.inputs.baseline = settings.baseline

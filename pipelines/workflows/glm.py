@@ -6,7 +6,7 @@ from nipype.pipeline.engine import Node, Workflow
 from bids_config.schema import GlmConfig
 from interfaces.brain_mask import BrainMask
 from pipelines.workflows.engines import Engine
-from pipelines.workflows.estimation import PER_RUN
+from pipelines.workflows.estimation import OF_EACH_RUN, PER_RUN
 
 
 def init_glm_wf(
@@ -45,11 +45,14 @@ def init_glm_wf(
         The mask, in EPI space.
     design_matrices
         Per run, TSV.
+    run_betas, run_conditions, run_information
+        Per run, of the engine python only: betas in EPI space, TSV that names their volumes, and
+        the information of the design.
     """
     workflow = Workflow(name=name)
     for_mask = ["boldref", "valid_mask", "bold_to_t1w", "t1w_to_mni305"]
     inputnode = Node(IdentityInterface(fields=[*PER_RUN, *for_mask]), name="inputnode")
-    outputs = ["betas", "stimuli", "brain_mask", "design_matrices"]
+    outputs = ["betas", "stimuli", "brain_mask", "design_matrices", *OF_EACH_RUN]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
 
     brain_mask = Node(BrainMask(), name="brain_mask")
@@ -70,4 +73,7 @@ def init_glm_wf(
         ]),
         (brain_mask, outputnode, [("mask_file", "brain_mask")]),
     ])  # fmt: skip
+    if engine.has_run_betas:
+        of_each_run = [(f"outputnode.{field}", field) for field in OF_EACH_RUN]
+        workflow.connect([(estimation_wf, outputnode, of_each_run)])
     return workflow

@@ -9,10 +9,12 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
 from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
+from interfaces.embedded.partitions import RUNS_PER_PARTITION
 from pipelines.bids import SubjectInputs, count_volumes
 from pipelines.events import read_run_events, write_run_events
-from pipelines.workflows.derivatives import init_derivatives_wf
-from pipelines.workflows.engines import SpmSettings, get_engine
+from pipelines.workflows.derivatives import init_derivatives_wf, init_save_run_betas_node
+from pipelines.workflows.engines import Engine, SpmSettings, get_engine
+from pipelines.workflows.estimation import OF_EACH_RUN
 from pipelines.workflows.freesurfer import NormalizationSettings
 from pipelines.workflows.glm import init_glm_wf
 from pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
@@ -21,6 +23,7 @@ from pipelines.workflows.preprocessing import (
     init_realignment_wf,
     init_slice_timing_wf,
 )
+from pipelines.workflows.run_betas import init_run_betas_wf
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class ParticipantSettings:
         For the engine spm.
     n_threads : int
         Processors that one step may use.
+    runs_per_partition : int or None
+        Runs that are pooled in each of the partitions of the run-wise betas; None: without those.
     """
 
     engine: str
@@ -55,6 +60,7 @@ class ParticipantSettings:
     normalization: NormalizationSettings = field(default_factory=NormalizationSettings)
     spm: SpmSettings = field(default_factory=SpmSettings)
     n_threads: int = 1
+    runs_per_partition: int | None = None
 
 
 def init_participant_wf(
@@ -178,7 +184,66 @@ def init_participant_wf(
                 ("outputnode.registration_report", "inputnode.fsnative_report"),
             ]),
         ])  # fmt: skip
+    if settings.runs_per_partition is not None:
+        _connect_run_betas(workflow, subject, settings, engine)
     return workflow
+
+
+def _connect_run_betas(
+    workflow: Workflow, subject: SubjectInputs, settings: ParticipantSettings, engine: Engine
+) -> None:
+    """Add run-wise betas; nothing else in the workflow depends on them."""
+    runs_per_partition = settings.runs_per_partition or RUNS_PER_PARTITION
+    by_freesurfer = settings.normalization.method == "freesurfer"
+    run_betas_wf = init_run_betas_wf(
+        engine,
+        settings.glm,
+        settings.rois,
+        [run.bold.name.split(".")[0].removesuffix("_bold") for run in subject.runs],
+        runs_per_partition,
+        count_volumes(subject),
+        settings.normalization.missing if by_freesurfer else "excluded",
+    )
+    save = init_save_run_betas_node(
+        subject, settings.task, _estimation(settings), settings.out_dir, runs_per_partition
+    )
+    inputnode, mni305_wf, glm_wf, realignment_wf, normalization_wf, coregistration_wf = map(
+        workflow.get_node,
+        (
+            "inputnode", "mni305_wf", "glm_wf", "realignment_wf", "normalization_wf",
+            "coregistration_wf",
+        ),
+    )  # fmt: skip
+    # mri_vol2vol goes by FreeSurfer's own registration of the EPI.
+    registered = (
+        (mni305_wf, "outputnode.registration")
+        if by_freesurfer
+        else (coregistration_wf, "outputnode.bold_to_t1w")
+    )
+    from_glm = ["brain_mask", "design_matrices", *(OF_EACH_RUN if engine.has_run_betas else ())]
+    workflow.connect([
+        (inputnode, run_betas_wf, [
+            ("events_files", "inputnode.events_files"),
+            ("repetition_times", "inputnode.repetition_times"),
+        ]),
+        (realignment_wf, run_betas_wf, [
+            ("outputnode.bold_files", "inputnode.bold_files"),
+            ("outputnode.motion_files", "inputnode.motion_files"),
+        ]),
+        (glm_wf, run_betas_wf, [
+            *((f"outputnode.{field}", f"inputnode.{field}") for field in from_glm),
+            ("outputnode.betas", "inputnode.betas_boldref"),
+        ]),
+        (registered[0], run_betas_wf, [(registered[1], "inputnode.bold_to_t1w")]),
+        (normalization_wf, run_betas_wf, [
+            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
+        ]),
+        (mni305_wf, run_betas_wf, [
+            ("outputnode.segmentation", "inputnode.segmentation"),
+            ("outputnode.betas", "inputnode.betas_mni305"),
+        ]),
+        (run_betas_wf, save, [("outputnode.run_betas", "in_file")]),
+    ])  # fmt: skip
 
 
 def init_dataset_wf(

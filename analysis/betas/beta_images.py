@@ -1,0 +1,312 @@
+"""From volumes, each the beta of one stimulus, to the patterns of a subject.
+
+What every layout of volumes has in common: which volumes are averaged, what the halves of the
+runs are, and which voxels have data throughout.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.betas.volumes import (
+    Grid,
+    RoiVoxels,
+    describe_dropped,
+    load_volume,
+    read_volume,
+    require_values,
+    split_into_rois,
+)
+from analysis.patterns import SubjectPatterns
+from bids_config.errors import InputError
+
+Half = Literal["odd", "even"]
+
+
+@dataclass(frozen=True)
+class BetaImage:
+    """Where the beta of one stimulus lies.
+
+    Attributes
+    ----------
+    stimulus : str
+    file : Path
+    volume : int or None
+        Counted from 0, of a file with several; None: the file's only one.
+    run : str or None
+        The run that it was estimated from; None: several.
+    half : {'odd', 'even'} or None
+        Estimated from the odd or the even runs.
+    """
+
+    stimulus: str
+    file: Path
+    volume: int | None = None
+    run: str | None = None
+    half: Half | None = None
+
+
+def subject_folders(root: Path, participants: Sequence[str] | None) -> list[Path]:
+    """Folders `sub-XX` of all subjects, or of those wanted (labels with or without `sub-`).
+
+    Raises
+    ------
+    InputError
+        If there is none, or not that of a subject wanted.
+    """
+    folders = {path.name: path for path in sorted(root.glob("sub-*")) if path.is_dir()}
+    if not folders:
+        raise InputError(f"{root} holds no sub-* folder: give the folder that holds them")
+    return [folders[name] for name in wanted_subjects(folders, participants, root)]
+
+
+def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, sorted; links to folders are followed, hidden ones passed over.
+
+    `above` are the folders that it lies in, so that a link back to one of them ends there.
+    """
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from files_below(path, above | {real})
+        else:
+            yield path
+
+
+def wanted_subjects(
+    present: Iterable[str],
+    participants: Sequence[str] | None,
+    source: Path,
+) -> list[str]:
+    """Names `sub-XX`, sorted, of the subjects wanted, or of all.
+
+    Raises
+    ------
+    InputError
+        If one wanted is not there.
+    """
+    names = sorted(present)
+    if participants is None:
+        return names
+    wanted = sorted({f"sub-{label.removeprefix('sub-')}" for label in participants})
+    for name in wanted:
+        if name not in names:
+            raise InputError(
+                f"{source} holds nothing of {name}: name participants that are there "
+                f"({', '.join(names)})"
+            )
+    return wanted
+
+
+def read_beta_images(
+    subject: str,
+    images: Sequence[BetaImage],
+    regions: RoiVoxels,
+    *,
+    with_runs: bool = False,
+    tables: Sequence[Path] = (),
+    notes: Sequence[str] = (),
+) -> SubjectPatterns:
+    """Read and average a subject's betas.
+
+    The betas of all runs are the images that are of no single run or half, where there are such;
+    else the mean over runs; else the mean of the two halves. Halves are the images that say so,
+    where there are such; else the mean of the 1st, 3rd, ... and of the 2nd, 4th, ... run.
+
+    Parameters
+    ----------
+    subject : str
+        Label without `sub-`.
+    images : sequence of BetaImage
+    regions : RoiVoxels
+        On the images' grid.
+    with_runs : bool
+        Whether the betas of each run are kept as well.
+    tables : sequence of Path
+        What named the images, for the list of sources.
+    notes : sequence of str
+        Of finding the images.
+
+    Raises
+    ------
+    InputError
+        On an image that is there twice, is unreadable or on another grid, has no data, or a
+        stimulus without a beta of all runs.
+    """
+    images = _without_duplicates(images)
+    stimuli = tuple(sorted({image.stimulus for image in images}))
+    runs = sorted({image.run for image in images if image.run is not None}, key=natural_order)
+    sums = _Sums(images, stimuli, runs, regions, keep_runs=with_runs)
+    for image, values in _read_in_order(images, regions):
+        sums.add(image, values)
+    whole = sums.mean_of_all(f"sub-{subject}")
+    require_values(whole, stimuli, images[0].file.parent)
+    odd, even, of_runs, missing = sums.parts(f"sub-{subject}")
+    patterns = split_into_rois(whole, regions, odd=odd, even=even, runs=of_runs)
+    files = dict.fromkeys(image.file for image in images)
+    return SubjectPatterns(
+        subject=subject,
+        stimuli=stimuli,
+        rois=patterns,
+        sources=(*files, *tables, regions.grid.file),
+        notes=(*notes, *missing, *describe_dropped(f"sub-{subject}", patterns)),
+    )
+
+
+def natural_order(text: str) -> list[tuple[int, int, str]]:
+    """Key that sorts numbers in a text by their value: run 2 before run 10."""
+    parts = re.findall(r"\d+|\D+", text)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+class _Sums:
+    """Sums of the betas of all runs, of the halves, and of each run."""
+
+    def __init__(
+        self,
+        images: Sequence[BetaImage],
+        stimuli: tuple[str, ...],
+        runs: list[str],
+        regions: RoiVoxels,
+        *,
+        keep_runs: bool,
+    ) -> None:
+        shape = (len(stimuli), len(regions.union))
+        self._rows = {stimulus: row for row, stimulus in enumerate(stimuli)}
+        self._half_of_run: dict[str, Half] = {
+            run: "even" if place % 2 else "odd" for place, run in enumerate(runs)
+        }
+        self._has_whole = any(image.run is None and image.half is None for image in images)
+        self._has_halves = any(image.run is None and image.half is not None for image in images)
+        self._sums = {part: np.zeros(shape) for part in ("all", "odd", "even")}
+        self._counts = {part: np.zeros(len(stimuli), dtype=int) for part in self._sums}
+        self._run_rows = {run: row for row, run in enumerate(runs)}
+        self._runs = np.zeros((len(runs), *shape)) if keep_runs and len(runs) > 1 else None
+        self._run_counts = np.zeros((len(runs), len(stimuli)), dtype=int)
+
+    def add(self, image: BetaImage, values: NDArray[np.float64]) -> None:
+        """Add the beta of an image, (voxels,), to what it is a part of."""
+        row = self._rows[image.stimulus]
+        for part in self._parts_of(image):
+            self._sums[part][row] += values
+            self._counts[part][row] += 1
+        if image.run is not None:
+            self._run_counts[self._run_rows[image.run], row] += 1
+            if self._runs is not None:
+                self._runs[self._run_rows[image.run], row] = values
+
+    def _parts_of(self, image: BetaImage) -> Iterator[str]:
+        if image.run is None:
+            if image.half is None:
+                yield "all"
+                return
+            yield image.half
+            if not self._has_whole and not self._run_rows:
+                yield "all"
+            return
+        if not self._has_whole:
+            yield "all"
+        half = self._half_of_run[image.run]
+        if image.half not in (None, half):
+            raise InputError(
+                f"{image.file} is said to be of run {image.run} and of the {image.half} half, but "
+                f"runs count as odd, even, odd, ... in their order, and this one as {half}: name "
+                "the run or the half, not both"
+            )
+        if not self._has_halves:
+            yield half
+
+    def mean_of_all(self, label: str) -> NDArray[np.float64]:
+        """Betas of all runs, (stimuli, voxels)."""
+        for stimulus, count in zip(self._rows, self._counts["all"], strict=True):
+            if count == 0:
+                raise InputError(
+                    f"{label} has a beta of all runs of other stimuli but of {stimulus} of single "
+                    "runs or halves only: add it, or leave the betas of all runs away"
+                )
+        return self._mean("all")
+
+    def parts(
+        self, label: str
+    ) -> tuple[
+        NDArray[np.float64] | None,
+        NDArray[np.float64] | None,
+        NDArray[np.float64] | None,
+        tuple[str, ...],
+    ]:
+        """Betas of odd, even and single runs, and notes on what is not there of them."""
+        stimuli = list(self._rows)
+        notes = []
+        odd = even = runs = None
+        counts = np.minimum(self._counts["odd"], self._counts["even"])
+        if counts.all():
+            odd, even = self._mean("odd"), self._mean("even")
+        elif counts.any() or len(self._run_rows) > 1:
+            notes.append(
+                f"{label}: no halves of the runs, because {stimuli[int(np.argmin(counts))]} is not "
+                "in both an odd and an even run"
+            )
+        if self._runs is not None:
+            if self._run_counts.all():
+                runs = self._runs
+            else:
+                run, row = np.argwhere(self._run_counts == 0)[0]
+                notes.append(
+                    f"{label}: no betas of single runs, because {stimuli[row]} is not in run "
+                    f"{list(self._run_rows)[run]}"
+                )
+        return odd, even, runs, tuple(notes)
+
+    def _mean(self, part: str) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = self._sums[part] / self._counts[part][:, None]
+        return mean
+
+
+def _without_duplicates(images: Sequence[BetaImage]) -> list[BetaImage]:
+    places: dict[tuple[str, str | None, str | None], BetaImage] = {}
+    for image in images:
+        same = places.setdefault((image.stimulus, image.run, image.half), image)
+        if same is not image:
+            of = f" in run {image.run}" if image.run else ""
+            raise InputError(
+                f"{image.file} and {same.file.name} are both betas of stimulus "
+                f"{image.stimulus}{of}: keep one"
+            )
+    return list(places.values())
+
+
+def _read_in_order(
+    images: Sequence[BetaImage], regions: RoiVoxels
+) -> Iterator[tuple[BetaImage, NDArray[np.float64]]]:
+    """Read each image at the regions' voxels, each file once and from its beginning on."""
+    voxels = regions.union
+    ordered = sorted(images, key=lambda image: (str(image.file), image.volume or 0))
+    for file, of_file in groupby(ordered, key=lambda image: image.file):
+        volumes = load_volume(file)
+        regions.grid.require_same(Grid(volumes.shape[:3], volumes.affine, file))
+        n_volumes = volumes.shape[3] if len(volumes.shape) == 4 else 1
+        if len(volumes.shape) > 4:
+            raise InputError(f"{file} has {len(volumes.shape)} dimensions: give 3D or 4D volumes")
+        for image in of_file:
+            if image.volume is None and n_volumes > 1:
+                raise InputError(
+                    f"{file} holds {n_volumes} volumes: give one beta per file, or a table that "
+                    "names the volumes"
+                )
+            volume = image.volume or 0
+            if not 0 <= volume < n_volumes:
+                raise InputError(
+                    f"{file} holds {n_volumes} volumes but volume {volume} is asked for: number "
+                    "them from 0"
+                )
+            yield image, read_volume(volumes, volume, voxels, file)

@@ -1,0 +1,133 @@
+"""Which conditions of a linear model are stimuli, and which stimulus each is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from bids_config.errors import InputError
+
+NOT_STIMULI = frozenset({
+    "baseline", "blank", "catch", "fix", "fixation", "instruction", "instructions", "null",
+    "oneback", "1back", "response", "responses", "rest",
+})  # fmt: skip
+"""What conditions without a stimulus are commonly called, letters and digits alone."""
+
+OWN_PREFIX = "stimulus:"
+"""What this tool's models in SPM write before a stimulus."""
+
+AS_WORDS = {"-": "minus", "+": "plus", ">": "gt", "<": "lt"}
+"""How nilearn spells these in the names of contrasts."""
+
+N_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ConditionRule:
+    """How conditions are chosen.
+
+    Attributes
+    ----------
+    include : tuple of str
+        Patterns (`*` and `?`) of which one has to fit; empty: all but `NOT_STIMULI`.
+    exclude : tuple of str
+        Patterns of which none may fit.
+    stimuli : tuple of str or None
+        The stimuli that there are; what is none of them is left out. Names are compared by their
+        letters and digits, as BIDS allows no others in file names.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    stimuli: tuple[str, ...] | None = None
+
+
+def stimuli_of(
+    conditions: Sequence[str], rule: ConditionRule, source: Path
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Match conditions with stimuli.
+
+    Parameters
+    ----------
+    conditions : sequence of str
+        Names, each once.
+    rule : ConditionRule
+    source : Path
+        Where they were found, for messages.
+
+    Returns
+    -------
+    chosen : dict of str to str
+        The stimulus of each condition that is one.
+    left_out : tuple of str
+
+    Raises
+    ------
+    InputError
+        If none is a stimulus, two are the same one, or a name could be two stimuli.
+    """
+    chosen: dict[str, str] = {}
+    for condition in conditions:
+        stimulus = _stimulus_of(condition, rule, source)
+        if stimulus is None:
+            continue
+        for other, same in chosen.items():
+            if same == stimulus:
+                raise InputError(
+                    f"the conditions {other} and {condition} of {source} are both stimulus "
+                    f"{stimulus}: leave one out by --exclude-conditions"
+                )
+        chosen[condition] = stimulus
+    left_out = tuple(name for name in conditions if name not in chosen)
+    if not chosen:
+        known = f" ({_some(rule.stimuli)})" if rule.stimuli else ""
+        raise InputError(
+            f"no condition of {source} ({_some(conditions)}) is a stimulus{known}: name conditions "
+            "as the stimuli, or choose them by --conditions"
+        )
+    return chosen, left_out
+
+
+def describe_left_out(label: str, left_out: Sequence[str]) -> tuple[str, ...]:
+    """One note on the conditions that are no stimuli, or none."""
+    if not left_out:
+        return ()
+    return (f"{label}: conditions left out as no stimuli: {', '.join(left_out)}",)
+
+
+def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | None:
+    name = condition.removeprefix(OWN_PREFIX)
+    if any(_fits(condition, pattern) for pattern in rule.exclude):
+        return None
+    if rule.include:
+        if not any(_fits(condition, pattern) for pattern in rule.include):
+            return None
+    elif _key(name) in NOT_STIMULI and name not in (rule.stimuli or ()):
+        return None
+    if rule.stimuli is None or name in rule.stimuli:
+        return name
+    key = _key(name)
+    same = [stimulus for stimulus in rule.stimuli if key in (_key(stimulus), _spelt_out(stimulus))]
+    if len(same) > 1:
+        raise InputError(
+            f"the condition {condition} of {source} could be {same[0]} or {same[1]}: name one of "
+            "these stimuli differently"
+        )
+    return same[0] if same else None
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.lower(), pattern.lower())
+
+
+def _key(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _spelt_out(name: str) -> str:
+    return _key("".join(AS_WORDS.get(character, character) for character in name))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > N_NAMED else ""
+    return ", ".join(names[:N_NAMED]) + more

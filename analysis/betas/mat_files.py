@@ -1,0 +1,143 @@
+"""Lists of names from MATLAB's files, without the rest of what is in them.
+
+SciPy's reader crashes the process on some damaged files, and reads every array of a model of
+hundreds of megabytes for its few names. Formats: "MAT-File Format" of The MathWorks (level 5), and
+HDF5 since MATLAB 7.3.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+MATRIX, COMPRESSED = 14, 15
+CELL, STRUCT, OBJECT, CHAR = 1, 2, 3, 4
+HEADER_BYTES = 128
+ORDERS = {b"IM": "<", b"MI": ">"}
+"""What a file of each byte order holds in the last two bytes of its header."""
+
+ENCODINGS = {1: "latin-1", 2: "latin-1", 3: "utf-16", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
+"""Of text, by the type of its data."""
+
+
+def read_names(file: Path, path: Sequence[str]) -> list[str]:
+    """Read a cell array of texts that lies in a structure.
+
+    Parameters
+    ----------
+    file : Path
+    path : sequence of str
+        Name of the variable, then of a field, and of a field therein, and so on.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, is damaged, or does not hold it.
+    """
+    if h5py.is_hdf5(file):
+        return _names_in_hdf5(file, path)
+    try:
+        return _names_in_level_5(file.read_bytes(), path)
+    except (struct.error, zlib.error, IndexError, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"damaged: {error}") from error
+
+
+def _names_in_hdf5(file: Path, path: Sequence[str]) -> list[str]:
+    try:
+        with h5py.File(file, "r") as content:
+            references = np.asarray(content["/".join(path)][()]).ravel()
+            return [
+                "".join(chr(code) for code in np.asarray(content[reference][()]).ravel())
+                for reference in references
+            ]
+    except (OSError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+        raise ValueError(f"damaged, or without {'.'.join(path)}: {error}") from error
+
+
+def _names_in_level_5(content: bytes, path: Sequence[str]) -> list[str]:
+    order = ORDERS.get(content[HEADER_BYTES - 2 : HEADER_BYTES])
+    if order is None:
+        raise ValueError("not a MAT-file of level 5")
+    found = _variable(memoryview(content)[HEADER_BYTES:], path[0], order)
+    for field in path[1:]:
+        found = _field(found, field, order)
+    kind, _, parts = _matrix(found, order)
+    if kind == CHAR:
+        return [_text(found, order)]
+    if kind != CELL:
+        raise ValueError(f"{'.'.join(path)} is not a cell array")
+    return [_text(matrix, order) for _, matrix in parts]
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """Type and content of one data element after the other."""
+    position = 0
+    while position + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, position)
+        start = position + 8
+        if kind >> 16:  # a small element: its size, type and at most four bytes of content
+            kind, size, start = kind & 0xFFFF, kind >> 16, position + 4
+        if start + size > len(data):
+            raise ValueError("it ends too early")
+        yield kind, data[start : start + size]
+        end = start + size
+        position = end if kind == COMPRESSED else end + (-end) % 8
+
+
+def _variable(data: memoryview, name: str, order: str) -> memoryview:
+    for kind, content in _elements(data, order):
+        matrices = [(kind, content)]
+        if kind == COMPRESSED:
+            matrices = list(_elements(memoryview(zlib.decompress(content)), order))
+        for inner_kind, matrix in matrices:
+            if inner_kind == MATRIX and len(matrix) and _name(matrix, order) == name:
+                return matrix
+    raise ValueError(f"it holds no variable {name}")
+
+
+def _matrix(matrix: memoryview, order: str) -> tuple[int, memoryview, list[tuple[int, memoryview]]]:
+    """Class, name, and what follows them."""
+    flags, _, name, *parts = list(_elements(matrix, order))
+    (word,) = struct.unpack_from(f"{order}I", flags[1])
+    return word & 0xFF, name[1], parts
+
+
+def _name(matrix: memoryview, order: str) -> str:
+    return bytes(_matrix(matrix, order)[1]).decode("latin-1")
+
+
+def _field(matrix: memoryview, field: str, order: str) -> memoryview:
+    kind, _, parts = _matrix(matrix, order)
+    if kind == OBJECT:  # the name of its class comes first
+        parts = parts[1:]
+    elif kind != STRUCT:
+        raise ValueError(f"what should hold {field} is not a structure")
+    (length,) = struct.unpack_from(f"{order}i", parts[0][1])
+    joined = bytes(parts[1][1])
+    if length < 1:
+        raise ValueError("a structure has no fields")
+    names = [
+        joined[start : start + length].partition(b"\0")[0].decode("latin-1")
+        for start in range(0, len(joined), length)
+    ]
+    if field not in names:
+        raise ValueError(f"it holds no field {field}")
+    return parts[2 + names.index(field)][1]
+
+
+def _text(matrix: memoryview, order: str) -> str:
+    if not len(matrix):
+        return ""
+    kind, _, parts = _matrix(matrix, order)
+    if kind != CHAR:
+        raise ValueError("a name is not text")
+    if not parts:
+        return ""
+    data_type, data = parts[0]
+    encoding = ENCODINGS[data_type]
+    if encoding == "utf-16":
+        encoding += "-le" if order == "<" else "-be"
+    return bytes(data).decode(encoding)

@@ -1,0 +1,275 @@
+"""One entry for the brain's side of a comparison, in every form that people have it in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.array_files import ARRAY_SUFFIXES, open_arrays
+from analysis.betas.conditions import ConditionRule
+from analysis.betas.derivatives import SPACE, read_derivatives
+from analysis.betas.paper_layout import read_paper_layout
+from analysis.betas.rdm_files import read_rdm_files
+from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
+from analysis.betas.spm import MODEL_FILE, holds_models, read_spm_folders
+from analysis.betas.statmaps import find_statmaps, read_statmaps
+from analysis.betas.table import read_betas_table
+from analysis.betas.volumes import VOLUME_SUFFIXES
+from analysis.patterns import SubjectPatterns, SubjectRdms, require_comparable
+from bids_config.errors import InputError
+from bids_config.schema import RoiDefinition
+
+Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be read; see `read_betas`."""
+
+    path: Path
+    rois: tuple[RoiDefinition, ...]
+    atlas: Path | None
+    participants: tuple[str, ...] | None
+    task: str | None
+    conditions: ConditionRule
+    with_runs: bool
+
+    @property
+    def atlas_file(self) -> Path:
+        """The atlas, which is known to be there."""
+        assert self.atlas is not None
+        return self.atlas
+
+
+@dataclass(frozen=True)
+class BetasFormat:
+    """A form that betas come in.
+
+    Attributes
+    ----------
+    name : str
+        What `--betas-format` calls it.
+    layout : str
+        What it looks like, for messages.
+    detect : callable
+        Whether a path holds it.
+    read : callable
+    atlas : {'needed', 'own', 'none'}
+        Whether an atlas has to be given, may be, or has no meaning.
+    options : frozenset of str
+        Which of task and conditions it knows.
+    """
+
+    name: str
+    layout: str
+    detect: Callable[[Path], bool]
+    read: Callable[[Request], Subjects]
+    atlas: str = "needed"
+    options: frozenset[str] = frozenset()
+
+
+FORMATS = (
+    BetasFormat(
+        "table",
+        "a table, *.tsv with the columns subject, stimulus and file",
+        lambda path: path.is_file() and path.suffix == ".tsv",
+        lambda want: read_betas_table(
+            want.path,
+            want.rois,
+            want.atlas_file,
+            participants=want.participants,
+            with_runs=want.with_runs,
+        ),
+    ),
+    BetasFormat(
+        "derivatives",
+        f"this tool's derivatives, sub-XX/func/*_{SPACE}_stat-effect_statmap.nii.gz",
+        lambda path: any(path.glob(f"sub-*/func/*_{SPACE}_stat-effect_statmap.nii.gz")),
+        lambda want: read_derivatives(
+            want.path,
+            want.rois,
+            participants=want.participants,
+            task=want.task,
+            atlas=want.atlas,
+            with_runs=want.with_runs,
+        ),
+        atlas="own",
+        options=frozenset({"task"}),
+    ),
+    BetasFormat(
+        "spm",
+        f"SPM folders, sub-XX/.../{MODEL_FILE} and beta_*.nii",
+        holds_models,
+        lambda want: read_spm_folders(
+            want.path,
+            want.rois,
+            want.atlas_file,
+            participants=want.participants,
+            conditions=want.conditions,
+            with_runs=want.with_runs,
+        ),
+        options=frozenset({"conditions"}),
+    ),
+    BetasFormat(
+        "statmaps",
+        "statistical maps, sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz",
+        lambda path: path.is_dir() and any(find_statmaps(path)),
+        lambda want: read_statmaps(
+            want.path,
+            want.rois,
+            want.atlas_file,
+            participants=want.participants,
+            task=want.task,
+            conditions=want.conditions,
+            with_runs=want.with_runs,
+        ),
+        options=frozenset({"task", "conditions"}),
+    ),
+    BetasFormat(
+        "paper",
+        "the paper's layout, sub-XX/<synset>_<image>*beta_00NN.nii",
+        lambda path: any(
+            file for suffix in VOLUME_SUFFIXES for file in path.glob(f"sub-*/*beta_*{suffix}")
+        ),
+        lambda want: read_paper_layout(
+            want.path, want.atlas_file, want.rois, participants=want.participants
+        ),
+    ),
+    BetasFormat(
+        "roi-patterns",
+        "patterns of regions, sub-XX*.npz or .h5 with <roi>/betas",
+        lambda path: _first_array_file_holds(path, "/betas"),
+        lambda want: read_roi_files(
+            want.path, want.rois, participants=want.participants, with_runs=want.with_runs
+        ),
+        atlas="none",
+    ),
+    BetasFormat(
+        "rdms",
+        "brain RDMs, sub-XX*.npz or .h5 with <roi>/rdm, or sub-XX_<roi>.tsv",
+        lambda path: (
+            _first_array_file_holds(path, "/rdm", "/rdm_odd")
+            or any(SUBJECT_NAME.match(file.name) for file in path.glob("sub-*.tsv"))
+        ),
+        lambda want: read_rdm_files(want.path, want.rois, participants=want.participants),
+        atlas="none",
+    ),
+)
+"""In the order in which they are looked for; the first that a path holds is taken."""
+
+
+def read_betas(
+    path: Path,
+    rois: Sequence[RoiDefinition],
+    *,
+    atlas: Path | None = None,
+    betas_format: str | None = None,
+    participants: Sequence[str] | None = None,
+    task: str | None = None,
+    with_runs: bool = False,
+    stimuli: Sequence[str] | None = None,
+    conditions: Sequence[str] = (),
+    exclude_conditions: Sequence[str] = (),
+) -> Subjects:
+    """Read the betas, patterns or RDMs of all subjects.
+
+    Parameters
+    ----------
+    path : Path
+        Folder, or table.
+    rois : sequence of RoiDefinition
+        Regions; where the data hold their own, only their order.
+    atlas : Path, optional
+        Label volume on the grid of the betas, where the form needs one; `{subject}` in it stands
+        for the subject's label without `sub-`.
+    betas_format : str, optional
+        Name of one of `FORMATS`; by default what the path holds.
+    participants : sequence of str, optional
+        Labels with or without `sub-`; all by default.
+    task : str, optional
+        Where there are betas of several.
+    with_runs : bool
+        Whether betas of single runs and residual covariances are kept, where they are there.
+    stimuli : sequence of str, optional
+        The stimuli known: conditions and contrasts of none of them are left out, with a note.
+    conditions, exclude_conditions : sequence of str
+        Patterns (`*`, `?`) of the conditions or contrasts that are stimuli, and of those that are
+        not.
+
+    Returns
+    -------
+    tuple of SubjectPatterns or of SubjectRdms
+        That can be compared; see `require_comparable`.
+
+    Raises
+    ------
+    InputError
+        On a path that holds none of the forms, options that the form has no use for, and whatever
+        is wrong with the data.
+    """
+    path = Path(path)
+    form = find_format(path, betas_format)
+    if form.atlas == "needed" and atlas is None:
+        raise InputError(
+            f"{path} ({form.layout}) needs a label volume in the grid of the betas: give it with "
+            "--atlas FILE"
+        )
+    if form.atlas == "none" and atlas is not None:
+        raise InputError(
+            f"{path} ({form.layout}) holds regions of its own: leave --atlas {atlas} out"
+        )
+    if task is not None and "task" not in form.options:
+        raise InputError(f"{path} ({form.layout}) names no tasks: leave --task-id out")
+    if (conditions or exclude_conditions) and "conditions" not in form.options:
+        raise InputError(
+            f"{path} ({form.layout}) holds betas of stimuli only: leave --conditions and "
+            "--exclude-conditions out"
+        )
+    subjects = form.read(
+        Request(
+            path=path,
+            rois=tuple(rois),
+            atlas=atlas,
+            participants=None if participants is None else tuple(participants),
+            task=task,
+            conditions=ConditionRule(
+                include=tuple(conditions),
+                exclude=tuple(exclude_conditions),
+                stimuli=None if stimuli is None else tuple(stimuli),
+            ),
+            with_runs=with_runs,
+        )
+    )
+    require_comparable(subjects)
+    return subjects
+
+
+def find_format(path: Path, name: str | None = None) -> BetasFormat:
+    """Find the form of what a path holds, or the one of a name.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or no such form, with a list of all.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is missing: give the folder or the table of the betas")
+    for form in FORMATS:
+        if form.name == name or (name is None and form.detect(path)):
+            return form
+    if name is not None:
+        names = ", ".join(form.name for form in FORMATS)
+        raise InputError(f"betas of the form {name!r} are unknown: choose one of {names}")
+    forms = "; ".join(f"{form.name}: {form.layout}" for form in FORMATS)
+    raise InputError(
+        f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "
+        "sub-*, or the form by --betas-format"
+    )
+
+
+def _first_array_file_holds(path: Path, *endings: str) -> bool:
+    candidates = [path] if path.is_file() else [*path.glob("sub-*"), *path.glob("sub-*/sub-*")]
+    files = sorted(file for file in candidates if file.suffix in ARRAY_SUFFIXES)
+    if not files:
+        return False
+    with open_arrays(files[0]) as arrays:
+        return any(name.endswith(endings) for name in arrays.names)

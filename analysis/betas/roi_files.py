@@ -1,0 +1,313 @@
+"""Patterns of regions in `.npz` or HDF5 files, one a subject: no volumes, no atlas."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
+from analysis.betas.beta_images import wanted_subjects
+from analysis.betas.volumes import describe_dropped, finite_voxels, require_values
+from analysis.patterns import RoiPatterns, SubjectPatterns
+from analysis.rdm_files import RELATIVE_TOLERANCE, require_distinct
+from bids_config.errors import InputError
+from bids_config.schema import RoiDefinition
+
+SUBJECT_NAME = re.compile(r"(sub-[0-9a-zA-Z]+)")
+ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")
+
+
+def subject_files(
+    path: Path, suffixes: Sequence[str], participants: Sequence[str] | None
+) -> dict[str, list[Path]]:
+    """Files `sub-XX*` of a folder, or a single one, by subject `sub-XX`.
+
+    Raises
+    ------
+    InputError
+        If there is none, or none of a subject wanted.
+    """
+    candidates = [path] if path.is_file() else [*path.glob("sub-*"), *path.glob("sub-*/sub-*")]
+    files: dict[str, list[Path]] = {}
+    for file in sorted(candidates):
+        name = SUBJECT_NAME.match(file.name)
+        if name is not None and file.suffix in suffixes and file.is_file():
+            files.setdefault(name[1], []).append(file)
+    if not files:
+        raise InputError(
+            f"{path} holds no file sub-XX* ending in {', '.join(suffixes)}: name each subject's "
+            "file so"
+        )
+    return {name: files[name] for name in wanted_subjects(files, participants, path)}
+
+
+def only_file(subject: str, files: Sequence[Path]) -> Path:
+    """The one file of a subject.
+
+    Raises
+    ------
+    InputError
+        If there are several.
+    """
+    if len(files) > 1:
+        raise InputError(
+            f"{files[0]} and {files[1].name} are both of {subject}: keep one file a subject"
+        )
+    return files[0]
+
+
+def read_roi_files(
+    path: Path,
+    rois: Sequence[RoiDefinition],
+    *,
+    participants: Sequence[str] | None = None,
+    with_runs: bool = False,
+) -> tuple[SubjectPatterns, ...]:
+    """Read `sub-XX*.npz` or `.h5`, one a subject.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the files. In each: `stimulus` (stimuli,) and for each region `<roi>/betas`,
+        (stimuli, voxels) or (runs, stimuli, voxels); if wished `<roi>/odd` and `<roi>/even`
+        (stimuli, voxels), `<roi>/voxels` (voxels,) and `<roi>/residual_covariance`
+        (voxels, voxels).
+    rois : sequence of RoiDefinition
+        Gives the order of regions that it names; the file says which there are.
+    participants : sequence of str, optional
+        All by default.
+    with_runs : bool
+        Whether betas of runs and covariances are kept.
+
+    Raises
+    ------
+    InputError
+        On no file, a missing array, arrays that do not fit each other, a stimulus that is there
+        twice or has no data.
+    """
+    files = subject_files(path, ARRAY_SUFFIXES, participants)
+    return tuple(
+        _read_subject(name, only_file(name, of_subject), rois, with_runs)
+        for name, of_subject in files.items()
+    )
+
+
+def region_names(arrays: ArrayFile, ending: str, rois: Sequence[RoiDefinition]) -> tuple[str, ...]:
+    """Regions that have an array of this name, those of the configuration first.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one has a name that cannot be part of a file name.
+    """
+    names = {
+        name.removesuffix(f"/{ending}") for name in arrays.names if name.endswith(f"/{ending}")
+    }
+    if not names:
+        raise InputError(f"{arrays.file} holds no array <region>/{ending}: add one a region")
+    return ordered_regions(names, rois, arrays.file)
+
+
+def ordered_regions(
+    names: Iterable[str], rois: Sequence[RoiDefinition], source: Path
+) -> tuple[str, ...]:
+    """Names of regions in the configuration's order, then by name.
+
+    Raises
+    ------
+    InputError
+        On a name that cannot be part of a file name.
+    """
+    places = {roi.name: place for place, roi in enumerate(rois)}
+    for name in names:
+        if ROI_NAME.fullmatch(name) is None:
+            raise InputError(
+                f"{source} names a region {name!r}: use letters and digits, joined by '-'"
+            )
+    return tuple(sorted(names, key=lambda name: (places.get(name, len(places)), name)))
+
+
+def add_runs(
+    patterns: Mapping[str, RoiPatterns], stimuli: Sequence[str], file: Path
+) -> dict[str, RoiPatterns]:
+    """Add betas of runs and residual covariances from a file of the participant level.
+
+    Voxels that it lacks, because some run has no data there, are left out of all betas.
+
+    Raises
+    ------
+    InputError
+        If it lacks a region or stimulus, or is damaged.
+    """
+    merged = {}
+    with open_arrays(file) as arrays:
+        rows = _rows_of(stimuli, arrays.texts("stimulus"), file)
+        for name, roi in patterns.items():
+            if f"{name}/betas" not in arrays.names:
+                raise InputError(
+                    f"{file} holds no region {name}: run the participant level again with "
+                    "--run-betas"
+                )
+            of_runs = _read_roi(arrays, name, with_runs=True)
+            if of_runs.runs is None:
+                raise InputError(f"{file} holds betas of one run only in {name}: make it again")
+            _, here, there = np.intersect1d(roi.voxels, of_runs.voxels, return_indices=True)
+            kept = _of_voxels(roi, here)
+            covariance = of_runs.residual_covariance
+            merged[name] = _without_gaps(
+                replace(
+                    kept,
+                    runs=np.ascontiguousarray(of_runs.runs[:, rows][:, :, there]),
+                    residual_covariance=(
+                        None if covariance is None else covariance[np.ix_(there, there)]
+                    ),
+                )
+            )
+    return merged
+
+
+def _read_subject(
+    name: str, file: Path, rois: Sequence[RoiDefinition], with_runs: bool
+) -> SubjectPatterns:
+    with open_arrays(file) as arrays:
+        names = arrays.texts("stimulus")
+        require_distinct(names, file)
+        _require_alternating(arrays)
+        stimuli = tuple(sorted(names))
+        rows = _rows_of(stimuli, names, file)
+        regions = {
+            roi: _read_roi(arrays, roi, with_runs=with_runs)
+            for roi in region_names(arrays, "betas", rois)
+        }
+    for roi, patterns in regions.items():
+        if len(patterns.values) != len(names):
+            raise InputError(
+                f"{roi}/betas in {file} has {len(patterns.values)} rows for {len(names)} stimuli: "
+                "give (stimuli, voxels) or (runs, stimuli, voxels)"
+            )
+    everywhere = np.concatenate([patterns.values for patterns in regions.values()], axis=1)
+    require_values(everywhere[rows], stimuli, file)
+    complete = {
+        roi: _without_gaps(_of_stimuli(patterns, rows)) for roi, patterns in regions.items()
+    }
+    return SubjectPatterns(
+        subject=name.removeprefix("sub-"),
+        stimuli=stimuli,
+        rois=complete,
+        sources=(file,),
+        notes=describe_dropped(name, complete),
+    )
+
+
+def _read_roi(arrays: ArrayFile, name: str, *, with_runs: bool) -> RoiPatterns:
+    """The arrays of a region as they are in the file, its voxels in increasing order."""
+    betas = arrays.numbers(f"{name}/betas").astype(np.float64)
+    if betas.ndim not in (2, 3) or betas.size == 0:
+        raise InputError(
+            f"{name}/betas in {arrays.file} is of shape {betas.shape}: give (stimuli, voxels) or "
+            "(runs, stimuli, voxels)"
+        )
+    n_voxels = betas.shape[-1]
+    runs = betas if betas.ndim == 3 and len(betas) > 1 else None
+    values = betas.mean(axis=0) if betas.ndim == 3 else betas
+    halves: dict[str, NDArray[np.float64] | None] = {"odd": None, "even": None}
+    if runs is not None:
+        halves = {"odd": runs[0::2].mean(axis=0), "even": runs[1::2].mean(axis=0)}
+    for half in halves:
+        if f"{name}/{half}" in arrays.names:
+            halves[half] = _array(arrays, f"{name}/{half}", values.shape).astype(np.float64)
+            if runs is not None:
+                raise InputError(
+                    f"{name}/{half} in {arrays.file} stands beside betas of single runs, which "
+                    "make halves of their own (every other run): leave one of them out"
+                )
+    voxels = np.arange(n_voxels)
+    if f"{name}/voxels" in arrays.names:
+        voxels = _array(arrays, f"{name}/voxels", (n_voxels,)).astype(np.intp)
+        if len(np.unique(voxels)) < n_voxels:
+            raise InputError(f"{name}/voxels in {arrays.file} holds a voxel twice: keep one")
+    covariance = None
+    if with_runs and f"{name}/residual_covariance" in arrays.names:
+        covariance = _read_covariance(arrays, f"{name}/residual_covariance", n_voxels)
+    roi = RoiPatterns(
+        values=values,
+        voxels=voxels,
+        odd=halves["odd"],
+        even=halves["even"],
+        runs=runs if with_runs else None,
+        residual_covariance=covariance,
+    )
+    order = np.argsort(voxels)
+    return roi if (np.diff(order) == 1).all() else _of_voxels(roi, order)
+
+
+def _require_alternating(arrays: ArrayFile) -> None:
+    if "half" not in arrays.names:
+        return
+    for place, half in enumerate(arrays.texts("half")):
+        if half != ("even" if place % 2 else "odd"):
+            raise InputError(
+                f"half in {arrays.file} must read odd, even, odd, ... as runs are counted: put the "
+                "runs in such an order, or leave half out"
+            )
+
+
+def _read_covariance(arrays: ArrayFile, name: str, n_voxels: int) -> NDArray[np.float32]:
+    covariance = _array(arrays, name, (n_voxels, n_voxels)).astype(np.float32)
+    known = np.nan_to_num(covariance, nan=0.0)
+    if np.abs(known - known.T).max() > RELATIVE_TOLERANCE * np.abs(known).max():
+        raise InputError(f"{name} in {arrays.file} is not symmetric: give a covariance")
+    return covariance
+
+
+def _array(arrays: ArrayFile, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    values = arrays.numbers(name)
+    if values.shape != shape:
+        raise InputError(
+            f"{name} in {arrays.file} is of shape {values.shape} where {shape} is needed to fit "
+            "the betas: save it again"
+        )
+    return values
+
+
+def _rows_of(stimuli: Sequence[str], names: Sequence[str], file: Path) -> list[int]:
+    places = {name: row for row, name in enumerate(names)}
+    for stimulus in stimuli:
+        if stimulus not in places:
+            raise InputError(f"{file} holds no beta of stimulus {stimulus}: make it again")
+    return [places[stimulus] for stimulus in stimuli]
+
+
+def _of_stimuli(roi: RoiPatterns, rows: Sequence[int]) -> RoiPatterns:
+    return replace(
+        roi,
+        values=roi.values[rows],
+        odd=None if roi.odd is None else roi.odd[rows],
+        even=None if roi.even is None else roi.even[rows],
+        runs=None if roi.runs is None else roi.runs[:, rows],
+    )
+
+
+def _without_gaps(roi: RoiPatterns) -> RoiPatterns:
+    """Leave out voxels that are not finite in some array."""
+    covariance = roi.residual_covariance
+    # A voxel without covariance has none with any voxel, and its own is enough to tell.
+    variances = None if covariance is None else np.diagonal(covariance)[None].astype(np.float64)
+    complete = finite_voxels(roi.values, roi.odd, roi.even, roi.runs, variances)
+    return roi if complete.all() else _of_voxels(roi, np.flatnonzero(complete))
+
+
+def _of_voxels(roi: RoiPatterns, columns: NDArray[np.intp]) -> RoiPatterns:
+    covariance = roi.residual_covariance
+    return RoiPatterns(
+        values=np.ascontiguousarray(roi.values[:, columns]),
+        voxels=roi.voxels[columns],
+        n_dropped=roi.n_dropped + roi.n_voxels - len(columns),
+        odd=None if roi.odd is None else np.ascontiguousarray(roi.odd[:, columns]),
+        even=None if roi.even is None else np.ascontiguousarray(roi.even[:, columns]),
+        runs=None if roi.runs is None else np.ascontiguousarray(roi.runs[:, :, columns]),
+        residual_covariance=None if covariance is None else covariance[np.ix_(columns, columns)],
+    )

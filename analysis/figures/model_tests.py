@@ -1,0 +1,147 @@
+"""Every model against every other in every region: which differences hold."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.figures.captions import details_of
+from analysis.figures.rows import model_labels
+from analysis.figures.sheet import Room, label_room, lay_out, set_title, title_room
+from analysis.figures.style import ALPHA, GROUP_COLOURS, LINE_COLOUR, MUTED_COLOUR, SMALL, View
+from analysis.inference.recommended import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+
+PANELS_PER_ROW = 2
+CELL = 0.185
+MIN_PANEL = 1.5
+COLOURS = "PuOr"
+"""Diverging, and told apart by colour-blind readers."""
+
+NOTE = (
+    "Colour: mean RSA of the row's model less that of the column's, over subjects. Above the "
+    f"diagonal a dot marks p < {ALPHA:g} by permutation of the stimuli's labels, corrected for all "
+    "pairs of models and regions by the largest statistic: is there so large a difference where "
+    f"neither model is related to the brain? Below it, p < {ALPHA:g} that the two differ for new "
+    "subjects and new stimuli (random effects), corrected by false discovery rate. Each region has "
+    "its own scale."
+)
+
+
+def draw_model_tests(view: View) -> Figure:
+    """Draw a matrix of differences per region, marked where they are significant."""
+    labels, left = label_room(model_labels(view), SMALL)
+    n_models = len(labels)
+    size = max(CELL * n_models, MIN_PANEL)
+    sheet = lay_out(
+        len(view.rois),
+        size,
+        [size],
+        Room(left, between=0.95, right=0.85, above=title_room(0), below=left + 0.1),
+        per_row=PANELS_PER_ROW,
+    )
+    for index, (panel, roi) in enumerate(zip(sheet.panels, view.rois, strict=True)):
+        _draw_differences(panel, difference_matrix(view, roi.roi), size)
+        _draw_marks(panel, significance_matrix(view, roi.roi), size / n_models)
+        _label_models(panel, view, labels, with_rows=sheet.is_first_column(index))
+        set_title(panel, size, roi.roi)
+    dot = Line2D(
+        [],
+        [],
+        marker="o",
+        linestyle="none",
+        color=LINE_COLOUR,
+        markersize=4,
+        label=f"p < {ALPHA:g}",
+    )
+    return sheet.finish(
+        "Differences between models", details_of(view), [dot], [NOTE, *view.model_notes]
+    )
+
+
+def _draw_differences(panel: Axes, differences: NDArray[np.float64], size: float) -> None:
+    """Draw the differences and their colours' scale right of the panel of so many inches."""
+    largest = float(np.nanmax(np.abs(differences), initial=0.0)) or 1.0
+    norm = Normalize(-largest, largest)
+    panel.imshow(differences, cmap=COLOURS, norm=norm, interpolation="nearest")
+    scale = panel.inset_axes((1 + 0.1 / size, 0.1, 0.12 / size, 0.65))
+    scale.imshow(
+        np.linspace(-largest, largest, 64)[:, None],
+        cmap=COLOURS,
+        norm=norm,
+        aspect="auto",
+        origin="lower",
+        extent=(0.0, 1.0, -largest, largest),
+    )
+    scale.set_xticks([])
+    scale.yaxis.tick_right()
+    scale.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    scale.tick_params(labelsize=SMALL, length=2)
+    scale.annotate(
+        "row −\ncolumn",
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 5),
+        textcoords="offset points",
+        fontsize=SMALL,
+        color=MUTED_COLOUR,
+    )
+
+
+def difference_matrix(view: View, roi: str) -> NDArray[np.float64]:
+    """Mean score of each row's model less that of each column's; NaN on the diagonal."""
+    means = np.array([score.rsa for score in view.scores(roi)])
+    differences = means[:, None] - means
+    np.fill_diagonal(differences, np.nan)
+    return np.asarray(differences)
+
+
+def significance_matrix(view: View, roi: str) -> NDArray[np.bool_]:
+    """Which pairs are marked: above the diagonal by permutation, below by random effects.
+
+    Random effects ask whether two models differ; permutation whether that much difference comes
+    about where neither is related to the brain.
+    """
+    place = {model.name: row for row, model in enumerate(view.ordered_models)}
+    significant = np.zeros((len(place), len(place)), dtype=np.bool_)
+    for test in view.inference.model_tests:
+        if test.roi != roi or test.reference not in place or test.model == test.reference:
+            continue
+        first, second = sorted((place[test.model], place[test.reference]))
+        if test.test == TWO_SIDED_PERMUTATION:
+            significant[first, second] = test.p_max < ALPHA
+        elif test.test == RANDOM_EFFECTS:
+            significant[second, first] = test.p_corrected < ALPHA
+    return significant
+
+
+def _draw_marks(panel: Axes, significant: NDArray[np.bool_], cell: float) -> None:
+    rows, columns = np.nonzero(significant)
+    panel.plot(
+        columns,
+        rows,
+        "o",
+        color=LINE_COLOUR,
+        markersize=min(5.0, cell * 72 * 0.32),
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+    )
+    n_models = len(significant)
+    panel.plot([-0.5, n_models - 0.5], [-0.5, n_models - 0.5], color="#bbbbbb", linewidth=0.8)
+
+
+def _label_models(panel: Axes, view: View, labels: list[str], *, with_rows: bool) -> None:
+    places = range(len(labels))
+    panel.set_xticks(places, labels, rotation=90, fontsize=SMALL)
+    if with_rows:
+        panel.set_yticks(places, labels, fontsize=SMALL)
+    else:
+        panel.yaxis.set_visible(False)
+    panel.tick_params(length=0)
+    for side in ("left", "bottom"):
+        panel.spines[side].set_visible(False)
+    for ticks in (panel.get_xticklabels(), panel.get_yticklabels() if with_rows else []):
+        for text, model in zip(ticks, view.ordered_models, strict=False):
+            text.set_color(GROUP_COLOURS[model.group])

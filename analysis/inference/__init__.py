@@ -1,0 +1,1 @@
+"""Inference: permutations, bootstraps, intervals and what models explain together."""

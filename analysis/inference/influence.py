@@ -1,0 +1,150 @@
+"""How much each pair of stimuli contributes to the similarity of two RDMs.
+
+A similarity of RDMs is, to first order, a mean over pairs of stimuli: replacing one pair in a
+thousand changes it by a thousandth of that pair's influence. Where scores are means, their
+variance over new stimuli follows from the spread of the influences (the infinitesimal jackknife),
+without resampling.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import num_obs_y
+
+from analysis.rsa import correlate_rdms, mean_ranks, standardise
+from analysis.settings import RsaMetric
+
+
+def pair_influence(
+    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
+) -> NDArray[np.float64]:
+    """Give the influence of every pair of stimuli on the similarity of RDMs, plus the similarity.
+
+    Parameters
+    ----------
+    rdms, others : ndarray, (n, pairs) and (m, pairs)
+        Upper triangles in the order of `scipy.spatial.distance.pdist`.
+    metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
+
+    Returns
+    -------
+    ndarray, (n, m, pairs)
+        The mean over pairs is the similarity; NaN where that is NaN.
+
+    Notes
+    -----
+    With vectors x, y of mean square 1, centred for correlations, and r their mean product, the
+    values are x y - r (x^2 + y^2) / 2 + r (cosine and Pearson). Rank correlations have two terms
+    more, because a new pair also changes the ranks of the others (Croux and Dehon, 2010).
+    """
+    if metric == "kendall-tau-a":
+        return _tau_influence(rdms, others)
+    if metric == "whitened-cosine":
+        return _whitened_influence(rdms, others)
+    root = np.sqrt(rdms.shape[-1])
+    x, y = root * standardise(rdms, metric), root * standardise(others, metric)
+    products = x[:, None] * y[None]
+    similarity = products.mean(axis=-1, keepdims=True)
+    if metric in ("spearman", "rho-a"):
+        shifted = _rank_shift(rdms, y) / _rank_deviation(rdms, metric)[:, None, None]
+        others_shifted = _rank_shift(others, x) / _rank_deviation(others, metric)[:, None, None]
+        return np.asarray(products + shifted + others_shifted.swapaxes(0, 1) - 2 * similarity)
+    values = products - similarity * (x[:, None] ** 2 + y[None] ** 2) / 2 + similarity
+    return np.asarray(values)
+
+
+@lru_cache(maxsize=8)
+def incidence(n_stimuli: int) -> NDArray[np.float64]:
+    """Which stimuli (columns) each pair (rows) is made of: ones and zeros, read-only."""
+    first, second = np.triu_indices(n_stimuli, k=1)
+    shares = np.zeros((len(first), n_stimuli))
+    shares[np.arange(len(first)), first] = shares[np.arange(len(first)), second] = 1.0
+    shares.setflags(write=False)
+    return shares
+
+
+def _rank_shift(rdms: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How a pair's value shifts the ranks of the pairs above it, weighted by the other RDM.
+
+    Parameters
+    ----------
+    rdms : ndarray, (n, pairs)
+    other : ndarray, (m, pairs)
+        Standardised ranks.
+
+    Returns
+    -------
+    ndarray, (n, m, pairs)
+        Sum of the other RDM over the pairs with a larger value and half of those with the same.
+    """
+    order = np.argsort(rdms, axis=-1)
+    ordered = np.take_along_axis(rdms, order, axis=-1)
+    weights = np.swapaxes(other[:, order], 0, 1)
+    from_here_on = np.cumsum(weights[..., ::-1], axis=-1)[..., ::-1]
+    above = from_here_on - weights / 2
+    for row, values in enumerate(ordered):
+        if (values[1:] == values[:-1]).any():
+            _, start, count = np.unique(values, return_index=True, return_counts=True)
+            of_ties = np.add.reduceat(weights[row], start, axis=-1)
+            above[row] = np.repeat(from_here_on[row][:, start] - of_ties / 2, count, axis=-1)
+    shifts = np.empty_like(above)
+    np.put_along_axis(shifts, np.broadcast_to(order[:, None], above.shape), above, axis=-1)
+    return np.asarray(shifts)
+
+
+def _rank_deviation(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:
+    """Standard deviation that `standardise` divides ranks by."""
+    if metric == "rho-a":
+        return np.full(len(rdms), np.sqrt((rdms.shape[-1] ** 2 - 1) / 12))
+    return np.asarray(mean_ranks(rdms).std(axis=-1))
+
+
+def _whitened_influence(
+    rdms: NDArray[np.float64], others: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Influence on the whitened cosine: of each stimulus from leaving it out, and of each pair.
+
+    Whitening scales the mean, the stimuli's means and the rest of an RDM differently, and only
+    products of the rest are particular to pairs: products of a part with another part cancel in
+    the sum over the pairs of a stimulus.
+    """
+    n_pairs = rdms.shape[-1]
+    n_stimuli = num_obs_y(rdms[0])
+    shares = incidence(n_stimuli)
+    similarity = correlate_rdms(rdms, others, "whitened-cosine")
+    of_stimuli = np.empty((*similarity.shape, n_stimuli))
+    for stimulus in range(n_stimuli):
+        kept = shares[:, stimulus] == 0
+        without = correlate_rdms(rdms[:, kept], others[:, kept], "whitened-cosine")
+        of_stimuli[..., stimulus] = (n_pairs * similarity - kept.sum() * without) / (n_stimuli - 2)
+    of_stimuli -= of_stimuli.mean(axis=-1, keepdims=True)
+    x, y = (
+        _rest(np.sqrt(n_pairs) * standardise(each, "whitened-cosine")) for each in (rdms, others)
+    )
+    products = x[:, None] * y[None]
+    products -= similarity[..., None] * (x[:, None] ** 2 + y[None] ** 2) / 2
+    return np.asarray(similarity[..., None] + of_stimuli @ shares.T + _rest(products))
+
+
+def _rest(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the mean and the stimuli's means leave of values (..., pairs)."""
+    n_stimuli = num_obs_y(values.reshape(-1, values.shape[-1])[0])
+    shares = incidence(n_stimuli)
+    centred = values - values.mean(axis=-1, keepdims=True)
+    return np.asarray(centred - centred @ shares / (n_stimuli - 2) @ shares.T)
+
+
+def _tau_influence(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kendall's tau-a: each pair's mean concordance with all other pairs, twice, less tau."""
+    n_pairs = rdms.shape[-1]
+    x, y = mean_ranks(rdms).astype(np.float32), mean_ranks(others).astype(np.float32)
+    concordance = np.empty((len(rdms), len(others), n_pairs))
+    for pair in range(n_pairs):
+        signs, other_signs = np.sign(x - x[:, pair, None]), np.sign(y - y[:, pair, None])
+        concordance[..., pair] = signs @ other_signs.T
+    concordance /= n_pairs - 1
+    values: NDArray[np.float64] = 2 * concordance - concordance.mean(axis=-1, keepdims=True)
+    constant = (np.ptp(rdms, axis=-1) == 0)[:, None] | (np.ptp(others, axis=-1) == 0)[None]
+    values[constant] = np.nan
+    return values

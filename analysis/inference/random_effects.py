@@ -1,0 +1,326 @@
+"""The variance of a mean over crossed random factors, and what follows from it.
+
+Subjects and stimuli (and models, where groups of them are compared) are samples, each of which
+could have come out differently. For factors that are crossed, the variance of the grand mean is
+found by inclusion and exclusion: that over subjects, plus that over stimuli, less that of their
+interaction, which both contain (Cornfield and Tukey, 1956). Every part is a sum of mean squares of
+a balanced analysis of variance. An RDM holds *pairs* of stimuli, so that its variance over stimuli
+has two strata: what a stimulus does to all its pairs, and what is particular to pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import ndtr
+
+from analysis.inference.influence import incidence
+
+N_POINTS = 1024
+"""Points of the integral over the true mean squares."""
+
+SMALLEST_SHARE = 0.15
+"""The variance is taken to be at least so large a share of that over any single factor, and of
+that over what is particular to its pairs."""
+
+FEW = 20
+"""Degrees of freedom below which a mean square says little."""
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """One part of the variation over a factor.
+
+    Attributes
+    ----------
+    values : ndarray, (..., coordinates)
+        Scaled so that their sum of squares is the mean square.
+    weight : float
+        Of the mean square in the variance of the mean over this factor.
+    df : int
+        Degrees of freedom.
+    """
+
+    values: NDArray[np.float64]
+    weight: float
+    df: int
+
+
+class Factor(Protocol):
+    """A random factor of a balanced design."""
+
+    def split(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Stratum, ...]]:
+        """Split values (..., units) into their mean (..., 1) and the strata about it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A factor whose units are its levels: subjects, or models."""
+
+    def split(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Stratum, ...]]:
+        """Split values (..., levels)."""
+        n = values.shape[-1]
+        mean = values.mean(axis=-1, keepdims=True)
+        return mean, (Stratum((values - mean) / np.sqrt(n - 1), 1 / n, n - 1),)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A factor whose units are the pairs of its levels: stimuli, or subjects in noise ceilings.
+
+    Attributes
+    ----------
+    n : int
+        Levels, at least 3.
+
+    Notes
+    -----
+    For values m + a_i + a_j + b_ij the variance of the mean is 4 var(a) / n +
+    2 var(b) / (n (n - 1)), that of a U-statistic of two arguments (Hoeffding, 1948). The mean
+    squares of the levels and of the rest have the expectations var(b) + (n - 2) var(a) and var(b).
+    """
+
+    n: int
+
+    def split(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Stratum, ...]]:
+        """Split values (..., pairs) in the order of `scipy.spatial.distance.pdist`."""
+        n = self.n
+        shares = incidence(n)
+        mean = values.mean(axis=-1, keepdims=True)
+        deviation = values - mean
+        levels = deviation @ shares / (n - 2)
+        of_levels = Stratum(levels * np.sqrt((n - 2) / (n - 1)), 4 / (n * (n - 2)), n - 1)
+        df = n * (n - 3) // 2
+        if df == 0:
+            return mean, (of_levels,)
+        rest = (deviation - levels @ shares.T) / np.sqrt(df)
+        return mean, (of_levels, Stratum(rest, -2 / ((n - 1) * (n - 2)), df))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mean square, of one stratum of each of some factors, in the variance of the mean.
+
+    Attributes
+    ----------
+    factors : tuple of int
+        Factors whose strata are crossed; the others are averaged over.
+    weight : float
+        Product of the strata's weights.
+    df : int
+    products : ndarray, (statistics, statistics)
+        Mean squares and mean products.
+    """
+
+    factors: tuple[int, ...]
+    weight: float
+    df: int
+    products: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MeanSquares:
+    """The analysis of variance of several statistics at once.
+
+    Attributes
+    ----------
+    estimates : ndarray, (statistics,)
+        Grand means.
+    parts : tuple of Part
+    """
+
+    estimates: NDArray[np.float64]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates with intervals and tests against zero; arrays of one length.
+
+    Attributes
+    ----------
+    estimate : ndarray
+    standard_error : ndarray
+        Over new samples of all random factors.
+    lower, upper : ndarray
+        Ends of the two-sided interval.
+    p : ndarray
+        Two-sided; NaN where nothing varies, as in the difference of a model from itself.
+    """
+
+    estimate: NDArray[np.float64]
+    standard_error: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+
+def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> MeanSquares:
+    """Analyse the variance of values over crossed factors.
+
+    Parameters
+    ----------
+    values : ndarray, (statistics, units of the first factor, ...)
+        One axis a factor. A statistic with a NaN is NaN and does not touch the others.
+    factors : sequence of Factor
+    """
+    found: list[tuple[tuple[int, ...], NDArray[np.float64], float, int]] = [((), values, 1.0, 1)]
+    for axis, factor in enumerate(factors):
+        split = []
+        for crossed, array, weight, df in found:
+            mean, strata = factor.split(np.moveaxis(array, axis + 1, -1))
+            split.append((crossed, np.moveaxis(mean, -1, axis + 1), weight, df))
+            for stratum in strata:
+                part = np.moveaxis(stratum.values, -1, axis + 1)
+                split.append(((*crossed, axis), part, weight * stratum.weight, df * stratum.df))
+        found = split
+    parts = []
+    for crossed, array, weight, df in found[1:]:
+        flat = array.reshape(len(values), -1)
+        parts.append(Part(crossed, weight, df, flat @ flat.T))
+    return MeanSquares(found[0][1].reshape(len(values)), tuple(parts))
+
+
+def estimates(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Contrasts (contrasts, statistics) of the means; NaN where a statistic of theirs is."""
+    known = np.nan_to_num(squares.estimates)
+    return np.where(_unknown(squares, contrasts), np.nan, contrasts @ known)
+
+
+def variance(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unbiased variances of contrasts (contrasts, statistics) of the means; may be negative."""
+    return np.asarray(_weighted_parts(squares, contrasts).sum(axis=1))
+
+
+def infer(
+    squares: MeanSquares, contrasts: NDArray[np.float64], confidence: float = 0.95
+) -> Estimates:
+    """Intervals and tests of contrasts of the means, over new samples of all factors.
+
+    Parameters
+    ----------
+    squares : MeanSquares
+    contrasts : ndarray, (contrasts, statistics)
+        Weights of the statistics, for example 1 and -1 for a difference.
+    confidence : float
+        Coverage of the intervals.
+
+    Notes
+    -----
+    A mean square is its expectation times a chi-squared over its degrees of freedom. Given the
+    mean squares, the expectations are thus distributed, and with them the variance; p-values and
+    intervals average over that distribution (generalised inference, Weerahandi 1993). With one
+    mean square this is the t-test; with many, of which some are subtracted, it stays calibrated
+    where Satterthwaite's degrees of freedom, taken from an estimate that is near zero or negative,
+    do not.
+    """
+    estimate = estimates(squares, contrasts)
+    parts = _weighted_parts(squares, contrasts)
+    inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
+    variances = _summed(squares, parts, inverse)
+    half_width = _half_width(variances, weights, 1 - confidence)
+    return Estimates(
+        estimate=estimate,
+        standard_error=np.sqrt(_summed(squares, parts, np.ones((1, parts.shape[1])))[:, 0]),
+        lower=estimate - half_width,
+        upper=estimate + half_width,
+        p=_two_sided(np.abs(estimate), variances, weights),
+    )
+
+
+def two_sided_p(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two-sided p of contrasts against zero, as in `infer`."""
+    inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
+    variances = _summed(squares, _weighted_parts(squares, contrasts), inverse)
+    return _two_sided(np.abs(estimates(squares, contrasts)), variances, weights)
+
+
+def _weighted_parts(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each mean square adds to the variance of contrasts, (contrasts, parts).
+
+    Inclusion and exclusion: parts that cross an odd number of factors are added.
+    """
+    columns = [
+        (1 if len(part.factors) % 2 else -1)
+        * part.weight
+        * np.einsum("cs,cs->c", contrasts @ np.nan_to_num(part.products), contrasts)
+        for part in squares.parts
+    ]
+    unknown = _unknown(squares, contrasts)[:, None]
+    return np.where(unknown, np.nan, np.stack(columns, axis=1))
+
+
+def _unknown(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which contrasts weigh a statistic that is NaN."""
+    return np.asarray((contrasts[:, np.isnan(squares.estimates)] != 0).any(axis=1))
+
+
+def _summed(
+    squares: MeanSquares, parts: NDArray[np.float64], multiples: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Sum the parts (contrasts, parts), multiplied in several ways (points, parts).
+
+    A difference of mean squares can come out near or below zero; the true variance cannot be
+    smaller than that over one factor, so neither is the sum than a share of it.
+
+    Returns
+    -------
+    ndarray, (contrasts, points)
+    """
+    variances = parts @ multiples.T
+    for factor in {part.factors for part in squares.parts if len(part.factors) == 1}:
+        chosen = [index for index, part in enumerate(squares.parts) if part.factors == factor]
+        over_factor = parts[:, chosen] @ multiples[:, chosen].T
+        np.maximum(variances, SMALLEST_SHARE * over_factor, out=variances)
+        # What is subtracted for pairs is left at least, unless it is hardly known itself.
+        for index in (index for index in chosen if squares.parts[index].df >= FEW):
+            of_pairs = -parts[:, [index]] * multiples[:, index]
+            np.maximum(variances, SMALLEST_SHARE * of_pairs, out=variances)
+    return np.maximum(variances, 0.0)
+
+
+@lru_cache(maxsize=32)
+def _inverse_chi_squared(
+    df: tuple[int, ...],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (points, parts) of df / chi-squared, and their weights (points,).
+
+    A fixed low-discrepancy sequence, so that results do not depend on a seed. Parts of few degrees
+    of freedom, which small p-values hang on, have their points moved towards small chi-squared.
+    """
+    sequence = stats.qmc.Sobol(len(df), scramble=False).random(N_POINTS) + 0.5 / N_POINTS
+    few = np.array(df) < FEW
+    weights = np.prod(np.where(few, 2 * sequence, 1.0), axis=1)
+    points = np.where(few, sequence**2, sequence)
+    return np.array(df) / stats.chi2.ppf(points, df), weights / weights.sum()
+
+
+def _two_sided(
+    distance: NDArray[np.float64], variances: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(2 * ndtr(-distance[:, None] / np.sqrt(variances)) @ weights)
+
+
+def _half_width(
+    variances: NDArray[np.float64], weights: NDArray[np.float64], alpha: float
+) -> NDArray[np.float64]:
+    """Distances whose two-sided p is alpha, by Newton's method (p is convex in the distance)."""
+    scale = np.sqrt(variances @ weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1 / np.maximum(np.sqrt(variances) / scale[:, None], 1e-9)
+        width = np.full(len(variances), 1.0)
+        for _ in range(50):
+            z = width[:, None] * inverse
+            excess = 2 * ndtr(-z) @ weights - alpha
+            slope = -np.sqrt(2 / np.pi) * (np.exp(-(z**2) / 2) * inverse) @ weights
+            step = excess / slope
+            width = np.maximum(width - step, width / 4)
+            if not (np.abs(step) > 1e-9 * width).any():
+                break
+    return np.where(scale == 0, 0.0, width * scale)

@@ -1,0 +1,159 @@
+"""Every choice of voxels x distance x comparison: does the answer depend on the choice?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from scipy.stats import rankdata
+
+from analysis.brain_rdms import BrainRdms, brain_rdms
+from analysis.folds import is_circular
+from analysis.inference.recommended import SLOW_METRIC
+from analysis.models.model_set import ModelSet
+from analysis.noise_ceiling import noise_ceiling
+from analysis.patterns import SubjectPatterns
+from analysis.rsa import MAX_PAIRS_OF_SIGNS, correlate_rdms
+from analysis.settings import ComparisonSettings, RdmMetric, RsaMetric, VoxelSelection
+from analysis.significance import mean_over_subjects
+from bids_config.errors import InputError
+
+N_RANDOM_DRAWS = 4
+"""Draws of random voxels, enough for a mean; the sweep of Figure 1 shows their spread."""
+
+
+@dataclass(frozen=True)
+class MultiverseRow:
+    """One model in one region by one set of choices.
+
+    Attributes
+    ----------
+    n_voxels : float
+        Mean over subjects and folds.
+    rsa : float
+        Mean over subjects (and folds; random voxels: over 4 draws).
+    rank : float
+        Of the model among all in the region, 1 the best; ties share their mean rank.
+    ceiling, lower, upper : float
+        Mean pairwise ceiling and Nili's bounds.
+    circular : bool
+        Whether voxels were chosen by the betas that were scored.
+    primary : bool
+        Whether these are the choices declared beforehand.
+    """
+
+    voxel_selection: VoxelSelection
+    rdm_metric: RdmMetric
+    rsa_metric: RsaMetric
+    roi: str
+    model: str
+    group: str
+    n_voxels: float
+    rsa: float
+    rank: float
+    ceiling: float
+    lower: float
+    upper: float
+    circular: bool
+    primary: bool
+
+
+def run_multiverse(
+    subjects: Sequence[SubjectPatterns],
+    model_set: ModelSet,
+    settings: ComparisonSettings,
+) -> tuple[tuple[MultiverseRow, ...], tuple[str, ...]]:
+    """Score all models by all choices that the data allow.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectPatterns
+    model_set : ModelSet
+    settings : ComparisonSettings
+        Of the primary analysis; all that is no choice of the multiverse stays as it is there. The
+        number of voxels of best-n is that of the primary comparison of RDMs.
+
+    Returns
+    -------
+    rows : tuple of MultiverseRow
+    notes : tuple of str
+        Which choices are left out, and why.
+    """
+    comparisons = [
+        metric
+        for metric in get_args(RsaMetric)
+        if metric != SLOW_METRIC or _n_pairs(model_set) <= MAX_PAIRS_OF_SIGNS
+    ]
+    rows: list[MultiverseRow] = []
+    left_out: dict[str, list[str]] = {}
+    if len(comparisons) < len(get_args(RsaMetric)):
+        left_out[f"with so many stimuli {SLOW_METRIC} takes hours"] = [SLOW_METRIC]
+    for choice in _choices(settings):
+        try:
+            brain = brain_rdms(subjects, choice)
+        except InputError as error:
+            name = f"{choice.voxel_selection} x {choice.rdm_metric}"
+            left_out.setdefault(str(error), []).append(name)
+            continue
+        for rsa_metric in comparisons:
+            rows.extend(_rows(brain, model_set, replace(choice, rsa_metric=rsa_metric), settings))
+    notes = tuple(
+        f"the multiverse leaves out {', '.join(choices)}: {reason}"
+        for reason, choices in left_out.items()
+    )
+    return tuple(rows), notes
+
+
+def _n_pairs(model_set: ModelSet) -> int:
+    """Pairs of stimuli."""
+    n_stimuli = len(model_set.stimuli)
+    return n_stimuli * (n_stimuli - 1) // 2
+
+
+def _choices(settings: ComparisonSettings) -> Iterator[ComparisonSettings]:
+    n_draws = settings.n_random_draws
+    if settings.voxel_selection != "random":
+        n_draws = min(n_draws, N_RANDOM_DRAWS)
+    for voxel_selection in get_args(VoxelSelection):
+        for rdm_metric in get_args(RdmMetric):
+            yield replace(
+                settings,
+                voxel_selection=voxel_selection,
+                rdm_metric=rdm_metric,
+                n_random_draws=n_draws,
+            )
+
+
+def _rows(
+    brain: BrainRdms, model_set: ModelSet, choice: ComparisonSettings, primary: ComparisonSettings
+) -> Iterator[MultiverseRow]:
+    models = model_set.rdms(choice.rdm_metric)
+    choices = choice.voxel_selection, choice.rdm_metric, choice.rsa_metric
+    for roi, rdms in brain.rdms.items():
+        scores = correlate_rdms(rdms.reshape(-1, rdms.shape[-1]), models, choice.rsa_metric)
+        means = mean_over_subjects(scores.reshape(*rdms.shape[:-1], -1).mean(axis=0))
+        ceiling = noise_ceiling(rdms, choice.rsa_metric)
+        pairwise, lower, upper = (
+            float(mean_over_subjects(bound.mean(axis=0)))
+            for bound in (ceiling.pairwise, ceiling.lower, ceiling.upper)
+        )
+        ranks = rankdata(-means, nan_policy="omit")
+        for name, group, rsa, rank in zip(
+            model_set.names, model_set.groups, means, ranks, strict=True
+        ):
+            yield MultiverseRow(
+                voxel_selection=choice.voxel_selection,
+                rdm_metric=choice.rdm_metric,
+                rsa_metric=choice.rsa_metric,
+                roi=roi,
+                model=name,
+                group=group,
+                n_voxels=float(brain.n_voxels[roi].mean()),
+                rsa=float(rsa),
+                rank=float(rank),
+                ceiling=pairwise,
+                lower=lower,
+                upper=upper,
+                circular=is_circular(choice),
+                primary=choices
+                == (primary.voxel_selection, primary.rdm_metric, primary.rsa_metric),
+            )

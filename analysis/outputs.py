@@ -1,0 +1,32 @@
+"""The files of a comparison: tables, figures and where the numbers come from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.figures.write import write_figures
+from analysis.provenance import write_provenance
+from analysis.results import ComparisonResult
+from analysis.tables import write_tables
+
+
+def write_comparison(
+    result: ComparisonResult, out_dir: Path, further_settings: Mapping[str, Any] | None = None
+) -> None:
+    """Write the tables, figures and provenance of a comparison to `out_dir`/group.
+
+    The same result gives the same bytes. The provenance is written last: where it is, all is.
+
+    Parameters
+    ----------
+    result : ComparisonResult
+    out_dir : Path
+    further_settings : mapping, optional
+        What the betas and features were made with, as JSON can hold it; for the provenance.
+    """
+    group_dir = Path(out_dir) / "group"
+    provenance_file = group_dir / "provenance.json"
+    provenance_file.unlink(missing_ok=True)
+    write_tables(result, group_dir)
+    write_figures(result, group_dir / "figures")
+    write_provenance(result, provenance_file, further_settings)

@@ -1,0 +1,141 @@
+"""Bootstraps beside rsatoolbox's on the same draws, and the time of permutations.
+
+python -m benchmarks.speed_inference
+"""
+
+import warnings
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import numpy as np
+import rsatoolbox
+from numpy.typing import NDArray
+from rsatoolbox.inference import evaluate
+from rsatoolbox.rdm import RDMs
+from scipy.spatial.distance import pdist
+from threadpoolctl import threadpool_limits
+
+from analysis.inference.bootstrap import BootstrapSamples, Draws, bootstrap_with, draw_samples
+from analysis.inference.permutation import permute_labels
+from analysis.settings import RsaMetric
+from benchmarks.timing import Comparison, best_time
+
+N_STIMULI, N_SUBJECTS, N_MODELS, N_BOOTSTRAPS = 50, 5, 16, 1000
+REQUIRED_RATIOS: dict[RsaMetric, float] = {"pearson": 50, "spearman": 20}
+RSATOOLBOX_METHODS: dict[RsaMetric, str] = {"pearson": "corr", "spearman": "spearman"}
+TOLERANCE = 1e-10
+
+N_PERMUTATIONS, N_REGIONS = 10_000, 12
+PERMUTATION_LIMIT = 2.0
+"""Seconds."""
+
+
+def measure() -> list[Comparison]:
+    """Bootstraps over both factors with ceilings, on one thread."""
+    generator = np.random.default_rng(0)
+    brain, models = _rdms(generator, N_SUBJECTS), _rdms(generator, N_MODELS)
+    draws = draw_samples(N_STIMULI, N_SUBJECTS, "both", N_BOOTSTRAPS, generator)
+    with threadpool_limits(1):
+        return [_compare_bootstraps(draws, brain, models, metric) for metric in REQUIRED_RATIOS]
+
+
+def permutation_seconds() -> float:
+    """Seconds of all tests of models, pairs of models and groups by permutation, on one thread."""
+    generator = np.random.default_rng(0)
+    brain = {f"region {i}": _rdms(generator, N_SUBJECTS)[None] for i in range(N_REGIONS)}
+    models = _rdms(generator, N_MODELS)
+    names = [f"model {i}" for i in range(N_MODELS)]
+    groups = ["visual"] * 5 + ["multimodal"] * 8 + ["language"] * 3
+    with threadpool_limits(1):
+        seconds, _ = best_time(
+            lambda: permute_labels(
+                brain, models, names, groups, "pearson", N_PERMUTATIONS, np.random.default_rng(1)
+            )
+        )
+    return seconds
+
+
+def _rdms(generator: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """RDMs with something in common, (n, pairs)."""
+    shared = generator.standard_normal((N_STIMULI, 20))
+    return np.stack(
+        [pdist(shared + generator.standard_normal(shared.shape), "correlation") for _ in range(n)]
+    )
+
+
+def _compare_bootstraps(
+    draws: Draws, brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
+) -> Comparison:
+    fast_seconds, ours = best_time(lambda: bootstrap_with(draws, brain[None], models, metric))
+    slow_seconds, theirs = best_time(
+        lambda: _rsatoolbox_bootstrap(draws, brain, models, RSATOOLBOX_METHODS[metric]),
+        repetitions=1,
+    )
+    return Comparison(
+        work=f"{N_BOOTSTRAPS} bootstraps over subjects and stimuli with ceilings, {N_MODELS} "
+        f"models, {N_SUBJECTS} subjects, {N_STIMULI} stimuli, {metric}",
+        slow="rsatoolbox eval_bootstrap",
+        fast="analysis.inference.bootstrap",
+        slow_seconds=slow_seconds,
+        fast_seconds=fast_seconds,
+        required_ratio=REQUIRED_RATIOS[metric],
+        difference=_largest_difference(ours, theirs),
+        tolerance=TOLERANCE,
+    )
+
+
+def _rsatoolbox_bootstrap(
+    draws: Draws, brain: NDArray[np.float64], models: NDArray[np.float64], method: str
+) -> rsatoolbox.inference.Result:
+    """Its bootstrap, told what to draw."""
+    samples = _drawn(draws)
+
+    def draw(
+        data: RDMs, rdm_descriptor: str, pattern_descriptor: str
+    ) -> tuple[RDMs, NDArray[np.intp], NDArray[np.intp]]:
+        subjects, stimuli = next(samples)
+        sample = data.subsample(rdm_descriptor, subjects)
+        return sample.subsample_pattern(pattern_descriptor, stimuli), subjects, stimuli
+
+    fixed = [rsatoolbox.model.ModelFixed(str(i), model) for i, model in enumerate(models)]
+    with (
+        patch.object(evaluate, "bootstrap_sample", draw),
+        patch.object(evaluate.tqdm, "trange", range),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        return rsatoolbox.inference.eval_bootstrap(
+            fixed, RDMs(brain), method=method, N=len(draws.stimuli)
+        )
+
+
+def _drawn(draws: Draws) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Drawn subjects and stimuli of each sample."""
+    for stimuli, subjects in zip(draws.stimuli, draws.subjects, strict=True):
+        yield np.repeat(np.arange(N_SUBJECTS), subjects), np.repeat(np.arange(N_STIMULI), stimuli)
+
+
+def _largest_difference(ours: BootstrapSamples, theirs: rsatoolbox.inference.Result) -> float:
+    """Of all scores and bounds; bounds of samples of a single subject are not defined here."""
+    bounds = np.stack([ours.lower, ours.upper])
+    together = np.count_nonzero(ours.draws.subjects, axis=1) > 1
+    return float(
+        max(
+            np.abs(ours.scores - theirs.evaluations).max(),
+            np.abs(bounds - theirs.noise_ceiling)[:, together].max(),
+        )
+    )
+
+
+if __name__ == "__main__":
+    for comparison in measure():
+        print(
+            f"{comparison.work}: {comparison.slow_seconds:.2f} s {comparison.slow}, "
+            f"{comparison.fast_seconds:.3f} s {comparison.fast}, {comparison.ratio:.0f} times "
+            f"faster (required {comparison.required_ratio:g}), "
+            f"difference {comparison.difference:.1e} (allowed {comparison.tolerance:g})"
+        )
+    print(
+        f"{N_PERMUTATIONS} permutations, {N_MODELS} models, {N_REGIONS} regions: "
+        f"{permutation_seconds():.2f} s (limit {PERMUTATION_LIMIT:g} s)"
+    )

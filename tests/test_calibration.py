@@ -1,0 +1,23 @@
+"""The calibration benchmark runs, and says so where something is off."""
+
+from benchmarks.calibration import Row, markdown, studies
+
+
+def test_every_study_gives_rows():
+    for study in studies(2, seed=0):
+        assert study().rows
+
+
+def test_a_table_says_what_is_off():
+    rows = [
+        Row("right", "data", 0.05, 0.01, (0.03, 0.07)),
+        Row("nearly right", "data", 0.08, 0.01, (0.03, 0.07)),
+        Row("wrong", "data", 0.12, 0.01, (0.03, 0.07)),
+        Row("compared", "data", 0.5, 0.01, None),
+    ]
+    assert [row.verdict for row in rows] == ["yes", "within error", "**no**", ""]
+
+
+def test_markdown_has_a_line_a_row():
+    study = studies(2, seed=0)[4]()
+    assert len(markdown(study).splitlines()) == 4 + len(study.rows)

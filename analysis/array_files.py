@@ -93,6 +93,8 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
                 yield ArrayFile(file, frozenset(content.files), content)
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing: give a file that exists") from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
     except (
         OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, MemoryError,
         zipfile.BadZipFile, zlib.error,

@@ -1,7 +1,8 @@
 """RDMs of every region and subject: voxels chosen by some runs, distances taken in others."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from analysis.ceiling_sweep import MIN_VOXELS, peak_size, sweep_top
 from analysis.crossnobis import crossnobis_rdm, mahalanobis_rdm
 from analysis.folds import Fold, Half, betas_of, folds_of, require_halves, runs_of
 from analysis.patterns import SubjectPatterns, SubjectRdms
-from analysis.rdm import compute_rdm, without_distance
+from analysis.rdm import compute_rdm, out_of_range, without_distance
 from analysis.settings import ComparisonSettings
 from analysis.voxel_scores import voxel_scores
 from analysis.voxel_selection import rank_voxels, select_voxels
@@ -74,9 +75,9 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
         lacking = what_lacks(subject, settings)
         if lacking is not None:
             raise InputError(lacking)
+    notes = list(_note_on_noise(subjects, settings))
     rdms: dict[str, list[NDArray[np.float64]]] = {roi: [] for roi in subjects[0].rois}
     n_voxels: dict[str, list[list[int]]] = {roi: [] for roi in subjects[0].rois}
-    notes: list[str] = []
     for fold in folds:
         columns, fold_notes = _chosen_voxels(subjects, fold, settings)
         notes.extend(fold_notes)
@@ -109,8 +110,15 @@ def selection_scores(
     subject: SubjectPatterns, roi: str, half: Half | None, settings: ComparisonSettings
 ) -> NDArray[np.float64]:
     """Score of every voxel of a region by the runs that voxels are chosen by, (voxels,)."""
-    try:
+    with _named(subject, roi):
         return voxel_scores(subject.rois[roi], settings.voxel_score, half)
+
+
+@contextmanager
+def _named(subject: SubjectPatterns, roi: str) -> Iterator[None]:
+    """Say of whom and where an error is."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{subject.origin}, {subject.label}, region {roi}: {error}") from None
 
@@ -179,21 +187,54 @@ def _brain_rdm(
     if settings.rdm_metric == "crossnobis":
         runs = runs_of(patterns, half)
         assert runs is not None
-        return crossnobis_rdm(runs[:, :, columns], covariance)
+        with _named(subject, roi):
+            return crossnobis_rdm(runs[:, :, columns], covariance)
     values = betas_of(patterns, half)[:, columns]
+    if out_of_range(values):
+        raise InputError(
+            f"the betas of {subject.label} in {roi} in {subject.origin} are too large or too small "
+            "to compute with: give them in other units"
+        )
     if settings.remove_mean_pattern:
         values = values - values.mean(axis=0)
     shapeless = np.flatnonzero(without_distance(values, settings.rdm_metric))
     if len(shapeless):
         raise InputError(
             f"the beta of stimulus {subject.stimuli[shapeless[0]]} of {subject.label} in "
-            f"{subject.origin} is the same in every voxel of {roi}, so it has no pattern: "
-            "estimate it again, or leave that stimulus out of every subject"
+            f"{subject.origin} is the same in every voxel of {roi}"
+            f"{' once the mean pattern is removed' if settings.remove_mean_pattern else ''}, so it "
+            "has no pattern: estimate it again, or leave that stimulus out of every subject"
         )
     if settings.rdm_metric == "mahalanobis":
         assert covariance is not None
-        return mahalanobis_rdm(values, covariance)
+        with _named(subject, roi):
+            return mahalanobis_rdm(values, covariance)
     return compute_rdm(values, settings.rdm_metric)
+
+
+def _note_on_noise(
+    subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
+) -> tuple[str, ...]:
+    """Refuse crossnobis where the noise of some only is known; note where it is of none."""
+    if settings.rdm_metric != "crossnobis":
+        return ()
+    known = {
+        f"{subject.label} in {name}": roi.residual_covariance is not None
+        for subject in subjects
+        for name, roi in subject.rois.items()
+    }
+    if all(known.values()):
+        return ()
+    if not any(known.values()):
+        return (
+            "there is no residual covariance, so crossnobis distances are taken without noise "
+            "normalisation",
+        )
+    without = next(place for place, there in known.items() if not there)
+    raise InputError(
+        f"there is no residual covariance of {without}, but there is of others: supply it, or "
+        "leave it out of all"
+    )
 
 
 def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from analysis.inference.recommended import (
+from analysis.ceiling_sweep import MIN_VOXELS
+from analysis.inference.comparisons import (
     NO_ZERO,
     SIGN_FLIP,
     SLOW_BOOTSTRAPS,
@@ -60,7 +61,7 @@ def _circular_selection(primary: Analysis) -> Iterator[str]:
 def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
     pairwise = roi.ceiling.pairwise
     if not np.isfinite(pairwise).any():
-        yield f"{roi.roi}: no subject has a result: fewer than 3 voxels were selected"
+        yield f"{roi.roi}: no subject has a result: {_why_absent(roi)}"
         return
     if roi.has_weak_ceiling:
         mean = float(mean_over_subjects(pairwise))
@@ -73,13 +74,18 @@ def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
         )
     absent = [label for label, c in zip(subjects, pairwise, strict=True) if np.isnan(c)]
     if absent:
-        yield f"{roi.roi}: no result for {', '.join(absent)}: fewer than 3 voxels were selected"
+        yield f"{roi.roi}: no result for {', '.join(absent)}: {_why_absent(roi)}"
     below_zero = [label for label, c in zip(subjects, pairwise, strict=True) if c <= 0]
     if below_zero:
         yield (
             f"{roi.roi}: no normalised scores for {', '.join(below_zero)}, whose noise ceiling is "
             "not above zero"
         )
+
+
+def _why_absent(roi: RoiResult) -> str:
+    few = roi.n_voxels.any() and (roi.n_voxels < MIN_VOXELS).any()
+    return "fewer than 3 voxels were selected" if few else "all distances are the same"
 
 
 def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from analysis.cautions import cautions
 from analysis.ceiling_null import ceiling_p_value
 from analysis.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
 from analysis.folds import betas_of, folds_of, is_circular, is_possible
-from analysis.inference.recommended import ScoredRegion, infer
+from analysis.inference.recommended import infer
+from analysis.inference.scored_region import ScoredRegion
 from analysis.models.feature_files import Features
 from analysis.models.model_rdms import ModelRdm
 from analysis.models.model_set import ModelSet, gather_models, hash_model
@@ -130,10 +131,10 @@ def compare(
         group_tests=group_tests,
         inference=inference,
         multiverse=multiverse,
-        warnings=(
+        warnings=_distinct(
             *(note for subject in subjects for note in subject.notes),
             *primary.notes,
-            *dict.fromkeys(sweep.note for sweep in sweeps if sweep.note),
+            *(sweep.note for sweep in sweeps if sweep.note),
             *_note_on_sweeps(primary, sweeps),
             *lost,
             *_note_on_reference(reference, settings),
@@ -245,6 +246,10 @@ def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
         return PAPER_REFERENCE
     visual = [model.model for model in model_set.models if model.group == "visual"]
     return (visual or list(names))[0]
+
+
+def _distinct(*texts: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
 
 
 def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Every choice of voxels x distance x comparison: does the answer depend on the choice?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from analysis.brain_rdms import BrainRdms, brain_rdms
 from analysis.folds import is_circular
-from analysis.inference.recommended import SLOW_METRIC
+from analysis.inference.comparisons import SLOW_METRIC
 from analysis.models.model_set import ModelSet
 from analysis.noise_ceiling import noise_ceiling
 from analysis.patterns import SubjectPatterns
@@ -84,23 +84,29 @@ def run_multiverse(
         if metric != SLOW_METRIC or _n_pairs(model_set) <= MAX_PAIRS_OF_SIGNS
     ]
     rows: list[MultiverseRow] = []
-    left_out: dict[str, list[str]] = {}
-    if len(comparisons) < len(get_args(RsaMetric)):
-        left_out[f"with so many stimuli {SLOW_METRIC} takes hours"] = [SLOW_METRIC]
+    left_out: dict[tuple[str, str], list[str]] = {}
     for choice in _choices(settings):
         try:
             brain = brain_rdms(subjects, choice)
         except InputError as error:
-            name = f"{choice.voxel_selection} x {choice.rdm_metric}"
-            left_out.setdefault(str(error), []).append(name)
+            left_out.setdefault((choice.rdm_metric, str(error)), []).append(choice.voxel_selection)
             continue
         for rsa_metric in comparisons:
             rows.extend(_rows(brain, model_set, replace(choice, rsa_metric=rsa_metric), settings))
-    notes = tuple(
-        f"the multiverse leaves out {', '.join(choices)}: {reason}"
-        for reason, choices in left_out.items()
+    slow = (
+        (f"the multiverse leaves out {SLOW_METRIC}, which takes hours with so many stimuli",)
+        if SLOW_METRIC not in comparisons
+        else ()
     )
-    return tuple(rows), notes
+    return tuple(rows), (*slow, *_notes(left_out))
+
+
+def _notes(left_out: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
+    """Of voxel selections that are left out, by distance and reason."""
+    for (rdm_metric, reason), selections in left_out.items():
+        every = len(selections) == len(get_args(VoxelSelection))
+        which = rdm_metric if every else f"{', '.join(selections)} with {rdm_metric}"
+        yield f"the multiverse leaves out {which}: {reason}"
 
 
 def _n_pairs(model_set: ModelSet) -> int:

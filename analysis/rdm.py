@@ -64,6 +64,12 @@ def without_distance(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArra
     return missing
 
 
+def out_of_range(patterns: NDArray[np.float64]) -> bool:
+    """Whether the largest value is so large, or so small, that its square is no number."""
+    largest = float(np.abs(patterns).max(initial=0.0))
+    return largest > 1e100 or 0 < largest < 1e-100
+
+
 def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:
     """Patterns scaled to length 1, after subtracting their mean for the correlation distance.
 

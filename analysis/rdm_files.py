@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.names import require_names
 from bids_config.errors import InputError
 
 RELATIVE_TOLERANCE = 1e-6
@@ -85,6 +86,8 @@ def read_text_table(file: Path) -> list[list[str]]:
         ) from error
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing: give a file that exists") from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
     try:
         lines = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
         numbered = [(lines.line_num, row) for row in lines if row]
@@ -129,7 +132,8 @@ def square_of_table(
 
 
 def require_distinct(stimuli: Sequence[str], file: Path) -> None:
-    """Raise an InputError if a stimulus is there twice."""
+    """Raise an InputError if a stimulus is there twice or has no name."""
+    require_names(stimuli, "stimulus", file)
     seen: set[str] = set()
     for stimulus in stimuli:
         if stimulus in seen:

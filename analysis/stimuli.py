@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from analysis.names import require_names
 from bids_config.errors import InputError
 
 LABELS_FILE = "labels.tsv"
@@ -52,6 +53,7 @@ def read_stimuli(
     pictures = _find_pictures(folder)
     if not pictures:
         raise InputError(f"{folder} holds no picture: put <stimulus id>.png (or .jpg ...) there.")
+    require_names(pictures, "stimulus", folder)
     table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
     labels = _read_labels(table) if labels_file is not None or table.exists() else {}
     for picture in pictures.values():
@@ -108,7 +110,7 @@ def _read_labels(table: Path) -> dict[str, str]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as opened:
             rows = list(csv.DictReader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table} cannot be read ({error}): give a UTF-8 text table.") from error
     labels: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):

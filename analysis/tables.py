@@ -74,7 +74,7 @@ def _circular(analysis: Analysis) -> str | bool:
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write one table."""
     with atomic_path(file) as temporary:
-        table.to_csv(
+        table.replace("", MISSING).to_csv(
             temporary,
             sep="\t",
             index=False,

@@ -130,7 +130,7 @@ def _above_threshold(
     if threshold_roi not in subject.rois:
         raise InputError(
             f"the threshold selection takes its threshold from region {threshold_roi}, which "
-            f"{subject.label} lacks: add that region, or name another as threshold_roi"
+            f"{subject.label} lacks: add that region, or choose another --voxel-selection"
         )
     of_region = scores[threshold_roi]
     of_region = np.sort(of_region[~np.isnan(of_region)])[::-1]

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import supplied_data as data
 from numpy.typing import NDArray
+from PIL import Image
 
+from analysis.stimuli import read_stimuli
+from bids_config.errors import InputError
 from pipelines.cli import main
 
 Change = Callable[[NDArray[Any]], NDArray[Any]]
@@ -83,10 +86,6 @@ def first_stimuli(number: int) -> Change:
 
 def first_square(number: int) -> Change:
     return lambda rdm: rdm[:number, :number]
-
-
-def first_voxels(number: int) -> Change:
-    return lambda values: values[tuple([..., slice(number)] if values.ndim == 3 else [])]
 
 
 def lines_of(file: str, keep: Callable[[str], bool]) -> Damage:
@@ -201,7 +200,6 @@ def nothing(root: Path) -> None:
 
 
 ONE, OF_ALL = "patterns/sub-02_*.npz", "patterns/*.npz"
-EVERY = (slice(None), slice(None))
 REFUSED: Mapping[str, Case] = {
     "nan-pattern-in-patterns": Case(
         "patterns",
@@ -365,6 +363,29 @@ REFUSED: Mapping[str, Case] = {
     "duplicate-stimuli-in-a-model": Case(
         "rdms", model_twice, ("ResNet50.npz", FIRST, "more than once", "keep one")
     ),
+    **{
+        f"model-called-{name.replace('/', '')}": Case(
+            "rdms",
+            text("models/models.tsv", "animacy\t", f"{name}\t"),
+            ("models.tsv", f"a model called '{name}'", "give it another name"),
+        )
+        for name in ("nan", "n/a")
+    },
+    "category-called-nan": Case(
+        "rdms",
+        text("models/categories.tsv", "animacy", "nan"),
+        ("categories.tsv", "a model called 'nan'", "give it another name"),
+    ),
+    "empty-stimulus-name-in-categories": Case(
+        "rdms",
+        text("models/categories.tsv", FIRST, ""),
+        ("categories.tsv", "a stimulus called ''", "give it another name"),
+    ),
+    "endless-field-in-models": Case(
+        "rdms",
+        text("models/models.tsv", "animacy\t", "x" * 140_000 + "\t"),
+        ("models.tsv", "is not a table", "save it as tab-separated"),
+    ),
     "mismatching-rdm-size-of-a-region": Case(
         "rdms",
         arrays("rdms/sub-02.npz", visual__rdm=first_square(7)),
@@ -450,6 +471,21 @@ STATED: Mapping[str, Case] = {
             visual__residual_covariance=lambda covariance: covariance[:2, :2],
         ),
         ("visual: no result for sub-02",),
+        ("--no-multiverse",),
+    ),
+    "constant-voxels-recommended": Case(
+        "patterns",
+        arrays(ONE, visual__betas=filled(0.0, ..., slice(0, 6))),
+        ("sub-02: voxels whose beta is the same for all stimuli, kept: visual 6 of 70",),
+        ("--no-multiverse",),
+    ),
+    "stimulus-in-fewer-runs": Case(
+        "table.tsv",
+        lines_of("table.tsv", lambda line: not re.match(rf"02\t{FIRST}\t.*\t9\t", line)),
+        (
+            "sub-02: stimuli not in all runs, averaged over those that they are in: "
+            f"{FIRST} (3 of 4)",
+        ),
         ("--no-multiverse",),
     ),
     "no-halves": Case(
@@ -543,3 +579,14 @@ def test_falls_back_and_says_so(
         for row in rows:
             assert len(row) == len(header)
             assert not {"nan", "inf", "-inf", "none"} & {cell.strip().lower() for cell in row}
+
+
+def test_bad_stimuli_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "labels.tsv").write_text(f"stimulus\tlabel\na\t{'x' * 140_000}\n")
+    with pytest.raises(InputError, match=r"labels\.tsv cannot be read .*field larger"):
+        read_stimuli(tmp_path)
+    (tmp_path / "labels.tsv").unlink()
+    Image.new("RGB", (4, 4)).save(tmp_path / "nan.png")
+    with pytest.raises(InputError, match=r"a stimulus called 'nan'.*: give it another name"):
+        read_stimuli(tmp_path)

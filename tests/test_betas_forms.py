@@ -1,5 +1,9 @@
 """Betas as volumes, in every layout: the same numbers come out, whatever they lie in."""
 
+import logging
+import shutil
+import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -251,13 +255,19 @@ def test_runs_without_every_stimulus_give_what_they_can(root: Path, tmp_path: Pa
     np.testing.assert_allclose(found.values[2], expected[:, 2].mean(axis=0), rtol=1e-6)
     assert found.runs is None
     assert subjects[0].notes == (
+        "sub-01: stimuli not in all runs, averaged over those that they are in: "
+        f"{data.STIMULI[3]} (3 of 4)",
         f"sub-01: no betas of single runs, because {data.STIMULI[3]} is not in run 9",
     )
     kept = [line for line in kept if not (line.startswith(gone) and "\t11\t" in line)]
     (tmp_path / "table.tsv").write_text("\n".join(kept))
     subjects = read(tmp_path / "table.tsv", atlas=root / "atlas.nii.gz")
     assert subjects[0].rois["visual"].odd is None and subjects[1].rois["visual"].odd is not None
-    assert "is not in both an odd and an even run" in subjects[0].notes[0]
+    fewer, no_halves, of_all = subjects[0].notes
+    assert fewer.endswith(f"{data.STIMULI[3]} (2 of 4)")
+    assert "is not in both an odd and an even run" in no_halves
+    assert of_all.startswith("sub-01 has no betas of odd and even runs (the first of 1 of 3 ")
+    assert not subjects[1].notes
 
 
 def test_halves_of_a_table(root: Path, tmp_path: Path) -> None:
@@ -359,7 +369,7 @@ def nan_patterns(root: Path) -> None:
         ("spm", lambda root: (root / "spm/sub-02/glm/beta_0009.nii").unlink(), "is missing, which"),
         ("spm", nan_patterns, "is not finite in any voxel of any region"),
         ("spm", colours, "holds colours or complex numbers"),
-        ("spm", other_grid, r"beta_0005\.nii \(shape .* lies on another grid"),
+        ("spm", other_grid, r"beta_0005\.nii lies on .* grid .*affines differ\)"),
         (
             "spm",
             lambda root: data.save(np.minimum(data.labels(), 1011), root / "atlas.nii.gz"),
@@ -412,3 +422,155 @@ def test_a_link_to_its_own_folder_ends(root: Path, tmp_path: Path) -> None:
     data.write_spm(tmp_path)
     (tmp_path / "sub-01" / "again").symlink_to(tmp_path / "sub-01")
     check(read(tmp_path, atlas=root / "atlas.nii.gz"))
+
+
+def leads_nowhere(path: Path) -> None:
+    """Put a link without content in the place of a file or folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    path.symlink_to("absent")
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def with_figures_only(folder: Path) -> None:
+    emptied(folder)
+    (folder / "figures").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("paper", leads_nowhere, "sub-02 is a link to something that is missing"),
+        ("spm", leads_nowhere, "sub-02 is a link to something that is missing"),
+        ("statmaps", leads_nowhere, "sub-02 is a link to something that is missing"),
+        ("derivatives", leads_nowhere, "sub-02 is a link to something that is missing"),
+        ("statmaps", emptied, "sub-02 holds no betas of the form"),
+        ("derivatives", emptied, "sub-02 holds no betas of the form"),
+        ("derivatives", with_figures_only, "sub-02 holds no betas of the form"),
+    ],
+)
+def test_a_subject_never_vanishes_silently(
+    root: Path, tmp_path: Path, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    shutil.copytree(root / name, tmp_path / name)
+    damage(tmp_path / name / "sub-02")
+    atlas = None if name == "derivatives" else root / "atlas.nii.gz"
+    with pytest.raises(InputError, match=f"{message}.*--participant-label"):
+        read(tmp_path / name, atlas=atlas)
+    with pytest.raises(InputError, match=f"{message}.*--participant-label"):
+        read(tmp_path / name, atlas=atlas, participants=["01", "02"])
+    subjects = read(tmp_path / name, atlas=atlas, participants=["01", "03"])
+    assert [subject.subject for subject in subjects] == ["01", "03"]
+
+
+def test_halves_that_are_links_without_content_do_not_vanish(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "derivatives", tmp_path / "derivatives")
+    (file,) = tmp_path.glob("derivatives/sub-02/func/*_desc-odd_statmap.nii.gz")
+    leads_nowhere(file)
+    with pytest.raises(InputError, match=r"desc-odd_statmap\.nii\.gz is missing"):
+        read(tmp_path / "derivatives")
+
+
+def test_the_first_subject_without_halves_is_named(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "derivatives", tmp_path / "derivatives")
+    for file in tmp_path.glob("derivatives/sub-02/func/*_desc-odd_statmap.*"):
+        file.unlink()
+    notes = [subject.notes for subject in read(tmp_path / "derivatives")]
+    assert notes == [
+        (),
+        (
+            "sub-02 has no betas of odd and even runs (the first of 1 of 3 subjects), so that "
+            "those of the others cannot be used",
+        ),
+        (),
+    ]
+
+
+def test_a_run_with_a_zero_in_front_is_the_same_run(root: Path, tmp_path: Path) -> None:
+    data.write_statmaps(tmp_path)
+    folder = tmp_path / "sub-01" / "ses-1"
+    (file,) = folder.glob(f"*_run-1_*{data.contrast(data.STIMULI[0])}_stat-effect*")
+    shutil.copy(file, folder / file.name.replace("_run-1_", "_run-01_"))
+    with pytest.raises(InputError, match=r"are both betas of stimulus .*: keep one"):
+        read(tmp_path, atlas=root / "atlas.nii.gz", stimuli=data.STIMULI)
+    file.unlink()
+    check(read(tmp_path, atlas=root / "atlas.nii.gz", stimuli=data.STIMULI))
+
+
+def header(place: int, kind: str, *values: float) -> Callable[[Path], None]:
+    """Overwrite bytes of a NIfTI-1 header."""
+
+    def damage(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        struct.pack_into(f"<{len(values)}{kind}", content, place, *values)
+        file.write_bytes(content)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        header(70, "h", 999),  # datatype
+        header(112, "f", 1.0, np.nan),  # scl_slope, scl_inter
+        header(108, "f", -8.0),  # vox_offset
+        header(40, "h", 9),  # dim[0]
+    ],
+    ids=["datatype", "scl_inter", "vox_offset", "dim"],
+)
+def test_damaged_headers_are_one_sentence(
+    root: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(root / "paper", tmp_path / "paper")
+    file = sorted((tmp_path / "paper" / "sub-02").iterdir())[0]
+    damage(file)
+    level = logging.getLogger("nibabel.global").level
+    with pytest.raises(InputError, match=r"beta_\d+\.nii cannot be read .*damaged"):
+        read(tmp_path / "paper", atlas=root / "atlas.nii.gz")
+    assert not caplog.records and not capfd.readouterr().err
+    assert logging.getLogger("nibabel.global").level == level
+
+
+def test_a_volume_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"atlas\.nii\.gz may not be read: mend its permissions"):
+        read(root / "paper", atlas=root / "atlas.nii.gz")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e30, 2.0**63, 0.5])
+def test_an_atlas_of_other_numbers_than_labels(root: Path, tmp_path: Path, value: float) -> None:
+    volume = data.labels().astype(np.float64)
+    volume[-1, -1, -1] = value
+    data.save(volume, tmp_path / "atlas.nii.gz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="is not a volume of whole-number labels"):
+            read(root / "paper", atlas=tmp_path / "atlas.nii.gz")
+
+
+def test_shapes_are_told_only_where_they_differ(root: Path, tmp_path: Path) -> None:
+    data.save(data.labels()[:5], tmp_path / "atlas.nii.gz")
+    with pytest.raises(InputError, match=r"shape is \(6, 7, 5\), not \(5, 7, 5\)\): resample"):
+        read(root / "paper", atlas=tmp_path / "atlas.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["nan", "NA", "null", "None"])
+def test_a_stimulus_called_as_a_missing_value(root: Path, tmp_path: Path, name: str) -> None:
+    data.write_table(tmp_path / "table.tsv")
+    content = (tmp_path / "table.tsv").read_text()
+    (tmp_path / "table.tsv").write_text(content.replace(data.STIMULI[2], name))
+    with pytest.raises(InputError, match=f"stimulus called '{name}'.*: give it another name"):
+        read(tmp_path / "table.tsv", atlas=root / "atlas.nii.gz")

@@ -362,3 +362,104 @@ def test_an_atlas_has_no_meaning_here(tmp_path: Path) -> None:
     data.write_rdms(tmp_path)
     with pytest.raises(InputError, match="holds regions of its own: leave --atlas"):
         read_betas(tmp_path, data.ROIS, atlas=tmp_path / "atlas.nii.gz")
+
+
+@pytest.mark.parametrize("write", [data.write_roi_patterns, data.write_rdms, data.write_rdm_tables])
+def test_a_subject_never_vanishes_silently(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    write(tmp_path)
+    for file in tmp_path.glob("sub-02*"):
+        file.unlink()
+        file.symlink_to("absent")
+    with pytest.raises(InputError, match=r"sub-02.* is a link .*--participant-label"):
+        read_betas(tmp_path, data.ROIS)
+    subjects = read_betas(tmp_path, data.ROIS, participants=["01", "03"])
+    assert [subject.subject for subject in subjects] == ["01", "03"]
+    for file in tmp_path.glob("sub-02*"):
+        file.unlink()
+    (tmp_path / "sub-02").mkdir()
+    with pytest.raises(InputError, match="sub-02 holds no betas of the form"):
+        read_betas(tmp_path, data.ROIS)
+
+
+def test_a_region_that_is_a_link_without_content_in_all_does_not_vanish(tmp_path: Path) -> None:
+    data.write_rdm_tables(tmp_path)
+    for file in tmp_path.glob("*_hippocampus.tsv"):
+        file.unlink()
+        file.symlink_to("absent")
+    with pytest.raises(InputError, match=r"sub-01_hippocampus\.tsv is a link to something"):
+        read_rdms(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        (["hippocampus/rdm_odd", "hippocampus/rdm_even"], "hippocampus/rdm but no hippocampus/rdm"),
+        (["hippocampus/rdm", "hippocampus/rdm_odd"], "rdm_even but no hippocampus/rdm_odd"),
+        (["visual/rdm_even", "hippocampus/rdm_even"], "hippocampus/rdm but no hippocampus/rdm_e"),
+    ],
+)
+def test_a_region_without_a_half_does_not_vanish(
+    tmp_path: Path, lacking: list[str], message: str
+) -> None:
+    data.write_rdms(tmp_path, halves=True)
+    for file in tmp_path.iterdir():
+        change(file, **dict.fromkeys(lacking))
+    with pytest.raises(InputError, match=f"sub-01.npz holds .*{message}.*of every region, or of"):
+        read_rdms(tmp_path)
+
+
+def test_halves_of_one_subject_alone_are_refused(tmp_path: Path) -> None:
+    data.write_rdms(tmp_path, halves=True)
+    parts = [f"{roi.name}/rdm_{half}" for roi in data.ROIS for half in ("odd", "even")]
+    change(tmp_path / "sub-02.npz", **dict.fromkeys(parts))
+    with pytest.raises(InputError, match="halves for all or for none"):
+        read_rdms(tmp_path)
+
+
+def test_voxels_without_signal_are_told(tmp_path: Path) -> None:
+    data.write_roi_patterns(tmp_path)
+    file = tmp_path / "sub-02_patterns.npz"
+    with np.load(file) as content:
+        betas = content["visual/betas"]
+    betas[..., [1, 5, 9, 60, 61]] = 0
+    betas[..., 7] = np.arange(1.0, len(betas) + 1)[:, None]
+    betas[0, 0, 20] = np.nan
+    change(file, **{"visual/betas": betas})
+    subjects = read_patterns(tmp_path)
+    assert [subject.notes for subject in subjects] == [
+        (),
+        (
+            "sub-02: voxels left out because a beta is not finite: visual 1 of 70",
+            "sub-02: voxels whose beta is the same for all stimuli, kept: visual 6 of 69",
+        ),
+        (),
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "n/a", "nan"])
+def test_a_stimulus_or_region_called_as_a_missing_value(tmp_path: Path, name: str) -> None:
+    data.write_rdms(tmp_path)
+    for file in tmp_path.iterdir():
+        with np.load(file) as content:
+            stimuli = content["stimulus"]
+        change(file, stimulus=np.where(stimuli == data.STIMULI[1], name, stimuli))
+    with pytest.raises(InputError, match=f"sub-01.npz holds a stimulus called '{name}'"):
+        read_rdms(tmp_path)
+    data.write_rdms(tmp_path)
+    for file in tmp_path.iterdir():
+        change(file, **{f"{name}/rdm": np.arange(N_PAIRS, dtype=np.float64)})
+    with pytest.raises(InputError, match=f"sub-01.npz holds a region called '{name}'"):
+        read_rdms(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_arrays_that_may_not_be_read(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    data.write_roi_patterns(tmp_path, kind)
+    monkeypatch.setattr(*((np, "load") if kind == "npz" else (h5py, "File")), refuse)
+    with pytest.raises(InputError, match=f"sub-01_patterns.{kind} may not be read: mend its"):
+        read_patterns(tmp_path)

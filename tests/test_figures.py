@@ -28,7 +28,7 @@ from analysis.figures.multiverse import draw_multiverse
 from analysis.figures.sheet import shorten, text_width, wrap
 from analysis.figures.style import GROUP_COLOURS, View, style
 from analysis.figures.write import _figures, primary_figures, write_figures
-from analysis.inference.recommended import MIXED_MODEL, RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+from analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
 from analysis.models.feature_files import Features
 from analysis.noise_ceiling import NoiseCeiling
 from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms

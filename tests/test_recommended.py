@@ -13,7 +13,7 @@ from scipy.stats import pearsonr
 from analysis.brain_rdms import brain_rdms
 from analysis.comparison import compare
 from analysis.folds import Fold, folds_of
-from analysis.inference.recommended import (
+from analysis.inference.comparisons import (
     MIXED_MODEL,
     ONE_SIDED_PERMUTATION,
     RANDOM_EFFECTS,
@@ -196,6 +196,45 @@ def test_distances_that_need_more_say_so(metric: str, field: str) -> None:
     with pytest.raises(InputError, match="--run-betas"):
         compare(without(field, patterns()), features(), settings)
     assert np.isfinite(compare(patterns(), features(), settings).rois[0].rsa).all()
+
+
+def test_crossnobis_needs_the_noise_of_all_or_of_none() -> None:
+    settings = replace(TOP_10, rdm_metric="crossnobis")
+    subjects = patterns(3)
+    subjects[1] = without("residual_covariance", subjects)[1]
+    with pytest.raises(InputError, match="no residual covariance of sub-02 in visual"):
+        compare(subjects, features(), settings)
+    of_none = compare(without("residual_covariance", patterns(3)), features(), settings)
+    assert any("without noise normalisation" in text for text in of_none.warnings)
+
+
+@pytest.mark.parametrize("factor", [1e150, 1e-150])
+def test_numbers_that_cannot_be_computed_with_are_refused(factor: float) -> None:
+    subjects = patterns(3)
+    roi = subjects[1].rois["visual"]
+    assert roi.odd is not None and roi.even is not None
+    subjects[1].rois["visual"] = replace(roi, odd=roi.odd * factor, even=roi.even * factor)
+    with pytest.raises(InputError, match=r"sub-02 in visual .* too large or too small"):
+        compare(subjects, features(), TOP_10)
+
+
+def test_the_cosine_of_unrelated_rdms_is_not_tested_against_zero() -> None:
+    settings = replace(TOP_10, rsa_metric="cosine")
+    result = compare(patterns(signal=0.0, seed=5), features(), settings)
+    assert result.inference is not None
+    assert all("above zero" in row.withheld for row in result.inference.model_scores)
+    for test in (*result.model_tests, *result.group_tests):
+        assert np.isfinite(test.p) == test.test.startswith("label permutation"), test
+    assert np.mean([row.p for row in result.inference.model_scores]) > 0.2
+
+
+def test_models_that_are_the_same_do_not_differ() -> None:
+    models = features()
+    models[1] = replace(models[0], model="again", values=3.7 * models[0].values)
+    result = compare(patterns(), models, TOP_10)
+    for test in result.model_tests:
+        if {test.model, test.reference} == {"CLIP", "again"}:
+            assert np.isnan(test.p) or test.p == 1, test
 
 
 def test_crossnobis_of_a_half_takes_the_runs_of_that_half() -> None:

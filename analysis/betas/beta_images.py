@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from analysis.betas.volumes import (
     Grid,
     RoiVoxels,
-    describe_dropped,
+    describe_voxels,
     load_volume,
     read_volume,
     require_values,
@@ -27,6 +27,11 @@ from analysis.patterns import SubjectPatterns
 from bids_config.errors import InputError
 
 Half = Literal["odd", "even"]
+
+FOLDER_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
+
+N_NAMED = 5
+"""How many stimuli a note names."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,20 @@ def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[
     """All files below a folder, sorted; links to folders are followed, hidden ones passed over.
 
     `above` are the folders that it lies in, so that a link back to one of them ends there.
+
+    Raises
+    ------
+    InputError
+        On a folder without permission.
     """
     real = folder.resolve()
     if real in above:
         return
-    for path in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except PermissionError as error:
+        raise InputError(f"{folder} may not be read: mend its permissions") from error
+    for path in entries:
         if path.name.startswith("."):
             continue
         if path.is_dir():
@@ -93,12 +107,13 @@ def wanted_subjects(
     Raises
     ------
     InputError
-        If one wanted is not there.
+        If one wanted is not there, or a folder `sub-XX` of one cannot be used.
     """
     names = sorted(present)
-    if participants is None:
+    wanted = wanted_names(participants)
+    _require_used(source, names, wanted)
+    if wanted is None:
         return names
-    wanted = sorted({f"sub-{label.removeprefix('sub-')}" for label in participants})
     for name in wanted:
         if name not in names:
             raise InputError(
@@ -106,6 +121,42 @@ def wanted_subjects(
                 f"({', '.join(names)})"
             )
     return wanted
+
+
+def wanted_names(participants: Sequence[str] | None) -> list[str] | None:
+    """Names `sub-XX`, sorted, of labels with or without `sub-`; None, all, stays so."""
+    if participants is None:
+        return None
+    return sorted({f"sub-{label.removeprefix('sub-')}" for label in participants})
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of this name, or a link, even if it leads nowhere."""
+    return path.is_symlink() or path.exists()
+
+
+def require_target(path: Path) -> None:
+    """Raise an InputError on a link that leads nowhere."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path} is a link to something that is missing: get its content (git annex get, or "
+            "datalad get), or leave that subject out by --participant-label"
+        )
+
+
+def _require_used(source: Path, used: Sequence[str], wanted: Sequence[str] | None) -> None:
+    """Refuse a subject that is there but would go missing from the results unnoticed."""
+    for entry in sorted(source.glob("sub-*")) if source.is_dir() else ():
+        if FOLDER_NAME.fullmatch(entry.name) is None or entry.name in used:
+            continue
+        if wanted is not None and entry.name not in wanted:
+            continue
+        require_target(entry)
+        if entry.is_dir():
+            raise InputError(
+                f"{entry} holds no betas of the form that {source} is read in: add them, or leave "
+                "that subject out by naming the others with --participant-label"
+            )
 
 
 def read_beta_images(
@@ -159,7 +210,7 @@ def read_beta_images(
         stimuli=stimuli,
         rois=patterns,
         sources=(*files, *tables, regions.grid.file),
-        notes=(*notes, *missing, *describe_dropped(f"sub-{subject}", patterns)),
+        notes=(*notes, *missing, *describe_voxels(f"sub-{subject}", patterns)),
     )
 
 
@@ -248,6 +299,8 @@ class _Sums:
         stimuli = list(self._rows)
         notes = []
         odd = even = runs = None
+        if not self._has_whole and len(self._run_rows) > 1:
+            notes += self._describe_fewer_runs(label)
         counts = np.minimum(self._counts["odd"], self._counts["even"])
         if counts.all():
             odd, even = self._mean("odd"), self._mean("even")
@@ -266,6 +319,22 @@ class _Sums:
                     f"{list(self._run_rows)[run]}"
                 )
         return odd, even, runs, tuple(notes)
+
+    def _describe_fewer_runs(self, label: str) -> list[str]:
+        n_runs = len(self._run_rows)
+        counts = np.count_nonzero(self._run_counts, axis=0)
+        fewer = [
+            f"{stimulus} ({count} of {n_runs})"
+            for stimulus, count in zip(self._rows, counts, strict=True)
+            if count < n_runs
+        ]
+        if not fewer:
+            return []
+        more = f" and {len(fewer) - N_NAMED} more" if len(fewer) > N_NAMED else ""
+        return [
+            f"{label}: stimuli not in all runs, averaged over those that they are in: "
+            f"{', '.join(fewer[:N_NAMED])}{more}"
+        ]
 
     def _mean(self, part: str) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = self._sums[part] / self._counts[part][:, None]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.betas.beta_images import Half, read_beta_images, wanted_subjects
+from analysis.betas.beta_images import Half, is_there, read_beta_images, wanted_subjects
 from analysis.betas.named_volumes import named_volumes, table_beside
 from analysis.betas.roi_files import add_runs
-from analysis.betas.volumes import describe_dropped, regions_by_subject
+from analysis.betas.volumes import describe_voxels, regions_by_subject
 from analysis.patterns import SubjectPatterns, require_comparable
 from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
@@ -90,22 +90,22 @@ def _halves_of(betas_file: Path) -> dict[Half, Path]:
         half: betas_file.with_name(betas_file.name.replace("_statmap", f"_desc-{half}_statmap"))
         for half in HALVES
     }
-    return files if all(file.exists() for file in files.values()) else {}
+    return files if all(is_there(file) for file in files.values()) else {}
 
 
 def _with_runs(subject: SubjectPatterns, betas_file: Path) -> SubjectPatterns:
     stem = betas_file.name.partition("_stat-effect")[0]
     file = betas_file.with_name(f"{stem}_desc-runs_roibetas.h5")
-    if not file.exists():
+    if not is_there(file):
         return subject
     rois = add_runs(subject.rois, subject.stimuli, file)
-    outdated = describe_dropped(subject.label, subject.rois)
+    outdated = describe_voxels(subject.label, subject.rois)
     notes = [note for note in subject.notes if note not in outdated]
     return replace(
         subject,
         rois=rois,
         sources=(*subject.sources, file),
-        notes=(*notes, *describe_dropped(subject.label, rois)),
+        notes=(*notes, *describe_voxels(subject.label, rois)),
     )
 
 

@@ -22,6 +22,7 @@ from bids_config.schema import RoiDefinition
 
 TABLE_SUFFIXES = (".tsv",)
 HALVES = ("rdm_odd", "rdm_even")
+HALF_ENDINGS = tuple(f"/{half}" for half in HALVES)
 
 
 def read_rdm_files(
@@ -44,8 +45,9 @@ def read_rdm_files(
     Raises
     ------
     InputError
-        On no file, several of one subject and region, an RDM that is none, regions of one subject
-        with different stimuli, or a stimulus that is there twice.
+        On no file, several of one subject and region, an RDM that is none, a half of the runs
+        that some region lacks, regions of one subject with different stimuli, or a stimulus that
+        is there twice.
     """
     files = subject_files(path, (*ARRAY_SUFFIXES, *TABLE_SUFFIXES), participants)
     subjects = []
@@ -61,7 +63,9 @@ def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> Subjec
     with open_arrays(file) as arrays:
         stimuli = arrays.texts("stimulus")
         require_distinct(stimuli, file)
-        has_halves = any(array.endswith(f"/{HALVES[0]}") for array in arrays.names)
+        has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
+        if has_halves:
+            _require_halves_of_all(arrays)
         regions = region_names(arrays, HALVES[0] if has_halves else "rdm", rois)
         parts = HALVES if has_halves else ("rdm",)
         rdms = {
@@ -78,6 +82,19 @@ def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> Subjec
         sources=(file,),
         notes=(notes,) if has_halves else (),
     )
+
+
+def _require_halves_of_all(arrays: ArrayFile) -> None:
+    for array in sorted(arrays.names):
+        region, _, part = array.rpartition("/")
+        if not region or part not in ("rdm", *HALVES):
+            continue
+        for half in HALVES:
+            if f"{region}/{half}" not in arrays.names:
+                raise InputError(
+                    f"{arrays.file} holds {array} but no {region}/{half}: give RDMs of odd and "
+                    "even runs of every region, or of none"
+                )
 
 
 def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> NDArray[np.float64]:

@@ -1,20 +1,22 @@
 """One entry for the brain's side of a comparison, in every form that people have it in."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.array_files import ARRAY_SUFFIXES, open_arrays
 from analysis.betas.conditions import ConditionRule
 from analysis.betas.derivatives import SPACE, read_derivatives
 from analysis.betas.paper_layout import read_paper_layout
-from analysis.betas.rdm_files import read_rdm_files
+from analysis.betas.rdm_files import HALF_ENDINGS, read_rdm_files
 from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
 from analysis.betas.spm import MODEL_FILE, holds_models, read_spm_folders
 from analysis.betas.statmaps import find_statmaps, read_statmaps
 from analysis.betas.table import read_betas_table
 from analysis.betas.volumes import VOLUME_SUFFIXES
-from analysis.patterns import SubjectPatterns, SubjectRdms, require_comparable
+from analysis.folds import have_halves
+from analysis.names import require_names
+from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
 from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
 
@@ -147,7 +149,7 @@ FORMATS = (
         "rdms",
         "brain RDMs, sub-XX*.npz or .h5 with <roi>/rdm, or sub-XX_<roi>.tsv",
         lambda path: (
-            _first_array_file_holds(path, "/rdm", "/rdm_odd")
+            _first_array_file_holds(path, "/rdm", *HALF_ENDINGS)
             or any(SUBJECT_NAME.match(file.name) for file in path.glob("sub-*.tsv"))
         ),
         lambda want: read_rdm_files(want.path, want.rois, participants=want.participants),
@@ -240,7 +242,9 @@ def read_betas(
         )
     )
     require_comparable(subjects)
-    return subjects
+    for subject in subjects:
+        require_names(subject.stimuli, "stimulus", subject.origin)
+    return _with_note_on_halves(subjects) if have_patterns(subjects) else subjects
 
 
 def find_format(path: Path, name: str | None = None) -> BetasFormat:
@@ -264,6 +268,20 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
         f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "
         "sub-*, or the form by --betas-format"
     )
+
+
+def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPatterns, ...]:
+    """Note, where only some subjects have halves of the runs, who keeps those from being used."""
+    lacking = [not have_halves([subject]) for subject in subjects]
+    if all(lacking) or not any(lacking):
+        return tuple(subjects)
+    first = lacking.index(True)
+    note = (
+        f"{subjects[first].label} has no betas of odd and even runs (the first of {sum(lacking)} "
+        f"of {len(subjects)} subjects), so that those of the others cannot be used"
+    )
+    changed = replace(subjects[first], notes=(*subjects[first].notes, note))
+    return (*subjects[:first], changed, *subjects[first + 1 :])
 
 
 def _first_array_file_holds(path: Path, *endings: str) -> bool:

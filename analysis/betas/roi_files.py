@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
-from analysis.betas.beta_images import wanted_subjects
-from analysis.betas.volumes import describe_dropped, finite_voxels, require_values
+from analysis.betas.beta_images import require_target, wanted_names, wanted_subjects
+from analysis.betas.volumes import describe_voxels, finite_voxels, require_values
+from analysis.names import require_names
 from analysis.patterns import RoiPatterns, SubjectPatterns
 from analysis.rdm_files import RELATIVE_TOLERANCE, require_distinct
 from bids_config.errors import InputError
@@ -31,10 +32,15 @@ def subject_files(
         If there is none, or none of a subject wanted.
     """
     candidates = [path] if path.is_file() else [*path.glob("sub-*"), *path.glob("sub-*/sub-*")]
+    wanted = wanted_names(participants)
     files: dict[str, list[Path]] = {}
     for file in sorted(candidates):
         name = SUBJECT_NAME.match(file.name)
-        if name is not None and file.suffix in suffixes and file.is_file():
+        if name is None or file.suffix not in suffixes:
+            continue
+        if wanted is None or name[1] in wanted:
+            require_target(file)
+        if file.is_file():
             files.setdefault(name[1], []).append(file)
     if not files:
         raise InputError(
@@ -123,6 +129,7 @@ def ordered_regions(
     """
     places = {roi.name: place for place, roi in enumerate(rois)}
     for name in names:
+        require_names([name], "region", source)
         if ROI_NAME.fullmatch(name) is None:
             raise InputError(
                 f"{source} names a region {name!r}: use letters and digits, joined by '-'"
@@ -198,7 +205,7 @@ def _read_subject(
         stimuli=stimuli,
         rois=complete,
         sources=(file,),
-        notes=describe_dropped(name, complete),
+        notes=describe_voxels(name, complete),
     )
 
 

@@ -34,7 +34,10 @@ class _Map:
 
     @property
     def run(self) -> str | None:
-        parts = [f"{key}-{self.entities[key]}" for key in ("ses", "run") if key in self.entities]
+        entities = dict(self.entities)
+        if "run" in entities:  # an index in BIDS, of which the zeros in front are no part
+            entities["run"] = entities["run"].lstrip("0") or "0"
+        parts = [f"{key}-{entities[key]}" for key in ("ses", "run") if key in entities]
         return "_".join(parts) or None
 
     @property

@@ -1,15 +1,17 @@
 """Reading beta volumes and label volumes, and keeping only the voxels of the regions."""
 
+import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import SpatialImage
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from analysis.patterns import RoiPatterns
@@ -20,6 +22,9 @@ VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 SUBJECT_PLACE = "{subject}"
 """In the name of an atlas: the subject's label without `sub-`."""
+
+LARGEST_LABEL = 2.0**63
+"""What labels have to stay below to be held as int64."""
 
 AFFINE_TOLERANCE_MM = 1e-3
 """Two affines that differ by no more describe the same grid."""
@@ -38,11 +43,15 @@ class Grid:
         same = self.shape == other.shape and np.allclose(
             self.affine, other.affine, rtol=0, atol=AFFINE_TOLERANCE_MM
         )
-        if not same:
-            raise InputError(
-                f"{other.file} (shape {other.shape}) lies on another grid than {self.file} (shape "
-                f"{self.shape}): resample one of them to the other's grid"
-            )
+        if same:
+            return
+        what = f"its shape is {other.shape}, not {self.shape}"
+        if self.shape == other.shape:
+            what = f"both are of shape {self.shape}, but their affines differ"
+        raise InputError(
+            f"{other.file} lies on another grid than {self.file} ({what}): resample one of them to "
+            "the other's grid"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxel
         labels = np.asanyarray(image.dataobj)
     if labels.ndim == 4 and labels.shape[3] == 1:
         labels = labels[..., 0]
-    if labels.ndim != 3 or not np.array_equal(labels, np.round(labels)):
+    if labels.ndim != 3 or not _are_whole_numbers(labels):
         raise InputError(
             f"{atlas_file} is not a volume of whole-number labels: give the segmentation itself, "
             "resampled by nearest neighbour"
@@ -95,6 +104,13 @@ def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxel
             )
         voxels[roi.name] = np.flatnonzero(np.isin(flat, roi.labels))
     return RoiVoxels(Grid(labels.shape, image.affine, Path(atlas_file)), voxels)
+
+
+def _are_whole_numbers(labels: NDArray[Any]) -> bool:
+    """Whether all are whole numbers that int64 holds."""
+    if not np.isfinite(labels).all() or float(np.abs(labels).max(initial=0)) >= LARGEST_LABEL:
+        return False
+    return np.array_equal(labels, np.round(labels))
 
 
 def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[str], RoiVoxels]:
@@ -136,7 +152,8 @@ def load_volume(file: Path) -> SpatialImage:
     """
     if not str(file).endswith(VOLUME_SUFFIXES):
         raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
-    with _readable(file):
+    # nibabel takes a file that it may not open for one of an unknown kind.
+    with _readable(file), Path(file).open("rb"):
         image = nib.load(file, keep_file_open=True)
     if not isinstance(image, SpatialImage):
         raise InputError(f"{file} holds no volume: give a NIfTI or MGZ image")
@@ -218,30 +235,48 @@ def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: 
             )
 
 
-def describe_dropped(label: str, patterns: Mapping[str, RoiPatterns]) -> tuple[str, ...]:
-    """One note per subject on the voxels left out, or none."""
+def describe_voxels(label: str, patterns: Mapping[str, RoiPatterns]) -> tuple[str, ...]:
+    """Notes on a subject's voxels that were left out, and on those without any signal."""
     dropped = [
         f"{name} {roi.n_dropped} of {roi.n_dropped + roi.n_voxels}"
         for name, roi in patterns.items()
         if roi.n_dropped
     ]
-    if not dropped:
-        return ()
-    return (f"{label}: voxels left out because a beta is not finite: {', '.join(dropped)}",)
+    constant = [
+        f"{name} {n_constant} of {roi.n_voxels}"
+        for name, roi in patterns.items()
+        if (n_constant := np.count_nonzero(np.ptp(roi.values, axis=0) == 0))
+    ]
+    notes = []
+    if dropped:
+        notes.append(f"{label}: voxels left out because a beta is not finite: {', '.join(dropped)}")
+    if constant:
+        notes.append(
+            f"{label}: voxels whose beta is the same for all stimuli, kept: {', '.join(constant)}"
+        )
+    return tuple(notes)
 
 
 @contextmanager
 def _readable(file: Path) -> Iterator[None]:
+    # nibabel logs on the command line what is wrong with a header, besides raising it.
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     except FileNotFoundError as error:
         raise InputError(f"{file} is missing: give a file that exists") from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
     except (
         OSError, EOFError, zlib.error, ValueError, TypeError, OverflowError, MemoryError,
-        ImageFileError,
+        ImageFileError, HeaderDataError,
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise InputError(
             f"{file} cannot be read ({reason}): it is damaged or incomplete, make or download it "
             "again"
         ) from error
+    finally:
+        logger.setLevel(level)

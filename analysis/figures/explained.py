@@ -63,10 +63,10 @@ def draw_variance_partition(view: View) -> Figure:
         group_handles(view.groups),
         [
             "Points: share of the variance of a subject's whitened RDM that least-squares weights "
-            "of the models explain, corrected for chance, mean over subjects; whiskers: 95 % interval "
-            "for new subjects and new stimuli. 'Only by' and 'shared by' add up to what all "
-            "explain (commonality analysis). A part below zero is noise, or groups that suppress "
-            "each other. Each region has its own scale."
+            "of the models explain, corrected for chance, mean over subjects; whiskers: 95 % "
+            "interval for new subjects and new stimuli. 'Only by' and 'shared by' add up to what "
+            "all explain (commonality analysis). A part below zero is noise, or groups that "
+            "suppress each other. Each region has its own scale."
         ],
     )
 

@@ -26,8 +26,8 @@ from analysis.figures.style import (
     group_handles,
     jitter,
 )
+from analysis.inference.comparisons import MIXED_MODEL, TWO_SIDED_PERMUTATION
 from analysis.inference.findings import ModelScore
-from analysis.inference.recommended import MIXED_MODEL, TWO_SIDED_PERMUTATION
 from analysis.significance import GroupTest
 
 PANEL_WIDTH = 2.05

@@ -12,7 +12,7 @@ from analysis.figures.captions import details_of
 from analysis.figures.rows import model_labels
 from analysis.figures.sheet import Room, label_room, lay_out, set_title, title_room
 from analysis.figures.style import ALPHA, GROUP_COLOURS, LINE_COLOUR, MUTED_COLOUR, SMALL, View
-from analysis.inference.recommended import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+from analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
 
 PANELS_PER_ROW = 2
 CELL = 0.185

@@ -1,5 +1,6 @@
 """What all figures share: colours, names, the view of a result, files."""
 
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,7 +145,9 @@ class View:
 @contextmanager
 def style() -> Iterator[None]:
     """Settings under which figures are made and saved, whatever the user's own are."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the tables hold it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC)
         yield

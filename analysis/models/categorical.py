@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.names import require_names
 from analysis.rdm_files import read_text_table, require_distinct
 from bids_config.errors import InputError
 
@@ -63,7 +64,8 @@ def read_categories(file: Path) -> Categories:
     Raises
     ------
     InputError
-        On a table without these columns, or a stimulus or model that is there twice.
+        On a table without these columns, or a stimulus or model that is there twice or has no
+        name.
     """
     header, *rows = read_text_table(file)
     if header[0] != "stimulus" or len(header) < 2:
@@ -74,6 +76,7 @@ def read_categories(file: Path) -> Categories:
     for model in header:
         if header.count(model) > 1:
             raise InputError(f"{file} holds the column '{model}' more than once: keep one")
+    require_names(header, "model", file)
     stimuli = tuple(row[0] for row in rows)
     require_distinct(stimuli, file)
     if len(stimuli) < 2:

@@ -14,6 +14,7 @@ from analysis.array_files import open_arrays
 from analysis.models.categorical import CATEGORIES_TABLE, Categories, read_categories
 from analysis.models.model_rdms import ModelRdm
 from analysis.models.registry import GROUPS, Group
+from analysis.names import require_names
 from analysis.rdm_files import (
     is_square,
     rdm_vector,
@@ -100,10 +101,14 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
             f"and 'group' ({', '.join(GROUPS)})."
         )
     lines = io.StringIO(_read_text(table))
-    rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except csv.Error as error:
+        raise InputError(f"{table} is not a table ({error}): save it as tab-separated") from error
     if not rows:
         raise InputError(f"{table} lists no model: add a row a model (columns model, group).")
     names = [row.get("model") for row in rows]
+    require_names([name for name in names if name], "model", table)
     for name in names:
         if name and names.count(name) > 1:
             raise InputError(f"{table} lists '{name}' more than once: keep one row.")
@@ -167,6 +172,8 @@ def _read_text(file: Path) -> str:
         raise InputError(
             f"{file} is not UTF-8 text ({error}): save it in that encoding."
         ) from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
 
 
 def _read_npz(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:

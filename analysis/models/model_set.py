@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.models.feature_files import Features
 from analysis.models.model_rdms import ModelRdm
 from analysis.models.registry import Group
-from analysis.rdm import compute_rdm, metric_of_models, without_distance
+from analysis.rdm import compute_rdm, metric_of_models, out_of_range, without_distance
 from analysis.settings import Groups, RdmMetric
 from bids_config.errors import InputError
 
@@ -72,6 +72,11 @@ class ModelSet:
         rows = {stimulus: row for row, stimulus in enumerate(model.stimuli)}
         wanted = [rows[stimulus] for stimulus in self.stimuli]
         values = np.asarray(model.values, dtype=np.float64)[wanted]
+        if out_of_range(values):
+            raise InputError(
+                f"the features of {model.model} are too large or too small to compute with: scale "
+                "them"
+            )
         shapeless = np.flatnonzero(without_distance(values, metric))
         if len(shapeless):
             raise InputError(

@@ -19,6 +19,7 @@ _COMMANDS = (run, compare, features, models, graph, demo, doctor)
 _PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
 _USERS_TO_MEND = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+    errno.ENAMETOOLONG, errno.ELOOP,
 }  # fmt: skip
 
 

@@ -98,7 +98,6 @@ def settle(
         If an option was given that the data or other options leave without a meaning.
     """
     settings = comparison_settings(args)
-    _require_meaning(args, settings)
     if not have_patterns(subjects):
         if args.check_paper:
             raise InputError(
@@ -110,7 +109,10 @@ def settle(
                     f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
                     "RDMs: leave it out"
                 )
-        return replace(settings, voxel_selection="all", multiverse=False), ()
+        settings = replace(settings, voxel_selection="all", multiverse=False)
+        _require_meaning(args, settings)
+        return settings, ()
+    _require_meaning(args, settings)
     chosen_freely = args.voxel_selection is None and args.selection_data is None
     if settings.preset == "recommended" and chosen_freely and not have_halves(subjects):
         note = (
@@ -206,7 +208,10 @@ def _get_features(
         wanted = args.models or [model.model for model in features]
         unknown = sorted(set(wanted) - {model.model for model in features})
         if unknown:
-            raise InputError(f"{args.features} has no features of {', '.join(unknown)}")
+            raise InputError(
+                f"{args.features} has no features of {', '.join(unknown)}: leave them out of "
+                "--models, or add them there"
+            )
         return [model for model in features if model.model in wanted]
     if args.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")

@@ -22,6 +22,8 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scipy.spatial.distance import pdist
+
 from analysis.ceiling_null import ceiling_p_value
 from analysis.inference.bootstrap import bootstrap_with, draw_samples
 from analysis.inference.bootstrap_intervals import (
@@ -186,6 +188,31 @@ def equally_related(n: int, seed: int, metric: RsaMetric, design: Design) -> Stu
         f"({_described(metric, design)})",
         "rejected",
         _rows(found, "ceiling {}", targets),
+    )
+
+
+def different_parts(n: int, seed: int, design: Design) -> Study:
+    """Two models that hold different halves of what the brain holds, equally related to it."""
+    generator = np.random.default_rng([seed, 8])
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for _ in range(n):
+        features = generator.standard_normal((design.n_stimuli, 8))
+        noise = generator.standard_normal((design.n_subjects, design.n_stimuli, design.n_voxels))
+        weights = generator.standard_normal((design.n_subjects, 8, design.n_voxels))
+        brain = correlation_rdms(features @ weights + 1.5 * noise)[None]
+        models = np.stack([pdist(half, "sqeuclidean") for half in np.split(features, 2, axis=1)])
+        names = ["first half", "second half"]
+        permuted = permute_labels(
+            {"region": brain}, models, names, GROUPS[:2], "pearson", N_PERMUTATIONS, generator
+        )
+        random_effects = generalise(brain, models, GROUPS[:2], "pearson").model_pairs
+        data = "two models"
+        found["random effects, model vs model", data].append(_rejected(random_effects.p))
+        found["label permutation, model vs model", data].append(_rejected(permuted.model_pairs.p))
+    return Study(
+        "False positives at 0.05: two models that hold different halves of the brain's features",
+        "rejected",
+        _rows(found, "{}", {"rando": (0.03, 0.07)}),
     )
 
 
@@ -443,6 +470,7 @@ def studies(n: int, seed: int) -> list[Callable[[], Study]]:
     return [
         lambda: false_positives(n, seed, "pearson", design),
         lambda: equally_related(n, seed, "pearson", design),
+        lambda: different_parts(n, seed, design),
         lambda: ceiling_of_noise(n, seed, "pearson", design),
         lambda: coverage(n, seed, "pearson", design, bootstraps=True),
         lambda: tests_over_subjects(n, seed),

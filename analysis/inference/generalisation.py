@@ -143,8 +143,10 @@ def _mean_influence(
     brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
 ) -> NDArray[np.float64]:
     """Influences (models, subjects, pairs), means over folds."""
-    folds = [pair_influence(models, rdms, metric) for rdms in brain]
-    return np.asarray(np.mean(folds, axis=0))
+    total = np.zeros((len(models), *brain.shape[1:]))
+    for rdms in brain:
+        total += pair_influence(models, rdms, metric)
+    return np.asarray(total / len(brain))
 
 
 def _with_pairwise_ceiling(
@@ -155,9 +157,9 @@ def _with_pairwise_ceiling(
     if n_subjects < MIN_SUBJECTS_OF_CEILING:
         return None
     first, second = np.triu_indices(n_subjects, k=1)
-    agreement = np.mean(
-        [pair_influence(rdms, rdms, metric)[first, second] for rdms in brain], axis=0
-    )
+    agreement = np.zeros((len(first), brain.shape[-1]))
+    for rdms in brain:
+        agreement += pair_influence(rdms, rdms, metric)[first, second] / len(brain)
     of_pairs = (scores[:, first] + scores[:, second]) / 2
     factors = Pairs(n_subjects), Pairs(num_obs_y(brain[0, 0]))
     return mean_squares(np.concatenate([of_pairs, agreement[None]]), factors)

@@ -8,7 +8,7 @@ a balanced analysis of variance. An RDM holds *pairs* of stimuli, so that its va
 has two strata: what a stimulus does to all its pairs, and what is particular to pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -24,8 +24,10 @@ N_POINTS = 1024
 """Points of the integral over the true mean squares."""
 
 SMALLEST_SHARE = 0.15
-"""The variance is taken to be at least so large a share of that over any single factor, and of
-that over what is particular to its pairs."""
+"""The variance is taken to be at least so large a share of that over any single factor."""
+
+SMALLEST_SHARE_OF_PAIRS = 0.5
+"""And at least so large a share of what is particular to pairs of stimuli."""
 
 FEW = 20
 """Degrees of freedom below which a mean square says little."""
@@ -108,8 +110,8 @@ class Part:
 
     Attributes
     ----------
-    factors : tuple of int
-        Factors whose strata are crossed; the others are averaged over.
+    strata : tuple of (int, int)
+        Factors that are crossed, in order, and the stratum of each; the others are averaged over.
     weight : float
         Product of the strata's weights.
     df : int
@@ -117,7 +119,7 @@ class Part:
         Mean squares and mean products.
     """
 
-    factors: tuple[int, ...]
+    strata: tuple[tuple[int, int], ...]
     weight: float
     df: int
     products: NDArray[np.float64]
@@ -169,15 +171,17 @@ def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> Mean
         One axis a factor. A statistic with a NaN is NaN and does not touch the others.
     factors : sequence of Factor
     """
-    found: list[tuple[tuple[int, ...], NDArray[np.float64], float, int]] = [((), values, 1.0, 1)]
+    found: list[tuple[tuple[tuple[int, int], ...], NDArray[np.float64], float, int]]
+    found = [((), values, 1.0, 1)]
     for axis, factor in enumerate(factors):
         split = []
         for crossed, array, weight, df in found:
             mean, strata = factor.split(np.moveaxis(array, axis + 1, -1))
             split.append((crossed, np.moveaxis(mean, -1, axis + 1), weight, df))
-            for stratum in strata:
+            for index, stratum in enumerate(strata):
                 part = np.moveaxis(stratum.values, -1, axis + 1)
-                split.append(((*crossed, axis), part, weight * stratum.weight, df * stratum.df))
+                both = (*crossed, (axis, index))
+                split.append((both, part, weight * stratum.weight, df * stratum.df))
         found = split
     parts = []
     for crossed, array, weight, df in found[1:]:
@@ -246,7 +250,7 @@ def _weighted_parts(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDA
     Inclusion and exclusion: parts that cross an odd number of factors are added.
     """
     columns = [
-        (1 if len(part.factors) % 2 else -1)
+        (1 if len(part.strata) % 2 else -1)
         * part.weight
         * np.einsum("cs,cs->c", contrasts @ np.nan_to_num(part.products), contrasts)
         for part in squares.parts
@@ -265,23 +269,38 @@ def _summed(
 ) -> NDArray[np.float64]:
     """Sum the parts (contrasts, parts), multiplied in several ways (points, parts).
 
-    A difference of mean squares can come out near or below zero; the true variance cannot be
-    smaller than that over one factor, so neither is the sum than a share of it.
+    A difference of mean squares can come out near or below zero, where the true variance is at
+    least that over a single factor, and at least that of what is particular to pairs of stimuli.
+    So neither is the sum less than a share of these.
 
     Returns
     -------
     ndarray, (contrasts, points)
     """
     variances = parts @ multiples.T
-    for factor in {part.factors for part in squares.parts if len(part.factors) == 1}:
-        chosen = [index for index, part in enumerate(squares.parts) if part.factors == factor]
-        over_factor = parts[:, chosen] @ multiples[:, chosen].T
-        np.maximum(variances, SMALLEST_SHARE * over_factor, out=variances)
-        # What is subtracted for pairs is left at least, unless it is hardly known itself.
-        for index in (index for index in chosen if squares.parts[index].df >= FEW):
-            of_pairs = -parts[:, [index]] * multiples[:, index]
-            np.maximum(variances, SMALLEST_SHARE * of_pairs, out=variances)
+    for share, chosen, sign in _limits(squares):
+        limit = sign * share * (parts[:, chosen] @ multiples[:, chosen].T)
+        np.maximum(variances, limit, out=variances)
     return np.maximum(variances, 0.0)
+
+
+def _limits(squares: MeanSquares) -> Iterator[tuple[float, list[int], int]]:
+    """Shares, parts whose sum the variance is compared with, and the sign of that sum."""
+    alone = [part for part in squares.parts if len(part.strata) == 1]
+    for factor in {part.strata[0][0] for part in alone}:
+        chosen = [i for i, part in enumerate(squares.parts) if _is_over(part, factor)]
+        yield SMALLEST_SHARE, chosen, 1
+    for part in alone:
+        # What is subtracted for pairs, less their interactions, is left; unless hardly known.
+        if part.weight < 0 and part.df >= FEW:
+            stratum = part.strata[0]
+            chosen = [i for i, each in enumerate(squares.parts) if stratum in each.strata]
+            yield SMALLEST_SHARE_OF_PAIRS, chosen, -1
+
+
+def _is_over(part: Part, factor: int) -> bool:
+    """Whether a part is of this factor alone."""
+    return len(part.strata) == 1 and part.strata[0][0] == factor
 
 
 @lru_cache(maxsize=32)

@@ -40,6 +40,7 @@ def cautions(
         *_circular_selection(primary),
         *(caution for roi in primary.rois for caution in _weak_ceiling(roi, subjects)),
         *_unreachable_alpha(model_tests),
+        *_only_these_stimuli(primary, model_tests),
         *_dependent_models(group_tests),
         *_costly_metric(primary),
         *_no_zero(primary),
@@ -103,6 +104,18 @@ def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:
         f"whatever the data: over {smallest.n} subjects, the fewest among them, a test cannot give "
         f"a p below {signed_rank_floor(smallest.n):.4g}"
     )
+
+
+def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> Iterator[str]:
+    if primary.settings.preset == "recommended" and any(
+        test.test.startswith(TESTS_OVER_SUBJECTS) and test.p < ALPHA for test in model_tests
+    ):
+        yield (
+            "signed-rank and sign-flip tests speak of new subjects who see these same stimuli: "
+            "that a model agrees with these stimuli by chance counts as an effect (of models "
+            "unrelated to the brain up to half, with 12 subjects); for new stimuli take the label "
+            "permutation and the random effects"
+        )
 
 
 def _costly_metric(primary: Analysis) -> Iterator[str]:

@@ -414,6 +414,12 @@ def test_every_value_that_is_there_has_an_interval(result: ComparisonResult) -> 
         assert np.isfinite([row.low, row.high]).all(), row
 
 
+def test_tests_over_subjects_come_with_a_caution() -> None:
+    result = compare(patterns(7), features(), TOP_10)
+    assert any(test.p < 0.05 for test in result.model_tests if "sign-flip" in test.test)
+    assert any("who see these same stimuli" in text for text in result.warnings)
+
+
 @pytest.mark.parametrize("n_subjects", [2, 3])
 def test_few_subjects(n_subjects: int) -> None:
     result = compare(patterns(n_subjects), features(), TOP_10)

@@ -4,8 +4,6 @@ After Walther et al. (2016). Both are squared and divided by the number of voxel
 Euclidean distance of `analysis.rdm`.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
@@ -14,82 +12,6 @@ from analysis.rdm import compute_rdm
 from bids_config.errors import InputError
 
 MIN_RUNS = 2
-
-
-@dataclass(frozen=True)
-class ShrunkCovariance:
-    """An estimate of the covariance of noise.
-
-    Attributes
-    ----------
-    values : ndarray, (voxels, voxels)
-    shrinkage : float
-        Weight of the diagonal, from 0 (the sample covariance) to 1 (variances only).
-    """
-
-    values: NDArray[np.float64]
-    shrinkage: float
-
-
-def shrunk_covariance(
-    residuals: NDArray[np.float64], degrees_of_freedom: float
-) -> ShrunkCovariance:
-    """Covariance of residuals, shrunk towards its diagonal (Schaefer & Strimmer 2005).
-
-    The weight is the estimated variance of the correlations over the sum of their squares, so it
-    falls with the length of the measurement. The formula, with its use of the degrees of freedom,
-    is that of rsatoolbox's 'shrinkage_diag'. The sum over all pairs of voxels of what their
-    products' squares add up to is a sum over time of squared lengths: one matrix product is
-    enough.
-
-    Parameters
-    ----------
-    residuals : ndarray, (time points, voxels)
-        Of a linear model; their mean is subtracted.
-    degrees_of_freedom : float
-        Time points less regressors.
-
-    Raises
-    ------
-    InputError
-        On residuals that are not finite or do not vary, or without degrees of freedom.
-    """
-    values = np.asarray(residuals, dtype=np.float64)
-    mean = values.mean(axis=0)
-    values = values - mean
-    n_times, n_voxels = values.shape
-    if degrees_of_freedom <= 0:
-        raise InputError(
-            f"{n_times} time points leave {degrees_of_freedom:g} degrees of freedom for the "
-            "covariance of the residuals: use more runs, or fewer regressors"
-        )
-    deviation: NDArray[np.float64] = np.sqrt((values**2).sum(axis=0) / degrees_of_freedom)
-    # What subtracting the mean leaves of a constant is rounding, not noise.
-    varies = np.isfinite(deviation) & (deviation > 1e-13 * np.abs(mean))
-    unusable = np.flatnonzero(~varies)
-    if len(unusable):
-        raise InputError(
-            f"the residuals of voxel {unusable[0]} (counted from 0, of {n_voxels}) are not finite "
-            "or do not vary, so their covariance cannot be inverted: leave that voxel out"
-        )
-    scores = values / deviation
-    products = scores.T @ scores
-    correlations = products / (n_times - 1)
-    squares = scores**2
-    sum_of_squares = (squares.sum(axis=1) ** 2).sum() - (squares**2).sum()
-    sum_of_squared_correlations = (correlations**2).sum() - (np.diagonal(correlations) ** 2).sum()
-    variance = (n_times / degrees_of_freedom**2) * (
-        sum_of_squares / (n_times - 1) - sum_of_squared_correlations
-    )
-    if sum_of_squared_correlations > 0:
-        shrinkage = float(np.clip(variance / sum_of_squared_correlations, 0.0, 1.0))
-    else:
-        shrinkage = 1.0
-    covariance = products * np.outer(deviation, deviation) / degrees_of_freedom
-    diagonal = np.diagonal(covariance).copy()
-    covariance *= 1.0 - shrinkage
-    np.fill_diagonal(covariance, diagonal)
-    return ShrunkCovariance(covariance, shrinkage)
 
 
 def mahalanobis_rdm(

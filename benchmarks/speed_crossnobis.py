@@ -13,7 +13,7 @@ import numpy as np
 import rsatoolbox
 from threadpoolctl import threadpool_limits
 
-from analysis.crossnobis import crossnobis_rdm, shrunk_covariance
+from analysis.crossnobis import crossnobis_rdm
 from benchmarks.timing import Comparison, best_time
 
 N_RUNS, N_STIMULI, N_VOXELS = 35, 50, 2000
@@ -29,7 +29,7 @@ def measure() -> list[Comparison]:
     runs = signal + 3 * rng.standard_normal((N_RUNS, N_STIMULI, N_VOXELS))
     residuals = rng.standard_normal((N_RESIDUALS, N_VOXELS))
     residuals += rng.standard_normal((N_RESIDUALS, 1))
-    covariance = shrunk_covariance(residuals, N_RESIDUALS - 1).values
+    covariance = np.cov(residuals.T)
     precision = np.linalg.inv(covariance)
     dataset = rsatoolbox.data.Dataset(
         runs.reshape(-1, N_VOXELS),

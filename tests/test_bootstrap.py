@@ -15,7 +15,7 @@ from analysis.inference import bootstrap as bootstrap_module
 from analysis.inference import bootstrap_ranks
 from analysis.inference.bootstrap import Draws, bootstrap, bootstrap_with, draw_samples
 from analysis.inference.bootstrap_intervals import (
-    bootstrap_standard_error,
+    bootstrap_variance,
     one_factor_variance,
     percentile_interval,
     t_interval,
@@ -314,7 +314,7 @@ def test_intervals_and_variances():
     np.testing.assert_allclose(interval[:, 0], np.quantile(samples[:, 0], [0.05, 0.95]))
     np.testing.assert_allclose(interval[:, 1], np.quantile(samples[100:, 1], [0.05, 0.95]))
     assert np.isnan(interval[:, 2]).all()
-    error = bootstrap_standard_error(gaps)
+    error = np.sqrt(bootstrap_variance(gaps))
     expected = samples[:, 0].std(ddof=1), samples[100:, 1].std(ddof=1)
     np.testing.assert_allclose(error[:2], expected)
     assert np.isnan(error[2])

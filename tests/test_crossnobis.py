@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
-from analysis.crossnobis import crossnobis_rdm, mahalanobis_rdm, shrunk_covariance
+from analysis.crossnobis import crossnobis_rdm, mahalanobis_rdm
 from analysis.rdm import compute_rdm
 from bids_config.errors import InputError
 
@@ -136,45 +136,6 @@ def test_without_noise_all_three_are_one_distance() -> None:
     )
 
 
-@pytest.mark.parametrize(("n_times", "n_voxels"), [(30, 40), (200, 10), (2000, 5)])
-@pytest.mark.parametrize("n_regressors", [1, 12])
-def test_shrinkage_of_rsatoolbox(n_times: int, n_voxels: int, n_regressors: int) -> None:
-    rsatoolbox = pytest.importorskip("rsatoolbox")
-    rng = np.random.default_rng(n_times)
-    residuals = rng.standard_normal((n_times, n_voxels)) @ noise_covariance(n_voxels) + 3
-    freedom = n_times - n_regressors
-    theirs = rsatoolbox.data.noise.cov_from_residuals(
-        residuals, dof=freedom, method="shrinkage_diag"
-    )
-    found = shrunk_covariance(residuals, freedom)
-    np.testing.assert_allclose(found.values, theirs, atol=1e-10 * np.abs(theirs).max())
-    sample = np.cov(residuals.T) * (n_times - 1) / freedom
-    off_diagonal = ~np.eye(n_voxels, dtype=bool)
-    np.testing.assert_allclose(
-        found.values[off_diagonal], (1 - found.shrinkage) * sample[off_diagonal], atol=1e-10
-    )
-    assert 0 < found.shrinkage <= 1
-
-
-def test_shrinkage_makes_few_time_points_invertible() -> None:
-    residuals = np.random.default_rng(0).standard_normal((20, 50))
-    assert np.linalg.matrix_rank(np.cov(residuals.T)) < 50
-    found = shrunk_covariance(residuals, 19)
-    assert found.shrinkage > 0.5
-    assert np.isfinite(mahalanobis_rdm(residuals[:5], found.values)).all()
-
-
-def test_more_time_points_shrink_less() -> None:
-    residuals = np.random.default_rng(0).standard_normal((3000, 8)) @ noise_covariance(8)
-    few, many = shrunk_covariance(residuals[:100], 99), shrunk_covariance(residuals, 2999)
-    assert many.shrinkage < 0.2 * few.shrinkage
-
-
-def test_one_voxel_has_only_its_variance() -> None:
-    residuals = np.array([[1.0], [2.0], [6.0]])
-    np.testing.assert_allclose(shrunk_covariance(residuals, 2).values, [[7.0]])
-
-
 def test_errors() -> None:
     runs = noisy_runs(3, 4, 5)
     with pytest.raises(InputError, match=r"at least 2 runs but there are 1"):
@@ -184,12 +145,3 @@ def test_errors() -> None:
     for broken in (np.zeros((5, 5)), np.full((5, 5), np.nan), np.diag([1.0, 1, 1, 1, -1])):
         with pytest.raises(InputError, match="not positive definite"):
             mahalanobis_rdm(runs[0], broken)
-    residuals = np.random.default_rng(0).standard_normal((20, 3))
-    with pytest.raises(InputError, match="degrees of freedom"):
-        shrunk_covariance(residuals, 0)
-    residuals[:, 1] = 0.3
-    with pytest.raises(InputError, match="voxel 1 "):
-        shrunk_covariance(residuals, 10)
-    residuals[4, 1] = np.nan
-    with pytest.raises(InputError, match="voxel 1 "):
-        shrunk_covariance(residuals, 10)

@@ -29,11 +29,6 @@ def bootstrap_variance(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(count > 1, squares.sum(axis=0) / np.maximum(count - 1, 1), np.nan)
 
 
-def bootstrap_standard_error(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation over samples (bootstraps, ...)."""
-    return np.sqrt(bootstrap_variance(samples))
-
-
 def one_factor_variance(samples: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """Variance over samples of one factor of n subjects or stimuli, times n / (n - 1).
 

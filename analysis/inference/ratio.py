@@ -28,41 +28,6 @@ class Ratios:
     withheld: str = ""
 
 
-def fieller_interval(
-    numerator: float,
-    denominator: float,
-    covariance: NDArray[np.float64],
-    critical: float,
-) -> tuple[float, float]:
-    """Fieller's (1954) interval of a ratio of two normal means.
-
-    The ratios r that a test of numerator - r denominator against zero does not reject.
-
-    Parameters
-    ----------
-    numerator, denominator : float
-        Estimates.
-    covariance : ndarray, (2, 2)
-        Of the two, in that order.
-    critical : float
-        Of the test, such as a quantile of Student's t.
-
-    Returns
-    -------
-    lower, upper : float
-        Infinite where the denominator does not differ from zero: any ratio is then possible, or
-        all but those in some range.
-    """
-    square = critical**2
-    a = denominator**2 - square * covariance[1, 1]
-    b = numerator * denominator - square * covariance[0, 1]
-    c = numerator**2 - square * covariance[0, 0]
-    if a <= 0:
-        return -np.inf, np.inf
-    root = np.sqrt(max(b**2 - a * c, 0.0))
-    return float((b - root) / a), float((b + root) / a)
-
-
 def ratios_to_last(squares: MeanSquares, confidence: float = 0.95) -> Ratios:
     """Ratios of all statistics but the last to the last, with Fieller's intervals.
 

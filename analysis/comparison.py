@@ -117,9 +117,7 @@ def compare(
         subjects=labels,
         stimuli=model_set.stimuli,
         models=tuple(
-            Model(
-                model.model, model.group, model.note, hash_model(model), dict(model.weights_sha256)
-            )
+            Model(model.model, model.group, model.note, hash_model(model), dict(model.origin))
             for model in model_set.models
         ),
         reference_model=reference,

@@ -25,6 +25,7 @@ PACKAGES = (
     "pillow",
     "scipy",
     "threadpoolctl",
+    "open-clip-torch",
     "timm",
     "torch",
     "torchvision",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +31,15 @@ class Model:
         What a reader must know about it, a stand-in for another kind of model; or empty.
     features_sha256 : str
         Of its features, or its RDM, and their stimuli.
-    weights_sha256 : dict of str to str
-        Of the files of weights that made them, where known.
+    origin : dict
+        Network, layer, weights and libraries that made them, where known.
     """
 
     name: str
     group: str
     note: str
     features_sha256: str
-    weights_sha256: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,12 @@
-"""From a TOML file to a checked configuration; every mistake becomes one sentence."""
+"""The configuration of a data set, from a TOML file; every mistake becomes one sentence."""
 
 import csv
 import io
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bids_config.errors import InputError
-from bids_config.schema import DatasetConfig, RoiDefinition
+from bids_config.schema import DatasetConfig
+from bids_config.tables import did_you_mean, read_table, read_toml
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
 LABEL_COLUMNS = ("stimulus", "label")
@@ -42,14 +37,9 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
         names the file, the key and what is allowed.
     """
     file = _find(name_or_path)
+    table = read_toml(file)
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}): check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not valid TOML: {error}") from error
-    try:
-        config: DatasetConfig = _read_table(DatasetConfig, table, "", file.parent)
+        config = read_table(DatasetConfig, table, folder=file.parent)
         _check_labels_file(config.stimuli.labels_file)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
@@ -63,99 +53,11 @@ def _find(name_or_path: str | Path) -> Path:
     file = Path(name_or_path)
     if not file.is_file():
         raise InputError(
-            f"no data set configuration {name!r}{_did_you_mean(name, packaged_configs())}: "
+            f"no data set configuration {name!r}{did_you_mean(name, packaged_configs())}: "
             f"give one of the packaged names ({', '.join(packaged_configs())}) or the path of a "
             "TOML file"
         )
     return file.resolve()
-
-
-def _read_table(cls: type, table: Mapping[str, Any], section: str, folder: Path) -> Any:
-    """Make a dataclass from a TOML table whose keys are its fields."""
-    hints = get_type_hints(cls)
-    _refuse_unknown_keys(table, hints, section)
-    values = {}
-    for entry in fields(cls):
-        key = f"{section}.{entry.name}" if section else entry.name
-        if entry.name in table:
-            values[entry.name] = _read_value(hints[entry.name], table[entry.name], key, folder)
-        elif entry.default is MISSING and entry.default_factory is MISSING:
-            raise InputError(f"the key {key} is missing: it must be {_describe(hints[entry.name])}")
-    try:
-        return cls(**values)
-    except InputError as error:
-        raise InputError(f"[{section}] {error}" if section else str(error)) from error
-
-
-def _refuse_unknown_keys(table: Mapping[str, Any], allowed: Iterable[str], section: str) -> None:
-    for key in table:
-        if key not in allowed:
-            where = f" in [{section}]" if section else ""
-            raise InputError(
-                f"unknown key {key!r}{where}{_did_you_mean(key, allowed)}: the allowed keys are "
-                f"{', '.join(allowed)}"
-            )
-
-
-def _read_value(hint: Any, value: Any, key: str, folder: Path) -> Any:
-    """Check one TOML value against a field's type and convert it."""
-    options = tuple(option for option in _options(hint) if option is not NoneType)
-    if len(options) != 1:
-        raise TypeError(f"{key}: no rule reads {hint} from TOML")
-    (kind,) = options
-    if kind == tuple[RoiDefinition, ...] and isinstance(value, dict):
-        return tuple(
-            _read_table(RoiDefinition, {"name": name, "labels": labels}, key, folder)
-            for name, labels in value.items()
-        )
-    if get_origin(kind) is tuple and isinstance(value, list):
-        item = get_args(kind)[0]
-        if all(_is_a(item, entry) for entry in value):
-            return tuple(value)
-    elif get_origin(kind) is Literal and value in get_args(kind):
-        return value
-    elif is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
-        return _read_table(kind, value, key, folder)
-    elif kind is Path and _is_a(str, value):
-        return folder / value
-    elif kind is float and (_is_a(float, value) or _is_a(int, value)):
-        return float(value)
-    elif kind in (str, int) and _is_a(kind, value):
-        return value
-    raise InputError(f"{key} = {value!r} must be {_describe(hint)}")
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
-
-
-def _is_a(kind: type, value: object) -> bool:
-    """Tell whether a TOML value is of a kind; true is no number, and '' says nothing."""
-    return type(value) is kind and value != ""
-
-
-def _describe(hint: Any) -> str:
-    """Say in words what a field takes."""
-    (kind,) = (option for option in _options(hint) if option is not NoneType)
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(value) for value in get_args(kind))
-    if kind == tuple[RoiDefinition, ...]:
-        return "a table of region names, each with a list of FreeSurfer label ids (whole numbers)"
-    if get_origin(kind) is tuple:
-        return {str: "a list of texts", int: "a list of whole numbers"}[get_args(kind)[0]]
-    if is_dataclass(kind):
-        return "a table with the keys " + ", ".join(entry.name for entry in fields(kind))
-    return {
-        str: "a text that is not empty",
-        int: "a whole number",
-        float: "a number",
-        Path: "the path of a file, relative to this one",
-    }[kind]
-
-
-def _did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    close = get_close_matches(word, list(candidates), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _check_labels_file(file: Path | None) -> None:

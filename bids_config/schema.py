@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bids_config.errors import InputError
 
@@ -161,6 +161,10 @@ class GlmConfig:
 @dataclass(frozen=True)
 class RoiDefinition:
     """A region of interest: a set of FreeSurfer `aparc+aseg` labels."""
+
+    IN_WORDS: ClassVar[str] = (
+        "a table of region names, each with a list of FreeSurfer label ids (whole numbers)"
+    )
 
     name: str
     labels: tuple[int, ...]

@@ -1,7 +1,6 @@
 """Features in folders and in the cache; the networks themselves are in test_models.py."""
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ from PIL import Image
 from scipy.spatial.distance import squareform
 
 from analysis.models import features as features_module
+from analysis.models.extraction import ExtractionSettings
 from analysis.models.feature_files import file_stem
 from analysis.models.features import Features, extract_features, read_features, write_features
 from analysis.models.model_rdms import ModelRdm
@@ -26,19 +26,21 @@ class CountingNetwork:
     def __init__(self) -> None:
         self.shown: list[str] = []
 
-    def features(self, inputs: list[str]) -> np.ndarray:
+    def layers(self, which: str) -> tuple[str, ...]:
+        return ("early", "global_pool") if which == "all" else ("global_pool",)
+
+    def extract(self, inputs: list[Path], layers: list[str], pooling: str) -> dict:
         self.shown += [Path(item).stem for item in inputs]
         means = [np.asarray(Image.open(item), dtype=float).mean() for item in inputs]
-        return np.array([np.arange(1280) * mean for mean in means], dtype=np.float32)
+        values = np.array([np.arange(1280) * mean for mean in means], dtype=np.float32)
+        return {layer: values if layer == "global_pool" else values[:, :3] for layer in layers}
 
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> CountingNetwork:
     counting = CountingNetwork()
-    loaders = SimpleNamespace(
-        load_network=lambda network: counting, reproducible_torch=lambda: nullcontext()
-    )
-    monkeypatch.setitem(sys.modules, "analysis.models.loaders", loaders)
+    loaders = SimpleNamespace(load_network=lambda network, files, settings: counting)
+    monkeypatch.setitem(sys.modules, "analysis.models.networks.load", loaders)
     monkeypatch.setattr(features_module, "version", lambda library: "1.0")
     return counting
 
@@ -53,7 +55,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def extract(pictures: Path, cache: Path) -> Features:
-    (features,) = extract_features(read_stimuli(pictures), ["efficientnet-lite0"], cache)
+    settings = ExtractionSettings(n_threads=1)
+    (features,) = extract_features(read_stimuli(pictures), ["efficientnet-lite0"], cache, settings)
     return features
 
 
@@ -118,28 +121,28 @@ def test_a_damaged_entry_is_noticed_and_computed_again(
     if damage == "other content":
         with np.load(entry) as arrays:
             parts = dict(arrays)
-        np.savez(entry, **{**parts, "features": parts["features"] + 1})
+        np.savez(entry, **{**parts, "column_0": parts["column_0"] + 1})
     again = extract(pictures, tmp_path / "cache")
     np.testing.assert_array_equal(first.values, again.values)
-    assert len(network.shown) == 4
+    assert len(network.shown) == 6
     extract(pictures, tmp_path / "cache")
-    assert len(network.shown) == 4
+    assert len(network.shown) == 6
 
 
 def test_an_interrupted_run_keeps_what_was_done(
     pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute = network.features
+    compute = network.extract
 
-    def fail_at_c(inputs: list[str]) -> np.ndarray:
-        if inputs[0].endswith("c.png"):
+    def fail_at_c(inputs: list[Path], layers: list[str], pooling: str) -> dict:
+        if inputs[0].name == "c.png":
             raise KeyboardInterrupt
-        return compute(inputs)
+        return compute(inputs, layers, pooling)
 
-    monkeypatch.setattr(network, "features", fail_at_c)
+    monkeypatch.setattr(network, "extract", fail_at_c)
     with pytest.raises(KeyboardInterrupt):
         extract(pictures, tmp_path / "cache")
-    monkeypatch.setattr(network, "features", compute)
+    monkeypatch.setattr(network, "extract", compute)
     extract(pictures, tmp_path / "cache")
     assert network.shown == list(IDS)
 

@@ -1,11 +1,13 @@
-"""The feature cache: one small file a stimulus and model, named by all that it depends on."""
+"""The feature cache: vectors of stimuli, kept by all that they depend on."""
 
 import hashlib
 import json
+import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +18,188 @@ from bids_config.errors import InputError
 from bids_config.files import atomic_path
 
 FeatureVector = NDArray[np.float32]
+RECIPE_FILE = "recipe.json"
+SECONDS_PER_PART = 30.0
+"""After so long what was computed is written, so that a killed run loses little."""
+
+DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
-class FeatureCache:
-    """Feature vectors under a folder, found again by the description of how they were made.
+class Part:
+    """What one pass of a network gave: some stimuli, one or more layers.
 
-    An entry is a `.npz` file named by the SHA-256 of its description. It holds the vector, the
-    description as JSON, and a checksum of both, so that a damaged file is taken for missing.
+    Attributes
+    ----------
+    inputs : tuple of str
+        Hash of each stimulus.
+    columns : dict of str to ndarray of float32, (inputs, features)
+        By layer and pooling.
     """
 
-    folder: Path
+    inputs: tuple[str, ...]
+    columns: dict[str, NDArray[np.float32]]
 
-    def load(self, description: Mapping[str, Any]) -> FeatureVector | None:
-        """Give the vector of a description, or None where there is no intact one."""
-        text = _as_text(description)
-        try:
-            with np.load(self._path(text), allow_pickle=False) as entry:
-                values = np.asarray(entry["features"], dtype=np.float32)
-                intact = str(entry["checksum"]) == _checksum(text, values)
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
-            return None
-        return values if intact else None
 
-    def save(self, description: Mapping[str, Any], values: FeatureVector) -> None:
-        """Keep the vector of a description; a half-written entry is never seen."""
-        text = _as_text(description)
+@dataclass(frozen=True)
+class RecipeCache:
+    """The features that one network gave, prepared and run in one way.
+
+    Its folder is named by the SHA-256 of the recipe, which it holds as JSON. Each pass of the
+    network is a `.npz` file of its own in there (arrays `inputs`, `columns` and one a column), so
+    that nothing is written twice and processes do not get into each other's way. A column comes
+    with a checksum: a damaged one is taken for missing.
+
+    Attributes
+    ----------
+    cache_dir : Path
+        Holds the folders of all recipes.
+    recipe : mapping
+        All that features depend on besides stimulus, layer and pooling; as JSON can hold it.
+    """
+
+    cache_dir: Path
+    recipe: Mapping[str, Any]
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the recipe's features are."""
+        digest = hashlib.sha256(self._recipe_text.encode()).hexdigest()
+        return self.cache_dir / digest[:2] / digest
+
+    @cached_property
+    def _recipe_text(self) -> str:
+        return json.dumps(self.recipe, sort_keys=True, indent=1)
+
+    def load(
+        self, inputs: Sequence[str], columns: Sequence[str]
+    ) -> dict[str, dict[str, FeatureVector]]:
+        """Give the vectors that are there, by column and input."""
+        found: dict[str, dict[str, FeatureVector]] = {column: {} for column in columns}
+        wanted = set(inputs)
+        for file in self._parts():
+            for column, rows in _read_part(file, wanted, found):
+                found[column].update(rows)
+        return found
+
+    def save(self, part: Part) -> None:
+        """Keep what a pass gave; a half-written file is never seen.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
+        """
+        names = np.array(list(part.columns), dtype=np.str_)
+        checksums = [_checksum(part.inputs, *column) for column in part.columns.items()]
+        arrays: dict[str, Any] = {
+            f"column_{index}": values for index, values in enumerate(part.columns.values())
+        }
+        identity = "\n".join([*part.inputs, "", *part.columns])
+        name = hashlib.sha256(identity.encode()).hexdigest()
         try:
-            with atomic_path(self._path(text)) as path:
-                np.savez(path, features=values, description=text, checksum=_checksum(text, values))
+            with atomic_path(self.folder / f"{name}.npz") as path:
+                np.savez(
+                    path,
+                    inputs=np.array(part.inputs),
+                    columns=names,
+                    checksums=np.array(checksums),
+                    **arrays,
+                )
+            self._describe()
         except OSError as error:
             raise InputError(
-                f"{self.folder} cannot be written ({error}): give another folder for the cache."
+                f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."
             ) from error
 
-    def _path(self, text: str) -> Path:
-        name = hashlib.sha256(text.encode()).hexdigest()
-        return self.folder / name[:2] / f"{name}.npz"
+    def load_list(self, name: str) -> tuple[str, ...] | None:
+        """Give a list of layers that was kept before, or None."""
+        try:
+            kept = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        sound = isinstance(kept, list) and all(isinstance(entry, str) for entry in kept)
+        return tuple(kept) if sound and kept else None
+
+    def save_list(self, name: str, entries: Sequence[str]) -> None:
+        """Keep a list of layers."""
+        try:
+            with atomic_path(self.folder / f"{name}.json") as path:
+                path.write_text(json.dumps(list(entries)), encoding="utf-8")
+            self._describe()
+        except OSError as error:
+            raise InputError(
+                f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."
+            ) from error
+
+    def _describe(self) -> None:
+        file = self.folder / RECIPE_FILE
+        if not file.exists():
+            with atomic_path(file) as path:
+                path.write_text(self._recipe_text, encoding="utf-8")
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("*.npz")) if self.folder.is_dir() else []
 
 
-def _as_text(description: Mapping[str, Any]) -> str:
-    return json.dumps(description, sort_keys=True)
+def gathered(parts: Iterable[Part], save: Callable[[Part], None]) -> Iterator[Part]:
+    """Pass parts on, and save them joined, many at a time and whatever ends the run.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        With the same columns.
+    save : callable
+        Called for the parts of `SECONDS_PER_PART` each, and for what is there at the end or when
+        the run is interrupted.
+    """
+    waiting: list[Part] = []
+    start = time.monotonic()
+    try:
+        for part in parts:
+            waiting.append(part)
+            yield part
+            if time.monotonic() - start > SECONDS_PER_PART:
+                save(_joined(waiting))
+                waiting, start = [], time.monotonic()
+    finally:
+        if waiting:
+            save(_joined(waiting))
 
 
-def _checksum(text: str, values: FeatureVector) -> str:
-    return hashlib.sha256(text.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()
+def _joined(parts: Sequence[Part]) -> Part:
+    inputs = tuple(entry for part in parts for entry in part.inputs)
+    columns = {
+        column: np.concatenate([part.columns[column] for part in parts])
+        for column in parts[0].columns
+    }
+    return Part(inputs, columns)
+
+
+def _read_part(
+    file: Path, wanted: set[str], columns: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, FeatureVector]]]:
+    """Give what a file holds of the wanted inputs and columns; of a damaged one, nothing more."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            inputs = [str(entry) for entry in arrays["inputs"]]
+            rows = [row for row, entry in enumerate(inputs) if entry in wanted]
+            if not rows:
+                return
+            checksums = arrays["checksums"]
+            for index, column in enumerate(map(str, arrays["columns"])):
+                if column in columns:
+                    values = np.asarray(arrays[f"column_{index}"], dtype=np.float32)
+                    if _checksum(inputs, column, values) == checksums[index]:
+                        yield column, {inputs[row]: values[row] for row in rows}
+    except (*DAMAGE, IndexError):
+        return
+
+
+def _checksum(inputs: Sequence[str], column: str, values: NDArray[np.float32]) -> str:
+    digest = hashlib.sha256("\n".join([*inputs, column]).encode())
+    digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
+    return digest.hexdigest()
 
 
 def hash_file(path: Path) -> str:

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +46,9 @@ class Features:
         A row a stimulus, in the order of `stimuli`.
     note : str
         What a reader of a result should know about the model.
-    weights_sha256 : mapping of str to str
-        SHA-256 of the files of weights by name, where the features come from the zoo.
+    origin : mapping
+        Network, layer, pooling, SHA-256 of weights, versions of libraries ..., as JSON can hold
+        it, where the features come from the zoo.
     """
 
     model: str
@@ -53,18 +56,24 @@ class Features:
     stimuli: tuple[str, ...]
     values: NDArray[np.float64]
     note: str = ""
-    weights_sha256: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_features(features: Sequence[Features], directory: str | Path) -> None:
-    """Write `<model>.npz` (stimulus, features) a model, and `models.tsv` (model, group, note).
+    """Write `<model>.npz` (stimulus, features, origin) a model, and `models.tsv`.
 
-    Characters that a file name cannot hold are written as `%` and their hexadecimal code.
+    The origin is JSON: it travels with the features. Characters that a file name cannot hold are
+    written as `%` and their hexadecimal code.
     """
     folder = Path(directory)
     for model in features:
         with atomic_path(folder / f"{file_stem(model.model)}.npz") as path:
-            np.savez_compressed(path, stimulus=np.array(model.stimuli), features=model.values)
+            np.savez_compressed(
+                path,
+                stimulus=np.array(model.stimuli),
+                features=model.values,
+                origin=np.array([json.dumps(model.origin, sort_keys=True)]),
+            )
     with atomic_path(folder / MODELS_TABLE) as path, path.open("w", encoding="utf-8") as opened:
         opened.write("model\tgroup\tnote\n")
         opened.writelines(f"{m.model}\t{m.group}\t{m.note or 'n/a'}\n" for m in features)
@@ -156,13 +165,17 @@ def _read_model(
     if categories is not None and in_categories:
         return ModelRdm(model, group, categories.stimuli, categories.rdm(model), note)
     (file,) = files
-    stimuli, values, are_distances = _read_npz(file) if file.suffix == ".npz" else _read_tsv(file)
+    origin: dict[str, Any] = {}
+    if file.suffix == ".npz":
+        stimuli, values, are_distances, origin = _read_npz(file)
+    else:
+        stimuli, values, are_distances = _read_tsv(file)
     if are_distances:
         require_distinct(stimuli, file)
         rdm = rdm_vector(values, len(stimuli), f"the RDM in {file}")
         return ModelRdm(model, group, stimuli, rdm, note)
     _require_sound(file, stimuli, values)
-    return Features(model, group, stimuli, values, note)
+    return Features(model, group, stimuli, values, note, origin)
 
 
 def _read_text(file: Path) -> str:
@@ -176,13 +189,23 @@ def _read_text(file: Path) -> str:
         raise InputError(f"{file} may not be read: mend its permissions") from error
 
 
-def _read_npz(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:
-    """Stimuli, features or distances, and whether it is distances."""
+def _read_npz(
+    file: Path,
+) -> tuple[tuple[str, ...], NDArray[np.float64], bool, dict[str, Any]]:
+    """Stimuli, features or distances, whether it is distances, and where they come from."""
     with open_arrays(file) as arrays:
         if {"features", "rdm"} <= arrays.names:
             raise InputError(f"{file} holds features and an RDM: keep one of them")
         name = "rdm" if "rdm" in arrays.names else "features"
-        return arrays.texts("stimulus"), arrays.numbers(name).astype(np.float64), name == "rdm"
+        origin = arrays.texts("origin")[0] if "origin" in arrays.names else "{}"
+        stimuli, values = arrays.texts("stimulus"), arrays.numbers(name).astype(np.float64)
+    try:
+        return stimuli, values, name == "rdm", dict(json.loads(origin))
+    except ValueError as error:
+        raise InputError(
+            f"origin in {file} is not JSON ({error}): remove the array, or extract the features "
+            "again"
+        ) from error
 
 
 def _read_tsv(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:

@@ -1,130 +1,270 @@
 """Features of stimuli: extracted by networks and kept in a cache, or read from a folder."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from analysis.models.cache import FeatureCache, FeatureVector, hash_file
+from analysis.models.cache import FeatureVector, Part, RecipeCache, gathered, hash_file
+from analysis.models.extraction import ExtractionSettings, Sweep
 from analysis.models.feature_files import Features, read_features, write_features
-from analysis.models.registry import ModelEntry, Network, find_model
+from analysis.models.named import describe_named, is_named
+from analysis.models.prompts import Prompt, fill_prompt
+from analysis.models.registry import ModelEntry, Network
+from analysis.models.registry_file import LAYER_MARK
+from analysis.models.weights.locate import WeightsOptions, identify_weights, obtain_weights
+from analysis.models.zoo import Zoo, read_zoo, split_layer
 from analysis.stimuli import Stimulus
 from bids_config.errors import InputError
 
 __all__ = ["Features", "extract_features", "read_features", "write_features"]
 
-PROMPT = "a photo of {label}"
-EXTRACTION_VERSION = 1
+EXTRACTION_VERSION = 2
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
+
+Progress = Callable[[str], None]
 
 
 def extract_features(
     stimuli: Sequence[Stimulus],
     models: Sequence[str],
     cache_dir: str | Path,
-    prompt: str = PROMPT,
+    settings: ExtractionSettings | None = None,
+    weights: WeightsOptions | None = None,
+    zoo: Zoo | None = None,
+    progress: Progress = lambda step: None,
 ) -> list[Features]:
     """Run networks on stimuli, or take what they gave before from the cache.
 
-    Each vector is kept by the content of the picture (or the text), the network, its weights,
+    Vectors are kept by the content of the picture (or the text), the network, its weights,
     preprocessing and layer, and the libraries' versions; one changed picture is one vector to
-    compute. While all are there, no network library is imported.
+    compute. While all are there, no network library is imported. All layers of a network come from
+    one pass.
 
     Parameters
     ----------
     stimuli : sequence of Stimulus
         Pictures and labels.
     models : sequence of str
-        Names in the registry.
+        Names of models in the zoo, or `MODEL@LAYER`.
     cache_dir : str or Path
         Where vectors are kept.
-    prompt : str
-        What a language model reads, with `{label}` in the place of the stimulus' label.
+    settings : ExtractionSettings, optional
+        Layers, pooling, prompt, device.
+    weights : WeightsOptions, optional
+        Where files of weights are; by default downloads are kept below `cache_dir`.
+    zoo : Zoo, optional
+        By default the models of the packaged registry.
+    progress : callable, optional
+        Told of each model before its network runs.
 
     Returns
     -------
     list of Features
-        In the order of `models`.
+        In the order of `models`; those of several layers are called `MODEL@LAYER`.
 
     Raises
     ------
     InputError
-        An unknown model, a missing library, weights or label, or a picture that cannot be read.
+        An unknown model or layer, a missing library, weights or label, weights that are not what
+        the registry names, or a picture that cannot be read.
     """
-    entries = [find_model(name) for name in models]
-    cache = FeatureCache(Path(cache_dir))
-    contents = {stimulus.id: hash_file(stimulus.image) for stimulus in stimuli}
-    return [_extract(entry, stimuli, contents, cache, prompt) for entry in entries]
+    settings = settings or ExtractionSettings()
+    weights = weights or WeightsOptions(cache=Path(cache_dir) / "weights")
+    zoo = zoo or read_zoo()
+    hashes = {stimulus.id: hash_file(stimulus.image) for stimulus in stimuli}
+    features: list[Features] = []
+    for name, layers in _group_layers(models, settings.layers).items():
+        entry = find_entry(name, zoo, Path(cache_dir), weights)
+        own = replace(settings, layers=layers)
+        job = _Job(entry, tuple(stimuli), hashes, Path(cache_dir), own, weights)
+        features += job.features(progress)
+    return features
 
 
-def _extract(
-    entry: ModelEntry,
-    stimuli: Sequence[Stimulus],
-    contents: dict[str, str],
-    cache: FeatureCache,
-    prompt: str,
-) -> Features:
-    network = entry.network
-    recipe = _recipe(entry)
-    inputs: list[str] = []
-    descriptions: list[dict[str, Any]] = []
-    for stimulus in stimuli:
-        if network.input == "label":
-            inputs.append(_as_text(stimulus, entry.name, prompt))
-            content = hashlib.sha256(inputs[-1].encode()).hexdigest()
-        else:
-            inputs.append(str(stimulus.image))
-            content = contents[stimulus.id]
-        descriptions.append({"input": content, **recipe})
-    vectors = [cache.load(description) for description in descriptions]
-    missing = [index for index, vector in enumerate(vectors) if vector is None]
-    if missing:
-        computed = _compute(network, [inputs[index] for index in missing])
-        for index, vector in zip(missing, computed, strict=True):
-            cache.save(descriptions[index], vector)
-            vectors[index] = vector
-    values = np.array(vectors, dtype=np.float64).reshape(len(stimuli), network.n_features)
-    ids = tuple(stimulus.id for stimulus in stimuli)
-    return Features(
-        entry.name, entry.group, ids, values, entry.note, dict(network.all_weights_files)
-    )
+def find_entry(name: str, zoo: Zoo, cache_dir: Path, weights: WeightsOptions) -> ModelEntry:
+    """Give the model of a name: of the zoo, or of a library where the name has a colon."""
+    return describe_named(name, cache_dir / "named", weights) if is_named(name) else zoo.find(name)
 
 
-def _compute(network: Network, inputs: Sequence[str]) -> Iterable[FeatureVector]:
-    """Run a network, one input at a time.
-
-    On one CPU thread that is faster than batches of ten (20 pictures: 0.88 s against 1.34 s for
-    EfficientNet-Lite2, 2.7 s against 6.4 s for ResNet50), and a vector cannot depend on which
-    others are missing.
-    """
-    from analysis.models.loaders import load_network, reproducible_torch
-
-    extractor = load_network(network)
-    for item in inputs:
-        with reproducible_torch():
-            (vector,) = extractor.features([item])
-        yield vector
+def _group_layers(models: Sequence[str], layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Gather the layers that are wanted of each model; none stands for the registry's."""
+    wanted: dict[str, tuple[str, ...]] = {}
+    for model in models:
+        name, layer = split_layer(model)
+        more = (layer,) if layer else layers
+        wanted[name] = tuple(dict.fromkeys((*wanted.get(name, ()), *more)))
+    return wanted
 
 
-def _as_text(stimulus: Stimulus, model: str, prompt: str) -> str:
-    if stimulus.label is None:
-        raise InputError(
-            f"{stimulus.image} has no label, which {model} needs: add a row for '{stimulus.id}' "
-            "to labels.tsv (columns stimulus, label) in the folder of the pictures."
+@dataclass(frozen=True)
+class _Job:
+    """One model, some of its layers, and the stimuli."""
+
+    entry: ModelEntry
+    stimuli: tuple[Stimulus, ...]
+    hashes: dict[str, str]
+    cache_dir: Path
+    settings: ExtractionSettings
+    weights: WeightsOptions
+
+    @property
+    def network(self) -> Network:
+        return self.entry.network
+
+    def features(self, progress: Progress) -> list[Features]:
+        """Take the features from the cache, after the network has run on what is not there."""
+        layers = self.settings.layers_of(self.network, self._sweep)
+        columns = {layer: f"{layer} {self._pooling}" for layer in layers}
+        found = self._cache.load(self._input_hashes, list(columns.values()))
+        lacking = [layer for layer, column in columns.items() if not self._all_in(found[column])]
+        missing = [
+            row
+            for row, content in enumerate(self._input_hashes)
+            if any(content not in found[columns[layer]] for layer in lacking)
+        ]
+        if missing:
+            progress(f"{self.entry.name}: {len(missing)} stimuli, {len(lacking)} layers")
+            for part in gathered(self._compute(missing, lacking, columns), self._cache.save):
+                for column, values in part.columns.items():
+                    found[column].update(zip(part.inputs, values, strict=True))
+        return [self._as_features(layer, found[columns[layer]]) for layer in layers]
+
+    def _all_in(self, vectors: dict[str, FeatureVector]) -> bool:
+        return all(content in vectors for content in self._input_hashes)
+
+    def _sweep(self, which: Sweep) -> tuple[str, ...]:
+        """Give the names of all layers or blocks, kept with the features once they are known."""
+        kept = self._cache.load_list(which)
+        if kept is None:
+            kept = self._extractor.layers(which)
+            self._cache.save_list(which, kept)
+        return kept
+
+    @cached_property
+    def _pooling(self) -> str:
+        return self.settings.pooling_of(self.network)
+
+    @cached_property
+    def _inputs(self) -> tuple[Path | Prompt, ...]:
+        if self.network.input == "picture":
+            return tuple(stimulus.image for stimulus in self.stimuli)
+        return tuple(self._prompt(stimulus) for stimulus in self.stimuli)
+
+    @cached_property
+    def _input_hashes(self) -> tuple[str, ...]:
+        return tuple(
+            self.hashes[stimulus.id] if isinstance(given, Path) else _hash_prompt(given)
+            for stimulus, given in zip(self.stimuli, self._inputs, strict=True)
         )
-    return prompt.replace("{label}", stimulus.label)
+
+    def _prompt(self, stimulus: Stimulus) -> Prompt:
+        if stimulus.label is None:
+            raise InputError(
+                f"{stimulus.image} has no label, which {self.entry.name} needs: add a row for "
+                f"'{stimulus.id}' to labels.tsv (columns stimulus, label) in the folder of the "
+                "pictures."
+            )
+        return fill_prompt(self.settings.prompt, stimulus.label)
+
+    @cached_property
+    def _cache(self) -> RecipeCache:
+        return RecipeCache(self.cache_dir / "features", self._recipe)
+
+    @cached_property
+    def _recipe(self) -> dict[str, Any]:
+        """All that the features depend on besides stimulus, layer and pooling."""
+        network = self.network
+        runs_on: dict[str, Any] = {"device": self.settings.device}
+        if self.settings.device != "cpu":
+            runs_on["half_precision"] = self.settings.in_half_precision(network)
+        return {
+            "extraction": EXTRACTION_VERSION,
+            "network": _describe(network),
+            "weights_sha256": {
+                file.name: file.sha256
+                for weights in network.all_weights
+                for file in identify_weights(
+                    self.entry.name, weights, self.weights, self.entry.licence
+                )
+            },
+            "libraries": {name: _version(name, self.entry) for name in network.all_libraries},
+            **runs_on,
+        }
+
+    @cached_property
+    def _extractor(self) -> Any:
+        from analysis.models.networks.load import load_network
+
+        files = [
+            file.path
+            for weights in self.network.all_weights
+            for file in obtain_weights(self.entry.name, weights, self.weights, self.entry.licence)
+        ]
+        return load_network(self.network, files, self.settings)
+
+    def _compute(
+        self, rows: Sequence[int], layers: Sequence[str], columns: dict[str, str]
+    ) -> Iterator[Part]:
+        """Run the network on some stimuli; what is done when a run is interrupted is kept."""
+        from analysis.models.networks.running import run_batches
+
+        settings = self.settings
+        batches = run_batches(
+            self._extractor,
+            [self._inputs[row] for row in rows],
+            layers,
+            settings.pooling_of(self.network),
+            settings.device,
+            settings.n_threads,
+            settings.batch_size,
+        )
+        for batch in batches:
+            done = len(batch[layers[0]])
+            inputs = tuple(self._input_hashes[row] for row in rows[:done])
+            rows = rows[done:]
+            yield Part(inputs, {columns[layer]: batch[layer] for layer in layers})
+
+    def _as_features(self, layer: str, vectors: dict[str, FeatureVector]) -> Features:
+        values: NDArray[np.float64] = np.array(
+            [vectors[content] for content in self._input_hashes], dtype=np.float64
+        )
+        own = layer == self.network.layer and self._pooling == self.network.pooling
+        if own and values.shape[1] != self.network.n_features:
+            raise InputError(
+                f"{self.entry.name} gives {values.shape[1]} features, the registry says "
+                f"{self.network.n_features}: put n_features right there"
+            )
+        name = f"{self.entry.name}{LAYER_MARK}{layer}" if self.settings.layers else self.entry.name
+        origin = {**self._recipe, "layer": layer, "pooling": self._pooling}
+        if self.network.input == "label":
+            origin["prompt"] = self.settings.prompt
+        ids = tuple(stimulus.id for stimulus in self.stimuli)
+        return Features(name, self.entry.group, ids, values, self.entry.note, origin)
 
 
-def _recipe(entry: ModelEntry) -> dict[str, Any]:
-    return {
-        "extraction": EXTRACTION_VERSION,
-        "network": asdict(entry.network),
-        "libraries": {name: _version(name, entry) for name in entry.network.all_libraries},
-    }
+def _describe(network: Network) -> dict[str, Any]:
+    """All of a network that its numbers depend on, as JSON can hold it.
+
+    Addresses, and what a layer's output becomes, are left out.
+    """
+    described = asdict(network)
+    for key in ("layer", "pooling", "n_features", "libraries", "half_precision", "weights"):
+        del described[key]
+    if network.weights:
+        described["keys"] = asdict(network.weights.keys)
+    described["parts"] = [{**_describe(part), "layer": part.layer} for part in network.parts]
+    return {key: value for key, value in described.items() if value not in (None, [], ())}
+
+
+def _hash_prompt(prompt: Prompt) -> str:
+    return hashlib.sha256(repr(asdict(prompt)).encode()).hexdigest()
 
 
 def _version(library: str, entry: ModelEntry) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ class ModelRdm:
         In the order of `scipy.spatial.distance.pdist` over `stimuli`.
     note : str
         What a reader of a result should know about the model.
-    weights_sha256 : mapping of str to str
-        Empty: there are no weights.
+    origin : mapping
+        Empty: it is not known.
     """
 
     model: str
@@ -36,7 +37,7 @@ class ModelRdm:
     stimuli: tuple[str, ...]
     rdm: NDArray[np.float64]
     note: str = ""
-    weights_sha256: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
         """Distances (pairs,) between some of the stimuli, in the order given.

@@ -1,51 +1,94 @@
-"""The zoo: which networks there are, read from `registry.toml`."""
+"""What the zoo knows of a network: where its weights are, how they are read, what it is shown."""
 
-import tomllib
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal, cast
-
-from bids_config.errors import InputError
-
-REGISTRY_FILE = Path(__file__).with_name("registry.toml")
+from typing import Literal
 
 Group = Literal["multimodal", "visual", "language", "categorical"]
 GROUPS: tuple[Group, ...] = ("multimodal", "visual", "language", "categorical")
 
+Input = Literal["picture", "label"]
+Pooling = Literal["mean", "flatten", "first-token", "last-token", "label-token"]
+"""From a layer's output to one vector: its mean over space or tokens, all of it, or one token."""
+
 
 @dataclass(frozen=True)
-class Weights:
-    """Files of pretrained weights inside an installed package.
+class WeightsFile:
+    """One file of pretrained weights.
 
     Attributes
     ----------
-    package : str
-        Import name of the package, whose folder is found without importing it.
-    keys : {'same', 'in order'}
-        How the names in the file become the architecture's: they are the same, or the tensors
-        follow each other in the same order with the same shapes.
-    files : tuple of (str, str)
-        Path below the package's folder, and SHA-256.
+    name : str
+        File name as its publisher spells it; inside a package, the path below its folder.
+    url : str
+        Official address; empty for a file inside a package.
+    sha256 : str
+        SHA-256 in hexadecimal digits, or as many of its first digits as were published; empty
+        where none were.
+    size : int, optional
+        In bytes, where it was published.
     """
 
-    package: str
-    keys: str
-    files: tuple[tuple[str, str], ...]
+    name: str
+    url: str = ""
+    sha256: str = ""
+    size: int | None = None
 
-    @property
-    def folder(self) -> Path | None:
-        """The package's folder, or None where it is not installed."""
-        spec = find_spec(self.package)
-        locations = spec.submodule_search_locations if spec else None
-        return Path(next(iter(locations))) if locations else None
 
-    @property
-    def present(self) -> bool:
-        """Whether every file is there (its content is checked when it is loaded)."""
-        folder = self.folder
-        return folder is not None and all((folder / name).is_file() for name, _ in self.files)
+@dataclass(frozen=True)
+class KeyMapping:
+    r"""From the tensors of a checkpoint to those of an architecture.
+
+    Every tensor of the file must find its place or be named as unused, and every tensor of the
+    architecture must be filled or be named as absent. Patterns are regular expressions that match
+    a whole name.
+
+    Attributes
+    ----------
+    container : tuple of str
+        Where in the file the tensors are: `("state_dict",)` for `checkpoint["state_dict"]`.
+    prefix : str
+        What the names begin with; it is cut off, and tensors without it must be unused.
+    rename : tuple of (str, str)
+        Substitutions (`re.sub`: pattern, replacement), done one after the other, after the prefix.
+    unused : tuple of str
+        Patterns of names, as the file spells them, of tensors that the features do not need.
+    absent : tuple of str
+        Patterns of the architecture's tensors that the file lacks and the features do not need.
+    in_order : bool
+        The names have nothing in common, but tensors follow each other in the same order, with
+        the same shapes and the same last part of the name.
+    channels_last : bool
+        Kernels are stored as height, width, input, output (JAX, TensorFlow), and matrices as
+        input, output; torch has output first.
+    """
+
+    container: tuple[str, ...] = ()
+    prefix: str = ""
+    rename: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    in_order: bool = False
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pretrained weights: files, and how their tensors become the architecture's.
+
+    Attributes
+    ----------
+    files : tuple of WeightsFile
+        The first holds the tensors; others (configuration, tokenizer) lie beside it.
+    keys : KeyMapping
+        From the file's names to the architecture's.
+    package : str
+        Import name of the package that they come in, whose folder is found without importing it;
+        empty for files that are downloaded.
+    """
+
+    files: tuple[WeightsFile, ...]
+    keys: KeyMapping = KeyMapping()
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,39 +116,50 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Network:
-    """All that a model's features depend on, save the stimulus and the libraries' versions.
+    """All that a model's features depend on, save the stimulus, weights and libraries' versions.
 
     Attributes
     ----------
     loader : str
-        The code that loads it, see `analysis.models.loaders`.
+        The code that builds it, see `analysis.models.networks.load`.
     input : {'picture', 'label'}
         What of a stimulus it is shown.
-    architecture, layer : str
+    architecture : str
         In the words of the library that the loader uses.
+    layer : str
+        Name of the module whose output the features are.
     n_features : int
         Length of a feature vector.
     libraries : tuple of str
         Distributions whose versions may change the numbers.
+    pooling : {'mean', 'flatten', 'first-token', 'last-token', 'label-token'}
+        From the layer's output to one vector.
     weights, preprocessing : optional
         Where it has its own.
+    half_precision : bool
+        Whether it was trained in half precision, so that it may be run so.
     parts : tuple of Network
         The networks that a combined model is made of.
     n_classes, class_prompt : optional
         ConSE: how many classes it combines, and the text for each, with `{label}` for its name.
+    n_frames : optional
+        Networks for films: the picture is shown as a film of so many equal frames.
     """
 
     loader: str
-    input: Literal["picture", "label"]
+    input: Input
     architecture: str
     layer: str
     n_features: int
     libraries: tuple[str, ...]
+    pooling: Pooling = "mean"
     weights: Weights | None = None
     preprocessing: Preprocessing | None = None
+    half_precision: bool = False
     parts: tuple["Network", ...] = ()
     n_classes: int | None = None
     class_prompt: str | None = None
+    n_frames: int | None = None
 
     @property
     def all_libraries(self) -> tuple[str, ...]:
@@ -114,23 +168,23 @@ class Network:
         return tuple(sorted(names))
 
     @property
-    def all_weights_files(self) -> tuple[tuple[str, str], ...]:
-        """Files of its own weights and of its parts', each with its SHA-256."""
-        own = self.weights.files if self.weights else ()
-        return own + tuple(file for part in self.parts for file in part.all_weights_files)
+    def all_weights(self) -> tuple[Weights, ...]:
+        """Its own weights and those of its parts."""
+        own = (self.weights,) if self.weights else ()
+        return own + tuple(weights for part in self.parts for weights in part.all_weights)
 
     @property
-    def weights_present(self) -> bool:
-        """Whether the weights, and those of every part, are installed."""
-        own = self.weights is None or self.weights.present
-        return own and all(part.weights_present for part in self.parts)
+    def packaged(self) -> bool:
+        """Whether all its weights come inside packages."""
+        return all(weights.package for weights in self.all_weights)
 
 
 @dataclass(frozen=True)
 class ModelEntry:
     """One model of the zoo: how it is called, what it is, and where it comes from.
 
-    `note` is what a reader must know before believing its results; figures print it.
+    `note` is what a reader must know before believing its results; figures print it. `of_paper`
+    says whether it is one of the sixteen networks of the paper.
     """
 
     name: str
@@ -140,60 +194,4 @@ class ModelEntry:
     reference: str
     network: Network
     note: str = ""
-
-    @property
-    def weights_present(self) -> bool:
-        """Whether the weights are installed; no network library is imported to find out."""
-        return self.network.weights_present
-
-
-def available_models() -> tuple[ModelEntry, ...]:
-    """Give every model of the registry, in its order, whether its weights are there or not."""
-    return tuple(_registry().values())
-
-
-def find_model(name: str) -> ModelEntry:
-    """Give the model of a name (upper or lower case does not matter).
-
-    Raises
-    ------
-    InputError
-        No model has this name; the message lists those that exist.
-    """
-    for entry in available_models():
-        if entry.name.lower() == name.lower():
-            return entry
-    known = ", ".join(entry.name for entry in available_models())
-    raise InputError(f"there is no model called '{name}': choose among {known}.")
-
-
-@cache
-def _registry() -> dict[str, ModelEntry]:
-    """Read the registry; a combined model stands after the models that it is made of."""
-    entries: dict[str, ModelEntry] = {}
-    for table in tomllib.loads(REGISTRY_FILE.read_text(encoding="utf-8"))["model"]:
-        network = _read_network(table.pop("network"), entries)
-        entry = ModelEntry(**table, network=network)
-        entries[entry.name] = entry
-    return entries
-
-
-def _read_network(table: dict[str, Any], known: dict[str, ModelEntry]) -> Network:
-    parts = tuple(known[name].network for name in table.pop("parts", ()))
-    weights = table.pop("weights", None)
-    preprocessing = table.pop("preprocessing", None)
-    return Network(
-        **{**table, "libraries": tuple(table["libraries"])},
-        weights=_read_weights(weights) if weights else None,
-        preprocessing=_read_preprocessing(preprocessing) if preprocessing else None,
-        parts=parts,
-    )
-
-
-def _read_weights(table: dict[str, Any]) -> Weights:
-    return Weights(**{**table, "files": tuple(table["files"].items())})
-
-
-def _read_preprocessing(table: dict[str, Any]) -> Preprocessing:
-    colours = {key: cast(tuple[float, float, float], tuple(table[key])) for key in ("mean", "std")}
-    return Preprocessing(**{**table, **colours})
+    of_paper: bool = False

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pipelines.cli.network_options import add_network_options
 from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
@@ -50,6 +51,7 @@ def add_parser(commands: Any) -> None:
     add_selection_options(parser)
     add_dataset_options(parser)
     add_comparison_options(parser)
+    add_network_options(parser)
     parser.set_defaults(function=run)
 
 

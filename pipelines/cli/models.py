@@ -1,32 +1,74 @@
-"""`conceptrsa models`: the zoo as a table."""
+"""`conceptrsa models`: the zoo as a table, and a trial of one network."""
 
 import argparse
+from pathlib import Path
 from typing import Any
+
+from pipelines.cli.network_options import add_network_options, add_weights_options
 
 
 def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "models",
-        help="the networks: group, weights present or not, where they come from, licence",
+        help="the networks: group, weights present or not, where they come from, licence; and a "
+        "trial of one",
+        description="Lists the zoo. 'conceptrsa models check NAME' loads one network, shows it one "
+        "picture, and says what came out, how long it took and how much memory.",
     )
+    add_weights_options(parser.add_argument_group("networks"))
     parser.set_defaults(function=run)
+    checks = parser.add_subparsers(metavar="check NAME", title="a trial of one network")
+    check = checks.add_parser("check", help="load it, show it one picture, say what came out")
+    check.add_argument("name", metavar="NAME")
+    check.add_argument("--picture", type=Path, metavar="FILE", help="default: a drawn one")
+    add_network_options(check, with_models=False)
+    check.set_defaults(function=run_check)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+    """Print the table."""
     from rich.console import Console
     from rich.table import Table
 
-    from analysis.models.registry import available_models
+    from analysis.models.weights.locate import weights_present
+    from analysis.models.zoo import read_zoo
+    from pipelines.cli.networks import weights_options
 
+    weights = weights_options(args)
     table = Table(show_lines=True)
-    for column in ("model", "group", "weights"):
-        table.add_column(column, no_wrap=True)
+    for column, width in (("model", 24), ("group", 10), ("weights", 7)):
+        table.add_column(column, no_wrap=True, min_width=width)
+    table.add_column("layer; features", overflow="fold", max_width=18)
     table.add_column("source; licence; note", overflow="fold")
-    for model in available_models():
-        weights = "present" if model.weights_present else "missing"
-        about = "\n".join(filter(None, [model.source, model.licence, model.note]))
-        table.add_row(model.name, model.group, weights, about)
+    for entry in read_zoo(args.registry).entries:
+        network = entry.network
+        there = all(weights_present(entry.name, own, weights) for own in network.all_weights)
+        about = "\n".join(filter(None, [entry.source, entry.licence, entry.note]))
+        layer = f"{network.layer}\n{network.n_features}"
+        table.add_row(entry.name, entry.group, "present" if there else "missing", layer, about)
     Console().print(table)
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Try one network."""
+    from analysis.models.check import try_model
+    from analysis.models.features import find_entry
+    from pipelines.cli.networks import network_run
+
+    args.models = [args.name]
+    asked = network_run(args)
+    entry = find_entry(args.name, asked.zoo, asked.cache_dir, asked.weights)
+    trial = try_model(entry, asked.weights, asked.settings, args.picture)
+    print(f"{entry.name} ({entry.group}): {entry.network.architecture}; {entry.source}")
+    for file in trial.files:
+        size = file.path.stat().st_size / 1e6
+        print(f"weights: {file.path}, {size:.1f} MB, SHA-256 {file.sha256}")
+    for layer, length in trial.features.items():
+        print(f"layer {layer}: {length} features")
+    print(
+        f"loaded in {trial.seconds_to_load:.2f} s, one stimulus in {trial.seconds_to_run:.2f} s, "
+        f"peak memory {trial.peak_megabytes:.0f} MB"
+    )
     return 0

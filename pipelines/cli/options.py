@@ -20,15 +20,15 @@ def add_resource_options(parser: argparse.ArgumentParser) -> None:
     """Add the number of processes and the memory, as fMRIPrep spells them."""
     group = parser.add_argument_group("resources")
     group.add_argument(
-        "--nprocs", "--nthreads", "--n-cpus", type=_positive, default=_processors(), metavar="N",
+        "--nprocs", "--nthreads", "--n-cpus", type=positive, default=_processors(), metavar="N",
         help="processes at once (default: all processors of this machine)",
     )  # fmt: skip
     group.add_argument(
-        "--omp-nthreads", type=_positive, metavar="N",
+        "--omp-nthreads", type=positive, metavar="N",
         help="processors that one step may use (default: all of --nprocs for one subject, else 1)",
     )  # fmt: skip
     group.add_argument(
-        "--mem-mb", type=_positive, default=4000, metavar="MB",
+        "--mem-mb", type=positive, default=4000, metavar="MB",
         help="memory of all steps together (default: 4000)",
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ def add_run_betas_options(group: argparse._ArgumentGroup) -> None:
         "voxels of the regions: what crossnobis and Mahalanobis distances need",
     )  # fmt: skip
     group.add_argument(
-        "--runs-per-partition", type=_positive, metavar="N",
+        "--runs-per-partition", type=positive, metavar="N",
         help="runs pooled in each partition of --run-betas, at least, odd and even ones apart; 1: "
         f"every run by itself, far noisier (default: {RUNS_PER_PARTITION})",
     )  # fmt: skip
@@ -120,7 +120,7 @@ def add_program_options(parser: argparse.ArgumentParser) -> None:
         "(default: $SPMMCRCMD, else SPM's launcher on the PATH with $MCR)",
     )  # fmt: skip
     group.add_argument(
-        "--spm-time-limit", type=_positive, metavar="MINUTES",
+        "--spm-time-limit", type=positive, metavar="MINUTES",
         help="after which one SPM process is stopped (default: 360)",
     )  # fmt: skip
     group.add_argument(
@@ -138,7 +138,7 @@ def add_program_options(parser: argparse.ArgumentParser) -> None:
         "or refined from there (default: header)",
     )  # fmt: skip
     group.add_argument(
-        "--fs-time-limit", type=_positive, metavar="MINUTES",
+        "--fs-time-limit", type=positive, metavar="MINUTES",
         help="after which recon-all is stopped (default: 1440)",
     )  # fmt: skip
     group.add_argument(
@@ -193,10 +193,6 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
         help="features in the place of networks: <model>.tsv or <model>.npz, and models.tsv",
     )  # fmt: skip
     group.add_argument(
-        "--models", nargs="+", metavar="NAME",
-        help="networks to compare (default: all whose weights are there; see 'conceptrsa models')",
-    )  # fmt: skip
-    group.add_argument(
         "--preset", choices=("recommended", "paper"), default="recommended",
         help="recommended: voxels chosen on odd runs and scored on even ones and the reverse, "
         "intervals, permutation tests; paper: the paper's way to the letter (default: recommended)",
@@ -218,7 +214,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
         help="runs that voxels are chosen by: the half that is not scored, or the scored runs, "
         "which is circular and labelled so (default: other-half; paper: same)",
     )  # fmt: skip
-    group.add_argument("--n-voxels", type=_positive, metavar="N", help="default: 30")
+    group.add_argument("--n-voxels", type=positive, metavar="N", help="default: 30")
     group.add_argument(
         "--skip-zeros", action="store_true", default=None,
         help="never choose voxels with a beta of exactly 0, as the authors' code",
@@ -239,7 +235,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
         help="comparison of RDMs (default: pearson)",
     )  # fmt: skip
     group.add_argument(
-        "--n-random-draws", type=_positive, metavar="N",
+        "--n-random-draws", type=positive, metavar="N",
         help="draws of the random control of Figure 1 (default: 100)",
     )  # fmt: skip
     group.add_argument(
@@ -252,11 +248,11 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
         "(default: paper, as the table of models says)",
     )  # fmt: skip
     group.add_argument(
-        "--n-permutations", type=_positive, metavar="N",
+        "--n-permutations", type=positive, metavar="N",
         help="permutations of the stimuli's labels (default: 10000)",
     )  # fmt: skip
     group.add_argument(
-        "--n-bootstraps", type=_positive, metavar="N", help="bootstrap samples (default: 1000)"
+        "--n-bootstraps", type=positive, metavar="N", help="bootstrap samples (default: 1000)"
     )
     group.add_argument(
         "--multiverse", action=argparse.BooleanOptionalAction,
@@ -274,10 +270,6 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
         "in group/published_check.tsv; with --preset paper and the paper's betas",
     )  # fmt: skip
     group.add_argument("--seed", type=int, help="of everything random (default: 0)")
-    group.add_argument(
-        "--cache-dir", type=Path, metavar="DIR",
-        help="where features are kept (default: the user's cache folder)",
-    )  # fmt: skip
 
 
 def default_cache_dir() -> Path:
@@ -292,7 +284,8 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number from 1 on, for argparse."""
     try:
         value = int(text)
     except ValueError:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
+from pipelines.cli.network_options import add_network_options
 from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
@@ -59,6 +60,7 @@ def add_parser(commands: Any) -> None:
     add_program_options(parser)
     add_resource_options(parser)
     add_comparison_options(parser)
+    add_network_options(parser)
     parser.set_defaults(function=run)
 
 

@@ -3,16 +3,30 @@
 It stands in for networks trained on pictures with text, none of which comes inside a package.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from timm.data import ImageNetInfo
 
-from analysis.models.language import SentenceEncoder
-from analysis.models.vision import ImageNetwork
+from analysis.models.extraction import Sweep
+from analysis.models.prompts import Prompt, fill_prompt
+from analysis.models.registry import Pooling
+from bids_config.errors import InputError
+
+COMBINATION = "weighted sum of class-name embeddings"
+"""The only layer there is."""
+
+
+class Classifier(Protocol):
+    """Gives the probabilities of ImageNet's classes."""
+
+    def class_probabilities(self, inputs: Sequence[Path]) -> NDArray[np.float32]:
+        """Give the softmax over the classes for pictures: (pictures, classes)."""
 
 
 @dataclass(frozen=True)
@@ -24,26 +38,43 @@ class ConSE:
 
     Attributes
     ----------
-    visual : ImageNetwork
+    visual : Classifier
         Gives the classes and their probabilities.
-    language : SentenceEncoder
-        Embeds their names.
+    embed : callable
+        From a text to its vector.
     n_classes : int
         How many of the most probable classes are combined; ten in the paper.
     class_prompt : str
         The text embedded for a class, with `{label}` in the place of its name.
     """
 
-    visual: ImageNetwork
-    language: SentenceEncoder
+    visual: Classifier
+    embed: Callable[[Prompt], NDArray[np.float32]]
     n_classes: int
     class_prompt: str
     _embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
-    def features(self, inputs: Sequence[str]) -> NDArray[np.float32]:
-        """Give the combined embedding of pictures: (pictures, hidden size of the text model)."""
+    def layers(self, which: Sweep) -> tuple[str, ...]:
+        """Name the layers: there is but one."""
+        return (COMBINATION,)
+
+    def extract(
+        self, inputs: Sequence[Path], layers: Sequence[str], pooling: Pooling
+    ) -> dict[str, NDArray[np.float32]]:
+        """Give the combined embedding of pictures: (pictures, hidden size of the text model).
+
+        Raises
+        ------
+        InputError
+            On any other layer or pooling.
+        """
+        if set(layers) != {COMBINATION} or pooling != "mean":
+            raise InputError(
+                "a combination of networks has no layers or poolings to choose from: leave out "
+                "--layers and --layer-pooling, or leave out ConSE-standin"
+            )
         probabilities = self.visual.class_probabilities(inputs)
-        return np.stack([self._combine(row) for row in probabilities])
+        return {COMBINATION: np.stack([self._combine(row) for row in probabilities])}
 
     def _combine(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         top = np.argsort(-probabilities, kind="stable")[: self.n_classes]
@@ -53,8 +84,7 @@ class ConSE:
 
     def _embed(self, index: int) -> NDArray[np.float32]:
         if index not in self._embeddings:
-            text = self.class_prompt.replace("{label}", self._class_names[index])
-            vector = self.language.features([text])[0]
+            vector = self.embed(fill_prompt(self.class_prompt, self._class_names[index]))
             self._embeddings[index] = vector / np.linalg.norm(vector)
         return self._embeddings[index]
 

@@ -1,0 +1,67 @@
+"""What of a network is taken as features, and on what it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.models.registry import Network, Pooling
+
+PROMPT = "a photo of {label}"
+Sweep = Literal["all", "blocks"]
+SWEEPS: tuple[Sweep, ...] = ("all", "blocks")
+"""Words that stand for a list of layers."""
+
+PicturePooling = Literal["mean", "flatten", "first-token"]
+TextPooling = Literal["mean", "first-token", "last-token", "label-token"]
+Device = Literal["cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What features are taken, and how networks are run.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        Names of layers; 'all' or 'blocks' for a sweep over them; none for the layer that the
+        registry names.
+    pooling, text_pooling : optional
+        From a layer's output to one vector, for networks that are shown pictures and texts; the
+        registry's by default.
+    prompt : str
+        What a language model reads, with `{label}` in the place of the stimulus' label.
+    device : {'cpu', 'cuda', 'mps'}
+    half_precision : bool
+        Run networks that were trained in half precision so, where they do not run on the CPU.
+    batch_size : int, optional
+        Stimuli that go through a network at once; by default what suits the device.
+    n_threads : int, optional
+        Threads on the CPU; by default one a core. Numbers do not depend on it.
+    """
+
+    layers: tuple[str, ...] = ()
+    pooling: PicturePooling | None = None
+    text_pooling: TextPooling | None = None
+    prompt: str = PROMPT
+    device: Device = "cpu"
+    half_precision: bool = False
+    batch_size: int | None = None
+    n_threads: int | None = None
+
+    def pooling_of(self, network: Network) -> Pooling:
+        """The way from a layer's output to a vector that is taken for a network."""
+        chosen = self.text_pooling if network.input == "label" else self.pooling
+        return chosen or network.pooling
+
+    def layers_of(
+        self, network: Network, sweep: Callable[[Sweep], tuple[str, ...]]
+    ) -> tuple[str, ...]:
+        """Names of the layers that are taken of a network, with sweeps written out by `sweep`."""
+        layers: list[str] = []
+        for layer in self.layers or (network.layer,):
+            layers += sweep(layer) if layer in SWEEPS else (layer,)
+        return tuple(dict.fromkeys(layers))
+
+    def in_half_precision(self, network: Network) -> bool:
+        """Whether a network runs in half precision."""
+        return self.half_precision and network.half_precision and self.device != "cpu"

@@ -1,0 +1,1 @@
+"""The networks themselves: here torch and the libraries of architectures are first imported."""

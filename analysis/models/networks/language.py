@@ -1,0 +1,356 @@
+"""Networks that read text: from a prompt to the activity of any layer, one vector a text.
+
+Each text is run on its own, without padding, so that its features are the same bits whatever the
+company. A text is always read as text: a label '[SEP]' is five characters, no control token.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
+
+from analysis.models.extraction import Sweep
+from analysis.models.prompts import Prompt, fill_prompt
+from analysis.models.registry import KeyMapping, Pooling
+from analysis.models.weights.key_mapping import fit_state
+from analysis.models.weights.tensors import read_checkpoint
+from bids_config.errors import InputError
+
+LAST_HIDDEN_STATE = "last_hidden_state"
+CONFIGURATION, TOKENIZER = "config.json", "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text as a network reads it.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        Tokens, the special ones that the network expects included.
+    label : int or None
+        Index of the first token of the label; None where it cannot be told.
+    """
+
+    ids: tuple[int, ...]
+    label: int | None
+
+
+@dataclass(frozen=True)
+class TextNetwork:
+    """A network that turns a text into a vector a token.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Takes token ids (1, tokens); gives the final features, or a tuple that begins with them.
+    tokenise : callable
+        From a prompt to its tokens.
+    longest : int or None
+        How many tokens it reads at most.
+    blocks : tuple of str
+        Names of the modules that follow each other, from the first to the last.
+    final : str
+        What the module's own output is called.
+    filled : bool
+        Whether a text is filled up with zeros to the longest, to which its tokens are blind.
+    """
+
+    module: torch.nn.Module
+    tokenise: Callable[[Prompt], Tokens]
+    longest: int | None
+    blocks: tuple[str, ...]
+    final: str = LAST_HIDDEN_STATE
+    filled: bool = False
+
+    def layers(self, which: Sweep) -> tuple[str, ...]:
+        """Name the layers that can be extracted, the final one last.
+
+        Parameters
+        ----------
+        which : {'all', 'blocks'}
+            Every module with a vector a token that depends on the text, or the blocks only.
+        """
+        return (*(self.blocks if which == "blocks" else self._text_dependent()), self.final)
+
+    def extract(
+        self, inputs: Sequence[Prompt], layers: Sequence[str], pooling: Pooling
+    ) -> dict[str, NDArray[np.float32]]:
+        """Give a vector a text for each of several layers; one forward pass a text.
+
+        Parameters
+        ----------
+        inputs : sequence of Prompt
+            Texts with the place of their label.
+        layers : sequence of str
+            Names of modules, or of the final output.
+        pooling : {'mean', 'first-token', 'last-token', 'label-token'}
+            Mean over all tokens, special ones included; or the vector of one: the first ([CLS]
+            of BERT), the last ([SEP] of BERT, end of text of CLIP), the first of the label. A
+            final output that is one vector already is left as it is.
+
+        Returns
+        -------
+        dict of str to ndarray of float32, (texts, features)
+
+        Raises
+        ------
+        InputError
+            An unknown layer or one without a vector a token, a text that is too long or leaves
+            no token, or 'flatten', which makes vectors of different lengths.
+        """
+        self._require_layers(layers)
+        if pooling == "flatten":
+            raise InputError(
+                "the tokens of texts cannot be flattened, as texts differ in length: choose mean, "
+                "first-token, last-token or label-token."
+            )
+        rows = [self._extract_one(prompt, layers, pooling) for prompt in inputs]
+        return {layer: np.stack([row[layer] for row in rows]) for layer in dict.fromkeys(layers)}
+
+    def _extract_one(
+        self, prompt: Prompt, layers: Sequence[str], pooling: Pooling
+    ) -> dict[str, NDArray[np.float32]]:
+        tokens = self.tokenise(prompt)
+        if self.longest is not None and len(tokens.ids) > self.longest:
+            raise InputError(
+                f"'{_shortened(prompt.text)}' has {len(tokens.ids)} tokens where the network reads "
+                f"at most {self.longest}: shorten the label or the prompt."
+            )
+        outputs = self._run(tokens.ids, layers)
+        return {name: self._pooled(name, outputs, prompt, tokens, pooling) for name in layers}
+
+    def _pooled(
+        self,
+        layer: str,
+        outputs: Mapping[str, Tensor],
+        prompt: Prompt,
+        tokens: Tokens,
+        pooling: Pooling,
+    ) -> NDArray[np.float32]:
+        states = outputs.get(layer)
+        if states is not None and layer == self.final and states.ndim == 2:
+            return _as_array(states[0])
+        if states is None or not _is_vector_a_token(states, tokens.ids):
+            raise InputError(
+                f"the layer {layer} has no vector for every token of '{_shortened(prompt.text)}': "
+                "choose one of the names that --layers all shows."
+            )
+        if pooling == "mean":
+            return _as_array(states[0].float().mean(dim=0))
+        return _as_array(states[0, _token_of(prompt, tokens, pooling)])
+
+    @torch.inference_mode()
+    def _run(self, ids: Sequence[int], layers: Sequence[str]) -> dict[str, Tensor]:
+        """Give the outputs of named modules, and the module's own, for one text."""
+        n_tokens, n_zeros = len(ids), 0
+        if self.filled and self.longest is not None:
+            n_zeros = self.longest - n_tokens
+        device = next(self.module.parameters()).device
+        given = torch.tensor([[*ids, *[0] * n_zeros]], device=device)
+        with _recorded(self.module, [name for name in layers if name != self.final]) as outputs:
+            final = _first_tensor(self.module(given))
+        if final is not None:
+            outputs[self.final] = final
+        return {
+            name: states[:, :n_tokens] if states.shape[:2] == given.shape else states
+            for name, states in outputs.items()
+        }
+
+    def _text_dependent(self) -> tuple[str, ...]:
+        """Modules with a vector a token that is not the same for another text as long."""
+        names = [name for name, _ in self.module.named_modules() if name]
+        ids = self.tokenise(fill_prompt("{label}", "one two three")).ids
+        outputs, others = self._run(ids, names), self._run(ids[::-1], names)
+        return tuple(
+            name
+            for name in names
+            if name in outputs
+            and _is_vector_a_token(outputs[name], ids)
+            and not torch.equal(outputs[name], others[name])
+        )
+
+    def _require_layers(self, layers: Sequence[str]) -> None:
+        known = {name for name, _ in self.module.named_modules() if name} | {self.final}
+        for layer in layers:
+            if layer not in known:
+                raise InputError(
+                    f"the network has no layer '{layer}': choose a module's name, such as "
+                    f"{', '.join(self.layers('blocks'))}."
+                )
+
+
+@dataclass(frozen=True)
+class FastTokenizer:
+    """A tokenizer of the library tokenizers, which knows where each token stands in the text."""
+
+    tokenizer: Tokenizer
+
+    def __post_init__(self) -> None:
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self.tokenizer.encode_special_tokens = True
+
+    def __call__(self, prompt: Prompt) -> Tokens:
+        """Give a prompt's tokens; the label's is the first that shares a character with it."""
+        found = self.tokenizer.encode(prompt.text)
+        for index, (start, end) in enumerate(found.offsets):
+            if start < end and start < prompt.label_end and end > prompt.label_start:
+                return Tokens(tuple(found.ids), index)
+        raise unreadable_label(prompt)
+
+
+def load_bert(files: Sequence[Path], keys: KeyMapping) -> TextNetwork:
+    """Load a BERT from its weights, `config.json` and `tokenizer.json`.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The weights come first.
+    keys : KeyMapping
+        From the names of the weights' file to those of transformers' `BertModel`.
+
+    Raises
+    ------
+    InputError
+        A file is missing or broken, or belongs to another architecture.
+    """
+    config = _configuration(BertConfig, files)
+    module = BertModel(config)
+    return _filled(module, files, keys, "BertModel", "encoder.layer")
+
+
+def load_gpt2(files: Sequence[Path], keys: KeyMapping) -> TextNetwork:
+    """Load a GPT-2 from its weights, `config.json` and `tokenizer.json`, as `load_bert` does.
+
+    Its last hidden state is what comes after the last layer normalisation, as in the list of
+    hidden states that transformers gives.
+    """
+    config = _configuration(GPT2Config, files)
+    config.use_cache = False
+    module = GPT2Model(config)
+    return _filled(module, files, keys, "GPT2Model", "h")
+
+
+def unreadable_label(prompt: Prompt) -> InputError:
+    """Give the error for a label of which a tokenizer leaves nothing."""
+    return InputError(
+        f"of the label {_shortened(prompt.label)!r} the network reads nothing: give another label."
+    )
+
+
+def _filled(
+    module: Any, files: Sequence[Path], keys: KeyMapping, architecture: str, blocks: str
+) -> TextNetwork:
+    fit_state(read_checkpoint(files[0]), keys, module, files[0], architecture)
+    tokenizer = read_tokenizer(_file_named(TOKENIZER, files), module.config.vocab_size)
+    names = tuple(f"{blocks}.{index}" for index in range(module.config.num_hidden_layers))
+    longest = module.config.max_position_embeddings
+    return TextNetwork(module.eval(), FastTokenizer(tokenizer), longest, names)
+
+
+def read_tokenizer(file: Path, vocabulary: int) -> Tokenizer:
+    """Read a `tokenizer.json`, which must not know more tokens than the network does."""
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more special
+        raise InputError(f"{file} is not a tokenizer ({error}): fetch it again.") from error
+    require_vocabulary(tokenizer, vocabulary, file)
+    return tokenizer
+
+
+def require_vocabulary(tokenizer: Tokenizer, vocabulary: int, file: Path) -> None:
+    """Refuse a tokenizer with more tokens than the network has embeddings."""
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise InputError(
+            f"{file} has {tokenizer.get_vocab_size()} tokens where the network knows {vocabulary}: "
+            "put the tokenizer beside the weights that it belongs to."
+        )
+
+
+def _configuration(kind: type[Any], files: Sequence[Path]) -> Any:
+    file = _file_named(CONFIGURATION, files)
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        is_right = described.get("model_type", kind.model_type) == kind.model_type
+        config = kind.from_dict(described) if is_right else None
+    except Exception as error:  # JSON's, and whatever the library's own checks raise
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file} does not describe a network ({reason}): fetch it again.") from (
+            error
+        )
+    if config is None:
+        raise InputError(
+            f"{file} describes a network of the kind '{described['model_type']}', not "
+            f"'{kind.model_type}': put the one that belongs to {files[0].name} there."
+        )
+    return config
+
+
+def _file_named(name: str, files: Sequence[Path]) -> Path:
+    for file in files:
+        if file.name == name:
+            return file
+    raise InputError(f"{name} is not beside {files[0]}: put it there.")
+
+
+@contextmanager
+def _recorded(module: torch.nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Note the first tensor that each named module gives while the context is open."""
+    outputs: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+            tensor = _first_tensor(output)
+            if tensor is not None:
+                outputs[name] = tensor
+
+        return hook
+
+    hooks = [module.get_submodule(name).register_forward_hook(note(name)) for name in names]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    is_filled = isinstance(output, tuple) and output and isinstance(output[0], Tensor)
+    return output[0] if is_filled else None
+
+
+def _is_vector_a_token(states: Tensor, ids: Sequence[int]) -> bool:
+    return states.ndim == 3 and states.shape[:2] == (1, len(ids))
+
+
+def _token_of(prompt: Prompt, tokens: Tokens, pooling: Pooling) -> int:
+    if pooling != "label-token":
+        return 0 if pooling == "first-token" else -1
+    if tokens.label is None:
+        raise InputError(
+            f"where the label stands in '{_shortened(prompt.text)}' cannot be told once the text "
+            "is cleaned: put a space before {label} in the prompt."
+        )
+    return tokens.label
+
+
+def _as_array(vector: Tensor) -> NDArray[np.float32]:
+    return vector.float().cpu().numpy()
+
+
+def _shortened(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."

@@ -1,0 +1,171 @@
+"""From an entry of the registry and its files to a network that can be run."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis.models.extraction import ExtractionSettings
+from analysis.models.networks.extractor import Extractor
+from analysis.models.networks.named import NAMED_LOADERS, load_named
+from analysis.models.networks.running import choose_device
+from analysis.models.prompts import Prompt
+from analysis.models.registry import Network
+from analysis.models.weights.key_mapping import fit_state
+from analysis.models.weights.tensors import read_checkpoint
+from bids_config.errors import InputError
+
+AUTHORS_EPSILON_OF_BIT = 1e-10
+"""Added to the variance of a convolution's weights (google-research/big_transfer, `StdConv2d`)."""
+
+Loader = Callable[[Network, Sequence[Path], ExtractionSettings], Any]
+
+
+def load_network(
+    network: Network, files: Sequence[Path], settings: ExtractionSettings | None = None
+) -> Extractor:
+    """Build a network and fill it with its weights.
+
+    Parameters
+    ----------
+    network : Network
+    files : sequence of Path
+        Its own files of weights in the order of the registry, then those of its parts; they have
+        been checked by hash.
+    settings : ExtractionSettings, optional
+        With the device; by default the CPU.
+
+    Raises
+    ------
+    InputError
+        A file is no checkpoint, or not one of this architecture; or there is no such loader or
+        device.
+    """
+    if network.loader in NAMED_LOADERS:
+        return _load_named(network, files, settings or ExtractionSettings())
+    if network.loader not in LOADERS:
+        raise InputError(
+            f"the registry names the loader {network.loader!r}, which does not exist: choose among "
+            f"{', '.join(LOADERS)}"
+        )
+    loaded: Extractor = LOADERS[network.loader](network, files, settings or ExtractionSettings())
+    return loaded
+
+
+def _load_pictures(
+    build: Callable[[Network], torch.nn.Module],
+    network: Network,
+    files: Sequence[Path],
+    settings: ExtractionSettings,
+) -> Any:
+    """Fill an architecture that sees pictures."""
+    from analysis.models.networks.vision import ImageNetwork
+
+    if network.weights is None or network.preprocessing is None:
+        raise InputError(f"{network.architecture} needs weights and preprocessing in the registry")
+    module = build(network)
+    checkpoint = read_checkpoint(files[0])
+    fit_state(checkpoint, network.weights.keys, module, files[0], network.architecture)
+    half = settings.in_half_precision(network)
+    return ImageNetwork(
+        module,
+        network.preprocessing,
+        network.layer,
+        choose_device(settings.device),
+        torch.float16 if half else torch.float32,
+    )
+
+
+def _load_named(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Extractor:
+    if settings.device != "cpu":
+        raise InputError(
+            f"models that are named by their library run on the CPU only, {network.architecture} "
+            "too: leave out --device"
+        )
+    return load_named(network, files)
+
+
+def _build_torchvision(network: Network) -> torch.nn.Module:
+    import torchvision
+
+    if network.architecture not in torchvision.models.list_models():
+        raise InputError(f"torchvision has no architecture {network.architecture!r}")
+    module: torch.nn.Module = torchvision.models.get_model(network.architecture, weights=None)
+    return module
+
+
+def _build_timm(network: Network) -> torch.nn.Module:
+    import timm
+
+    if not timm.is_model(network.architecture):
+        raise InputError(f"timm has no architecture {network.architecture!r}")
+    module: torch.nn.Module = timm.create_model(network.architecture, pretrained=False)
+    parts: Iterable[Any] = module.modules()
+    for part in parts:
+        if type(part).__name__ == "StdConv2d":
+            # timm adds 1e-8, which changes features by 6e-5.
+            part.eps = AUTHORS_EPSILON_OF_BIT
+    return module
+
+
+def _build_open_clip(network: Network) -> torch.nn.Module:
+    import open_clip
+
+    if network.architecture not in open_clip.list_models():
+        raise InputError(f"open_clip has no architecture {network.architecture!r}")
+    module: torch.nn.Module = open_clip.create_model(
+        network.architecture, pretrained=None, load_weights=False
+    ).visual
+    return module
+
+
+def _build_tsm(network: Network) -> torch.nn.Module:
+    from analysis.models.networks.tsm import TsmResNet50
+
+    return TsmResNet50(network.n_frames or 1)
+
+
+def _load_text(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Any:
+    """Fill an architecture that reads texts."""
+    from analysis.models.networks.clip_text import load_clip_text
+    from analysis.models.networks.language import load_bert, load_gpt2
+
+    if network.weights is None:
+        raise InputError(f"{network.architecture} needs weights in the registry")
+    keys = network.weights.keys
+    if network.loader == "clip_text":
+        loaded = load_clip_text(files[0], keys, network.architecture)
+    else:
+        loaded = (load_bert if network.loader == "bert" else load_gpt2)(files, keys)
+    loaded.module.to(choose_device(settings.device))
+    return loaded
+
+
+def _load_conse(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Any:
+    from analysis.models.networks.conse import ConSE
+
+    visual, language = network.parts
+    if visual.weights is None or network.n_classes is None or network.class_prompt is None:
+        raise InputError("a ConSE needs a visual part, n_classes and class_prompt in the registry")
+    n_visual = len(visual.weights.files)
+    sees: Any = load_network(visual, files[:n_visual], settings)
+    reads = load_network(language, files[n_visual:], settings)
+
+    def embed(prompt: Prompt) -> Any:
+        return reads.extract([prompt], [language.layer], language.pooling)[language.layer][0]
+
+    return ConSE(sees, embed, network.n_classes, network.class_prompt)
+
+
+LOADERS: Mapping[str, Loader] = {
+    "bert": _load_text,
+    "clip_text": _load_text,
+    "conse": _load_conse,
+    "gpt2": _load_text,
+    "open_clip": partial(_load_pictures, _build_open_clip),
+    "timm": partial(_load_pictures, _build_timm),
+    "torchvision": partial(_load_pictures, _build_torchvision),
+    "tsm": partial(_load_pictures, _build_tsm),
+}

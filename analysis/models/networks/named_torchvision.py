@@ -1,0 +1,136 @@
+"""Classifiers of torchvision by name: `torchvision:resnet50`, `torchvision:resnet50/WEIGHTS`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from analysis.models.named import LIBRARIES
+from analysis.models.networks.extractor import Extractor
+from analysis.models.networks.named import (
+    EMBEDDING,
+    LOADER_PREFIX,
+    count_features,
+    require_known,
+    tap_input,
+)
+from analysis.models.networks.vision import ImageNetwork
+from analysis.models.registry import (
+    KeyMapping,
+    ModelEntry,
+    Network,
+    Preprocessing,
+    Weights,
+    WeightsFile,
+)
+from analysis.models.weights.key_mapping import fit_state
+from analysis.models.weights.locate import WeightsOptions
+from analysis.models.weights.tensors import read_checkpoint
+
+MODELS = torchvision.models
+PAGE = "https://docs.pytorch.org/vision/stable/models.html"
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
+"""How file names of torch's hub end: with the beginning of their SHA-256."""
+
+RENAMED_SINCE = (
+    (r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),
+    (r"(\.mlp\.)linear_1\.", r"\g<1>0."),
+    (r"(\.mlp\.)linear_2\.", r"\g<1>3."),
+)
+"""Modules of DenseNet and of the vision transformer whose names changed after their files."""
+
+AUXILIARY = {"aux_logits": True, "transform_input": True, "init_weights": False}
+SETTINGS: dict[str, dict[str, Any]] = {"googlenet": AUXILIARY, "inception_v3": AUXILIARY}
+"""What torchvision adds to these architectures when it loads their weights."""
+
+
+def describe(name: str, kind: str, model: str, options: WeightsOptions) -> ModelEntry:
+    """Describe a classifier and one of its sets of weights, by default torchvision's best."""
+    architecture, _, tag = model.partition("/")
+    require_known(
+        architecture, MODELS.list_models(module=MODELS), "torchvision has no network for pictures"
+    )
+    sets = MODELS.get_model_weights(architecture).__members__
+    require_known(tag or "DEFAULT", sets, f"torchvision has no weights of {architecture} called")
+    weights = sets[tag or "DEFAULT"]
+    recipe = weights.transforms()
+    full = f"{architecture}/{weights.name}"
+    network = Network(
+        loader=LOADER_PREFIX + kind,
+        input="picture",
+        architecture=full,
+        layer=EMBEDDING,
+        n_features=count_features(lambda: build(full), recipe.crop_size[0]),
+        libraries=LIBRARIES[kind],
+        weights=Weights((published_file(weights.url),), KeyMapping(rename=RENAMED_SINCE)),
+        preprocessing=Preprocessing(
+            recipe.resize_size[0],
+            recipe.crop_size[0],
+            recipe.interpolation.value,
+            tuple(recipe.mean),
+            tuple(recipe.std),
+        ),
+    )
+    licence = weights.meta.get("license") or PAGE
+    return ModelEntry(
+        name=name,
+        group="visual",
+        source=f"torchvision {full}",
+        licence=f"see {licence}",
+        reference=weights.meta.get("recipe") or PAGE,
+        network=network,
+    )
+
+
+def build(full: str) -> nn.Module:
+    """Build an architecture as its weights want it, with random weights.
+
+    Parameters
+    ----------
+    full : str
+        Architecture and set of weights, as 'vit_b_16/IMAGENET1K_V1'.
+    """
+    architecture, _, tag = full.partition("/")
+    weights = MODELS.get_model_weights(architecture)[tag]
+    settings = dict(SETTINGS.get(architecture, {}))
+    if architecture.startswith("vit_"):
+        settings["image_size"] = weights.meta["min_size"][0]
+    module: nn.Module = MODELS.get_model(
+        architecture, weights=None, num_classes=len(weights.meta["categories"]), **settings
+    )
+    return tap_input(module, find_classifier(module))
+
+
+def find_classifier(module: nn.Module) -> nn.Module:
+    """Give the last linear layer, or the last convolution of a network without any."""
+    kinds = [
+        [part for part in module.modules() if isinstance(part, kind)]
+        for kind in (nn.Linear, nn.Conv2d)
+    ]
+    return next(parts[-1] for parts in kinds if parts)
+
+
+def load(network: Network, files: Sequence[Path]) -> Extractor:
+    """Build a classifier and fill it strictly."""
+    assert network.weights is not None and network.preprocessing is not None
+    module = build(network.architecture)
+    # MNASNet refuses a state without the version that only torch's own reading keeps; its parts
+    # have the same names and take the state as it is.
+    target = (
+        nn.ModuleDict(dict(module.named_children()))
+        if isinstance(module, MODELS.MNASNet)
+        else module
+    )
+    checkpoint = read_checkpoint(files[0])
+    fit_state(checkpoint, network.weights.keys, target, files[0], network.architecture)
+    return ImageNetwork(module.eval(), network.preprocessing)
+
+
+def published_file(url: str) -> WeightsFile:
+    """Describe a file by its address, whose end may hold the beginning of its SHA-256."""
+    name = PurePosixPath(url).name
+    found = HASH_IN_NAME.search(name)
+    return WeightsFile(name, url, found[1] if found else "")

@@ -1,0 +1,267 @@
+"""Networks of transformers by name: `hf:ORG/NAME`, and `hf_text:` for what reads texts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
+    CLIPTextModelWithProjection,
+)
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.utils import logging
+
+from analysis.models.named import CONFIGURATION, HUB, LIBRARIES, hub_file
+from analysis.models.networks.extractor import Extractor
+from analysis.models.networks.hf_text import load_hf_text
+from analysis.models.networks.language import (
+    LAST_HIDDEN_STATE,
+    TOKENIZER,
+    FastTokenizer,
+    TextNetwork,
+    read_tokenizer,
+)
+from analysis.models.networks.named import (
+    EMBEDDING,
+    LOADER_PREFIX,
+    count_features,
+    first_line,
+    tap_input,
+    tap_output,
+)
+from analysis.models.networks.vision import ImageNetwork
+from analysis.models.registry import Group, ModelEntry, Network, Weights
+from analysis.models.weights.locate import WeightsOptions, obtain_weights
+from bids_config.errors import InputError
+
+WEIGHTS, PROCESSOR = "model.safetensors", "preprocessor_config.json"
+TEXT_EMBEDDING = "text_embeds"
+"""What transformers calls the projected text in the space that pictures share."""
+
+CLASSIFIER, CLIP = "ForImageClassification", "clip"
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+SENTENCE_ENCODERS = "sentence-transformers"
+"""Organisation whose networks were trained so that the mean over tokens means the text."""
+
+RANDOM = ("vit_mae",)
+"""Networks that hide parts of a picture by chance whenever they run."""
+
+BACKEND = {"backend": "pil"} if transformers.__version__ >= "5" else {"use_fast": False}
+"""Pictures are resized by pillow, as they were for the papers, and as other libraries do here."""
+
+
+def describe(name: str, kind: str, model: str, options: WeightsOptions) -> ModelEntry:
+    """Describe a network by its repository's configuration, which is fetched if it must be."""
+    if model.count("/") != 1:
+        raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
+    folder = _obtain(name, options, model, CONFIGURATION)
+    config = _configuration(folder, name)
+    sees = config.model_type in IMAGE_PROCESSOR_MAPPING_NAMES
+    if kind == "hf" and sees:
+        network = _describe_picture_network(name, model, config, options)
+    else:
+        network = _describe_text_network(name, model, config)
+    page = f"{HUB}/{model}"
+    with_text = _is_dual(config) or "clip" in config.model_type or "siglip" in config.model_type
+    group: Group = "multimodal" if with_text else "visual"
+    return ModelEntry(
+        name=name,
+        group="language" if network.input == "label" else group,
+        source=f"transformers {config.model_type}, {page}",
+        licence=f"see {page}",
+        reference=page,
+        network=replace(network, loader=LOADER_PREFIX + kind, libraries=LIBRARIES[kind]),
+    )
+
+
+def _describe_picture_network(
+    name: str, model: str, config: Any, options: WeightsOptions
+) -> Network:
+    _require_deterministic(name, config)
+    folder = _obtain(name, options, model, CONFIGURATION, PROCESSOR)
+    side = int(preprocessor(folder)(Image.new("RGB", (64, 64))).shape[-1])
+    try:
+        n_features = count_features(lambda: _tap(_kind_of_model(config).from_config(config)), side)
+    except Exception as error:  # whatever the architecture's code raises
+        raise InputError(
+            f"{name} gives no vector a picture ({first_line(error)}): choose a network that "
+            "classifies pictures or matches them with text."
+        ) from error
+    return Network(
+        loader="",
+        input="picture",
+        architecture=f"{_kind_of_model(config).__name__}: {config.model_type}",
+        layer=EMBEDDING,
+        n_features=n_features,
+        libraries=(),
+        weights=_weights(model, PROCESSOR),
+    )
+
+
+def _describe_text_network(name: str, model: str, config: Any) -> Network:
+    is_dual = _is_dual(config)
+    if is_dual and config.model_type != CLIP:
+        raise InputError(
+            f"{name} is a {config.model_type}, whose text tower is not known here: choose a CLIP."
+        )
+    is_sentence_encoder = model.partition("/")[0] == SENTENCE_ENCODERS
+    hidden = config.projection_dim if is_dual else config.get_text_config().hidden_size
+    return Network(
+        loader="",
+        input="label",
+        architecture=config.model_type,
+        layer=TEXT_EMBEDDING if is_dual else LAST_HIDDEN_STATE,
+        n_features=hidden,
+        libraries=(),
+        pooling="mean" if is_dual or is_sentence_encoder else "label-token",
+        weights=_weights(model, TOKENIZER),
+    )
+
+
+def load(network: Network, files: Sequence[Path]) -> Extractor:
+    """Load a network from the folder of its files, which holds all that was asked for."""
+    folder = files[0].parent
+    if network.input == "label":
+        is_dual = network.layer == TEXT_EMBEDDING
+        return _load_clip_text(folder) if is_dual else load_hf_text(folder)
+    config = _configuration(folder, str(folder))
+    module = _tap(_load_module(_kind_of_model(config), folder, config))
+    return ImageNetwork(module, preprocessor(folder))
+
+
+def preprocessor(folder: Path) -> Callable[[Image.Image], Tensor]:
+    """Give the repository's own way from an RGB picture to a network's input.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `preprocessor_config.json`.
+    """
+    try:
+        with _Quiet():
+            processor = AutoImageProcessor.from_pretrained(folder, **LOCAL, **BACKEND)
+    except Exception as error:  # JSON's, and whatever the library's own checks raise
+        raise InputError(
+            f"{folder / PROCESSOR} cannot be used ({first_line(error)}): fetch it again."
+        ) from error
+
+    def preprocess(picture: Image.Image) -> Tensor:
+        values = processor(images=picture, return_tensors="np")["pixel_values"][0]
+        return torch.as_tensor(values, dtype=torch.float32)
+
+    return preprocess
+
+
+def _tap(module: Any) -> nn.Module:
+    """Name what is fed to the classifier, or compared with text, or pooled."""
+    if type(module).__name__.endswith(CLASSIFIER):
+        linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+        return tap_input(module, linear[-1])
+    if hasattr(module, "get_image_features"):
+        return tap_output(module, lambda pictures: _pooled(module.get_image_features(pictures)))
+    own = module.forward
+    return tap_output(module, lambda pictures: _pooled(own(pictures)))
+
+
+def _pooled(output: Any) -> Tensor:
+    vectors = output if isinstance(output, Tensor) else output.pooler_output
+    if vectors is None:
+        raise ValueError("it does not pool its last layer")
+    flat: Tensor = vectors.flatten(1)
+    return flat
+
+
+def _load_module(kind: Any, folder: Path, config: Any) -> Any:
+    """Load a network of which the folder must hold every tensor; what else it holds is ignored."""
+    try:
+        with _Quiet():
+            module, report = kind.from_pretrained(
+                folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
+            )
+    except Exception as error:  # whatever the architecture's code raises on a wrong file
+        raise InputError(
+            f"{folder / WEIGHTS} cannot be loaded as a {config.model_type} ({first_line(error)}): "
+            "fetch it again."
+        ) from error
+    lacking = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
+    if lacking:
+        raise InputError(
+            f"{folder / WEIGHTS} does not hold all weights of a {type(module).__name__}: "
+            f"{len(lacking)} are missing or of another shape, the first {', '.join(lacking[:3])}."
+        )
+    return module.float().eval()
+
+
+def _load_clip_text(folder: Path) -> TextNetwork:
+    config = _configuration(folder, str(folder)).text_config
+    module = _load_module(CLIPTextModelWithProjection, folder, config)
+    tokenizer = read_tokenizer(folder / TOKENIZER, config.vocab_size)
+    layers = next(name for name, part in module.named_modules() if isinstance(part, nn.ModuleList))
+    blocks = tuple(f"{layers}.{index}" for index in range(config.num_hidden_layers))
+    longest = config.max_position_embeddings
+    return TextNetwork(module, FastTokenizer(tokenizer), longest, blocks, TEXT_EMBEDDING)
+
+
+def _kind_of_model(config: Any) -> Any:
+    """Choose the class that the weights were saved by, as far as the features need it."""
+    saved = (config.architectures or [""])[0]
+    return AutoModelForImageClassification if saved.endswith(CLASSIFIER) else AutoModel
+
+
+def _is_dual(config: Any) -> bool:
+    """Tell whether a network matches pictures with texts."""
+    try:
+        kind = AutoModel._model_mapping[type(config)]
+    except KeyError:
+        return False
+    return hasattr(kind, "get_image_features") and hasattr(kind, "get_text_features")
+
+
+def _require_deterministic(name: str, config: Any) -> None:
+    if config.model_type in RANDOM:
+        raise InputError(
+            f"{name} hides parts of a picture by chance: choose timm's copy of its weights, as "
+            "timm:vit_base_patch16_224.mae."
+        )
+
+
+def _configuration(folder: Path, name: str) -> Any:
+    try:
+        with _Quiet():
+            return AutoConfig.from_pretrained(folder, **LOCAL)
+    except Exception as error:  # JSON's, and whatever the library's own checks raise
+        raise InputError(
+            f"{folder / CONFIGURATION} of {name} does not describe a network that transformers has "
+            f"({first_line(error)}): choose another one."
+        ) from error
+
+
+def _obtain(name: str, options: WeightsOptions, model: str, *files: str) -> Path:
+    """Have small files of a repository at hand; give their folder."""
+    wanted = Weights(tuple(hub_file(model, file) for file in files))
+    return obtain_weights(name, wanted, options)[0].path.parent
+
+
+def _weights(model: str, *further: str) -> Weights:
+    names = (WEIGHTS, CONFIGURATION, *further)
+    return Weights(tuple(hub_file(model, file) for file in names))
+
+
+class _Quiet:
+    """Keeps transformers from printing progress, and what is checked here anyway."""
+
+    def __enter__(self) -> None:
+        self._level = logging.get_verbosity()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *error: object) -> None:
+        logging.set_verbosity(self._level)

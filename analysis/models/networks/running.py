@@ -1,0 +1,176 @@
+"""How networks are run: device, numbers that can be had again, and all cores at once."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.models.extraction import Device, ExtractionSettings
+from analysis.models.networks.extractor import Arrays, Extractor
+from analysis.models.registry import Pooling
+from bids_config.errors import InputError
+
+CPU_BATCH, ACCELERATOR_BATCH = 1, 32
+ACCELERATOR_THREADS = 2
+"""One prepares a batch while the other's is computed."""
+
+
+def choose_device(name: Device) -> torch.device:
+    """Find the device to compute on.
+
+    Raises
+    ------
+    InputError
+        This machine, or this build of torch, does not have it.
+    """
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present[name]:
+        usable = " or ".join(device for device, is_present in present.items() if is_present)
+        raise InputError(
+            f"torch {torch.__version__} finds no {name} device on this machine: "
+            f"choose --device {usable}."
+        )
+    return torch.device(name)
+
+
+@contextmanager
+def reproducible_torch() -> Iterator[None]:
+    """Run torch on one thread, with deterministic algorithms and without gradients.
+
+    The order of a parallel sum depends on the number of threads, hence one.
+    """
+    with _deterministic_algorithms(), torch.inference_mode():
+        torch.set_num_threads(1)
+        yield
+
+
+def run_batches(
+    extractor: Extractor,
+    inputs: Sequence[Any],
+    layers: Sequence[str],
+    pooling: Pooling,
+    device: Device = "cpu",
+    n_threads: int | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Arrays]:
+    """Extract features of many inputs, batch after batch, in their order.
+
+    On the CPU each of several threads takes an input from the file to its features, while torch
+    computes in that thread alone. That is at least as fast as when all threads share the work on
+    one batch (see `benchmarks/features.py`), and the numbers are the same bits for any number of
+    threads and whatever the other inputs are. On other devices a batch is computed while the next
+    is prepared.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        On the CPU its vectors must not depend on what else is in a batch.
+    inputs : sequence
+        Paths of pictures, or texts.
+    layers : sequence of str
+    pooling : Pooling
+    device : {'cpu', 'cuda', 'mps'}
+        Where the extractor's module is.
+    n_threads : int, optional
+        On the CPU; by default one a core that this process may use.
+    batch_size : int, optional
+        By default 1 on the CPU and 32 elsewhere.
+
+    Yields
+    ------
+    dict of str to ndarray of float32, (batch, features)
+        As soon as they and all before are there; no more than twice as many batches as there are
+        threads are kept, however late they are fetched.
+    """
+    on_cpu = device == "cpu"
+    size = batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
+    n_workers = (n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
+
+    def compute(batch: Sequence[Any]) -> Arrays:
+        with torch.inference_mode():
+            return extractor.extract(batch, layers, pooling)
+
+    pending: deque[Future[Arrays]] = deque()
+    with (
+        _deterministic_algorithms(),
+        ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as workers,
+    ):
+        try:
+            for start in range(0, len(inputs), size):
+                pending.append(workers.submit(compute, inputs[start : start + size]))
+                if len(pending) == 2 * n_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def run_network(
+    extractor: Extractor,
+    inputs: Sequence[Any],
+    layers: Sequence[str],
+    pooling: Pooling,
+    settings: ExtractionSettings,
+) -> Arrays:
+    """Extract features of many inputs as `run_batches` does, and give them at once.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, (inputs, features)
+    """
+    batches = list(
+        run_batches(
+            extractor,
+            inputs,
+            layers,
+            pooling,
+            settings.device,
+            settings.n_threads,
+            settings.batch_size,
+        )
+    )
+    return {layer: np.concatenate([batch[layer] for batch in batches]) for layer in layers}
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _deterministic_algorithms() -> Iterator[None]:
+    """Have the whole process compute reproducibly, and put all settings back at the end.
+
+    The number of threads is put back too, as torch takes what any thread sets for the others'.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    n_threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filling = memory.fill_uninitialized_memory
+    benchmark, of_cudnn, of_matmul = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False
+    cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        memory.fill_uninitialized_memory = filling
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = benchmark, of_cudnn, of_matmul
+        torch.set_num_threads(n_threads)

@@ -1,0 +1,230 @@
+"""Networks that see pictures: from files to the activity of any layer, one vector a picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from analysis.models.extraction import Sweep
+from analysis.models.networks.layers import LayerRecorder, pool, require_layers
+from analysis.models.networks.running import available_cores
+from analysis.models.registry import Pooling, Preprocessing
+from analysis.stimuli import load_picture
+
+Preprocess = Callable[[Image.Image], Tensor]
+CPU = torch.device("cpu")
+LONGEST = 10
+"""Longer side over the shorter, beyond which what the central square cannot see is cut first."""
+SURVEYED = 2
+"""Pictures shown to find the layers: enough to tell the axis of pictures from one of length 1."""
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What is known of a network's layers: the hooks, and the axis of channels of each output."""
+
+    recorder: LayerRecorder
+    channel_axes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ImageNetwork:
+    """A network for pictures, ready to run.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Filled with its weights. It is moved to `device` and set to evaluation for good. Where it
+        has an attribute `n_frames`, a layer's rows may be the frames of all pictures.
+    preprocessing : Preprocessing or callable
+        From an RGB picture to the network's input.
+    feature_layer : str
+        The layer that is among the blocks in any case.
+    device : torch.device
+    dtype : torch.dtype
+        `torch.float16` for half precision. Features are float32 in any case.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing | Preprocess
+    feature_layer: str = ""
+    device: torch.device = CPU
+    dtype: torch.dtype = torch.float32
+    _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.module.eval().requires_grad_(False)
+        standardise_once(self.module)
+        self.module.to(self.device, self.dtype)
+
+    def layers(self, which: Sweep) -> tuple[str, ...]:
+        """Name the layers, in the order in which their outputs are complete.
+
+        Parameters
+        ----------
+        which : {'all', 'blocks'}
+            Every layer that gives a row a picture, or stages, blocks and the feature layer only.
+        """
+        names = tuple(self._known_layers.channel_axes)
+        if which == "all":
+            return names
+        blocks = self._known_layers.recorder.block_names(names)
+        return tuple(name for name in names if name in blocks or name == self.feature_layer)
+
+    def extract(
+        self, inputs: Sequence[str | Path], layers: Sequence[str], pooling: Pooling
+    ) -> dict[str, NDArray[np.float32]]:
+        """Give a vector a picture for each of several layers, from one forward pass.
+
+        On the CPU the pictures go through the network one by one: the numbers cannot depend on
+        which others are asked for.
+
+        Parameters
+        ----------
+        inputs : sequence of str or Path
+            Files of pictures.
+        layers : sequence of str
+            Names out of `layers("all")`.
+        pooling : {'mean', 'flatten', 'first-token'}
+            Mean over all places or tokens, all numbers in the order of the layer's output, or
+            those of the first token. An output that is one vector already stays as it is.
+
+        Returns
+        -------
+        dict of str to ndarray of float32, (pictures, features)
+
+        Raises
+        ------
+        InputError
+            An unknown layer, a pooling that does not suit one, or a file that is no picture.
+        """
+        known = self._known_layers
+        require_layers(layers, known.channel_axes)
+        wanted = dict.fromkeys(layers)
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
+        for pictures in self._batches(inputs):
+            n_pictures = len(pictures)
+
+            def reduce(name: str, output: Tensor, n_pictures: int = n_pictures) -> Tensor:
+                return pool(name, output, known.channel_axes[name], pooling, n_pictures)
+
+            with known.recorder.record(wanted, reduce) as found:
+                self._run(pictures)
+            for name in wanted:
+                parts[name].append(found[name].cpu().numpy())
+        return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+    def class_probabilities(self, inputs: Sequence[str | Path]) -> NDArray[np.float32]:
+        """Give a classifier's softmax over its classes for pictures: (pictures, classes)."""
+        logits = [self._run(pictures).float() for pictures in self._batches(inputs)]
+        return torch.cat(logits).softmax(dim=1).cpu().numpy()
+
+    @property
+    def _known_layers(self) -> _Layers:
+        """The layers that a forward pass goes through; the first to ask lets it be run."""
+        with self._turn:
+            return self._survey
+
+    @cached_property
+    def _survey(self) -> _Layers:
+        blank = self._preprocess(Image.new("RGB", (SURVEYED, SURVEYED)))
+        pictures = self._placed(torch.stack([blank] * SURVEYED))
+        n_rows = {SURVEYED, SURVEYED * getattr(self.module, "n_frames", 1)}
+        recorder = LayerRecorder(self.module)
+        return _Layers(recorder, recorder.survey(lambda: self._run(pictures), n_rows))
+
+    @cached_property
+    def _preprocess(self) -> Preprocess:
+        if isinstance(self.preprocessing, Preprocessing):
+            return compose(self.preprocessing)
+        return self.preprocessing
+
+    @torch.inference_mode()
+    def _run(self, pictures: Tensor) -> Tensor:
+        output: Tensor = self.module(pictures)
+        return output
+
+    def _batches(self, files: Sequence[str | Path]) -> Iterator[Tensor]:
+        if self.device.type == "cpu":
+            for file in files:
+                yield self._placed(self._read(file)[None])
+        else:
+            with ThreadPoolExecutor(available_cores()) as readers:
+                yield self._placed(torch.stack(list(readers.map(self._read, files))))
+
+    def _read(self, file: str | Path) -> Tensor:
+        return self._preprocess(without_far_ends(load_picture(file)))
+
+    def _placed(self, pictures: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            pictures = pictures.pin_memory()
+        return pictures.to(self.device, self.dtype, non_blocking=True)
+
+
+def compose(preprocessing: Preprocessing) -> Preprocess:
+    """Build the transform from an RGB picture to a (3, crop, crop) tensor.
+
+    It resizes with antialiasing and keeps the aspect ratio.
+    """
+    transform: Preprocess = v2.Compose(
+        [
+            v2.Resize(preprocessing.resize, v2.InterpolationMode(preprocessing.interpolation)),
+            v2.CenterCrop(preprocessing.crop),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(preprocessing.mean), list(preprocessing.std)),
+        ]
+    )
+    return transform
+
+
+def without_far_ends(picture: Image.Image) -> Image.Image:
+    """Cut what is too far from the centre of a very long picture to be seen in the square there.
+
+    Enlarged as a whole, a line of 1 x 100,000 pixels would need more memory than there is.
+    """
+    longest = LONGEST * min(picture.size)
+    # The same number of pixels at both ends, so that the centre stays where it is.
+    x, y = (max(0, (length - longest) // 2) for length in picture.size)
+    return picture.crop((x, y, picture.width - x, picture.height - y)) if x or y else picture
+
+
+def standardise_once(module: nn.Module) -> None:
+    """Replace convolutions that standardise their weights in every pass by plain ones.
+
+    In BiT that takes as long as a quarter of the rest. The numbers stay the same bits.
+    """
+    for name, part in list(module.named_modules()):
+        if type(part).__name__ == "StdConv2d" and isinstance(part, nn.Conv2d):
+            module.set_submodule(name, _with_fixed_weights(part))
+
+
+def _with_fixed_weights(part: Any) -> nn.Conv2d:
+    """Standardise the weights of each output channel (Qiao et al. 2019) of timm's `StdConv2d`."""
+    plain = nn.Conv2d(
+        part.in_channels,
+        part.out_channels,
+        part.kernel_size,
+        part.stride,
+        part.padding,
+        part.dilation,
+        part.groups,
+        bias=part.bias is not None,
+        device="meta",
+    )
+    rows = part.weight.reshape(1, part.out_channels, -1)
+    weight = functional.batch_norm(rows, None, None, training=True, momentum=0.0, eps=part.eps)
+    plain.weight = nn.Parameter(weight.reshape_as(part.weight), requires_grad=False)
+    plain.bias = part.bias
+    return plain

@@ -1,0 +1,280 @@
+"""Downloads a file of weights: resumed, checked, and never seen half-written."""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from analysis.models.registry import WeightsFile
+from analysis.models.weights.hashes import find_difference, hash_file, sum_file
+from analysis.models.weights.messages import describe_file, format_size
+from analysis.models.weights.transfer import (
+    Cut,
+    Differs,
+    Failed,
+    Refused,
+    Stale,
+    Unreachable,
+    begin_and_total,
+    open_at,
+    read_chunks,
+)
+from bids_config.errors import InputError
+
+log = logging.getLogger(__name__)
+
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Between attempts that brought nothing new; after the last the download is given up."""
+
+Report = Callable[[int, int | None], None]
+"""Told how many bytes are there, and of how many where that is known."""
+
+
+def download(
+    file: WeightsFile,
+    target: Path,
+    *,
+    model: str,
+    licence: str = "",
+    remedy: str = "get it elsewhere",
+    accept_unverified: bool = False,
+) -> str:
+    """Download a file unless it is there, and check it against what was published.
+
+    An earlier attempt, also one that was interrupted, is resumed where the server still has the
+    same file. Of several processes that want the same file one downloads and the others wait.
+    Beside the file its SHA-256 is kept, see `hashes.sum_file`.
+
+    Parameters
+    ----------
+    file : WeightsFile
+        Address, size and SHA-256.
+    target : Path
+        Where the file goes; what is incomplete lies beside it, with `.part` appended.
+    model, licence, remedy : str
+        For messages: whose weights these are, their licence, and what to do where the download
+        fails.
+    accept_unverified : bool
+        Keep a file that differs from the published size or SHA-256.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
+    Raises
+    ------
+    InputError
+        The address cannot be reached or leads to another file, or the folder cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _reserve(target) as part:
+            if target.is_file():
+                return hash_file(target)
+            return _download(file, target, part, accept_unverified)
+    except Failed as error:
+        advice = error.advice.format(copy=describe_file(file, licence), remedy=remedy)
+        raise InputError(
+            f"{model}: {file.name} could not be downloaded from {file.url} ({error}): {advice}."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{target.parent} cannot take {describe_file(file, licence)} of {model} "
+            f"({error.strerror or error}): make room there or mend its permissions, or choose "
+            "another folder for weights by CONCEPTRSA_WEIGHTS."
+        ) from error
+
+
+def _download(file: WeightsFile, target: Path, part: "_Part", accept_unverified: bool) -> str:
+    resumed = part.size > 0
+    with _shown(file, target) as report:
+        _receive_all(file, part, accept_unverified, report)
+    sha256 = hash_file(part.path)
+    difference = find_difference(file, part.size, sha256)
+    if difference and resumed:
+        log.info("%s: %s; it is downloaded from its beginning", file.name, difference)
+        part.forget()
+        return _download(file, target, part, accept_unverified)
+    if difference and not accept_unverified:
+        part.forget()
+        raise Differs(f"what came is not what was published: {difference}")
+    if difference:
+        log.warning("%s is kept although %s", target, difference)
+    sum_file(target).write_text(f"{sha256}  {target.name}\n", encoding="utf-8")
+    part.path.replace(target)
+    part.forget()
+    return sha256
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An incomplete file, and beside it what tells whether the server still has the same one."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    @property
+    def _origin(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
+
+    def validator(self, url: str) -> str:
+        """Give the ETag or date of what is there; empty where it cannot be resumed."""
+        return str(self._read(url).get("validator", ""))
+
+    def is_complete(self, url: str) -> bool:
+        """Whether all came, but was not put in its place."""
+        return self.size > 0 and self._read(url).get("total") == self.size
+
+    def _read(self, url: str) -> dict[str, Any]:
+        try:
+            origin = json.loads(self._origin.read_text(encoding="utf-8"))
+            return origin if origin["url"] == url and self.size else {}
+        except (OSError, ValueError, TypeError, LookupError):
+            return {}
+
+    def begin(self, url: str, headers: Message, total: int | None) -> None:
+        """Note what the server says of the file that comes; weak ETags do not tell bytes apart."""
+        tag = headers.get("ETag", "")
+        validator = tag if tag.startswith('"') else headers.get("Last-Modified", "")
+        origin = json.dumps({"url": url, "validator": validator, "total": total})
+        self._origin.write_text(origin, encoding="utf-8")
+
+    def forget(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._origin.unlink(missing_ok=True)
+
+
+@contextmanager
+def _reserve(target: Path) -> Iterator[_Part]:
+    """Give the part to write to, which no other process does."""
+    part = _Part(target.with_name(f"{target.name}.part"))
+    lock = target.with_name(f"{target.name}.lock")
+    with lock.open("a") as opened:
+        locked = _lock(opened, target)
+        if not locked:
+            process = f"{socket.gethostname()}-{os.getpid()}"
+            part = _Part(target.with_name(f"{target.name}.{process}.part"))
+        try:
+            yield part
+        finally:
+            if not locked or part.size == 0:
+                part.forget()
+        # Only after success: whoever still waits for this lock then finds the finished file.
+        lock.unlink(missing_ok=True)
+
+
+def _lock(opened: IO[Any], target: Path) -> bool:
+    """Wait for the lock; give False on a file system that has none."""
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that downloads %s", target)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _receive_all(file: WeightsFile, part: _Part, any_size: bool, report: Report) -> None:
+    """Receive until all is there, going on after a cut as long as each attempt brings more."""
+    begun = most = part.size
+    vain = 0
+    while True:
+        try:
+            return _receive(file, part, any_size, report)
+        except Cut as error:
+            brought, most = part.size > most, max(most, part.size)
+            vain = 0 if brought else vain + 1
+            hopeless = isinstance(error, Unreachable) and most == begun
+            if hopeless or vain > len(PAUSES_SECONDS):
+                raise
+            pause = PAUSES_SECONDS[max(vain - 1, 0)]
+            log.info("%s: %s; next attempt in %.0f s", file.name, error, pause)
+            time.sleep(pause)
+
+
+def _receive(file: WeightsFile, part: _Part, any_size: bool, report: Report) -> None:
+    """Receive the file, or the rest of it, by one request."""
+    if part.is_complete(file.url):
+        return
+    validator = part.validator(file.url)
+    if not validator:
+        part.forget()
+    try:
+        with open_at(file.url, part.size, validator) as response:
+            _keep(response, file, part, any_size, report)
+    except Stale:
+        part.forget()
+        _receive(file, part, any_size, report)
+
+
+def _keep(
+    response: HTTPResponse, file: WeightsFile, part: _Part, any_size: bool, report: Report
+) -> None:
+    have, total = begin_and_total(response, part.size)
+    if total is not None and file.size not in (None, total) and not any_size:
+        raise Differs(f"{total:,} bytes are offered, {file.size:,} were published")
+    with part.path.open("ab" if have else "wb") as opened:
+        _require_room(part.path, total, have)
+        if not have:
+            part.begin(file.url, response.headers, total)
+        for chunk in read_chunks(response, at_beginning=not have):
+            opened.write(chunk)
+            have += len(chunk)
+            report(have, total)
+    if total is not None and have != total:
+        raise Cut(f"the connection was cut at {have:,} of {total:,} bytes")
+    if not have:
+        raise Refused("the file there is empty")
+
+
+def _require_room(part: Path, total: int | None, have: int) -> None:
+    """Complain before gigabytes are received in vain; quotas show only when they are reached."""
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and total - have > free:
+        needed = format_size(total - have)
+        raise OSError(f"no space left: {needed} are needed, {format_size(free)} are free")
+
+
+@contextmanager
+def _shown(file: WeightsFile, target: Path) -> Iterator[Report]:
+    """Show a bar on a terminal, and write one line elsewhere."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    if not console.is_terminal:
+        size = f" ({format_size(file.size)})" if file.size is not None else ""
+        log.info("downloading %s%s from %s to %s", file.name, size, file.url, target.parent)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(file.name, total=file.size)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

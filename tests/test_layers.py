@@ -1,0 +1,583 @@
+"""Features of picture networks: layers, pooling, pictures of any shape, and bits that never change.
+
+The networks are small and have random weights.
+"""
+
+import copy
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+import transformers
+from open_clip.modified_resnet import ModifiedResNet
+from PIL import Image
+from timm.layers import GroupNormAct, StdConv2d
+from timm.models.convnext import ConvNeXt
+from timm.models.resnetv2 import ResNetV2
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torchvision.models import feature_extraction
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from analysis.models.extraction import ExtractionSettings
+from analysis.models.networks import running, vision
+from analysis.models.networks.layers import LayerRecorder, pool, require_layers
+from analysis.models.networks.running import (
+    choose_device,
+    reproducible_torch,
+    run_batches,
+    run_network,
+)
+from analysis.models.networks.vision import ImageNetwork, compose
+from analysis.models.registry import Preprocessing
+from bids_config.errors import InputError
+
+SIDE = 64
+SMALL = Preprocessing(SIDE, SIDE, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_and_one_thread() -> Iterator[None]:
+    torch.manual_seed(0)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    files = [folder / f"{index}.png" for index in range(7)]
+    for file in files:
+        small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        small.resize((100, 75), Image.Resampling.BICUBIC).save(file)
+    return files
+
+
+@pytest.fixture(scope="module")
+def resnet() -> ImageNetwork:
+    return ImageNetwork(small_resnet(), SMALL, "avgpool")
+
+
+def small_resnet() -> nn.Module:
+    """All of ResNet50's kinds of modules, and statistics that are not those of a new network."""
+    torch.manual_seed(1)
+    module = ResNet(Bottleneck, [1, 2, 1, 1], num_classes=5)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, std=0.1)
+            nn.init.normal_(part.bias, std=0.5)
+    return module
+
+
+def as_input(file: Path) -> Tensor:
+    return compose(SMALL)(Image.open(file).convert("RGB"))[None]
+
+
+def outputs_of(module: nn.Module, names: Sequence[str], *given: Tensor) -> dict[str, Tensor]:
+    """Plain hooks, one a layer; each output is copied at once."""
+    found: dict[str, Tensor] = {}
+    for name in names:
+        module.get_submodule(name).register_forward_hook(
+            lambda _module, _given, output, name=name: found.update({name: output.clone()})
+        )
+    with reproducible_torch():
+        module(*given)
+    return found
+
+
+def test_layers_are_those_of_torchvisions_feature_extractor(
+    resnet: ImageNetwork, pictures: list[Path]
+) -> None:
+    unchanging = copy.deepcopy(small_resnet()).eval()
+    for part in unchanging.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = False
+    _, nodes = feature_extraction.get_graph_node_names(unchanging)
+    leaves = [name for name in nodes if name not in ("x", "flatten") and "add" not in name]
+    assert "layer2.1.relu_2" in leaves
+    names = resnet.layers("all")
+    assert [name for name in names if name in leaves] == leaves
+    assert set(names) - set(leaves) >= {"layer1", "layer1.0", "layer1.0.downsample"}
+
+    oracle = feature_extraction.create_feature_extractor(unchanging, leaves)
+    found = resnet.extract(pictures[:1], names, "mean")
+    flat = resnet.extract(pictures[:1], names, "flatten")
+    with reproducible_torch():
+        expected = oracle(as_input(pictures[0]))
+    for name in leaves:
+        maps = expected[name]
+        np.testing.assert_array_equal(flat[name], maps.flatten(1).numpy(), err_msg=name)
+        means = maps.mean(dim=(2, 3)) if maps.ndim == 4 else maps
+        np.testing.assert_array_equal(found[name], means.numpy(), err_msg=name)
+        assert found[name].dtype == flat[name].dtype == np.float32
+    assert found["layer1.0.bn1"].min() < 0 <= found["layer1.0.relu"].min()
+
+
+def test_one_pass_for_all_layers(resnet: ImageNetwork, pictures: list[Path]) -> None:
+    names = resnet.layers("all")
+    passes: list[Tensor] = []
+    hook = resnet.module.conv1.register_forward_pre_hook(lambda *given: passes.append(given[1][0]))
+    resnet.extract(pictures[:3], names, "mean")
+    hook.remove()
+    assert [given.shape[0] for given in passes] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("n_threads", "batch_size"), [(1, 1), (2, 1), (3, 2), (2, 7)])
+def test_features_are_the_same_bits_in_any_company(
+    resnet: ImageNetwork, pictures: list[Path], n_threads: int, batch_size: int
+) -> None:
+    names = ("layer1.0.relu_1", "layer3", "avgpool", "fc")
+    alone = [resnet.extract([file], names, "mean") for file in pictures]
+    settings = ExtractionSettings(n_threads=n_threads, batch_size=batch_size)
+    together = run_network(resnet, pictures, names, "mean", settings)
+    for name in names:
+        np.testing.assert_array_equal(together[name], np.concatenate([a[name] for a in alone]))
+    assert len(np.unique(together["avgpool"], axis=0)) == len(pictures)
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_threads_do_not_mix_their_layers(pictures: list[Path], n_threads: int) -> None:
+    """Every thread is held inside its pass until all are there."""
+    barrier = threading.Barrier(n_threads)
+    surveys: list[int] = []
+
+    class Waiting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Identity(), nn.Identity()
+
+        def forward(self, given: Tensor) -> Tensor:
+            first = self.first(given)
+            if len(given) == 1:
+                barrier.wait(timeout=20)
+            else:
+                surveys.append(len(given))
+                time.sleep(0.05)
+            return self.second(first)
+
+    network = ImageNetwork(Waiting(), SMALL)
+    names = ("first", "second")
+    batches = run_batches(network, pictures[:4], names, "flatten", "cpu", n_threads)
+    for file, batch in zip(pictures[:4], batches, strict=True):
+        for name in names:
+            np.testing.assert_array_equal(batch[name], as_input(file).flatten(1).numpy())
+    assert surveys == [2]
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 2, 4)])
+def test_in_place_changes_come_too_late(shape: tuple[int, ...]) -> None:
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True))
+    given = torch.randn(shape)
+    recorder = LayerRecorder(module)
+    for pooling in ("mean", "flatten", "first-token"):
+        reduce = reducer(len(shape) - 1, pooling, 5)
+        with torch.inference_mode(), recorder.record(["0", "1"], reduce) as found:
+            module(given)
+        before = (given @ module[0].weight.T + module[0].bias).detach()
+        assert (before < 0).any()
+        for name, output in (("0", before), ("1", before.clamp(min=0))):
+            tokens = output.reshape(5, -1, 3)
+            expected = {"mean": tokens.mean(1), "flatten": tokens.flatten(1)}
+            torch.testing.assert_close(found[name], expected.get(pooling, tokens[:, 0]))
+
+
+def reducer(axis: int, pooling: str, n_inputs: int) -> Callable[[str, Tensor], Tensor]:
+    return lambda name, output: pool(name, output, axis, pooling, n_inputs)  # type: ignore[arg-type]
+
+
+def swin() -> nn.Module:
+    """Maps of 16 x 16 places with 16 channels, which come last."""
+    return SwinTransformer(
+        SIDE, 4, depths=(1, 2), num_heads=(2, 2), embed_dim=16, window_size=4, num_classes=3
+    )
+
+
+def convnext() -> nn.Module:
+    """Maps of 16 x 16 places with 16 channels, which come last inside of a block only."""
+    return ConvNeXt(depths=(1, 2, 1, 1), dims=(16, 32, 32, 32), num_classes=3, ls_init_value=1.0)
+
+
+def plain_vit() -> nn.Module:
+    """16 tokens and one for the class, of 17 numbers each."""
+    return VisionTransformer(
+        SIDE, 16, embed_dim=17, depth=2, num_heads=1, num_classes=3, mlp_ratio=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "channels_first", "channels_last"),
+    [
+        (
+            swin,
+            ["patch_embed.proj"],
+            ["patch_embed", "layers.0.blocks.0", "layers.0.blocks.0.norm2", "layers.0",
+             "layers.1.downsample", "layers.1.blocks.1.drop_path2", "layers.1", "norm"],
+        ),
+        (
+            convnext,
+            ["stem.0", "stem", "stages.0.blocks.0.conv_dw", "stages.0.blocks.0", "stages.0",
+             "stages.0.blocks.0.drop_path", "stages.1.blocks.1", "stages.1", "norm_pre"],
+            ["stages.0.blocks.0.norm", "stages.0.blocks.0.mlp.act", "stages.0.blocks.0.mlp"],
+        ),
+        (
+            plain_vit,
+            ["patch_embed.proj"],
+            ["patch_embed", "pos_drop", "blocks.0.norm1", "blocks.0.attn", "blocks.0.mlp",
+             "blocks.0", "blocks.1", "norm"],
+        ),
+        (
+            lambda: torchvision.models.SwinTransformer(
+                [4, 4], 16, [1, 1], [2, 2], [4, 4], stochastic_depth_prob=0.0, num_classes=3
+            ),
+            ["features.0.0", "permute"],
+            ["features.0.1", "features.0", "features.1", "features.1.0", "features.2", "norm"],
+        ),
+    ],
+)  # fmt: skip
+def test_channels_are_found_though_as_many_as_places(
+    build: Callable[[], nn.Module],
+    channels_first: list[str],
+    channels_last: list[str],
+    pictures: list[Path],
+) -> None:
+    module = build()
+    found = ImageNetwork(module, SMALL).extract(
+        pictures[:1], [*channels_first, *channels_last], "mean"
+    )
+    outputs = outputs_of(module, [*channels_first, *channels_last], as_input(pictures[0]))
+    assert any(len(set(output.shape[1:])) == 1 for output in outputs.values()) or build is plain_vit
+    for name, output in outputs.items():
+        axis = 1 if name in channels_first else output.ndim - 1
+        others = tuple(other for other in range(1, output.ndim) if other != axis)
+        expected = output.mean(dim=others).numpy()
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_blocks_are_stages_and_repeated_units(resnet: ImageNetwork) -> None:
+    assert resnet.layers("blocks") == (
+        "layer1.0", "layer2.0", "layer2.1", "layer3.0", "layer4.0", "avgpool"
+    )  # fmt: skip
+    assert ImageNetwork(swin(), SMALL, "head.global_pool").layers("blocks") == (
+        "layers.0.blocks.0", "layers.0", "layers.1.blocks.0", "layers.1.blocks.1", "layers.1",
+        "head.global_pool",
+    )  # fmt: skip
+    assert ImageNetwork(plain_vit(), SMALL).layers("blocks") == ("blocks.0", "blocks.1")
+
+
+def hf_resnet() -> nn.Module:
+    return transformers.ResNetModel(
+        transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[16, 32], depths=[1, 2], layer_type="bottleneck"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (
+            lambda: timm.create_model("tf_efficientnet_lite0", num_classes=3),
+            [f"blocks.{stage}" for stage in range(7)]
+            + [f"blocks.{stage}.{block}" for stage, n in enumerate((1, 2, 2, 3, 3, 4, 1))
+               for block in range(n)],
+        ),
+        (
+            lambda: torchvision.models.mobilenet_v2(num_classes=3),
+            [f"features.{block}" for block in range(19)],
+        ),
+        (
+            hf_resnet,
+            ["encoder.stages.0", "encoder.stages.0.layers.0", "encoder.stages.1",
+             "encoder.stages.1.layers.0", "encoder.stages.1.layers.1"],
+        ),
+    ],
+)  # fmt: skip
+def test_blocks_are_not_the_convolutions_in_them(
+    build: Callable[[], nn.Module], expected: list[str]
+) -> None:
+    assert sorted(ImageNetwork(build(), SMALL).layers("blocks")) == sorted(expected)
+
+
+def test_channels_are_counted_after_a_function_has_turned_the_axes(pictures: list[Path]) -> None:
+    class Turning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 5, 8, stride=8), nn.Linear(5, 7)
+            self.last, self.first = nn.Identity(), nn.Identity()
+
+        def forward(self, given: Tensor) -> Tensor:
+            maps = self.last(self.conv(given).permute(0, 2, 3, 1))
+            return self.first(self.linear(maps.flatten(1, 2)).transpose(1, 2))
+
+    module = Turning()
+    found = ImageNetwork(module, SMALL).extract(pictures[:1], ("last", "first", "linear"), "mean")
+    maps = module.conv(as_input(pictures[0]))
+    np.testing.assert_allclose(found["last"], maps.mean(dim=(2, 3)), rtol=1e-4, atol=1e-6)
+    tokens = module.linear(maps.flatten(2).transpose(1, 2)).mean(dim=1)
+    for name in ("first", "linear"):
+        np.testing.assert_allclose(found[name], tokens, rtol=1e-4, atol=1e-6)
+
+
+def test_tokens(pictures: list[Path]) -> None:
+    module = plain_vit()
+    network = ImageNetwork(module, SMALL)
+    names = ("blocks.0", "blocks.1", "head")
+    (tokens, *_), logits = (
+        list(outputs_of(module, names[:2], as_input(pictures[0])).values()),
+        module(as_input(pictures[0])),
+    )
+    first = network.extract(pictures[:1], names, "first-token")
+    flat = network.extract(pictures[:1], names, "flatten")
+    np.testing.assert_allclose(first["blocks.0"], tokens[:, 0].numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(flat["blocks.0"], tokens.flatten(1).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first["head"], logits.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_of_transformers(pictures: list[Path]) -> None:
+    config = transformers.ViTConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        image_size=SIDE, patch_size=16,
+    )  # fmt: skip
+    module = transformers.ViTModel(config)
+    network = ImageNetwork(module, SMALL)
+    blocks = network.layers("blocks")
+    assert len(blocks) == 2
+    found = network.extract(pictures[:1], blocks, "mean")
+    with reproducible_torch():
+        hidden = module(as_input(pictures[0]), output_hidden_states=True).hidden_states
+    np.testing.assert_allclose(found[blocks[0]], hidden[1].mean(dim=1).numpy(), rtol=1e-5)
+
+
+def test_attention_pooling_of_clip(pictures: list[Path]) -> None:
+    module = ModifiedResNet((1, 1, 1, 1), output_dim=12, heads=4, image_size=SIDE, width=8)
+    found = ImageNetwork(module, SMALL).extract(pictures[:2], ("attnpool", "layer4"), "mean")
+    with reproducible_torch():
+        expected = [module(as_input(file)).numpy() for file in pictures[:2]]
+    np.testing.assert_array_equal(found["attnpool"], np.concatenate(expected))
+    assert found["layer4"].shape == (2, 8 * 32)
+
+
+class Film(nn.Module):
+    """Shows each picture as a film of frames that grow brighter."""
+
+    def __init__(self, n_frames: int) -> None:
+        super().__init__()
+        self.n_frames = n_frames
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.last = nn.Identity()
+
+    def forward(self, given: Tensor) -> Tensor:
+        brightness = torch.arange(1.0, self.n_frames + 1).tile(len(given))
+        frames = given.repeat_interleave(self.n_frames, dim=0) * brightness[:, None, None, None]
+        maps = self.conv(frames)
+        return self.last(maps.unflatten(0, (-1, self.n_frames)).mean(dim=(1, 3, 4)))
+
+
+def test_films_give_the_mean_of_their_frames(pictures: list[Path]) -> None:
+    module = Film(3)
+    network = ImageNetwork(module, SMALL)
+    assert network.layers("all") == ("conv", "last")
+    means = network.extract(pictures[:2], ("conv", "last"), "mean")
+    flat = network.extract(pictures[:2], ("conv",), "flatten")["conv"]
+    for row, file in enumerate(pictures[:2]):
+        maps = torch.stack([module.conv(factor * as_input(file)) for factor in (1, 2, 3)]).mean(0)
+        for found in (means["conv"][row], means["last"][row]):
+            np.testing.assert_allclose(found, maps.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(flat[row], maps.flatten(), rtol=1e-4, atol=1e-5)
+    several = torch.stack([torch.arange(24.0).reshape(2, 3, 2, 2) + 100 * n for n in range(2)])
+    pooled = pool("conv", several.flatten(0, 1), 1, "mean", 2)
+    torch.testing.assert_close(pooled, several.mean(dim=(1, 3, 4)))
+
+
+def test_only_layers_with_a_row_a_picture_are_listed(pictures: list[Path]) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept, self.turned, self.shared = nn.Identity(), nn.Identity(), nn.Identity()
+            self.whole, self.pair = nn.Identity(), nn.Identity()
+
+        def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
+            tokens = given.flatten(2)
+            self.turned(tokens.permute(2, 0, 1))
+            self.shared(torch.zeros(1, 3))
+            self.whole(tokens.long())
+            self.pair((tokens + 1, tokens))
+            return self.kept(tokens), tokens
+
+    network = ImageNetwork(Odd(), SMALL)
+    assert network.layers("all") == ("pair", "kept")
+    flat = network.extract(pictures[:1], ("pair", "kept"), "flatten")
+    np.testing.assert_allclose(flat["pair"], flat["kept"] + 1, rtol=1e-6)
+
+
+def test_half_precision_is_pooled_in_full() -> None:
+    maps = torch.tensor([2048.0, 2050.0], dtype=torch.float16).reshape(1, 1, 1, 2)
+    pooled = pool("map", maps, 1, "mean", 1)
+    assert pooled.dtype == torch.float32
+    assert pooled.tolist() == [[2049.0]]
+    assert pool("map", maps, 1, "flatten", 1).dtype == torch.float32
+
+
+def test_standardised_weights_give_the_same_bits(pictures: list[Path]) -> None:
+    module = ResNetV2(
+        [1, 1], channels=(32, 128), num_classes=0, stem_chs=32, stem_type="fixed",
+        conv_layer=StdConv2d, norm_layer=partial(GroupNormAct, num_groups=8),
+    )  # fmt: skip
+    original = copy.deepcopy(module).eval()
+    assert any(isinstance(part, StdConv2d) for part in original.modules())
+    network = ImageNetwork(module, SMALL)
+    assert not any(isinstance(part, StdConv2d) for part in module.modules())
+    found = network.extract(pictures[:1], ("stages.1", "head"), "flatten")
+    with reproducible_torch():
+        expected = original(as_input(pictures[0]))
+    np.testing.assert_array_equal(found["head"], expected.numpy())
+
+
+def test_class_probabilities(resnet: ImageNetwork, pictures: list[Path]) -> None:
+    found = resnet.class_probabilities(pictures)
+    with reproducible_torch():
+        logits = np.concatenate([resnet.module(as_input(file)).numpy() for file in pictures])
+    exponents = np.exp(logits.astype(float))
+    expected = exponents / exponents.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_unknown_layers_and_unsuitable_poolings(resnet: ImageNetwork, pictures: list[Path]) -> None:
+    with pytest.raises(InputError, match=r"no layer 'layer1\.0\.relu_3'.*layer1\.0\.relu_[12]"):
+        resnet.extract(pictures, ["layer1.0.relu_3"], "mean")
+    with pytest.raises(InputError, match="conceptrsa models check NAME --layers"):
+        require_layers(["zzz"], ["fc"])
+    with pytest.raises(InputError, match=r"'layer1' gives an output of 4 axes.*'first-token'"):
+        resnet.extract(pictures, ["layer1"], "first-token")
+    with pytest.raises(InputError, match="17 rows for 2 pictures"):
+        pool("windows", torch.zeros(17, 3), 1, "mean", 2)
+
+
+def central_square(picture: Image.Image) -> np.ndarray:
+    """Resize a picture as a whole with Pillow, and cut the square out of its middle."""
+    width, height = picture.size
+    short = min(width, height)
+    size = (int(SIDE * width / short), int(SIDE * height / short))
+    whole = np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+    top, left = (round((length - SIDE) / 2) for length in whole.shape[:2])
+    return whole[top : top + SIDE, left : left + SIDE]
+
+
+@pytest.mark.parametrize("size", [(500, 375), (31, 40), (1, 1), (1, 1000), (997, 2), (64, 64)])
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "P", "L", "I;16"])
+def test_pictures_of_any_shape_are_not_distorted(
+    size: tuple[int, int], mode: str, tmp_path: Path
+) -> None:
+    ramp = np.add.outer(np.linspace(0, 90, size[1]), np.linspace(0, 160, size[0])).round()
+    grey = Image.fromarray(ramp.astype(np.uint8))
+    file = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
+    if mode == "I;16":
+        Image.fromarray((ramp * 257).astype(np.uint16)).save(file)
+    else:
+        grey.convert(mode).save(file)
+    with Image.open(file) as opened:
+        assert opened.mode == mode
+    network = ImageNetwork(nn.Sequential(nn.Identity()), SMALL)
+    found = network.extract([file], ["0"], "flatten")["0"].reshape(3, SIDE, SIDE)
+    mean, std = (np.reshape(values, (3, 1, 1)) for values in (SMALL.mean, SMALL.std))
+    expected = central_square(grey.convert("RGB")).transpose(2, 0, 1)
+    np.testing.assert_allclose(255 * (found * std + mean), expected, atol=1.01)
+
+
+def test_a_very_long_line_needs_little_memory() -> None:
+    line = Image.new("RGB", (1, 100_000), "red")
+    assert vision.without_far_ends(line).size == (1, 10)
+    assert vision.without_far_ends(line.resize((30, 300))).size == (30, 300)
+
+
+def test_batches_come_in_order_and_as_they_are_fetched() -> None:
+    class Result:
+        def __init__(self, inputs: Sequence[int]) -> None:
+            self.inputs = inputs
+
+    alive: weakref.WeakSet[Result] = weakref.WeakSet()
+    most = 0
+
+    class Counting:
+        def layers(self, which: str) -> tuple[str, ...]:
+            return ("only",)
+
+        def extract(self, inputs: Sequence[int], layers: Sequence[str], pooling: str) -> dict:
+            if 30 in inputs:
+                raise InputError("30 cannot be read")
+            result = Result(inputs)
+            alive.add(result)
+            return {"only": result}
+
+    fetched = []
+    with pytest.raises(InputError, match="30 cannot be read"):
+        for batch in run_batches(Counting(), range(100), ("only",), "mean", "cpu", 2, 3):
+            most = max(most, len(alive))
+            fetched += batch["only"].inputs
+    assert fetched == list(range(30))
+    assert most <= 2 * 2 + 1
+
+
+def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> None:
+    def n_tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+    names = resnet.layers("all")
+    run_network(resnet, pictures[:1], names, "flatten", ExtractionSettings())
+    before = n_tensors()
+    for batch in run_batches(resnet, pictures, names, "flatten"):
+        del batch
+    assert n_tensors() == before
+
+
+def test_settings_of_torch_are_put_back(resnet: ImageNetwork, pictures: list[Path]) -> None:
+    def settings() -> tuple[object, ...]:
+        backends = torch.backends
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_inference_mode_enabled(),
+            backends.cudnn.benchmark,
+            backends.cudnn.allow_tf32,
+            backends.cuda.matmul.allow_tf32,
+        )
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        before = settings()
+        for _ in run_batches(resnet, pictures[:3], ("fc",), "mean", "cpu", 2):
+            assert torch.are_deterministic_algorithms_enabled()
+            assert not torch.is_inference_mode_enabled()
+        assert settings() == before
+        next(iter(run_batches(resnet, pictures, ("fc",), "mean", "cpu", 2)))
+        gc.collect()
+        assert settings() == before
+        with reproducible_torch():
+            assert settings() == (1, True, True, False, False, False)
+        assert settings() == before
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_device_that_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(running.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(running.torch.backends.mps, "is_available", lambda: False)
+    for absent in ("cuda", "mps"):
+        with pytest.raises(InputError, match=f"no {absent} device.*--device cpu"):
+            choose_device(absent)  # type: ignore[arg-type]

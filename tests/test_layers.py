@@ -512,6 +512,8 @@ def test_batches_come_in_order_and_as_they_are_fetched() -> None:
     most = 0
 
     class Counting:
+        is_thread_safe = True
+
         def layers(self, which: str) -> tuple[str, ...]:
             return ("only",)
 
@@ -529,6 +531,23 @@ def test_batches_come_in_order_and_as_they_are_fetched() -> None:
             fetched += batch["only"].inputs
     assert fetched == list(range(30))
     assert most <= 2 * 2 + 1
+
+
+def test_an_extractor_is_called_by_one_thread_unless_it_says_that_it_takes_more() -> None:
+    inside = threading.Lock()
+
+    class Fragile:
+        def layers(self, which: str) -> tuple[str, ...]:
+            return ("only",)
+
+        def extract(self, inputs: Sequence[int], layers: Sequence[str], pooling: str) -> dict:
+            assert inside.acquire(blocking=False)
+            time.sleep(0.01)
+            inside.release()
+            return {"only": np.array(inputs)}
+
+    values = run_network(Fragile(), range(6), ("only",), "mean", ExtractionSettings(n_threads=3))
+    assert values["only"].tolist() == list(range(6))
 
 
 def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> None:

@@ -75,6 +75,8 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
         "libraries": {library: _version(library, name) for library in LIBRARIES[kind]},
     }
     if kind.startswith("hf"):
+        if model.count("/") != 1:
+            raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
         configuration = Weights((hub_file(model, CONFIGURATION),))
         (file,) = identify_weights(name, configuration, weights)
         origin["configuration"] = file.sha256

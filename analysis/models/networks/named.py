@@ -14,6 +14,7 @@ from analysis.models.weights.locate import WeightsOptions
 from bids_config.errors import InputError
 from bids_config.tables import did_you_mean
 
+CPU = torch.device("cpu")
 EMBEDDING = "embedding"
 """Name that the default layer of every picture network gets: the vector before the classifier."""
 
@@ -38,7 +39,12 @@ def describe(name: str, weights: WeightsOptions) -> ModelEntry:
     return entry
 
 
-def load_named(network: Network, files: Sequence[Path]) -> Extractor:
+def load_named(
+    network: Network,
+    files: Sequence[Path],
+    device: torch.device = CPU,
+    dtype: torch.dtype = torch.float32,
+) -> Extractor:
     """Build a network that `describe_named` described, and fill it with its weights.
 
     Parameters
@@ -47,6 +53,9 @@ def load_named(network: Network, files: Sequence[Path]) -> Extractor:
         Its loader is one of `NAMED_LOADERS`.
     files : sequence of Path
         In the order of `network.weights.files`; they have been checked.
+    device : torch.device
+    dtype : torch.dtype
+        `torch.float16` for half precision.
 
     Raises
     ------
@@ -54,7 +63,7 @@ def load_named(network: Network, files: Sequence[Path]) -> Extractor:
         A file is no checkpoint, or not one of this architecture.
     """
     kind = network.loader.removeprefix(LOADER_PREFIX)
-    extractor: Extractor = _module_of(kind).load(network, files)
+    extractor: Extractor = _module_of(kind).load(network, files, device, dtype)
     return extractor
 
 
@@ -90,7 +99,7 @@ def tap_output(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> nn.Mod
     return module
 
 
-def count_features(build: Callable[[], nn.Module], side: int) -> int:
+def count_features(build: Callable[[], nn.Module], sides: tuple[int, int]) -> int:
     """Give the length of the embedding of a network.
 
     Shapes alone are computed where the architecture lets itself be built so; this needs neither
@@ -100,23 +109,23 @@ def count_features(build: Callable[[], nn.Module], side: int) -> int:
     ----------
     build : callable
         Gives the network, tapped by `tap_input` or `tap_output`.
-    side : int
-        Of its input, in pixels.
+    sides : tuple of int
+        Height and width of its input, in pixels.
     """
     try:
-        return _count_on(torch.device("meta"), build, side)
+        return _count_on(torch.device("meta"), build, sides)
     except (NotImplementedError, RuntimeError):
-        return _count_on(torch.device("cpu"), build, side)
+        return _count_on(CPU, build, sides)
 
 
 @torch.inference_mode()
-def _count_on(device: torch.device, build: Callable[[], nn.Module], side: int) -> int:
+def _count_on(device: torch.device, build: Callable[[], nn.Module], sides: tuple[int, int]) -> int:
     found: list[Tensor] = []
     with device:
         module = build().eval()
         embedding = module.get_submodule(EMBEDDING)
         embedding.register_forward_hook(lambda _module, _inputs, output: found.append(output))
-        module(torch.zeros(1, 3, side, side))
+        module(torch.zeros(1, 3, *sides))
     return found[0].shape[1]
 
 

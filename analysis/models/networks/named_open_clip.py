@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.convert import convert_state_dict
 from open_clip.factory import resize_pos_embed, resize_text_pos_embed
 from open_clip.model import convert_to_custom_text_state_dict
@@ -85,17 +86,19 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     )
 
 
-def load(network: Network, files: Sequence[Path]) -> Extractor:
+def load(
+    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> Extractor:
     """Build a network, fill it strictly and keep the tower that is wanted."""
     architecture, _, tag = network.architecture.partition("/")
     model = build(architecture, tag)
     _fill(model, read_checkpoint(files[0]), files[0], network.architecture)
     if network.loader == LOADER_PREFIX + TEXT_KIND:
-        return _text_network(model.text.eval())
+        return _text_network(model.text.eval().to(device, dtype))
     preprocess = network.preprocessing or image_transform_v2(
         PreprocessCfg(**_recipe(architecture, tag)), is_train=False
     )
-    return ImageNetwork(tap(model.visual).eval(), preprocess)
+    return ImageNetwork(tap(model.visual), preprocess, EMBEDDING, device, dtype)
 
 
 def build(architecture: str, tag: str) -> Any:
@@ -129,7 +132,9 @@ def _text_network(tower: Any) -> TextNetwork:
     blocks = tuple(
         f"transformer.resblocks.{index}" for index in range(len(tower.transformer.resblocks))
     )
-    return TextNetwork(tower, ClipTokenizer(), tower.context_length, blocks, TEXT_PROJECTION)
+    return TextNetwork(
+        tower, ClipTokenizer(), tower.context_length, blocks, TEXT_PROJECTION, filled=True
+    )
 
 
 def _fill(model: Any, checkpoint: Mapping[str, Any], file: Path, architecture: str) -> None:

@@ -38,7 +38,7 @@ from bids_config.errors import InputError
 
 WITH_TEXT = re.compile(
     "clip|openai|laion|datacomp|dfn2b|dfn5b|merged2b|cc12m|yfcc15m|siglip|webli|pali|tips|"
-    "aimv2|beit3|_pe_|qwen|deepseek|gemma"
+    "aimv2|beit3|_pe_|florence|ogvl_2pt5|qwen|deepseek|gemma"
 )
 """In the names of networks and of their weights: trained on pictures together with text.
 
@@ -69,7 +69,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         input="picture",
         architecture=full,
         layer=EMBEDDING,
-        n_features=count_features(lambda: tap(timm.create_model(full), full), sides[0]),
+        n_features=count_features(lambda: tap(timm.create_model(full), full), sides),
         libraries=LIBRARIES[kind],
         weights=Weights((file,)),
         preprocessing=_preprocessing(recipe),
@@ -106,13 +106,15 @@ def _before_classifier(module: Any) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-def load(network: Network, files: Sequence[Path]) -> Extractor:
+def load(
+    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> Extractor:
     """Build a network and fill it strictly, old checkpoints converted as timm does."""
     full = network.architecture
     module = fill(full, read_checkpoint(files[0]), files[0])
     recipe = resolve_model_data_config(module)
     preprocess = network.preprocessing or create_transform(**recipe, is_training=False)
-    return ImageNetwork(tap(module, full).eval(), preprocess)
+    return ImageNetwork(tap(module, full), preprocess, EMBEDDING, device, dtype)
 
 
 def fill(full: str, checkpoint: Mapping[str, Any], file: Path) -> Any:
@@ -123,8 +125,10 @@ def fill(full: str, checkpoint: Mapping[str, Any], file: Path) -> Any:
     InputError
         The tensors are not those of the architecture; the message lists some.
     """
-    given = {"state_dict": dict(checkpoint)}
-    settings: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": given}
+    if not checkpoint:  # timm would look for the weights elsewhere
+        raise InputError(f"{file} holds no weights: give those of {full}.")
+    overlay = {"state_dict": _uncopied(checkpoint)}
+    settings: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
         module = _create_strictly(full, settings, checkpoint, file)
     except InputError:
@@ -137,6 +141,25 @@ def fill(full: str, checkpoint: Mapping[str, Any], file: Path) -> Any:
         ) from error
     module.pretrained_cfg.pop("state_dict", None)
     return module
+
+
+def _uncopied(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the same tensors, which stay one when timm copies its settings.
+
+    A copy of a tensor that is mapped from a file would be one of the whole file.
+    """
+    return {
+        name: _uncopied(value) if isinstance(value, Mapping) else _shared(value)
+        for name, value in checkpoint.items()
+    }
+
+
+def _shared(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    same = value.detach()
+    same.__deepcopy__ = lambda memo: same  # type: ignore[method-assign]
+    return same
 
 
 def _create_strictly(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
 import torchvision
 from torch import nn
 
@@ -63,7 +64,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         input="picture",
         architecture=full,
         layer=EMBEDDING,
-        n_features=count_features(lambda: build(full), recipe.crop_size[0]),
+        n_features=count_features(lambda: build(full), (recipe.crop_size[0],) * 2),
         libraries=LIBRARIES[kind],
         weights=Weights((published_file(weights.url),), KeyMapping(rename=RENAMED_SINCE)),
         preprocessing=Preprocessing(
@@ -113,7 +114,9 @@ def find_classifier(module: nn.Module) -> nn.Module:
     return next(parts[-1] for parts in kinds if parts)
 
 
-def load(network: Network, files: Sequence[Path]) -> Extractor:
+def load(
+    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> Extractor:
     """Build a classifier and fill it strictly."""
     assert network.weights is not None and network.preprocessing is not None
     module = build(network.architecture)
@@ -126,7 +129,7 @@ def load(network: Network, files: Sequence[Path]) -> Extractor:
     )
     checkpoint = read_checkpoint(files[0])
     fit_state(checkpoint, network.weights.keys, target, files[0], network.architecture)
-    return ImageNetwork(module.eval(), network.preprocessing)
+    return ImageNetwork(module, network.preprocessing, EMBEDDING, device, dtype)
 
 
 def published_file(url: str) -> WeightsFile:

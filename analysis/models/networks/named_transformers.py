@@ -54,14 +54,13 @@ SENTENCE_ENCODERS = "sentence-transformers"
 RANDOM = ("vit_mae",)
 """Networks that hide parts of a picture by chance whenever they run."""
 
-BACKEND = {"backend": "pil"} if transformers.__version__ >= "5" else {"use_fast": False}
+MAJOR = int(transformers.__version__.partition(".")[0])
+BACKEND: dict[str, Any] = {"backend": "pil"} if MAJOR >= 5 else {"use_fast": False}
 """Pictures are resized by pillow, as they were for the papers, and as other libraries do here."""
 
 
 def describe(name: str, kind: str, model: str, options: WeightsOptions) -> ModelEntry:
     """Describe a network by its repository's configuration, which is fetched if it must be."""
-    if model.count("/") != 1:
-        raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
     folder = _obtain(name, options, model, CONFIGURATION)
     config = _configuration(folder, name)
     sees = config.model_type in IMAGE_PROCESSOR_MAPPING_NAMES
@@ -87,9 +86,11 @@ def _describe_picture_network(
 ) -> Network:
     _require_deterministic(name, config)
     folder = _obtain(name, options, model, CONFIGURATION, PROCESSOR)
-    side = int(preprocessor(folder)(Image.new("RGB", (64, 64))).shape[-1])
+    _, height, width = preprocessor(folder)(Image.new("RGB", (64, 64))).shape
     try:
-        n_features = count_features(lambda: _tap(_kind_of_model(config).from_config(config)), side)
+        n_features = count_features(
+            lambda: _tap(_kind_of_model(config).from_config(config)), (height, width)
+        )
     except Exception as error:  # whatever the architecture's code raises
         raise InputError(
             f"{name} gives no vector a picture ({first_line(error)}): choose a network that "
@@ -126,15 +127,19 @@ def _describe_text_network(name: str, model: str, config: Any) -> Network:
     )
 
 
-def load(network: Network, files: Sequence[Path]) -> Extractor:
+def load(
+    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> Extractor:
     """Load a network from the folder of its files, which holds all that was asked for."""
     folder = files[0].parent
     if network.input == "label":
         is_dual = network.layer == TEXT_EMBEDDING
-        return _load_clip_text(folder) if is_dual else load_hf_text(folder)
+        texts = _load_clip_text(folder) if is_dual else load_hf_text(folder)
+        texts.module.to(device, dtype)
+        return texts
     config = _configuration(folder, str(folder))
     module = _tap(_load_module(_kind_of_model(config), folder, config))
-    return ImageNetwork(module, preprocessor(folder))
+    return ImageNetwork(module, preprocessor(folder), EMBEDDING, device, dtype)
 
 
 def preprocessor(folder: Path) -> Callable[[Image.Image], Tensor]:
@@ -165,10 +170,9 @@ def _tap(module: Any) -> nn.Module:
     if type(module).__name__.endswith(CLASSIFIER):
         linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
         return tap_input(module, linear[-1])
-    if hasattr(module, "get_image_features"):
-        return tap_output(module, lambda pictures: _pooled(module.get_image_features(pictures)))
-    own = module.forward
-    return tap_output(module, lambda pictures: _pooled(own(pictures)))
+    is_dual = hasattr(module, "get_image_features")
+    see = module.get_image_features if is_dual else module.forward
+    return tap_output(module, lambda pictures: _pooled(see(pixel_values=pictures)))
 
 
 def _pooled(output: Any) -> Tensor:
@@ -201,7 +205,9 @@ def _load_module(kind: Any, folder: Path, config: Any) -> Any:
 
 
 def _load_clip_text(folder: Path) -> TextNetwork:
-    config = _configuration(folder, str(folder)).text_config
+    whole = _configuration(folder, str(folder))
+    config = whole.text_config
+    config.projection_dim = whole.projection_dim
     module = _load_module(CLIPTextModelWithProjection, folder, config)
     tokenizer = read_tokenizer(folder / TOKENIZER, config.vocab_size)
     layers = next(name for name, part in module.named_modules() if isinstance(part, nn.ModuleList))

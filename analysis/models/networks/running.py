@@ -73,7 +73,8 @@ def run_batches(
     Parameters
     ----------
     extractor : Extractor
-        On the CPU its vectors must not depend on what else is in a batch.
+        On the CPU its vectors must not depend on what else is in a batch. Several threads call it
+        at once only where it has an attribute `is_thread_safe` that is true.
     inputs : sequence
         Paths of pictures, or texts.
     layers : sequence of str
@@ -94,6 +95,8 @@ def run_batches(
     on_cpu = device == "cpu"
     size = batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
     n_workers = (n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
+    if not getattr(extractor, "is_thread_safe", False):
+        n_workers = 1
 
     def compute(batch: Sequence[Any]) -> Arrays:
         with torch.inference_mode():

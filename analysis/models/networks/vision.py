@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +61,7 @@ class ImageNetwork:
     feature_layer: str = ""
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
+    is_thread_safe: ClassVar[bool] = True
     _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

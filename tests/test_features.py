@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import squareform
 
-from analysis.models import features as features_module
+from analysis.models import libraries
 from analysis.models.extraction import ExtractionSettings
 from analysis.models.feature_files import file_stem
 from analysis.models.features import Features, extract_features, read_features, write_features
@@ -41,7 +41,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> CountingNetwork:
     counting = CountingNetwork()
     loaders = SimpleNamespace(load_network=lambda network, files, settings: counting)
     monkeypatch.setitem(sys.modules, "analysis.models.networks.load", loaders)
-    monkeypatch.setattr(features_module, "version", lambda library: "1.0")
+    monkeypatch.setattr(libraries, "version", lambda library: "1.0")
     return counting
 
 
@@ -99,7 +99,7 @@ def test_another_version_of_a_library_makes_new_entries(
     pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(pictures, tmp_path / "cache")
-    monkeypatch.setattr(features_module, "version", lambda library: "2.0")
+    monkeypatch.setattr(libraries, "version", lambda library: "2.0")
     extract(pictures, tmp_path / "cache")
     assert network.shown == list(IDS) * 2
 
@@ -156,9 +156,9 @@ def test_a_missing_library_is_named_with_the_way_to_get_it(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(library: str) -> str:
-        raise features_module.PackageNotFoundError(library)
+        raise libraries.PackageNotFoundError(library)
 
-    monkeypatch.setattr(features_module, "version", absent)
+    monkeypatch.setattr(libraries, "version", absent)
     with pytest.raises(InputError, match=r"pip install 'conceptrsa\[networks\]'"):
         extract_features(read_stimuli(pictures), ["EfficientNet-Lite0"], tmp_path)
 

@@ -11,10 +11,15 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist
 
+from analysis.models.check import draw_waves
 from analysis.models.features import extract_features
 from analysis.models.prompts import Prompt
 from analysis.models.registry import GROUPS
-from analysis.models.weights.locate import WeightsOptions, obtain_weights, weights_present
+from analysis.models.weights.locate import (
+    WeightsOptions,
+    all_weights_present,
+    obtain_all_weights,
+)
 from analysis.models.zoo import read_zoo
 from analysis.stimuli import Stimulus, load_picture, read_stimuli
 from bids_config.errors import InputError
@@ -32,7 +37,7 @@ def run_without_networks(code: str) -> None:
 
 
 NO_DOWNLOADS = Path(tempfile.gettempdir()) / "conceptrsa-tests"
-PACKAGED = tuple(entry.name for entry in read_zoo().entries if entry.network.packaged)
+PACKAGED = tuple(entry.name for entry in read_zoo().entries if entry.packaged)
 PAPER = (
     "CLIP", "TSM", "VirTex", "ICMLM-attfc", "ICMLM-tfm", "ResNet50", "BiT-M", "AR-L2", "AR-Linf4",
     "AR-Linf8", "SIN", "SIN-IN", "SIN-IN+FIN", "GPT-2", "BERT", "CLIP-L",
@@ -48,8 +53,8 @@ def test_registry_is_complete() -> None:
     assert [groups.count(group) for group in GROUPS] == [5, 8, 3, 0]
     for entry in entries:
         assert entry.source and entry.licence and entry.reference
-        assert entry.network.all_libraries and entry.network.all_weights
-        for file in (file for weights in entry.network.all_weights for file in weights.files):
+        assert entry.network.all_libraries and entry.all_weights
+        for file in (file for _, weights in entry.all_weights for file in weights.files):
             assert set(file.sha256) <= set("0123456789abcdef") and len(file.sha256) <= 64
             assert file.url or len(file.sha256) == 64
     assert all("stand-in" in entry.note for entry in entries if "ConSE" in entry.name)
@@ -68,18 +73,18 @@ def test_a_combined_model_is_described_whole() -> None:
         read_zoo().find(name).network for name in ("ConSE-standin", "EfficientNet-Lite0", "MiniLM")
     )
     assert (conse.n_classes, conse.class_prompt) == (10, "a photo of {label}")
-    assert conse.all_weights == tuple(part.weights for part in parts)
+    expected = zip(("EfficientNet-Lite0", "MiniLM"), (part.weights for part in parts), strict=True)
+    assert read_zoo().find("ConSE-standin").all_weights == tuple(expected)
 
 
 def test_listing_needs_no_network_library(tmp_path: Path) -> None:
     run_without_networks(
         "from pathlib import Path\n"
-        "from analysis.models.weights.locate import WeightsOptions, weights_present\n"
+        "from analysis.models.weights.locate import WeightsOptions, all_weights_present\n"
         "from analysis.models.zoo import read_zoo\n"
         f"options = WeightsOptions(cache=Path({str(tmp_path)!r}))\n"
         "for entry in read_zoo().entries:\n"
-        "    for weights in entry.network.all_weights:\n"
-        "        weights_present(entry.name, weights, options)"
+        "    all_weights_present(entry, options)"
     )
 
 
@@ -89,12 +94,7 @@ def networks() -> None:
     for library in ("torch", "timm", "transformers"):
         pytest.importorskip(library, reason="needs the extra 'networks'")
     options = WeightsOptions(cache=NO_DOWNLOADS)
-    missing = [
-        name
-        for name in PACKAGED
-        for weights in read_zoo().find(name).network.all_weights
-        if not weights_present(name, weights, options)
-    ]
+    missing = [name for name in PACKAGED if not all_weights_present(read_zoo().find(name), options)]
     if missing:
         pytest.skip(f"weights of {', '.join(missing)} are not installed")
 
@@ -114,29 +114,16 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load(name: str):
     from analysis.models.networks.load import load_network
 
-    network = read_zoo().find(name).network
+    entry = read_zoo().find(name)
     options = WeightsOptions(cache=NO_DOWNLOADS, offline=True)
-    files = [
-        file.path
-        for weights in network.all_weights
-        for file in obtain_weights(name, weights, options)
-    ]
-    return load_network(network, files)
+    files = [file.path for file in obtain_all_weights(entry, options)]
+    return load_network(entry.network, files)
 
 
 def class_names() -> list[str]:
     from timm.data import ImageNetInfo
 
     return ImageNetInfo().label_descriptions()
-
-
-def wavy_picture(path: Path) -> Path:
-    """A picture from a formula, which no version of a drawing library changes."""
-    y, x = np.mgrid[0:256, 0:256] / 255
-    red, green = 0.5 + 0.5 * np.sin(9 * x + 4 * y), 0.5 + 0.5 * np.cos(14 * x * y)
-    pixels = np.stack([red, green, x * (1 - y)], axis=-1)
-    Image.fromarray((255 * pixels).round().astype(np.uint8)).save(path)
-    return path
 
 
 @pytest.mark.usefixtures("networks")
@@ -177,7 +164,7 @@ REFERENCE = {
 @pytest.mark.usefixtures("networks")
 @pytest.mark.parametrize("name", ["EfficientNet-Lite0", "EfficientNet-Lite1", "EfficientNet-Lite2"])
 def test_features_of_a_picture_are_what_they_were(name: str, tmp_path: Path) -> None:
-    stimulus = Stimulus("wavy", wavy_picture(tmp_path / "wavy.png"), "pattern")
+    stimulus = Stimulus("wavy", draw_waves(tmp_path / "wavy.png"), "pattern")
     (features,) = extract_features([stimulus], [name], tmp_path / "cache")
     mean, deviation, strongest = REFERENCE[name]
     np.testing.assert_allclose(features.values.mean(), mean, rtol=2e-3)

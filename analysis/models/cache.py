@@ -200,9 +200,3 @@ def _checksum(inputs: Sequence[str], column: str, values: NDArray[np.float32]) -
     digest = hashlib.sha256("\n".join([*inputs, column]).encode())
     digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
     return digest.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """Give the SHA-256 of a file's content, as hexadecimal text."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

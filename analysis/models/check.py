@@ -14,7 +14,7 @@ from PIL import Image
 from analysis.models.extraction import ExtractionSettings
 from analysis.models.prompts import Prompt, fill_prompt
 from analysis.models.registry import ModelEntry
-from analysis.models.weights.locate import CheckedFile, WeightsOptions, obtain_weights
+from analysis.models.weights.locate import CheckedFile, WeightsOptions, obtain_all_weights
 
 TRIAL_LABEL = "cat"
 
@@ -69,11 +69,7 @@ def try_model(
     from analysis.models.networks.running import run_network
 
     network = entry.network
-    files = tuple(
-        file
-        for own in network.all_weights
-        for file in obtain_weights(entry.name, own, weights, entry.licence)
-    )
+    files = obtain_all_weights(entry, weights)
     start = time.perf_counter()
     extractor = load_network(network, [file.path for file in files], settings)
     loaded = time.perf_counter()

@@ -4,21 +4,22 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.models.cache import FeatureVector, Part, RecipeCache, gathered, hash_file
+from analysis.models.cache import FeatureVector, Part, RecipeCache, gathered
 from analysis.models.extraction import ExtractionSettings, Sweep
 from analysis.models.feature_files import Features, read_features, write_features
+from analysis.models.libraries import versions_of
 from analysis.models.named import describe_named, is_named
 from analysis.models.prompts import Prompt, fill_prompt
 from analysis.models.registry import ModelEntry, Network
 from analysis.models.registry_file import LAYER_MARK
-from analysis.models.weights.locate import WeightsOptions, identify_weights, obtain_weights
+from analysis.models.weights.hashes import hash_file
+from analysis.models.weights.locate import WeightsOptions, obtain_all_weights
 from analysis.models.zoo import Zoo, read_zoo, split_layer
 from analysis.stimuli import Stimulus
 from bids_config.errors import InputError
@@ -189,12 +190,9 @@ class _Job:
             "network": _describe(network),
             "weights_sha256": {
                 file.name: file.sha256
-                for weights in network.all_weights
-                for file in identify_weights(
-                    self.entry.name, weights, self.weights, self.entry.licence
-                )
+                for file in obtain_all_weights(self.entry, self.weights, thorough=False)
             },
-            "libraries": {name: _version(name, self.entry) for name in network.all_libraries},
+            "libraries": versions_of(network.all_libraries, self.entry.name),
             **runs_on,
         }
 
@@ -202,11 +200,7 @@ class _Job:
     def _extractor(self) -> Any:
         from analysis.models.networks.load import load_network
 
-        files = [
-            file.path
-            for weights in self.network.all_weights
-            for file in obtain_weights(self.entry.name, weights, self.weights, self.entry.licence)
-        ]
+        files = [file.path for file in obtain_all_weights(self.entry, self.weights)]
         return load_network(self.network, files, self.settings)
 
     def _compute(
@@ -255,7 +249,15 @@ def _describe(network: Network) -> dict[str, Any]:
     Addresses, and what a layer's output becomes, are left out.
     """
     described = asdict(network)
-    for key in ("layer", "pooling", "n_features", "libraries", "half_precision", "weights"):
+    for key in (
+        "layer",
+        "part_names",
+        "pooling",
+        "n_features",
+        "libraries",
+        "half_precision",
+        "weights",
+    ):
         del described[key]
     if network.weights:
         described["keys"] = asdict(network.weights.keys)
@@ -265,13 +267,3 @@ def _describe(network: Network) -> dict[str, Any]:
 
 def _hash_prompt(prompt: Prompt) -> str:
     return hashlib.sha256(repr(asdict(prompt)).encode()).hexdigest()
-
-
-def _version(library: str, entry: ModelEntry) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        raise InputError(
-            f"{entry.name} needs the library {library}, which is not installed: "
-            "pip install 'conceptrsa[networks]'."
-        ) from None

@@ -8,11 +8,11 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from analysis.models.feature_files import file_stem
+from analysis.models.libraries import versions_of
 from analysis.models.registry import ModelEntry, Weights, WeightsFile
 from analysis.models.weights.locate import WeightsOptions, identify_weights
 from bids_config.errors import InputError
@@ -72,7 +72,7 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
     origin: dict[str, Any] = {
         "version": MEMORY_VERSION,
         "name": name,
-        "libraries": {library: _version(library, name) for library in LIBRARIES[kind]},
+        "libraries": versions_of(LIBRARIES[kind], name),
     }
     if kind.startswith("hf"):
         if model.count("/") != 1:
@@ -126,13 +126,3 @@ def _recall(file: Path, name: str) -> ModelEntry | None:
 
 def _digest(origin: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _version(library: str, name: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        raise InputError(
-            f"{name} needs the library {library}, which is not installed: "
-            "pip install 'conceptrsa[networks]'."
-        ) from None

@@ -139,7 +139,9 @@ class Network:
     half_precision : bool
         Whether it was trained in half precision, so that it may be run so.
     parts : tuple of Network
-        The networks that a combined model is made of.
+        The networks that a combined model is made of; they are not combined themselves.
+    part_names : tuple of str
+        What the parts are called as models.
     n_classes, class_prompt : optional
         ConSE: how many classes it combines, and the text for each, with `{label}` for its name.
     n_frames : optional
@@ -157,6 +159,7 @@ class Network:
     preprocessing: Preprocessing | None = None
     half_precision: bool = False
     parts: tuple["Network", ...] = ()
+    part_names: tuple[str, ...] = ()
     n_classes: int | None = None
     class_prompt: str | None = None
     n_frames: int | None = None
@@ -166,17 +169,6 @@ class Network:
         """Its own libraries and those of its parts, sorted."""
         names = set(self.libraries).union(*(part.all_libraries for part in self.parts))
         return tuple(sorted(names))
-
-    @property
-    def all_weights(self) -> tuple[Weights, ...]:
-        """Its own weights and those of its parts."""
-        own = (self.weights,) if self.weights else ()
-        return own + tuple(weights for part in self.parts for weights in part.all_weights)
-
-    @property
-    def packaged(self) -> bool:
-        """Whether all its weights come inside packages."""
-        return all(weights.package for weights in self.all_weights)
 
 
 @dataclass(frozen=True)
@@ -195,3 +187,15 @@ class ModelEntry:
     network: Network
     note: str = ""
     of_paper: bool = False
+
+    @property
+    def all_weights(self) -> tuple[tuple[str, Weights], ...]:
+        """Its own weights and those of its parts, each with the name of the model they are of."""
+        parts = zip(self.network.part_names, self.network.parts, strict=True)
+        named = ((self.name, self.network), *parts)
+        return tuple((name, network.weights) for name, network in named if network.weights)
+
+    @property
+    def packaged(self) -> bool:
+        """Whether all its weights come inside packages."""
+        return all(weights.package for _, weights in self.all_weights)

@@ -74,12 +74,14 @@ def _read_entry(
         network = table.get("network")
         if not isinstance(network, dict):
             raise InputError("the table [model.network] is missing")
-        parts = _find_parts(network.pop("parts", []), known)
+        parts = network.pop("parts", [])
+        networks = _find_parts(parts, known)
         preprocessing = network.get("preprocessing")
         if isinstance(preprocessing, str):
             network["preprocessing"] = _find_shared(preprocessing, shared)
         entry = read_table(ModelEntry, table)
-        entry = replace(entry, network=replace(entry.network, parts=parts))
+        combined = replace(entry.network, parts=networks, part_names=tuple(parts))
+        entry = replace(entry, network=combined)
     except InputError as error:
         raise InputError(f"model {name}: {error}") from error
     _require_fit_name(entry.name, known)
@@ -94,6 +96,10 @@ def _find_parts(names: Any, known: Mapping[str, ModelEntry]) -> tuple[Network, .
             raise InputError(
                 f"its part {name!r} is no model{did_you_mean(name, known)}: a combined model "
                 "stands after the models that it is made of"
+            )
+        if known[name].network.parts:
+            raise InputError(
+                f"its part {name!r} is a combined model itself: name the parts of that"
             )
     return tuple(known[name].network for name in names)
 

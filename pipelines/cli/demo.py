@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     log.info("drawing pictures and running networks on them")
     draw_stimuli(bids / "stimuli")
     stimuli = read_stimuli(bids / "stimuli")
-    models = [entry.name for entry in read_zoo().entries if entry.network.packaged]
+    models = [entry.name for entry in read_zoo().entries if entry.packaged]
     features = extract_features(stimuli, models, out / "cache")
     settings = DemoSettings(n_subjects=args.subjects, n_runs=args.runs, seed=args.seed)
     ids = [stimulus.id for stimulus in stimuli]

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from analysis.models.weights.locate import weights_present
+    from analysis.models.weights.locate import all_weights_present
     from analysis.models.zoo import read_zoo
     from pipelines.cli.networks import weights_options
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     table.add_column("source; licence; note", overflow="fold")
     for entry in read_zoo(args.registry).entries:
         network = entry.network
-        there = all(weights_present(entry.name, own, weights) for own in network.all_weights)
+        there = all_weights_present(entry, weights)
         about = "\n".join(filter(None, [entry.source, entry.licence, entry.note]))
         layer = f"{network.layer}\n{network.n_features}"
         table.add_row(entry.name, entry.group, "present" if there else "missing", layer, about)

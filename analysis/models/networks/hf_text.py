@@ -1,6 +1,6 @@
 """Any text encoder or decoder of transformers, from a folder in its layout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from analysis.models.networks.language import (
     TextNetwork,
     require_vocabulary,
 )
+from analysis.models.networks.named import first_line
 from bids_config.errors import InputError
 
 UNUSED = "pooler."
@@ -50,7 +51,7 @@ def load_hf_text(folder: Path) -> TextNetwork:
 def _load_module(folder: Path) -> Any:
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(folder, **local)
             config.use_cache = False
             module, report = _kind_of_model(config).from_pretrained(
@@ -58,21 +59,36 @@ def _load_module(folder: Path) -> Any:
             )
     except Exception as error:  # whatever the architecture's code raises on a wrong file
         raise InputError(
-            f"{folder} cannot be loaded as a text network ({_first_line(error)}): give a folder "
+            f"{folder} cannot be loaded as a text network ({first_line(error)}): give a folder "
             "with config.json, model.safetensors and a tokenizer, of a text encoder or decoder "
             "that transformers has."
         ) from error
-    lacking = [
-        str(name)
-        for name in (*report["missing_keys"], *report["mismatched_keys"])
-        if not str(name).startswith(UNUSED)
-    ]
+    require_all_weights(report, module, folder, UNUSED)
+    return module.float().eval()
+
+
+def require_all_weights(
+    report: Mapping[str, Any], module: torch.nn.Module, source: Path, unused: str | None = None
+) -> None:
+    """Refuse a network of transformers that its files fill only partly.
+
+    Parameters
+    ----------
+    report : mapping
+        What `from_pretrained` tells of the loading.
+    module : torch.nn.Module
+    source : Path
+        What the weights come from, for the message.
+    unused : str, optional
+        Tensors whose names begin so may be missing.
+    """
+    names = map(str, (*report["missing_keys"], *report["mismatched_keys"]))
+    lacking = sorted(name for name in names if unused is None or not name.startswith(unused))
     if lacking:
         raise InputError(
-            f"{folder} does not hold all weights of a {type(module).__name__}: {len(lacking)} are "
-            f"missing or of another shape, the first {', '.join(sorted(lacking)[:3])}."
+            f"{source} does not hold all weights of a {type(module).__name__}: {len(lacking)} are "
+            f"missing or of another shape, the first {', '.join(lacking[:3])}."
         )
-    return module.float().eval()
 
 
 def _kind_of_model(config: Any) -> Any:
@@ -85,7 +101,7 @@ def _kind_of_model(config: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from printing progress and what `_load_module` checks itself."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -103,7 +119,7 @@ def _load_tokenizer(folder: Path) -> Any:
         )
     except Exception as error:  # the library raises many kinds
         raise InputError(
-            f"{folder} has no tokenizer that can be read ({_first_line(error)}): put the files of "
+            f"{folder} has no tokenizer that can be read ({first_line(error)}): put the files of "
             "the tokenizer there."
         ) from error
     names = {TOKENIZER, *tokenizer.vocab_files_names.values()}
@@ -135,7 +151,3 @@ def _blocks(module: Any) -> tuple[str, ...]:
         if isinstance(part, torch.nn.ModuleList) and len(part) == n_blocks:
             return tuple(f"{name}.{index}" for index in range(n_blocks))
     return ()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".:")

@@ -5,9 +5,9 @@ company. A text is always read as text: a label '[SEP]' is five characters, no c
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from analysis.models.extraction import Sweep
+from analysis.models.networks.layers import LayerRecorder, first_tensor
 from analysis.models.prompts import Prompt, fill_prompt
 from analysis.models.registry import KeyMapping, Pooling
 from analysis.models.weights.key_mapping import fit_state
@@ -149,6 +150,10 @@ class TextNetwork:
             return _as_array(states[0].float().mean(dim=0))
         return _as_array(states[0, _token_of(prompt, tokens, pooling)])
 
+    @cached_property
+    def _recorder(self) -> LayerRecorder:
+        return LayerRecorder(self.module)
+
     @torch.inference_mode()
     def _run(self, ids: Sequence[int], layers: Sequence[str]) -> dict[str, Tensor]:
         """Give the outputs of named modules, and the module's own, for one text."""
@@ -157,8 +162,8 @@ class TextNetwork:
             n_zeros = self.longest - n_tokens
         device = next(self.module.parameters()).device
         given = torch.tensor([[*ids, *[0] * n_zeros]], device=device)
-        with _recorded(self.module, [name for name in layers if name != self.final]) as outputs:
-            final = _first_tensor(self.module(given))
+        with self._recorder.record(layers, lambda _layer, output: output.clone()) as outputs:
+            final = first_tensor(self.module(given))
         if final is not None:
             outputs[self.final] = final
         return {
@@ -301,36 +306,6 @@ def _file_named(name: str, files: Sequence[Path]) -> Path:
         if file.name == name:
             return file
     raise InputError(f"{name} is not beside {files[0]}: put it there.")
-
-
-@contextmanager
-def _recorded(module: torch.nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Note the first tensor that each named module gives while the context is open."""
-    outputs: dict[str, Tensor] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-            tensor = _first_tensor(output)
-            if tensor is not None:
-                outputs[name] = tensor
-
-        return hook
-
-    hooks = [module.get_submodule(name).register_forward_hook(note(name)) for name in names]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _first_tensor(output: Any) -> Tensor | None:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    is_filled = isinstance(output, tuple) and output and isinstance(output[0], Tensor)
-    return output[0] if is_filled else None
 
 
 def _is_vector_a_token(states: Tensor, ids: Sequence[int]) -> bool:

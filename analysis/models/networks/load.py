@@ -43,14 +43,15 @@ def load_network(
         A file is no checkpoint, or not one of this architecture; or there is no such loader or
         device.
     """
+    settings = settings or ExtractionSettings()
     if network.loader in NAMED_LOADERS:
-        return _load_named(network, files, settings or ExtractionSettings())
+        return load_named(network, files, *_placing(network, settings))
     if network.loader not in LOADERS:
         raise InputError(
             f"the registry names the loader {network.loader!r}, which does not exist: choose among "
             f"{', '.join(LOADERS)}"
         )
-    loaded: Extractor = LOADERS[network.loader](network, files, settings or ExtractionSettings())
+    loaded: Extractor = LOADERS[network.loader](network, files, settings)
     return loaded
 
 
@@ -68,23 +69,14 @@ def _load_pictures(
     module = build(network)
     checkpoint = read_checkpoint(files[0])
     fit_state(checkpoint, network.weights.keys, module, files[0], network.architecture)
+    placing = _placing(network, settings)
+    return ImageNetwork(module, network.preprocessing, network.layer, *placing)
+
+
+def _placing(network: Network, settings: ExtractionSettings) -> tuple[torch.device, torch.dtype]:
+    """Device and number format that a network runs on."""
     half = settings.in_half_precision(network)
-    return ImageNetwork(
-        module,
-        network.preprocessing,
-        network.layer,
-        choose_device(settings.device),
-        torch.float16 if half else torch.float32,
-    )
-
-
-def _load_named(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Extractor:
-    if settings.device != "cpu":
-        raise InputError(
-            f"models that are named by their library run on the CPU only, {network.architecture} "
-            "too: leave out --device"
-        )
-    return load_named(network, files)
+    return choose_device(settings.device), torch.float16 if half else torch.float32
 
 
 def _build_torchvision(network: Network) -> torch.nn.Module:
@@ -139,7 +131,7 @@ def _load_text(network: Network, files: Sequence[Path], settings: ExtractionSett
         loaded = load_clip_text(files[0], keys, network.architecture)
     else:
         loaded = (load_bert if network.loader == "bert" else load_gpt2)(files, keys)
-    loaded.module.to(choose_device(settings.device))
+    loaded.module.to(*_placing(network, settings))
     return loaded
 
 

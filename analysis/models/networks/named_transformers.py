@@ -17,11 +17,10 @@ from transformers import (
     CLIPTextModelWithProjection,
 )
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
-from transformers.utils import logging
 
 from analysis.models.named import CONFIGURATION, HUB, LIBRARIES, hub_file
 from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.hf_text import load_hf_text
+from analysis.models.networks.hf_text import load_hf_text, quiet, require_all_weights
 from analysis.models.networks.language import (
     LAST_HIDDEN_STATE,
     TOKENIZER,
@@ -151,7 +150,7 @@ def preprocessor(folder: Path) -> Callable[[Image.Image], Tensor]:
         Holds `preprocessor_config.json`.
     """
     try:
-        with _Quiet():
+        with quiet():
             processor = AutoImageProcessor.from_pretrained(folder, **LOCAL, **BACKEND)
     except Exception as error:  # JSON's, and whatever the library's own checks raise
         raise InputError(
@@ -186,7 +185,7 @@ def _pooled(output: Any) -> Tensor:
 def _load_module(kind: Any, folder: Path, config: Any) -> Any:
     """Load a network of which the folder must hold every tensor; what else it holds is ignored."""
     try:
-        with _Quiet():
+        with quiet():
             module, report = kind.from_pretrained(
                 folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
             )
@@ -195,12 +194,7 @@ def _load_module(kind: Any, folder: Path, config: Any) -> Any:
             f"{folder / WEIGHTS} cannot be loaded as a {config.model_type} ({first_line(error)}): "
             "fetch it again."
         ) from error
-    lacking = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
-    if lacking:
-        raise InputError(
-            f"{folder / WEIGHTS} does not hold all weights of a {type(module).__name__}: "
-            f"{len(lacking)} are missing or of another shape, the first {', '.join(lacking[:3])}."
-        )
+    require_all_weights(report, module, folder / WEIGHTS)
     return module.float().eval()
 
 
@@ -241,7 +235,7 @@ def _require_deterministic(name: str, config: Any) -> None:
 
 def _configuration(folder: Path, name: str) -> Any:
     try:
-        with _Quiet():
+        with quiet():
             return AutoConfig.from_pretrained(folder, **LOCAL)
     except Exception as error:  # JSON's, and whatever the library's own checks raise
         raise InputError(
@@ -259,15 +253,3 @@ def _obtain(name: str, options: WeightsOptions, model: str, *files: str) -> Path
 def _weights(model: str, *further: str) -> Weights:
     names = (WEIGHTS, CONFIGURATION, *further)
     return Weights(tuple(hub_file(model, file) for file in names))
-
-
-class _Quiet:
-    """Keeps transformers from printing progress, and what is checked here anyway."""
-
-    def __enter__(self) -> None:
-        self._level = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *error: object) -> None:
-        logging.set_verbosity(self._level)

@@ -182,12 +182,17 @@ def compose(preprocessing: Preprocessing) -> Preprocess:
         [
             v2.Resize(preprocessing.resize, v2.InterpolationMode(preprocessing.interpolation)),
             v2.CenterCrop(preprocessing.crop),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
+            v2.PILToTensor(),
+            _as_fractions,
             v2.Normalize(list(preprocessing.mean), list(preprocessing.std)),
         ]
     )
     return transform
+
+
+def _as_fractions(pixels: Tensor) -> Tensor:
+    """Divide bytes by 255; `v2.ToDtype` multiplies by its inverse, other bits than the authors'."""
+    return pixels.to(torch.float32).div(255)
 
 
 def without_far_ends(picture: Image.Image) -> Image.Image:

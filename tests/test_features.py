@@ -359,3 +359,45 @@ def test_a_model_comes_from_one_place(tmp_path: Path) -> None:
     (tmp_path / "categories.tsv").write_text("stimulus\tmine\na\tx\nb\ty\nc\tx\n")
     with pytest.raises(InputError, match=r"has a column in categories\.tsv as well, remove one"):
         read_features(tmp_path)
+
+
+def test_layers_come_from_one_pass_and_have_names(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    stimuli, cache = read_stimuli(pictures), tmp_path / "cache"
+    sweep = ExtractionSettings(layers=("all",), n_threads=1)
+    early, final = extract_features(stimuli, ["efficientnet-lite0"], cache, sweep)
+    assert [early.model, final.model] == [
+        "EfficientNet-Lite0@early",
+        "EfficientNet-Lite0@global_pool",
+    ]
+    assert (early.values.shape, final.values.shape) == ((3, 3), (3, 1280))
+    assert network.shown == list(IDS)
+    extract_features(stimuli, ["efficientnet-lite0"], cache, sweep)
+    (one,) = extract_features(stimuli, ["EfficientNet-Lite0@early"], cache)
+    np.testing.assert_array_equal(one.values, early.values)
+    # The registry's own layer is among those that are there.
+    assert extract(pictures, cache).model == "EfficientNet-Lite0"
+    assert network.shown == list(IDS)
+
+
+def test_another_pooling_is_another_entry(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    extract(pictures, tmp_path / "cache")
+    flat = ExtractionSettings(pooling="flatten", n_threads=1)
+    extract_features(read_stimuli(pictures), ["EfficientNet-Lite0"], tmp_path / "cache", flat)
+    assert network.shown == list(IDS) * 2
+
+
+def test_features_say_where_they_come_from(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    features = extract(pictures, tmp_path / "cache")
+    write_features([features], tmp_path / "out")
+    (again,) = read_features(tmp_path / "out")
+    assert isinstance(again, Features)
+    assert again.origin["layer"] == "global_pool"
+    assert again.origin["network"]["architecture"] == "tf_efficientnet_lite0"
+    assert again.origin["libraries"]["torch"] == "1.0"
+    assert all(len(sha256) == 64 for sha256 in again.origin["weights_sha256"].values())

@@ -261,7 +261,9 @@ def _describe(network: Network) -> dict[str, Any]:
         del described[key]
     if network.weights:
         described["keys"] = asdict(network.weights.keys)
-    described["parts"] = [{**_describe(part), "layer": part.layer} for part in network.parts]
+    described["parts"] = [
+        {**_describe(part), "layer": part.layer, "pooling": part.pooling} for part in network.parts
+    ]
     return {key: value for key, value in described.items() if value not in (None, [], ())}
 
 

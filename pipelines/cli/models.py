@@ -36,17 +36,15 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.cli.networks import weights_options
 
     weights = weights_options(args)
-    table = Table(show_lines=True)
-    for column, width in (("model", 24), ("group", 10), ("weights", 7)):
-        table.add_column(column, no_wrap=True, min_width=width)
-    table.add_column("layer; features", overflow="fold", max_width=18)
-    table.add_column("source; licence; note", overflow="fold")
+    table = Table("model", "group\nweights", "layer; source; licence; note", show_lines=True)
+    for column in table.columns[:2]:
+        column.no_wrap = True
+    table.columns[2].overflow = "fold"
     for entry in read_zoo(args.registry).entries:
-        network = entry.network
-        there = all_weights_present(entry, weights)
-        about = "\n".join(filter(None, [entry.source, entry.licence, entry.note]))
-        layer = f"{network.layer}\n{network.n_features}"
-        table.add_row(entry.name, entry.group, "present" if there else "missing", layer, about)
+        there = "present" if all_weights_present(entry, weights) else "missing"
+        layer = f"{entry.network.layer}: {entry.network.n_features} features"
+        about = "\n".join(filter(None, [layer, entry.source, entry.licence, entry.note]))
+        table.add_row(entry.name, f"{entry.group}\n{there}", about)
     Console().print(table)
     return 0
 

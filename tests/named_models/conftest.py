@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from named_tools import ODD_SIZES, Describe
 from PIL import Image
 
 from analysis.models.named import describe_named
 from analysis.models.weights.locate import WeightsOptions
+from named_models.named_tools import ODD_SIZES, Describe
 
 
 @pytest.fixture(autouse=True)

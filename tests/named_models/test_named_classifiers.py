@@ -7,16 +7,6 @@ import pytest
 import timm
 import torch
 import torchvision
-from named_tools import (
-    Describe,
-    assert_near,
-    extract,
-    one_by_one,
-    penultimate,
-    read,
-    settle_statistics,
-    write_state,
-)
 from torch import Tensor, nn
 
 from analysis.models.networks import (
@@ -27,6 +17,16 @@ from analysis.models.networks.named import EMBEDDING, load_named, tap_input
 from analysis.models.registry import KeyMapping
 from analysis.models.weights.key_mapping import fit_state
 from bids_config.errors import InputError
+from named_models.named_tools import (
+    Describe,
+    assert_near,
+    extract,
+    one_by_one,
+    penultimate,
+    read,
+    settle_statistics,
+    write_state,
+)
 
 # torchvision
 

@@ -11,13 +11,6 @@ from typing import Any
 
 import pytest
 import timm
-from named_tools import (
-    HEAVY,
-    Describe,
-    small_vit,
-    vit_processor,
-    write_repository,
-)
 
 from analysis.models import libraries
 from analysis.models.named import describe_named, is_named
@@ -28,6 +21,13 @@ from analysis.models.networks.named import NAMED_LOADERS
 from analysis.models.registry import ModelEntry
 from analysis.models.weights.locate import WeightsOptions
 from bids_config.errors import InputError
+from named_models.named_tools import (
+    HEAVY,
+    Describe,
+    small_vit,
+    vit_processor,
+    write_repository,
+)
 
 # Names
 

@@ -7,7 +7,11 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from named_tools import (
+
+from analysis.models.networks.named import load_named
+from analysis.models.prompts import fill_prompt
+from bids_config.errors import InputError
+from named_models.named_tools import (
     Describe,
     assert_near,
     extract,
@@ -16,10 +20,6 @@ from named_tools import (
     read,
     write_state,
 )
-
-from analysis.models.networks.named import load_named
-from analysis.models.prompts import fill_prompt
-from bids_config.errors import InputError
 
 # open_clip
 

@@ -6,7 +6,9 @@ import pytest
 import timm
 import torch
 import torchvision
-from named_tools import (
+
+from analysis.models.networks.vision import compose
+from named_models.named_tools import (
     Describe,
     assert_near,
     assert_same_picture,
@@ -16,8 +18,6 @@ from named_tools import (
     read,
     write_state,
 )
-
-from analysis.models.networks.vision import compose
 
 # Preprocessing: on pictures of odd sizes, bit by bit what the library gives
 

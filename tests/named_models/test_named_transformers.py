@@ -10,7 +10,18 @@ import pytest
 import torch
 import torchvision
 import transformers
-from named_tools import (
+from safetensors.torch import save_file
+from torch import Tensor
+
+from analysis.models.networks import (
+    named_transformers,
+)
+from analysis.models.networks.named import load_named
+from analysis.models.prompts import fill_prompt
+from analysis.models.registry import ModelEntry
+from analysis.models.weights.locate import WeightsOptions, obtain_weights
+from bids_config.errors import InputError
+from named_models.named_tools import (
     PIL,
     SEPARATOR,
     SMALL,
@@ -25,17 +36,6 @@ from named_tools import (
     vit_processor,
     write_repository,
 )
-from safetensors.torch import save_file
-from torch import Tensor
-
-from analysis.models.networks import (
-    named_transformers,
-)
-from analysis.models.networks.named import load_named
-from analysis.models.prompts import fill_prompt
-from analysis.models.registry import ModelEntry
-from analysis.models.weights.locate import WeightsOptions, obtain_weights
-from bids_config.errors import InputError
 
 # transformers
 

@@ -206,7 +206,7 @@ def require_layers(wanted: Iterable[str], known: Collection[str]) -> None:
             hint = f"did you mean {' or '.join(close)}? " if close else ""
             raise InputError(
                 f"the network has no layer '{name}' with an output a picture: {hint}"
-                "conceptrsa models check NAME --layers lists them."
+                "conceptrsa models check NAME --layers all lists them."
             )
 
 

@@ -105,11 +105,11 @@ def _build_timm(network: Network) -> torch.nn.Module:
 def _build_open_clip(network: Network) -> torch.nn.Module:
     import open_clip
 
+    from analysis.models.networks.named_open_clip import build
+
     if network.architecture not in open_clip.list_models():
         raise InputError(f"open_clip has no architecture {network.architecture!r}")
-    module: torch.nn.Module = open_clip.create_model(
-        network.architecture, pretrained=None, load_weights=False
-    ).visual
+    module: torch.nn.Module = build(network.architecture).visual
     return module
 
 

@@ -101,8 +101,10 @@ def load(
     return ImageNetwork(tap(model.visual), preprocess, EMBEDDING, device, dtype)
 
 
-def build(architecture: str, tag: str) -> Any:
+def build(architecture: str, tag: str = "") -> Any:
     """Build a network with random weights, and the activation that its weights were trained with.
+
+    Without a tag it has the activation of the architecture itself.
 
     Its text tower is always a module of its own, as `convert_to_custom_text_state_dict` expects.
     """

@@ -1,0 +1,1 @@
+"""Models of libraries by name, held against the libraries themselves."""

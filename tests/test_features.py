@@ -400,4 +400,14 @@ def test_features_say_where_they_come_from(
     assert again.origin["layer"] == "global_pool"
     assert again.origin["network"]["architecture"] == "tf_efficientnet_lite0"
     assert again.origin["libraries"]["torch"] == "1.0"
-    assert all(len(sha256) == 64 for sha256 in again.origin["weights_sha256"].values())
+    ((file, sha256),) = again.origin["weights_sha256"]
+    assert file.endswith(f"{sha256[:8]}.pth")
+
+
+def test_a_model_and_one_of_its_layers_may_be_asked_for_together(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    names = ["EfficientNet-Lite0@early", "EfficientNet-Lite0", "EfficientNet-Lite0@global_pool"]
+    settings = ExtractionSettings(n_threads=1)
+    features = extract_features(read_stimuli(pictures), names, tmp_path / "cache", settings)
+    assert sorted(model.model for model in features) == sorted(names)

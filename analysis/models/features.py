@@ -81,7 +81,7 @@ def extract_features(
     zoo = zoo or read_zoo()
     hashes = {stimulus.id: hash_file(stimulus.image) for stimulus in stimuli}
     features: list[Features] = []
-    for name, layers in _group_layers(models, settings.layers).items():
+    for (name, _), layers in _group_layers(models, settings.layers).items():
         entry = find_entry(name, zoo, Path(cache_dir), weights)
         own = replace(settings, layers=layers)
         job = _Job(entry, tuple(stimuli), hashes, Path(cache_dir), own, weights)
@@ -94,13 +94,19 @@ def find_entry(name: str, zoo: Zoo, cache_dir: Path, weights: WeightsOptions) ->
     return describe_named(name, cache_dir / "named", weights) if is_named(name) else zoo.find(name)
 
 
-def _group_layers(models: Sequence[str], layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Gather the layers that are wanted of each model; none stands for the registry's."""
-    wanted: dict[str, tuple[str, ...]] = {}
+def _group_layers(
+    models: Sequence[str], layers: tuple[str, ...]
+) -> dict[tuple[str, bool], tuple[str, ...]]:
+    """Gather the layers that are wanted of each model, by its name and whether there are any.
+
+    None stands for the registry's layer, whose features have the model's own name.
+    """
+    wanted: dict[tuple[str, bool], tuple[str, ...]] = {}
     for model in models:
         name, layer = split_layer(model)
         more = (layer,) if layer else layers
-        wanted[name] = tuple(dict.fromkeys((*wanted.get(name, ()), *more)))
+        key = (name, bool(more))
+        wanted[key] = tuple(dict.fromkeys((*wanted.get(key, ()), *more)))
     return wanted
 
 
@@ -188,10 +194,10 @@ class _Job:
         return {
             "extraction": EXTRACTION_VERSION,
             "network": _describe(network),
-            "weights_sha256": {
-                file.name: file.sha256
+            "weights_sha256": [
+                [file.name, file.sha256]
                 for file in obtain_all_weights(self.entry, self.weights, thorough=False)
-            },
+            ],
             "libraries": versions_of(network.all_libraries, self.entry.name),
             **runs_on,
         }

@@ -1,5 +1,6 @@
 """The command line as a stranger meets it: quick help, exit codes, one sentence, no traceback."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -107,6 +108,31 @@ def test_wrong_usage_is_exit_code_2() -> None:
     with pytest.raises(SystemExit) as stop:
         main(["run", "only-one-argument"])
     assert stop.value.code == 2
+
+
+def test_logging_is_left_as_it_was(tmp_path: Path) -> None:
+    loggers = [logging.getLogger(name) for name in ("analysis", "pipelines")]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    assert main(["features", str(tmp_path / "absent"), str(tmp_path / "out")]) == 2
+    after = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    assert after == before
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_options_of_weights_may_stand_before_and_after_check(place: str) -> None:
+    options = ["--weights", "CLIP=/x", "--weights-dir", "/w", "--offline"]
+    words = ["check", "CLIP"]
+    given = build_parser().parse_args(
+        ["models", *(options + words if place == "before" else words + options)]
+    )
+    assert (given.offline, given.weights_dir, given.weights) == (True, Path("/w"), ["CLIP=/x"])
+    assert given.registry == () and given.device == "cpu"
+
+
+def test_a_layer_is_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "check", "EfficientNet-Lite0@blocks.2", "--offline"]) == 0
+    shown = capsys.readouterr().out
+    assert "layer blocks.2: 40 features" in shown and "(published)" in shown
 
 
 def test_doctor_says_what_is_missing(

@@ -14,6 +14,8 @@ from analysis.models.extraction import ExtractionSettings
 from analysis.models.feature_files import file_stem
 from analysis.models.features import Features, extract_features, read_features, write_features
 from analysis.models.model_rdms import ModelRdm
+from analysis.models.weights import search
+from analysis.models.weights.locate import WeightsOptions
 from analysis.stimuli import read_stimuli
 from bids_config.errors import InputError
 
@@ -39,7 +41,7 @@ class CountingNetwork:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> CountingNetwork:
     counting = CountingNetwork()
-    loaders = SimpleNamespace(load_network=lambda network, files, settings: counting)
+    loaders = SimpleNamespace(load_entry=lambda entry, files, settings: counting)
     monkeypatch.setitem(sys.modules, "analysis.models.networks.load", loaders)
     monkeypatch.setattr(libraries, "version", lambda library: "1.0")
     return counting
@@ -402,6 +404,49 @@ def test_features_say_where_they_come_from(
     assert again.origin["libraries"]["torch"] == "1.0"
     ((file, sha256),) = again.origin["weights_sha256"]
     assert file.endswith(f"{sha256[:8]}.pth")
+
+
+def test_weights_that_were_accepted_are_in_note_and_origin(
+    pictures: Path, tmp_path: Path, network: CountingNetwork
+) -> None:
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other weights")
+    accepting = WeightsOptions(
+        tmp_path / "weights", {"EfficientNet-Lite0": other}, accept_unverified=True
+    )
+    cache, stimuli = tmp_path / "cache", read_stimuli(pictures)
+    (features,) = extract_features(stimuli, ["EfficientNet-Lite0"], cache, weights=accepting)
+    assert features.note.endswith("is not the published one")
+    ((_, origin),) = features.origin["weights_origin"]
+    assert origin == "another"
+    assert extract(pictures, cache).note == ""
+
+
+def test_a_warm_cache_does_without_the_files_of_weights(
+    pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = extract(pictures, tmp_path / "cache")
+    monkeypatch.setattr(search, "package_folder", lambda weights: None)
+    again = extract(pictures, tmp_path / "cache")
+    assert network.shown == list(IDS)
+    np.testing.assert_array_equal(first.values, again.values)
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(pictures / "b.png")
+    with pytest.raises(InputError, match="needs the package efficientnet_lite0"):
+        extract(pictures, tmp_path / "cache")
+
+
+def test_features_that_are_no_numbers_are_refused(
+    pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(inputs: list[Path], layers: list[str], pooling: str) -> dict:
+        values = np.ones((len(inputs), 1280), dtype=np.float32)
+        values[-1, 7] = np.inf
+        return dict.fromkeys(layers, values)
+
+    monkeypatch.setattr(network, "extract", overflow)
+    with pytest.raises(InputError, match=r"no finite numbers in its layer 'global_pool' for 'a'"):
+        extract(pictures, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.npz"))
 
 
 def test_a_model_and_one_of_its_layers_may_be_asked_for_together(

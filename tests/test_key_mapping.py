@@ -101,7 +101,7 @@ def test_only_what_is_named_may_be_absent_or_unused() -> None:
     state = network().state_dict()
     bias, counter = state.pop("head.1.bias"), state.pop("bn.num_batches_tracked")
     filled = fit(state, KeyMapping(absent=(r"head\.1\.bias",)))
-    assert torch.equal(filled["head.1.bias"], network(1).state_dict()["head.1.bias"])
+    assert bool(filled["head.1.bias"].isnan().all())
     assert "lacks head.1.bias" in refusal(state, KeyMapping(absent=("head",)))
     whole = {**state, "head.1.bias": bias, "bn.num_batches_tracked": counter, "fc.w": bias}
     assert "no place for fc.w" in refusal(whole, KeyMapping(unused=("fc",)))

@@ -25,23 +25,21 @@ from analysis.models.networks.language import (  # noqa: E402
     load_bert,
     load_gpt2,
 )
+from analysis.models.networks.load import load_entry  # noqa: E402
 from analysis.models.prompts import Prompt, fill_prompt  # noqa: E402
 from analysis.models.registry import KeyMapping  # noqa: E402
+from analysis.models.zoo import read_zoo  # noqa: E402
 from bids_config.errors import InputError  # noqa: E402
 
-BERT_KEYS = KeyMapping(
-    prefix="bert.",
-    rename=(
-        (r"LayerNorm\.gamma$", "LayerNorm.weight"),
-        (r"LayerNorm\.beta$", "LayerNorm.bias"),
-    ),
-    unused=(r"cls\..*", r"bert\.embeddings\.position_ids"),
-)
-GPT2_KEYS = KeyMapping(unused=(r"h\.\d+\.attn\.(masked_)?bias",))
-MINILM_KEYS = KeyMapping(unused=(r"embeddings\.position_ids",))
-CLIP_KEYS = KeyMapping(
-    unused=(r"visual\..*", "logit_scale", "input_resolution", "context_length", "vocab_size")
-)
+
+def keys_of(name: str) -> KeyMapping:
+    weights = read_zoo().find(name).network.weights
+    assert weights is not None
+    return weights.keys
+
+
+BERT_KEYS, GPT2_KEYS = keys_of("BERT"), keys_of("GPT-2")
+MINILM_KEYS, CLIP_KEYS = keys_of("MiniLM"), keys_of("CLIP-L")
 
 SMALL = {"num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 SMALL_BERT = {"vocab_size": 30522, "hidden_size": 32, **SMALL}
@@ -414,6 +412,46 @@ def test_clip_embeds_as_openais_code(clip, clip_text) -> None:
     expected = original.encode_text(padded).numpy()
     assert found.shape == (4, 1024) and np.abs(np.diff(expected, axis=0)).max() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["BERT", "GPT-2", "CLIP-L"])
+def test_the_registry_takes_what_the_paper_took(
+    name: str, clip, minilm, byte_tokenizer, tmp_path: Path
+) -> None:
+    """As wide as the published networks, with two blocks."""
+    entry = read_zoo().find(name)
+    if name == "CLIP-L":
+        original, file = clip
+        files = [file]
+        ids = torch.tensor([openai_tokens(CAT.text)])
+        expected = original.encode_text(torch.nn.functional.pad(ids, (0, 77 - ids.shape[1])))
+    else:
+        original, tokenizer = (
+            (
+                transformers.BertForPreTraining(transformers.BertConfig(num_hidden_layers=2)),
+                Tokenizer.from_file(str(minilm / "tokenizer.json")),
+            )
+            if name == "BERT"
+            else (transformers.GPT2Model(transformers.GPT2Config(n_layer=2)), byte_tokenizer)
+        )
+        scramble(original)
+        state = {key: values.clone() for key, values in original.state_dict().items()}
+        save_file(state, tmp_path / "model.safetensors")
+        files = [
+            tmp_path / "model.safetensors",
+            *save_layout(tmp_path, original.config, tokenizer),
+        ]
+        encoded = tokenizer.encode(CAT.text)
+        place = max(i for i, (start, end) in enumerate(encoded.offsets) if start < end)
+        base = getattr(original, "bert", original)
+        ids = torch.tensor([encoded.ids])[:, torch.tensor(encoded.attention_mask) == 1]
+        expected = base(ids).last_hidden_state[:, place]
+    layer, pooling = entry.network.layer, entry.network.pooling
+    features = load_entry(entry, files).extract([CAT], [layer], pooling)[layer]
+    assert features.shape == (1, entry.network.n_features)
+    difference = np.abs(features - expected.numpy()).max() / np.abs(expected.numpy()).max()
+    assert difference < 1e-5
 
 
 @torch.inference_mode()

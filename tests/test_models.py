@@ -137,14 +137,14 @@ def test_every_model_has_a_loader() -> None:
 @pytest.mark.parametrize("size", [0, 1, 2])
 def test_photographs_are_recognised(size: int, tmp_path: Path) -> None:
     data = pytest.importorskip("skimage.data", reason="its photographs are not installed")
-    from analysis.models.networks.running import reproducible_torch
+    from reference_torch import plain_torch
 
     inputs = []
     for name in ("chelsea", "coffee"):
         inputs.append(str(tmp_path / f"{name}.png"))
         Image.fromarray(getattr(data, name)()).save(inputs[-1])
     network = load(f"EfficientNet-Lite{size}")
-    with reproducible_torch():
+    with plain_torch():
         cat, coffee = network.class_probabilities(inputs)
     names = class_names()
     cats = [index for index, name in enumerate(names) if name.startswith(CATS)]

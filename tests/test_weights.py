@@ -34,6 +34,7 @@ from analysis.models.weights.locate import (
     obtain_weights,
     read_given,
     require_given_asked,
+    weights_chosen,
     weights_present,
 )
 from bids_config.errors import InputError
@@ -246,6 +247,7 @@ def test_another_file_on_this_machine_is_refused(
         assert needed in text
     accepting = WeightsOptions(options.cache, {"net": other}, accept_unverified=True)
     assert obtain_weights("Net", NET, accepting)[0].sha256 == found
+    assert obtain_weights("Net", NET, accepting)[0].origin == "another"
     assert "although its SHA-256 begins" in caplog.text
 
 
@@ -262,7 +264,32 @@ def test_a_published_hash_may_be_cut_short_or_absent(
 ) -> None:
     weights = Weights((WeightsFile("net.pth", "", sha256),))
     given = with_folder(options, None, net=put(tmp_path / "net"))
-    assert obtain_weights("Net", weights, given)[0].sha256 == SHA256
+    (checked,) = obtain_weights("Net", weights, given)
+    assert checked.sha256 == SHA256
+    origins = {64: "published", 8: "begins as published", 0: "nothing published"}
+    assert checked.origin == origins[len(sha256)]
+
+
+def test_a_file_of_another_name_is_taken_on_trust_aloud(
+    tmp_path: Path, options: WeightsOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = Weights((WeightsFile("imagenet_l2_3_0.pt"),))
+    for name in ("imagenet_l2_3_0.pt", "imagenet_linf_8.pt"):
+        given = with_folder(options, None, net=put(tmp_path / name))
+        assert obtain_weights("Net", weights, given)[0].origin == "nothing published"
+    (record,) = caplog.records
+    assert "imagenet_linf_8.pt is taken for Net on trust" in record.message
+
+
+def test_what_other_programs_keep_does_not_choose_models(
+    tmp_path: Path, home: Path, options: WeightsOptions
+) -> None:
+    put(home / ".cache" / "clip" / FILE.name)
+    assert weights_present("Net", NET, options)
+    assert not weights_chosen("Net", NET, options)
+    put(tmp_path / "folder" / FILE.name)
+    assert weights_chosen("Net", NET, with_folder(options, tmp_path / "folder"))
+    assert weights_chosen("Net", NET, with_folder(options, None, NET=put(tmp_path / "x.pth")))
 
 
 def test_a_damaged_file_of_another_library_is_passed_over(

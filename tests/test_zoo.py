@@ -19,9 +19,10 @@ from mmv_checkpoint import TOWER
 from numpy.typing import NDArray
 from official_checkpoints import OfficialCheckpoint
 from PIL import Image
+from reference_torch import plain_torch
 from torchvision.models import resnet18
 
-from analysis.models.networks.load import load_network
+from analysis.models.networks.load import load_entry, load_network
 from analysis.models.registry import ModelEntry
 from analysis.models.weights.tensors import flat_tensors, read_checkpoint
 from analysis.models.zoo import read_zoo
@@ -72,14 +73,6 @@ TENSORS = {
 PLACES = {"TSM": f"params/{TOWER}/"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Write]:
     """Write a network's file, once for all that share a layout; a hundred megabytes each."""
@@ -125,7 +118,8 @@ def test_features_are_those_of_the_authors(
 ) -> None:
     checkpoint = write(name)
     features = extract(name, checkpoint.file, pictures)
-    expected = checkpoint.reference(pictures)
+    with plain_torch():
+        expected = checkpoint.reference(pictures)
     assert features.dtype == np.float32
     assert features.shape == (len(pictures), entry_of(name).network.n_features) == expected.shape
     difference = relative(features - expected, expected)
@@ -190,10 +184,12 @@ def test_hashes_are_those_in_the_addresses(name: str) -> None:
 def refuse(name: str, file: Path) -> str:
     """Require one sentence that names the file, and give it."""
     with pytest.raises(InputError) as caught:
-        load_network(entry_of(name).network, [file])
+        load_entry(entry_of(name), [file])
     message = str(caught.value)
     assert "\n" not in message
     assert file.name in message
+    (wanted,) = entry_of(name).network.weights.files
+    assert f"{name} needs {wanted.name}" in message and wanted.url in message
     return message
 
 

@@ -65,13 +65,13 @@ def try_model(
     InputError
         On weights that are missing or wrong, or a layer or device that there is none of.
     """
-    from analysis.models.networks.load import load_network
+    from analysis.models.networks.load import load_entry
     from analysis.models.networks.running import run_network
 
     network = entry.network
     files = obtain_all_weights(entry, weights)
     start = time.perf_counter()
-    extractor = load_network(network, [file.path for file in files], settings)
+    extractor = load_entry(entry, [file.path for file in files], settings)
     loaded = time.perf_counter()
     layers: Sequence[str] = settings.layers_of(network, extractor.layers)
     with TemporaryDirectory() as folder:

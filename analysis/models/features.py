@@ -1,7 +1,7 @@
 """Features of stimuli: extracted by networks and kept in a cache, or read from a folder."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,19 @@ from analysis.models.prompts import Prompt, fill_prompt
 from analysis.models.registry import ModelEntry, Network
 from analysis.models.registry_file import LAYER_MARK
 from analysis.models.weights.hashes import hash_file
-from analysis.models.weights.locate import WeightsOptions, obtain_all_weights
+from analysis.models.weights.locate import (
+    KnownFile,
+    WeightsOptions,
+    identify_all_weights,
+    obtain_all_weights,
+)
 from analysis.models.zoo import Zoo, read_zoo, split_layer
 from analysis.stimuli import Stimulus
 from bids_config.errors import InputError
 
 __all__ = ["Features", "extract_features", "read_features", "write_features"]
 
-EXTRACTION_VERSION = 2
+EXTRACTION_VERSION = 3
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
 
 Progress = Callable[[str], None]
@@ -185,29 +190,32 @@ class _Job:
         return RecipeCache(self.cache_dir / "features", self._recipe)
 
     @cached_property
+    def _weights_files(self) -> tuple[KnownFile, ...]:
+        return identify_all_weights(self.entry, self.weights)
+
+    @cached_property
     def _recipe(self) -> dict[str, Any]:
         """All that the features depend on besides stimulus, layer and pooling."""
         network = self.network
         runs_on: dict[str, Any] = {"device": self.settings.device}
         if self.settings.device != "cpu":
-            runs_on["half_precision"] = self.settings.in_half_precision(network)
+            runs_on["half_precision"] = [
+                self.settings.in_half_precision(part) for part in (network, *network.parts)
+            ]
         return {
             "extraction": EXTRACTION_VERSION,
             "network": _describe(network),
-            "weights_sha256": [
-                [file.name, file.sha256]
-                for file in obtain_all_weights(self.entry, self.weights, thorough=False)
-            ],
+            "weights_sha256": [[file.name, file.sha256] for file in self._weights_files],
             "libraries": versions_of(network.all_libraries, self.entry.name),
             **runs_on,
         }
 
     @cached_property
     def _extractor(self) -> Any:
-        from analysis.models.networks.load import load_network
+        from analysis.models.networks.load import load_entry
 
         files = [file.path for file in obtain_all_weights(self.entry, self.weights)]
-        return load_network(self.network, files, self.settings)
+        return load_entry(self.entry, files, self.settings)
 
     def _compute(
         self, rows: Sequence[int], layers: Sequence[str], columns: dict[str, str]
@@ -228,8 +236,19 @@ class _Job:
         for batch in batches:
             done = len(batch[layers[0]])
             inputs = tuple(self._input_hashes[row] for row in rows[:done])
+            self._require_numbers(batch, rows)
             rows = rows[done:]
             yield Part(inputs, {columns[layer]: batch[layer] for layer in layers})
+
+    def _require_numbers(self, batch: Mapping[str, FeatureVector], rows: Sequence[int]) -> None:
+        for layer, values in batch.items():
+            wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            if len(wrong):
+                stimulus = self.stimuli[rows[wrong[0]]].id
+                raise InputError(
+                    f"{self.entry.name} gives no finite numbers in its layer '{layer}' for "
+                    f"'{stimulus}': leave out --half-precision, or choose another layer"
+                )
 
     def _as_features(self, layer: str, vectors: dict[str, FeatureVector]) -> Features:
         values: NDArray[np.float64] = np.array(
@@ -245,8 +264,12 @@ class _Job:
         origin = {**self._recipe, "layer": layer, "pooling": self._pooling}
         if self.network.input == "label":
             origin["prompt"] = self.settings.prompt
+        origin["weights_origin"] = [[file.name, file.origin] for file in self._weights_files]
+        others = [file.name for file in self._weights_files if file.origin == "another"]
+        warning = f"its {', '.join(others)} is not the published one" if others else ""
+        note = "; ".join(filter(None, [self.entry.note, warning]))
         ids = tuple(stimulus.id for stimulus in self.stimuli)
-        return Features(name, self.entry.group, ids, values, self.entry.note, origin)
+        return Features(name, self.entry.group, ids, values, note, origin)
 
 
 def _describe(network: Network) -> dict[str, Any]:

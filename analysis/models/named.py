@@ -23,7 +23,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "torchvision": ("pillow", "torch", "torchvision"),
     "timm": ("pillow", "timm", "torch", "torchvision"),
     "open_clip": ("open_clip_torch", "pillow", "timm", "torch", "torchvision"),
-    "open_clip_text": ("open_clip_torch", "torch"),
+    "open_clip_text": ("ftfy", "open_clip_torch", "regex", "torch"),
     "hf": ("pillow", "torch", "transformers"),
     "hf_text": ("tokenizers", "torch", "transformers"),
 }

@@ -8,7 +8,8 @@ import argparse
 import errno
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from bids_config.errors import InputError, StepError
@@ -53,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 a subject or a step failed; 2 wrong use or input; 130 interrupted.
     """
     args = build_parser().parse_args(argv)
-    _set_up_logging()
     try:
-        return int(args.function(args))
+        with _messages_on_stderr():
+            return int(args.function(args))
     except InputError as error:
         return _say(str(error), EXIT_USAGE)
     except StepError as error:
@@ -75,11 +76,19 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _set_up_logging() -> None:
+@contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """Show the packages' log messages, and leave logging afterwards as a caller had set it up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    for package in _PACKAGES:
-        logger = logging.getLogger(package)
-        logger.handlers = [handler]
+    loggers = [logging.getLogger(package) for package in _PACKAGES]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
-        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.network_options import add_network_options, add_weights_options
+from pipelines.cli.network_options import add_extraction_options, add_weights_options
 
 
 def add_parser(commands: Any) -> None:
@@ -22,7 +22,9 @@ def add_parser(commands: Any) -> None:
     check = checks.add_parser("check", help="load it, show it one picture, say what came out")
     check.add_argument("name", metavar="NAME")
     check.add_argument("--picture", type=Path, metavar="FILE", help="default: a drawn one")
-    add_network_options(check, with_models=False)
+    group = check.add_argument_group("networks")
+    add_weights_options(group, given_before=True)
+    add_extraction_options(group)
     check.set_defaults(function=run_check)
 
 
@@ -53,16 +55,19 @@ def run_check(args: argparse.Namespace) -> int:
     """Try one network."""
     from analysis.models.check import try_model
     from analysis.models.features import find_entry
+    from analysis.models.zoo import split_layer
     from pipelines.cli.networks import network_run
 
     args.models = [args.name]
+    name, layer = split_layer(args.name)
+    args.layers = (*args.layers, *filter(None, [layer]))
     asked = network_run(args)
-    entry = find_entry(args.name, asked.zoo, asked.cache_dir, asked.weights)
+    entry = find_entry(name, asked.zoo, asked.cache_dir, asked.weights)
     trial = try_model(entry, asked.weights, asked.settings, args.picture)
     print(f"{entry.name} ({entry.group}): {entry.network.architecture}; {entry.source}")
     for file in trial.files:
         size = file.path.stat().st_size / 1e6
-        print(f"weights: {file.path}, {size:.1f} MB, SHA-256 {file.sha256}")
+        print(f"weights: {file.path}, {size:.1f} MB, SHA-256 {file.sha256} ({file.origin})")
     for layer, length in trial.features.items():
         print(f"layer {layer}: {length} features")
     print(

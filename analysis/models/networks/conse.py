@@ -71,7 +71,7 @@ class ConSE:
         if set(layers) != {COMBINATION} or pooling != "mean":
             raise InputError(
                 "a combination of networks has no layers or poolings to choose from: leave out "
-                "--layers and --layer-pooling, or leave out ConSE-standin"
+                "--layers and --layer-pooling, or leave this model out"
             )
         probabilities = self.visual.class_probabilities(inputs)
         return {COMBINATION: np.stack([self._combine(row) for row in probabilities])}

@@ -82,15 +82,17 @@ class LayerRecorder:
         Returns
         -------
         dict of str to int
-            From each layer that gives a floating-point tensor with the batch on the first axis to
-            the axis of its channels, in the order in which their outputs are complete.
+            From each layer that gives a floating-point tensor of numbers, with the batch on the
+            first axis, to the axis of its channels, in the order in which outputs are complete.
         """
         tracker = LayoutTracker()
         layouts: dict[str, Layout] = {}
 
         def note(name: str, module: nn.Module, given: Tensor | None, output: Tensor) -> None:
-            if output.ndim and output.shape[0] in n_rows:
-                layouts[name] = tracker.follow(module, given, output)
+            layout = tracker.follow(module, given, output)
+            # What weights that are absent lead to is not a number, see `fit_state`.
+            if output.ndim and output.shape[0] in n_rows and not bool(output.isnan().any()):
+                layouts[name] = layout
 
         with self._watched(note):
             run()

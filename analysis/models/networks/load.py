@@ -12,8 +12,9 @@ from analysis.models.networks.extractor import Extractor
 from analysis.models.networks.named import NAMED_LOADERS, load_named
 from analysis.models.networks.running import choose_device
 from analysis.models.prompts import Prompt
-from analysis.models.registry import Network
+from analysis.models.registry import ModelEntry, Network
 from analysis.models.weights.key_mapping import fit_state
+from analysis.models.weights.messages import CheckpointError, describe_files
 from analysis.models.weights.tensors import read_checkpoint
 from bids_config.errors import InputError
 
@@ -53,6 +54,19 @@ def load_network(
         )
     loaded: Extractor = LOADERS[network.loader](network, files, settings)
     return loaded
+
+
+def load_entry(
+    entry: ModelEntry, files: Sequence[Path], settings: ExtractionSettings | None = None
+) -> Extractor:
+    """Do as `load_network`; the error about a wrong file says which one is wanted."""
+    try:
+        return load_network(entry.network, files, settings)
+    except CheckpointError as error:
+        wanted = " and ".join(
+            describe_files(weights, entry.licence) for _, weights in entry.all_weights
+        )
+        raise CheckpointError(f"{str(error).rstrip('.')}; {entry.name} needs {wanted}.") from error
 
 
 def _load_pictures(

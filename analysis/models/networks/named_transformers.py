@@ -69,6 +69,8 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         network = _describe_text_network(name, model, config)
     page = f"{HUB}/{model}"
     with_text = _is_dual(config) or "clip" in config.model_type or "siglip" in config.model_type
+    # What reads texts depends on the same libraries, whichever way it was named.
+    libraries = LIBRARIES["hf_text" if network.input == "label" else kind]
     group: Group = "multimodal" if with_text else "visual"
     return ModelEntry(
         name=name,
@@ -76,7 +78,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         source=f"transformers {config.model_type}, {page}",
         licence=f"see {page}",
         reference=page,
-        network=replace(network, loader=LOADER_PREFIX + kind, libraries=LIBRARIES[kind]),
+        network=replace(network, loader=LOADER_PREFIX + kind, libraries=libraries),
     )
 
 

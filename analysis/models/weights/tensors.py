@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from analysis.models.weights.messages import CheckpointError
 from analysis.models.weights.restricted_pickle import (
     ARRAYS_AND_MAPPINGS,
     HARMLESS,
@@ -21,7 +22,6 @@ from analysis.models.weights.restricted_pickle import (
     mapped,
 )
 from analysis.models.weights.torch_files import read_torch_stream, read_torch_zip
-from bids_config.errors import InputError
 
 _TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 """The pickled number 0x1950a86a20f9469cfc6c, with which streams of torch begin."""
@@ -58,30 +58,30 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
 
     Raises
     ------
-    InputError
+    CheckpointError
         The file is missing, empty, damaged, cut short, of no known format, or asks for something
         that weights do not need.
     """
     try:
         read = _reader(file)
         content = read(file)
-    except InputError:
+    except CheckpointError:
         raise
     except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror or error}).") from error
+        raise CheckpointError(f"{file} cannot be read ({error.strerror or error}).") from error
     except ForbiddenName as error:
-        raise InputError(
+        raise CheckpointError(
             f"{file} was not read, as it asks for {error}, which weights do not need: nothing of "
             "it was run; take the file from its official place, or save the tensors alone as "
             ".safetensors."
         ) from error
     # A file that is damaged, or made to do damage, can fail in any way.
     except Exception as error:
-        raise InputError(
+        raise CheckpointError(
             f"{file} is damaged or cut short ({_first_line(error)}): download it again."
         ) from error
     if not isinstance(content, Mapping):
-        raise InputError(
+        raise CheckpointError(
             f"{file} holds a {type(content).__name__} instead of tensors by name: give a file with "
             "a state dictionary."
         )
@@ -115,15 +115,15 @@ def _reader(file: Path) -> Callable[[Path], Any]:
     with file.open("rb") as opened:
         head = opened.read(512)
     if not head:
-        raise InputError(f"{file} is empty: download it again.")
+        raise CheckpointError(f"{file} is empty: download it again.")
     if _PAGE.match(head.removeprefix(b"\xef\xbb\xbf")):
-        raise InputError(
+        raise CheckpointError(
             f"{file} is a web page, which a dead or protected link gives: download the weights "
             "in a browser from their official place."
         )
     for beginning, what in _FOREIGN.items():
         if head.startswith(beginning):
-            raise InputError(f"{file} is {what}.")
+            raise CheckpointError(f"{file} is {what}.")
     if head.startswith(b"PK\x03\x04"):
         return _zip_reader(file)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000:
@@ -133,11 +133,11 @@ def _reader(file: Path) -> Callable[[Path], Any]:
     if re.match(rb"\x80[\x00-\x05]", head):
         return _read_pickle
     if head[257:262] == b"ustar":
-        raise InputError(
+        raise CheckpointError(
             f"{file} is a tar archive: unpack it if it holds the weights, or, if a torch before "
             "0.1.10 wrote it, load it there and save it with a newer one."
         )
-    raise InputError(
+    raise CheckpointError(
         f"{file} is of no known format: give weights as .safetensors, .npz, a file of torch.save, "
         "a TorchScript archive or a pickle of haiku."
     )
@@ -148,7 +148,7 @@ def _zip_reader(file: Path) -> Callable[[Path], Any]:
         members = archive.infolist()
         unpacked = sum(member.file_size for member in members)
         if unpacked > max(_MOST_UNPACKED * file.stat().st_size, 1 << 24):
-            raise InputError(
+            raise CheckpointError(
                 f"{file} would unpack to {unpacked / 1e9:.1f} GB, which weights of its size never "
                 "do: take the file from its official place."
             )
@@ -161,7 +161,7 @@ def _zip_reader(file: Path) -> Callable[[Path], Any]:
         return _read_torchscript if is_script else read_torch_zip
     if names and all(name.endswith(".npy") for name in names):
         return _read_npz
-    raise InputError(
+    raise CheckpointError(
         f"{file} is a zip archive without weights of torch or numpy: unpack it if it holds the "
         "weights."
     )

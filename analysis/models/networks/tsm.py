@@ -6,7 +6,6 @@ shifts (TSM, Lin et al., ICCV 2019): before a block's first convolution an eight
 comes from the frame before and an eighth from the frame after.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -1,5 +1,6 @@
 """Features of stimuli: extracted by networks and kept in a cache, or read from a folder."""
 
+import gc
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -91,6 +92,7 @@ def extract_features(
         own = replace(settings, layers=layers)
         job = _Job(entry, tuple(stimuli), hashes, Path(cache_dir), own, weights)
         features += job.features(progress)
+        job.free_network()
     return features
 
 
@@ -216,6 +218,14 @@ class _Job:
 
         files = [file.path for file in obtain_all_weights(self.entry, self.weights)]
         return load_entry(self.entry, files, self.settings)
+
+    def free_network(self) -> None:
+        """Give the network's memory back at once, so that one network is held at a time.
+
+        Modules and hooks refer to each other, which keeps them until Python looks for such rings.
+        """
+        if self.__dict__.pop("_extractor", None) is not None:
+            gc.collect()
 
     def _compute(
         self, rows: Sequence[int], layers: Sequence[str], columns: dict[str, str]

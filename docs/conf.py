@@ -1,0 +1,52 @@
+"""How Sphinx builds these pages: `make docs`, without a network."""
+
+import argparse
+import os
+from importlib.metadata import version as version_of
+from typing import Any
+
+from pipelines.cli import build_parser
+
+project = "conceptrsa"
+version = release = version_of("conceptrsa")
+project_copyright = "the conceptrsa authors"
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+myst_heading_anchors = 3
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "none"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+# Names in single quotes mean what the sentence says, not whichever object has that name.
+suppress_warnings = ["ref.python"]
+
+html_theme = "furo"
+html_title = f"conceptrsa {release}"
+html_show_sphinx = False
+exclude_patterns = ["images"]
+
+COMMAND_LINE = "reference/command_line"
+
+
+def setup(app: Any) -> None:
+    """Have the page of the command line hold what the command prints."""
+    app.connect("source-read", add_help)
+
+
+def add_help(app: Any, page: str, source: list[str]) -> None:
+    """Put every command's help behind the page's own text."""
+    if page != COMMAND_LINE:
+        return
+    os.environ["COLUMNS"] = "100"
+    (commands,) = (
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    for name, parser in commands.choices.items():
+        source[0] += f"\n## {name}\n\n```text\n{parser.format_help()}```\n"

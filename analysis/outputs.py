@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.write import write_figures
-from analysis.provenance import write_provenance
+from analysis.provenance import provenance_of, write_provenance
+from analysis.report.group import REPORT, write_report
 from analysis.results import ComparisonResult
 from analysis.tables import write_tables
 
@@ -13,7 +14,7 @@ from analysis.tables import write_tables
 def write_comparison(
     result: ComparisonResult, out_dir: Path, further_settings: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the tables, figures and provenance of a comparison to `out_dir`/group.
+    """Write tables, figures, report and provenance of a comparison to `out_dir`/group.
 
     The same result gives the same bytes. The provenance is written last: where it is, all is.
 
@@ -26,7 +27,10 @@ def write_comparison(
     """
     group_dir = Path(out_dir) / "group"
     provenance_file = group_dir / "provenance.json"
-    provenance_file.unlink(missing_ok=True)
+    for file in (provenance_file, group_dir / REPORT):
+        file.unlink(missing_ok=True)
     write_tables(result, group_dir)
     write_figures(result, group_dir / "figures")
-    write_provenance(result, provenance_file, further_settings)
+    provenance = provenance_of(result, further_settings)
+    write_report(result, group_dir, provenance)
+    write_provenance(provenance, provenance_file)

@@ -33,11 +33,11 @@ PACKAGES = (
 )
 
 
-def write_provenance(
-    result: ComparisonResult, file: Path, further_settings: Mapping[str, Any] | None = None
-) -> None:
-    """Write what a comparison was made from; without a time, so that reruns give the same bytes."""
-    content = {
+def provenance_of(
+    result: ComparisonResult, further_settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Say what a comparison was made from; without a time, so that reruns give the same bytes."""
+    return {
         "versions": {"python": platform.python_version()} | _package_versions(),
         "settings": asdict(result.settings) | {"preset": _describe_preset(result.settings)},
         "further_settings": dict(further_settings or {}),
@@ -49,8 +49,12 @@ def write_provenance(
         "inputs_sha256": _file_hashes(result.sources),
         "warnings": list(result.warnings),
     }
+
+
+def write_provenance(provenance: Mapping[str, Any], file: Path) -> None:
+    """Write what `provenance_of` says, as JSON."""
     with atomic_path(file) as temporary:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ DS001246_DIR needs the event files only.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +118,19 @@ class PeakMemory(threading.Thread):
             time.sleep(0.5)
 
 
+class PeakDisk(threading.Thread):
+    """Samples the size of a folder while a process runs."""
+
+    def __init__(self, pid: int, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.folder, self.peak_gb = pid, folder, 0.0
+
+    def run(self) -> None:
+        while Path(f"/proc/{self.pid}").exists():
+            self.peak_gb = max(self.peak_gb, folder_gb(self.folder))
+            time.sleep(0.2)
+
+
 def _family(pid: int) -> list[int]:
     found = [pid]
     for member in found:
@@ -136,8 +151,13 @@ def _pss_gb(pid: int) -> float:
 
 
 def folder_gb(folder: Path) -> float:
-    """Size of all files below a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9
+    """Size of all files below a folder; files that vanish meanwhile do not count."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_size
+    return total / 1e9
 
 
 def step_seconds(log_file: Path) -> dict[str, float]:
@@ -155,6 +175,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=35)
     parser.add_argument("--nprocs", type=int, default=2)
     parser.add_argument("--engine", choices=("python", "spm"), default="python")
+    parser.add_argument("--keep-work", action="store_true")
     args = parser.parse_args()
     bids, derivatives = args.out / "bids", args.out / f"derivatives-{args.engine}"
 
@@ -169,14 +190,23 @@ def main() -> None:
         sys.executable, "-m", "pipelines", "run", str(bids), str(derivatives), "participant",
         "--nprocs", str(args.nprocs), "--mem-mb", "4000", "--engine", args.engine,
     ]  # fmt: skip
+    if args.keep_work:
+        command.append("--keep-work")
     process = subprocess.Popen(command)
     memory = PeakMemory(process.pid)
     memory.start()
+    disk = PeakDisk(process.pid, derivatives / ".work")
+    disk.start()
     code = process.wait()
     seconds = time.monotonic() - start
     memory.join()
+    disk.join()
     print(f"exit code {code}; {seconds:.0f} s; peak memory {memory.peak_gb:.2f} GB")
-    print(f"disk: intermediate {folder_gb(derivatives / '.work'):.2f} GB")
+    raw, left = folder_gb(bids), folder_gb(derivatives / ".work")
+    print(
+        f"disk: intermediate {disk.peak_gb:.3f} GB at most ({disk.peak_gb / raw:.2f} times the raw "
+        f"data's {raw:.3f} GB), {left:.3f} GB in the end"
+    )
     for step, spent in sorted(
         step_seconds(derivatives / "logs" / "nipype.log").items(), key=lambda item: -item[1]
     ):

@@ -39,3 +39,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def empty_file(path: str | Path) -> None:
+    """Leave an empty file in the place of a file; who has it open or linked keeps the old one."""
+    with atomic_path(path):
+        pass

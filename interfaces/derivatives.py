@@ -27,39 +27,46 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     name = traits.Str(mandatory=True, desc="path below base_dir, with its extension")
     table_file = File(exists=True, desc="TSV saved beside the image under the same name")
     metadata = traits.Dict(desc="content of the JSON sidecar; no sidecar where it is absent")
+    report_file = File(exists=True, desc="JSON with an object that is added to the sidecar")
 
 
 class SaveDerivativeOutputSpec(TraitedSpec):
     """Outputs of `SaveDerivative`."""
 
     out_file = File(desc="the saved file")
+    beside_files = traits.List(File(), desc="its table and its sidecar")
 
 
 class SaveDerivative(SimpleInterface):
     """Save a file under its BIDS derivative name, whole or not at all.
 
     Images (`.nii`) are compressed and stored as float32 where they are floating point; tables and
-    matrices are copied. The node runs at every start, so that a derivative that somebody removed
-    or damaged comes back without its step being computed again.
+    matrices are copied.
     """
 
     input_spec = SaveDerivativeInputSpec
     output_spec = SaveDerivativeOutputSpec
-    always_run = True
 
     def _run_interface(self, runtime: Any) -> Any:
         target = Path(self.inputs.base_dir) / self.inputs.name
         stem = target.name.split(".")[0]
+        beside = []
         if target.name.endswith(".nii.gz"):
             save_compressed(Path(self.inputs.in_file), target)
         else:
             copy_file(Path(self.inputs.in_file), target)
         if self.inputs.table_file:
-            copy_file(Path(self.inputs.table_file), target.parent / f"{stem}.tsv")
+            beside.append(target.parent / f"{stem}.tsv")
+            copy_file(Path(self.inputs.table_file), beside[-1])
         if self.inputs.metadata:
-            with atomic_path(target.parent / f"{stem}.json") as temporary:
-                temporary.write_text(json.dumps(self.inputs.metadata, indent=2) + "\n")
+            beside.append(target.parent / f"{stem}.json")
+            content = dict(self.inputs.metadata)
+            if self.inputs.report_file:
+                content |= json.loads(Path(self.inputs.report_file).read_text())
+            with atomic_path(beside[-1]) as temporary:
+                temporary.write_text(json.dumps(content, indent=2) + "\n")
         self._results["out_file"] = str(target)
+        self._results["beside_files"] = [str(path) for path in beside]
         return runtime
 
 

@@ -11,6 +11,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from bids_config.files import empty_file
 from interfaces.embedded.reslicing import realign_files
 
 
@@ -21,6 +22,10 @@ class RealignInputSpec(BaseInterfaceInputSpec):
     n_threads = traits.Range(
         low=1, value=1, usedefault=True, nohash=True, desc="volumes worked on at the same time"
     )
+    uses_up_inputs = traits.Bool(
+        False, usedefault=True, nohash=True,
+        desc="leave an empty file in the place of each run when it has been resliced",
+    )  # fmt: skip
 
 
 class RealignOutputSpec(TraitedSpec):
@@ -41,7 +46,12 @@ class Realign(SimpleInterface):
     output_spec = RealignOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        realigned = realign_files(self.inputs.in_files, runtime.cwd, self.inputs.n_threads)
+        realigned = realign_files(
+            self.inputs.in_files,
+            runtime.cwd,
+            self.inputs.n_threads,
+            on_resliced=empty_file if self.inputs.uses_up_inputs else None,
+        )
         self._results["out_files"] = [str(path) for path in realigned.runs]
         self._results["mean_file"] = str(realigned.mean)
         self._results["motion_files"] = [str(path) for path in realigned.motions]

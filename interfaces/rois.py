@@ -20,7 +20,7 @@ from nipype.interfaces.base import (
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
 from interfaces.embedded.atlas import desikan_killiany_mni305, region_names
-from interfaces.embedded.freesurfer import read_talairach, segmentation_mni305
+from interfaces.embedded.freesurfer import labels_mni305, read_talairach, segmentation_mni305
 from interfaces.embedded.transforms import read_matrix
 
 
@@ -28,6 +28,9 @@ class MNI305RoisInputSpec(BaseInterfaceInputSpec):
     """Inputs of `MNI305Rois`."""
 
     fs_subject_dir = Directory(desc="FreeSurfer's folder of this subject; its aparc+aseg is taken")
+    segmentation_file = File(
+        exists=True, desc="aparc+aseg in T1w space, in the place of fs_subject_dir's"
+    )
     t1w_to_mni305_file = File(
         exists=True, desc="4x4 matrix, RAS mm, for aparc+aseg; by default its talairach.xfm"
     )
@@ -47,7 +50,7 @@ class MNI305Rois(SimpleInterface):
     output_spec = MNI305RoisOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        if isdefined(self.inputs.fs_subject_dir):
+        if isdefined(self.inputs.fs_subject_dir) or isdefined(self.inputs.segmentation_file):
             segmentation, names = self._of_subject()
         else:
             segmentation, names = desikan_killiany_mni305()
@@ -61,10 +64,12 @@ class MNI305Rois(SimpleInterface):
         return runtime
 
     def _of_subject(self) -> tuple[nib.Nifti1Image, dict[int, str]]:
-        folder = self.inputs.fs_subject_dir
-        matrix_file = self.inputs.t1w_to_mni305_file
+        folder, matrix_file = self.inputs.fs_subject_dir, self.inputs.t1w_to_mni305_file
         matrix = read_matrix(matrix_file) if isdefined(matrix_file) else read_talairach(folder)
-        segmentation = segmentation_mni305(folder, matrix)
+        if isdefined(self.inputs.segmentation_file):
+            segmentation = labels_mni305(self.inputs.segmentation_file, matrix)
+        else:
+            segmentation = segmentation_mni305(folder, matrix)
         known = region_names()
         present = np.unique(np.asarray(segmentation.dataobj))
         return segmentation, {

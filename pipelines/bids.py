@@ -5,14 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
-from nibabel.filebasedimages import ImageFileError
-
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
-from pipelines.bids_checks import check_images
+from pipelines.bids_checks import check_images, read_image_header
 from pipelines.bids_layout import BidsDataset, natural_key
-from pipelines.bids_runs import SubjectFiles, find_subject_files
+from pipelines.bids_runs import Reading, SubjectFiles, find_subject_files
+from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun
 from pipelines.problems import Problems
 
 
@@ -25,13 +23,15 @@ class BoldRun:
     subject, session, run : str, str or None, str or None
         Labels as in the file name, without `sub-`, `ses-`, `run-`.
     bold, events : Path
-        The image (4D) and its events table.
+        The raw image (4D) and its events table.
     repetition_time : float
         TR (s).
     slice_times : tuple of float
-        Acquisition time (s) of each slice, along `slice_axis`.
+        Acquisition time (s) of each slice, along `slice_axis`; none for a preprocessed run.
     slice_axis : str
         'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
+    preprocessed : PreprocessedRun or None
+        What fMRIPrep made of it, where that is the input; the raw image need not be there then.
     """
 
     subject: str
@@ -42,15 +42,41 @@ class BoldRun:
     repetition_time: float
     slice_times: tuple[float, ...]
     slice_axis: str
+    preprocessed: PreprocessedRun | None = None
+
+    @property
+    def image(self) -> Path:
+        """The image that is worked on: the raw one, or what fMRIPrep made of it."""
+        return self.bold if self.preprocessed is None else self.preprocessed.bold
 
 
 @dataclass(frozen=True)
 class SubjectInputs:
-    """What the participant level needs of a subject; `runs` are in session and run order."""
+    """What the participant level needs of a subject; `runs` are in session and run order.
+
+    Attributes
+    ----------
+    subject : str
+        Label without `sub-`.
+    t1w : Path
+        Anatomical image, raw or fMRIPrep's.
+    runs : tuple of BoldRun
+    segmentation : Path or None
+        aparc+aseg in T1w space, where fMRIPrep left one.
+    made_by : str or None
+        What preprocessed the runs, such as 'fMRIPrep 23.2.0'; None for raw ones.
+    """
 
     subject: str
     t1w: Path
     runs: tuple[BoldRun, ...]
+    segmentation: Path | None = None
+    made_by: str | None = None
+
+    @property
+    def is_preprocessed(self) -> bool:
+        """Whether the runs come from fMRIPrep."""
+        return any(run.preprocessed is not None for run in self.runs)
 
 
 def read_dataset(
@@ -61,6 +87,7 @@ def read_dataset(
     *,
     names_only: bool = False,
     n_threads: int = 1,
+    reading: Reading | None = None,
 ) -> tuple[SubjectInputs, ...]:
     """Find the T1w image and the BOLD runs of every subject, and check them.
 
@@ -78,6 +105,8 @@ def read_dataset(
         be there: a missing one gets the path where BIDS would have it.
     n_threads : int
         How many images are read through at the same time.
+    reading : Reading, optional
+        Filters, a folder for the index of names, and fMRIPrep's output to start from.
 
     Returns
     -------
@@ -89,6 +118,8 @@ def read_dataset(
     InputError
         For the first thing that is wrong; `find_problems` lists all.
     """
+    reading = reading or Reading()
+    derivatives = _open_derivatives(reading)
     subjects = _inspect(
         bids_dir,
         config,
@@ -97,8 +128,10 @@ def read_dataset(
         names_only=names_only,
         n_threads=n_threads,
         problems=Problems(stop_at_first=True),
+        reading=reading,
     )
-    return tuple(_to_inputs(subject) for subject in subjects)
+    made_by = None if derivatives is None else derivatives.made_by
+    return tuple(_to_inputs(subject, made_by) for subject in subjects)
 
 
 def find_problems(
@@ -109,9 +142,11 @@ def find_problems(
     *,
     names_only: bool = False,
     n_threads: int = 1,
+    reading: Reading | None = None,
 ) -> tuple[str, ...]:
     """List everything for which `read_dataset` would refuse a data set, a sentence each."""
     problems = Problems(stop_at_first=False)
+    reading = reading or Reading()
     with problems.noted():
         _inspect(
             bids_dir,
@@ -121,6 +156,7 @@ def find_problems(
             names_only=names_only,
             n_threads=n_threads,
             problems=problems,
+            reading=reading,
         )
     return tuple(problems.found)
 
@@ -134,18 +170,28 @@ def _inspect(
     names_only: bool,
     n_threads: int,
     problems: Problems,
+    reading: Reading,
 ) -> list[SubjectFiles]:
     """Look at all subjects: names, sidecars and events first, then the images, dear checks last."""
-    dataset = BidsDataset(bids_dir)
+    dataset = BidsDataset(bids_dir, reading.database_dir)
+    derivatives = _open_derivatives(reading)
     labels = _select_subjects(dataset, participant_labels)
     sessions = _select_sessions(dataset, labels, session_labels)
     subjects = [
-        find_subject_files(dataset, label, config, sessions, names_only, problems)
+        find_subject_files(
+            dataset, label, config, sessions, names_only, problems, reading.filters, derivatives
+        )
         for label in labels
     ]
     if not names_only:
         check_images(subjects, n_threads, problems)
     return subjects
+
+
+def _open_derivatives(reading: Reading) -> FmriprepDerivatives | None:
+    if reading.derivatives_dir is None:
+        return None
+    return FmriprepDerivatives(reading.derivatives_dir)
 
 
 def _select_subjects(
@@ -181,7 +227,7 @@ def _select(
     return tuple(label for label in there if label in wanted)
 
 
-def _to_inputs(files: SubjectFiles) -> SubjectInputs:
+def _to_inputs(files: SubjectFiles, made_by: str | None) -> SubjectInputs:
     assert files.t1w is not None  # else refused before
     runs = []
     for found in files.runs:
@@ -196,15 +242,16 @@ def _to_inputs(files: SubjectFiles) -> SubjectInputs:
                 repetition_time=found.timing.repetition_time,
                 slice_times=found.timing.slice_times,
                 slice_axis=found.timing.slice_axis,
+                preprocessed=found.preprocessed,
             )
         )
-    return SubjectInputs(files.subject, files.t1w, tuple(runs))
+    return SubjectInputs(files.subject, files.t1w, tuple(runs), files.segmentation, made_by)
 
 
 def count_volumes(subject: SubjectInputs) -> int:
     """Volumes of all runs of a subject together; images that are not there count as none."""
     count = 0
     for run in subject.runs:
-        with suppress(OSError, ImageFileError, IndexError):
-            count += nib.load(run.bold).shape[3]
+        with suppress(InputError, IndexError):
+            count += read_image_header(run.image).shape[3]
     return count

@@ -22,6 +22,7 @@ from pipelines.problems import Problems
 MIN_VOLUMES = 20
 VOXEL_SIZE_TOLERANCE = 0.01  # relative
 MAX_CENTRE_DISTANCE = 50.0  # mm; laid down anew a subject moves by centimetres, not by a head
+AFFINE_TOLERANCE = 1e-3  # mm
 CHUNK = 1 << 20  # bytes
 
 
@@ -83,11 +84,13 @@ def _check_subject(files: SubjectFiles, problems: Problems) -> list[ImageHeader]
     first = None
     for run in files.runs:
         with problems.noted():
-            header = read_image_header(run.bold.path)
+            header = read_image_header(run.image)
             readable.append(header)
             _check_run(run, header)
             first = first or header
             check_same_grid(first, header)
+            if run.preprocessed is not None:
+                check_same_voxels(first, header)
     return readable
 
 
@@ -167,7 +170,7 @@ def check_series(header: ImageHeader) -> None:
 def check_timing_fits(header: ImageHeader, timing: Timing) -> None:
     """Raise InputError unless sidecar and image agree on the TR and the number of slices."""
     n_slices = header.shape[SLICE_AXES[timing.slice_axis[0]]]
-    if len(timing.slice_times) != n_slices:
+    if timing.slice_times and len(timing.slice_times) != n_slices:
         raise InputError(
             f"{header.file} has {n_slices} slices along axis {timing.slice_axis} but its sidecar "
             f"has {len(timing.slice_times)} slice times: mend SliceTiming or SliceEncodingDirection"
@@ -201,6 +204,15 @@ def check_same_grid(first: ImageHeader, other: ImageHeader) -> None:
         f"{other.file} differs from {first.file.name} in {difference}: all runs of a subject must "
         "have the same grid, so leave it out or convert it again"
     )
+
+
+def check_same_voxels(first: ImageHeader, other: ImageHeader) -> None:
+    """Raise InputError when the voxels of two preprocessed runs do not lie on one another."""
+    if not np.allclose(first.affine, other.affine, rtol=0, atol=AFFINE_TOLERANCE):
+        raise InputError(
+            f"the voxels of {other.file} do not lie on those of {first.file.name}: run fMRIPrep on "
+            "all runs of the subject together, or leave that run out"
+        )
 
 
 def _count_unzipped(file: Path) -> int:

@@ -8,10 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bids import BIDSLayout
-from bids.layout import BIDSLayoutIndexer
-
 from bids_config.errors import InputError
+from pipelines.bids_database import open_layout
 
 NIFTI = (".nii", ".nii.gz")
 
@@ -61,6 +59,8 @@ class BidsDataset:
     ----------
     bids_dir : str or Path
         Root of the data set.
+    database_dir : Path, optional
+        Folder in which the index of the names is kept.
 
     Raises
     ------
@@ -68,12 +68,10 @@ class BidsDataset:
         When the folder is no raw BIDS data set.
     """
 
-    def __init__(self, bids_dir: str | Path) -> None:
+    def __init__(self, bids_dir: str | Path, database_dir: Path | None = None) -> None:
         self.root = Path(bids_dir).resolve()
         _check_description(self.root)
-        self._layout = BIDSLayout(
-            self.root, validate=False, indexer=BIDSLayoutIndexer(index_metadata=False)
-        )
+        self._layout = open_layout(self.root, database_dir)
 
     @cached_property
     def _files(self) -> tuple[BidsFile, ...]:
@@ -145,7 +143,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}): restore it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not valid JSON ({error}): mend it") from error
     if not isinstance(values, dict):
         raise InputError(f"{file} must hold a JSON object: mend it")

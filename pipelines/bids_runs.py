@@ -1,7 +1,7 @@
 """Which files belong to a subject: T1w image, BOLD runs, their sidecars and events."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,9 +9,11 @@ import pandas as pd
 
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig, RunSelection
+from pipelines.bids_filters import BidsFilters
 from pipelines.bids_layout import NIFTI, BidsDataset, BidsFile, natural_key
 from pipelines.bids_timing import Timing, read_timing
 from pipelines.events import read_run_events, summarize_events
+from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun, check_one_reference
 from pipelines.problems import Problems
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,12 @@ class RunFiles:
     timing: Timing | None
     events_file: Path | None
     events: pd.DataFrame | None
+    preprocessed: PreprocessedRun | None = None
+
+    @property
+    def image(self) -> Path:
+        """The image that is worked on: the raw one, or what fMRIPrep made of it."""
+        return self.bold.path if self.preprocessed is None else self.preprocessed.bold
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,26 @@ class SubjectFiles:
     subject: str
     t1w: Path | None
     runs: tuple[RunFiles, ...]
+    segmentation: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What may be said about how a data set is read.
+
+    Attributes
+    ----------
+    filters : BidsFilters
+        Entities that the names of images must have.
+    database_dir : Path or None
+        Folder in which the index of the names is kept.
+    derivatives_dir : Path or None
+        What fMRIPrep made of the data set, which is then taken in the place of raw images.
+    """
+
+    filters: BidsFilters = field(default_factory=BidsFilters)
+    database_dir: Path | None = None
+    derivatives_dir: Path | None = None
 
 
 def find_subject_files(
@@ -43,6 +71,8 @@ def find_subject_files(
     sessions: tuple[str, ...] | None,
     names_only: bool,
     problems: Problems,
+    filters: BidsFilters | None = None,
+    derivatives: FmriprepDerivatives | None = None,
 ) -> SubjectFiles:
     """Find a subject's files and read all that are not images.
 
@@ -60,24 +90,43 @@ def find_subject_files(
         Images need not be there: a run is then known by its events file.
     problems : Problems
         Takes what is wrong.
+    filters : BidsFilters, optional
+        Entities that the names of images must have.
+    derivatives : FmriprepDerivatives, optional
+        Where runs and anatomy are taken from, in the place of raw images.
     """
-    t1w = None
+    filters = filters or BidsFilters()
+    t1w = segmentation = None
     with problems.noted():
-        t1w = _find_t1w(dataset, subject, names_only)
+        if derivatives is None:
+            t1w = _find_t1w(dataset, subject, names_only, filters)
+        else:
+            t1w = derivatives.find_t1w(subject)
+            segmentation = derivatives.find_segmentation(subject)
     bolds: list[BidsFile] = []
     with problems.noted():
-        bolds = _find_bolds(dataset, subject, config.runs, sessions, names_only)
-    runs = tuple(_read_run(dataset, bold, config, problems) for bold in bolds)
+        # Raw images of runs that are preprocessed need not be there.
+        by_name = names_only or derivatives is not None
+        bolds = _find_bolds(dataset, subject, config.runs, sessions, by_name, filters)
+    runs = tuple(_read_run(dataset, bold, config, problems, derivatives) for bold in bolds)
     with problems.noted():
         _check_stimulus_count(dataset, subject, runs, config)
-    return SubjectFiles(subject, t1w, runs)
+    with problems.noted():
+        check_one_reference([run.preprocessed for run in runs if run.preprocessed is not None])
+    return SubjectFiles(subject, t1w, runs, segmentation)
 
 
-def _find_t1w(dataset: BidsDataset, subject: str, names_only: bool) -> Path:
-    found = [file.path for file in dataset.find("T1w", NIFTI, subject)]
+def _find_t1w(dataset: BidsDataset, subject: str, names_only: bool, filters: BidsFilters) -> Path:
+    images = dataset.find("T1w", NIFTI, subject)
+    found = [file.path for file in images if filters.take_t1w(file.entities)]
     where_expected = dataset.root / f"sub-{subject}" / "anat" / f"sub-{subject}_T1w.nii.gz"
-    if not found and names_only:
+    if not images and names_only:
         return where_expected
+    if images and not found:
+        raise InputError(
+            f"sub-{subject} has {len(images)} T1w images in {dataset.root} but none that "
+            f"{filters.file} lets through ({images[0].path.name}, ...): mend the filter"
+        )
     if not found:
         raise InputError(
             f"sub-{subject} has no T1w image in {dataset.root}: add {where_expected.name} to its "
@@ -96,6 +145,7 @@ def _find_bolds(
     selection: RunSelection,
     sessions: tuple[str, ...] | None,
     names_only: bool,
+    filters: BidsFilters,
 ) -> list[BidsFile]:
     """List the selected runs in session and run order."""
 
@@ -107,9 +157,15 @@ def _find_bolds(
             and (sessions is None or file.session in sessions)
         )
 
-    bolds = list(filter(is_selected, dataset.find("bold", NIFTI, subject)))
+    bolds = [
+        bold
+        for bold in filter(is_selected, dataset.find("bold", NIFTI, subject))
+        if filters.take_bold(bold.entities)
+    ]
     for events in filter(is_selected, dataset.find("events", (".tsv",), subject)):
-        if any(events.describes(bold.entities, bold.path.parent) for bold in bolds):
+        if not filters.take_events(events.entities) or any(
+            events.describes(bold.entities, bold.path.parent) for bold in bolds
+        ):
             continue
         if not names_only:
             raise InputError(
@@ -118,7 +174,7 @@ def _find_bolds(
             )
         bolds.append(_bold_beside(events))
     if not bolds:
-        raise _no_runs(dataset, subject, selection, sessions)
+        raise _no_runs(dataset, subject, selection, sessions, filters)
 
     bolds.sort(key=lambda bold: (natural_key(bold.session or ""), natural_key(bold.run or "")))
     for one, other in pairwise(bolds):
@@ -141,6 +197,7 @@ def _no_runs(
     subject: str,
     selection: RunSelection,
     sessions: tuple[str, ...] | None,
+    filters: BidsFilters,
 ) -> InputError:
     files = dataset.find("bold", NIFTI, subject) + dataset.find("events", (".tsv",), subject)
     tasks = sorted({file.entities["task"] for file in files if "task" in file.entities})
@@ -149,6 +206,7 @@ def _no_runs(
         wanted += f", sessions like {selection.session_pattern}"
     if sessions is not None:
         wanted += f", chosen sessions {' and '.join(sessions)}"
+    wanted += filters.in_words()
     return InputError(
         f"sub-{subject} has no BOLD run of {wanted} in {dataset.root} (tasks there: "
         f"{', '.join(tasks) or 'none'}; sessions: {', '.join(dataset.sessions(subject)) or 'none'})"
@@ -157,15 +215,22 @@ def _no_runs(
 
 
 def _read_run(
-    dataset: BidsDataset, bold: BidsFile, config: DatasetConfig, problems: Problems
+    dataset: BidsDataset,
+    bold: BidsFile,
+    config: DatasetConfig,
+    problems: Problems,
+    derivatives: FmriprepDerivatives | None,
 ) -> RunFiles:
-    timing, events_file, events = None, None, None
+    timing, events_file, events, preprocessed = None, None, None, None
     with problems.noted():
-        timing = read_timing(bold.path, dataset.sidecar(bold))
+        if derivatives is None:
+            timing = read_timing(bold.path, dataset.sidecar(bold))
+        else:
+            preprocessed, timing = derivatives.find_run(bold)
     with problems.noted():
         events_file = _find_events(dataset, bold)
         events = read_run_events(events_file, config.events)
-    return RunFiles(bold, timing, events_file, events)
+    return RunFiles(bold, timing, events_file, events, preprocessed)
 
 
 def _find_events(dataset: BidsDataset, bold: BidsFile) -> Path:

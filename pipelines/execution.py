@@ -1,7 +1,8 @@
 """Running a workflow: resources, working folder, messages, and what became of each subject."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from nipype.pipeline.engine import MapNode, Workflow
 from rich.console import Console
 
 from pipelines.forecast import Forecast
+from pipelines.plugins.settings import SlurmSettings
+from pipelines.plugins.slurm import SlurmJobsPlugin
 from pipelines.progress import RunProgress, node_place
 from pipelines.worker_pool import Failure, WorkerPoolPlugin, log_to_file
 
@@ -50,10 +53,13 @@ class Resources:
         Processes at once.
     memory_gb : float
         Memory of all together.
+    slurm : SlurmSettings, optional
+        Every step is a job of Slurm, whatever the two others say.
     """
 
     n_procs: int
     memory_gb: float
+    slurm: SlurmSettings | None = None
 
 
 def run_workflow(
@@ -62,6 +68,8 @@ def run_workflow(
     resources: Resources,
     log_dir: Path,
     console: Console,
+    keep_work: bool = False,
+    before_start: Callable[[Collection[str]], None] = lambda unfinished: None,
 ) -> dict[str, list[Failure]]:
     """Run the participant workflows and say what failed.
 
@@ -77,6 +85,10 @@ def run_workflow(
         For nipype's log and crash files.
     console : Console
         Where progress is shown.
+    keep_work : bool
+        Whether intermediate files stay that nothing needs any more.
+    before_start : callable
+        Called with the subjects that are not finished, before any step; may refuse.
 
     Returns
     -------
@@ -92,7 +104,7 @@ def run_workflow(
         crashfile_format="txt",
         hash_method="content",
         check_version="false",
-        poll_sleep_duration="0.1",
+        poll_sleep_duration="0.1" if resources.slurm is None else "0.5",
         remove_unnecessary_outputs="false",
         create_report="false",
         stop_on_first_crash="false",
@@ -120,9 +132,25 @@ def run_workflow(
         elif status == "exception":
             progress.update(subject, step, 0.0, 1, status)
 
-    plugin = WorkerPoolPlugin(
-        work_dir, log_file, resources.n_procs, resources.memory_gb, status_callback=show
-    )
+    plugin: WorkerPoolPlugin | SlurmJobsPlugin
+    if resources.slurm is None:
+        plugin = WorkerPoolPlugin(
+            work_dir, log_file, resources.n_procs, resources.memory_gb, status_callback=show
+        )
+    else:
+        plugin = SlurmJobsPlugin(
+            work_dir,
+            log_dir,
+            resources.slurm,
+            place_of=partial(node_place, work_dir=root),
+            subjects=list(forecasts),
+            status_callback=show,
+        )
+
+    def look_at(steps: Collection[Any]) -> None:
+        before_start({node_place(step, root)[0] for step in steps})
+
+    plugin.start_from(work_dir, keep_work, look_at)
     with progress:
         try:
             workflow.run(plugin=plugin)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import pandas as pd
-from nibabel.filebasedimages import ImageFileError
 
+from bids_config.errors import InputError
 from interfaces.embedded.partitions import partition_runs
 from pipelines.bids import BoldRun, SubjectInputs
+from pipelines.bids_checks import read_image_header
 from pipelines.events import summarize_events
 from pipelines.options import ParticipantOptions
 from pipelines.requirements import is_reconstructed
@@ -87,10 +87,23 @@ class StepForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a subject needs."""
+    """What a subject needs.
+
+    Attributes
+    ----------
+    size : Size
+    steps : tuple of StepForecast
+    peak_gigabytes : float
+        Of intermediate files at the moment when they are most, if they are removed as soon as no
+        step needs them.
+    results_gigabytes : float
+        Of what stays for ever.
+    """
 
     size: Size
     steps: tuple[StepForecast, ...]
+    peak_gigabytes: float = 0.0
+    results_gigabytes: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -99,7 +112,7 @@ class Forecast:
 
     @property
     def gigabytes(self) -> float:
-        """Disk for intermediate files and results."""
+        """Disk for all intermediate files and results, if none is removed."""
         return sum(step.gigabytes for step in self.steps)
 
 
@@ -128,7 +141,7 @@ def forecast_subject(
     run_bytes = size.samples * 1e6 * INT16 / 1e9
     betas = size.n_voxels * size.n_stimuli * FLOAT32 / 1e9
     betas_mni305 = N_SETS * GRID_MNI305 * size.n_stimuli * FLOAT32 / 1e9
-    steps = {
+    steps: dict[str, tuple[str, int, float]] = {
         # name: node, executions, GB
         "slice timing": ("slice timing", size.n_runs, run_bytes),
         # SPM writes into its input, and so into copies, which lie there until it has ended.
@@ -140,6 +153,10 @@ def forecast_subject(
         "regions of interest": ("coverage", 1, 0.0),
         "derivatives": ("save betas mni305", N_SETS, betas_mni305 / 2),
     }
+    if subject.is_preprocessed:
+        # Unpacked, in T1w space and so often in more voxels, instead of the first three steps.
+        imported = {"import of runs": ("import runs", size.n_runs, run_bytes)}
+        steps = imported | dict(list(steps.items())[3:])
     forecasts = [
         StepForecast(name, node, times, seconds[name](size), space)
         for name, (node, times, space) in steps.items()
@@ -149,13 +166,40 @@ def forecast_subject(
     reconstructions = options.reconstructions(out_dir)
     if options.normalization == "freesurfer" and not is_reconstructed(reconstructions, subject):
         forecasts.insert(0, StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4))
-    return Forecast(size, tuple(forecasts))
+    results = sum(
+        step.gigabytes for step in forecasts if step.node in ("save betas mni305", "reconstruct")
+    )
+    collected = sum(step.gigabytes for step in forecasts if step.node == "collect run betas") / 2
+    return Forecast(
+        size,
+        tuple(forecasts),
+        _peak(size, options, run_bytes, betas) + betas_mni305,
+        results + collected,
+    )
+
+
+def _peak(size: Size, options: ParticipantOptions, runs: float, betas: float) -> float:
+    """GB of intermediate files in EPI space when they are most; `runs` is all runs once.
+
+    Realignment gives up a run when it has resliced it, SPM when it has copied it. A realigned run
+    goes when its betas are there, and stays to the end for SPM's models and run-wise betas.
+    """
+    estimates = _n_estimates(size, options) * betas
+    aligning = 2 * runs if options.engine == "spm" else runs * (1 + 1 / max(size.n_runs, 1))
+    if options.engine == "spm":
+        return max(aligning, runs + estimates)
+    if options.runs_per_partition is not None:
+        sampled = sum(
+            step.gigabytes for step in _run_betas(size, options, options.runs_per_partition)
+        )
+        return max(aligning, runs + estimates + sampled)
+    return max(aligning, estimates)
 
 
 def print_totals(
-    forecasts: Sequence[Forecast], options: ParticipantOptions, out_dir: Path
+    forecasts: Sequence[Forecast], options: ParticipantOptions, out_dir: Path, gigabytes: float
 ) -> None:  # fmt: skip
-    """Print what all subjects need together."""
+    """Print what all subjects need together; `gigabytes` is of disk."""
     reconstructs = any(step.node == "reconstruct" for f in forecasts for step in f.steps)
     most = max((forecast.size.n_volumes for forecast in forecasts), default=0)
     largest_gb = spm_memory_gb(most) if options.engine == "spm" else LARGEST_STEP_GB
@@ -164,10 +208,10 @@ def print_totals(
     side_by_side = max(1, min(options.n_procs, len(forecasts), fit))
     longest = max((forecast.seconds for forecast in forecasts), default=0.0)
     seconds = math.ceil(len(forecasts) / side_by_side) * longest
-    gigabytes = sum(forecast.gigabytes for forecast in forecasts)
     print(
         f"engine {options.engine}, normalization {options.normalization}, output {out_dir}: about "
         f"{duration(seconds)} with {side_by_side} at a time, {gigabytes:.1f} GB of disk"
+        f"{'' if options.keep_work else ' when it is most'}"
     )
     if side_by_side < min(options.n_procs, len(forecasts)):
         print(
@@ -188,6 +232,7 @@ def duration(seconds: float) -> str:
 Seconds = Callable[[Size], float]
 
 _PYTHON_SECONDS: dict[str, Seconds] = {
+    "import of runs": lambda size: 0.03 * size.samples,
     "slice timing": lambda size: 0.028 * size.samples,
     "realignment": lambda size: 0.26 * size.samples,
     "coregistration": lambda size: 8.0,
@@ -256,7 +301,7 @@ def _size(subject: SubjectInputs, events: Sequence[pd.DataFrame]) -> Size:
 
 def _shape(run: BoldRun) -> tuple[int, ...] | None:
     try:
-        shape: tuple[int, ...] = nib.load(run.bold).shape
-    except (OSError, ImageFileError):
+        shape = read_image_header(run.image).shape
+    except InputError:
         return None
     return shape if len(shape) == 4 else None

@@ -109,8 +109,11 @@ def _example_subject(task: str) -> SubjectInputs:
         stem = f"sub-01_task-{task}_run-{number:02d}"
         return BoldRun(
             subject="01", session=None, run=f"{number:02d}",
-            bold=Path(f"sub-01/func/{stem}_bold.nii.gz"), events=Path(f"{stem}_events.tsv"),
+            bold=Path(f"sub-01/func/{stem}_bold.nii.gz"),
+            events=Path(f"sub-01/func/{stem}_events.tsv"),
             repetition_time=3.0, slice_times=(0.0,), slice_axis="k",
         )  # fmt: skip
 
-    return SubjectInputs("01", Path("sub-01_T1w.nii.gz"), (example_run(1), example_run(2)))
+    return SubjectInputs(
+        "01", Path("sub-01/anat/sub-01_T1w.nii.gz"), (example_run(1), example_run(2))
+    )

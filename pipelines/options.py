@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipelines.plugins.settings import SlurmSettings
+
 EngineName = Literal["python", "spm"]
 Normalization = Literal["python", "freesurfer"]
 RunModel = Literal["concatenated", "sessions"]
@@ -23,6 +25,14 @@ class ParticipantOptions:
         Who takes betas to MNI305.
     participant_labels, session_labels : sequence of str, optional
         Which subjects and sessions; None means all.
+    filter_file : Path, optional
+        Entities that the names of images must have, as `pipelines.bids_filters` reads them.
+    database_dir : Path, optional
+        Folder in which the index of the names is kept.
+    derivatives_dir : Path, optional
+        What fMRIPrep made of the data set, to start from.
+    validate : bool
+        Let the BIDS validator look at the data set first.
     spm_command : str, optional
         Command that runs SPM.
     spm_time_limit : float, optional
@@ -46,20 +56,32 @@ class ParticipantOptions:
         Write run-wise betas of the regions, of at least so many runs each; None: do not.
     work_dir : Path, optional
         Intermediate files; None means `.work` below the output.
+    keep_work : bool
+        Keep intermediate files that nothing needs any more.
+    command_words : sequence of str
+        The command itself, to be named where a subject must be done again; empty if there is none
+        that takes `--participant-label`.
     stimuli_dir : Path, optional
         Pictures that every stimulus of the events must be found among, before anything runs.
     n_procs : int
         Processes at once.
     n_threads : int, optional
-        Processes that one step may use; None means all for a single subject, else 1.
+        Processes that one step may use; None means all for a single subject, else 1, and 1 on
+        Slurm.
     memory_mb : int
         Memory of all steps together.
+    slurm : SlurmSettings, optional
+        Every step is a job of Slurm, with neither `n_procs` nor `memory_mb`; None: here.
     """
 
     engine: EngineName = "python"
     normalization: Normalization = "python"
     participant_labels: Sequence[str] | None = None
     session_labels: Sequence[str] | None = None
+    filter_file: Path | None = None
+    database_dir: Path | None = None
+    derivatives_dir: Path | None = None
+    validate: bool = True
     spm_command: str | None = None
     spm_time_limit: float | None = None
     run_model: RunModel = "concatenated"
@@ -71,10 +93,13 @@ class ParticipantOptions:
     roi_source: RoiSource | None = None
     runs_per_partition: int | None = None
     work_dir: Path | None = None
+    keep_work: bool = False
+    command_words: Sequence[str] = ()
     stimuli_dir: Path | None = None
     n_procs: int = 1
     n_threads: int | None = None
     memory_mb: int = 4000
+    slurm: SlurmSettings | None = None
 
     def reconstructions(self, out_dir: Path) -> Path:
         """Folder where `--normalization freesurfer` finds or makes reconstructions."""
@@ -90,4 +115,5 @@ class ParticipantOptions:
 
     def threads_per_step(self, n_subjects: int) -> int:
         """Processors that one step may use."""
-        return self.n_threads or (self.n_procs if n_subjects == 1 else 1)
+        is_alone = n_subjects == 1 and self.slurm is None
+        return self.n_threads or (self.n_procs if is_alone else 1)

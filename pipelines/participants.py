@@ -3,8 +3,10 @@
 import csv
 import json
 import logging
+import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +15,11 @@ from rich.console import Console
 
 from bids_config.schema import DatasetConfig
 from pipelines.bids import SubjectInputs, find_problems, read_dataset
+from pipelines.bids_filters import BidsFilters, read_filters
+from pipelines.bids_runs import Reading
+from pipelines.bids_validation import require_valid
 from pipelines.dataset_description import write_dataset_description
+from pipelines.disk import disk_need, require_room
 from pipelines.events import EventsSummary, read_run_events, summarize_events
 from pipelines.forecast import Forecast, duration, forecast_subject, print_totals
 from pipelines.options import ParticipantOptions
@@ -25,6 +31,8 @@ from pipelines.requirements import (
     require_makeable,
     require_writable,
 )
+from pipelines.run_lock import only_run
+from pipelines.worker_pool import Failure
 from pipelines.workflows.participant import ParticipantSettings
 
 LOW_COVERAGE = 0.8
@@ -60,13 +68,13 @@ def run_participants(
     require_makeable(work_dir, "--work-dir")
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
-    subjects = read_dataset(
-        bids_dir,
-        config,
-        options.participant_labels,
-        options.session_labels,
-        n_threads=options.n_procs,
-    )
+    selection = (bids_dir, config, options.participant_labels, options.session_labels)
+    reading = _reading(options)
+    # Names, sidecars and events in a moment; images are read to their end, which takes longer.
+    subjects = read_dataset(*selection, names_only=True, reading=reading)
+    if options.validate:
+        require_valid(bids_dir, {subject.subject for subject in subjects}, out_dir / "logs")
+    subjects = read_dataset(*selection, n_threads=options.n_procs, reading=reading)
     for check in checks(subjects, config, options, out_dir):
         check()
     n_threads = options.threads_per_step(len(subjects))
@@ -80,16 +88,18 @@ def run_participants(
         spm=spm,
         n_threads=n_threads,
         runs_per_partition=options.runs_per_partition,
+        keep_work=options.keep_work,
     )
-    write_dataset_description(out_dir, bids_dir)
+    write_dataset_description(out_dir, bids_dir, options.derivatives_dir)
     failed = _run_subjects(subjects, config, settings, options, work_dir)
     for label, sentences in failed.items():
         for sentence in sentences:
             print(f"conceptrsa: sub-{label} failed: {sentence}", file=sys.stderr)
     for subject in subjects:
         if subject.subject not in failed:
-            for caution in read_cautions(out_dir, subject.subject):
-                print(f"note: sub-{subject.subject}: {caution}")
+            cautions = read_cautions(out_dir, subject.subject)
+            for note in [*cautions, *write_page(out_dir, subject, config.runs.task, cautions)]:
+                print(f"note: sub-{subject.subject}: {note}")
     done = len(subjects) - len(failed)
     log.info("%d of %d subjects done: %s", done, len(subjects), out_dir)
     return 1 if failed else 0
@@ -105,10 +115,14 @@ def report_dry_run(
     """
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
     problems = Problems(stop_at_first=False)
-    problems.found += find_problems(*selection)
+    reading = _reading(options)
+    problems.found += find_problems(*selection, reading=reading)
     subjects: Sequence[SubjectInputs] = ()
     with problems.noted():
-        subjects = read_dataset(*selection, names_only=True)
+        subjects = read_dataset(*selection, names_only=True, reading=reading)
+    if options.validate and not problems.found:  # its errors would be mostly the same again
+        with problems.noted():
+            require_valid(bids_dir, {subject.subject for subject in subjects})
     requirements: list[Callable[[], object]] = [
         partial(require_makeable, out_dir),
         *checks(subjects, config, options, out_dir),
@@ -121,11 +135,19 @@ def report_dry_run(
     for subject in subjects:
         forecasts.append(_forecast(subject, config, options, out_dir))
         events = [read_run_events(run.events, config.events) for run in subject.runs]
-        _print_subject(subject, summarize_events(events), forecasts[-1])
-    print_totals(forecasts, options, out_dir)
+        _print_subject(subject, summarize_events(events), forecasts[-1], options)
+    need = disk_need(forecasts, options)
+    print_totals(forecasts, options, out_dir, need.total)
+    with problems.noted():
+        require_room(need, options.work_dir or out_dir / ".work", out_dir, options)
     for problem in problems.found:
         print(f"problem: {problem}")
     return 2 if problems.found else 0
+
+
+def _reading(options: ParticipantOptions) -> Reading:
+    filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
+    return Reading(filters, options.database_dir, options.derivatives_dir)
 
 
 def _forecast(
@@ -135,17 +157,22 @@ def _forecast(
     return forecast_subject(subject, events, options, out_dir)
 
 
-def _print_subject(subject: SubjectInputs, events: EventsSummary, forecast: Forecast) -> None:
-    absent = sum(not run.bold.exists() for run in subject.runs)
+def _print_subject(
+    subject: SubjectInputs,
+    events: EventsSummary,
+    forecast: Forecast,
+    options: ParticipantOptions,
+) -> None:
+    absent = sum(not run.image.exists() for run in subject.runs)
     missing = f" ({absent} of their images are missing)" if absent else ""
     print(
         f"sub-{subject.subject}: {len(subject.runs)} runs{missing}, "
         f"{len(events.presentations)} stimuli, "
         f"{sum(events.presentations.values())} presentations, {events.one_backs} one-backs; "
-        f"about {duration(forecast.seconds)}, {forecast.gigabytes:.1f} GB"
+        f"about {duration(forecast.seconds)}, {disk_need([forecast], options).total:.1f} GB"
     )
     for run in subject.runs:
-        print(f"  run {run.bold.name}  TR {run.repetition_time:g} s")
+        print(f"  run {run.image.name}  TR {run.repetition_time:g} s")
     for step in forecast.steps:
         print(f"  step {step.name:24s} {step.text()}")
 
@@ -175,6 +202,37 @@ def read_cautions(out_dir: Path, subject: str) -> list[str]:
     return cautions
 
 
+def write_page(
+    out_dir: Path, subject: SubjectInputs, task: str, cautions: Sequence[str]
+) -> list[str]:
+    """Write the subject's page; say why not, if that fails, as its results stand without it.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject : SubjectInputs
+        A subject that is done.
+    task : str
+        BIDS task label.
+    cautions : sequence of str
+        From `read_cautions`.
+
+    Returns
+    -------
+    list of str
+        A note, or nothing.
+    """
+    from pipelines.reports.page import write_subject_page
+
+    try:
+        write_subject_page(out_dir, subject.subject, task, cautions)
+    except Exception as error:
+        log.debug("the page of sub-%s", subject.subject, exc_info=error)
+        return [f"its results are there, but its page could not be made ({error})"]
+    return []
+
+
 def _run_subjects(
     subjects: Sequence[SubjectInputs],
     config: DatasetConfig,
@@ -188,19 +246,44 @@ def _run_subjects(
     # By version: what another version computed is not taken for what this one would.
     of_version = work_dir / version("conceptrsa")
     require_writable(of_version, "--work-dir")
-    workflow = init_dataset_wf(subjects, config, settings, of_version)
-    failures = run_workflow(
-        workflow,
-        {
+    with only_run((settings.out_dir, of_version), [f"sub-{s.subject}" for s in subjects]):
+        workflow = init_dataset_wf(subjects, config, settings, of_version)
+        forecasts = {
             subject.subject: _forecast(subject, config, options, settings.out_dir)
             for subject in subjects
-        },
-        Resources(options.n_procs, options.memory_mb / 1000),
-        settings.out_dir / "logs",
-        Console(stderr=True),
-    )
+        }
+
+        def require_room_for(unfinished: Collection[str]) -> None:
+            need = disk_need([forecasts[subject] for subject in unfinished], options)
+            require_room(need, work_dir, settings.out_dir, options)
+
+        failures = run_workflow(
+            workflow,
+            forecasts,
+            Resources(options.n_procs, options.memory_mb / 1000, options.slurm),
+            settings.out_dir / "logs",
+            Console(stderr=True),
+            keep_work=options.keep_work,
+            before_start=require_room_for,
+        )
+    for subject, failed in failures.items():
+        _note_how_to_repeat(failed, subject, options)
     return {
         subject: [f"{f.sentence} (details: {f.crash_file or f.step_dir})" for f in failed]
         for subject, failed in failures.items()
         if failed
     }
+
+
+def _note_how_to_repeat(
+    failures: Sequence[Failure], subject: str, options: ParticipantOptions
+) -> None:
+    """Add the command for the one subject to the crash files; the last label on it counts."""
+    words = [*options.command_words, "--participant-label", subject]
+    command = shlex.join(words) if options.command_words else "the same command again"
+    for crash_file in {failure.crash_file for failure in failures} - {None}:
+        with suppress(OSError), Path(str(crash_file)).open("a") as stream:
+            stream.write(
+                f"\nTo do this step again, once its cause is mended: {command}\n"
+                "Steps that are finished are not repeated.\n"
+            )

@@ -125,7 +125,7 @@ def _freesurfer_checks(
     if options.regions_from() == "fsaverage":
         yield partial(installation.find_fsaverage, options.fs_subjects_dir)
     if options.regions_from() == "subject" and options.normalization == "python":
-        yield partial(_require_given, options.fs_subjects_dir)
+        yield partial(_require_given, options.fs_subjects_dir, subjects)
     if options.normalization == "freesurfer":
         from interfaces.freesurfer.recon_all import require_plain_folder
 
@@ -229,8 +229,16 @@ def _require_regions(config: DatasetConfig) -> None:
             )
 
 
-def _require_given(fs_subjects_dir: Path | None) -> None:
-    if fs_subjects_dir is None:
+def _require_given(fs_subjects_dir: Path | None, subjects: Sequence[SubjectInputs]) -> None:
+    if fs_subjects_dir is not None:
+        return
+    without = [subject.subject for subject in subjects if subject.segmentation is None]
+    if without and all(subject.is_preprocessed for subject in subjects):
+        raise InputError(
+            f"sub-{without[0]} has no desc-aparcaseg_dseg in the --derivatives: give "
+            "--fs-subjects-dir, or leave --roi-source out"
+        )
+    if without:
         raise InputError(
             "--roi-source subject needs each subject's reconstruction: give --fs-subjects-dir, or "
             "--normalization freesurfer to make them"
@@ -274,7 +282,8 @@ def _require_spm_can(
     """Refuse what SPM's steps have no setting for."""
     from interfaces.spm.first_level import microtime_onset
 
-    microtime_onset(config.glm.slice_time_reference)
+    if not any(subject.is_preprocessed for subject in subjects):
+        microtime_onset(config.glm.slice_time_reference)
     if config.glm.pooling == "mean" and run_model == "concatenated":
         raise InputError(
             "pooling = 'mean' needs a beta a run, which concatenated runs do not have; choose "

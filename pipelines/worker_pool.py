@@ -1,13 +1,14 @@
 """A nipype plugin on local processes that neither hangs, nor outlives its parent, nor hides why."""
 
 import ctypes
+import errno
 import logging
 import multiprocessing
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
-_ONE_THREAD = {
+from pipelines.tidying import TidyingPlugin
+
+ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -27,10 +30,15 @@ _ONE_THREAD = {
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
 _SENTENCE = re.compile(r"^\s*(?:[\w.]+\.)?(?:StepError|InputError): (.+)$", re.MULTILINE)
 _LAST_ERROR = re.compile(r"^\s*(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
+_OF_DISK = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+)")
+DISK_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+}  # fmt: skip
 _KILLED = (
     "the process that did this step was killed, perhaps for want of memory; "
     "run the same command again to continue, with a smaller --nprocs or --mem-mb"
 )
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,16 @@ class Failure:
     crash_file: Path | None
 
 
+class _LogFile(logging.FileHandler):
+    """A full disk fails the step that needs it, and need not be complained of at every message."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 def log_to_file(log_file: Path) -> None:
     """Send nipype's messages to a file and nowhere else."""
-    handler = logging.FileHandler(log_file, delay=True)
+    handler = _LogFile(log_file, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
     for name in NIPYPE_LOGGERS:
         logger = logging.getLogger(name)
@@ -82,7 +97,7 @@ def _start_worker(work_dir: Path, log_file: Path) -> None:
     log_to_file(log_file)
 
 
-class WorkerPoolPlugin(MultiProcPlugin):
+class WorkerPoolPlugin(TidyingPlugin, MultiProcPlugin):
     """nipype's MultiProc with three faults mended.
 
     A worker that is killed fails its step (nipype waits for it for ever); workers die with their
@@ -117,7 +132,7 @@ class WorkerPoolPlugin(MultiProcPlugin):
             "raise_insufficient": False,
         })  # fmt: skip
         # A step is one processor's work: threads below it would only compete with other steps.
-        os.environ.update(_ONE_THREAD)
+        os.environ.update(ONE_THREAD)
         # Not among the arguments: nipype pickles those with every step.
         self._status_callback = status_callback
         self.failures: list[Failure] = []
@@ -130,6 +145,15 @@ class WorkerPoolPlugin(MultiProcPlugin):
         )
         self.pool.shutdown()
         self.pool: ProcessPoolExecutor = self._make_pool()
+
+    def _prerun_check(self, graph: Any) -> None:
+        super()._prerun_check(graph)
+        for name in sorted({node.name for node in graph if node.mem_gb > self.memory_gb}):
+            most = max(node.mem_gb for node in graph if node.name == name)
+            log.warning(
+                "%s may need %.1f GB, more than the %.1f GB of --mem-mb; it runs alone",
+                name.replace("_", " "), most, self.memory_gb,
+            )  # fmt: skip
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid: int = self._taskid + 1
@@ -152,11 +176,8 @@ class WorkerPoolPlugin(MultiProcPlugin):
             self._taskresult[taskid] = future.result()
 
     def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
-        step_dir = Path(self.procs[jobid].output_dir())
         report = super()._clean_queue(jobid, graph, result=result)
-        traceback = "" if result is None else "".join(result["traceback"])
-        crash_file = Path(report["crashfile"]) if report["crashfile"] else None
-        self.failures.append(Failure(step_dir, last_sentence(traceback), crash_file))
+        self.failures.append(failure_of(self.procs[jobid], result, report))
         return report
 
     def stop(self) -> None:
@@ -166,10 +187,33 @@ class WorkerPoolPlugin(MultiProcPlugin):
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
+def failure_of(node: Any, result: Mapping[str, Any] | None, report: Mapping[str, Any]) -> Failure:
+    """Take what nipype knows of a step that failed.
+
+    Parameters
+    ----------
+    node : nipype Node
+        The step.
+    result : mapping, optional
+        Its `traceback` is a list of lines.
+    report : mapping
+        Its `crashfile` is a path or None.
+    """
+    traceback = "" if result is None else "".join(result["traceback"])
+    crash_file = Path(report["crashfile"]) if report["crashfile"] else None
+    return Failure(Path(node.output_dir()), last_sentence(traceback), crash_file)
+
+
 def last_sentence(traceback: str) -> str:
     """Find the one sentence in a traceback that says what went wrong."""
     sentences = _SENTENCE.findall(traceback)
     if sentences:
         return str(sentences[-1])
     errors = _LAST_ERROR.findall(traceback)
+    of_disk = _OF_DISK.search(errors[-1]) if errors else None
+    if of_disk is not None and int(of_disk["number"]) in DISK_ERRORS:
+        return (
+            f"{of_disk['reason']}; make room or mend the permissions, and run the same command "
+            "again: finished steps are not repeated"
+        )
     return errors[-1].strip() if errors else "the step failed without a message"

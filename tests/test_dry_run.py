@@ -65,7 +65,7 @@ def test_run_wise_betas_have_their_steps_and_their_disk(
 ) -> None:
     arguments = [
         "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant", "--engine",
-        engine, "--dry-run", "--participant-label", "01",
+        engine, "--dry-run", "--participant-label", "01", "--keep-work",
     ]  # fmt: skip
     assert main(arguments) == 2
     without = capsys.readouterr().out

@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def participant_command(data: Path, out: Path) -> list[str]:
     return [
         sys.executable, "-m", "pipelines", "run", str(data / "bids"), str(out), "participant",
-        "--dataset-config", "demo", "--nprocs", "2",
+        "--dataset-config", "demo", "--nprocs", "2", "--keep-work",
     ]  # fmt: skip
 
 
@@ -140,6 +140,15 @@ def test_betas_regions_and_transforms_are_there(derivatives: Path) -> None:
         assert len(confounds) == 2
 
 
+def test_each_subject_has_a_page_that_nothing_is_missing_from(derivatives: Path) -> None:
+    for subject in SUBJECTS:
+        html = (derivatives / f"sub-{subject}.html").read_text()
+        assert html.count('class="flip"') == 2
+        assert html.count('class="run"') == 2
+        for missing in ("nothing to look at", "no map of", "no outlines", "not saved"):
+            assert missing not in html
+
+
 def test_sources_name_files_of_the_raw_data_set(data: Path, derivatives: Path) -> None:
     for sidecar in derivatives.glob("sub-*/func/*space-MNI305*statmap.json"):
         for source in json.loads(sidecar.read_text())["Sources"]:
@@ -201,8 +210,8 @@ def test_killed_and_interrupted_runs_end_with_the_same_bytes(
     resumed = checksums(out)
     assert set(resumed) == set(undisturbed)
     different = [name for name in resumed if resumed[name] != undisturbed[name]]
-    # Provenance names the files the tables were made from, which lie in another folder.
-    assert different in ([], ["group/provenance.json"])
+    # These name the files the tables were made from, which lie in another folder.
+    assert set(different) <= {"group/provenance.json", "group/report.html"}
 
 
 def test_a_finished_run_started_again_restores_what_was_removed(

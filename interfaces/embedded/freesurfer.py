@@ -144,14 +144,34 @@ def segmentation_mni305(subject_dir: str | Path, t1w_to_mni305: np.ndarray) -> n
         If `mri/aparc+aseg.mgz` is missing or cannot be read.
     """
     path = Path(subject_dir) / "mri" / "aparc+aseg.mgz"
+    remedy = "run recon-all on this subject, or leave the FreeSurfer subjects directory out."
+    return labels_mni305(path, t1w_to_mni305, remedy)
+
+
+def labels_mni305(
+    path: str | Path, t1w_to_mni305: np.ndarray, remedy: str = "restore it."
+) -> nib.Nifti1Image:
+    """A label image in the MNI305 grid, by nearest neighbour, int16.
+
+    Parameters
+    ----------
+    path : str or Path
+        3D label image in T1w space.
+    t1w_to_mni305 : array (4, 4)
+        World RAS mm of the image to MNI305 RAS.
+    remedy : str
+        What the message tells a user to do about an image that cannot be read.
+
+    Raises
+    ------
+    InputError
+        If the image is missing or cannot be read.
+    """
     try:
         image = nib.load(path)
         labels = np.asarray(image.dataobj).astype(np.int16)
     except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(
-            f"{path} is missing or damaged; run recon-all on this subject, or leave the "
-            "FreeSurfer subjects directory out."
-        ) from error
+        raise InputError(f"{path} is missing or damaged; {remedy}") from error
     moved = resample(labels, image.affine, mni305.SHAPE, mni305.AFFINE, t1w_to_mni305, "nearest")
     return nib.Nifti1Image(moved, mni305.AFFINE)
 

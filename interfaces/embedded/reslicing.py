@@ -1,6 +1,6 @@
 """Realigned runs, their mean and their common field of view, each volume interpolated once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,7 +51,10 @@ class RealignedFiles:
 
 
 def realign_files(
-    in_files: Sequence[str | Path], out_dir: str | Path, n_threads: int = 1
+    in_files: Sequence[str | Path],
+    out_dir: str | Path,
+    n_threads: int = 1,
+    on_resliced: Callable[[Path], None] | None = None,
 ) -> RealignedFiles:
     """Realign all runs of a subject together and write them resliced.
 
@@ -66,6 +69,8 @@ def realign_files(
         Folder of what is written.
     n_threads : int
         Volumes worked on at the same time.
+    on_resliced : callable, optional
+        Called with each input file when it is needed no more.
 
     Returns
     -------
@@ -100,6 +105,8 @@ def realign_files(
             with atomic_path(out_motion) as temporary:
                 np.savetxt(temporary, motion_parameters(motion), fmt="%.17g")
             out_motions.append(out_motion)
+            if on_resliced is not None:
+                on_resliced(run.path)
     mean = total / sum(run.n_volumes for run in runs)
     return RealignedFiles(
         tuple(out_runs),

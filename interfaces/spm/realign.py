@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from bids_config.errors import StepError
-from bids_config.files import atomic_path
+from bids_config.files import atomic_path, empty_file
 from interfaces.embedded.realignment import motion_parameters
 from interfaces.embedded.reslicing import common_field_of_view
 from interfaces.embedded.time_series import TimeSeries, open_time_series
@@ -48,6 +48,8 @@ class SpmRealign(SimpleInterface):
             for in_file, target in zip(in_files, copies, strict=True):
                 copy(in_file, target)
                 keep_from_saturating(target)
+                if self.inputs.uses_up_inputs:
+                    empty_file(in_file)
             job = RealignJob(
                 in_files=[str(path) for path in copies],
                 jobtype="estwrite",

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 a subject or a step failed; 2 wrong use or input; 130 interrupted.
     """
     args = build_parser().parse_args(argv)
+    args.words = tuple(sys.argv[1:] if argv is None else argv)
     try:
         with _messages_on_stderr():
             return int(args.function(args))

@@ -15,6 +15,7 @@ from analysis.models.model_rdms import ModelRdm
 from analysis.outputs import write_comparison
 from analysis.patterns import have_patterns
 from analysis.published import check_result
+from analysis.report.group import REPORT
 from analysis.results import ComparisonResult
 from analysis.settings import ComparisonSettings, settings_for
 from analysis.tables import write_table
@@ -22,6 +23,7 @@ from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.cli.networks import network_run, read_labelled_stimuli
 from pipelines.requirements import require_writable
+from pipelines.run_lock import only_run
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +68,11 @@ def compare_with_models(
     """
     settings, notes = settle(args, subjects)
     require_writable(out_dir)
-    features = _get_features(subjects, config, args)
-    result = compare_and_write(subjects, features, settings, config, out_dir, notes)
-    if args.check_paper:
-        _check_paper(result, subjects, out_dir / "group" / PUBLISHED_CHECK)
+    with only_run([out_dir], ["group"]):
+        features = _get_features(subjects, config, args)
+        result = compare_and_write(subjects, features, settings, config, out_dir, notes)
+        if args.check_paper:
+            _check_paper(result, subjects, out_dir / "group" / PUBLISHED_CHECK)
     return 0
 
 
@@ -158,6 +161,7 @@ def compare_and_write(
     for warning in result.warnings:
         print(f"note: {warning}")
     print(f"tables and figures: {out_dir / 'group'}")
+    print(f"report: {out_dir / 'group' / REPORT}")
     return result
 
 

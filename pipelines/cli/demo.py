@@ -39,6 +39,18 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from pipelines.requirements import require_writable
+    from pipelines.run_lock import only_run
+
+    if args.subjects < 2 or args.runs < 2 or args.seed < 0:
+        raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
+    require_fitting(args)
+    require_writable(args.out_dir)
+    with only_run([args.out_dir], ["demo"]):
+        return _make_and_run(args)
+
+
+def _make_and_run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from analysis.betas.derivatives import read_derivatives
@@ -54,14 +66,9 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.demo.recovery import write_recovery
     from pipelines.demo.settings import DemoSettings
     from pipelines.participants import run_participants
-    from pipelines.requirements import require_writable
 
-    if args.subjects < 2 or args.runs < 2 or args.seed < 0:
-        raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
-    require_fitting(args)
     out: Path = args.out_dir
     bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
-    require_writable(out)
     config = load_dataset_config("demo")
     if args.pooling:
         config = replace(config, glm=replace(config.glm, pooling=args.pooling))

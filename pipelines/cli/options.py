@@ -2,13 +2,14 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_args
 
 from bids_config.errors import InputError
 from interfaces.embedded.partitions import RUNS_PER_PARTITION
 from pipelines.options import EngineName, Normalization
+from pipelines.plugins.settings import PLUGINS
 
 ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
 NORMALIZATION_VARIABLE = "CONCEPTRSA_NORMALIZATION"
@@ -31,12 +32,63 @@ def add_resource_options(parser: argparse.ArgumentParser) -> None:
         "--mem-mb", type=positive, default=4000, metavar="MB",
         help="memory of all steps together (default: 4000)",
     )  # fmt: skip
+    group.add_argument(
+        "--plugin", choices=PLUGINS,
+        help="what runs the steps: processes of this machine, one process, or jobs of Slurm, one "
+        "a step (default: MultiProc)",
+    )  # fmt: skip
+    group.add_argument(
+        "--use-plugin", type=Path, metavar="FILE",
+        help="nipype's plugin and its arguments in YAML or JSON, as for fMRIPrep; they win over "
+        "the options above",
+    )  # fmt: skip
 
 
 def add_selection_options(parser: argparse.ArgumentParser) -> None:
     """Add which subjects and which task are taken."""
-    parser.add_argument("--participant-label", nargs="+", metavar="LABEL", help="default: all")
-    parser.add_argument("--task-id", metavar="TASK", help="in the place of the configuration's")
+    parser.add_argument(
+        "--participant-label", nargs="+", type=label_of("sub-"), metavar="LABEL",
+        help="with or without sub- (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--task-id", type=label_of("task-"), metavar="TASK",
+        help="in the place of the configuration's, with or without task-",
+    )  # fmt: skip
+
+
+def add_input_options(group: argparse._ArgumentGroup) -> None:
+    """Add how the raw data set is read, as fMRIPrep spells it."""
+    group.add_argument(
+        "--session-label", nargs="+", type=label_of("ses-"), metavar="LABEL",
+        help="with or without ses- (default: all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--bids-filter-file", type=Path, metavar="FILE",
+        help="JSON: entities that the names of bold and t1w images must have, as for fMRIPrep",
+    )  # fmt: skip
+    group.add_argument(
+        "--bids-database-dir", type=Path, metavar="DIR",
+        help="keep pybids' index of the names here; it is made again when a folder of the data "
+        "set has changed (default: made at every start)",
+    )  # fmt: skip
+    group.add_argument(
+        "--skip-bids-validation", action="store_true",
+        help="do not let the BIDS validator look at the data set first",
+    )  # fmt: skip
+    group.add_argument(
+        "-d", "--derivatives", type=Path, metavar="DIR",
+        help="start from what fMRIPrep made of the data set, with T1w among its --output-spaces; "
+        "slice timing, realignment and coregistration are left out",
+    )  # fmt: skip
+
+
+def label_of(prefix: str) -> Callable[[str], str]:
+    """Make a reader of labels, for argparse, that takes a BIDS prefix off."""
+
+    def label(text: str) -> str:
+        return text.removeprefix(prefix)
+
+    return label
 
 
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:

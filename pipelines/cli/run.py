@@ -10,6 +10,7 @@ from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
     add_engine_options,
+    add_input_options,
     add_program_options,
     add_resource_options,
     add_run_betas_options,
@@ -18,11 +19,15 @@ from pipelines.cli.options import (
     runs_per_partition,
 )
 from pipelines.options import ParticipantOptions
+from pipelines.plugins.settings import read_plugin
+from pipelines.plugins.slurm_queue import require_slurm
 
 OF_PARTICIPANT_LEVEL = (
-    "session_label", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
+    "session_label", "bids_filter_file", "bids_database_dir", "skip_bids_validation",
+    "derivatives", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
     "roi_source", "spm_command", "spm_time_limit", "fs_subjects_dir", "fs_license_file",
-    "fs_registration", "fs_missing", "fs_time_limit", "work_dir", "dry_run",
+    "fs_registration", "fs_missing", "fs_time_limit", "work_dir", "keep_work", "dry_run",
+    "plugin", "use_plugin",
 )  # fmt: skip
 
 
@@ -40,7 +45,7 @@ def add_parser(commands: Any) -> None:
     add_dataset_options(parser)
     add_selection_options(parser)
     group = parser.add_argument_group("participant level")
-    group.add_argument("--session-label", nargs="+", metavar="LABEL", help="default: all")
+    add_input_options(group)
     group.add_argument(
         "--baseline", choices=("explicit", "implicit"),
         help="fixation as a regressor, as in the paper, or as what is left over (default: the "
@@ -49,6 +54,11 @@ def add_parser(commands: Any) -> None:
     group.add_argument(
         "-w", "--work-dir", type=Path, metavar="DIR",
         help="intermediate files; a run started again goes on from them (default: OUT_DIR/.work)",
+    )  # fmt: skip
+    group.add_argument(
+        "--keep-work", action="store_true",
+        help="keep all intermediate files (default: the large ones are removed as soon as no step "
+        "needs them); other settings can then be tried without doing every step again",
     )  # fmt: skip
     group.add_argument(
         "--dry-run", action="store_true",
@@ -87,7 +97,13 @@ def _run_participant(args: argparse.Namespace) -> int:
         args,
         participant_labels=args.participant_label,
         session_labels=args.session_label,
+        filter_file=args.bids_filter_file,
+        database_dir=args.bids_database_dir,
+        derivatives_dir=args.derivatives,
+        validate=not args.skip_bids_validation,
         work_dir=args.work_dir,
+        keep_work=args.keep_work,
+        command_words=("conceptrsa", *args.words),
         stimuli_dir=args.stimuli,
         runs_per_partition=runs_per_partition(args),
     )
@@ -98,6 +114,15 @@ def _run_participant(args: argparse.Namespace) -> int:
 
 def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantOptions:
     """Make `ParticipantOptions` of the options that several commands share, and others."""
+    plugin = read_plugin(args.plugin, args.use_plugin)
+    n_procs = plugin.n_procs or args.nprocs
+    if plugin.slurm is not None:
+        require_slurm()
+    elif args.omp_nthreads is not None and args.omp_nthreads > n_procs:
+        raise InputError(
+            f"--omp-nthreads {args.omp_nthreads} is more than the {n_procs} processes at once of "
+            "--nprocs or --plugin; give no more for one step than for all"
+        )
     return ParticipantOptions(
         engine=args.engine,
         normalization=args.normalization,
@@ -110,9 +135,10 @@ def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantO
         fs_missing=args.fs_missing or "excluded",
         fs_time_limit=args.fs_time_limit,
         roi_source=args.roi_source,
-        n_procs=args.nprocs,
+        n_procs=n_procs,
         n_threads=args.omp_nthreads,
-        memory_mb=args.mem_mb,
+        memory_mb=args.mem_mb if plugin.memory_gb is None else round(1000 * plugin.memory_gb),
+        slurm=plugin.slurm,
         **others,
     )
 
@@ -121,6 +147,7 @@ def _run_group(args: argparse.Namespace) -> int:
     from analysis.betas.derivatives import read_derivatives
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import compare_with_models, comparison_settings
+    from pipelines.run_lock import only_run
 
     for option in OF_PARTICIPANT_LEVEL:
         if getattr(args, option):
@@ -130,11 +157,13 @@ def _run_group(args: argparse.Namespace) -> int:
     config = load_dataset_config(args.dataset_config)
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
-    patterns = read_derivatives(
-        args.out_dir,
-        config.rois,
-        participants=args.participant_label,
-        task=args.task_id,
-        with_runs=comparison_settings(args).needs_runs,
-    )
-    return compare_with_models(patterns, config, args, args.out_dir)
+    of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
+    with only_run([args.out_dir], of_subjects):
+        patterns = read_derivatives(
+            args.out_dir,
+            config.rois,
+            participants=args.participant_label,
+            task=args.task_id,
+            with_runs=comparison_settings(args).needs_runs,
+        )
+        return compare_with_models(patterns, config, args, args.out_dir)

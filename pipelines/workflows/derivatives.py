@@ -1,15 +1,22 @@
 """What a subject leaves behind: file names and sidecars of the BIDS derivatives."""
 
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import MapNode, Node, Workflow
+from nipype.pipeline.engine import Workflow
 
+from bids_config.schema import RoiDefinition
 from interfaces.confounds import ConfoundsTable
 from interfaces.derivatives import SaveDerivative
 from interfaces.embedded.partitions import partition_runs
 from pipelines.bids import SubjectInputs
+from pipelines.workflows import sidecars
+from pipelines.workflows.sidecars import source_uri
+from pipelines.workflows.steps import MapNode, Node
 
 SPLITS = ("", "_desc-odd", "_desc-even")
 MNI305_ENTITIES = "space-MNI305_res-2"
@@ -23,6 +30,8 @@ RESIDUALS = {
     "spm": "of SPM's model of each partition, its runs concatenated: whitened and filtered",
 }
 
+SOFTWARE = ("nibabel", "nilearn", "nipype", "numpy", "scipy", "SimpleITK")
+
 
 def init_derivatives_wf(
     subject: SubjectInputs,
@@ -30,6 +39,8 @@ def init_derivatives_wf(
     estimation: dict[str, Any],
     out_dir: Path,
     freesurfer: bool = False,
+    rois: Sequence[RoiDefinition] = (),
+    roi_source: str | None = None,
     name: str = "derivatives_wf",
 ) -> Workflow:
     """Save a subject's results under their BIDS names.
@@ -46,6 +57,10 @@ def init_derivatives_wf(
         Root of the derivatives data set.
     freesurfer : bool
         Whether FreeSurfer registers the EPI with a reconstruction.
+    rois : sequence of RoiDefinition
+        Regions of the table of coverage, whose labels its sidecar tells.
+    roi_source : str, optional
+        Whose `aparc+aseg` the labels are of; None: the packaged atlas.
     name : str
         Name of the workflow.
 
@@ -82,7 +97,7 @@ def init_derivatives_wf(
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     func = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}"
     anat = f"sub-{subject.subject}/anat/sub-{subject.subject}"
-    run_stems = [_run_stem(subject.subject, run.bold) for run in subject.runs]
+    run_stems = [run_stem(subject.subject, run.bold) for run in subject.runs]
 
     for space, field in ((MNI305_ENTITIES, "betas_mni305"), ("space-boldref", "betas_boldref")):
         betas = MapNode(
@@ -96,52 +111,55 @@ def init_derivatives_wf(
                 **_betas_metadata(subject, func, space, split),
                 "Units": BETA_UNITS[estimation["Engine"]],
                 "Estimation": estimation,
+                "Software": software_versions(),
             }
             for split in SPLITS
         ]
         workflow.connect([(inputnode, betas, [(field, "in_file"), ("stimuli", "table_file")])])
 
-    single_files: list[tuple[str, str, dict[str, Any]]] = [
-        ("boldref", f"{func}_desc-mean_boldref.nii.gz", {
-            "Description": "mean of all realigned volumes of all runs",
-        }),
-        ("brain_mask", f"{func}_space-boldref_desc-brain_mask.nii.gz", {
-            "Description": "explicit mask of the linear model", "Type": "Brain",
-            "SpatialReference": f"bids::{func}_desc-mean_boldref.nii.gz",
-        }),
-        ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", {}),
-        ("coregistration_report", f"{func}_from-boldref_to-T1w_xfm.json", {}),
-        ("t1w_to_mni305", f"{anat}_from-T1w_to-MNI305_xfm.txt", {}),
-        ("normalization_report", f"{anat}_from-T1w_to-MNI305_xfm.json", {}),
-        ("coverage", f"{func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv", {}),
+    bold_to_t1w = sidecars.describe_bold_to_t1w(subject, func)
+    # Field, name, sidecar, and the field whose report the sidecar holds as well.
+    single_files: list[tuple[str, str, dict[str, Any], str | None]] = [
+        ("boldref", f"{func}_desc-mean_boldref.nii.gz", sidecars.describe_boldref(subject), None),
+        ("brain_mask", f"{func}_space-boldref_desc-brain_mask.nii.gz",
+         sidecars.describe_brain_mask(func, anat), None),
+        ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", bold_to_t1w,
+         "coregistration_report"),
+        ("t1w_to_mni305", f"{anat}_from-T1w_to-MNI305_xfm.txt",
+         sidecars.describe_t1w_to_mni305(subject), "normalization_report"),
+        ("coverage", f"{func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv",
+         sidecars.describe_coverage(rois, func, anat), None),
     ]  # fmt: skip
     if freesurfer:
-        single_files += [
-            ("bold_to_fsnative", f"{func}_from-boldref_to-fsnative_xfm.txt", {}),
-            ("fsnative_report", f"{func}_from-boldref_to-fsnative_xfm.json", {}),
-        ]
-    for field, target, metadata in single_files:
+        target = f"{func}_from-boldref_to-fsnative_xfm.txt"
+        single_files.append(("bold_to_fsnative", target, bold_to_t1w, "fsnative_report"))
+    for field, target, metadata, report in single_files:
         node = Node(SaveDerivative(base_dir=str(out_dir), name=target), name=f"save_{field}")
-        if metadata:
-            node.inputs.metadata = metadata
-        workflow.connect([(inputnode, node, [(field, "in_file")])])
+        node.inputs.metadata = metadata
+        connections = [(field, "in_file")] + ([(report, "report_file")] if report else [])
+        workflow.connect([(inputnode, node, connections)])
 
     segmentation = Node(SaveDerivative(base_dir=str(out_dir)), name="save_segmentation")
     segmentation.inputs.name = f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
     segmentation.inputs.metadata = {
-        "Description": "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers",
+        **sidecars.describe_segmentation(anat, roi_source),
         "Resolution": RESOLUTION,
     }
     confounds = MapNode(ConfoundsTable(), iterfield=["motion_file"], name="confounds")
     save_confounds = MapNode(
-        SaveDerivative(base_dir=str(out_dir)), iterfield=["in_file", "name"], name="save_confounds"
+        SaveDerivative(base_dir=str(out_dir)),
+        iterfield=["in_file", "name", "metadata"],
+        name="save_confounds",
     )
     save_confounds.inputs.name = [f"{stem}_desc-confounds_timeseries.tsv" for stem in run_stems]
-    save_confounds.inputs.metadata = ConfoundsTable.columns
+    save_confounds.inputs.metadata = [sidecars.describe_confounds(run) for run in subject.runs]
     save_design = MapNode(
-        SaveDerivative(base_dir=str(out_dir)), iterfield=["in_file", "name"], name="save_design"
+        SaveDerivative(base_dir=str(out_dir)),
+        iterfield=["in_file", "name", "metadata"],
+        name="save_design",
     )
     save_design.inputs.name = [f"{stem}_design.tsv" for stem in run_stems]
+    save_design.inputs.metadata = [sidecars.describe_design(run) for run in subject.runs]
     workflow.connect([
         (inputnode, segmentation, [
             ("segmentation", "in_file"),
@@ -172,7 +190,7 @@ def init_save_run_betas_node(
     """
     engine = estimation["Engine"]
     partitions = partition_runs(len(subject.runs), runs_per_partition)
-    sources = [_source(subject.subject, run.bold) for run in subject.runs]
+    sources = sidecars.of_runs(subject)
     node = Node(SaveDerivative(base_dir=str(out_dir)), name="save_run_betas")
     stem = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}_{MNI305_ENTITIES}"
     node.inputs.name = f"{stem}_desc-runs_roibetas.h5"
@@ -202,7 +220,13 @@ def init_save_run_betas_node(
     return node
 
 
-def _run_stem(subject: str, bold: Path) -> str:
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that compute."""
+    return {"Python": platform.python_version()} | {name: version(name) for name in SOFTWARE}
+
+
+def run_stem(subject: str, bold: Path) -> str:
+    """Beginning of the names of a run's derivatives, below the output folder."""
     return f"sub-{subject}/func/{bold.name.split('.')[0].removesuffix('_bold')}"
 
 
@@ -211,16 +235,12 @@ def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -
     metadata: dict[str, Any] = {
         "Description": "responses to the stimuli named in the table beside this file, "
         "estimated from the runs of Sources",
-        "Sources": [_source(subject.subject, run.bold) for run in runs[split]],
+        "Sources": [source_uri(subject.subject, run.image) for run in runs[split]],
+        "Runs": [Path(run_stem(subject.subject, run.bold)).name for run in runs[split]],
+        **sidecars.VOLUME_COLUMNS,
     }
     if space == MNI305_ENTITIES:
         metadata["Resolution"] = RESOLUTION
     else:
         metadata["SpatialReference"] = f"bids::{func}_desc-mean_boldref.nii.gz"
     return metadata
-
-
-def _source(subject: str, bold: Path) -> str:
-    """BIDS URI of a raw file, from its path below the subject's folder."""
-    below = len(bold.parts) - 1 - bold.parts[::-1].index(f"sub-{subject}")
-    return f"bids:raw:{'/'.join(bold.parts[below:])}"

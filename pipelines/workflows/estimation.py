@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nipype.interfaces.utility import IdentityInterface, Merge
-from nipype.pipeline.engine import MapNode, Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from bids_config.schema import GlmConfig
 from interfaces.glm import EstimateBetas, PoolBetas
+from pipelines.workflows.steps import MapNode, Node
 
 PER_RUN = ("bold_files", "motion_files", "events_files", "repetition_times")
 INPUTS = (*PER_RUN, "brain_mask")

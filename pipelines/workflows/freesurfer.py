@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nipype.pipeline.engine import MapNode, Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from pipelines.options import Normalization, RoiSource
+from pipelines.workflows.steps import MapNode, Node
 
 RECONSTRUCTION_GB = 4.0
 

@@ -1,12 +1,13 @@
 """From realigned runs to one beta image a stimulus."""
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from bids_config.schema import GlmConfig
 from interfaces.brain_mask import BrainMask
 from pipelines.workflows.engines import Engine
 from pipelines.workflows.estimation import OF_EACH_RUN, PER_RUN
+from pipelines.workflows.steps import Node
 
 
 def init_glm_wf(

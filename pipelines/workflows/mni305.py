@@ -1,9 +1,10 @@
 """From a subject's own space into the 2 mm MNI305 grid, and the regions of interest there."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import MapNode, Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from bids_config.schema import RoiDefinition
 from interfaces.normalize import Normalize
@@ -14,6 +15,7 @@ from pipelines.workflows.freesurfer import (
     connect_freesurfer,
     init_reconstruction_node,
 )
+from pipelines.workflows.steps import MapNode, Node
 
 
 def init_normalization_wf(
@@ -72,6 +74,7 @@ def init_mni305_wf(
     rois: Sequence[RoiDefinition],
     settings: NormalizationSettings,
     subject: str,
+    segmentation: Path | None = None,
     name: str = "mni305_wf",
 ) -> Workflow:
     """Resample betas once into the MNI305 grid, and find the regions of interest in it.
@@ -84,6 +87,8 @@ def init_mni305_wf(
         Who resamples, and whose segmentation is taken.
     subject : str
         Label without `sub-`.
+    segmentation : Path, optional
+        The subject's aparc+aseg in T1w space, for the regions where there is no reconstruction.
     name : str
         Name of the workflow.
 
@@ -119,8 +124,10 @@ def init_mni305_wf(
     ]  # fmt: skip
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
-    connect = connect_freesurfer if settings.method == "freesurfer" else _connect_python
-    resample, find_rois = connect(workflow, inputnode, outputnode, settings, subject)
+    if settings.method == "freesurfer":
+        resample, find_rois = connect_freesurfer(workflow, inputnode, outputnode, settings, subject)
+    else:
+        resample, find_rois = _connect_python(workflow, inputnode, settings, subject, segmentation)
     workflow.connect([
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
         (resample, coverage, [(("out_file", first), "betas_file")]),
@@ -137,9 +144,9 @@ def init_mni305_wf(
 def _connect_python(
     workflow: Workflow,
     inputnode: Node,
-    outputnode: Node,
     settings: NormalizationSettings,
     subject: str,
+    segmentation: Path | None,
 ) -> tuple[Node, Node]:
     """Resample by the product of the two transforms; the atlas is packaged or FreeSurfer's."""
     resample = MapNode(ResampleToMNI305(), iterfield=["in_file"], name="resample_betas", mem_gb=1.5)
@@ -156,6 +163,9 @@ def _connect_python(
         find_rois.inputs.fs_subject_dir = str(settings.fsaverage_dir / "fsaverage")
     elif settings.roi_source == "subject" and settings.fs_subjects_dir is not None:
         find_rois.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject}")
+        workflow.connect([(inputnode, find_rois, [("t1w_to_mni305", "t1w_to_mni305_file")])])
+    elif settings.roi_source == "subject":
+        find_rois.inputs.segmentation_file = str(segmentation)
         workflow.connect([(inputnode, find_rois, [("t1w_to_mni305", "t1w_to_mni305_file")])])
     return resample, find_rois
 

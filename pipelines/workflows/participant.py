@@ -1,12 +1,12 @@
 """The whole of a subject: from its raw runs to betas in MNI305, as one workflow."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
 from interfaces.embedded.partitions import RUNS_PER_PARTITION
@@ -18,12 +18,10 @@ from pipelines.workflows.estimation import OF_EACH_RUN
 from pipelines.workflows.freesurfer import NormalizationSettings
 from pipelines.workflows.glm import init_glm_wf
 from pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
-from pipelines.workflows.preprocessing import (
-    init_coregistration_wf,
-    init_realignment_wf,
-    init_slice_timing_wf,
-)
+from pipelines.workflows.preprocessing import connect_preprocessing
+from pipelines.workflows.quality import init_quality_wf
 from pipelines.workflows.run_betas import init_run_betas_wf
+from pipelines.workflows.steps import Node
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class ParticipantSettings:
         Processors that one step may use.
     runs_per_partition : int or None
         Runs that are pooled in each of the partitions of the run-wise betas; None: without those.
+    keep_work : bool
+        Whether steps leave their input files where they are.
     """
 
     engine: str
@@ -61,6 +61,7 @@ class ParticipantSettings:
     spm: SpmSettings = field(default_factory=SpmSettings)
     n_threads: int = 1
     runs_per_partition: int | None = None
+    keep_work: bool = True
 
 
 def init_participant_wf(
@@ -84,6 +85,9 @@ def init_participant_wf(
     bold_files, events_files, repetition_times, reference_times, slice_times, slice_axes
         Per run: raw 4D image, conditions TSV, TR (s), moment within a volume that slices are
         corrected to and the model is sampled at (s), time of each slice (s), slice axis.
+    confounds_files
+        Per run, fMRIPrep's table of confounds, where `bold_files` are its images in T1w space:
+        slice timing, realignment and coregistration are left out then.
 
     Outputs
     -------
@@ -94,38 +98,45 @@ def init_participant_wf(
     segmentation
         Desikan-Killiany labels in the same grid.
     """
+    settings = _of_subject(settings, subject)
     engine = get_engine(settings.engine, settings.spm, settings.n_threads)
     workflow = Workflow(name=name or f"sub_{subject.subject}_wf")
     fields = [
         "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
-        "slice_times", "slice_axes",
+        "slice_times", "slice_axes", "confounds_files",
     ]  # fmt: skip
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     outputs = ["betas", "stimuli", "segmentation"]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
 
-    slice_timing_wf = init_slice_timing_wf(engine)
-    realignment_wf = init_realignment_wf(engine, settings.n_threads)
-    coregistration_wf = init_coregistration_wf(engine)
+    realignment_wf, coregistration_wf = connect_preprocessing(
+        workflow,
+        inputnode,
+        engine,
+        is_preprocessed=subject.is_preprocessed,
+        n_threads=settings.n_threads,
+        keep_work=settings.keep_work,
+    )
     normalization_wf = init_normalization_wf(settings.normalization, subject.subject)
     glm_wf = init_glm_wf(engine, settings.glm, count_volumes(subject))
-    mni305_wf = init_mni305_wf(settings.rois, settings.normalization, subject.subject)
+    mni305_wf = init_mni305_wf(
+        settings.rois, settings.normalization, subject.subject, subject.segmentation
+    )
     by_freesurfer = settings.normalization.method == "freesurfer"
     derivatives_wf = init_derivatives_wf(
-        subject, settings.task, _estimation(settings), settings.out_dir, by_freesurfer
+        subject,
+        settings.task,
+        _estimation(settings, subject),
+        settings.out_dir,
+        by_freesurfer,
+        settings.rois,
+        settings.normalization.roi_source,
+    )
+    quality_wf = init_quality_wf(
+        subject, settings.task, settings.glm.slice_time_reference, settings.out_dir
     )
 
     workflow.connect([
-        (inputnode, slice_timing_wf, [
-            ("bold_files", "inputnode.bold_files"),
-            ("slice_times", "inputnode.slice_times"),
-            ("slice_axes", "inputnode.slice_axes"),
-            ("repetition_times", "inputnode.repetition_times"),
-            ("reference_times", "inputnode.reference_times"),
-        ]),
-        (slice_timing_wf, realignment_wf, [("outputnode.bold_files", "inputnode.bold_files")]),
-        (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
-        (realignment_wf, coregistration_wf, [("outputnode.boldref", "inputnode.boldref")]),
         (inputnode, normalization_wf, [("t1w", "inputnode.t1w")]),
         (inputnode, glm_wf, [
             ("events_files", "inputnode.events_files"),
@@ -176,6 +187,15 @@ def init_participant_wf(
             ("outputnode.segmentation_labels", "inputnode.segmentation_labels"),
             ("outputnode.coverage", "inputnode.coverage"),
         ]),
+        (inputnode, quality_wf, [("t1w", "inputnode.t1w")]),
+        (realignment_wf, quality_wf, [
+            ("outputnode.bold_files", "inputnode.bold_files"),
+            ("outputnode.boldref", "inputnode.boldref"),
+        ]),
+        (coregistration_wf, quality_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
+        (normalization_wf, quality_wf, [
+            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
+        ]),
     ])  # fmt: skip
     if by_freesurfer:
         workflow.connect([
@@ -187,6 +207,20 @@ def init_participant_wf(
     if settings.runs_per_partition is not None:
         _connect_run_betas(workflow, subject, settings, engine)
     return workflow
+
+
+def _of_subject(settings: ParticipantSettings, subject: SubjectInputs) -> ParticipantSettings:
+    """Take the moment that slices were corrected to from what was preprocessed."""
+    first = subject.runs[0].preprocessed
+    if first is None:
+        return settings
+    reference = first.slice_time_reference
+    if settings.engine == "spm":
+        from interfaces.spm.first_level import MICROTIME_BINS
+
+        # SPM samples its model at the beginning of a bin; the nearest is off by TR/32 at most.
+        reference = min(round(reference * MICROTIME_BINS), MICROTIME_BINS - 1) / MICROTIME_BINS
+    return replace(settings, glm=replace(settings.glm, slice_time_reference=reference))
 
 
 def _connect_run_betas(
@@ -205,13 +239,15 @@ def _connect_run_betas(
         settings.normalization.missing if by_freesurfer else "excluded",
     )
     save = init_save_run_betas_node(
-        subject, settings.task, _estimation(settings), settings.out_dir, runs_per_partition
+        subject, settings.task, _estimation(settings, subject), settings.out_dir, runs_per_partition
     )
     inputnode, mni305_wf, glm_wf, realignment_wf, normalization_wf, coregistration_wf = map(
         workflow.get_node,
         (
-            "inputnode", "mni305_wf", "glm_wf", "realignment_wf", "normalization_wf",
-            "coregistration_wf",
+            "inputnode", "mni305_wf", "glm_wf",
+            "preprocessed_wf" if subject.is_preprocessed else "realignment_wf",
+            "normalization_wf",
+            "preprocessed_wf" if subject.is_preprocessed else "coregistration_wf",
         ),
     )  # fmt: skip
     # mri_vol2vol goes by FreeSurfer's own registration of the EPI.
@@ -275,7 +311,10 @@ def init_dataset_wf(
         participant_wf = init_participant_wf(subject, settings)
         inputs = participant_wf.get_node("inputnode").inputs
         inputs.t1w = str(subject.t1w)
-        inputs.bold_files = [str(run.bold) for run in subject.runs]
+        inputs.bold_files = [str(run.image) for run in subject.runs]
+        inputs.confounds_files = [
+            str(run.preprocessed.confounds) for run in subject.runs if run.preprocessed is not None
+        ]
         inputs.repetition_times = [run.repetition_time for run in subject.runs]
         inputs.reference_times = [
             run.repetition_time * config.glm.slice_time_reference for run in subject.runs
@@ -291,7 +330,7 @@ def init_dataset_wf(
     return workflow
 
 
-def _estimation(settings: ParticipantSettings) -> dict[str, object]:
+def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[str, object]:
     """What a reader of the betas must know of how they came about."""
     described: dict[str, object] = {
         "Engine": settings.engine,
@@ -305,6 +344,8 @@ def _estimation(settings: ParticipantSettings) -> dict[str, object]:
         "Normalization": _normalization(settings.normalization),
         "RegionsFrom": settings.normalization.roi_source or "packaged Desikan-Killiany atlas",
     }
+    if subject.is_preprocessed:
+        described["Preprocessing"] = subject.made_by
     if settings.normalization.method == "freesurfer":
         described |= {
             "FreeSurfer": settings.normalization.freesurfer_version or "n/a",

@@ -1,9 +1,68 @@
 """From raw runs to volumes that agree in time and space, and their place in the anatomy."""
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import MapNode, Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from pipelines.workflows.engines import Engine
+from pipelines.workflows.preprocessed import init_preprocessed_wf
+from pipelines.workflows.steps import MapNode, Node
+
+
+def connect_preprocessing(
+    workflow: Workflow,
+    inputnode: Node,
+    engine: Engine,
+    *,
+    is_preprocessed: bool,
+    n_threads: int,
+    keep_work: bool,
+) -> tuple[Workflow, Workflow]:
+    """Add what comes before the linear model to a subject's workflow.
+
+    Parameters
+    ----------
+    workflow : Workflow
+        Of the subject.
+    inputnode : Node
+        Its inputs, as `pipelines.workflows.participant.init_participant_wf` has them.
+    engine : Engine
+        Chooses the interfaces.
+    is_preprocessed : bool
+        Whether the runs were preprocessed and lie in T1w space.
+    n_threads, keep_work
+        As for `init_realignment_wf`.
+
+    Returns
+    -------
+    tuple of Workflow
+        What gives the realigned runs, and what gives their place in the anatomy: one and the same
+        for runs that were preprocessed.
+    """
+    if is_preprocessed:
+        preprocessed_wf = init_preprocessed_wf()
+        workflow.connect([
+            (inputnode, preprocessed_wf, [
+                ("bold_files", "inputnode.bold_files"),
+                ("confounds_files", "inputnode.confounds_files"),
+            ]),
+        ])  # fmt: skip
+        return preprocessed_wf, preprocessed_wf
+    slice_timing_wf = init_slice_timing_wf(engine)
+    realignment_wf = init_realignment_wf(engine, n_threads, keep_work)
+    coregistration_wf = init_coregistration_wf(engine)
+    workflow.connect([
+        (inputnode, slice_timing_wf, [
+            ("bold_files", "inputnode.bold_files"),
+            ("slice_times", "inputnode.slice_times"),
+            ("slice_axes", "inputnode.slice_axes"),
+            ("repetition_times", "inputnode.repetition_times"),
+            ("reference_times", "inputnode.reference_times"),
+        ]),
+        (slice_timing_wf, realignment_wf, [("outputnode.bold_files", "inputnode.bold_files")]),
+        (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
+        (realignment_wf, coregistration_wf, [("outputnode.boldref", "inputnode.boldref")]),
+    ])  # fmt: skip
+    return realignment_wf, coregistration_wf
 
 
 def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workflow:
@@ -58,7 +117,10 @@ def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workf
 
 
 def init_realignment_wf(
-    engine: Engine, n_threads: int = 1, name: str = "realignment_wf"
+    engine: Engine,
+    n_threads: int = 1,
+    keep_work: bool = True,
+    name: str = "realignment_wf",
 ) -> Workflow:
     """Realign all runs of a subject together, to their mean, and reslice them once.
 
@@ -68,6 +130,8 @@ def init_realignment_wf(
         Chooses the interface.
     n_threads : int
         Processors that the step may use; the result does not depend on it.
+    keep_work : bool
+        Whether each input run stays when it has been resliced; nothing else may take them if not.
     name : str
         Name of the workflow.
 
@@ -93,6 +157,7 @@ def init_realignment_wf(
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     realign = Node(engine.realign(), name="realign", n_procs=n_threads, mem_gb=1.5)
     realign.inputs.n_threads = n_threads
+    realign.inputs.uses_up_inputs = not keep_work
     workflow.connect([
         (inputnode, realign, [("bold_files", "in_files")]),
         (realign, outputnode, [

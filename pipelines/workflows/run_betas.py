@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from nipype.interfaces.utility import IdentityInterface
-from nipype.pipeline.engine import MapNode, Node, Workflow
+from nipype.pipeline.engine import Workflow
 
 from bids_config.schema import GlmConfig, RoiDefinition
 from interfaces.embedded.partitions import partition_runs
@@ -17,6 +17,7 @@ from pipelines.workflows.estimation import (
     set_model,
     spm_memory_gb,
 )
+from pipelines.workflows.steps import MapNode, Node
 
 PLACES = ("bold_to_t1w", "t1w_to_mni305", "segmentation")
 SAMPLE_INPUTS = (*PER_RUN, *OF_EACH_RUN, "design_matrices", "brain_mask", *PLACES)

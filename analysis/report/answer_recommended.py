@@ -1,0 +1,243 @@
+"""The answer of the preset 'recommended'."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from analysis.cautions import ALPHA
+from analysis.figures.multiverse import specifications
+from analysis.figures.style import RSA_NAMES, View, printed
+from analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS, ZERO
+from analysis.inference.findings import ModelScore
+from analysis.report.wording import by_place, counted, estimate, joined, p_value
+from analysis.results import ComparisonResult, RoiResult
+from analysis.significance import GroupTest
+
+
+class Recommended:
+    """Sentences on models by label permutation and random effects, on groups by the mixed model.
+
+    Parameters
+    ----------
+    result : ComparisonResult
+        With its inference.
+    """
+
+    def __init__(self, result: ComparisonResult) -> None:
+        assert result.inference is not None
+        self._result = result
+        self._inference = result.inference
+        self._measure = RSA_NAMES[result.settings.rsa_metric]
+
+    def models_in(self, rois: Sequence[RoiResult]) -> Iterator[str]:
+        """Name the best model of every region in which one is related to the brain."""
+        found = [roi.roi for roi in rois if self._related(roi.roi)]
+        tested = [score.p_max for roi in rois for score in self._scores(roi.roi)]
+        how = (
+            "label permutation, corrected by the largest statistic of all "
+            f"{counted(len(self._result.models), 'model')} and "
+            f"{counted(len(self._result.rois), 'region')}"
+        )
+        if not np.isfinite(tested).any():
+            yield "No model could be tested in any region."
+            return
+        if not found:
+            smallest = p_value(float(np.nanmin(tested)), "smallest corrected p")
+            yield (
+                f"No model is found to be related to the brain in {joined([r.roi for r in rois])} "
+                f"({how}; {smallest})."
+            )
+            return
+        where = f"{len(found)} of {len(rois)} regions" if len(rois) > 1 else found[0]
+        yield (
+            f"In {where} at least one model is related to the brain ({how}; p < {ALPHA:g}). "
+            f"The best of them, each with its score ({self._measure}) and 95 % interval: "
+            f"{by_place([(roi, self._champion(roi)) for roi in found])}."
+        )
+        yield from self._on_uncertain(found)
+        nothing = [roi.roi for roi in rois if roi.roi not in found]
+        if nothing:
+            yield f"No model is found to be related to {joined(nothing)}."
+
+    def groups_in(self, rois: Sequence[RoiResult]) -> Iterator[str]:
+        """Say which groups of models differ, in which region, by how much."""
+        tests = [test for roi in rois for test in self._group_tests(roi.roi)]
+        made = [test for test in tests if np.isfinite(test.p_corrected)]
+        if len({model.group for model in self._result.models}) < 2:
+            return
+        if not made:
+            yield "Groups of models could not be tested against each other."
+            return
+        related = [roi for roi in rois if self._related(roi.roi)]
+        if related:
+            yield self._leading_groups(related)
+        differing = [test for test in made if test.p_corrected < ALPHA]
+        if not differing:
+            clearest = min(made, key=lambda test: test.p_corrected)
+            yield (
+                "No group is found to do better than another (mixed model; "
+                f"the clearest difference, in {clearest.roi}: {_difference(clearest)})."
+            )
+            return
+        parts = [(test.roi, _order(test)) for test in differing]
+        yield (
+            f"Beyond chance (mixed model, corrected p < {ALPHA:g}) are these differences: "
+            f"{by_place(parts)}."
+        )
+        silent = [roi.roi for roi in rois if roi.roi not in {test.roi for test in differing}]
+        if silent:
+            yield f"No difference between groups is found in {joined(silent)}."
+
+    def _leading_groups(self, rois: Sequence[RoiResult]) -> str:
+        """The group of the highest mean over its models, in each region."""
+        led_by: dict[str, list[str]] = {}
+        for roi in rois:
+            scores = [score for score in self._scores(roi.roi) if np.isfinite(score.rsa)]
+            means = {
+                group: np.mean([score.rsa for score in scores if score.group == group])
+                for group in dict.fromkeys(score.group for score in scores)
+            }
+            if means:
+                led_by.setdefault(max(means, key=lambda group: means[group]), []).append(roi.roi)
+        leading = joined([f"{group} in {joined(names)}" for group, names in led_by.items()])
+        return f"The group of models with the highest mean score is {leading}."
+
+    def scope(self) -> Iterator[str]:
+        """Say for whom intervals and differences hold."""
+        n_subjects, n_stimuli = len(self._result.subjects), len(self._result.stimuli)
+        yield (
+            "Intervals and differences are about new subjects and new stimuli; "
+            f"{n_subjects} subjects and {n_stimuli} stimuli were measured."
+        )
+
+    def region(self, roi: RoiResult) -> str:
+        """Say what was found in one region."""
+        scores = [score for score in self._scores(roi.roi) if np.isfinite(score.rsa)]
+        if not scores:
+            return f"No result: {self._scores(roi.roi)[0].withheld or 'no score is a number'}."
+        best = max(scores, key=lambda score: score.rsa)
+        sentences = [
+            f"{best.model} ({best.group}) has the highest score, "
+            f"{estimate(best.rsa, best.low, best.high)}, {p_value(best.p_max, 'corrected p')}"
+            f"{_share(best)}.",
+            self._on_related(roi.roi, best),
+            *self._on_others(roi.roi, best.model),
+            *self._on_groups(roi.roi),
+            *self._on_choices(roi, best.model),
+            _ceiling(roi),
+        ]
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def _scores(self, roi: str) -> list[ModelScore]:
+        return [score for score in self._inference.model_scores if score.roi == roi]
+
+    def _related(self, roi: str) -> list[ModelScore]:
+        return [score for score in self._scores(roi) if score.p_max < ALPHA]
+
+    def _best_related(self, roi: str) -> ModelScore:
+        return max(self._related(roi), key=lambda score: score.rsa)
+
+    def _on_uncertain(self, rois: Sequence[str]) -> Iterator[str]:
+        """Regions where the relation is beyond chance, but its size for others is not known."""
+        uncertain = [roi for roi in rois if self._best_related(roi).low <= 0]
+        if uncertain:
+            yield (
+                f"In {joined(uncertain)} that interval includes zero: how the model would do with "
+                "other subjects and stimuli is open."
+            )
+
+    def _champion(self, roi: str) -> str:
+        best = self._best_related(roi)
+        return (
+            f"{best.model} ({best.group}): {estimate(best.rsa, best.low, best.high)}, "
+            f"{p_value(best.p_max)}"
+        )
+
+    def _on_related(self, roi: str, best: ModelScore) -> str:
+        names = [score.model for score in self._related(roi)]
+        if not names:
+            return "No model is found to be related to this region."
+        if len(names) == len(self._scores(roi)) > 1:
+            return f"All {len(names)} models are related to this region."
+        if names == [best.model]:
+            return "It is the only model that is found to be related to this region."
+        return f"Related to this region: {joined(names)}."
+
+    def _on_others(self, roi: str, best: str) -> Iterator[str]:
+        """Which models the best one is better than, by random effects."""
+        better: list[str] = []
+        unclear: list[str] = []
+        for test in self._inference.model_tests:
+            pair = (test.model, test.reference)
+            if test.roi != roi or test.test != RANDOM_EFFECTS or test.reference == ZERO:
+                continue
+            if best not in pair or not np.isfinite(test.p_corrected):
+                continue
+            other = pair[1] if pair[0] == best else pair[0]
+            (better if test.p_corrected < ALPHA else unclear).append(other)
+        if not better and not unclear:
+            return
+        if not better:
+            yield f"{best} is not found to be better than any other model."
+        elif not unclear:
+            yield f"{best} is better than every other model (random effects, p corrected)."
+        else:
+            yield (
+                f"{best} is better than {joined(better)} (random effects, p corrected), and not "
+                f"told apart from {joined(unclear)}."
+            )
+
+    def _group_tests(self, roi: str) -> list[GroupTest]:
+        return [
+            test
+            for test in self._inference.group_tests
+            if test.roi == roi and test.test == MIXED_MODEL
+        ]
+
+    def _on_groups(self, roi: str) -> Iterator[str]:
+        made = [test for test in self._group_tests(roi) if np.isfinite(test.p_corrected)]
+        if not made:
+            return
+        differing = [test for test in made if test.p_corrected < ALPHA]
+        if differing:
+            yield f"Groups: {joined([_difference(test) for test in differing])}."
+        else:
+            clearest = min(made, key=lambda test: test.p_corrected)
+            yield f"No two groups of models are told apart (clearest: {_difference(clearest)})."
+
+    def _on_choices(self, roi: RoiResult, best: str) -> Iterator[str]:
+        found = specifications(View(self._result, self._result.primary, (roi,)), roi.roi)
+        if found:
+            agreeing = sum(specification.best_model == best for specification in found)
+            yield (
+                f"{best} has the highest score in {agreeing} of {len(found)} choices of voxels, "
+                "distance and comparison."
+            )
+
+
+def _difference(test: GroupTest) -> str:
+    """Which group does better, by how much, and how surely."""
+    return f"{_order(test)}, {p_value(test.p_corrected, 'corrected p')}"
+
+
+def _order(test: GroupTest) -> str:
+    """Which group does better, by how much."""
+    sign = 1 if test.statistic >= 0 else -1
+    better, worse = (test.group_a, test.group_b)[::sign]
+    low, high = sorted((sign * test.low, sign * test.high))
+    return f"{better} models above {worse} ones by {estimate(sign * test.statistic, low, high)}"
+
+
+def _share(score: ModelScore) -> str:
+    if not np.isfinite(score.normalised):
+        return ""
+    share = estimate(score.normalised, score.normalised_low, score.normalised_high)
+    return f", as a share of the noise ceiling {share}"
+
+
+def _ceiling(roi: RoiResult) -> str:
+    mean = float(np.nanmean(roi.ceiling.pairwise))
+    text = f"Noise ceiling {printed(mean)}, {p_value(roi.ceiling_p)}"
+    if roi.has_weak_ceiling:
+        return f"{text}: not beyond chance, so that all this says little about the models."
+    return f"{text}."

@@ -1,0 +1,56 @@
+"""What a job of Slurm does: one step, and a note of how it went.
+
+`python -m pipelines.plugins.slurm_job NODE_FILE OUTCOME_FILE`
+"""
+
+import json
+import logging
+import pickle
+import resource
+import socket
+import sys
+from pathlib import Path
+from traceback import format_exc
+
+from bids_config.files import atomic_path
+from pipelines.worker_pool import NIPYPE_LOGGERS
+
+
+def run_step(node_file: Path, outcome_file: Path) -> None:
+    """Run a node and write what became of it.
+
+    Parameters
+    ----------
+    node_file : Path
+        Pickle of the node and of nipype's `updatehash`, by `SlurmJobsPlugin`.
+    outcome_file : Path
+        JSON: `traceback`, text or null, and `host`. It appears whole or not at all, and only
+        when the step has ended.
+    """
+    with node_file.open("rb") as stream:
+        node, updatehash = pickle.load(stream)
+    traceback = None
+    try:
+        node.run(updatehash=updatehash)
+    except Exception:
+        traceback = format_exc()
+        print(traceback, file=sys.stderr)
+    with atomic_path(outcome_file) as temporary:
+        temporary.write_text(json.dumps({"traceback": traceback, "host": socket.gethostname()}))
+    own, others = (
+        resource.getrusage(who).ru_maxrss / 1000
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(f"peak memory: {own:.0f} MB, largest process started by it: {others:.0f} MB")
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s: %(message)s")
+    for name in NIPYPE_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True
+
+
+if __name__ == "__main__":
+    _log_to_stderr()
+    run_step(Path(sys.argv[1]), Path(sys.argv[2]))

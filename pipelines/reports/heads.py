@@ -1,0 +1,171 @@
+"""Pictures of a subject's head: registrations, outlines of regions, maps of the tSNR."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.figures.style import is_hemisphere
+from interfaces.embedded import mni305
+from interfaces.embedded.resampling import resample
+from interfaces.embedded.transforms import read_matrix
+from pipelines.reports.drawing import OKABE_ITO, LineStyle, Outline, draw_mosaic
+from pipelines.reports.planes import Mosaic, bounds, lay_out
+from pipelines.reports.records import RegionRecord, SubjectRecord
+
+BRIGHTEST = 99.5  # percentile of an image that is drawn white
+STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image in memory."""
+
+    data: NDArray[np.float32]
+    affine: FloatArray
+
+    @classmethod
+    def read(cls, file: Path) -> "Volume":
+        """Read a file; what is no number counts as 0."""
+        image = nib.load(file)
+        data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32), posinf=0, neginf=0)
+        return cls(data, image.affine)
+
+
+class Heads:
+    """A subject's images, read when they are first looked at.
+
+    Parameters
+    ----------
+    record : SubjectRecord
+        Where they lie.
+    """
+
+    def __init__(self, record: SubjectRecord) -> None:
+        self._record = record
+
+    @cached_property
+    def boldref(self) -> Volume:
+        """The mean EPI."""
+        return Volume.read(self._record.func("desc-mean_boldref.nii.gz"))
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """The brain mask, on the grid of the mean EPI."""
+        file = self._record.func("space-boldref_desc-brain_mask.nii.gz")
+        return np.asarray(nib.load(file).dataobj) > 0
+
+    @cached_property
+    def bold_to_mni305(self) -> FloatArray:
+        """World of the EPI to MNI305, as the betas went."""
+        registered = "fsnative" if self._record.by_freesurfer else "T1w"
+        to_t1w = read_matrix(self._record.func(f"from-boldref_to-{registered}_xfm.txt"))
+        to_mni305 = read_matrix(self._record.anat("from-T1w_to-MNI305_xfm.txt"))
+        return np.asarray(to_mni305 @ to_t1w)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """Labels of the segmentation, on its MNI305 grid."""
+        file = self._record.anat("space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz")
+        return np.asarray(nib.load(file).dataobj).astype(np.int32)
+
+    @cached_property
+    def labels_in_bold(self) -> NDArray[np.int32]:
+        """The same on the grid of the mean EPI, by nearest neighbour."""
+        return resample(
+            self.labels,
+            mni305.AFFINE,
+            self.boldref.data.shape,
+            self.boldref.affine,
+            np.linalg.inv(self.bold_to_mni305),
+            "nearest",
+        )
+
+    def region(self, region: RegionRecord) -> NDArray[np.bool_]:
+        """Voxels of a region on the grid of the mean EPI."""
+        return np.isin(self.labels_in_bold, region.labels)
+
+    @cached_property
+    def _brain(self) -> Mosaic:
+        box = bounds(self.mask, self.boldref.affine)
+        return lay_out(box, box)
+
+    @cached_property
+    def _brain_row(self) -> Mosaic:
+        box = bounds(self.mask, self.boldref.affine)
+        return lay_out(box, box, n_columns=9, planes=("axial",), pixel_mm=1.6)
+
+    def draw_coregistration(self) -> tuple[bytes, bytes] | None:
+        """Mean EPI and T1w at the same points; None where the T1w was not saved."""
+        file = self._record.anat("space-boldref_res-fine_T1w.nii.gz")
+        if not file.is_file():
+            return None
+        return (
+            _draw_grey(self._brain, self.boldref, "mean EPI"),
+            _draw_grey(self._brain, Volume.read(file), "T1w, moved to the mean EPI"),
+        )
+
+    def draw_normalization(self) -> tuple[bytes, bytes] | None:
+        """T1w in MNI305 and the template at the same points; None where it was not saved."""
+        file = self._record.anat("space-MNI305_res-2_T1w.nii.gz")
+        if not file.is_file():
+            return None
+        from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+        brain = load_mni152_brain_mask(resolution=2)
+        to_mni305 = mni305.MNI152_TO_MNI305 @ brain.affine
+        box = bounds(np.asarray(brain.dataobj) > 0, to_mni305)
+        mosaic = lay_out(box, box)
+        template = load_mni152_template(resolution=2)
+        moved = Volume(
+            np.asarray(template.dataobj, dtype=np.float32),
+            mni305.MNI152_TO_MNI305 @ template.affine,
+        )
+        return (
+            _draw_grey(mosaic, Volume.read(file), "T1w in MNI305"),
+            _draw_grey(mosaic, moved, "MNI152 template, taken to MNI305"),
+        )
+
+    def draw_regions(self, regions: Sequence[RegionRecord]) -> bytes | None:
+        """Outlines of the brain mask and of regions on the mean EPI; None without their labels."""
+        known = [region for region in regions if region.labels]
+        whole = [region for region in known if not is_hemisphere(region.name)] or known
+        inside = np.isin(self.labels_in_bold, [n for region in whole for n in region.labels])
+        if not inside.any():
+            return None
+        mosaic = lay_out(
+            bounds(self.mask, self.boldref.affine), bounds(inside, self.boldref.affine)
+        )
+        sampled = mosaic.sample(self.labels, mni305.AFFINE, self.bold_to_mni305, order=0)
+        mask = mosaic.sample(self.mask.astype(np.uint8), self.boldref.affine, order=0)
+        outlines = [Outline("brain mask", mask > 0, "#FFFFFF", "dotted")] + [
+            Outline(
+                region.name,
+                np.isin(sampled, region.labels),
+                OKABE_ITO[number % len(OKABE_ITO)],
+                STYLES[number // len(OKABE_ITO) % len(STYLES)],
+            )
+            for number, region in enumerate(whole)
+        ]
+        return _draw_grey(mosaic, self.boldref, "mean EPI", outlines)
+
+    def draw_tsnr(self, tsnr: NDArray[np.float32], title: str, highest: float) -> bytes:
+        """Axial planes of a map of the tSNR inside the brain mask."""
+        inside = np.where(self.mask, tsnr, np.float32(0))
+        values = self._brain_row.sample(inside, self.boldref.affine)
+        return draw_mosaic(self._brain_row, values, title, (0, highest), cmap="inferno", bar="tSNR")
+
+
+def _draw_grey(
+    mosaic: Mosaic, volume: Volume, title: str, outlines: Sequence[Outline] = ()
+) -> bytes:
+    values = mosaic.sample(volume.data, volume.affine)
+    shown = values[values > 0]
+    highest = float(np.percentile(shown, BRIGHTEST)) if len(shown) else 1.0
+    return draw_mosaic(mosaic, values, title, (0, highest), outlines=outlines)

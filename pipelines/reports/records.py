@@ -1,0 +1,211 @@
+"""What a subject's derivatives say about it: read from the output folder alone."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from interfaces.confounds import ConfoundsTable
+from pipelines.workflows.derivatives import MNI305_ENTITIES
+
+HIGH_MOTION_MM = 0.5
+"""Framewise displacement above which a volume is counted (Power et al., 2012)."""
+
+MOTION_COLUMNS = tuple(ConfoundsTable.columns)[:6]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes
+    ----------
+    name : str
+        Session and run as in the file names.
+    motion : array (volumes, 6)
+        Translations (mm) and rotations (rad).
+    displacement : array (volumes,)
+        Framewise displacement (mm); NaN for the first volume.
+    design_file, tsnr_file : Path or None
+        None where there is no such file.
+    acquisition : mapping
+        `RepetitionTime`, `StartTime` (s) and, of runs that were not preprocessed before,
+        `SliceTiming` (s) and `SliceEncodingDirection`; empty without a map of the tSNR.
+    """
+
+    name: str
+    motion: NDArray[np.float64]
+    displacement: NDArray[np.float64]
+    design_file: Path | None
+    tsnr_file: Path | None
+    acquisition: Mapping[str, Any]
+
+    @property
+    def n_volumes(self) -> int:
+        """Volumes of the run."""
+        return len(self.motion)
+
+    @property
+    def repetition_time(self) -> float | None:
+        """TR (s)."""
+        value = self.acquisition.get("RepetitionTime")
+        return None if value is None else float(value)
+
+    @property
+    def n_high_motion(self) -> int:
+        """Volumes with a framewise displacement above 0.5 mm."""
+        return int((self.displacement > HIGH_MOTION_MM).sum())
+
+    def design(self) -> pd.DataFrame | None:
+        """Columns and rows of the linear model; None where they were not saved."""
+        return None if self.design_file is None else pd.read_csv(self.design_file, sep="\t")
+
+
+@dataclass(frozen=True)
+class RegionRecord:
+    """A region of interest: its labels (empty where unknown) and its voxels with betas."""
+
+    name: str
+    labels: tuple[int, ...]
+    n_voxels: int
+    n_covered: int
+    coverage: float
+
+
+@dataclass(frozen=True)
+class SubjectRecord:
+    """A subject's derivatives.
+
+    Attributes
+    ----------
+    subject, task : str
+        Labels.
+    data_set : str
+        Name that the derivatives have as a data set.
+    raw : str
+        Where the raw data were.
+    estimation, software : mapping of str to str
+        Settings of the betas, and versions of libraries.
+    n_stimuli : int
+        Volumes of the betas.
+    runs : tuple of RunRecord
+        As they went into the betas, in that order.
+    regions : tuple of RegionRecord
+    coregistration, normalization : mapping
+        The evidence that the steps left.
+    folder : Path
+        The subject's folder.
+    """
+
+    subject: str
+    task: str
+    data_set: str
+    raw: str
+    estimation: Mapping[str, Any]
+    software: Mapping[str, str]
+    n_stimuli: int
+    runs: tuple[RunRecord, ...]
+    regions: tuple[RegionRecord, ...]
+    coregistration: Mapping[str, Any]
+    normalization: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def is_preprocessed(self) -> bool:
+        """Whether the runs came from fMRIPrep."""
+        return "Preprocessing" in self.estimation
+
+    @property
+    def by_freesurfer(self) -> bool:
+        """Whether FreeSurfer took the betas to MNI305."""
+        return str(self.estimation.get("Normalization", "")).startswith("FreeSurfer")
+
+    def func(self, rest: str) -> Path:
+        """Path of a functional derivative of all runs; `rest` follows the task."""
+        return self.folder / "func" / f"{self.folder.name}_task-{self.task}_{rest}"
+
+    def anat(self, rest: str) -> Path:
+        """Path of an anatomical derivative."""
+        return self.folder / "anat" / f"{self.folder.name}_{rest}"
+
+
+def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
+    """Read the tables and sidecars of a finished subject.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject, task : str
+        Labels without `sub-` and `task-`.
+
+    Raises
+    ------
+    OSError, ValueError
+        When a file is missing or is not what it should be.
+    """
+    folder = out_dir / f"sub-{subject}"
+    stem = folder / "func" / f"sub-{subject}_task-{task}"
+    betas = read_json(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
+    stimuli = pd.read_csv(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv", sep="\t")
+    description = read_json(out_dir / "dataset_description.json")
+    return SubjectRecord(
+        subject=subject,
+        task=task,
+        data_set=str(description.get("Name", "")),
+        raw=str(description.get("DatasetLinks", {}).get("raw", "")),
+        estimation=betas.get("Estimation", {}),
+        software=betas.get("Software", {}),
+        n_stimuli=len(stimuli),
+        runs=tuple(_read_run(folder / "func", name) for name in betas["Runs"]),
+        regions=_read_regions(Path(f"{stem}_{MNI305_ENTITIES}_desc-coverage_rois.tsv")),
+        coregistration=read_json(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
+        normalization=read_json(folder / "anat" / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        folder=folder,
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no JSON object")
+    return content
+
+
+def _read_run(func: Path, name: str) -> RunRecord:
+    stem = func / name
+    table = pd.read_csv(f"{stem}_desc-confounds_timeseries.tsv", sep="\t", na_values="n/a")
+    design = Path(f"{stem}_design.tsv")
+    tsnr = Path(f"{stem}_space-boldref_stat-tsnr_boldmap.nii.gz")
+    sidecar = tsnr.with_name(tsnr.name.replace(".nii.gz", ".json"))
+    entities = name.split("_")[1:]
+    return RunRecord(
+        name=" ".join(part for part in entities if not part.startswith("task-")) or name,
+        motion=table[list(MOTION_COLUMNS)].to_numpy(dtype=np.float64),
+        displacement=table["framewise_displacement"].to_numpy(dtype=np.float64),
+        design_file=design if design.is_file() else None,
+        tsnr_file=tsnr if tsnr.is_file() else None,
+        acquisition=read_json(sidecar) if sidecar.is_file() else {},
+    )
+
+
+def _read_regions(table_file: Path) -> tuple[RegionRecord, ...]:
+    sidecar = table_file.with_suffix(".json")
+    labels = read_json(sidecar).get("roi", {}).get("Labels", {}) if sidecar.is_file() else {}
+    table = pd.read_csv(table_file, sep="\t", dtype={"roi": str})
+    return tuple(
+        RegionRecord(
+            name=str(row["roi"]),
+            labels=tuple(labels.get(row["roi"], ())),
+            n_voxels=int(row["n_voxels"]),
+            n_covered=int(row["n_covered"]),
+            coverage=float(row["coverage"]),
+        )
+        for row in table.to_dict("records")
+    )

@@ -1,0 +1,102 @@
+"""Small results of comparisons with planted truth, for the tests of the report."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from analysis.comparison import compare
+from analysis.models.feature_files import Features
+from analysis.outputs import write_comparison
+from analysis.patterns import RoiPatterns, SubjectPatterns
+from analysis.results import ComparisonResult
+from analysis.settings import settings_for
+
+QUICK = {"n_random_draws": 2, "sweep_dense_until": 8, "sweep_log_points": 2}
+QUICK_INFERENCE = {"n_permutations": 100, "n_bootstraps": 100}
+
+HOSTILE_STIMULUS = "</script><script>alert('stimulus')</script>"
+HOSTILE_MODEL = "<img src=x onerror=alert(1)>&\"'"
+HOSTILE_REGION = "<i>region</i> {{ 7 * 7 }}"
+HOSTILE_NOTE = "<b>note</b>"
+
+TWO_KINDS = {"visual-a": "visual", "visual-b": "visual", "text-a": "language", "text-b": "language"}
+
+
+def planted_result(
+    *,
+    truth: Mapping[str, str | None],
+    groups: Mapping[str, str] = TWO_KINDS,
+    n_subjects: int = 5,
+    stimuli: Sequence[str] = tuple(f"s{number:02d}" for number in range(24)),
+    noise: float = 0.5,
+    notes: Mapping[str, str] | None = None,
+    preset: str = "recommended",
+    sources: Sequence[Path] = (),
+    **changes: object,
+) -> ComparisonResult:
+    """Compare models with regions of which some carry a kind of model.
+
+    Parameters
+    ----------
+    truth : mapping of str to (str or None)
+        By region the group whose space it carries; None: nothing but noise.
+    groups : mapping of str to str
+        By model its group; models of one group share a space.
+    """
+    rng = np.random.default_rng(0)
+    n = len(stimuli)
+    spaces = {group: rng.standard_normal((n, 5)) for group in dict.fromkeys(groups.values())}
+
+    def seen_through(space: np.ndarray, n_features: int) -> np.ndarray:
+        return space @ rng.standard_normal((space.shape[1], n_features))
+
+    features = [
+        Features(
+            name,
+            group,
+            tuple(stimuli),
+            seen_through(spaces[group], 40) + 0.5 * rng.standard_normal((n, 40)),
+            note=(notes or {}).get(name, ""),
+        )
+        for name, group in groups.items()
+    ]
+    subjects = []
+    for number in range(n_subjects):
+        rois = {}
+        for roi, group in truth.items():
+            signal = np.zeros((n, 30)) if group is None else seen_through(spaces[group], 30)
+            odd, even = signal + 2 * noise * rng.standard_normal((2, n, 30))
+            rois[roi] = RoiPatterns((odd + even) / 2, np.arange(30), odd=odd, even=even)
+        subjects.append(
+            SubjectPatterns(f"{number + 1:02d}", tuple(stimuli), rois, sources=tuple(sources))
+        )
+    quick = {**QUICK, **(QUICK_INFERENCE if preset == "recommended" else {})}
+    if preset == "recommended":
+        quick["multiverse"] = False
+    return compare(subjects, features, settings_for(preset, **{**quick, **changes}))
+
+
+@lru_cache
+def planted() -> ComparisonResult:
+    """One region that carries the visual models, one that carries nothing."""
+    return planted_result(truth={"V1": "visual", "deep": None})
+
+
+@lru_cache
+def hostile() -> ComparisonResult:
+    """Every name is an attempt to be more than a name."""
+    return planted_result(
+        truth={HOSTILE_REGION: "visual", "plain": None},
+        groups={HOSTILE_MODEL: "visual", "visual-b": "visual", "{{ 7 * 7 }}": "language"},
+        stimuli=tuple(sorted((HOSTILE_STIMULUS, *(f"<!-- {number}" for number in range(15))))),
+        notes={HOSTILE_MODEL: HOSTILE_NOTE},
+        n_subjects=3,
+    )
+
+
+def written_report(result: ComparisonResult, out_dir: Path) -> Path:
+    """Write a comparison with all its files, and give its report."""
+    write_comparison(result, out_dir, {"dataset_config": {"name": HOSTILE_NOTE}})
+    return out_dir / "group" / "report.html"

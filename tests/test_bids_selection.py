@@ -1,0 +1,229 @@
+"""Runs and images are chosen as fMRIPrep lets choose them, and unknown choices are told apart."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bids_config import load_dataset_config
+from bids_config.errors import InputError
+from pipelines.bids import SubjectInputs, read_dataset
+from pipelines.bids_database import DATABASE
+from pipelines.bids_filters import BidsFilters, matches, read_filters
+from pipelines.bids_layout import BidsDataset
+from pipelines.bids_runs import Reading
+from pipelines.cli import main
+
+CONFIG = load_dataset_config("demo")
+EVENTS = (
+    "onset\tduration\tevent_type\tstimulus_name\n"
+    "0\t12\trest\tn/a\n12\t9\tstimulus\tx\n21\t9\tstimulus\ty\n"
+)
+TIMING = {"RepetitionTime": 3.0, "SliceTiming": [0.0, 1.5]}
+
+
+def add_run(root: Path, subject: str, session: str, entities: str) -> None:
+    """Name a run; names are all that is looked at here."""
+    folder = root / f"sub-{subject}" / f"ses-{session}" / "func"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"sub-{subject}_ses-{session}_task-perception_{entities}"
+    (folder / f"{stem}_bold.nii.gz").touch()
+    (folder / f"{stem}_events.tsv").write_text(EVENTS)
+
+
+def add_t1w(root: Path, subject: str, session: str, acquisition: str) -> None:
+    folder = root / f"sub-{subject}" / f"ses-{session}" / "anat"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"sub-{subject}_ses-{session}_acq-{acquisition}_T1w.nii.gz").touch()
+
+
+@pytest.fixture
+def bids(tmp_path: Path) -> Path:
+    root = tmp_path / "bids"
+    root.mkdir()
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (root / "task-perception_bold.json").write_text(json.dumps(TIMING))
+    for subject in ("01", "02"):
+        for session in ("a", "b"):
+            for entities in ("dir-AP_run-01", "dir-PA_run-02"):
+                add_run(root, subject, session, entities)
+        add_t1w(root, subject, "a", "fast")
+        add_t1w(root, subject, "b", "mprage")
+    return root
+
+
+def read(bids: Path, **reading: Any) -> tuple[SubjectInputs, ...]:
+    return read_dataset(bids, CONFIG, names_only=True, reading=Reading(**reading))
+
+
+def filters(tmp_path: Path, content: object) -> BidsFilters:
+    file = tmp_path / "filters.json"
+    file.write_text(json.dumps(content))
+    return read_filters(file)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [
+        ({}, 4),
+        ({"session": "a"}, 2),
+        ({"session": ["a", "b"], "direction": "AP"}, 2),
+        ({"run": 1}, 2),
+        ({"run": "1"}, 2),
+        ({"run": [1, 2], "datatype": "func", "suffix": "bold"}, 4),
+        ({"acquisition": None}, 4),
+        ({"direction": "*"}, 4),
+        ({"direction": [None, "PA"]}, 2),
+    ],
+)
+def test_bold_runs_by_the_entities_in_their_names(
+    wanted: dict[str, Any], taken: int, bids: Path, tmp_path: Path
+) -> None:
+    chosen = filters(tmp_path, {"bold": wanted, "fmap": {"acquisition": "x"}})
+    for subject in read(bids, filters=chosen):
+        assert len(subject.runs) == taken
+
+
+def test_labels_that_look_like_numbers_stay_texts() -> None:
+    assert matches({"run": "01"}, {"run": 1})
+    assert not matches({"session": "01"}, {"session": "1"})
+    assert not matches({"run": "01"}, {"run": 2})
+
+
+def test_the_t1w_image_by_its_entities(bids: Path, tmp_path: Path) -> None:
+    chosen = filters(tmp_path, {"t1w": {"acquisition": "mprage"}})
+    assert [subject.t1w.name for subject in read(bids, filters=chosen)] == [
+        "sub-01_ses-b_acq-mprage_T1w.nii.gz",
+        "sub-02_ses-b_acq-mprage_T1w.nii.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"BOLD": {"run": 1}}, "'BOLD', which is no kind of image: choose from bold, t1w"),
+        ({"bold": {"acq": "x"}}, "'acq', which is no entity"),
+        ({"bold": ["run"]}, "object of entities for 'bold'"),
+        ({"bold": {"run": 1.5}}, "the value 1.5"),
+        ({"bold": {"run": {"a": 1}}}, "must be a text"),
+        (["bold"], "must hold a JSON object"),
+        ({"t1w": {"acquisition": "none"}}, "2 T1w images"),
+        ({"bold": {"run": 7}}, "no BOLD run of task perception, filtered by"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_told_in_one_sentence(
+    content: object, said: str, bids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "filters.json"
+    file.write_text(json.dumps(content))
+    arguments = ["--dataset-config", "demo", "--bids-filter-file", str(file)]
+    assert main(["run", str(bids), str(tmp_path / "out"), "participant", *arguments]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "conceptrsa: " in line]
+    assert len(error) == 1 and said in error[0]
+
+
+def dry_run(bids: Path, out: Path, *options: str) -> None:
+    main([
+        "run", str(bids), str(out), "participant", "--dataset-config", "demo", "--dry-run",
+        "--skip-bids-validation", *options,
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "with prefix"])
+def test_labels_with_and_without_their_prefix(
+    prefix: str, bids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject, session, task = ("sub-02", "ses-b", "task-perception") if prefix else (
+        "02", "b", "perception"
+    )  # fmt: skip
+    options = ("--participant-label", subject, "--session-label", session, "--task-id", task)
+    dry_run(bids, tmp_path / "out", *options)
+    text = capsys.readouterr().out
+    assert "sub-01" not in text and "ses-a_task" not in text
+    assert text.count("  run sub-02_ses-b_task-perception_") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--participant-label", "03"], "'03' is no participant in"),
+        (["--participant-label", "sub-03"], "choose from 01, 02"),
+        (["--session-label", "ses-c"], "choose from a, b"),
+        (["--task-id", "task-rest"], "no BOLD run of task rest"),
+        (["--task-id", "rest"], "(tasks there: perception; sessions: a, b)"),
+    ],
+)
+def test_unknown_labels_are_answered_with_what_there_is(
+    options: list[str],
+    said: str,
+    bids: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["run", str(bids), str(tmp_path / "out"), "participant", "--dataset-config", "demo"]
+    assert main([*arguments, *options]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said in error and error.startswith("conceptrsa: ")
+
+
+def names(dataset: BidsDataset) -> list[str]:
+    found = dataset.find("bold", (".nii.gz",), "01") + dataset.find("T1w", (".nii.gz",), "01")
+    return [file.path.name for file in found]
+
+
+def test_kept_names_are_those_of_the_data_set(bids: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "database"
+    without = names(BidsDataset(bids))
+    assert names(BidsDataset(bids, kept)) == without  # made
+    assert names(BidsDataset(bids, kept)) == without  # read
+    assert [path.name for path in kept.iterdir()] == [DATABASE]
+
+
+def test_kept_names_are_used_as_long_as_nothing_changed(
+    bids: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    time.sleep(0.1)  # what was made just before the index counts as newer
+    BidsDataset(bids, tmp_path / "database")
+    made = (tmp_path / "database" / DATABASE).read_bytes()
+    with caplog.at_level(logging.INFO):
+        BidsDataset(bids, tmp_path / "database")
+    assert (tmp_path / "database" / DATABASE).read_bytes() == made
+    assert "only new, removed and renamed files are noticed" in caplog.text
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "renamed", "set back"])
+def test_kept_names_are_made_again_when_the_data_set_has_changed(
+    change: str, bids: Path, tmp_path: Path
+) -> None:
+    before = names(BidsDataset(bids, tmp_path / "database"))
+    folder = bids / "sub-01" / "ses-a" / "func"
+    first = folder / "sub-01_ses-a_task-perception_dir-AP_run-01_bold.nii.gz"
+    if change in ("added", "set back"):
+        shutil.copyfile(first, folder / first.name.replace("run-01", "run-03"))
+    elif change == "removed":
+        first.unlink()
+    else:
+        first.rename(first.with_name(first.name.replace("run-01", "run-04")))
+    if change == "set back":  # as rsync -a does it
+        os.utime(folder, (0, 0))
+    after = names(BidsDataset(bids, tmp_path / "database"))
+    assert after == names(BidsDataset(bids)) != before
+
+
+def test_the_names_of_another_data_set_are_refused(bids: Path, tmp_path: Path) -> None:
+    BidsDataset(bids, tmp_path / "database")
+    other = Path(shutil.copytree(bids, tmp_path / "other"))
+    with pytest.raises(InputError, match=r"is the database of .*bids, not of .*other"):
+        BidsDataset(other, tmp_path / "database")
+
+
+def test_a_damaged_database_is_refused(bids: Path, tmp_path: Path) -> None:
+    (tmp_path / "database").mkdir()
+    (tmp_path / "database" / DATABASE).write_bytes(b"no database at all" * 100)
+    with pytest.raises(InputError, match="no database of pybids"):
+        BidsDataset(bids, tmp_path / "database")

@@ -1,0 +1,375 @@
+"""The report of a comparison, read as a text: what it says, and that names stay names."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_cases import (
+    HOSTILE_MODEL,
+    HOSTILE_NOTE,
+    HOSTILE_REGION,
+    HOSTILE_STIMULUS,
+    hostile,
+    planted,
+    planted_result,
+    written_report,
+)
+
+from analysis.comparison import compare
+from analysis.figures.write import NAMES
+from analysis.models.feature_files import Features
+from analysis.patterns import SubjectRdms
+from analysis.rdm import compute_rdm
+from analysis.report import explorer, tables
+from analysis.report.explorer import encode_rdm, explorer_data
+from analysis.report.figures import SHOWS, TITLES
+from analysis.report.methods import describe_methods
+from analysis.report.page import embed_picture, embed_smallest, render_page
+from analysis.report.references import REFERENCES
+from analysis.report.tables import DESCRIPTIONS, read_tables, shortened
+from analysis.results import ComparisonResult
+from analysis.settings import settings_for
+
+
+class Page(HTMLParser):
+    """All elements of a page with their attributes and the text inside them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.text = ""
+        self._script: dict[str, str | None] | None = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self._script = dict(attrs)
+            self.scripts.append((self._script, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._script = None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is None:
+            self.text += data
+        else:
+            attributes, text = self.scripts[-1]
+            self.scripts[-1] = (attributes, text + data)
+
+    def data(self, id_: str) -> object:
+        return next(json.loads(text) for found, text in self.scripts if found.get("id") == id_)
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    file = written_report(hostile(), tmp_path_factory.mktemp("hostile"))
+    return Page(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def group_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written_report(planted(), tmp_path_factory.mktemp("planted")).parent
+
+
+@pytest.fixture(scope="module")
+def page(group_dir: Path) -> Page:
+    return Page((group_dir / "report.html").read_text(encoding="utf-8"))
+
+
+def test_names_do_not_become_elements(hostile_page: Page) -> None:
+    tags = [tag for tag, _ in hostile_page.elements]
+    assert not {"i", "b"} & set(tags)
+    assert all("onerror" not in attributes for _, attributes in hostile_page.elements)
+    scripts = [found for found, _ in hostile_page.scripts if "type" not in found]
+    assert len(scripts) == 2
+    for name in (HOSTILE_MODEL, HOSTILE_REGION, HOSTILE_NOTE, "{{ 7 * 7 }}"):
+        assert name in hostile_page.text
+    assert "49 (language)" not in hostile_page.text
+
+
+def test_names_survive_in_the_data_of_the_explorer(hostile_page: Page) -> None:
+    data = hostile_page.data("explorer-data")
+    assert isinstance(data, dict)
+    assert HOSTILE_STIMULUS in data["stimuli"]
+    assert data["models"][0]["name"] == HOSTILE_MODEL
+    assert data["regions"][0]["name"] == HOSTILE_REGION
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
+    for tag, attributes in page.elements:
+        if "src" in attributes:
+            assert str(attributes["src"]).startswith("data:image/")
+        if tag == "link":
+            assert attributes["href"] == "data:,"
+        assert not {"srcset", "style", "background", "action", "data"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    assert not {"iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.elements}
+    assert "@import" not in page.text and "url(" not in page.text
+
+
+def test_the_policy_allows_these_scripts_only(page: Page) -> None:
+    policy = next(
+        attributes["content"]
+        for _, attributes in page.elements
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None and policy.startswith("default-src 'none';")
+    allowed = re.findall(r"'sha256-([^']+)'", policy)
+    run = [text for attributes, text in page.scripts if "type" not in attributes]
+    assert allowed == [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in run
+    ]
+
+
+def test_links_within_the_page_and_beside_it_lead_somewhere(page: Page, group_dir: Path) -> None:
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.elements:
+        target = str(attributes.get("href", ""))
+        if tag != "a" or target.startswith("https://doi.org/"):
+            continue
+        if target.startswith("#"):
+            assert target[1:] in ids
+        else:
+            assert (group_dir / target).exists()
+
+
+def test_every_figure_and_table_is_in_the_page(page: Page, group_dir: Path) -> None:
+    pictures = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(pictures) == len(list((group_dir / "figures").glob("*.svg"))) > 0
+    assert all(attributes["alt"] for attributes in pictures)
+    in_page = {str(found["id"]) for tag, found in page.elements if tag == "table" and "id" in found}
+    written = {f"table-{file.stem}" for file in group_dir.glob("*.tsv")}
+    assert written <= in_page
+
+
+def test_warnings_stand_before_figures_and_all_of_them(page: Page) -> None:
+    assert planted().warnings
+    for warning in planted().warnings:
+        assert page.text.index(warning) < page.text.index(TITLES["figure_1"])
+
+
+def test_the_same_result_gives_the_same_bytes(group_dir: Path, tmp_path: Path) -> None:
+    again = written_report(planted(), tmp_path)
+    for name in ("report.html", "CITATION.bib"):
+        assert (again.parent / name).read_bytes() == (group_dir / name).read_bytes()
+
+
+def test_every_figure_has_words() -> None:
+    assert set(TITLES) == set(SHOWS) == set(NAMES)
+
+
+def test_pictures_are_embedded_in_the_smaller_format(tmp_path: Path) -> None:
+    large, small = tmp_path / "a.svg", tmp_path / "a.png"
+    large.write_bytes(b"<svg/>" * 10)
+    small.write_bytes(b"\x89PNG")
+    assert embed_smallest(large, small) == embed_picture(small)
+    assert embed_picture(small).startswith("data:image/png;base64,")
+
+
+def test_a_page_can_be_rendered_from_another_package() -> None:
+    text = render_page("base.html.j2", package="analysis.report", title="<x> & y")
+    assert "<title>&lt;x&gt; &amp; y</title>" in text
+    assert any(
+        str(attributes.get("content", "")).endswith("script-src 'none'")
+        for _, attributes in Page(text).elements
+    )
+
+
+def decoded(rdm: dict[str, object]) -> np.ndarray:
+    """Distances as the page's script computes them."""
+    steps = np.frombuffer(base64.b64decode(str(rdm["steps"])), dtype="<u2")
+    low, high = float(str(rdm["low"])), float(str(rdm["high"]))
+    return np.where(steps == 65535, np.nan, low + steps * (high - low) / 65534)
+
+
+@pytest.mark.parametrize(
+    "distances", [[0.1, 0.7, np.nan, 1.9], [0.5, 0.5, 0.5], [np.nan, np.nan], [-2.0, 3.0, 0.0]]
+)
+def test_distances_come_back_from_16_bits(distances: list[float]) -> None:
+    values = np.array(distances)
+    back = decoded(encode_rdm(values))
+    half_a_step = (
+        0.5 * (np.nanmax(values) - np.nanmin(values)) / 65534 if any(np.isfinite(values)) else 0.0
+    )
+    np.testing.assert_allclose(back, values, rtol=0, atol=half_a_step * 1.01)
+
+
+def test_the_explorer_holds_the_rdms_and_scores_of_the_result() -> None:
+    result = planted()
+    data = explorer_data(result)
+    assert data is not None
+    for region, roi in zip(data["regions"], result.rois, strict=True):
+        mean, *subjects = region["sources"]
+        assert [source["name"] for source in subjects] == list(result.subjects)
+        rdms = roi.rdms.mean(axis=0)
+        np.testing.assert_allclose(decoded(mean["rdm"]), rdms.mean(axis=0), atol=1e-4)
+        np.testing.assert_allclose(mean["scores"], roi.rsa.mean(axis=0), atol=1e-6)
+        for source, rdm, scores in zip(subjects, rdms, roi.rsa, strict=True):
+            np.testing.assert_allclose(decoded(source["rdm"]), rdm, atol=1e-4)
+            np.testing.assert_allclose(source["scores"], scores, atol=1e-6)
+    for model, rdm in zip(data["models"], result.model_rdms, strict=True):
+        np.testing.assert_allclose(decoded(model["rdm"]), rdm, atol=1e-4)
+
+
+def test_the_explorer_leaves_out_what_no_page_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = planted()
+    n_pairs = result.model_rdms.shape[-1]
+    n_means = len(result.rois) + len(result.models)
+    monkeypatch.setattr(explorer, "MAX_DISTANCES", n_means * n_pairs)
+    data = explorer_data(result)
+    assert data is not None
+    assert [len(region["sources"]) for region in data["regions"]] == [1] * len(result.rois)
+    monkeypatch.setattr(explorer, "MAX_DISTANCES", n_means * n_pairs - 1)
+    assert explorer_data(result) is None
+
+
+def test_cells_are_shortened_and_nothing_else() -> None:
+    assert shortened("0.123456") == "0.1235"
+    assert shortened("1234567") == "1234567"
+    assert shortened("-12") == "-12"
+    assert shortened("1.5e-09") == "1.5e-09"
+    assert shortened("n/a") == "n/a"
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {"subject": ["01", "02"], "roi": ["1.23456", "7"], "rsa": ["0.123456", "n/a"]}
+    )
+    rows.to_csv(tmp_path / "rsa.tsv", sep="\t", index=False)
+    (table,) = read_tables(tmp_path)
+    assert table.rows == [["01", "1.23456", "0.1235"], ["02", "7", "n/a"]]
+    assert [column.numeric for column in table.columns] == [False, False, True]
+
+
+def test_long_tables_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_ROWS", 30)
+    rows = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
+    rows.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
+    (table,) = read_tables(tmp_path)
+    assert len(table.rows) == 30 and {row[0] for row in table.rows} == {"top"}
+    assert "30 of 100 rows where selection is top" in table.note
+    assert len(table.first_rows) < len(table.rows)
+
+
+def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> None:
+    longest = max(
+        (file for file in group_dir.glob("*.tsv") if file.stem != "noise_ceilings"),
+        key=lambda file: len(file.read_text().splitlines()),
+    )
+    embedded = [json.loads(text) for found, text in page.scripts if found.get("class") == "rows"]
+    lengths = [len(rows) for rows in embedded]
+    assert len(lengths) == len(list(read_tables(group_dir)))
+    assert max(lengths) == len(longest.read_text().splitlines()) - 1
+
+
+def test_every_table_that_can_be_written_is_described() -> None:
+    source = Path(tables.__file__).parents[1] / "tables.py"
+    names = re.findall(r'^        "(\w+)": ', source.read_text(), flags=re.MULTILINE)
+    assert {description.name for description in DESCRIPTIONS} == set(names)
+
+
+def methods_of(result: ComparisonResult) -> str:
+    return " ".join(describe_methods(result).paragraphs)
+
+
+def test_methods_follow_the_preset() -> None:
+    recommended = methods_of(planted())
+    assert "permuting the labels" in recommended and "100 permutations" in recommended
+    assert "odd runs" in recommended and "circular" not in recommended
+    assert "Choksi" not in recommended
+    of_the_paper = methods_of(planted_result(truth={"V1": "visual"}, preset="paper"))
+    assert "Welch's t-test" in of_the_paper and "Choksi" in of_the_paper
+    assert "permuting the labels" not in of_the_paper
+    assert "30 voxels" in of_the_paper and "circular" in of_the_paper
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "unsaid"),
+    [
+        ({"voxel_selection": "all"}, "All voxels", "odd runs"),
+        ({"voxel_selection": "random", "n_voxels": 7}, "7 voxels were drawn at random", "odd runs"),
+        ({"selection_data": "same"}, "which is circular", "odd runs"),
+        (
+            {"voxel_score": "reliability", "selection_data": "same"},
+            "split-half reliability",
+            "highest betas",
+        ),
+        (
+            {"voxel_score": "ncsnr", "selection_data": "same"},
+            "Allen et al., 2022",
+            "highest betas",
+        ),
+        ({"remove_mean_pattern": True}, "mean pattern over stimuli", "crossnobis"),
+        ({"rdm_metric": "cosine"}, "one minus the cosine", "one minus the Pearson"),
+        ({"rdm_metric": "euclidean"}, "squared Euclidean distance", "one minus the Pearson"),
+        ({"rsa_metric": "spearman"}, "Spearman's rank correlation", "Pearson's correlation."),
+        ({"rsa_metric": "whitened-cosine"}, "only the label permutation", "Fieller"),
+        ({"rsa_metric": "kendall-tau-a"}, "tau-a", "Pearson's correlation."),
+        ({"multiverse": True}, "Steegen et al., 2016", "crossnobis"),
+        ({"seed": 77}, "numbers was 77", "numbers was 0"),
+        ({"n_permutations": 200}, "200 permutations, the identity", "100 permutations"),
+        ({"n_bootstraps": 130}, "130 samples", "100 samples"),
+    ],
+)
+def test_methods_follow_the_settings(changes: dict[str, object], said: str, unsaid: str) -> None:
+    text = methods_of(planted_result(truth={"V1": "visual"}, n_subjects=3, **changes))
+    assert said in text
+    assert unsaid not in text
+
+
+def test_methods_do_not_speak_of_voxels_where_rdms_were_supplied() -> None:
+    text = methods_of(supplied())
+    assert "were supplied" in text
+    assert "voxels" not in text
+
+
+def test_methods_and_references_belong_together() -> None:
+    for result in (planted(), planted_result(truth={"V1": "visual"}, preset="paper")):
+        methods = describe_methods(result)
+        text = " ".join(methods.paragraphs)
+        cited = {key for key, found in REFERENCES.items() if found.citation in text}
+        assert {reference.key for reference in methods.references} == cited
+        places = [text.index(reference.citation) for reference in methods.references]
+        assert places == sorted(places)
+        assert len(set(methods.references)) == len(methods.references)
+
+
+def test_the_file_of_citations_holds_what_the_methods_cite(group_dir: Path) -> None:
+    text = (group_dir / "CITATION.bib").read_text(encoding="utf-8")
+    keys = re.findall(r"^@\w+\{(\w+),$", text, flags=re.MULTILINE)
+    cited = [reference.key for reference in describe_methods(planted()).references]
+    assert keys == ["conceptrsa", "choksi2022", *cited]
+    assert text.count("{") == text.count("}")
+
+
+def supplied() -> ComparisonResult:
+    """A comparison of RDMs that were supplied."""
+    rng = np.random.default_rng(0)
+    stimuli = tuple(f"s{number:02d}" for number in range(20))
+    latent = rng.standard_normal((20, 4))
+    subjects = [
+        SubjectRdms(
+            f"{number}",
+            stimuli,
+            {"IT": compute_rdm(latent + 0.2 * rng.standard_normal((20, 4)), "correlation")[None]},
+        )
+        for number in range(4)
+    ]
+    models = [
+        Features("good", "visual", stimuli, latent @ rng.standard_normal((4, 30))),
+        Features("bad", "language", stimuli, rng.standard_normal((20, 30))),
+    ]
+    return compare(
+        subjects, models, settings_for("recommended", n_permutations=100, n_bootstraps=100)
+    )

@@ -1,0 +1,127 @@
+"""The answer in words: it names what was planted, and says what was not found."""
+
+from dataclasses import replace
+
+import numpy as np
+from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
+
+from analysis.report.answer import Answer
+from analysis.report.answer import answer as answer_in_print
+from analysis.report.wording import unbroken
+from analysis.results import ComparisonResult
+
+
+def answer(result: ComparisonResult) -> Answer:
+    """The answer with plain spaces."""
+    found = answer_in_print(result)
+    regions = tuple((roi, text.replace("\xa0", " ")) for roi, text in found.regions)
+    return Answer(found.summary.replace("\xa0", " "), regions)
+
+
+def test_the_answer_names_the_planted_model_and_its_uncertainty() -> None:
+    result = planted()
+    found = answer(result)
+    assert result.inference is not None
+    best = max(
+        (score for score in result.inference.model_scores if score.roi == "V1"),
+        key=lambda score: score.rsa,
+    )
+    assert best.group == "visual"
+    assert f"in V1, {best.model} (visual): {best.rsa:.3f} [{best.low:.3f}, {best.high:.3f}]" in (
+        found.summary
+    )
+    assert "visual models above language ones by" in found.summary
+    assert "No model is found to be related to deep." in found.summary
+    assert "Subjects do not agree with each other beyond chance in deep" in found.summary
+    assert "5 subjects and 24 stimuli" in found.summary
+    regions = dict(found.regions)
+    assert "better than text-a and text-b" in regions["V1"]
+    assert "not told apart from" in regions["V1"]
+    assert "No model is found to be related to this region." in regions["deep"]
+    assert "No two groups of models are told apart" in regions["deep"]
+
+
+def test_no_line_breaks_within_a_number_and_what_belongs_to_it() -> None:
+    text = unbroken("0.2 [−0.1, 0.3], p = 0.01, 95 % and 0.1 ± 0.2; a, b")
+    assert text.split(" ") == [
+        "0.2\xa0[−0.1,\xa00.3],", "p\xa0=\xa00.01,", "95\xa0%", "and", "0.1\xa0±\xa00.2;", "a,",
+        "b",
+    ]  # fmt: skip
+
+
+def test_the_answer_is_that_there_is_none_where_nothing_is_significant() -> None:
+    found = answer(planted_result(truth={"a": None, "b": None}))
+    assert found.summary.startswith("No model is found to be related to the brain in a and b")
+    assert "smallest corrected p = 0." in found.summary
+    assert "No group is found to do better than another" in found.summary
+    assert "beyond chance in any region" in found.summary
+    assert "highest mean score" not in found.summary
+
+
+def test_the_answer_of_the_paper_says_what_its_tests_cannot_reach() -> None:
+    found = answer(planted_result(truth={"V1": "visual"}, preset="paper", reference_model="text-a"))
+    assert "cannot give a p below 0.0625" in found.summary
+    assert "takes models for independent" in found.summary
+    assert "optimistic" in found.summary
+    assert "±" in found.summary
+
+
+def test_the_answer_of_the_paper_names_models_that_are_told_apart() -> None:
+    found = answer(
+        planted_result(
+            truth={"V1": "visual"}, preset="paper", reference_model="text-a", n_subjects=8
+        )
+    )
+    assert "Told apart from text-a" in found.summary
+    assert "visual-a in V1" in found.summary
+    assert "cannot give" not in found.summary
+
+
+def test_the_answer_does_not_compare_groups_where_there_is_one() -> None:
+    found = answer(planted_result(truth={"V1": "visual"}, groups={"a": "visual", "b": "visual"}))
+    assert "group" not in found.summary
+
+
+def test_the_answer_says_so_where_groups_cannot_be_tested() -> None:
+    found = answer(planted_result(truth={"V1": "visual"}, rsa_metric="whitened-cosine"))
+    assert "Groups of models could not be tested against each other." in found.summary
+
+
+def test_the_answer_names_circular_selection() -> None:
+    circular = answer(planted_result(truth={"V1": "visual"}, selection_data="same"))
+    assert "chosen by the very betas" in circular.summary
+    assert "chosen by the very betas" not in answer(planted()).summary
+
+
+def test_the_answer_holds_the_notes_on_models() -> None:
+    assert f"Note on {HOSTILE_MODEL}: {HOSTILE_NOTE}." in answer(hostile()).summary
+
+
+def test_the_answer_is_about_whole_regions_where_there_are_some() -> None:
+    truth = {"V1": "visual", "V1-left": "visual", "V1-right": "visual"}
+    found = answer(planted_result(truth=truth, n_subjects=3))
+    assert "V1-left" not in found.summary
+    assert [roi for roi, _ in found.regions] == list(truth)
+    halves = {"V1-left": "visual", "V1-right": "visual"}
+    assert "V1-left" in answer(planted_result(truth=halves, n_subjects=3)).summary
+
+
+def test_the_answer_says_where_an_interval_includes_zero() -> None:
+    result = planted()
+    assert result.inference is not None
+    wide = tuple(replace(score, low=-0.1) for score in result.inference.model_scores)
+    uncertain = replace(result, inference=replace(result.inference, model_scores=wide))
+    assert "In V1 that interval includes zero" in answer(uncertain).summary
+    assert "includes zero" not in answer(result).summary
+
+
+def test_regions_without_a_score_have_no_answer() -> None:
+    result = planted()
+    assert result.inference is not None
+    lost = tuple(
+        replace(score, rsa=np.nan, p_max=np.nan, withheld="too few voxels")
+        for score in result.inference.model_scores
+    )
+    found = answer(replace(result, inference=replace(result.inference, model_scores=lost)))
+    assert found.summary.startswith("No model could be tested in any region.")
+    assert dict(found.regions)["V1"] == "No result: too few voxels."

@@ -331,11 +331,11 @@ def test_the_command_adds_run_wise_betas_to_a_finished_run(
     small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run_participant(small_data, out) == 0
+    assert run_participant(small_data, out, "--keep-work") == 0
     assert not list(out.glob("sub-01/func/*roibetas*"))
     plain = checksums(out)
     capfd.readouterr()
-    assert run_participant(small_data, out, "--run-betas") == 0
+    assert run_participant(small_data, out, "--keep-work", "--run-betas") == 0
     said = capfd.readouterr().err
     for step in ("slice timing", "realign", "coregister", "normalize", "estimate betas"):
         assert f"{step} done (found)" in said

@@ -248,6 +248,33 @@ def _to_inputs(files: SubjectFiles, made_by: str | None) -> SubjectInputs:
     return SubjectInputs(files.subject, files.t1w, tuple(runs), files.segmentation, made_by)
 
 
+def links_outside(subjects: Sequence[SubjectInputs], bids_dir: str | Path) -> str:
+    """Say which raw files are links to places outside the data set; '' where none are.
+
+    Links within it, as git-annex makes them, are what they seem to be.
+    """
+    root = Path(bids_dir).resolve()
+    files = [
+        file
+        for subject in subjects
+        for file in (
+            subject.t1w,
+            *(path for run in subject.runs for path in (run.bold, run.events)),
+        )
+    ]
+    outside = [
+        file
+        for file in dict.fromkeys(files)
+        if file.is_relative_to(root) and not file.resolve().is_relative_to(root)
+    ]
+    if not outside:
+        return ""
+    return (
+        f"{len(outside)} of {len(set(files))} files are links to places outside {root}, which are "
+        f"read (the first: {outside[0]} -> {outside[0].resolve()})"
+    )
+
+
 def count_volumes(subject: SubjectInputs) -> int:
     """Volumes of all runs of a subject together; images that are not there count as none."""
     count = 0

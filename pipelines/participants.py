@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bids_config.schema import DatasetConfig
-from pipelines.bids import SubjectInputs, find_problems, read_dataset
+from pipelines.bids import SubjectInputs, find_problems, links_outside, read_dataset
 from pipelines.bids_filters import BidsFilters, read_filters
 from pipelines.bids_runs import Reading
 from pipelines.bids_validation import require_valid
@@ -75,6 +75,8 @@ def run_participants(
     if options.validate:
         require_valid(bids_dir, {subject.subject for subject in subjects}, out_dir / "logs")
     subjects = read_dataset(*selection, n_threads=options.n_procs, reading=reading)
+    if strays := links_outside(subjects, bids_dir):
+        log.warning("%s", strays)
     for check in checks(subjects, config, options, out_dir):
         check()
     n_threads = options.threads_per_step(len(subjects))
@@ -120,6 +122,8 @@ def report_dry_run(
     subjects: Sequence[SubjectInputs] = ()
     with problems.noted():
         subjects = read_dataset(*selection, names_only=True, reading=reading)
+    if strays := links_outside(subjects, bids_dir):
+        print(f"note: {strays}")
     if options.validate and not problems.found:  # its errors would be mostly the same again
         with problems.noted():
             require_valid(bids_dir, {subject.subject for subject in subjects})

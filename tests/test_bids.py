@@ -16,7 +16,7 @@ import pytest
 
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
-from pipelines.bids import find_problems, read_dataset
+from pipelines.bids import find_problems, links_outside, read_dataset
 
 CONFIG = load_dataset_config("demo")
 SHAPE = (8, 7, 6, 24)
@@ -108,6 +108,20 @@ def test_subjects_and_runs_in_natural_order(bids: Path) -> None:
 @pytest.mark.parametrize("labels", [["02"], ["sub-02"], ["02", "sub-02"]])
 def test_participants_with_and_without_prefix(bids: Path, labels: list[str]) -> None:
     assert [subject.subject for subject in read_dataset(bids, CONFIG, labels)] == ["02"]
+
+
+def test_links_to_places_outside_are_said(bids: Path, tmp_path: Path) -> None:
+    image, table = bids / FIRST_BOLD, bids / FIRST_EVENTS
+    annexed = bids / ".git" / "annex" / "key"
+    annexed.parent.mkdir(parents=True)
+    image.rename(annexed)
+    image.symlink_to(annexed)
+    assert links_outside(read_dataset(bids, CONFIG), bids) == ""
+    elsewhere = tmp_path / "elsewhere.tsv"
+    table.rename(elsewhere)
+    table.symlink_to(elsewhere)
+    said = links_outside(read_dataset(bids, CONFIG), bids)
+    assert said.startswith("1 of ") and f"{table} -> {elsewhere}" in said
 
 
 def test_sessions_narrow_down_runs_but_not_the_t1w(bids: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import gzip
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from analysis.models.feature_files import Features, read_features, write_features
-from bids_config.errors import InputError
+from bids_config.errors import InputError, StepError
 from pipelines.cli import main
 from pipelines.demo.dataset import write_demo_dataset
 from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from pipelines.plugins.slurm_job import run_step
 
 OWN_FILES = {"pipelines/plugins/slurm_job.py"}
-"""Reads what the run has just written for it, and nothing else."""
+"""Reads what the run has just written for it, byte for byte, and nothing else."""
 PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
 ROOT = Path(__file__).resolve().parents[1]
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
@@ -206,3 +208,17 @@ def test_no_module_can_run_what_it_reads() -> None:
                 if ast.unparse(node.func) in forbidden or unsafe:
                     found.append(f"{file.relative_to(ROOT)}:{node.lineno}")
     assert not found
+
+
+def test_a_job_loads_nothing_but_what_was_submitted(tmp_path: Path) -> None:
+    canary, node_file = tmp_path / "canary", tmp_path / "node.pklz"
+    node_file.write_bytes(b"cos\nmkdir\n(V" + str(canary).encode() + b"\ntR.")
+    submitted = hashlib.sha256(b"another").hexdigest()
+    with pytest.raises(StepError, match=r"node\.pklz was changed after it was submitted"):
+        run_step(node_file, submitted, tmp_path / "outcome.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["node.pklz"]
+    # It would have done harm: the same bytes, if they were what was submitted, are loaded.
+    own = hashlib.sha256(node_file.read_bytes()).hexdigest()
+    with pytest.raises(TypeError):
+        run_step(node_file, own, tmp_path / "outcome.json")
+    assert canary.is_dir()

@@ -196,11 +196,12 @@ class SlurmJobsPlugin(TidyingPlugin):
         return number
 
     def _submit(self, job: _Job, node: Any, updatehash: bool) -> int:
+        content = pickle.dumps((node, updatehash))
         with atomic_path(job.node_file) as temporary:
-            temporary.write_bytes(pickle.dumps((node, updatehash)))
+            temporary.write_bytes(content)
         return submit(
             self._arguments(job, node.n_procs),
-            self._script(job),
+            self._script(job, hashlib.sha256(content).hexdigest()),
             self._settings.max_tries,
             self._settings.retry_timeout,
         )
@@ -219,11 +220,11 @@ class SlurmJobsPlugin(TidyingPlugin):
             f"--chdir={self._jobs_dir}",
         ]
 
-    def _script(self, job: _Job) -> str:
+    def _script(self, job: _Job, sha256: str) -> str:
         one_thread = [f"export {name}={value}" for name, value in ONE_THREAD.items()]
         command = [
             sys.executable, "-P", "-m", "pipelines.plugins.slurm_job",
-            str(job.node_file), str(job.outcome_file),
+            str(job.node_file), sha256, str(job.outcome_file),
         ]  # fmt: skip
         lines = [
             self._settings.template,

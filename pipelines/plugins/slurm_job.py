@@ -1,8 +1,13 @@
 """What a job of Slurm does: one step, and a note of how it went.
 
-`python -m pipelines.plugins.slurm_job NODE_FILE OUTCOME_FILE`
+`python -m pipelines.plugins.slurm_job NODE_FILE SHA256 OUTCOME_FILE`
+
+The node is a pickle, as nipype has no other form for one. It is loaded only if it is, byte for
+byte, what the submitting process wrote: that process gives the SHA-256 to Slurm with the job, so
+that whoever can write into the working folder cannot have a job run something else by this file.
 """
 
+import hashlib
 import json
 import logging
 import pickle
@@ -12,23 +17,33 @@ import sys
 from pathlib import Path
 from traceback import format_exc
 
+from bids_config.errors import StepError
 from bids_config.files import atomic_path
 from pipelines.worker_pool import NIPYPE_LOGGERS
 
 
-def run_step(node_file: Path, outcome_file: Path) -> None:
+def run_step(node_file: Path, sha256: str, outcome_file: Path) -> None:
     """Run a node and write what became of it.
 
     Parameters
     ----------
     node_file : Path
         Pickle of the node and of nipype's `updatehash`, by `SlurmJobsPlugin`.
+    sha256 : str
+        Of the pickle, as it was written.
     outcome_file : Path
         JSON: `traceback`, text or null, and `host`. It appears whole or not at all, and only
         when the step has ended.
+
+    Raises
+    ------
+    StepError
+        The pickle is not the one that was written; nothing of it is loaded.
     """
-    with node_file.open("rb") as stream:
-        node, updatehash = pickle.load(stream)
+    content = node_file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StepError(f"{node_file} was changed after it was submitted; run the command again")
+    node, updatehash = pickle.loads(content)
     traceback = None
     try:
         node.run(updatehash=updatehash)
@@ -53,4 +68,4 @@ def _log_to_stderr() -> None:
 
 if __name__ == "__main__":
     _log_to_stderr()
-    run_step(Path(sys.argv[1]), Path(sys.argv[2]))
+    run_step(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

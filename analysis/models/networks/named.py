@@ -115,6 +115,8 @@ def count_features(build: Callable[[], nn.Module], sides: tuple[int, int]) -> in
     try:
         return _count_on(torch.device("meta"), build, sides)
     except (NotImplementedError, RuntimeError):
+        # Some architectures compute with their weights while they are built or run, which tensors
+        # without values refuse; what is really wrong is raised again here.
         return _count_on(CPU, build, sides)
 
 

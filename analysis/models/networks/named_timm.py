@@ -206,6 +206,7 @@ def _on_meta(full: str) -> Any:
         with torch.device("meta"):
             return timm.create_model(full)
     except (NotImplementedError, RuntimeError):
+        # As in `count_features`: some architectures need the values of weights to be built.
         return timm.create_model(full)
 
 

@@ -1,10 +1,13 @@
 """Writing files so that a half-written one is never seen under its final name."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PREFIX = ".writing-"
 
 
 @contextmanager
@@ -27,10 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(final.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=suffix, dir=final.parent)
-    os.close(handle)
-    temporary = Path(name)
+    handle, temporary = _locked_temporary(final)
     try:
         yield temporary
         umask = os.umask(0)
@@ -38,7 +38,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(final)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _locked_temporary(final: Path) -> tuple[int, Path]:
+    """Make a file that its writer has locked; the kernel lets go of it when the writer dies."""
+    suffix = "".join(final.suffixes[-2:])
+    while True:
+        handle, name = tempfile.mkstemp(prefix=PREFIX, suffix=suffix, dir=final.parent)
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):  # noqa: PTH110
+            return handle, Path(name)
+        os.close(handle)  # taken for a leftover before it was locked
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files whose writers were killed, in a folder and all folders below.
+
+    Files that a living process writes are locked by it, and stay; on a file system without locks
+    none can be told from a leftover, and all stay.
+    """
+    for leftover in folder.rglob(f"{PREFIX}*"):
+        with suppress(OSError), leftover.open("r+b") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 def empty_file(path: str | Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bids_config.files import remove_leftovers
 from bids_config.schema import DatasetConfig
 from pipelines.bids import SubjectInputs, find_problems, links_outside, read_dataset
 from pipelines.bids_filters import BidsFilters, read_filters
@@ -251,6 +252,8 @@ def _run_subjects(
     of_version = work_dir / version("conceptrsa")
     require_writable(of_version, "--work-dir")
     with only_run((settings.out_dir, of_version), [f"sub-{s.subject}" for s in subjects]):
+        for folder in (settings.out_dir, of_version):
+            remove_leftovers(folder)
         workflow = init_dataset_wf(subjects, config, settings, of_version)
         forecasts = {
             subject.subject: _forecast(subject, config, options, settings.out_dir)

@@ -162,6 +162,7 @@ def test_damaged_files_of_real_steps_are_made_again(
     for name in (next(n for n in expected if n.endswith("statmap.nii.gz")),
                  next(n for n in expected if n.endswith("_design.tsv"))):  # fmt: skip
         (whole / name).unlink()
+    (whole / "sub-01" / "func" / ".writing-left.nii.gz").write_bytes(b"of a killed run")
     said = finish(command(whole, "--keep-work"))
     assert checksums(whole) == expected
     assert "normalize done (found)" in said

@@ -20,6 +20,7 @@ from analysis.results import ComparisonResult
 from analysis.settings import ComparisonSettings, settings_for
 from analysis.tables import write_table
 from bids_config.errors import InputError
+from bids_config.files import remove_leftovers
 from bids_config.schema import DatasetConfig
 from pipelines.cli.networks import network_run, read_labelled_stimuli
 from pipelines.requirements import require_writable
@@ -69,6 +70,7 @@ def compare_with_models(
     settings, notes = settle(args, subjects)
     require_writable(out_dir)
     with only_run([out_dir], ["group"]):
+        remove_leftovers(out_dir / "group")
         features = _get_features(subjects, config, args)
         result = compare_and_write(subjects, features, settings, config, out_dir, notes)
         if args.check_paper:

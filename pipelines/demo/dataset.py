@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 
 from bids_config.errors import InputError
-from bids_config.files import atomic_path
+from bids_config.files import atomic_path, remove_leftovers
 from pipelines.demo import sidecars
 from pipelines.demo.design import events_table
 from pipelines.demo.settings import DemoSettings
@@ -72,8 +72,7 @@ def write_demo_dataset(
     settings = settings or DemoSettings()
     _require_features(features, stimuli, settings)
     manifest = _Manifest.open(out_dir, settings.fingerprint(features, stimuli))
-    for leftover in out_dir.glob("*/**/.writing-*"):
-        leftover.unlink()
+    remove_leftovers(out_dir)
     _write_descriptions(out_dir / "bids", settings)
 
     sessions = tuple(_sessions(settings))

@@ -1,0 +1,63 @@
+"""A half-written file is never seen under its name, and does not outlive the next run."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bids_config.files import atomic_path, remove_leftovers
+
+WRITER = """
+import sys, time
+from bids_config.files import atomic_path
+
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary, flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is writing deep below the folder."""
+    file = tmp_path / "sub-01" / "func" / "betas.nii.gz"
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(file)], stdout=subprocess.PIPE, text=True
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_what_a_killed_process_was_writing_is_removed(
+    writer: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    assert writer.stdout is not None
+    temporary = Path(writer.stdout.readline().strip())
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert temporary.read_text() == "half"
+    remove_leftovers(tmp_path)
+    assert not list(temporary.parent.iterdir())
+
+
+def test_what_a_living_process_is_writing_stays(
+    writer: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    assert writer.stdout is not None
+    temporary = Path(writer.stdout.readline().strip())
+    remove_leftovers(tmp_path)
+    assert temporary.read_text() == "half"
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "table.tsv"
+    file.write_text("whole")
+    with pytest.raises(RuntimeError), atomic_path(file) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert file.read_text() == "whole" and list(tmp_path.iterdir()) == [file]

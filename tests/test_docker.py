@@ -101,7 +101,8 @@ def test_every_dependency_is_held_at_a_version_that_the_project_allows() -> None
     lines = (DOCKER / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["networks"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["networks"], *extras["fast"], *extras["bids"]]
     for requirement in map(Requirement, wanted):
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin is not None, f"docker/constraints.txt lacks {requirement.name}: make it anew"

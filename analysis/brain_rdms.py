@@ -34,12 +34,15 @@ class BrainRdms:
     n_voxels : mapping of str to ndarray of int, (folds, subjects)
     notes : tuple of str
         What happened on the way that the user should know.
+    whitened : bool
+        Whether voxels were whitened by the covariance of the residuals.
     """
 
     folds: tuple[Fold, ...]
     rdms: Mapping[str, NDArray[np.float64]]
     n_voxels: Mapping[str, NDArray[np.intp]]
     notes: tuple[str, ...] = ()
+    whitened: bool = False
 
 
 def supplied_rdms(subjects: Sequence[SubjectRdms]) -> BrainRdms:
@@ -75,7 +78,8 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
         lacking = what_lacks(subject, settings)
         if lacking is not None:
             raise InputError(lacking)
-    notes = list(_note_on_noise(subjects, settings))
+    noise_is_known = _is_noise_known(subjects, settings)
+    notes = list(_note_on_noise(noise_is_known, settings))
     rdms: dict[str, list[NDArray[np.float64]]] = {roi: [] for roi in subjects[0].rois}
     n_voxels: dict[str, list[list[int]]] = {roi: [] for roi in subjects[0].rois}
     for fold in folds:
@@ -97,6 +101,7 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
         rdms={roi: _complete(np.stack(values)) for roi, values in rdms.items()},
         n_voxels={roi: np.array(values, dtype=np.intp) for roi, values in n_voxels.items()},
         notes=tuple(dict.fromkeys(notes)),
+        whitened=noise_is_known and settings.rdm_metric in ("mahalanobis", "crossnobis"),
     )
 
 
@@ -212,29 +217,28 @@ def _brain_rdm(
     return compute_rdm(values, settings.rdm_metric)
 
 
-def _note_on_noise(
-    subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
-) -> tuple[str, ...]:
-    """Refuse crossnobis where the noise of some only is known; note where it is of none."""
-    if settings.rdm_metric != "crossnobis":
-        return ()
+def _is_noise_known(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> bool:
+    """Whether there are residual covariances; refuse crossnobis where there are of some only."""
     known = {
         f"{subject.label} in {name}": roi.residual_covariance is not None
         for subject in subjects
         for name, roi in subject.rois.items()
     }
-    if all(known.values()):
-        return ()
-    if not any(known.values()):
-        return (
-            "there is no residual covariance, so crossnobis distances are taken without noise "
-            "normalisation",
-        )
+    if all(known.values()) or not any(known.values()) or settings.rdm_metric != "crossnobis":
+        return all(known.values())
     without = next(place for place, there in known.items() if not there)
     raise InputError(
         f"there is no residual covariance of {without}, but there is of others: supply it, or "
         "leave it out of all"
     )
+
+
+def _note_on_noise(is_known: bool, settings: ComparisonSettings) -> Iterator[str]:
+    if settings.rdm_metric == "crossnobis" and not is_known:
+        yield (
+            "there is no residual covariance, so crossnobis distances are taken without noise "
+            "normalisation"
+        )
 
 
 def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | None:

@@ -38,7 +38,11 @@ def cautions(
     """Name every reason to doubt the results of an analysis."""
     return (
         *_circular_selection(primary),
-        *(caution for roi in primary.rois for caution in _weak_ceiling(roi, subjects)),
+        *(
+            caution
+            for roi in primary.rois
+            for caution in (*_absent(roi, subjects), *_weak_ceiling(roi, subjects))
+        ),
         *_unreachable_alpha(model_tests),
         *_only_these_stimuli(primary, model_tests),
         *_dependent_models(group_tests),
@@ -59,12 +63,27 @@ def _circular_selection(primary: Analysis) -> Iterator[str]:
     )
 
 
+def _absent(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
+    """Say who has no result in a region, and why."""
+    has_score = np.isfinite(roi.rsa).any(axis=1)
+    reasons = {
+        f"fewer than {MIN_VOXELS} voxels were selected": ~roi.has_rdm,
+        "all distances are the same": roi.has_rdm & ~has_score,
+    }
+    for reason, absent in reasons.items():
+        if absent.any():
+            who = [label for label, is_absent in zip(subjects, absent, strict=True) if is_absent]
+            of_whom = (
+                "no subject has a result" if absent.all() else f"no result for {', '.join(who)}"
+            )
+            yield f"{roi.roi}: {of_whom}: {reason}"
+    if has_score.sum() == 1:
+        yield f"{roi.roi}: only one subject has a result, so there is no noise ceiling and no test"
+
+
 def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
     pairwise = roi.ceiling.pairwise
-    if not np.isfinite(pairwise).any():
-        yield f"{roi.roi}: no subject has a result: {_why_absent(roi)}"
-        return
-    if roi.has_weak_ceiling:
+    if np.isfinite(roi.ceiling_p) and roi.has_weak_ceiling:
         mean = float(mean_over_subjects(pairwise))
         sem = float(sem_of_ceilings(pairwise))
         spread = f" ± {sem:.3f} (standard error)" if np.isfinite(sem) else ""
@@ -73,20 +92,12 @@ def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
             f"that permuted stimuli give (p = {roi.ceiling_p:.3g}); normalised scores there mean "
             "little"
         )
-    absent = [label for label, c in zip(subjects, pairwise, strict=True) if np.isnan(c)]
-    if absent:
-        yield f"{roi.roi}: no result for {', '.join(absent)}: {_why_absent(roi)}"
     below_zero = [label for label, c in zip(subjects, pairwise, strict=True) if c <= 0]
     if below_zero:
         yield (
             f"{roi.roi}: no normalised scores for {', '.join(below_zero)}, whose noise ceiling is "
             "not above zero"
         )
-
-
-def _why_absent(roi: RoiResult) -> str:
-    few = roi.n_voxels.any() and (roi.n_voxels < MIN_VOXELS).any()
-    return "fewer than 3 voxels were selected" if few else "all distances are the same"
 
 
 def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:

@@ -117,7 +117,14 @@ def compare(
         subjects=labels,
         stimuli=model_set.stimuli,
         models=tuple(
-            Model(model.model, model.group, model.note, hash_model(model), dict(model.origin))
+            Model(
+                model.model,
+                model.group,
+                model.note,
+                hash_model(model),
+                dict(model.origin),
+                isinstance(model, ModelRdm),
+            )
             for model in model_set.models
         ),
         reference_model=reference,
@@ -139,6 +146,7 @@ def compare(
             *cautions(primary, labels, model_tests, group_tests),
         ),
         sources=tuple(dict.fromkeys(file for subject in subjects for file in subject.sources)),
+        estimation=dict(subjects[0].estimation) if have_patterns(subjects) else {},
     )
 
 
@@ -148,7 +156,7 @@ def _analyse(
     """Score every model in every region."""
     brain = brain_rdms(subjects, settings) if have_patterns(subjects) else supplied_rdms(subjects)
     rois = tuple(_score(roi, brain, model_set, settings) for roi in brain.rdms)
-    return Analysis(name, settings, brain.folds, rois, brain.notes)
+    return Analysis(name, settings, brain.folds, rois, brain.notes, brain.whitened)
 
 
 def _score(

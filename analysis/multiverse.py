@@ -78,11 +78,7 @@ def run_multiverse(
     notes : tuple of str
         Which choices are left out, and why.
     """
-    comparisons = [
-        metric
-        for metric in get_args(RsaMetric)
-        if metric != SLOW_METRIC or _n_pairs(model_set) <= MAX_PAIRS_OF_SIGNS
-    ]
+    many_pairs = _n_pairs(model_set) > MAX_PAIRS_OF_SIGNS
     rows: list[MultiverseRow] = []
     left_out: dict[tuple[str, str], list[str]] = {}
     for choice in _choices(settings):
@@ -91,14 +87,27 @@ def run_multiverse(
         except InputError as error:
             left_out.setdefault((choice.rdm_metric, str(error)), []).append(choice.voxel_selection)
             continue
-        for rsa_metric in comparisons:
-            rows.extend(_rows(brain, model_set, replace(choice, rsa_metric=rsa_metric), settings))
-    slow = (
-        (f"the multiverse leaves out {SLOW_METRIC}, which takes hours with so many stimuli",)
-        if SLOW_METRIC not in comparisons
-        else ()
+        for rsa_metric in get_args(RsaMetric):
+            specified = replace(choice, rsa_metric=rsa_metric)
+            if rsa_metric != SLOW_METRIC or not many_pairs or _is_primary(specified, settings):
+                rows.extend(_rows(brain, model_set, specified, settings))
+    return tuple(rows), (*_note_on_slow(many_pairs, settings), *_notes(left_out))
+
+
+def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool:
+    """Whether these are the choices declared beforehand."""
+    return all(
+        getattr(choice, name) == getattr(primary, name)
+        for name in ("voxel_selection", "rdm_metric", "rsa_metric")
     )
-    return tuple(rows), (*slow, *_notes(left_out))
+
+
+def _note_on_slow(many_pairs: bool, settings: ComparisonSettings) -> Iterator[str]:
+    if many_pairs:
+        but = " but in the primary analysis" if settings.rsa_metric == SLOW_METRIC else ""
+        yield (
+            f"the multiverse leaves out {SLOW_METRIC}{but}, which takes hours with so many stimuli"
+        )
 
 
 def _notes(left_out: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
@@ -133,7 +142,6 @@ def _rows(
     brain: BrainRdms, model_set: ModelSet, choice: ComparisonSettings, primary: ComparisonSettings
 ) -> Iterator[MultiverseRow]:
     models = model_set.rdms(choice.rdm_metric)
-    choices = choice.voxel_selection, choice.rdm_metric, choice.rsa_metric
     for roi, rdms in brain.rdms.items():
         scores = correlate_rdms(rdms.reshape(-1, rdms.shape[-1]), models, choice.rsa_metric)
         means = mean_over_subjects(scores.reshape(*rdms.shape[:-1], -1).mean(axis=0))
@@ -160,6 +168,5 @@ def _rows(
                 lower=lower,
                 upper=upper,
                 circular=is_circular(choice),
-                primary=choices
-                == (primary.voxel_selection, primary.rdm_metric, primary.rsa_metric),
+                primary=_is_primary(choice, primary),
             )

@@ -1,10 +1,10 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,8 @@ class SubjectPatterns(_Labelled):
         The files that the betas and regions were read from.
     notes : tuple of str
         What happened while reading that the user should know.
+    estimation : mapping
+        How the betas were estimated, as their sidecar has it; empty where that is not known.
     """
 
     subject: str
@@ -96,6 +98,7 @@ class SubjectPatterns(_Labelled):
     rois: Mapping[str, RoiPatterns]
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    estimation: Mapping[str, Any] = field(default_factory=dict)
     datum: ClassVar[str] = "beta"
 
 

@@ -45,6 +45,7 @@ def provenance_of(
         "reference_model": result.reference_model,
         "subjects": list(result.subjects),
         "stimuli": list(result.stimuli),
+        "estimation": result.estimation,
         "models": [asdict(model) for model in result.models],
         "inputs_sha256": _file_hashes(result.sources),
         "warnings": list(result.warnings),

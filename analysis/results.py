@@ -33,6 +33,8 @@ class Model:
         Of its features, or its RDM, and their stimuli.
     origin : dict
         Network, layer, weights and libraries that made them, where known.
+    supplied_rdm : bool
+        Whether it came as an RDM, which was taken as it is.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Model:
     note: str
     features_sha256: str
     origin: dict[str, Any] = field(default_factory=dict)
+    supplied_rdm: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class RoiResult:
     ceiling_p: float
 
     @property
+    def has_rdm(self) -> NDArray[np.bool_]:
+        """Subjects with an RDM, (subjects,)."""
+        return np.asarray(np.isfinite(self.rdms).all(axis=(0, 2)))
+
+    @property
     def rsa_normalised(self) -> NDArray[np.float64]:
         """Scores as shares of each subject's pairwise ceiling, (subjects, models)."""
         return normalise(self.rsa, self.ceiling.pairwise)
@@ -80,7 +88,10 @@ class RoiResult:
 
     @property
     def has_weak_ceiling(self) -> bool:
-        """Whether the mean pairwise ceiling is not above 95 % of those of permuted stimuli."""
+        """Whether the mean pairwise ceiling is not above 95 % of those of permuted stimuli.
+
+        Also where there is none to be tested.
+        """
         return not self.ceiling_p <= CEILING_ALPHA
 
     @property
@@ -102,6 +113,8 @@ class Analysis:
     rois : tuple of RoiResult
     notes : tuple of str
         What happened on the way that the user should know.
+    whitened : bool
+        Whether voxels were whitened by the covariance of the residuals.
     """
 
     name: str
@@ -109,6 +122,7 @@ class Analysis:
     folds: tuple[Fold, ...]
     rois: tuple[RoiResult, ...]
     notes: tuple[str, ...] = ()
+    whitened: bool = False
 
     @property
     def supplied(self) -> bool:
@@ -150,6 +164,9 @@ class ComparisonResult:
         What happened on the way, and what should not be trusted.
     sources : tuple of Path
         Files of the betas and regions.
+    estimation : dict
+        How the betas of the first subject were estimated, as their sidecar has it (all are
+        required to be estimated alike); empty where that is not known.
     """
 
     subjects: tuple[str, ...]
@@ -166,6 +183,7 @@ class ComparisonResult:
     multiverse: tuple[MultiverseRow, ...]
     warnings: tuple[str, ...]
     sources: tuple[Path, ...]
+    estimation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> ComparisonSettings:

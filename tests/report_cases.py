@@ -9,7 +9,8 @@ import numpy as np
 from analysis.comparison import compare
 from analysis.models.feature_files import Features
 from analysis.outputs import write_comparison
-from analysis.patterns import RoiPatterns, SubjectPatterns
+from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms
+from analysis.rdm import compute_rdm
 from analysis.results import ComparisonResult
 from analysis.settings import settings_for
 
@@ -34,6 +35,7 @@ def planted_result(
     notes: Mapping[str, str] | None = None,
     preset: str = "recommended",
     sources: Sequence[Path] = (),
+    few_voxels: Mapping[str, int] | None = None,
     **changes: object,
 ) -> ComparisonResult:
     """Compare models with regions of which some carry a kind of model.
@@ -44,6 +46,8 @@ def planted_result(
         By region the group whose space it carries; None: nothing but noise.
     groups : mapping of str to str
         By model its group; models of one group share a space.
+    few_voxels : mapping of str to int
+        By region the voxels that it has in all subjects but the first, where not 30.
     """
     rng = np.random.default_rng(0)
     n = len(stimuli)
@@ -68,7 +72,9 @@ def planted_result(
         for roi, group in truth.items():
             signal = np.zeros((n, 30)) if group is None else seen_through(spaces[group], 30)
             odd, even = signal + 2 * noise * rng.standard_normal((2, n, 30))
-            rois[roi] = RoiPatterns((odd + even) / 2, np.arange(30), odd=odd, even=even)
+            size = (few_voxels or {}).get(roi, 30) if number else 30
+            odd, even = odd[:, :size], even[:, :size]
+            rois[roi] = RoiPatterns((odd + even) / 2, np.arange(size), odd=odd, even=even)
         subjects.append(
             SubjectPatterns(f"{number + 1:02d}", tuple(stimuli), rois, sources=tuple(sources))
         )
@@ -82,6 +88,29 @@ def planted_result(
 def planted() -> ComparisonResult:
     """One region that carries the visual models, one that carries nothing."""
     return planted_result(truth={"V1": "visual", "deep": None})
+
+
+@lru_cache
+def supplied() -> ComparisonResult:
+    """A comparison of RDMs that were supplied."""
+    rng = np.random.default_rng(0)
+    stimuli = tuple(f"s{number:02d}" for number in range(20))
+    latent = rng.standard_normal((20, 4))
+    subjects = [
+        SubjectRdms(
+            f"{number}",
+            stimuli,
+            {"IT": compute_rdm(latent + 0.2 * rng.standard_normal((20, 4)), "correlation")[None]},
+        )
+        for number in range(4)
+    ]
+    models = [
+        Features("good", "visual", stimuli, latent @ rng.standard_normal((4, 30))),
+        Features("bad", "language", stimuli, rng.standard_normal((20, 30))),
+    ]
+    return compare(
+        subjects, models, settings_for("recommended", n_permutations=100, n_bootstraps=100)
+    )
 
 
 @lru_cache

@@ -590,6 +590,19 @@ def test_what_there_is_not_is_called_so() -> None:
     assert len([text for text in axes.texts if text.get_text() == "n/a"]) == 3 + alone
 
 
+def test_a_primary_analysis_too_slow_for_the_multiverse_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("analysis.multiverse.MAX_PAIRS_OF_SIGNS", 10)
+    result = result_of(
+        TWO_GROUPS, 2, WHOLES[:1], "recommended", multiverse=True, rsa_metric="kendall-tau-a"
+    )
+    slow = [row for row in result.multiverse if row.rsa_metric == "kendall-tau-a"]
+    assert len(slow) == len(result.models) and all(row.primary for row in slow)
+    assert any("kendall-tau-a but in the primary analysis" in text for text in result.warnings)
+    drawn(draw_multiverse, view_of(result))
+
+
 def test_unknown_intervals_are_not_drawn() -> None:
     result = result_of(TWO_GROUPS, 2, WHOLES[:1], "recommended", multiverse=True)
     assert result.inference is not None

@@ -17,24 +17,16 @@ from report_cases import (
     HOSTILE_STIMULUS,
     hostile,
     planted,
-    planted_result,
     written_report,
 )
 
-from analysis.comparison import compare
 from analysis.figures.write import NAMES
-from analysis.models.feature_files import Features
-from analysis.patterns import SubjectRdms
-from analysis.rdm import compute_rdm
 from analysis.report import explorer, tables
 from analysis.report.explorer import encode_rdm, explorer_data
 from analysis.report.figures import SHOWS, TITLES
 from analysis.report.methods import describe_methods
 from analysis.report.page import embed_picture, embed_smallest, render_page
-from analysis.report.references import REFERENCES
 from analysis.report.tables import DESCRIPTIONS, read_tables, shortened
-from analysis.results import ComparisonResult
-from analysis.settings import settings_for
 
 
 class Page(HTMLParser):
@@ -279,97 +271,9 @@ def test_every_table_that_can_be_written_is_described() -> None:
     assert {description.name for description in DESCRIPTIONS} == set(names)
 
 
-def methods_of(result: ComparisonResult) -> str:
-    return " ".join(describe_methods(result).paragraphs)
-
-
-def test_methods_follow_the_preset() -> None:
-    recommended = methods_of(planted())
-    assert "permuting the labels" in recommended and "100 permutations" in recommended
-    assert "odd runs" in recommended and "circular" not in recommended
-    assert "Choksi" not in recommended
-    of_the_paper = methods_of(planted_result(truth={"V1": "visual"}, preset="paper"))
-    assert "Welch's t-test" in of_the_paper and "Choksi" in of_the_paper
-    assert "permuting the labels" not in of_the_paper
-    assert "30 voxels" in of_the_paper and "circular" in of_the_paper
-
-
-@pytest.mark.parametrize(
-    ("changes", "said", "unsaid"),
-    [
-        ({"voxel_selection": "all"}, "All voxels", "odd runs"),
-        ({"voxel_selection": "random", "n_voxels": 7}, "7 voxels were drawn at random", "odd runs"),
-        ({"selection_data": "same"}, "which is circular", "odd runs"),
-        (
-            {"voxel_score": "reliability", "selection_data": "same"},
-            "split-half reliability",
-            "highest betas",
-        ),
-        (
-            {"voxel_score": "ncsnr", "selection_data": "same"},
-            "Allen et al., 2022",
-            "highest betas",
-        ),
-        ({"remove_mean_pattern": True}, "mean pattern over stimuli", "crossnobis"),
-        ({"rdm_metric": "cosine"}, "one minus the cosine", "one minus the Pearson"),
-        ({"rdm_metric": "euclidean"}, "squared Euclidean distance", "one minus the Pearson"),
-        ({"rsa_metric": "spearman"}, "Spearman's rank correlation", "Pearson's correlation."),
-        ({"rsa_metric": "whitened-cosine"}, "only the label permutation", "Fieller"),
-        ({"rsa_metric": "kendall-tau-a"}, "tau-a", "Pearson's correlation."),
-        ({"multiverse": True}, "Steegen et al., 2016", "crossnobis"),
-        ({"seed": 77}, "numbers was 77", "numbers was 0"),
-        ({"n_permutations": 200}, "200 permutations, the identity", "100 permutations"),
-        ({"n_bootstraps": 130}, "130 samples", "100 samples"),
-    ],
-)
-def test_methods_follow_the_settings(changes: dict[str, object], said: str, unsaid: str) -> None:
-    text = methods_of(planted_result(truth={"V1": "visual"}, n_subjects=3, **changes))
-    assert said in text
-    assert unsaid not in text
-
-
-def test_methods_do_not_speak_of_voxels_where_rdms_were_supplied() -> None:
-    text = methods_of(supplied())
-    assert "were supplied" in text
-    assert "voxels" not in text
-
-
-def test_methods_and_references_belong_together() -> None:
-    for result in (planted(), planted_result(truth={"V1": "visual"}, preset="paper")):
-        methods = describe_methods(result)
-        text = " ".join(methods.paragraphs)
-        cited = {key for key, found in REFERENCES.items() if found.citation in text}
-        assert {reference.key for reference in methods.references} == cited
-        places = [text.index(reference.citation) for reference in methods.references]
-        assert places == sorted(places)
-        assert len(set(methods.references)) == len(methods.references)
-
-
 def test_the_file_of_citations_holds_what_the_methods_cite(group_dir: Path) -> None:
     text = (group_dir / "CITATION.bib").read_text(encoding="utf-8")
     keys = re.findall(r"^@\w+\{(\w+),$", text, flags=re.MULTILINE)
     cited = [reference.key for reference in describe_methods(planted()).references]
     assert keys == ["conceptrsa", "choksi2022", *cited]
     assert text.count("{") == text.count("}")
-
-
-def supplied() -> ComparisonResult:
-    """A comparison of RDMs that were supplied."""
-    rng = np.random.default_rng(0)
-    stimuli = tuple(f"s{number:02d}" for number in range(20))
-    latent = rng.standard_normal((20, 4))
-    subjects = [
-        SubjectRdms(
-            f"{number}",
-            stimuli,
-            {"IT": compute_rdm(latent + 0.2 * rng.standard_normal((20, 4)), "correlation")[None]},
-        )
-        for number in range(4)
-    ]
-    models = [
-        Features("good", "visual", stimuli, latent @ rng.standard_normal((4, 30))),
-        Features("bad", "language", stimuli, rng.standard_normal((20, 30))),
-    ]
-    return compare(
-        subjects, models, settings_for("recommended", n_permutations=100, n_bootstraps=100)
-    )

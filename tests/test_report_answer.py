@@ -125,3 +125,61 @@ def test_regions_without_a_score_have_no_answer() -> None:
     found = answer(replace(result, inference=replace(result.inference, model_scores=lost)))
     assert found.summary.startswith("No model could be tested in any region.")
     assert dict(found.regions)["V1"] == "No result: too few voxels."
+
+
+def test_regions_that_could_not_be_tested_are_no_null_findings() -> None:
+    """Voxels of a region were found in one subject only: nothing is said to be unrelated there."""
+    found = answer(one_subject_in_deep())
+    assert "Nothing could be tested in deep." in found.summary
+    assert "related to deep" not in found.summary
+    assert "all 4 models and 1 region;" in found.summary
+    assert "do not agree" not in found.summary
+    assert dict(found.regions)["deep"].startswith("No result: fewer than two subjects")
+
+
+def test_warnings_say_who_has_no_result_and_why() -> None:
+    warnings = one_subject_in_deep().warnings
+    others = "sub-02, sub-03, sub-04, sub-05"
+    assert f"deep: no result for {others}: fewer than 3 voxels were selected" in warnings
+    assert any("deep: only one subject has a result" in warning for warning in warnings)
+    assert not any("deep: the noise ceiling" in warning for warning in warnings)
+
+
+def one_subject_in_deep() -> ComparisonResult:
+    """A result whose region `deep` has two voxels in all subjects but the first."""
+    return planted_result(
+        truth={"V1": "visual", "deep": None}, few_voxels={"deep": 2}, voxel_selection="all"
+    )
+
+
+def test_a_model_that_could_not_be_compared_is_not_among_those_that_are_worse() -> None:
+    result = planted()
+    assert result.inference is not None
+    best = max(
+        (score for score in result.inference.model_scores if score.roi == "V1"),
+        key=lambda score: score.rsa,
+    ).model
+    (twin,) = {"visual-a", "visual-b"} - {best}
+    tests = tuple(
+        replace(test, p=np.nan, p_corrected=np.nan)
+        if {test.model, test.reference} == {best, twin}
+        else test
+        for test in result.inference.model_tests
+    )
+    found = answer(replace(result, inference=replace(result.inference, model_tests=tests)))
+    text = dict(found.regions)["V1"]
+    assert "every other model" not in text
+    assert f"It could not be compared with {twin}." in text
+
+
+def test_the_answer_of_the_paper_counts_the_subjects_of_each_region() -> None:
+    result = planted_result(
+        truth={"V1": "visual", "deep": "visual"},
+        few_voxels={"deep": 2},
+        preset="paper",
+        voxel_selection="all",
+    )
+    found = answer(result)
+    assert "(n = 5); in deep" in found.summary and found.summary.count("(n = 1)") == 1
+    assert "n/a (n = 1)" not in found.summary and "± n/a" not in found.summary
+    assert "There is no noise ceiling." in dict(found.regions)["deep"]

@@ -78,6 +78,7 @@ def read_derivatives(
             images += named_volumes(file, half=half)
             tables.append(table_beside(file))
         subject = read_beta_images(label, images, regions_of(label), tables=tables)
+        subject = replace(subject, estimation=_estimation(betas_file))
         subjects.append(_with_runs(subject, betas_file) if with_runs else subject)
     require_comparable(subjects)
     _require_same_estimation([subject.sources[0] for subject in subjects])

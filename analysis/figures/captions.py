@@ -12,8 +12,8 @@ from analysis.settings import RdmMetric, VoxelScore
 RDM_NAMES: dict[RdmMetric, str] = {
     "correlation": "correlation distance",
     "cosine": "cosine distance",
-    "euclidean": "Euclidean distance",
-    "mahalanobis": "Mahalanobis distance",
+    "euclidean": "squared Euclidean distance",
+    "mahalanobis": "squared Mahalanobis distance",
     "crossnobis": "crossnobis distance",
 }
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from analysis.figures.style import is_hemisphere
 from analysis.report.answer_of_the_paper import OfThePaper
 from analysis.report.answer_recommended import Recommended
@@ -51,7 +53,7 @@ def main_rois(result: ComparisonResult) -> tuple[RoiResult, ...]:
 
 
 def _on_weak_ceilings(rois: Sequence[RoiResult]) -> list[str]:
-    weak = [roi.roi for roi in rois if roi.has_weak_ceiling]
+    weak = [roi.roi for roi in rois if roi.has_weak_ceiling and np.isfinite(roi.ceiling_p)]
     if not weak:
         return []
     where = "any region" if len(weak) == len(rois) else joined(weak)

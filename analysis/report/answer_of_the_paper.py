@@ -37,7 +37,7 @@ class OfThePaper:
             return
         yield (
             f"The best models, each with its mean score ({self._measure}) ± standard error over "
-            f"{counted(len(self._result.subjects), 'subject')}: {by_place(best)}."
+            f"subjects: {by_place(best)}."
         )
         tests = [test for roi in rois for test in self._model_tests(roi.roi)]
         made = [test for test in tests if np.isfinite(test.p_corrected)]
@@ -93,15 +93,13 @@ class OfThePaper:
         if champion is None:
             return "No result: no model has a score."
         model = self._result.models[champion]
-        mean, error = self._mean_and_error(roi, champion)
+        mean, error, n_subjects = self._mean_and_error(roi, champion)
         sentences = [
-            f"{model.name} ({model.group}) has the highest mean score, {printed(mean)} ± "
-            f"{printed(error)}.",
+            f"{model.name} ({model.group}) has the highest mean score, "
+            f"{_over_subjects(mean, error, n_subjects)}.",
             *self._on_reference(roi.roi, model.name),
             *self._on_groups(roi.roi),
-            f"Noise ceiling {printed(float(np.nanmean(roi.ceiling.pairwise)))}, "
-            f"{p_value(roi.ceiling_p)}"
-            + (": not beyond chance, shares of it mean little." if roi.has_weak_ceiling else "."),
+            _ceiling(roi),
         ]
         return " ".join(sentences)
 
@@ -109,17 +107,18 @@ class OfThePaper:
         means = mean_over_subjects(roi.rsa)
         return int(np.nanargmax(means)) if np.isfinite(means).any() else None
 
-    def _mean_and_error(self, roi: RoiResult, model: int) -> tuple[float, float]:
+    def _mean_and_error(self, roi: RoiResult, model: int) -> tuple[float, float, int]:
+        """Mean, standard error, and over how many subjects."""
         scores = roi.rsa[:, [model]]
-        return float(mean_over_subjects(scores)[0]), float(sem_over_subjects(scores)[0])
+        n_subjects = int(np.isfinite(scores).sum())
+        return float(mean_over_subjects(scores)[0]), float(sem_over_subjects(scores)[0]), n_subjects
 
     def _champion(self, roi: RoiResult) -> str:
         best = self._best(roi)
         if best is None:
             return ""
         model = self._result.models[best]
-        mean, error = self._mean_and_error(roi, best)
-        return f"{model.name} ({model.group}): {printed(mean)} ± {printed(error)}"
+        return f"{model.name} ({model.group}): {_over_subjects(*self._mean_and_error(roi, best))}"
 
     def _model_tests(self, roi: str) -> list[ModelTest]:
         return [
@@ -150,6 +149,20 @@ class OfThePaper:
                 f"Groups: {joined([_order(test) for test in differing])} (Welch's t-test, as "
                 "description)."
             )
+
+
+def _over_subjects(mean: float, error: float, n_subjects: int) -> str:
+    """A mean with its standard error, where there is one, and the number of subjects."""
+    spread = f" ± {printed(error)}" if np.isfinite(error) else ""
+    return f"{printed(mean)}{spread} (n = {n_subjects})"
+
+
+def _ceiling(roi: RoiResult) -> str:
+    if not np.isfinite(roi.ceiling_p):
+        return "There is no noise ceiling."
+    weak = ": not beyond chance, shares of it mean little" if roi.has_weak_ceiling else ""
+    mean = float(mean_over_subjects(roi.ceiling.pairwise))
+    return f"Noise ceiling {printed(mean)}, {p_value(roi.ceiling_p)}{weak}."
 
 
 def _order(test: GroupTest) -> str:

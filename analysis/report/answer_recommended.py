@@ -31,33 +31,44 @@ class Recommended:
 
     def models_in(self, rois: Sequence[RoiResult]) -> Iterator[str]:
         """Name the best model of every region in which one is related to the brain."""
-        found = [roi.roi for roi in rois if self._related(roi.roi)]
-        tested = [score.p_max for roi in rois for score in self._scores(roi.roi)]
-        how = (
-            "label permutation, corrected by the largest statistic of all "
-            f"{counted(len(self._result.models), 'model')} and "
-            f"{counted(len(self._result.rois), 'region')}"
-        )
-        if not np.isfinite(tested).any():
+        tested = [roi.roi for roi in rois if self._tested(roi.roi)]
+        if not tested:
             yield "No model could be tested in any region."
             return
-        if not found:
-            smallest = p_value(float(np.nanmin(tested)), "smallest corrected p")
+        found = [roi for roi in tested if self._related(roi)]
+        if found:
+            yield from self._on_found(found, len(tested))
+            nothing = [roi for roi in tested if roi not in found]
+            if nothing:
+                yield f"No model is found to be related to {joined(nothing)}."
+        else:
+            smallest = min(score.p_max for roi in tested for score in self._tested(roi))
             yield (
-                f"No model is found to be related to the brain in {joined([r.roi for r in rois])} "
-                f"({how}; {smallest})."
+                f"No model is found to be related to the brain in {joined(tested)} "
+                f"({self._how_tested()}; {p_value(smallest, 'smallest corrected p')})."
             )
-            return
-        where = f"{len(found)} of {len(rois)} regions" if len(rois) > 1 else found[0]
+        untested = [roi.roi for roi in rois if roi.roi not in tested]
+        if untested:
+            yield f"Nothing could be tested in {joined(untested)}."
+
+    def _on_found(self, found: Sequence[str], n_tested: int) -> Iterator[str]:
+        where = f"{len(found)} of {n_tested} regions" if n_tested > 1 else found[0]
         yield (
-            f"In {where} at least one model is related to the brain ({how}; p < {ALPHA:g}). "
+            f"In {where} at least one model is related to the brain ({self._how_tested()}; "
+            f"p < {ALPHA:g}). "
             f"The best of them, each with its score ({self._measure}) and 95 % interval: "
             f"{by_place([(roi, self._champion(roi)) for roi in found])}."
         )
         yield from self._on_uncertain(found)
-        nothing = [roi.roi for roi in rois if roi.roi not in found]
-        if nothing:
-            yield f"No model is found to be related to {joined(nothing)}."
+
+    def _how_tested(self) -> str:
+        """The test, and what it was corrected for."""
+        tested = [s for s in self._inference.model_scores if np.isfinite(s.p_max)]
+        return (
+            "label permutation, corrected by the largest statistic of all "
+            f"{counted(len({score.model for score in tested}), 'model')} and "
+            f"{counted(len({score.roi for score in tested}), 'region')}"
+        )
 
     def groups_in(self, rois: Sequence[RoiResult]) -> Iterator[str]:
         """Say which groups of models differ, in which region, by how much."""
@@ -84,7 +95,8 @@ class Recommended:
             f"Beyond chance (mixed model, corrected p < {ALPHA:g}) are these differences: "
             f"{by_place(parts)}."
         )
-        silent = [roi.roi for roi in rois if roi.roi not in {test.roi for test in differing}]
+        tested = dict.fromkeys(test.roi for test in made)
+        silent = [roi for roi in tested if roi not in {test.roi for test in differing}]
         if silent:
             yield f"No difference between groups is found in {joined(silent)}."
 
@@ -131,6 +143,9 @@ class Recommended:
     def _scores(self, roi: str) -> list[ModelScore]:
         return [score for score in self._inference.model_scores if score.roi == roi]
 
+    def _tested(self, roi: str) -> list[ModelScore]:
+        return [score for score in self._scores(roi) if np.isfinite(score.p_max)]
+
     def _related(self, roi: str) -> list[ModelScore]:
         return [score for score in self._scores(roi) if score.p_max < ALPHA]
 
@@ -167,25 +182,30 @@ class Recommended:
         """Which models the best one is better than, by random effects."""
         better: list[str] = []
         unclear: list[str] = []
+        untested: list[str] = []
         for test in self._inference.model_tests:
             pair = (test.model, test.reference)
             if test.roi != roi or test.test != RANDOM_EFFECTS or test.reference == ZERO:
                 continue
-            if best not in pair or not np.isfinite(test.p_corrected):
+            if best not in pair:
                 continue
             other = pair[1] if pair[0] == best else pair[0]
-            (better if test.p_corrected < ALPHA else unclear).append(other)
+            if not np.isfinite(test.p_corrected):
+                untested.append(other)
+            else:
+                (better if test.p_corrected < ALPHA else unclear).append(other)
         if not better and not unclear:
             return
+        how = "random effects, p corrected"
         if not better:
-            yield f"{best} is not found to be better than any other model."
-        elif not unclear:
-            yield f"{best} is better than every other model (random effects, p corrected)."
+            yield f"{best} is not found to be better than any other model ({how})."
+        elif not unclear and not untested:
+            yield f"{best} is better than every other model ({how})."
         else:
-            yield (
-                f"{best} is better than {joined(better)} (random effects, p corrected), and not "
-                f"told apart from {joined(unclear)}."
-            )
+            apart = f", and not told apart from {joined(unclear)}" if unclear else ""
+            yield f"{best} is better than {joined(better)} ({how}){apart}."
+        if untested:
+            yield f"It could not be compared with {joined(untested)}."
 
     def _group_tests(self, roi: str) -> list[GroupTest]:
         return [
@@ -236,6 +256,8 @@ def _share(score: ModelScore) -> str:
 
 
 def _ceiling(roi: RoiResult) -> str:
+    if not np.isfinite(roi.ceiling_p):
+        return "There is no noise ceiling."
     mean = float(np.nanmean(roi.ceiling.pairwise))
     text = f"Noise ceiling {printed(mean)}, {p_value(roi.ceiling_p)}"
     if roi.has_weak_ceiling:

@@ -28,6 +28,8 @@ MEAN = "mean of all subjects"
 
 N_COLOURS = 64
 
+AS_SUPPLIED = "distance as supplied"
+
 
 def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
     """Gather RDMs and scores, as JSON can hold them.
@@ -51,8 +53,7 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
     supplied = result.primary.supplied
     return {
         "stimuli": list(result.stimuli),
-        "brainDistance": "distance as supplied" if supplied else RDM_NAMES[settings.rdm_metric],
-        "modelDistance": RDM_NAMES[metric_of_models(settings.rdm_metric)],
+        "brainDistance": AS_SUPPLIED if supplied else RDM_NAMES[settings.rdm_metric],
         "comparison": RSA_NAMES[settings.rsa_metric],
         "regions": [
             {
@@ -63,7 +64,14 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
             for roi in result.rois
         ],
         "models": [
-            {"name": model.name, "group": model.group, "rdm": encode_rdm(rdm)}
+            {
+                "name": model.name,
+                "group": model.group,
+                "distance": AS_SUPPLIED
+                if model.supplied_rdm
+                else RDM_NAMES[metric_of_models(settings.rdm_metric)],
+                "rdm": encode_rdm(rdm),
+            }
             for model, rdm in zip(result.models, result.model_rdms, strict=True)
         ],
         "colours": _colours(),

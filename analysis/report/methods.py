@@ -1,17 +1,24 @@
 """A text on the methods, for a paper, as the settings and the data were."""
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from analysis.cautions import TESTS_OVER_SUBJECTS
 from analysis.ceiling_null import N_PERMUTATIONS
 from analysis.figures.captions import RDM_NAMES, SCORE_NAMES
 from analysis.inference.comparisons import (
+    MIXED_MODEL,
+    RANDOM_EFFECTS,
     SLOW_BOOTSTRAPS,
     SLOW_METRIC,
     SLOW_PERMUTATIONS,
     WITHOUT_ZERO,
+    ZERO,
 )
 from analysis.rdm import metric_of_models
+from analysis.report.estimation import describe_estimation
 from analysis.report.references import REFERENCES, Reference
 from analysis.report.wording import counted, joined
 from analysis.results import ComparisonResult
@@ -26,10 +33,15 @@ RDM_TEXTS: dict[RdmMetric, str] = {
         "whitened by the covariance of the residuals"
     ),
     "crossnobis": (
-        "the squared Mahalanobis distance of two patterns, cross-validated over runs so that noise "
-        "does not make it positive, divided by the number of voxels"
+        "the squared Euclidean distance of two patterns, cross-validated over runs, or partitions "
+        "of runs, so that noise does not make it positive, divided by the number of voxels"
     ),
 }
+WHITENED_CROSSNOBIS = (
+    "the squared Mahalanobis distance of two patterns, voxels whitened by the covariance of the "
+    "residuals, cross-validated over runs, or partitions of runs, so that noise does not make it "
+    "positive, divided by the number of voxels"
+)
 
 RSA_TEXTS: dict[RsaMetric, str] = {
     "pearson": "Pearson's correlation",
@@ -61,7 +73,8 @@ class Methods:
 def describe_methods(result: ComparisonResult) -> Methods:
     """Describe how a result came about: no more, and nothing that was not done."""
     writer = _Writer(result)
-    paragraphs = [writer.data(), writer.voxels(), writer.rdms(), writer.ceilings()]
+    paragraphs = [writer.data(), writer.estimation(), writer.voxels(), writer.rdms()]
+    paragraphs.append(writer.ceilings())
     # In this order, because references are listed as they are met.
     paragraphs += writer.of_the_paper() if result.inference is None else writer.recommended()
     return Methods(
@@ -100,6 +113,9 @@ class _Writer:
         if self._settings.preset == "paper":
             text += f" The analysis is that of the paper {self._cite('choksi2022')}."
         return text
+
+    def estimation(self) -> str:
+        return "" if self._result.primary.supplied else describe_estimation(self._result.estimation)
 
     def voxels(self) -> str:
         if self._result.primary.supplied:
@@ -161,19 +177,31 @@ class _Writer:
             if settings.rdm_metric in ("mahalanobis", "crossnobis")
             else ""
         )
-        of_models = metric_of_models(settings.rdm_metric)
-        other = "" if of_models == settings.rdm_metric else f" ({RDM_NAMES[of_models]} for models)"
         cited = RSA_REFERENCES.get(settings.rsa_metric, ())
         reference = f" {self._cite(*cited)}" if cited else ""
-        distances = (
-            f"Distances between the models' features were {RDM_NAMES[of_models]}"
+        of_brain = RDM_TEXTS[settings.rdm_metric]
+        if settings.rdm_metric == "crossnobis" and self._result.primary.whitened:
+            of_brain = WHITENED_CROSSNOBIS
+        sentences = [
+            ""
             if self._result.primary.supplied
-            else f"Distances in the RDMs were {RDM_TEXTS[settings.rdm_metric]}{walther}{other}"
-        )
-        return (
-            f"{distances}. The RDM of every subject was compared with that of every model by "
-            f"{RSA_TEXTS[settings.rsa_metric]}{reference}."
-        )
+            else f"Distances in the brain were {of_brain}{walther}.",
+            self._model_distances(),
+            "The RDM of every subject was compared with that of every model by "
+            f"{RSA_TEXTS[settings.rsa_metric]}{reference}.",
+        ]
+        return " ".join(filter(None, sentences))
+
+    def _model_distances(self) -> str:
+        models = self._result.models
+        supplied = [model.name for model in models if model.supplied_rdm]
+        taken = f"The RDMs of {joined(supplied)} were supplied." if supplied else ""
+        if len(supplied) == len(models):
+            return "The RDMs of the models were supplied."
+        name = RDM_NAMES[metric_of_models(self._settings.rdm_metric)]
+        scaled = ", divided by their number" if name == RDM_NAMES["euclidean"] else ""
+        computed = f"The distance between features of models was the {name}{scaled}."
+        return f"{computed} {taken}".strip()
 
     def ceilings(self) -> str:
         nili = (
@@ -192,25 +220,42 @@ class _Writer:
         )
 
     def of_the_paper(self) -> list[str]:
-        reference = self._result.reference_model
         return [
-            "Each subject's scores were divided by that subject's noise ceiling. "
-            f"Every other model was tested against {reference} by Wilcoxon's signed-rank test over "
-            f"subjects, exact where possible {self._cite('wilcoxon1945')}, and groups of models "
-            f"against each other by Welch's t-test over the models' means {self._cite('welch1947')}"
-            ", which treats models as independent. P-values were corrected for the false discovery "
-            f"rate {self._cite('benjamini1995')}. The seed of all random numbers was "
-            f"{self._settings.seed}."
+            "Each subject's scores were divided by that subject's noise ceiling; subjects whose "
+            f"ceiling is not above zero have no such shares.{self._tests_of_the_paper()} The seed "
+            f"of all random numbers was {self._settings.seed}."
         ]
+
+    def _tests_of_the_paper(self) -> str:
+        result = self._result
+        tests = []
+        if any(np.isfinite(test.p) for test in result.model_tests):
+            tests.append(
+                f" Every other model was tested against {result.reference_model} by Wilcoxon's "
+                "signed-rank test over subjects, exact where possible "
+                f"{self._cite('wilcoxon1945')}."
+            )
+        if any(np.isfinite(test.p) for test in result.group_tests):
+            tests.append(
+                " Groups of models were tested against each other by Welch's t-test over the "
+                f"models' means {self._cite('welch1947')}, which treats models as independent."
+            )
+        if tests:
+            tests.append(
+                " P-values were corrected for the false discovery rate "
+                f"{self._cite('benjamini1995')}."
+            )
+        return "".join(tests)
 
     def recommended(self) -> list[str]:
         settings = self._settings
         slow = settings.rsa_metric == SLOW_METRIC
-        n_permutations = min(settings.n_permutations, SLOW_PERMUTATIONS if slow else 10**9)
+        n_permutations, are_all = self._permutations()
+        which = "all there are" if are_all else "the identity among them"
         n_bootstraps = min(settings.n_bootstraps, SLOW_BOOTSTRAPS if slow else 10**9)
         return [
             "Whether a model is related to a region was tested by permuting the labels of the "
-            f"stimuli ({n_permutations:,} permutations, the identity among them), p-values "
+            f"stimuli ({n_permutations:,} permutations, {which}), p-values "
             "corrected for all models and regions by the largest statistic "
             f"{self._cite('nichols2002')}.",
             self._estimates(),
@@ -234,12 +279,7 @@ class _Writer:
                 f"{intervals} As the cosine of unrelated RDMs is above zero, only the label "
                 "permutation gives p-values, and scores are not given as shares of the ceiling."
             )
-        tests = (
-            " Models were tested against each other by these differences, groups of models by a "
-            "mixed model in which models are random as well."
-            if len(self._result.models) > 1
-            else ""
-        )
+        tests = self._tests_of_estimates()
         shares = (
             " Shares of the noise ceiling are ratios of means over subjects with Fieller's "
             f"interval {self._cite('fieller1954')}, withheld where the ceiling may be zero."
@@ -251,6 +291,32 @@ class _Writer:
             else ""
         )
         return f"{intervals}{tests}{shares}{over_subjects}"
+
+    def _permutations(self) -> tuple[int, bool]:
+        """How many were made, and whether that is all that so few stimuli have."""
+        slow = self._settings.rsa_metric == SLOW_METRIC
+        wanted = min(self._settings.n_permutations, SLOW_PERMUTATIONS if slow else 10**9)
+        n_stimuli = len(self._result.stimuli)
+        # Factorials of more stimuli are above any number of permutations.
+        existing = math.factorial(min(n_stimuli, 20))
+        return (existing, True) if existing <= wanted else (wanted, False)
+
+    def _tests_of_estimates(self) -> str:
+        result = self._result
+        between_models = any(
+            test.test == RANDOM_EFFECTS and test.reference != ZERO and np.isfinite(test.p)
+            for test in result.model_tests
+        )
+        between_groups = any(
+            test.test == MIXED_MODEL and np.isfinite(test.p) for test in result.group_tests
+        )
+        text = " Models were tested against each other by these differences." * between_models
+        if between_groups:
+            text += (
+                " Groups of models were tested against each other by a mixed model in which models "
+                "are random as well."
+            )
+        return text
 
     def _explained(self) -> str:
         inference = self._result.inference

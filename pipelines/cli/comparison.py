@@ -181,8 +181,14 @@ def _check_paper(result: ComparisonResult, subjects: Subjects, file: Path) -> No
 
 
 def _as_json(config: DatasetConfig) -> dict[str, Any]:
-    """What the configuration said, as JSON can hold it."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    """What of the configuration was used, as JSON can hold it.
+
+    Runs, events and the linear model are of the participant level, which may have had others; how
+    betas came about is known from their sidecars alone.
+    """
+    everything = asdict(config)
+    used = {name: everything[name] for name in ("name", "rois", "stimuli")}
+    plain: dict[str, Any] = json.loads(json.dumps(used, default=str))
     return plain
 
 

@@ -117,7 +117,7 @@
         y: beside ? above : tall + above,
         title: `${net.name} (${net.group})`,
         rdm: decode(net.rdm),
-        distance: data.modelDistance,
+        distance: net.distance,
       },
     ].map((plot) => ({ ...plot, side, sheet: picture(plot.rdm) }));
     draw();

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Each takes up to 3 GB; tests of one file stay together, as they share what they need.
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test lint docs clean
 
@@ -10,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/conceptrsa demo out/demo
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -35,19 +35,19 @@ def cautions(
     model_tests: Sequence[ModelTest],
     group_tests: Sequence[GroupTest],
 ) -> tuple[str, ...]:
-    """Name every reason to doubt the results of an analysis."""
+    """Name every reason to doubt the results of an analysis; of single regions last."""
     return (
         *_circular_selection(primary),
-        *(
-            caution
-            for roi in primary.rois
-            for caution in (*_absent(roi, subjects), *_weak_ceiling(roi, subjects))
-        ),
         *_unreachable_alpha(model_tests),
         *_only_these_stimuli(primary, model_tests),
         *_dependent_models(group_tests),
         *_costly_metric(primary),
         *_no_zero(primary),
+        *(
+            caution
+            for roi in primary.rois
+            for caution in (*_absent(roi, subjects), *_weak_ceiling(roi, subjects))
+        ),
     )
 
 

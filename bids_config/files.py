@@ -57,13 +57,18 @@ def _locked_temporary(final: Path) -> tuple[int, Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files whose writers were killed, in a folder and all folders below.
 
-    Files that a living process writes are locked by it, and stay; on a file system without locks
-    none can be told from a leftover, and all stay.
+    Files that a living process of this machine writes are locked by it, and stay; those of other
+    machines are locked where the file system hands locks on. So this is for folders that nobody
+    else writes to; on a file system without locks all stay.
     """
-    for leftover in folder.rglob(f"{PREFIX}*"):
-        with suppress(OSError), leftover.open("r+b") as opened:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()
+    # Not Path.rglob, which fails where a folder vanishes meanwhile.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(PREFIX):
+                leftover = Path(parent, name)
+                with suppress(OSError), leftover.open("r+b") as opened:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    leftover.unlink()
 
 
 def empty_file(path: str | Path) -> None:

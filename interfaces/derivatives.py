@@ -38,7 +38,7 @@ class SaveDerivativeOutputSpec(TraitedSpec):
 
 
 class SaveDerivative(SimpleInterface):
-    """Save a file under its BIDS derivative name, whole or not at all.
+    """Save a file under its BIDS derivative name, whole or not at all; its sidecar last.
 
     Images (`.nii`) are compressed and stored as float32 where they are floating point; tables and
     matrices are copied.
@@ -50,7 +50,10 @@ class SaveDerivative(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         target = Path(self.inputs.base_dir) / self.inputs.name
         stem = target.name.split(".")[0]
+        sidecar = target.parent / f"{stem}.json"
         beside = []
+        # Written last, so that a sidecar that is there belongs to the file beside it.
+        sidecar.unlink(missing_ok=True)
         if target.name.endswith(".nii.gz"):
             save_compressed(Path(self.inputs.in_file), target)
         else:
@@ -59,7 +62,7 @@ class SaveDerivative(SimpleInterface):
             beside.append(target.parent / f"{stem}.tsv")
             copy_file(Path(self.inputs.table_file), beside[-1])
         if self.inputs.metadata:
-            beside.append(target.parent / f"{stem}.json")
+            beside.append(sidecar)
             content = dict(self.inputs.metadata)
             if self.inputs.report_file:
                 content |= json.loads(Path(self.inputs.report_file).read_text())

@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from bids_config.errors import StepError
 from bids_config.files import atomic_path
-from interfaces.embedded.freesurfer import read_talairach
+from interfaces.embedded.freesurfer import read_talairach, talairach_file
 from interfaces.embedded.normalization import (
     MINIMUM_CORRELATION,
     normalize,
@@ -54,6 +54,13 @@ class Normalize(SimpleInterface):
 
     input_spec = NormalizeInputSpec
     output_spec = NormalizeOutputSpec
+
+    def files_read(self) -> list[Path]:
+        """Files of FreeSurfer's folder that are read; see `pipelines.workflows.steps`."""
+        if not isdefined(self.inputs.fs_subject_dir):
+            return []
+        folder = Path(self.inputs.fs_subject_dir)
+        return [talairach_file(folder), folder / "mri" / "orig.mgz"]
 
     def _run_interface(self, runtime: Any) -> Any:
         if isdefined(self.inputs.fs_subject_dir):

@@ -1,6 +1,5 @@
 """Runs that fMRIPrep preprocessed, brought to what realignment and coregistration leave."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,6 @@ class CombineRunsOutputSpec(TraitedSpec):
     mean_file = File(exists=True, desc="mean of all volumes of all runs")
     valid_mask_file = File(exists=True, desc="1 where every volume of every run has data")
     transform_file = File(exists=True, desc="identity, 4x4: the runs lie in T1w space already")
-    report_file = File(exists=True, desc="JSON that says so")
 
 
 class CombineRuns(SimpleInterface):
@@ -111,8 +109,6 @@ class CombineRuns(SimpleInterface):
         _save((total / n_volumes).astype(np.float32), first.affine, outputs["mean_file"])
         _save(valid.astype(np.uint8), first.affine, outputs["valid_mask_file"])
         write_matrix(outputs["transform_file"], np.eye(4))
-        with atomic_path(outputs["report_file"]) as temporary:
-            temporary.write_text(json.dumps(_REPORT, indent=2) + "\n")
         self._results.update({name: str(path) for name, path in outputs.items()})
         return runtime
 
@@ -127,11 +123,6 @@ _COMBINED = {
     "mean_file": "mean.nii",
     "valid_mask_file": "valid_mask.nii",
     "transform_file": "bold_to_t1w.txt",
-    "report_file": "coregistration.json",
-}
-_REPORT = {
-    "method": "none: the runs were given in T1w space, so the transform is the identity",
-    "warnings": [],
 }
 
 

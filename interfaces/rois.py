@@ -20,7 +20,13 @@ from nipype.interfaces.base import (
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
 from interfaces.embedded.atlas import desikan_killiany_mni305, region_names
-from interfaces.embedded.freesurfer import labels_mni305, read_talairach, segmentation_mni305
+from interfaces.embedded.freesurfer import (
+    labels_mni305,
+    read_talairach,
+    segmentation_file,
+    segmentation_mni305,
+    talairach_file,
+)
 from interfaces.embedded.transforms import read_matrix
 
 
@@ -48,6 +54,11 @@ class MNI305Rois(SimpleInterface):
 
     input_spec = MNI305RoisInputSpec
     output_spec = MNI305RoisOutputSpec
+
+    def files_read(self) -> list[Path]:
+        """Files of FreeSurfer's folder that are read; see `pipelines.workflows.steps`."""
+        folder = self.inputs.fs_subject_dir
+        return [segmentation_file(folder), talairach_file(folder)] if isdefined(folder) else []
 
     def _run_interface(self, runtime: Any) -> Any:
         if isdefined(self.inputs.fs_subject_dir) or isdefined(self.inputs.segmentation_file):

@@ -78,6 +78,11 @@ class SubjectInputs:
         """Whether the runs come from fMRIPrep."""
         return any(run.preprocessed is not None for run in self.runs)
 
+    @property
+    def has_corrected_slices(self) -> bool:
+        """Whether slices are corrected for their timing, as those of raw runs always are."""
+        return all(run.preprocessed is None or run.preprocessed.corrected for run in self.runs)
+
 
 def read_dataset(
     bids_dir: str | Path,

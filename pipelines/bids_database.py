@@ -1,15 +1,19 @@
 """The index of the names in a data set, made anew at every start or kept in a folder.
 
 Without a folder nothing is kept: a thousand files are indexed in seconds. pybids itself never
-notices that a kept index is out of date. So it is made again when any folder of the data set has
-changed since: whatever is added, removed or renamed changes the folder that it lies in.
+notices that a kept index is out of date. So a fingerprint of all names is kept in it, and it is
+made again when the names have another one. No clock has a part in this: the times of a data set
+that lies on a server need not agree with this machine's.
 """
 
+import hashlib
 import logging
 import os
 import shutil
+import sqlite3
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from bids import BIDSLayout
@@ -19,7 +23,7 @@ from bids_config.errors import InputError
 
 DATABASE = "layout_index.sqlite"  # pybids' own name for it
 NOT_INDEXED = ("derivatives", "sourcedata", "code")
-CLOCK_LAG = 20_000_000  # ns; file systems note times in ticks of the kernel
+FINGERPRINT = "conceptrsa_fingerprint"  # a table of our own, which pybids never looks at
 log = logging.getLogger(__name__)
 
 
@@ -45,8 +49,8 @@ def open_layout(root: Path, database_dir: Path | None = None) -> BIDSLayout:
         log.info("making the database of names in %s", database_dir)
         return _make(root, file)
     layout = _open(root, file)
-    if file.stat().st_mtime_ns <= newest_change(root):
-        log.info("%s has changed since its names were kept in %s: made again", root, database_dir)
+    if _kept_fingerprint(file) != fingerprint_of_names(root):
+        log.info("the names in %s are not those kept in %s: made again", root, database_dir)
         return _make(root, file)
     log.info(
         "names are taken from the database in %s (with --bids-database-dir only new, removed and "
@@ -56,21 +60,34 @@ def open_layout(root: Path, database_dir: Path | None = None) -> BIDSLayout:
     return layout
 
 
-def newest_change(root: Path) -> int:
-    """When a folder of the data set last changed (ns).
+def fingerprint_of_names(root: Path) -> str:
+    """Digest of the names of all files and folders that pybids indexes.
 
-    The moment that the file system itself notes is taken: copying with `rsync -a` or `cp -a` sets
-    the other one, of modification, back.
+    Folders that are links are followed, as pybids does it; one that was met before is not entered
+    again, so links in a circle come to an end.
     """
-    newest = 0
-    for folder, subfolders, _ in os.walk(root):
-        newest = max(newest, os.stat(folder).st_ctime_ns)  # noqa: PTH116
-        subfolders[:] = [
+    digest = hashlib.blake2b()
+    for name in _names(root):
+        digest.update(os.fsencode(name) + b"\0")
+    return digest.hexdigest()
+
+
+def _names(root: Path) -> Iterator[str]:
+    entered = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        is_root = Path(folder) == root
+        state = os.stat(folder)  # noqa: PTH116
+        is_new = (state.st_dev, state.st_ino) not in entered
+        entered.add((state.st_dev, state.st_ino))
+        # Sorted, so that of two links to one folder it is always the same that is entered.
+        subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and not (Path(folder) == root and name in NOT_INDEXED)
-        ]
-    return newest
+            if is_new and not name.startswith(".") and not (is_root and name in NOT_INDEXED)
+        )
+        yield f"{os.path.relpath(folder, root)}/"
+        if is_new:
+            yield from sorted(files)
 
 
 def _index(root: Path, database_dir: Path | None = None) -> BIDSLayout:
@@ -82,15 +99,26 @@ def _make(root: Path, file: Path) -> BIDSLayout:
     """Make the index aside and put it in place whole: one cut short would look like a small one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".making-", dir=file.parent))
-    # What changes while names are read must count as newer, by a clock that may lag a little.
-    begun = time.time_ns() - CLOCK_LAG
+    # Taken first: names that change while they are indexed then have another one ever after.
+    fingerprint = fingerprint_of_names(root)
     try:
         _index(root, aside)
-        os.utime(aside / DATABASE, ns=(begun, begun))
+        with closing(sqlite3.connect(aside / DATABASE)) as database, database:
+            database.execute(f"CREATE TABLE {FINGERPRINT} AS SELECT ? AS names", (fingerprint,))
         (aside / DATABASE).replace(file)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return _open(root, file)
+
+
+def _kept_fingerprint(file: Path) -> str | None:
+    """Give the fingerprint in a database; None where pybids or an older version made it."""
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            (kept,) = database.execute(f"SELECT names FROM {FINGERPRINT}").fetchone()
+    except sqlite3.Error:
+        return None
+    return str(kept)
 
 
 def _open(root: Path, file: Path) -> BIDSLayout:

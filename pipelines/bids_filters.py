@@ -55,6 +55,11 @@ class BidsFilters:
         """Tell whether a T1w image has the entities asked for."""
         return matches(entities, self.t1w)
 
+    def may_take_t1w(self, entities: Mapping[str, str]) -> bool:
+        """Tell whether the entities that a T1w image has, do not speak against it."""
+        wanted = {key: value for key, value in self.t1w.items() if key in entities}
+        return matches(entities, wanted)
+
     def in_words(self) -> str:
         """Say where the filters are from, to be put behind a sentence; empty without filters."""
         return "" if self.file is None else f", filtered by {self.file}"

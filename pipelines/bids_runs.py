@@ -101,13 +101,16 @@ def find_subject_files(
         if derivatives is None:
             t1w = _find_t1w(dataset, subject, names_only, filters)
         else:
-            t1w = derivatives.find_t1w(subject)
-            segmentation = derivatives.find_segmentation(subject)
+            t1w = derivatives.find_t1w(subject, filters)
+            segmentation = derivatives.find_segmentation(t1w)
     bolds: list[BidsFile] = []
     with problems.noted():
         # Raw images of runs that are preprocessed need not be there.
         by_name = names_only or derivatives is not None
         bolds = _find_bolds(dataset, subject, config.runs, sessions, by_name, filters)
+    if derivatives is not None and t1w is not None:
+        with problems.noted():
+            derivatives.check_t1w_space(t1w, bolds)
     runs = tuple(_read_run(dataset, bold, config, problems, derivatives) for bold in bolds)
     with problems.noted():
         _check_stimulus_count(dataset, subject, runs, config)

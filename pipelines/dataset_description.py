@@ -1,6 +1,7 @@
 """What the derivatives say about themselves as a BIDS data set."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +17,10 @@ BIDSIGNORE = (
 
 
 def write_dataset_description(
-    out_dir: Path, bids_dir: Path, derivatives_dir: Path | None = None
+    out_dir: Path,
+    bids_dir: Path,
+    derivatives_dir: Path | None = None,
+    subjects_dirs: Mapping[str, Path] | None = None,
 ) -> None:
     """Write `dataset_description.json` and `.bidsignore`.
 
@@ -28,8 +32,13 @@ def write_dataset_description(
         The raw data set they were made from.
     derivatives_dir : Path, optional
         What fMRIPrep made of it, where that was started from.
+    subjects_dirs : mapping of str to Path, optional
+        Folders of FreeSurfer's reconstructions, by the names that URIs give them.
     """
-    links = {"raw": bids_dir} | ({"preprocessed": derivatives_dir} if derivatives_dir else {})
+    links = {"raw": bids_dir}
+    if derivatives_dir is not None:
+        links["preprocessed"] = derivatives_dir
+    links |= subjects_dirs or {}
     raw = read_json_object(bids_dir / "dataset_description.json")
     description = {
         "Name": f"conceptrsa derivatives of {raw.get('Name', bids_dir.name)}",
@@ -46,7 +55,8 @@ def write_dataset_description(
 
 
 def _source_dataset(folder: Path) -> dict[str, str]:
-    description = read_json_object(folder / "dataset_description.json")
+    file = folder / "dataset_description.json"
+    description = read_json_object(file) if file.exists() else {}  # FreeSurfer leaves none
     source = {"URL": folder.resolve().as_uri()}
     if "DatasetDOI" in description:
         source["DOI"] = str(description["DatasetDOI"])

@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids_config.errors import InputError
+from pipelines import work_folders
 from pipelines.forecast import Forecast
 from pipelines.options import ParticipantOptions
 
@@ -49,7 +51,11 @@ def disk_need(forecasts: Sequence[Forecast], options: ParticipantOptions) -> Dis
 
 
 def require_room(
-    need: DiskNeed, work_dir: Path, out_dir: Path, options: ParticipantOptions
+    need: DiskNeed,
+    work_dir: Path,
+    out_dir: Path,
+    options: ParticipantOptions,
+    subjects: Collection[str],
 ) -> None:
     """Refuse to start where the disk cannot hold what is to come.
 
@@ -59,9 +65,11 @@ def require_room(
         Of all subjects that are not finished.
     work_dir, out_dir : Path
         Where intermediate files and results go; they may be missing. What lies there already
-        from a run before counts as room.
+        of these subjects, from a run before, counts as room.
     options : ParticipantOptions
         For what could be done about it.
+    subjects : collection of str
+        Labels of the subjects that are not finished, without `sub-`.
 
     Raises
     ------
@@ -73,9 +81,16 @@ def require_room(
         wanted = {work_dir: need.total}
     else:
         wanted = {work_dir: need.intermediate, out_dir: need.results}
+    version_dir = work_folders.of_version(work_dir)
+    of_subjects = {
+        work_dir: [work_folders.of_subject(version_dir, subject) for subject in subjects],
+        out_dir: [out_dir / f"sub-{subject}" for subject in subjects],
+    }
+    if len(wanted) == 1:
+        of_subjects = {work_dir: [*of_subjects[work_dir], *of_subjects[out_dir]]}
     for folder, gigabytes in wanted.items():
         free = shutil.disk_usage(_existing(folder)).free / GIGABYTE
-        there = _size([work_dir, *out_dir.glob("sub-*")]) if free < gigabytes else 0.0
+        there = _size(of_subjects[folder]) if free < gigabytes else 0.0
         if free + there < gigabytes:
             advice = ["make room", "choose another --work-dir" if folder == work_dir else
                       "choose another output folder"]  # fmt: skip
@@ -97,6 +112,6 @@ def _size(folders: Iterable[Path]) -> float:
     for folder in folders:
         for parent, _, names in os.walk(folder):
             for name in names:
-                file = Path(parent, name)
-                total += file.stat().st_size if file.exists() else 0
+                with suppress(OSError):
+                    total += Path(parent, name).stat().st_size
     return total / GIGABYTE

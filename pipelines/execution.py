@@ -1,9 +1,12 @@
 """Running a workflow: resources, working folder, messages, and what became of each subject."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 from nipype.pipeline.engine import MapNode, Workflow
@@ -12,8 +15,9 @@ from rich.console import Console
 from pipelines.forecast import Forecast
 from pipelines.plugins.settings import SlurmSettings
 from pipelines.plugins.slurm import SlurmJobsPlugin
+from pipelines.plugins.slurm_leftovers import end_jobs_left
 from pipelines.progress import RunProgress, node_place
-from pipelines.worker_pool import Failure, WorkerPoolPlugin, log_to_file
+from pipelines.worker_pool import Failure, WorkerPoolPlugin, last_sentence, log_to_file
 
 QUICK_STEPS = ("coverage",)
 
@@ -132,6 +136,7 @@ def run_workflow(
         elif status == "exception":
             progress.update(subject, step, 0.0, 1, status)
 
+    end_jobs_left((log_dir.resolve(), work_dir.resolve()), list(forecasts))
     plugin: WorkerPoolPlugin | SlurmJobsPlugin
     if resources.slurm is None:
         plugin = WorkerPoolPlugin(
@@ -151,15 +156,30 @@ def run_workflow(
         before_start({node_place(step, root)[0] for step in steps})
 
     plugin.start_from(work_dir, keep_work, look_at)
+    cut_short: list[Failure] = []
     with progress:
         try:
             workflow.run(plugin=plugin)
-        except Exception:
-            if not plugin.failures:
+        except Exception as error:
+            # nipype ends by raising what the first failed step raised; all others are done then.
+            unfinished = plugin.unfinished()
+            if not unfinished and not plugin.failures:
                 raise
+            if unfinished:
+                cut_short = _cut_short(error, unfinished, log_dir)
         finally:
             plugin.stop()
-    return _failures_by_subject(plugin.failures, list(forecasts), work_dir)
+    return _failures_by_subject([*plugin.failures, *cut_short], list(forecasts), work_dir)
+
+
+def _cut_short(error: Exception, unfinished: Sequence[Any], log_dir: Path) -> list[Failure]:
+    """What is to be said of steps that the end of the whole run left undone."""
+    traceback = "".join(format_exception(error))
+    crash_file = log_dir / f"crash-{datetime.now():%Y%m%d-%H%M%S}-run.txt"
+    with suppress(OSError):
+        crash_file.write_text(traceback, encoding="utf-8")
+    sentence = f"the run ended before all was done: {last_sentence(traceback)}"
+    return [Failure(Path(step.output_dir()), sentence, crash_file) for step in unfinished]
 
 
 def _failures_by_subject(
@@ -169,5 +189,7 @@ def _failures_by_subject(
     for failure in failures:
         parts = failure.step_dir.relative_to(work_dir.resolve()).parts
         subject = next(part for part in parts if part.startswith("sub_"))
-        by_subject[subject.removeprefix("sub_").removesuffix("_wf")].append(failure)
+        known = by_subject[subject.removeprefix("sub_").removesuffix("_wf")]
+        if failure.sentence not in {other.sentence for other in known}:
+            known.append(failure)
     return by_subject

@@ -9,11 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bids.layout import parse_file_entities
+
 from bids_config.errors import InputError
+from pipelines.bids_filters import BidsFilters
 from pipelines.bids_layout import BidsFile, natural_key, read_json_object
 from pipelines.bids_timing import TIME_TOLERANCE, Timing, check_tr
 
+T1W_BOLD = "_space-T1w_desc-preproc_bold"
+CONFOUNDS = "_desc-confounds_timeseries"
+PREPROC_T1W = "_desc-preproc_T1w"
+_LEFT_OUT = ("echo", "part", "echo|part")
+"""Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
 MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column a volume
 REFERENCE_TOLERANCE = 0.01  # TR
 UNCORRECTED = 0.5
 """Where slice timing was not corrected, slices were taken from 0 to 1 TR: half of it on average."""
@@ -31,11 +40,17 @@ class PreprocessedRun:
         TSV with the motion parameters among its columns.
     slice_time_reference : float
         Moment within a volume that its data stand for, as a share of the TR.
+    corrected : bool
+        Whether all slices were brought to that moment; else they stand for it on average.
+    non_steady_state : int
+        Volumes at its beginning that fMRIPrep found, or was told, to be of no steady state.
     """
 
     bold: Path
     confounds: Path
     slice_time_reference: float
+    corrected: bool = True
+    non_steady_state: int = 0
 
 
 class FmriprepDerivatives:
@@ -78,104 +93,166 @@ class FmriprepDerivatives:
         InputError
             When a file is missing, or the sidecar does not tell the timing.
         """
-        stem = _stem(raw)
+        stems = _stems(raw)
         session = [f"ses-{raw.session}"] if raw.session else []
         folder = self.root.joinpath(f"sub-{raw.entities['subject']}", *session, "func")
-        bold = _first_of(folder, f"{stem}_space-T1w_desc-preproc_bold.nii")
+        names = [f"{stem}{T1W_BOLD}.nii.gz" for stem in stems]
+        bold = _first_of(folder, names)
         if bold is None:
-            raise self._no_bold(folder, stem)
-        confounds = folder / f"{stem}_desc-confounds_timeseries.tsv"
-        if not confounds.exists():
+            raise _no_bold(folder, names)
+        names = [f"{stem}{CONFOUNDS}.tsv" for stem in (bold.name.partition(T1W_BOLD)[0], *stems)]
+        confounds = _first_of(folder, names)
+        if confounds is None:
             raise InputError(
-                f"{confounds} is missing, which holds the motion parameters of {bold.name}: "
-                "restore it, or leave --derivatives out"
+                f"{_listed(folder, names)} is missing, which holds the motion parameters of "
+                f"{bold.name}: restore it, or leave --derivatives out"
             )
-        _check_columns(confounds)
+        columns = _read_columns(confounds)
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
-        timing, reference = _read_timing(bold, sidecar)
-        return PreprocessedRun(bold, confounds, reference), timing
+        timing, reference, corrected = _read_timing(bold, sidecar)
+        non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in columns)
+        return PreprocessedRun(bold, confounds, reference, corrected, non_steady_state), timing
 
-    def find_t1w(self, subject: str) -> Path:
+    def find_t1w(self, subject: str, filters: BidsFilters | None = None) -> Path:
         """Find the anatomical image whose world T1w space is.
+
+        Parameters
+        ----------
+        subject : str
+            Label without `sub-`.
+        filters : BidsFilters, optional
+            Entities that its name must have. fMRIPrep leaves out of it what the images that it
+            averaged do not share, so an entity that is not there is no hindrance, unless there is
+            a name that has it.
 
         Raises
         ------
         InputError
-            When there is none, or one for each of several sessions.
+            When there is none, or several are left, as one for each of several sessions.
         """
-        found = self._anatomical(subject, "_desc-preproc_T1w.nii")
+        filters = filters or BidsFilters()
+        there = self._anatomical(subject)
+        if not there:
+            raise InputError(
+                f"sub-{subject} has no sub-{subject}{PREPROC_T1W}.nii.gz in {self.root}: run "
+                "fMRIPrep to its end, or leave this participant out"
+            )
+        found = [path for path in there if filters.take_t1w(_entities(path))] or [
+            path for path in there if filters.may_take_t1w(_entities(path))
+        ]
         if not found:
             raise InputError(
-                f"sub-{subject} has no sub-{subject}_desc-preproc_T1w.nii.gz in {self.root}: run "
-                "fMRIPrep to its end, or leave this participant out"
+                f"sub-{subject} has {len(there)} anatomical references in {self.root} but none "
+                f"that {filters.file} lets through ({there[0].name}, ...): mend the filter"
             )
         if len(found) > 1:
             raise InputError(
                 f"sub-{subject} has {len(found)} anatomical references in {self.root} "
-                f"({found[0].name}, ...), so its T1w space is not one: run fMRIPrep with one for "
-                "all sessions"
+                f"({found[0].name}, ...), so its T1w space is not one: choose one by t1w in "
+                "--bids-filter-file, or run fMRIPrep with one for all sessions"
             )
         return found[0]
 
-    def find_segmentation(self, subject: str) -> Path | None:
-        """Find FreeSurfer's aparc+aseg of the subject in T1w space; None where there is none."""
-        return next(iter(self._anatomical(subject, "_desc-aparcaseg_dseg.nii")), None)
+    def check_t1w_space(self, t1w: Path, raws: Sequence[BidsFile]) -> None:
+        """Raise InputError where the session of a run has an anatomical reference of its own."""
+        chosen = _entities(t1w)
+        references = map(_entities, self._anatomical(chosen["subject"]))
+        others = {entities.get("session") for entities in references} - {chosen.get("session")}
+        for raw in raws:
+            if raw.session in others:
+                raise InputError(
+                    f"{raw.path} lies in the T1w space of its own session in {self.root}, not in "
+                    f"that of {t1w.name}: take runs of one session by --session-label, or run "
+                    "fMRIPrep with one anatomical reference for all"
+                )
 
-    def _anatomical(self, subject: str, ending: str) -> list[Path]:
-        folders = (self.root / f"sub-{subject}").glob("**/anat")
-        found = [
+    def find_segmentation(self, t1w: Path) -> Path | None:
+        """Find FreeSurfer's aparc+aseg that lies on an anatomical reference; None without one."""
+        stem = t1w.name.partition(PREPROC_T1W)[0]
+        return _first_of(t1w.parent, [f"{stem}_desc-aparcaseg_dseg.nii.gz"])
+
+    def _anatomical(self, subject: str) -> list[Path]:
+        """List references in T1w space, each once, be it there both packed and unpacked."""
+        paths = [
             path
-            for folder in folders
-            for path in folder.glob(f"sub-{subject}*{ending}*")
+            for folder in (self.root / f"sub-{subject}").glob("**/anat")
+            for path in folder.glob(f"sub-{subject}*{PREPROC_T1W}.nii*")
             if "_space-" not in path.name and path.name.endswith((".nii", ".nii.gz"))
         ]
-        return sorted(found, key=lambda path: natural_key(str(path)))
-
-    def _no_bold(self, folder: Path, stem: str) -> InputError:
-        missing = folder / f"{stem}_space-T1w_desc-preproc_bold.nii.gz"
-        if _first_of(folder, f"{stem}_desc-preproc_bold.nii") is not None:
-            return InputError(
-                f"{missing} is missing and the run is there in its own space only, in which runs "
-                "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
-            )
-        return InputError(
-            f"{missing} is missing: run fMRIPrep with T1w among its --output-spaces, or leave the "
-            "run or participant out"
-        )
+        paths.sort(key=lambda path: natural_key(str(path)))
+        return list({path.with_name(path.name.split(".")[0]): path for path in paths}.values())
 
 
-def _stem(raw: BidsFile) -> str:
-    """Name of a raw run without what fMRIPrep drops: echo, as it combines them, and part."""
+def _stems(raw: BidsFile) -> list[str]:
+    """Names that fMRIPrep may give a raw run, the likeliest first.
+
+    It leaves out `echo` where it combined echoes, and `part` in some versions.
+    """
     name = raw.path.name.removesuffix(f"_bold{raw.entities['extension']}")
-    return re.sub(r"_(echo|part)-[0-9a-zA-Z]+", "", name)
+    stems = [name, *(re.sub(rf"_({which})-[0-9a-zA-Z]+", "", name) for which in _LEFT_OUT)]
+    if not raw.path.exists():  # a run that is known by its events, whose names say nothing of parts
+        stems += [f"{stem}_part-mag" for stem in stems if "_part-" not in stem]
+    return list(dict.fromkeys(stems))
 
 
-def _first_of(folder: Path, name: str) -> Path | None:
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.exists() or path.is_symlink():  # a link without content is said to be one later
-            return path
+def _entities(path: Path) -> dict[str, str]:
+    found = parse_file_entities(f"/{path.parent.name}/{path.name}")
+    return {entity: str(value) for entity, value in found.items()}
+
+
+def _first_of(folder: Path, names: Sequence[str]) -> Path | None:
+    for name in names:
+        for path in (folder / name, folder / name.removesuffix(".gz")):
+            if path.exists() or path.is_symlink():  # a link without content is said to be one later
+                return path
     return None
 
 
-def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float]:
+def _listed(folder: Path, names: Sequence[str]) -> str:
+    first, *others = dict.fromkeys(names)
+    return f"{folder / first}" + (f" (or {', '.join(others)})" if others else "")
+
+
+def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
+    missing = _listed(folder, names)
+    if _first_of(folder, [name.replace("_space-T1w", "") for name in names]) is not None:
+        return InputError(
+            f"{missing} is missing and the run is there in its own space only, in which runs "
+            "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
+        )
+    return InputError(
+        f"{missing} is missing: run fMRIPrep with T1w among its --output-spaces, or leave the "
+        "run or participant out"
+    )
+
+
+def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:
+    """Give the timing, the moment that slices stand for, and whether they were corrected to it."""
     values = read_json_object(sidecar)
     if "RepetitionTime" not in values:
         raise InputError(f"{sidecar} has no RepetitionTime: add it, in seconds")
     timing = Timing(check_tr(values["RepetitionTime"], bold, sidecar), (), "k")
     if not values.get("SliceTimingCorrected", "StartTime" in values):
-        return timing, UNCORRECTED
+        return timing, UNCORRECTED, False
     start = values.get("StartTime", timing.repetition_time * UNCORRECTED)
     if not isinstance(start, int | float) or not -TIME_TOLERANCE <= start < timing.repetition_time:
         raise InputError(
             f"{sidecar} has the StartTime {start!r}: it must be the moment (s) within a volume "
             "that slices were corrected to"
         )
-    return timing, max(0.0, start / timing.repetition_time)
+    return timing, max(0.0, start / timing.repetition_time), True
 
 
 def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
-    """Raise InputError when slices of several runs were corrected to different moments."""
+    """Raise InputError when slices of several runs were not corrected in the same way."""
     for run in runs:
+        if run.corrected != runs[0].corrected:
+            one, other = (run, runs[0]) if run.corrected else (runs[0], run)
+            raise InputError(
+                f"the slices of {one.bold} were corrected for their timing and those of "
+                f"{other.bold.name} were not: run fMRIPrep on both with slice times in their "
+                "sidecars, or on both with --ignore slicetiming, or leave one out"
+            )
         if abs(run.slice_time_reference - runs[0].slice_time_reference) > REFERENCE_TOLERANCE:
             raise InputError(
                 f"the slices of {run.bold} were corrected to {run.slice_time_reference:g} TR and "
@@ -184,10 +261,11 @@ def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
             )
 
 
-def _check_columns(confounds: Path) -> None:
+def _read_columns(confounds: Path) -> list[str]:
+    """Give the names of the columns; InputError where those of motion are not among them."""
     try:
         with confounds.open(encoding="utf-8") as stream:
-            columns = stream.readline().rstrip("\n").split("\t")
+            columns = stream.readline().rstrip("\r\n").split("\t")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{confounds} cannot be read ({error}): restore it") from error
     missing = [name for name in MOTION_COLUMNS if name not in columns]
@@ -195,6 +273,7 @@ def _check_columns(confounds: Path) -> None:
         raise InputError(
             f"{confounds} lacks the columns {', '.join(missing)}: restore it from fMRIPrep's output"
         )
+    return columns
 
 
 def _generated_by(value: object) -> str:

@@ -155,7 +155,10 @@ def forecast_subject(
     }
     if subject.is_preprocessed:
         # Unpacked, in T1w space and so often in more voxels, instead of the first three steps.
-        imported = {"import of runs": ("import runs", size.n_runs, run_bytes)}
+        imported = {
+            "import of runs": ("import runs", size.n_runs, run_bytes),
+            "check of registration": ("check coregistration", 1, 0.0),
+        }
         steps = imported | dict(list(steps.items())[3:])
     forecasts = [
         StepForecast(name, node, times, seconds[name](size), space)
@@ -208,12 +211,17 @@ def print_totals(
     side_by_side = max(1, min(options.n_procs, len(forecasts), fit))
     longest = max((forecast.seconds for forecast in forecasts), default=0.0)
     seconds = math.ceil(len(forecasts) / side_by_side) * longest
+    takes = f"{duration(seconds)} with {side_by_side} at a time"
+    if options.slurm is not None:
+        takes = (
+            f"{duration(longest)} if Slurm starts every job at once and each subject's steps came "
+            f"one after the other, up to {largest_gb:.1f} GB of memory a job"
+        )
     print(
         f"engine {options.engine}, normalization {options.normalization}, output {out_dir}: about "
-        f"{duration(seconds)} with {side_by_side} at a time, {gigabytes:.1f} GB of disk"
-        f"{'' if options.keep_work else ' when it is most'}"
+        f"{takes}, {gigabytes:.1f} GB of disk{'' if options.keep_work else ' when it is most'}"
     )
-    if side_by_side < min(options.n_procs, len(forecasts)):
+    if options.slurm is None and side_by_side < min(options.n_procs, len(forecasts)):
         print(
             f"(--mem-mb {options.memory_mb} lets no more run side by side: one needs "
             f"up to {largest_gb:.1f} GB)"
@@ -236,6 +244,7 @@ _PYTHON_SECONDS: dict[str, Seconds] = {
     "slice timing": lambda size: 0.028 * size.samples,
     "realignment": lambda size: 0.26 * size.samples,
     "coregistration": lambda size: 8.0,
+    "check of registration": lambda size: 6.0,
     "normalization to MNI305": lambda size: 10.0,
     "GLM": lambda size: 0.031 * size.samples,
     "betas in MNI305": lambda size: 0.1 * size.n_stimuli,

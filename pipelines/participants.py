@@ -1,20 +1,18 @@
 """The participant level: checks first, then all subjects' workflows, then what came of them."""
 
-import csv
-import json
 import logging
 import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
 from bids_config.files import remove_leftovers
 from bids_config.schema import DatasetConfig
+from pipelines import work_folders
 from pipelines.bids import SubjectInputs, find_problems, links_outside, read_dataset
 from pipelines.bids_filters import BidsFilters, read_filters
 from pipelines.bids_runs import Reading
@@ -25,6 +23,7 @@ from pipelines.events import EventsSummary, read_run_events, summarize_events
 from pipelines.forecast import Forecast, duration, forecast_subject, print_totals
 from pipelines.options import ParticipantOptions
 from pipelines.problems import Problems
+from pipelines.reports.cautions import read_cautions
 from pipelines.requirements import (
     checks,
     find_normalization,
@@ -36,7 +35,6 @@ from pipelines.run_lock import only_run
 from pipelines.worker_pool import Failure
 from pipelines.workflows.participant import ParticipantSettings
 
-LOW_COVERAGE = 0.8
 log = logging.getLogger(__name__)
 
 
@@ -93,7 +91,9 @@ def run_participants(
         runs_per_partition=options.runs_per_partition,
         keep_work=options.keep_work,
     )
-    write_dataset_description(out_dir, bids_dir, options.derivatives_dir)
+    write_dataset_description(
+        out_dir, bids_dir, options.derivatives_dir, settings.normalization.subjects_dirs
+    )
     failed = _run_subjects(subjects, config, settings, options, work_dir)
     for label, sentences in failed.items():
         for sentence in sentences:
@@ -144,7 +144,8 @@ def report_dry_run(
     need = disk_need(forecasts, options)
     print_totals(forecasts, options, out_dir, need.total)
     with problems.noted():
-        require_room(need, options.work_dir or out_dir / ".work", out_dir, options)
+        labels = {subject.subject for subject in subjects}
+        require_room(need, options.work_dir or out_dir / ".work", out_dir, options, labels)
     for problem in problems.found:
         print(f"problem: {problem}")
     return 2 if problems.found else 0
@@ -182,31 +183,6 @@ def _print_subject(
         print(f"  step {step.name:24s} {step.text()}")
 
 
-def read_cautions(out_dir: Path, subject: str) -> list[str]:
-    """Give what a look at a finished subject is worth: doubtful registrations, poor coverage.
-
-    Parameters
-    ----------
-    out_dir : Path
-        Root of the derivatives.
-    subject : str
-        Label without `sub-`.
-    """
-    folder = out_dir / f"sub-{subject}"
-    cautions = []
-    for report in sorted(folder.glob("*/*_xfm.json")):
-        for warning in json.loads(report.read_text()).get("warnings", []):
-            cautions.append(f"{report.stem}: {warning}")
-    for table in sorted(folder.glob("func/*_desc-coverage_rois.tsv")):
-        with table.open(newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t"):
-                if float(row["coverage"]) < LOW_COVERAGE:
-                    cautions.append(
-                        f"only {float(row['coverage']):.0%} of the region {row['roi']} has betas"
-                    )
-    return cautions
-
-
 def write_page(
     out_dir: Path, subject: SubjectInputs, task: str, cautions: Sequence[str]
 ) -> list[str]:
@@ -221,7 +197,7 @@ def write_page(
     task : str
         BIDS task label.
     cautions : sequence of str
-        From `read_cautions`.
+        From `pipelines.reports.cautions.read_cautions`.
 
     Returns
     -------
@@ -245,16 +221,20 @@ def _run_subjects(
     options: ParticipantOptions,
     work_dir: Path,
 ) -> Mapping[str, list[str]]:
+    from pipelines.earlier_results import notes_on_other_runs
     from pipelines.execution import Resources, run_workflow
     from pipelines.workflows.participant import init_dataset_wf
 
-    # By version: what another version computed is not taken for what this one would.
-    of_version = work_dir / version("conceptrsa")
-    require_writable(of_version, "--work-dir")
-    with only_run((settings.out_dir, of_version), [f"sub-{s.subject}" for s in subjects]):
-        for folder in (settings.out_dir, of_version):
-            remove_leftovers(folder)
-        workflow = init_dataset_wf(subjects, config, settings, of_version)
+    version_dir = work_folders.of_version(work_dir)
+    require_writable(version_dir, "--work-dir")
+    with only_run((settings.out_dir, version_dir), [f"sub-{s.subject}" for s in subjects]):
+        for note in notes_on_other_runs(settings.out_dir, subjects, config.runs.task):
+            log.warning("%s", note)
+        workflow = init_dataset_wf(subjects, config, settings, version_dir)
+        for label in (subject.subject for subject in subjects):
+            remove_leftovers(settings.out_dir / f"sub-{label}")
+            remove_leftovers(work_folders.of_subject(version_dir, label))
+            remove_leftovers(version_dir / "conditions" / f"sub-{label}")
         forecasts = {
             subject.subject: _forecast(subject, config, options, settings.out_dir)
             for subject in subjects
@@ -262,7 +242,7 @@ def _run_subjects(
 
         def require_room_for(unfinished: Collection[str]) -> None:
             need = disk_need([forecasts[subject] for subject in unfinished], options)
-            require_room(need, work_dir, settings.out_dir, options)
+            require_room(need, work_dir, settings.out_dir, options, unfinished)
 
         failures = run_workflow(
             workflow,

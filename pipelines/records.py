@@ -61,7 +61,7 @@ class Record:
     Attributes
     ----------
     inputs : str
-        Digest of its settings and of the content of its input files.
+        Digest of its settings, of the content of its input files, and of the code.
     result : FileState
         nipype's file of the names of its outputs.
     files : mapping of str to FileState

@@ -150,11 +150,10 @@ def require_writable(folder: Path, option: str = "output folder") -> None:
     InputError
         If that cannot be done.
     """
-    probe = folder / ".conceptrsa-writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InputError(
             f"cannot write in {folder} ({error.strerror}); choose another {option}"

@@ -1,5 +1,6 @@
 """Removing intermediate files as soon as no step that is still to be done takes them."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipelines.records import files_in
 from pipelines.resume import prepare
 from pipelines.workflows.steps import MapNode, Node, connections
 
+log = logging.getLogger(__name__)
 KEPT_BYTES = 1 << 16
 """Smaller files stay: they are no burden, and a run started again may do with them."""
 
@@ -78,6 +80,20 @@ class TidyingPlugin(DistributedPluginBase):
         if self._keeps_all or not isinstance(step, Node):
             return
         self._finished.add(jobid)
+        try:
+            self._remove_used_up(jobid, step)
+        except Exception as error:
+            # Whatever it is that keeps a file from being removed, the results do not need it.
+            log.warning("intermediate files of %s were not removed (%s)", step.name, error)
+
+    def unfinished(self) -> list[Any]:
+        """Steps that were neither done nor given up, after the run; none if it never began."""
+        if not self.procs:
+            return []
+        left = ~self.proc_done | self.proc_pending
+        return [step for step, is_left in zip(self.procs, left, strict=True) if is_left]
+
+    def _remove_used_up(self, jobid: int, step: Node) -> None:
         candidates = set(self._files_taken(jobid))
         if jobid not in self.mapnodesubids:
             for output, value in step.output_values().items():

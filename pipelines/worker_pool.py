@@ -8,14 +8,17 @@ import os
 import re
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
+from nipype.pipeline.plugins.base import DistributedPluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from pipelines.tidying import TidyingPlugin
@@ -35,8 +38,8 @@ DISK_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
 }  # fmt: skip
 _KILLED = (
-    "the process that did this step was killed, perhaps for want of memory; "
-    "run the same command again to continue, with a smaller --nprocs or --mem-mb"
+    "StepError: the process that did this step was killed while no other was at work, perhaps for "
+    "want of memory; run the same command again to continue, where there is more if it was that"
 )
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,22 @@ class Failure:
     step_dir: Path
     sentence: str
     crash_file: Path | None
+
+
+class FailureKeeper(DistributedPluginBase):
+    """What a nipype plugin needs to keep what went wrong, as a sentence a step.
+
+    It is mixed into a plugin, first among the bases.
+    """
+
+    failures: list[Failure]
+
+    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
+        if result is None:  # nipype found the step at fault itself, and is handling what it raised
+            result = {"result": None, "traceback": format_exception(*sys.exc_info())}
+        report = super()._clean_queue(jobid, graph, result=result)
+        self.failures.append(failure_of(self.procs[jobid], result, report))
+        return report
 
 
 class _LogFile(logging.FileHandler):
@@ -97,12 +116,16 @@ def _start_worker(work_dir: Path, log_file: Path) -> None:
     log_to_file(log_file)
 
 
-class WorkerPoolPlugin(TidyingPlugin, MultiProcPlugin):
+class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
     """nipype's MultiProc with three faults mended.
 
-    A worker that is killed fails its step (nipype waits for it for ever); workers die with their
-    parent (nipype's go on and damage a run started afterwards); and what went wrong is kept as a
-    sentence a step.
+    A worker that is killed fails its step (nipype waits for it for ever) and no other; workers die
+    with their parent (nipype's go on and damage a run started afterwards); and what went wrong is
+    kept as a sentence a step.
+
+    When a worker dies, the pool ends all others and does not tell whose step it was. So the steps
+    that were in flight are done again one after the other, and nothing else meanwhile: a step that
+    was alone when the pool broke is to blame.
 
     Parameters
     ----------
@@ -136,6 +159,10 @@ class WorkerPoolPlugin(TidyingPlugin, MultiProcPlugin):
         # Not among the arguments: nipype pickles those with every step.
         self._status_callback = status_callback
         self.failures: list[Failure] = []
+        self._steps: dict[int, tuple[Any, bool]] = {}
+        self._felled: list[int] = []
+        self._to_repeat: deque[int] = deque()
+        self._alone: Future[dict[str, Any]] | None = None
         self._make_pool = partial(
             ProcessPoolExecutor,
             max_workers=n_procs,
@@ -157,34 +184,68 @@ class WorkerPoolPlugin(TidyingPlugin, MultiProcPlugin):
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid: int = self._taskid + 1
-        try:
-            future = self.pool.submit(run_node, node, updatehash, self._taskid)
-        except BrokenProcessPool:
-            self.pool = self._make_pool()
-            future = self.pool.submit(run_node, node, updatehash, self._taskid)
-        future.add_done_callback(partial(self._keep_result, self._taskid))
-        self._task_obj[self._taskid] = future
+        self._steps[self._taskid] = (node, updatehash)
+        self._submit(self._taskid)
         return self._taskid
 
+    def _submit(self, taskid: int) -> "Future[dict[str, Any]]":
+        step = partial(run_node, *self._steps[taskid], taskid)
+        try:
+            future = self.pool.submit(step)
+        except BrokenProcessPool:
+            self._mend_pool()
+            future = self.pool.submit(step)
+        self._task_obj[taskid] = future
+        future.add_done_callback(partial(self._keep_result, taskid))
+        return future
+
     def _keep_result(self, taskid: int, future: "Future[dict[str, Any]]") -> None:
+        """Called when a step has ended, by a thread of the pool."""
         error = None if future.cancelled() else future.exception()
-        if future.cancelled() or error is not None:
-            killed = future.cancelled() or isinstance(error, BrokenProcessPool)
-            sentence = f"StepError: {_KILLED}" if killed else f"{type(error).__name__}: {error}"
-            self._taskresult[taskid] = {"result": None, "traceback": [sentence], "taskid": taskid}
+        if isinstance(error, BrokenProcessPool):
+            self._felled.append(taskid)
+        elif future.cancelled() or error is not None:
+            self._fail(taskid, _KILLED if error is None else f"{type(error).__name__}: {error}")
         else:
             self._taskresult[taskid] = future.result()
 
-    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
-        report = super()._clean_queue(jobid, graph, result=result)
-        self.failures.append(failure_of(self.procs[jobid], result, report))
-        return report
+    def _fail(self, taskid: int, sentence: str) -> None:
+        self._taskresult[taskid] = {"result": None, "traceback": [sentence], "taskid": taskid}
+
+    def _mend_pool(self) -> None:
+        """Make another pool in the place of one that broke."""
+        self._kill_workers()
+        self.pool.shutdown()  # until its thread has ended, which has told of every step by then
+        felled, self._felled = self._felled, []
+        if len(felled) == 1:
+            self._fail(felled[0], _KILLED)
+        elif felled:
+            log.warning("a process was killed; its step and those beside it are done again singly")
+            self._to_repeat.extend(felled)
+        self.pool = self._make_pool()
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        if self._felled:
+            self._mend_pool()
+        if self._alone is not None and self._alone.done():
+            self._alone = None
+        if not self._to_repeat and self._alone is None:
+            super()._send_procs_to_workers(updatehash, graph)
+        elif self._to_repeat and all(future.done() for future in self._task_obj.values()):
+            self._alone = self._submit(self._to_repeat.popleft())
+
+    def _clear_task(self, taskid: int) -> None:
+        super()._clear_task(taskid)
+        del self._steps[taskid]
 
     def stop(self) -> None:
         """Kill the workers at once."""
+        self._kill_workers()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _kill_workers(self) -> None:
         for process in list((self.pool._processes or {}).values()):
             process.kill()
-        self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 def failure_of(node: Any, result: Mapping[str, Any] | None, report: Mapping[str, Any]) -> Failure:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import fake_freesurfer
@@ -14,6 +15,11 @@ TALAIRACH = rigid_matrix(np.array([2.0, -20, 15]), np.array([0.1, 0.02, -0.05]))
     [1.08, 1.02, 1.11, 1]
 )
 DATA_VARIABLE = "CONCEPTRSA_TEST_DATA"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Where a shell started the tests in the background, programs started by them would ignore
+    # interrupts, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

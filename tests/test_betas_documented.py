@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import supplied_data as data
 
@@ -113,3 +114,22 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error and not results
     assert len([line for line in error.splitlines() if line.startswith("conceptrsa: ")]) == 1
+
+
+def test_the_paper_s_numbers_are_in_the_report(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("analysis.outputs.write_figures", lambda *_: None)
+    command = next(c for c in COMMANDS if "--betas paper_betas " in c)
+    out = f"--out {shlex.quote(str(tmp_path))} --preset paper --check-paper"
+    assert run(f"{re.sub(r'--(out|preset) [^ ]+', '', command)} {out}") == 0
+    said = re.search(r"(\d+) of (\d+) agree, (\d+) could not", capsys.readouterr().out)
+    assert said is not None
+    table = pd.read_csv(tmp_path / "group" / "published_check.tsv", sep="\t")
+    assert (table["agrees"].count(), table["agrees"].isna().sum()) == (int(said[2]), int(said[3]))
+    page = (tmp_path / "group" / "report.html").read_text(encoding="utf-8")
+    assert "Against the published numbers" in page

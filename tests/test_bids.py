@@ -17,6 +17,8 @@ import pytest
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from pipelines.bids import find_problems, links_outside, read_dataset
+from pipelines.graph import example_settings
+from pipelines.workflows.participant import init_dataset_wf
 
 CONFIG = load_dataset_config("demo")
 SHAPE = (8, 7, 6, 24)
@@ -156,6 +158,24 @@ def test_events_shared_by_all_runs_lie_at_the_root(bids: Path) -> None:
     shared = bids / "task-perception_events.tsv"
     shared.write_text(EVENTS)
     assert {run.events for run in read_dataset(bids, CONFIG)[0].runs} == {shared}
+
+
+def test_conditions_of_a_run_are_in_a_file_of_its_own(bids: Path, tmp_path: Path) -> None:
+    """Runs of different subjects, locked apart, may be at it at the same time."""
+    for events in bids.glob("sub-*/ses-*/func/*_events.tsv"):
+        events.unlink()
+    (bids / "task-perception_events.tsv").write_text(EVENTS)
+    subjects = read_dataset(bids, CONFIG)
+    work = tmp_path / "work"
+    workflow = init_dataset_wf(subjects, CONFIG, example_settings(CONFIG, "python"), work)
+    for label in ("01", "02"):
+        files = workflow.get_node(f"sub_{label}_wf.inputnode").inputs.events_files
+        names = [Path(bold_name(label, *run)).name for run in RUNS]
+        assert [Path(file) for file in files] == [
+            work / "conditions" / f"sub-{label}" / name.replace("_bold.nii.gz", "_events.tsv")
+            for name in names
+        ]
+        assert all(Path(file).is_file() for file in files)
 
 
 def test_several_t1w_images_are_told(bids: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -204,6 +204,13 @@ def test_the_first_three_steps_are_left_out(started_from_fmriprep: Path) -> None
     sidecar = json.loads((started_from_fmriprep / BETAS.replace(".nii.gz", ".json")).read_text())
     assert sidecar["Estimation"]["Preprocessing"] == "fMRIPrep 23.2.0"
     assert sidecar["Estimation"]["SliceTimeReference"] == 0.5
+    assert sidecar["Estimation"]["SliceTimingCorrected"] is True
+    assert sidecar["NonSteadyStateVolumes"] == [0, 0]
+
+
+def test_that_epi_and_t1w_lie_on_one_another_is_checked(started_from_fmriprep: Path) -> None:
+    xfm = json.loads((started_from_fmriprep / f"{FUNC}_from-boldref_to-T1w_xfm.json").read_text())
+    assert xfm["starts_agreeing"] >= 4 and xfm["warnings"] == []
 
 
 def test_a_dry_run_names_the_steps_that_are_left(
@@ -214,21 +221,23 @@ def test_a_dry_run_names_the_steps_that_are_left(
     # To the validator the sidecars of images that are not there are errors.
     assert text.count("problem: ") == 1 and "SIDECAR_WITHOUT_DATAFILE" in text
     assert "  step import of runs " in text and "  step GLM " in text
+    assert "  step check of registration " in text
     assert "slice timing" not in text and "coregistration" not in text
     assert "sub-01: 2 runs, 8 stimuli" in text
 
 
 def test_both_outputs_describe_themselves(
-    bids: Path, fmriprep: Path, normal: tuple[Path, Preprocessed], started_from_fmriprep: Path
-) -> None:
-    roots = {"raw": bids, "preprocessed": fmriprep}
+    bids: Path, fmriprep: Path, reconstructions: Path, normal: tuple[Path, Preprocessed],
+    started_from_fmriprep: Path,
+) -> None:  # fmt: skip
+    roots = {"raw": bids, "preprocessed": fmriprep, "freesurfer": reconstructions}
     for out in (normal[0], started_from_fmriprep):
         described = [path for path in out.glob("sub-*/*/*") if path.suffix != ".json"]
         assert len(described) > 15
         for file in described:
             sidecar = json.loads((file.parent / f"{file.name.split('.')[0]}.json").read_text())
             assert sidecar["Description"], file
-            assert sidecar["Sources"] or "packaged" in str(sidecar), file
+            assert sidecar["Sources"], file
             for source in sidecar["Sources"]:
                 _, data_set, path = source.split(":")
                 assert (roots.get(data_set, out) / path).exists(), source
@@ -237,8 +246,9 @@ def test_both_outputs_describe_themselves(
 
 
 def test_the_output_is_valid_bids(
-    raw_without_images: Path, fmriprep: Path, started_from_fmriprep: Path, tmp_path: Path
-) -> None:
+    raw_without_images: Path, fmriprep: Path, reconstructions: Path, started_from_fmriprep: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     out = started_from_fmriprep
     assert bids_errors(out, tmp_path) == []
     # The validator looks at none of these in a derivative.
@@ -248,10 +258,11 @@ def test_the_output_is_valid_bids(
     assert description["DatasetType"] == "derivative"
     made_by = {"Name": "conceptrsa", "Version": version("conceptrsa")}
     assert made_by.items() <= description["GeneratedBy"][0].items()
-    folders = [raw_without_images, fmriprep]
+    folders = [raw_without_images, fmriprep, reconstructions]
     assert description["SourceDatasets"] == [{"URL": folder.as_uri()} for folder in folders]
     assert description["DatasetLinks"] == {
-        "raw": str(raw_without_images), "preprocessed": str(fmriprep)
+        "raw": str(raw_without_images), "preprocessed": str(fmriprep),
+        "freesurfer": str(reconstructions),
     }  # fmt: skip
 
 

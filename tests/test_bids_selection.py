@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from pipelines.bids import SubjectInputs, read_dataset
-from pipelines.bids_database import DATABASE
+from pipelines.bids_database import DATABASE, fingerprint_of_names
 from pipelines.bids_filters import BidsFilters, matches, read_filters
 from pipelines.bids_layout import BidsDataset
 from pipelines.bids_runs import Reading
@@ -187,7 +186,6 @@ def test_kept_names_are_those_of_the_data_set(bids: Path, tmp_path: Path) -> Non
 def test_kept_names_are_used_as_long_as_nothing_changed(
     bids: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    time.sleep(0.1)  # what was made just before the index counts as newer
     BidsDataset(bids, tmp_path / "database")
     made = (tmp_path / "database" / DATABASE).read_bytes()
     with caplog.at_level(logging.INFO):
@@ -213,6 +211,32 @@ def test_kept_names_are_made_again_when_the_data_set_has_changed(
         os.utime(folder, (0, 0))
     after = names(BidsDataset(bids, tmp_path / "database"))
     assert after == names(BidsDataset(bids)) != before
+
+
+def test_new_names_behind_a_linked_folder_are_noticed(bids: Path, tmp_path: Path) -> None:
+    session = bids / "sub-01" / "ses-b"
+    elsewhere = session.rename(tmp_path / "on another disk")
+    session.symlink_to(elsewhere)
+    before = names(BidsDataset(bids, tmp_path / "database"))
+    add_run(bids, "01", "b", "dir-AP_run-03")
+    after = names(BidsDataset(bids, tmp_path / "database"))
+    assert after == names(BidsDataset(bids)) and len(after) == len(before) + 1
+
+
+def test_new_names_are_noticed_whatever_clocks_say(bids: Path, tmp_path: Path) -> None:
+    before = names(BidsDataset(bids, tmp_path / "database"))
+    ahead = 4_000_000_000  # a server whose clock lags is as this machine's in the future
+    os.utime(tmp_path / "database" / DATABASE, (ahead, ahead))
+    add_run(bids, "01", "b", "dir-AP_run-03")
+    assert len(names(BidsDataset(bids, tmp_path / "database"))) == len(before) + 1
+
+
+def test_links_in_a_circle_come_to_an_end(bids: Path) -> None:
+    without = fingerprint_of_names(bids)
+    (bids / "sub-01" / "again").symlink_to(bids)
+    with_circle = fingerprint_of_names(bids)
+    assert with_circle != without
+    assert fingerprint_of_names(bids) == with_circle
 
 
 def test_the_names_of_another_data_set_are_refused(bids: Path, tmp_path: Path) -> None:

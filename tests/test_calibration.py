@@ -1,6 +1,7 @@
 """The calibration benchmark runs, and says so where something is off."""
 
-from benchmarks.calibration import Row, markdown, studies
+from benchmarks.calibration import studies
+from benchmarks.calibration_study import Row, markdown
 
 
 def test_every_study_gives_rows():

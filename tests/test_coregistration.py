@@ -7,9 +7,9 @@ import pytest
 from planted_heads import epi, head, random_rigid, t1w
 
 from bids_config.errors import StepError
-from interfaces.coregister import Coregister
+from interfaces.coregister import CheckCoregistration, Coregister
 from interfaces.embedded.coregistration import coregister
-from interfaces.embedded.transforms import displacements, mask_points
+from interfaces.embedded.transforms import displacements, mask_points, write_matrix
 
 
 def error(result: np.ndarray, planted: np.ndarray, points_in_t1w: np.ndarray) -> float:
@@ -91,3 +91,25 @@ def refused_sources(image, anatomy):
 def test_what_cannot_be_registered_is_refused(real_pair, case):
     with pytest.raises(StepError):
         coregister(*refused_sources(*real_pair)[case])
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"), [(0, []), (25, ["the mean EPI does not seem to lie on the T1w image"])]
+)
+def test_what_was_registered_before_is_checked(real_pair, tmp_path, shift, said):
+    """A doubt about fMRIPrep's coregistration is a warning, and none about a good one."""
+    image, anatomy = real_pair
+    affine = image.affine + np.array([[0, 0, 0, 0], [0, 0, 0, shift], [0] * 4, [0] * 4])
+    data = image.get_fdata(dtype=np.float32)
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "mean.nii")
+    nib.save(nib.Nifti1Image(np.ones(data.shape, np.uint8), affine), tmp_path / "mask.nii")
+    nib.save(anatomy, tmp_path / "T1w.nii")
+    write_matrix(tmp_path / "identity.txt", np.eye(4))
+    step = CheckCoregistration(
+        source_file=str(tmp_path / "mean.nii"),
+        mask_file=str(tmp_path / "mask.nii"),
+        reference_file=str(tmp_path / "T1w.nii"),
+        transform_file=str(tmp_path / "identity.txt"),
+    )
+    report = json.loads(Path(step.run(cwd=str(tmp_path)).outputs.report_file).read_text())
+    assert [warning.split(" where ")[0] for warning in report["warnings"]] == said

@@ -13,6 +13,7 @@ import pytest
 from small_workflow import execute, results
 
 from bids_config.errors import InputError
+from pipelines import work_folders
 from pipelines.disk import DiskNeed, disk_need, require_room
 from pipelines.forecast import Forecast, Size, StepForecast
 from pipelines.options import ParticipantOptions
@@ -30,25 +31,27 @@ def test_a_full_disk_is_refused_with_numbers_and_remedy(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**11, 0, 10**10))
     work, out = tmp_path / "out" / ".work", tmp_path / "out"
-    require_room(DiskNeed(9.0, 0.9), work, out, OPTIONS)
+    require_room(DiskNeed(9.0, 0.9), work, out, OPTIONS, ["01"])
     with pytest.raises(InputError) as refused:
-        require_room(DiskNeed(9.0, 1.1), work, out, replace(OPTIONS, keep_work=True))
+        require_room(DiskNeed(9.0, 1.1), work, out, replace(OPTIONS, keep_work=True), ["01"])
     said = str(refused.value)
     assert "needs about 10.1 GB" in said and "10.0 GB are free" in said
     assert "leave --keep-work out" in said and "--work-dir" in said
     assert not out.exists()
 
 
-def test_what_an_earlier_run_left_counts_as_room(
+def test_what_an_earlier_run_of_the_subject_left_counts_as_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**11, 0, 0))
     work = tmp_path / ".work"
+    step = work_folders.of_subject(work_folders.of_version(work), "01") / "step"
+    step.mkdir(parents=True)
+    (step / "file").write_bytes(bytes(2_000_000))
+    (work / "of something else").write_bytes(bytes(2_000_000))
+    require_room(DiskNeed(0.001, 0.0), work, tmp_path, OPTIONS, ["01"])
     with pytest.raises(InputError):
-        require_room(DiskNeed(0.001, 0.0), work, tmp_path, OPTIONS)
-    (work / "sub").mkdir(parents=True)
-    (work / "sub" / "file").write_bytes(bytes(2_000_000))
-    require_room(DiskNeed(0.001, 0.0), work, tmp_path, OPTIONS)
+        require_room(DiskNeed(0.001, 0.0), work, tmp_path, OPTIONS, ["02"])
 
 
 def test_kept_files_count_and_removed_ones_only_while_they_are_there() -> None:

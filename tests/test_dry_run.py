@@ -12,8 +12,9 @@ import pytest
 from interfaces.freesurfer.installation import NEEDED_FILES
 from pipelines.bids import BoldRun, SubjectInputs
 from pipelines.cli import main
-from pipelines.forecast import duration, forecast_subject
+from pipelines.forecast import duration, forecast_subject, print_totals
 from pipelines.options import ParticipantOptions
+from pipelines.plugins.settings import SlurmSettings
 
 STEPS = (
     "slice timing", "realignment", "coregistration", "normalization to MNI305", "GLM",
@@ -168,6 +169,21 @@ def test_recon_all_is_counted_only_where_it_will_run(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert forecast_subject(subject, events, options, tmp_path).steps[0].name == "slice timing"
+
+
+def test_processes_of_this_machine_are_no_matter_to_slurm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject, events = make_subject(tmp_path)
+    for options, said in (
+        (ParticipantOptions(n_procs=3, memory_mb=1), "with 1 at a time"),
+        (ParticipantOptions(n_procs=3, memory_mb=1, slurm=SlurmSettings()), "GB of memory a job"),
+    ):
+        forecasts = [forecast_subject(subject, events, options, tmp_path)] * 3
+        print_totals(forecasts, options, tmp_path, 1.0)
+        totals = capsys.readouterr().out
+        assert said in totals
+        assert ("--mem-mb" in totals) is (options.slurm is None)
 
 
 def test_durations_in_the_unit_that_suits() -> None:

@@ -66,6 +66,7 @@ def resample_betas(epi, subjects, cwd, register_file, **inputs):
         in_file=str(epi / inputs.pop("betas", "betas.nii")),
         mask_file=str(epi / "mask.nii"),
         register_file=str(register_file),
+        subject="sub-01",
         subjects_dir=str(subjects),
         **inputs,
     )

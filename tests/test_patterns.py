@@ -1,6 +1,7 @@
 """Reading betas: order, regions, missing values, and every kind of bad input."""
 
 import gzip
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,62 @@ def test_folder_without_subjects(tmp_path: Path) -> None:
 )
 def test_bad_derivatives_are_named(derivatives: Path, pattern: str, change, message: str) -> None:
     change(next(derivatives.glob(pattern)))
+    with pytest.raises(InputError, match=message):
+        read_derivatives(derivatives, ROIS)
+
+
+def set_estimations(folder: Path, first: dict[str, object], second: dict[str, object]) -> None:
+    for subject, estimation in (("sub-01", first), ("sub-02", second)):
+        for betas in folder.glob(f"{subject}/func/*MNI305_res-2_stat-effect*_statmap.nii.gz"):
+            sidecar = betas.with_name(betas.name.replace(".nii.gz", ".json"))
+            sidecar.write_text(json.dumps({"Estimation": estimation}))
+
+
+OF_FMRIPREP = {"Engine": "python", "Preprocessing": "fMRIPrep 25"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "first", "second"),
+    [
+        ("python", 1.475 / 3, 1.476 / 3),
+        ("python", 0.5, 0.492),
+        ("spm", 8 / 16, 9 / 16),  # of 1.593 and 1.595 s at a TR of 3 s
+    ],
+)
+def test_moments_that_differ_by_rounding_are_the_same(
+    engine: str, first: float, second: float, derivatives: Path
+) -> None:
+    common = {**OF_FMRIPREP, "Engine": engine}
+    moments = ({**common, "SliceTimeReference": moment} for moment in (first, second))
+    set_estimations(derivatives, *moments)
+    assert len(read_derivatives(derivatives, ROIS)) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            {**OF_FMRIPREP, "SliceTimeReference": 0.5}, {**OF_FMRIPREP, "SliceTimeReference": 0.0},
+            "run fMRIPrep on both with the same --slice-time-ref, then",
+        ),
+        (
+            {"Engine": "spm", "SliceTimeReference": 8 / 16},
+            {"Engine": "spm", "SliceTimeReference": 9 / 16},
+            "run the participant level again for one of them$",
+        ),
+        (
+            {"SliceTimeReference": 0.0, "SliceTimingCorrected": True},
+            {"SliceTimeReference": 0.5, "SliceTimingCorrected": False},
+            "with SliceTimingCorrected = False but .* on both with --ignore slicetiming",
+        ),
+        ({"HRF": "spm"}, {"HRF": "glover"}, "again for one of them$"),
+        ({"SliceTimeReference": 0.5}, {}, "SliceTimeReference = None"),
+    ],
+)  # fmt: skip
+def test_subjects_of_other_settings_are_refused(
+    first: dict[str, object], second: dict[str, object], message: str, derivatives: Path
+) -> None:
+    set_estimations(derivatives, first, second)
     with pytest.raises(InputError, match=message):
         read_derivatives(derivatives, ROIS)
 

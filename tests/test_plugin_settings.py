@@ -61,6 +61,7 @@ def test_arguments_of_slurm_in_yaml_and_json(tmp_path: Path) -> None:
         ("plugin: SLURM\nplugin_args: {n_procs: 3}", "no argument 'n_procs'; those it has: sbatch"),
         ("plugin: SLURM\nplugin_args: {sbatch_args: [a]}", "sbatch_args is ['a']"),
         ('plugin: SLURM\nplugin_args: {sbatch_args: "\'"}', "cannot be split"),
+        ("plugin: SLURM\nplugin_args: {sbatch_args: --clusters=x}", "set SLURM_CLUSTERS"),
         ("plugin: SLURM\nplugin_args: {template: absent.sh}", "names no file"),
         ("plugin: SLURM\nplugin_args: {max_jobs: 0}", "max_jobs is 0"),
         ("plugin_args: {n_procs: true}", "n_procs is True"),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -151,6 +152,14 @@ def test_warnings_stand_before_figures_and_all_of_them(page: Page) -> None:
         assert page.text.index(warning) < page.text.index(TITLES["figure_1"])
 
 
+def test_of_many_warnings_the_first_are_open_and_none_is_lost(tmp_path: Path) -> None:
+    many = tuple(f"warning {number}" for number in range(15))
+    text = written_report(replace(planted(), warnings=many), tmp_path).read_text()
+    assert all(text.count(f"<li>{warning}</li>") == 1 for warning in many)
+    folded = text[text.index("<summary>7 more</summary>") :]
+    assert "<li>warning 7</li>" not in folded and "<li>warning 8</li>" in folded
+
+
 def test_the_same_result_gives_the_same_bytes(group_dir: Path, tmp_path: Path) -> None:
     again = written_report(planted(), tmp_path)
     for name in ("report.html", "CITATION.bib"):
@@ -268,7 +277,7 @@ def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> Non
 def test_every_table_that_can_be_written_is_described() -> None:
     source = Path(tables.__file__).parents[1] / "tables.py"
     names = re.findall(r'^        "(\w+)": ', source.read_text(), flags=re.MULTILINE)
-    assert {description.name for description in DESCRIPTIONS} == set(names)
+    assert {description.name for description in DESCRIPTIONS} == {*names, "published_check"}
 
 
 def test_the_file_of_citations_holds_what_the_methods_cite(group_dir: Path) -> None:

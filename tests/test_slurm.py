@@ -152,6 +152,22 @@ def test_jobs_that_a_killed_run_left_do_not_disturb_the_next(
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
+def test_jobs_that_a_killed_run_left_do_not_disturb_a_run_without_slurm(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_run_that_waits(tmp_path)
+    run.kill()
+    run.wait()
+    assert len(cluster.jobs()) == 2
+    # What the user would rather see in the list must not hide the jobs.
+    monkeypatch.setenv("SQUEUE_STATES", "PENDING")
+    (tmp_path / "release").touch()
+    assert not any(run_steps(tmp_path, {"01": ("double", [3]), "02": ("double", [4])}).values())
+    monkeypatch.delenv("SQUEUE_STATES")
+    assert cluster.jobs() == []
+    assert not list(tmp_path.rglob("*.jobs"))
+
+
 def start_run_that_waits(folder: Path) -> subprocess.Popen:
     """A run of its own process, with two jobs that wait for a file named `release`."""
     code = "import sys, slurm_steps; slurm_steps.run_waiting_steps(sys.argv[1])"

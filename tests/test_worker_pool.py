@@ -9,14 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import small_workflow
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
 from nipype.pipeline.engine import MapNode, Node, Workflow
 from rich.console import Console
+from small_workflow import InProcessPlugin
 
 from bids_config.errors import StepError
 from pipelines.execution import Resources, run_workflow
 from pipelines.forecast import Forecast, Size, StepForecast
-from pipelines.worker_pool import last_sentence
+from pipelines.worker_pool import FailureKeeper, last_sentence
 
 
 class DoInput(BaseInterfaceInputSpec):
@@ -40,8 +42,24 @@ class Do(SimpleInterface):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.inputs.what == "sleep":
             time.sleep(60)
+        kind, _, folder = self.inputs.what.partition(" ")
+        if kind in ("killer", "once", "beside"):
+            meet_and_die(kind, Path(folder))
         self._results["pid"] = os.getpid()
         return runtime
+
+
+def meet_and_die(kind: str, folder: Path) -> None:
+    """Note the try; in the first wait until another is at work, and be killed or be felled."""
+    (folder / kind).mkdir(exist_ok=True)
+    tries = len(list((folder / kind).iterdir()))
+    (folder / kind / str(tries)).touch()
+    if tries == 0:
+        eventually(lambda: (folder / "beside").exists() and len(list(folder.iterdir())) == 2, 60)
+        if kind == "beside":
+            time.sleep(60)
+    if kind == "killer" or (kind == "once" and tries == 0):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def as_text(pids):
@@ -95,6 +113,52 @@ def test_a_killed_worker_is_a_failure_and_not_a_hang(tmp_path: Path) -> None:
     failures = run(tmp_path, {"01": ["die", "a"]})
     assert time.monotonic() - start < 60
     assert any("was killed" in failure.sentence for failure in failures["01"])
+
+
+@pytest.mark.parametrize("kind", ["killer", "once"])
+def test_a_killed_worker_fails_no_step_but_its_own(tmp_path: Path, kind: str) -> None:
+    """What was beside it is done again, and what dies again while it is alone is given up."""
+    tries = tmp_path / "tries"
+    tries.mkdir()
+    failures = run(tmp_path, {"01": [f"{kind} {tries}"], "02": [f"beside {tries}", "a"]})
+    assert failures["02"] == []
+    assert ["was killed" in failure.sentence for failure in failures["01"]] == (
+        [True] if kind == "killer" else []
+    )
+    assert {path.name: len(list(path.iterdir())) for path in tries.iterdir()} == {
+        kind: 2,
+        "beside": 2,
+    }
+
+
+def test_a_step_that_was_alone_when_its_worker_died_is_not_repeated(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    (tries / "beside").mkdir(parents=True)
+    failures = run(tmp_path, {"01": [f"killer {tries}"]})
+    assert len(failures["01"]) == 1
+    assert len(list((tries / "killer").iterdir())) == 1
+
+
+class InProcess(FailureKeeper, InProcessPlugin):
+    """Keeps what failed; a step that is finished already cannot be taken for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = []
+
+    def _task_finished_cb(self, jobid, cached=False):
+        if cached:
+            raise StepError("what it left cannot be read")
+        super()._task_finished_cb(jobid, cached)
+
+
+def test_what_fails_in_the_main_process_has_a_sentence_too(tmp_path: Path) -> None:
+    small_workflow.execute(tmp_path, keep_work=True)
+    (tmp_path / "results" / "result0.bin").unlink()
+    plugin = InProcess()
+    plugin.start_from(tmp_path / "work", True)
+    small_workflow.make_workflow(tmp_path).run(plugin=plugin)
+    assert {failure.sentence for failure in plugin.failures} == {"what it left cannot be read"}
 
 
 def start_parent(tmp_path: Path) -> subprocess.Popen:

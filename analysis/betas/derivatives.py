@@ -1,11 +1,15 @@
 """Betas as this tool's participant level leaves them: BIDS derivatives in MNI305 space."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from analysis.betas.beta_images import Half, is_there, read_beta_images, wanted_subjects
+from analysis.betas.estimations import (
+    estimation_of,
+    require_of_one_estimation,
+    require_same_estimation,
+)
 from analysis.betas.named_volumes import named_volumes, table_beside
 from analysis.betas.roi_files import add_runs
 from analysis.betas.volumes import describe_voxels, regions_by_subject
@@ -78,10 +82,12 @@ def read_derivatives(
             images += named_volumes(file, half=half)
             tables.append(table_beside(file))
         subject = read_beta_images(label, images, regions_of(label), tables=tables)
-        subject = replace(subject, estimation=_estimation(betas_file))
-        subjects.append(_with_runs(subject, betas_file) if with_runs else subject)
+        run_betas = _run_betas_file(betas_file) if with_runs else None
+        require_of_one_estimation(betas_file, list(_halves_of(betas_file).values()), run_betas)
+        subject = replace(subject, estimation=estimation_of(betas_file))
+        subjects.append(subject if run_betas is None else _with_runs(subject, run_betas))
     require_comparable(subjects)
-    _require_same_estimation([subject.sources[0] for subject in subjects])
+    require_same_estimation([subject.sources[0] for subject in subjects])
     return tuple(subjects)
 
 
@@ -94,11 +100,13 @@ def _halves_of(betas_file: Path) -> dict[Half, Path]:
     return files if all(is_there(file) for file in files.values()) else {}
 
 
-def _with_runs(subject: SubjectPatterns, betas_file: Path) -> SubjectPatterns:
+def _run_betas_file(betas_file: Path) -> Path | None:
     stem = betas_file.name.partition("_stat-effect")[0]
     file = betas_file.with_name(f"{stem}_desc-runs_roibetas.h5")
-    if not is_there(file):
-        return subject
+    return file if is_there(file) else None
+
+
+def _with_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
     rois = add_runs(subject.rois, subject.stimuli, file)
     outdated = describe_voxels(subject.label, subject.rois)
     notes = [note for note in subject.notes if note not in outdated]
@@ -108,31 +116,6 @@ def _with_runs(subject: SubjectPatterns, betas_file: Path) -> SubjectPatterns:
         sources=(*subject.sources, file),
         notes=(*notes, *describe_voxels(subject.label, rois)),
     )
-
-
-def _require_same_estimation(betas_files: Sequence[Path]) -> None:
-    """Refuse subjects whose betas come from different settings of the participant level."""
-    estimations = [_estimation(file) for file in betas_files]
-    for file, estimation in zip(betas_files[1:], estimations[1:], strict=True):
-        for key in sorted({*estimation, *estimations[0]}):
-            if estimation.get(key) != estimations[0].get(key):
-                raise InputError(
-                    f"{file.name} was made with {key} = {estimation.get(key)} but "
-                    f"{betas_files[0].name} with {estimations[0].get(key)}: run the participant "
-                    "level again for one of them"
-                )
-
-
-def _estimation(betas_file: Path) -> dict[str, object]:
-    sidecar = betas_file.with_name(betas_file.name.replace(".nii.gz", ".json"))
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise InputError(f"{sidecar} is not JSON ({error}): make it again") from error
-    estimation = content.get("Estimation", {}) if isinstance(content, dict) else {}
-    return estimation if isinstance(estimation, dict) else {}
 
 
 def _betas_file(folder: Path, task: str | None) -> Path:

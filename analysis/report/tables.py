@@ -19,7 +19,7 @@ DIGITS = 4
 TEXT_COLUMNS = frozenset({
     "subject", "roi", "model", "group", "group_a", "group_b", "reference", "score", "test",
     "figure", "rdm_metric", "rsa_metric", "voxel_selection", "selection", "part",
-    "given", "correlation", "withheld", "circular", "primary",
+    "given", "correlation", "withheld", "circular", "primary", "quantity", "published", "agrees",
 })  # fmt: skip
 """Columns that hold names, even where a name looks like a number."""
 
@@ -87,6 +87,12 @@ class Table:
 
 
 DESCRIPTIONS = (
+    Description(
+        "published_check",
+        "Against the published numbers",
+        "What the paper says and what was found; agrees: to as many digits as the paper gives, "
+        "n/a where that cannot be said.",
+    ),
     Description(
         "scores",
         "Scores of the models",

@@ -149,13 +149,31 @@ def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
     StepError
         If the result is not supported by the evidence; the message says in what.
     """
-    return _search(source, reference, None, METHOD)
+    return _require_supported(_search(source, reference, None, METHOD))
 
 
 def examine(
     source: SpatialImage, reference: SpatialImage, matrix: np.ndarray, method: str
 ) -> Coregistration:
-    """Gather the evidence for a rigid motion that was found in another way.
+    """Gather the evidence for a rigid motion that was found in another way, and refuse a bad one.
+
+    Parameters
+    ----------
+    source, reference, matrix, method
+        As for `gather_evidence`.
+
+    Raises
+    ------
+    StepError
+        If it is not supported by the evidence; the message says in what.
+    """
+    return _require_supported(gather_evidence(source, reference, matrix, method))
+
+
+def gather_evidence(
+    source: SpatialImage, reference: SpatialImage, matrix: np.ndarray, method: str
+) -> Coregistration:
+    """Gather the evidence for a rigid motion that was found in another way, whatever it says.
 
     The searches of `coregister` are made all the same: how many of them lead to the given motion
     is part of the evidence.
@@ -168,26 +186,24 @@ def examine(
         World of the source to world of the reference, RAS mm.
     method : str
         How it was found.
-
-    Raises
-    ------
-    StepError
-        If it is not supported by the evidence; the message says in what.
     """
     return _search(source, reference, matrix, method)
 
 
-def _search(
-    source: SpatialImage, reference: SpatialImage, given: np.ndarray | None, method: str
-) -> Coregistration:
-    with threadpool_limits(limits=1):
-        result = _searched(source, reference, given, method)
+def _require_supported(result: Coregistration) -> Coregistration:
     if result.failures:
         raise StepError(
             f"The EPI could not be registered with the T1w image: {'; '.join(result.failures)}. "
             "Check that both show the same person's brain and that their headers are right."
         )
     return result
+
+
+def _search(
+    source: SpatialImage, reference: SpatialImage, given: np.ndarray | None, method: str
+) -> Coregistration:
+    with threadpool_limits(limits=1):
+        return _searched(source, reference, given, method)
 
 
 def _searched(

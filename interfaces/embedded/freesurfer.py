@@ -18,6 +18,16 @@ from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import is_affine
 
 
+def talairach_file(subject_dir: str | Path) -> Path:
+    """Where a FreeSurfer subject directory keeps its transform to MNI305."""
+    return Path(subject_dir) / "mri" / "transforms" / "talairach.xfm"
+
+
+def segmentation_file(subject_dir: str | Path) -> Path:
+    """Where a FreeSurfer subject directory keeps its regions."""
+    return Path(subject_dir) / "mri" / "aparc+aseg.mgz"
+
+
 def read_talairach(subject_dir: str | Path) -> np.ndarray:
     """Read the scanner RAS to MNI305 RAS matrix (4x4) of `mri/transforms/talairach.xfm`.
 
@@ -27,7 +37,7 @@ def read_talairach(subject_dir: str | Path) -> np.ndarray:
         If the subject directory or the file is missing, or the file is not an MNI .xfm file with
         a linear transform.
     """
-    path = Path(subject_dir) / "mri" / "transforms" / "talairach.xfm"
+    path = talairach_file(subject_dir)
     if not path.is_file():
         raise InputError(
             f"{path} is missing; run recon-all on this subject, or leave the FreeSurfer subjects "
@@ -143,7 +153,7 @@ def segmentation_mni305(subject_dir: str | Path, t1w_to_mni305: np.ndarray) -> n
     InputError
         If `mri/aparc+aseg.mgz` is missing or cannot be read.
     """
-    path = Path(subject_dir) / "mri" / "aparc+aseg.mgz"
+    path = segmentation_file(subject_dir)
     remedy = "run recon-all on this subject, or leave the FreeSurfer subjects directory out."
     return labels_mni305(path, t1w_to_mni305, remedy)
 

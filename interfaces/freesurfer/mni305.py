@@ -14,10 +14,14 @@ from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
 from interfaces.embedded import mni305
 from interfaces.embedded.atlas import region_names
-from interfaces.embedded.freesurfer import read_register_dat
+from interfaces.embedded.freesurfer import read_register_dat, talairach_file
 from interfaces.embedded.resampling import MINIMUM_VALID_WEIGHT
 from interfaces.freesurfer.command import Session
-from interfaces.freesurfer.installation import AVERAGE_SUBJECT, require_reconstruction
+from interfaces.freesurfer.installation import (
+    AVERAGE_SUBJECT,
+    NEEDED_FILES,
+    require_reconstruction,
+)
 from interfaces.freesurfer.jobs import HeaderRegistrationJob, ResamplingJob
 from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
 from interfaces.glm import write_table
@@ -34,6 +38,7 @@ class ResampleByFreeSurferInputSpec(FreeSurferInputSpec):
     in_file = File(exists=True, mandatory=True, desc="3D or 4D in EPI space, NaN without data")
     mask_file = File(exists=True, mandatory=True, desc="brain mask in EPI space")
     register_file = File(exists=True, mandatory=True, desc="register.dat of the EPI")
+    subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
     missing = traits.Enum(
         "excluded",
         "zero",
@@ -70,10 +75,21 @@ class ResampleByFreeSurfer(SimpleInterface):
     input_spec = ResampleByFreeSurferInputSpec
     output_spec = ResampleByFreeSurferOutputSpec
 
+    def files_read(self) -> list[Path]:
+        """Files of the reconstruction that are read; see `pipelines.workflows.steps`."""
+        folder = Path(self.inputs.subjects_dir) / self.inputs.subject
+        return [talairach_file(folder), folder / "mri" / "orig.mgz"]
+
     def _run_interface(self, runtime: Any) -> Any:
         inputs, folder = self.inputs, Path(runtime.cwd)
         subjects_dir = Path(inputs.subjects_dir).absolute()
-        require_reconstruction(subjects_dir, read_register_dat(inputs.register_file)[0])
+        require_reconstruction(subjects_dir, inputs.subject)
+        registered = read_register_dat(inputs.register_file)[0]
+        if registered != inputs.subject:
+            raise InputError(
+                f"{inputs.register_file} is of {registered!r} and not of {inputs.subject!r}; give "
+                "the registration with that reconstruction."
+            )
         image = nib.load(inputs.in_file)
         data = np.asarray(image.dataobj, dtype=np.float32).reshape(*image.shape[:3], -1)
         valid = np.isfinite(data) & _read_mask(inputs.mask_file, image)[..., np.newaxis]
@@ -123,6 +139,11 @@ class AtlasInMNI305(SimpleInterface):
 
     input_spec = AtlasInMNI305InputSpec
     output_spec = AtlasInMNI305OutputSpec
+
+    def files_read(self) -> list[Path]:
+        """Files of the reconstruction that are read; see `pipelines.workflows.steps`."""
+        folder = Path(self.inputs.subjects_dir) / self.inputs.subject
+        return [folder / name for name in NEEDED_FILES]
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs, folder = self.inputs, Path(runtime.cwd)

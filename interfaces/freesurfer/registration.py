@@ -25,6 +25,11 @@ from interfaces.programs.paths import plain_folder
 LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
 HIGHEST_GOOD_COST = 0.8
 LARGEST_GOOD_MOVE = 5.0  # mm
+_SURFACE_FILES = [
+    f"{folder}/{side}.{name}"
+    for side in ("lh", "rh")
+    for folder, name in (("surf", "white"), ("surf", "thickness"), ("label", "cortex.label"))
+]
 _METHODS = {
     "header": "tkregister2 --regheader, after the coregistration with the T1w image",
     "bbregister": "bbregister, begun at the coregistration with the T1w image",
@@ -62,11 +67,17 @@ class RegisterToReconstruction(SimpleInterface):
     References
     ----------
     Greve and Fischl, NeuroImage 48:63 (2009). FreeSurfer's `tkregister2/tkregister2.cpp`,
-    `utils/mri.cpp` (`MRItkRegMtx`), `scripts/bbregister`.
+    `utils/mri.cpp` (`MRItkRegMtx`), `scripts/bbregister`, `mri_segreg/mri_segreg.cpp`.
     """
 
     input_spec = RegisterToReconstructionInputSpec
     output_spec = RegisterToReconstructionOutputSpec
+
+    def files_read(self) -> list[Path]:
+        """Files of the reconstruction that are read; see `pipelines.workflows.steps`."""
+        folder = Path(self.inputs.subjects_dir) / self.inputs.subject
+        surfaces = _SURFACE_FILES if self.inputs.method == "bbregister" else []
+        return [folder / name for name in ("mri/orig.mgz", *surfaces)]
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs, folder = self.inputs, Path(runtime.cwd)

@@ -72,9 +72,9 @@ def compare_with_models(
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
         features = _get_features(subjects, config, args)
-        result = compare_and_write(subjects, features, settings, config, out_dir, notes)
-        if args.check_paper:
-            _check_paper(result, subjects, out_dir / "group" / PUBLISHED_CHECK)
+        compare_and_write(
+            subjects, features, settings, config, out_dir, notes, check_paper=args.check_paper
+        )
     return 0
 
 
@@ -154,11 +154,15 @@ def compare_and_write(
     config: DatasetConfig,
     out_dir: Path,
     notes: Sequence[str] = (),
+    check_paper: bool = False,
 ) -> ComparisonResult:
     """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
     result = compare(subjects, features, settings, progress=log.info)
     result = replace(result, warnings=(*notes, *result.warnings))
-    (out_dir / "group" / PUBLISHED_CHECK).unlink(missing_ok=True)
+    published = out_dir / "group" / PUBLISHED_CHECK
+    published.unlink(missing_ok=True)
+    if check_paper:
+        _check_paper(result, subjects, published)
     write_comparison(result, out_dir, {"dataset_config": _as_json(config)})
     for warning in result.warnings:
         print(f"note: {warning}")

@@ -68,8 +68,8 @@ def add_input_options(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--bids-database-dir", type=Path, metavar="DIR",
-        help="keep pybids' index of the names here; it is made again when a folder of the data "
-        "set has changed (default: made at every start)",
+        help="keep pybids' index of the names here; it is made again when the names in the "
+        "data set change (default: made at every start)",
     )  # fmt: skip
     group.add_argument(
         "--skip-bids-validation", action="store_true",

@@ -102,7 +102,7 @@ def read_plugin(name: str | None, file: Path | None) -> PluginSettings:
 def _slurm_settings(take: "_Arguments") -> SlurmSettings:
     default = SlurmSettings()
     return SlurmSettings(
-        sbatch_args=take("sbatch_args", default.sbatch_args, _words),
+        sbatch_args=take("sbatch_args", default.sbatch_args, _sbatch_words),
         template=take("template", default.template, _script),
         max_jobs=take("max_jobs", None, _count),
         max_tries=take("max_tries", default.max_tries, _count),
@@ -191,6 +191,14 @@ def _words(value: object) -> tuple[str, ...]:
         return tuple(shlex.split(value))
     except ValueError as error:
         raise ValueError(f"cannot be split into words ({error})") from error
+
+
+def _sbatch_words(value: object) -> tuple[str, ...]:
+    words = _words(value)
+    if any(word.startswith(("-M", "--clusters")) for word in words):
+        # squeue and scancel would look for the jobs on this cluster.
+        raise ValueError("names a cluster; set SLURM_CLUSTERS in the environment instead")
+    return words
 
 
 def _script(value: object) -> str:

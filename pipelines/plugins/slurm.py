@@ -22,10 +22,10 @@ from typing import Any
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import MapNode
 
-from bids_config.errors import StepError
 from bids_config.files import atomic_path
 from interfaces.derivatives import SaveDerivative
 from pipelines.plugins.settings import SlurmSettings
+from pipelines.plugins.slurm_leftovers import forget_jobs, note_jobs
 from pipelines.plugins.slurm_queue import (
     JobState,
     SlurmUnreachableError,
@@ -35,7 +35,7 @@ from pipelines.plugins.slurm_queue import (
     submit,
 )
 from pipelines.tidying import TidyingPlugin
-from pipelines.worker_pool import ONE_THREAD, Failure, failure_of
+from pipelines.worker_pool import ONE_THREAD, Failure, FailureKeeper
 
 INTERPRETER_GB = 0.8
 """What a Python with all libraries of a step takes before it does any work, rounded up."""
@@ -45,7 +45,6 @@ LOOK_SECONDS = 5.0
 """Between two looks at the queue."""
 PATIENCE_SECONDS = 60.0
 """How long a result may take to be seen on a shared file system, and Slurm to think again."""
-CANCEL_SECONDS = 120
 _AGAIN = "run the same command again to continue"
 log = logging.getLogger(__name__)
 
@@ -80,14 +79,14 @@ class _Job:
     over: float | None = None
 
 
-class SlurmJobsPlugin(TidyingPlugin):
+class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
     """Every step a job of Slurm, but for those that take less than a job does.
 
     It differs from nipype's own SLURM plugin in what can go wrong. What a step did is told by a
     file of that very job, so that a cancelled job never passes an older result for its own. A
     job that is killed, refused, out of memory or time, or forgotten by Slurm fails its subject
     with a sentence and the others go on. An interrupt and a termination signal cancel the jobs;
-    jobs that a killed run left are cancelled before the next one starts.
+    jobs that a killed run left are noted where the next run finds them.
 
     Parameters
     ----------
@@ -121,6 +120,7 @@ class SlurmJobsPlugin(TidyingPlugin):
         self._settings = settings
         self._log_dir = log_dir.resolve()
         self._jobs_dir = work_dir.resolve() / "slurm"
+        self._noted_in = (log_dir.resolve(), work_dir.resolve())
         self._place_of = place_of
         of_run = hashlib.sha256(str(self._jobs_dir).encode()).hexdigest()[:10]
         self._name_ends = {subject: f".sub-{subject}.conceptrsa-{of_run}" for subject in subjects}
@@ -133,7 +133,7 @@ class SlurmJobsPlugin(TidyingPlugin):
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Submit the steps as what they need is there, and wait for them all."""
         with _termination_as_interrupt():
-            self._cancel_leftovers()
+            note_jobs(self._noted_in, self._name_ends)
             for subject in self._name_ends:
                 shutil.rmtree(self._job_dir(subject), ignore_errors=True)
             (self._log_dir / "slurm").mkdir(parents=True, exist_ok=True)
@@ -142,30 +142,17 @@ class SlurmJobsPlugin(TidyingPlugin):
     def stop(self) -> None:
         """Cancel all jobs that are left."""
         if self._n_jobs == 0:
+            forget_jobs(self._noted_in, self._name_ends)
             return
         try:
             cancel(living_jobs(self._name_ends.values()))
+            forget_jobs(self._noted_in, self._name_ends)
         except SlurmUnreachableError as error:
-            log.warning("jobs may be left in the queue (%s); cancel them by scancel", error)
-
-    def _cancel_leftovers(self) -> None:
-        """Make sure that no job of a run that was killed still writes into the folders."""
-        deadline = time.monotonic() + CANCEL_SECONDS
-        try:
-            left = living_jobs(self._name_ends.values())
-            if left:
-                log.info("cancelling %d jobs that an earlier run left", len(left))
-            while left:
-                cancel(left)
-                time.sleep(1)
-                left = living_jobs(self._name_ends.values())
-                if left and time.monotonic() > deadline:
-                    raise StepError(
-                        f"job {left[0]} of an earlier run does not end; wait until squeue no "
-                        "longer lists it, and run the same command again"
-                    )
-        except SlurmUnreachableError as error:
-            raise StepError(f"Slurm does not answer ({error}); try again later") from error
+            log.warning(
+                "jobs may be left in the queue (%s); cancel them by scancel, or leave it to the "
+                "next run",
+                error,
+            )
 
     def _job_dir(self, subject: str) -> Path:
         return self._jobs_dir / f"sub-{subject}"
@@ -309,13 +296,6 @@ class SlurmJobsPlugin(TidyingPlugin):
         job = self._submitted.pop(taskid)
         job.node_file.unlink(missing_ok=True)
         job.outcome_file.unlink(missing_ok=True)
-
-    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
-        if result is None:
-            result = {"result": None, "traceback": format_exception(*sys.exc_info())}
-        report = super()._clean_queue(jobid, graph, result=result)
-        self.failures.append(failure_of(self.procs[jobid], result, report))
-        return report
 
 
 def is_light(node: Any) -> bool:

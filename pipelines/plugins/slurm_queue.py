@@ -71,11 +71,20 @@ def require_slurm() -> None:
         That names the first one.
     """
     for command in _COMMANDS:
-        if shutil.which(command) is None:
+        if not _is_there(command):
             raise InputError(
                 f"--plugin SLURM needs Slurm's command {command}, which is not on the PATH; run "
                 "on a machine that submits jobs, or leave --plugin out"
             )
+
+
+def have_commands() -> bool:
+    """Whether Slurm's commands are on the PATH."""
+    return all(map(_is_there, _COMMANDS))
+
+
+def _is_there(command: str) -> bool:
+    return shutil.which(command) is not None
 
 
 def submit(
@@ -151,7 +160,8 @@ def living_jobs(name_ends: Collection[str]) -> list[int]:
     SlurmUnreachableError
         If there is no answer.
     """
-    query = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j"]
+    states = f"--states={','.join(sorted(_ALIVE))}"
+    query = ["squeue", "--noheader", f"--user={os.getuid()}", states, "--format=%i|%j"]
     try:
         listed = _ask(query)
     except _RefusedError as error:
@@ -185,6 +195,11 @@ class _RefusedError(Exception):
     """A command ended with an error that will not pass."""
 
 
+def _without_filters(environment: Mapping[str, str]) -> dict[str, str]:
+    """Drop the user's wishes on what squeue lists: a job that it hides would pass for lost."""
+    return {name: value for name, value in environment.items() if not name.startswith("SQUEUE_")}
+
+
 def _ask(command: Sequence[str], text: str = "") -> str:
     try:
         done = subprocess.run(
@@ -195,6 +210,7 @@ def _ask(command: Sequence[str], text: str = "") -> str:
             timeout=_SECONDS_A_COMMAND,
             # Ctrl-C is for the run, which cancels its jobs; not for the command that does it.
             start_new_session=True,
+            env=_without_filters(os.environ),
             check=False,
         )
     except (subprocess.TimeoutExpired, OSError) as error:

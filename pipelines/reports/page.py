@@ -28,6 +28,7 @@ from pipelines.reports.words import (
     plural,
     reference_of_motion,
     settings_in_words,
+    slices_in_words,
 )
 
 SECTIONS = (
@@ -93,9 +94,7 @@ def _values(record: SubjectRecord) -> dict[str, Any]:
         **_regions(record, heads, tsnr),
         **_tsnr(record, heads, tsnr),
         "slice_times": _slice_times(record.runs),
-        "slices_unknown": "The runs were preprocessed before; their slice times are not known here."
-        if record.is_preprocessed
-        else "The slice times were not saved.",
+        "slices_unknown": slices_in_words(record),
         **_design(record.runs),
         "runs": [_run_part(run, heads, tsnr) for run in record.runs],
     }

@@ -34,8 +34,9 @@ class RunRecord:
     design_file, tsnr_file : Path or None
         None where there is no such file.
     acquisition : mapping
-        `RepetitionTime`, `StartTime` (s) and, of runs that were not preprocessed before,
-        `SliceTiming` (s) and `SliceEncodingDirection`; empty without a map of the tSNR.
+        `RepetitionTime`, `StartTime` (s, where slices were corrected to it) and, of runs that were
+        not preprocessed before, `SliceTiming` (s) and `SliceEncodingDirection`; empty without a
+        map of the tSNR.
     """
 
     name: str

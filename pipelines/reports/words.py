@@ -14,6 +14,7 @@ SETTINGS = {
     "HighPassSeconds": "High-pass filter (s)",
     "NoiseModel": "Noise model",
     "Baseline": "Baseline",
+    "SliceTimingCorrected": "Slices corrected for their timing",
     "SliceTimeReference": "Slice time reference (share of the TR)",
     "Pooling": "Pooling of runs",
     "Normalization": "Way to MNI305",
@@ -64,7 +65,20 @@ def reference_of_motion(record: SubjectRecord) -> str:
     return "against the first volume of the first run"
 
 
+def slices_in_words(record: SubjectRecord) -> str:
+    """What is said of slice timing where no slice times are known."""
+    if not record.is_preprocessed:
+        return "The slice times were not saved."
+    without = record.estimation.get("SliceTimingCorrected") is False
+    return (
+        f"The runs were preprocessed before{', without slice timing correction' if without else ''}"
+        "; their slice times are not known here."
+    )
+
+
 def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     return NONE if value is None else str(value)

@@ -1,8 +1,6 @@
 """What a subject leaves behind: file names and sidecars of the BIDS derivatives."""
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,9 @@ from interfaces.confounds import ConfoundsTable
 from interfaces.derivatives import SaveDerivative
 from interfaces.embedded.partitions import partition_runs
 from pipelines.bids import SubjectInputs
+from pipelines.software import software_versions
 from pipelines.workflows import sidecars
+from pipelines.workflows.freesurfer import NormalizationSettings
 from pipelines.workflows.sidecars import source_uri
 from pipelines.workflows.steps import MapNode, Node
 
@@ -30,17 +30,14 @@ RESIDUALS = {
     "spm": "of SPM's model of each partition, its runs concatenated: whitened and filtered",
 }
 
-SOFTWARE = ("nibabel", "nilearn", "nipype", "numpy", "scipy", "SimpleITK")
-
 
 def init_derivatives_wf(
     subject: SubjectInputs,
     task: str,
     estimation: dict[str, Any],
     out_dir: Path,
-    freesurfer: bool = False,
+    normalization: NormalizationSettings,
     rois: Sequence[RoiDefinition] = (),
-    roi_source: str | None = None,
     name: str = "derivatives_wf",
 ) -> Workflow:
     """Save a subject's results under their BIDS names.
@@ -55,12 +52,10 @@ def init_derivatives_wf(
         How the betas were estimated: engine, version and settings, for their sidecars.
     out_dir : Path
         Root of the derivatives data set.
-    freesurfer : bool
-        Whether FreeSurfer registers the EPI with a reconstruction.
+    normalization : NormalizationSettings
+        Whether FreeSurfer registers the EPI with a reconstruction, and whose the labels are.
     rois : sequence of RoiDefinition
         Regions of the table of coverage, whose labels its sidecar tells.
-    roi_source : str, optional
-        Whose `aparc+aseg` the labels are of; None: the packaged atlas.
     name : str
         Name of the workflow.
 
@@ -126,11 +121,11 @@ def init_derivatives_wf(
         ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", bold_to_t1w,
          "coregistration_report"),
         ("t1w_to_mni305", f"{anat}_from-T1w_to-MNI305_xfm.txt",
-         sidecars.describe_t1w_to_mni305(subject), "normalization_report"),
+         sidecars.describe_t1w_to_mni305(subject, normalization), "normalization_report"),
         ("coverage", f"{func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv",
          sidecars.describe_coverage(rois, func, anat), None),
     ]  # fmt: skip
-    if freesurfer:
+    if normalization.method == "freesurfer":
         target = f"{func}_from-boldref_to-fsnative_xfm.txt"
         single_files.append(("bold_to_fsnative", target, bold_to_t1w, "fsnative_report"))
     for field, target, metadata, report in single_files:
@@ -142,7 +137,7 @@ def init_derivatives_wf(
     segmentation = Node(SaveDerivative(base_dir=str(out_dir)), name="save_segmentation")
     segmentation.inputs.name = f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
     segmentation.inputs.metadata = {
-        **sidecars.describe_segmentation(anat, roi_source),
+        **sidecars.describe_segmentation(subject, normalization, anat),
         "Resolution": RESOLUTION,
     }
     confounds = MapNode(ConfoundsTable(), iterfield=["motion_file"], name="confounds")
@@ -220,11 +215,6 @@ def init_save_run_betas_node(
     return node
 
 
-def software_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that compute."""
-    return {"Python": platform.python_version()} | {name: version(name) for name in SOFTWARE}
-
-
 def run_stem(subject: str, bold: Path) -> str:
     """Beginning of the names of a run's derivatives, below the output folder."""
     return f"sub-{subject}/func/{bold.name.split('.')[0].removesuffix('_bold')}"
@@ -239,6 +229,8 @@ def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -
         "Runs": [Path(run_stem(subject.subject, run.bold)).name for run in runs[split]],
         **sidecars.VOLUME_COLUMNS,
     }
+    if subject.is_preprocessed:
+        metadata["NonSteadyStateVolumes"] = [sidecars.non_steady_state(run) for run in runs[split]]
     if space == MNI305_ENTITIES:
         metadata["Resolution"] = RESOLUTION
     else:

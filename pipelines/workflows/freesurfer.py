@@ -53,6 +53,13 @@ class NormalizationSettings:
     time_limit: float | None = None
     n_threads: int = 1
 
+    @property
+    def subjects_dirs(self) -> dict[str, Path]:
+        """Folders of reconstructions that are used, by the names that BIDS URIs give them."""
+        of_fsaverage = self.fsaverage_dir if self.roi_source == "fsaverage" else None
+        folders = {"freesurfer": self.fs_subjects_dir, "fsaverage": of_fsaverage}
+        return {name: folder for name, folder in folders.items() if folder is not None}
+
 
 def init_reconstruction_node(settings: NormalizationSettings, subject: str) -> Node:
     """Make the node of `recon-all`, which does nothing where the reconstruction is complete."""
@@ -97,7 +104,7 @@ def connect_freesurfer(
         name="register_to_reconstruction",
     )  # fmt: skip
     resample = MapNode(
-        ResampleByFreeSurfer(missing=settings.missing, **common),
+        ResampleByFreeSurfer(subject=f"sub-{subject}", missing=settings.missing, **common),
         iterfield=["in_file"],
         name="resample_betas",
         mem_gb=1.5,

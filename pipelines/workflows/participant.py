@@ -10,9 +10,14 @@ from nipype.pipeline.engine import Workflow
 
 from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
 from interfaces.embedded.partitions import RUNS_PER_PARTITION
+from pipelines import work_folders
 from pipelines.bids import SubjectInputs, count_volumes
 from pipelines.events import read_run_events, write_run_events
-from pipelines.workflows.derivatives import init_derivatives_wf, init_save_run_betas_node
+from pipelines.workflows.derivatives import (
+    init_derivatives_wf,
+    init_save_run_betas_node,
+    run_stem,
+)
 from pipelines.workflows.engines import Engine, SpmSettings, get_engine
 from pipelines.workflows.estimation import OF_EACH_RUN
 from pipelines.workflows.freesurfer import NormalizationSettings
@@ -100,7 +105,7 @@ def init_participant_wf(
     """
     settings = _of_subject(settings, subject)
     engine = get_engine(settings.engine, settings.spm, settings.n_threads)
-    workflow = Workflow(name=name or f"sub_{subject.subject}_wf")
+    workflow = Workflow(name=name or work_folders.subject_workflow(subject.subject))
     fields = [
         "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
         "slice_times", "slice_axes", "confounds_files",
@@ -128,9 +133,8 @@ def init_participant_wf(
         settings.task,
         _estimation(settings, subject),
         settings.out_dir,
-        by_freesurfer,
+        settings.normalization,
         settings.rois,
-        settings.normalization.roi_source,
     )
     quality_wf = init_quality_wf(
         subject, settings.task, settings.glm.slice_time_reference, settings.out_dir
@@ -306,7 +310,7 @@ def init_dataset_wf(
     Workflow
         Ready to run.
     """
-    workflow = Workflow(name="conceptrsa_wf", base_dir=str(work_dir))
+    workflow = Workflow(name=work_folders.DATASET_WORKFLOW, base_dir=str(work_dir))
     for subject in subjects:
         participant_wf = init_participant_wf(subject, settings)
         inputs = participant_wf.get_node("inputnode").inputs
@@ -323,7 +327,10 @@ def init_dataset_wf(
         inputs.slice_axes = [run.slice_axis for run in subject.runs]
         inputs.events_files = []
         for run in subject.runs:
-            conditions = work_dir / "conditions" / run.events.name
+            # Named by the run: one file of events may be that of many runs and subjects.
+            stem = Path(run_stem(subject.subject, run.bold)).name
+            folder = work_dir / "conditions" / f"sub-{subject.subject}"
+            conditions = folder / f"{stem}_events.tsv"
             write_run_events(read_run_events(run.events, config.events), conditions)
             inputs.events_files.append(str(conditions))
         workflow.add_nodes([participant_wf])
@@ -339,6 +346,7 @@ def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[s
         "HighPassSeconds": settings.glm.high_pass_seconds,
         "NoiseModel": settings.glm.noise_model,
         "Baseline": settings.glm.baseline,
+        "SliceTimingCorrected": subject.has_corrected_slices,
         "SliceTimeReference": settings.glm.slice_time_reference,
         "Pooling": settings.glm.pooling,
         "Normalization": _normalization(settings.normalization),

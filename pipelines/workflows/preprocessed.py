@@ -3,6 +3,7 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
+from interfaces.coregister import CheckCoregistration
 from interfaces.preprocessed import CombineRuns, ImportRun
 from pipelines.workflows.steps import MapNode, Node
 
@@ -11,7 +12,8 @@ def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:
     """Take runs that lie in T1w space in the place of slice timing, realignment, coregistration.
 
     Its outputs are those of `init_realignment_wf` and of `init_coregistration_wf` together. Nothing
-    is interpolated and no engine has a part in it.
+    is interpolated and no engine has a part in it. Whether EPI and T1w lie on one another is looked
+    at all the same.
 
     Parameters
     ----------
@@ -24,6 +26,8 @@ def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:
         Per run, 4D image in T1w space, all in one grid.
     confounds_files
         Per run, TSV with the motion parameters (mm, rad) among its columns.
+    t1w
+        Anatomical image in T1w space.
 
     Outputs
     -------
@@ -38,16 +42,18 @@ def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:
     bold_to_t1w
         The identity: world of the runs to T1w world.
     report
-        JSON that says so.
+        JSON: the evidence that they lie on the T1w, and warnings.
     """
     workflow = Workflow(name=name)
-    inputnode = Node(IdentityInterface(fields=["bold_files", "confounds_files"]), name="inputnode")
+    inputs = ["bold_files", "confounds_files", "t1w"]
+    inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
     outputs = ["bold_files", "motion_files", "boldref", "valid_mask", "bold_to_t1w", "report"]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     import_runs = MapNode(
         ImportRun(), iterfield=["in_file", "confounds_file"], name="import_runs", mem_gb=0.5
     )
     combine_runs = Node(CombineRuns(), name="combine_runs", mem_gb=0.5)
+    check = Node(CheckCoregistration(), name="check_coregistration", mem_gb=1.0)
     workflow.connect([
         (inputnode, import_runs, [
             ("bold_files", "in_file"),
@@ -58,6 +64,12 @@ def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:
             ("mean_file", "mean_files"),
             ("valid_file", "valid_files"),
         ]),
+        (inputnode, check, [("t1w", "reference_file")]),
+        (combine_runs, check, [
+            ("mean_file", "source_file"),
+            ("valid_mask_file", "mask_file"),
+            ("transform_file", "transform_file"),
+        ]),
         (import_runs, outputnode, [
             ("out_file", "bold_files"),
             ("motion_file", "motion_files"),
@@ -66,7 +78,7 @@ def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:
             ("mean_file", "boldref"),
             ("valid_mask_file", "valid_mask"),
             ("transform_file", "bold_to_t1w"),
-            ("report_file", "report"),
         ]),
+        (check, outputnode, [("report_file", "report")]),
     ])  # fmt: skip
     return workflow

@@ -44,6 +44,7 @@ def connect_preprocessing(
             (inputnode, preprocessed_wf, [
                 ("bold_files", "inputnode.bold_files"),
                 ("confounds_files", "inputnode.confounds_files"),
+                ("t1w", "inputnode.t1w"),
             ]),
         ])  # fmt: skip
         return preprocessed_wf, preprocessed_wf

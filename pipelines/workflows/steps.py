@@ -23,6 +23,7 @@ from pipelines.records import (
     state_of,
     write_record,
 )
+from pipelines.software import code_digest
 
 
 class Node(nipype.Node):
@@ -76,6 +77,14 @@ class Node(nipype.Node):
             if isdefined(value) and not traits.has_metadata(name, "nohash", True)
         }
 
+    def files_read(self) -> list[str]:
+        """Files below folders in the inputs, as far as the interface tells which it reads.
+
+        Folders are compared by their names, so what lies in them would go unnoticed.
+        """
+        of_interface = getattr(self._interface, "files_read", list)
+        return [str(Path(path).absolute()) for path in of_interface()]
+
     def is_cached(self, rm_outdated: bool = False) -> tuple[bool, bool]:
         """As nipype's: whether it is done, and with these inputs."""
         finished = self.is_finished()
@@ -85,7 +94,9 @@ class Node(nipype.Node):
         self._get_inputs()
         if self._hashvalue is None:
             values = self.input_values()
-            self._hashvalue = fingerprint(values)
+            self._hashvalue = fingerprint(
+                {"inputs": values, "files": self.files_read(), "code": code_digest()}
+            )
             self._hashed_inputs = sorted((name, repr(value)) for name, value in values.items())
         return self._hashed_inputs or [], self._hashvalue
 

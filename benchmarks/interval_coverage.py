@@ -1,0 +1,122 @@
+"""How often each interval covers the truth, which is the mean over many data sets."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.inference.bootstrap import bootstrap_with, draw_samples
+from analysis.inference.bootstrap_intervals import (
+    percentile_interval,
+    t_interval,
+    two_factor_variance,
+)
+from analysis.inference.generalisation import Generalisation, generalise
+from analysis.rsa import correlate_rdms
+from analysis.settings import RsaMetric
+from benchmarks.calibration_study import SIGNALS, Study, described, rows_of
+from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
+
+N_BOOTSTRAPS = 300
+UNEQUAL = np.array([{"multimodal": 0.6, "visual": 0.4, "language": 0.2}[name] for name in GROUPS])
+
+
+def coverage(n: int, seed: int, metric: RsaMetric, design: Design, *, bootstraps: bool) -> Study:
+    """Models related to the brain to different degrees; the truth is the mean over data sets."""
+    generator = np.random.default_rng([seed, 3])
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for region, signal in SIGNALS.items():
+        estimates: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+        for _ in range(n):
+            features = draw_features(design, generator)
+            models = draw_models(features, UNEQUAL, design, generator)
+            rdms = draw_brain(features, signal, design, generator)
+            for name, interval in _intervals(generalise(rdms, models, GROUPS, metric)).items():
+                estimates[name].append(interval)
+            if bootstraps:
+                for name, interval in _bootstrap_intervals(rdms, models, metric, generator).items():
+                    estimates[name].append(interval)
+        ceiling = np.mean([each[0] for each in estimates["noise ceiling, pairwise"]])
+        for name, intervals in estimates.items():
+            estimate, lower, upper = np.moveaxis(np.stack(intervals), 1, 0)
+            truth = estimate.mean(axis=0)
+            if name.startswith("score / ceiling"):
+                scores = np.stack([each[0] for each in estimates["score"]])
+                truth = scores.mean(axis=0) / ceiling
+            covered = (lower <= truth) & (truth <= upper)
+            shown = np.isfinite(lower).all(axis=1)
+            if name.startswith("score / ceiling"):
+                found["share of data sets with a ratio", region] = list(shown.astype(float))
+                found["score / ceiling (Fieller), withheld ones covering", region] = list(
+                    np.where(shown, covered.mean(axis=1), 1.0)
+                )
+            if shown.sum() > 20:
+                found[name, region] = list(covered[shown].mean(axis=1))
+    targets = dict.fromkeys(("score", "diffe", "noise"), (0.93, 0.97))
+    rows = rows_of(found, "ceiling {}", targets)
+    # Of ratios that are shown only where the ceiling came out high, no coverage is promised.
+    compared = ("bootstrap", "dual", "withheld")
+    rows = tuple(
+        replace(row, target=None)
+        if any(word in row.quantity for word in compared)
+        or ("Fieller" in row.quantity and row.data == "ceiling 0.02")
+        else row
+        for row in rows
+    )
+    return Study(f"Coverage of 95 % intervals ({described(metric, design)})", "covered", rows)
+
+
+def _intervals(result: Generalisation) -> dict[str, NDArray[np.float64]]:
+    """Estimates and ends of intervals, (3, quantities)."""
+
+    def stacked(*arrays: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(arrays)
+
+    ceilings = {
+        f"noise ceiling, {name}": np.array([[each.estimate], [each.lower], [each.upper]])
+        for name, each in (
+            ("pairwise", result.ceilings.pairwise),
+            ("Nili lower", result.ceilings.nili_lower),
+            ("Nili upper", result.ceilings.nili_upper),
+        )
+    }
+    models, pairs, groups = result.models, result.model_pairs, result.group_pairs
+    return {
+        "score": stacked(models.estimate, models.lower, models.upper),
+        "difference of two models": stacked(pairs.estimate, pairs.lower, pairs.upper),
+        "difference of two groups (mixed model)": stacked(
+            groups.estimate, groups.lower, groups.upper
+        ),
+        **ceilings,
+        "score / ceiling (Fieller), where shown": stacked(
+            result.normalised.ratio, result.normalised.lower, result.normalised.upper
+        ),
+    }
+
+
+def _bootstrap_intervals(
+    rdms: NDArray[np.float64],
+    models: NDArray[np.float64],
+    metric: RsaMetric,
+    generator: np.random.Generator,
+) -> dict[str, NDArray[np.float64]]:
+    """Intervals of scores by bootstraps over subjects and stimuli."""
+    n_subjects = rdms.shape[1]
+    n_stimuli = round((1 + np.sqrt(1 + 8 * rdms.shape[2])) / 2)
+    draws = draw_samples(n_stimuli, n_subjects, "both", N_BOOTSTRAPS, generator)
+    once = replace(draws, subjects=np.ones_like(draws.subjects))
+    same = replace(draws, stimuli=np.ones_like(draws.stimuli))
+    both, stimuli, subjects = (
+        bootstrap_with(each, rdms, models, metric).scores for each in (draws, once, same)
+    )
+    estimate = correlate_rdms(rdms, models, metric).mean(axis=(0, 1))
+    dual = t_interval(
+        estimate,
+        two_factor_variance(both, subjects, stimuli, n_subjects, n_stimuli),
+        min(n_subjects, n_stimuli) - 1,
+    )
+    return {
+        "score, percentile bootstrap": np.stack([estimate, *percentile_interval(both)]),
+        "score, dual bootstrap with t": np.stack([estimate, *dual]),
+    }

@@ -1,0 +1,52 @@
+"""What makes a look at a finished subject worth while, read from its derivatives."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+LOW_COVERAGE = 0.8
+
+
+def read_cautions(out_dir: Path, subject: str) -> list[str]:
+    """Give a sentence for each: doubtful registrations, poor coverage, what fMRIPrep left undone.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject : str
+        Label without `sub-`.
+    """
+    folder = out_dir / f"sub-{subject}"
+    return [*_of_registrations(folder), *_of_preprocessing(folder), *_of_coverage(folder)]
+
+
+def _of_registrations(folder: Path) -> Iterator[str]:
+    for report in sorted(folder.glob("*/*_xfm.json")):
+        for warning in json.loads(report.read_text()).get("warnings", []):
+            yield f"{report.stem}: {warning}"
+
+
+def _of_preprocessing(folder: Path) -> Iterator[str]:
+    for sidecar in sorted(folder.glob("func/*_space-MNI305_res-2_stat-effect_statmap.json")):
+        betas = json.loads(sidecar.read_text())
+        if betas.get("Estimation", {}).get("SliceTimingCorrected") is False:
+            yield (
+                "fMRIPrep did not correct the slices for their timing: the model takes all for the "
+                "middle of a volume, and the first and the last are up to half a TR off"
+            )
+        counts = betas.get("NonSteadyStateVolumes", [])
+        if any(counts):
+            yield (
+                f"{sum(counts)} non-steady-state volumes, as fMRIPrep flags them, are in the model "
+                f"like all others ({sum(map(bool, counts))} of {len(counts)} runs begin with some)"
+            )
+
+
+def _of_coverage(folder: Path) -> Iterator[str]:
+    for table in sorted(folder.glob("func/*_desc-coverage_rois.tsv")):
+        with table.open(newline="") as stream:
+            for row in csv.DictReader(stream, delimiter="\t"):
+                if float(row["coverage"]) < LOW_COVERAGE:
+                    yield f"only {float(row['coverage']):.0%} of the region {row['roi']} has betas"

@@ -1,0 +1,33 @@
+"""What computes the steps: versions of the libraries, and a digest of them and of our own code."""
+
+import hashlib
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import bids_config
+import interfaces
+
+SOFTWARE = ("nibabel", "nilearn", "nipype", "numpy", "scipy", "SimpleITK")
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that compute."""
+    return {"Python": platform.python_version()} | {name: version(name) for name in SOFTWARE}
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the code of all steps: what a result depends on beside its step's inputs.
+
+    That is `interfaces` with what it imports of our own, Python and the libraries. `pipelines`
+    reaches a step by its inputs only, and `analysis` not at all.
+    """
+    digest = hashlib.blake2b(repr(software_versions()).encode())
+    for package in (bids_config, interfaces):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(f"\0{path.relative_to(root.parent).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""Figures as they are written: every label can be read, files never differ, and none is stale."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from figure_cases import CASES, HALVES, ONE, WHOLES, result_of
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from analysis.figures.sheet import shorten, text_width, wrap
+from analysis.figures.style import style
+from analysis.figures.write import _figures, write_figures
+
+
+def texts_of(figure: Figure) -> Iterator[Text]:
+    for axes in figure.axes:
+        if not axes.axison:
+            yield from (axes.title, *axes.texts)
+            continue
+        yield from (axes.title, axes.xaxis.label, *axes.texts)
+        if axes.yaxis.get_visible():
+            yield axes.yaxis.label
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            if axis.get_visible():
+                yield from (
+                    label
+                    for tick in axis.get_major_ticks()
+                    for label in (tick.label1, tick.label2)
+                    if label.get_visible() and min(limits) <= tick.get_loc() <= max(limits)
+                )
+    for legend in figure.legends:
+        yield from legend.get_texts()
+    yield from figure.texts
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_texts_lie_inside_and_do_not_overlap(case: str) -> None:
+    result = CASES[case]()
+    for stem, draw, view in _figures(result, Path()):
+        if stem.name.startswith(("figure_6", "figure_7")):
+            # As figure 5, in other words.
+            continue
+        with style():
+            figure = draw(view)
+            figure.draw_without_rendering()
+            width, height = figure.canvas.get_width_height()
+            boxes = [
+                (text.get_text(), text.get_window_extent())
+                for text in texts_of(figure)
+                if text.get_text().strip()
+            ]
+            assert not any(text.get_parse_math() for text in figure.findobj(Text))
+        for text, box in boxes:
+            assert box.x0 >= 0 and box.y0 >= 0, (stem, text)
+            assert box.x1 <= width and box.y1 <= height, (stem, text)
+        for (one, a), (other, b) in combinations(boxes, 2):
+            overlap = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+            assert min(overlap) <= 1, f"{stem}: {one!r} over {other!r}"
+
+
+def test_long_text_is_made_to_fit() -> None:
+    text = "long-name-" * 9
+    short = shorten(text, 1.5, 9)
+    assert text_width(short, 9) <= 1.5 < text_width(text, 9)
+    assert (short[0], short[-1], short.count("…")) == ("l", "-", 1)
+    assert shorten("short", 1.5, 9) == "short"
+    lines = wrap(f"one two {text}", 1.0, 9)
+    assert "".join(lines) == f"onetwo{text}" or "".join(lines) == f"one two{text}"
+    assert max(text_width(line, 9) for line in lines) <= 1.0
+
+
+def test_stale_figures_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def touch(_: Figure, stem: Path) -> None:
+        for suffix in ("svg", "png"):
+            stem.with_name(f"{stem.name}.{suffix}").touch()
+
+    monkeypatch.setattr("analysis.figures.write.save", touch)
+    result = result_of(ONE, 2, (*WHOLES[:1], *HALVES[:2]))
+    write_figures(result, tmp_path)
+    (tmp_path / "multiverse.svg").touch()
+    assert len(list(tmp_path.glob("*_hemispheres.svg"))) == 7
+
+    def wholes(analysis: object) -> object:
+        return replace(analysis, rois=analysis.rois[:1])  # type: ignore[type-var, attr-defined]
+
+    write_figures(
+        replace(
+            result, primary=wholes(result.primary), variants=tuple(map(wholes, result.variants))
+        ),
+        tmp_path,
+    )
+    names = ("1", "2a", "2b", "3", "5", "6", "7")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        f"figure_{name}.{suffix}" for name in names for suffix in ("svg", "png")
+    }
+
+
+def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    result = CASES["recommended, two groups, 2 subjects"]()
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        write_figures(result, tmp_path / folder)
+    names = {file.name for file in (tmp_path / "one").iterdir()}
+    stems = {*(f"figure_{n}" for n in ("1", "2a", "2b", "3", "5", "6", "7"))}
+    stems |= {"model_tests", "variance_partition", "partial_rsa", "multiverse"}
+    assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    assert "<dc:date>" not in (tmp_path / "one" / "figure_1.svg").read_text()

@@ -1,0 +1,49 @@
+"""What fMRIPrep left undone is said on the page of a subject and printed."""
+
+from pathlib import Path
+
+import pytest
+from subject_derivatives import TASK, change_sidecar, write_subject
+
+from pipelines.reports.cautions import read_cautions
+from pipelines.reports.page import write_subject_page
+
+BETAS = f"sub-01/func/sub-01_task-{TASK}_space-MNI305_res-2_stat-effect_statmap.json"
+COVERAGE = "only 75% of the region hippocampus has betas"
+FMRIPREP = {"Engine": "python", "Preprocessing": "fMRIPrep 25"}
+
+
+@pytest.fixture
+def out_dir(tmp_path: Path) -> Path:
+    write_subject(tmp_path)
+    for sidecar in tmp_path.glob("sub-01/func/*tsnr_boldmap.json"):
+        sidecar.write_text('{"RepetitionTime": 3.0}')
+    return tmp_path
+
+
+def page_of(out_dir: Path) -> str:
+    return write_subject_page(out_dir, "01", TASK, read_cautions(out_dir, "01")).read_text()
+
+
+def test_nothing_is_said_of_what_is_right(out_dir: Path) -> None:
+    estimation = {**FMRIPREP, "SliceTimingCorrected": True}
+    change_sidecar(out_dir / BETAS, Estimation=estimation, NonSteadyStateVolumes=[0, 0])
+    assert read_cautions(out_dir, "01") == [COVERAGE]
+    assert "without slice timing correction" not in page_of(out_dir)
+
+
+def test_slices_that_were_not_corrected(out_dir: Path) -> None:
+    change_sidecar(out_dir / BETAS, Estimation={**FMRIPREP, "SliceTimingCorrected": False})
+    caution, _ = read_cautions(out_dir, "01")
+    assert caution.startswith("fMRIPrep did not correct the slices for their timing")
+    html = page_of(out_dir)
+    assert caution in html
+    assert "preprocessed before, without slice timing correction" in html
+    assert "<dt>Slices corrected for their timing</dt><dd>no</dd>" in html
+
+
+def test_non_steady_state_volumes_in_the_model(out_dir: Path) -> None:
+    change_sidecar(out_dir / BETAS, Estimation=FMRIPREP, NonSteadyStateVolumes=[2, 0])
+    caution, _ = read_cautions(out_dir, "01")
+    assert caution.startswith("2 non-steady-state volumes") and "1 of 2 runs" in caution
+    assert caution in page_of(out_dir)

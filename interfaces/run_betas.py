@@ -166,7 +166,8 @@ class CollectRunBetas(SimpleInterface):
         for sample in residuals:
             finite &= np.isfinite(sample[:, 0])
         out_file = Path(runtime.cwd) / "run_betas.h5"
-        with atomic_path(out_file) as temporary, h5py.File(temporary, "w") as file:
+        # Without a lock of its own: `atomic_path` holds one on the temporary file.
+        with atomic_path(out_file) as temporary, h5py.File(temporary, "w", locking=False) as file:
             _write_text(file, "stimulus", stimuli)
             _write_text(file, "run", inputs.names)
             _write_text(file, "half", [("odd", "even")[n % 2] for n in range(len(betas))])

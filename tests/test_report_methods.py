@@ -130,6 +130,9 @@ def test_methods_hold_what_the_sidecars_say_of_the_estimation() -> None:
     assert "by conceptrsa 0.1.0 with its python engine of images preprocessed by fMRIPrep" in text
     assert "fixation as the implicit baseline, a high-pass filter of 128 s" in text
     assert "into MNI305 space (talairach.xfm; regions: subject)." in text
+    uncorrected = replace(planted(), estimation={**estimation, "SliceTimingCorrected": False})
+    assert "Slices had not been corrected" in methods_of(uncorrected)
+    assert "Slices had" not in text
     by_spm = {"Engine": "spm", "SPM": "SPM12 7771", "RunModel": "concatenated"}
     assert "with SPM (SPM12 7771)" in methods_of(replace(planted(), estimation=by_spm))
 

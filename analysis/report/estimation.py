@@ -58,6 +58,8 @@ def _model(estimation: Mapping[str, Any]) -> Iterator[str]:
         parts.append(f"a high-pass filter of {seconds:g} s")
     if (noise := estimation.get("NoiseModel")) is not None:
         parts.append(f"{_NOISE.get(noise, noise)} noise")
+    if estimation.get("SliceTimingCorrected") is False:
+        yield "Slices had not been corrected for their timing."
     yield f"The linear model had {', '.join(parts)}, and six motion parameters a run."
     if estimation.get("Engine") == "spm":
         yield _RUN_MODELS.get(str(estimation.get("RunModel")), "")

@@ -190,6 +190,8 @@ def _failures_by_subject(
         parts = failure.step_dir.relative_to(work_dir.resolve()).parts
         subject = next(part for part in parts if part.startswith("sub_"))
         known = by_subject[subject.removeprefix("sub_").removesuffix("_wf")]
-        if failure.sentence not in {other.sentence for other in known}:
+        # All steps that a run left undone are one and the same failure.
+        told = {(other.sentence, other.crash_file) for other in known}
+        if (failure.sentence, failure.crash_file) not in told:
             known.append(failure)
     return by_subject

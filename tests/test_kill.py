@@ -19,6 +19,7 @@ import bids_config
 from pipelines.demo.dataset import write_demo_dataset
 from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
 
+pytestmark = pytest.mark.slow
 STIMULI = tuple(f"thing_{n:02d}" for n in range(6))
 N_KILLS = 10
 MAXIMUM_SECONDS = 300

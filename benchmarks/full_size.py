@@ -151,12 +151,12 @@ def _pss_gb(pid: int) -> float:
 
 
 def folder_gb(folder: Path) -> float:
-    """Size of all files below a folder; files that vanish meanwhile do not count."""
+    """Size of all files below a folder, links for themselves; what vanishes does not count."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += Path(parent, name).stat().st_size
+                total += Path(parent, name).lstat().st_size
     return total / 1e9
 
 

@@ -113,5 +113,5 @@ def _size(folders: Iterable[Path]) -> float:
         for parent, _, names in os.walk(folder):
             for name in names:
                 with suppress(OSError):
-                    total += Path(parent, name).stat().st_size
+                    total += Path(parent, name).lstat().st_size
     return total / GIGABYTE

@@ -63,7 +63,7 @@ def command(
         return [
             sys.executable, "-m", "pipelines", "run", str(bids), str(out), "participant",
             "--dataset-config", str(subjects / "regions.toml"), "--nprocs", "2",
-            "--fs-subjects-dir", str(subjects), *more,
+            "--fs-subjects-dir", str(subjects), "--skip-bids-validation", *more,
         ]  # fmt: skip
 
     return make

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,12 @@ from pipelines.forecast import Forecast, Size, StepForecast
 from pipelines.workflows.steps import Node
 
 SECONDS = 0.4
+SECONDS_TO_WAIT = 60
 
 
 class OccupyInput(BaseInterfaceInputSpec):
     note = traits.Str(mandatory=True)
+    n_started = traits.Int(desc="steps that must have started before it goes on, it among them")
 
 
 class OccupyOutput(TraitedSpec):
@@ -27,25 +29,34 @@ class OccupyOutput(TraitedSpec):
 
 
 class Occupy(SimpleInterface):
-    """Take a while, and note from when to when."""
+    """Take a while, and note from when to when.
+
+    A process takes seconds to start, in which another could do all steps: so wait for it.
+    """
 
     input_spec = OccupyInput
     output_spec = OccupyOutput
 
     def _run_interface(self, runtime):
         start = time.monotonic()
+        note = Path(self.inputs.note)
+        note.with_suffix(".started").touch()
+        while len(list(note.parent.glob("*.started"))) < self.inputs.n_started:
+            assert time.monotonic() < start + SECONDS_TO_WAIT, "no other step was started"
+            time.sleep(0.05)
         time.sleep(SECONDS)
-        Path(self.inputs.note).write_text(f"{start} {time.monotonic()}")
+        note.write_text(f"{start} {time.monotonic()}")
         self._results["note"] = self.inputs.note
         return runtime
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step says it needs, and when it ran (s)."""
+    """What a step says it needs, whether another runs beside it, and when it ran (s)."""
 
     n_procs: int = 1
     memory_gb: float = 0.2
+    is_alone: bool = False
     start: float = 0.0
     end: float = 0.0
 
@@ -58,7 +69,7 @@ def run_all(folder: Path, steps: Sequence[Step], resources: Resources) -> list[S
     notes = [folder / f"note{index}" for index in range(len(steps))]
     for index, (step, note) in enumerate(zip(steps, notes, strict=True)):
         node = Node(
-            Occupy(note=str(note)),
+            Occupy(note=str(note), n_started=1 if step.is_alone else 2),
             name=f"step{index}",
             n_procs=step.n_procs,
             mem_gb=step.memory_gb,
@@ -76,8 +87,7 @@ def run_all(folder: Path, steps: Sequence[Step], resources: Resources) -> list[S
     assert failures == {"01": []}
     times = [[float(word) for word in note.read_text().split()] for note in notes]
     return [
-        Step(step.n_procs, step.memory_gb, start, end)
-        for step, (start, end) in zip(steps, times, strict=True)
+        replace(step, start=start, end=end) for step, (start, end) in zip(steps, times, strict=True)
     ]
 
 
@@ -87,7 +97,7 @@ def running_with(step: Step, steps: Sequence[Step]) -> list[Step]:
 
 
 def test_no_more_processes_than_nprocs_run_at_once(tmp_path: Path) -> None:
-    steps = run_all(tmp_path, [Step()] * 5 + [Step(n_procs=2)], Resources(2, 4.0))
+    steps = run_all(tmp_path, [Step()] * 5 + [Step(n_procs=2, is_alone=True)], Resources(2, 4.0))
     at_once = [sum(other.n_procs for other in running_with(step, steps)) for step in steps]
     assert max(at_once) == 2
     assert max(len(running_with(step, steps)) for step in steps) == 2
@@ -96,7 +106,7 @@ def test_no_more_processes_than_nprocs_run_at_once(tmp_path: Path) -> None:
 def test_no_more_memory_than_allowed_is_taken_and_a_larger_step_runs_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wanted = [Step(memory_gb=gb) for gb in (1.5, 1.5, 9.0, 3.0, 1.0)]
+    wanted = [Step(memory_gb=gb, is_alone=gb > 4) for gb in (1.5, 1.5, 9.0, 3.0, 1.0)]
     with caplog.at_level(logging.INFO, logger="pipelines"):
         steps = run_all(tmp_path, wanted, Resources(3, 4.0))
     larger = next(step for step in steps if step.memory_gb == 9.0)

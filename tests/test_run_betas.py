@@ -314,6 +314,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_participant(data: Path, out: Path, *arguments: str) -> int:
     return main([
         "run", str(data / "bids"), str(out), "participant", "--nprocs", "2",
+        "--skip-bids-validation",
         "--dataset-config", str(data / "config.toml"), *arguments,
     ])  # fmt: skip
 

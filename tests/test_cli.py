@@ -2,9 +2,9 @@
 
 import logging
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,10 +29,16 @@ def test_help_takes_less_than_a_second() -> None:
     command = [sys.executable, "-m", "pipelines", "--help"]
     times = []
     for _ in range(3):
-        start = time.monotonic()
+        start = processor_seconds()
         subprocess.run(command, capture_output=True, check=True)
-        times.append(time.monotonic() - start)
+        times.append(processor_seconds() - start)
     assert min(times) < 1.0
+
+
+def processor_seconds() -> float:
+    """Of all programs that were started and have ended; others run beside these tests."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize(

@@ -244,12 +244,13 @@ def test_a_warm_cache_needs_no_network_library(
     names = list(PACKAGED)
     extract_features(drawn, names, cache_dir)
     run_without_networks(
-        "import time; start = time.perf_counter()\n"
+        # Of the processor: other tests run beside this one.
+        "import time; start = time.process_time()\n"
         "from analysis.models.features import extract_features\n"
         "from analysis.stimuli import read_stimuli\n"
         f"stimuli = read_stimuli({str(drawn[0].image.parent)!r})\n"
         f"extract_features(stimuli, {names!r}, {str(cache_dir)!r})\n"
-        "assert time.perf_counter() - start < 2"
+        "assert time.process_time() - start < 2"
     )
 
 

@@ -91,8 +91,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for start in range(0, min(stop, len(rest)), step):
                 some = rest[start : min(start + step, stop if stall is None else stall)]
-                self.wfile.write(some)
+                # Counted first: once it is written, the other side may be done and ask.
                 publisher.sent += len(some)
+                self.wfile.write(some)
                 time.sleep(publisher.pause if stall is None else 1.0)
         except OSError:  # the other side has gone
             pass

@@ -1,8 +1,10 @@
 """Figures of the scores of models and groups show the means, markers and notes of their results."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from figure_cases import (
     FIVE,
     NINE,
@@ -18,11 +20,18 @@ from figure_cases import (
     view_of,
     whiskers,
 )
+from matplotlib.figure import Figure
 
 from analysis.figures.captions import visited_sizes
-from analysis.figures.ceiling_sweep import draw_ceiling_sweep
+from analysis.figures.ceiling_sweep import (
+    PANEL_WIDTH,
+    SIZE_TICKS,
+    draw_ceiling_sweep,
+    fitting_ticks,
+)
 from analysis.figures.groups import draw_groups
 from analysis.figures.models import NORMALISED_LIMITS, draw_normalised_models, draw_raw_models
+from analysis.figures.sheet import LABEL_SIZE
 from analysis.figures.style import GROUP_COLOURS, View
 from analysis.figures.write import primary_figures
 from analysis.noise_ceiling import NoiseCeiling
@@ -195,3 +204,19 @@ def test_what_there_is_not_is_called_so() -> None:
     # All groups of the first region, and the one group of which the lost model was all.
     alone = sum(model.group == result.models[0].group for model in result.models) == 1
     assert len([text for text in axes.texts if text.get_text() == "n/a"]) == 3 + alone
+
+
+@pytest.mark.parametrize("largest", [3, 9, 40, 250, 1200, 3577, 9000, 150_000])
+def test_numbers_of_voxels_on_the_axis_do_not_touch(largest: int) -> None:
+    ticks = fitting_ticks(3, largest)
+    assert ticks[0] == 3 and ticks[-1] <= max(largest, 3)
+    assert len(ticks) >= min(3, sum(tick <= largest for tick in SIZE_TICKS))
+    figure = Figure(figsize=(PANEL_WIDTH, 1.6))
+    axes = figure.add_axes((0, 0.3, 1, 0.7))
+    axes.set_xscale("log")
+    axes.set_xlim(3 * 0.93, max(largest, 4) * 1.07)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=LABEL_SIZE)
+    axes.minorticks_off()
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))

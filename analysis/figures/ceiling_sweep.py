@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from analysis.ceiling_sweep import CeilingSweep
 from analysis.figures.captions import CIRCULAR, SCORE_NAMES, visited_sizes
-from analysis.figures.sheet import Room, Sheet, label_outer, lay_out, set_title, title_room
+from analysis.figures.sheet import (
+    LABEL_SIZE,
+    Room,
+    Sheet,
+    label_outer,
+    lay_out,
+    set_title,
+    text_width,
+    title_room,
+)
 from analysis.figures.style import (
     CEILING_COLOUR,
     RANDOM_COLOUR,
@@ -25,6 +34,8 @@ from analysis.significance import mean_over_subjects
 
 SIZE_TICKS = (3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000)
 PANEL_WIDTH = 2.1
+TICK_GAP = 0.08
+"""Inches between the labels of two numbers of voxels."""
 
 
 def draw_ceiling_sweep(view: View) -> Figure:
@@ -59,11 +70,27 @@ def _draw_roi(panel: Axes, view: View, sweep: CeilingSweep) -> None:
     for label, (colour, values) in by_subject.items():
         _draw_line(panel, sweep.n_voxels, values, colour, label)
     panel.set_xscale("log")
-    largest = int(sweep.n_voxels[-1])
-    panel.set_xlim(int(sweep.n_voxels[0]) * 0.93, max(largest, 4) * 1.07)
-    panel.xaxis.set_major_locator(FixedLocator([tick for tick in SIZE_TICKS if tick <= largest]))
+    smallest, largest = int(sweep.n_voxels[0]), max(int(sweep.n_voxels[-1]), 4)
+    panel.set_xlim(smallest * 0.93, largest * 1.07)
+    panel.xaxis.set_major_locator(FixedLocator(fitting_ticks(smallest, largest)))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+
+
+def fitting_ticks(smallest: int, largest: int) -> list[int]:
+    """Numbers of voxels whose labels do not touch: the first one, then powers of ten."""
+    inches = PANEL_WIDTH / np.log(largest * 1.07 / (smallest * 0.93))
+    powers_first = sorted(SIZE_TICKS[1:], key=lambda tick: str(tick)[0] != "1")
+    taken: list[int] = []
+    for tick in (SIZE_TICKS[0], *powers_first):
+        room = [
+            inches * abs(np.log(tick / other))
+            - (text_width(str(tick), LABEL_SIZE) + text_width(str(other), LABEL_SIZE)) / 2
+            for other in taken
+        ]
+        if tick <= largest and min(room, default=np.inf) > TICK_GAP:
+            taken.append(tick)
+    return sorted(taken)
 
 
 def _mark_selection(panel: Axes, view: View, sweep: CeilingSweep, roi: RoiResult) -> None:

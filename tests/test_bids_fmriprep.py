@@ -122,7 +122,6 @@ def fmriprep(
 def run_from(fmriprep: Path, bids: Path, out: Path, *options: str) -> int:
     return main([
         "run", str(bids), str(out), "participant", "--dataset-config", "demo",
-        "--skip-bids-validation",
         "--derivatives", str(fmriprep), "--nprocs", "2", *options,
     ])  # fmt: skip
 

@@ -52,7 +52,8 @@ class Recommended:
             yield f"Nothing could be tested in {joined(untested)}."
 
     def _on_found(self, found: Sequence[str], n_tested: int) -> Iterator[str]:
-        where = f"{len(found)} of {n_tested} regions" if n_tested > 1 else found[0]
+        share = f"all {n_tested}" if len(found) == n_tested else f"{len(found)} of {n_tested}"
+        where = f"{share} regions" if n_tested > 1 else found[0]
         yield (
             f"In {where} at least one model is related to the brain ({self._how_tested()}; "
             f"p < {ALPHA:g}). "

@@ -104,9 +104,9 @@ def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool
 
 def _note_on_slow(many_pairs: bool, settings: ComparisonSettings) -> Iterator[str]:
     if many_pairs:
-        but = " but in the primary analysis" if settings.rsa_metric == SLOW_METRIC else ""
+        but = ", but for the primary analysis" if settings.rsa_metric == SLOW_METRIC else ""
         yield (
-            f"the multiverse leaves out {SLOW_METRIC}{but}, which takes hours with so many stimuli"
+            f"the multiverse leaves out {SLOW_METRIC}, which takes hours with so many stimuli{but}"
         )
 
 

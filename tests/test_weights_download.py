@@ -3,20 +3,19 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 from urllib.request import Request
 
+import local_weights
 import pytest
 from weights_server import (
     CONTENT,
@@ -25,7 +24,6 @@ from weights_server import (
     Publisher,
     names_in,
     one_sentence,
-    publishing,
     put,
 )
 
@@ -35,14 +33,7 @@ from analysis.models.weights import transfer
 from analysis.models.weights.download import download
 from bids_config.errors import InputError
 
-
-@pytest.fixture
-def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    monkeypatch.setattr(download_module, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    with publishing() as publisher:
-        yield publisher
+publisher = local_weights.publisher
 
 
 def get(file: WeightsFile, target: Path, **options: bool) -> str:

@@ -43,6 +43,8 @@ def run_step(node_file: Path, sha256: str, outcome_file: Path) -> None:
     content = node_file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StepError(f"{node_file} was changed after it was submitted; run the command again")
+    # Not data from outside: these bytes were pickled by the submitting process of this same user,
+    # and their SHA-256 came with the job by Slurm itself, not by the folder that they lay in.
     node, updatehash = pickle.loads(content)
     traceback = None
     try:

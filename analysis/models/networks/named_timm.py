@@ -206,7 +206,8 @@ def _on_meta(full: str) -> Any:
         with torch.device("meta"):
             return timm.create_model(full)
     except (NotImplementedError, RuntimeError):
-        # As in `count_features`: some architectures need the values of weights to be built.
+        # As in `count_features`: some architectures need the values of weights to be built; what
+        # is really wrong is raised again by the same call here.
         return timm.create_model(full)
 
 

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Finds the brain in T1w images; without what it asks for: a window toolkit (docs/decisions).
+BRAIN_NETWORK = deepbet>=1.0.2
 # One of them grows to 7 GB; tests of one file stay together, as they share what they need.
 TEST_PROCESSES ?= 2
 
@@ -28,6 +30,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[networks,fast,dev,docs]'
+	$(BIN)/python -m pip install --quiet --no-deps '$(BRAIN_NETWORK)'
 	@touch $@
 
 clean:

@@ -13,6 +13,7 @@ from analysis.brain_rdms import BrainRdms, brain_rdms, selection_scores, supplie
 from analysis.cautions import cautions
 from analysis.ceiling_null import ceiling_p_value
 from analysis.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
+from analysis.coverage import coverage_of
 from analysis.folds import betas_of, folds_of, is_circular, is_possible
 from analysis.inference.recommended import infer
 from analysis.inference.scored_region import ScoredRegion
@@ -136,6 +137,7 @@ def compare(
         group_tests=group_tests,
         inference=inference,
         multiverse=multiverse,
+        coverage=coverage_of(subjects) if have_patterns(subjects) else (),
         warnings=_distinct(
             *cautions(primary, labels, model_tests, group_tests),
             *(note for subject in subjects for note in subject.notes),

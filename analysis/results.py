@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ceiling_sweep import CeilingSweep
+from analysis.coverage import RegionCoverage
 from analysis.folds import Fold, is_circular
 from analysis.inference.findings import Inference
 from analysis.multiverse import MultiverseRow
@@ -167,6 +168,8 @@ class ComparisonResult:
     estimation : dict
         How the betas of the first subject were estimated, as their sidecar has it (all are
         required to be estimated alike); empty where that is not known.
+    coverage : tuple of RegionCoverage
+        Voxels without betas; empty where RDMs were supplied.
     """
 
     subjects: tuple[str, ...]
@@ -184,6 +187,7 @@ class ComparisonResult:
     warnings: tuple[str, ...]
     sources: tuple[Path, ...]
     estimation: dict[str, Any] = field(default_factory=dict)
+    coverage: tuple[RegionCoverage, ...] = ()
 
     @property
     def settings(self) -> ComparisonSettings:

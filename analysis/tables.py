@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.ceiling_sweep import CeilingSweep
+from analysis.coverage import RegionCoverage
 from analysis.inference.findings import (
     CeilingInterval,
     ModelScore,
@@ -48,6 +49,7 @@ def write_tables(result: ComparisonResult, group_dir: Path) -> None:
         "rsa_variants": _variant_table(result),
         "noise_ceilings": noise_ceiling_table(result),
         "voxel_counts": voxel_count_table(result, result.primary),
+        "coverage": table_of(result.coverage, RegionCoverage) if result.coverage else None,
         "table_1": _threshold_counts(result),
         "model_tests": table_of(result.model_tests, ModelTest),
         "group_tests": table_of(result.group_tests, GroupTest),

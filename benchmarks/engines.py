@@ -34,14 +34,17 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first[both], second[both])[0, 1])
 
 
+INDEX = ["quantity", "roi", "subject"]
+
+
 def truth_table(demos: Sequence[Path]) -> pd.DataFrame:
     """recovery.tsv of each demo, side by side."""
     tables = [
-        pd.read_csv(demo / "recovery.tsv", sep="\t").set_index(["quantity", "roi"])[["recovered"]]
+        pd.read_csv(demo / "recovery.tsv", sep="\t").set_index(INDEX)[["recovered"]]
         for demo in demos
     ]
     for demo, table in zip(demos, tables, strict=True):
-        table.index = table.index.map(lambda key: (re.sub(r" \(ceiling.*", "", key[0]), key[1]))
+        table.index = table.index.map(lambda key: (re.sub(r" \(ceiling.*", "", key[0]), *key[1:]))
         table.columns = [demo.name]
     return tables[0].join(tables[1:], how="outer", sort=False).reset_index()
 

@@ -18,7 +18,7 @@ class BrainMaskInputSpec(BaseInterfaceInputSpec):
     boldref_file = File(exists=True, mandatory=True, desc="mean EPI; gives the grid")
     valid_mask_file = File(exists=True, mandatory=True, desc="1 where every volume has data")
     bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
-    t1w_to_mni305_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
+    t1w_mask_file = File(exists=True, mandatory=True, desc="brain mask of the T1w image")
 
 
 class BrainMaskOutputSpec(TraitedSpec):
@@ -28,7 +28,7 @@ class BrainMaskOutputSpec(TraitedSpec):
 
 
 class BrainMask(SimpleInterface):
-    """Take the template's brain mask into EPI space through the two transforms."""
+    """Take the brain mask of the T1w image into EPI space."""
 
     input_spec = BrainMaskInputSpec
     output_spec = BrainMaskOutputSpec
@@ -38,7 +38,7 @@ class BrainMask(SimpleInterface):
             nib.load(self.inputs.boldref_file),
             np.asarray(nib.load(self.inputs.valid_mask_file).dataobj) > 0,
             read_matrix(self.inputs.bold_to_t1w_file),
-            read_matrix(self.inputs.t1w_to_mni305_file),
+            nib.load(self.inputs.t1w_mask_file),
         )
         path = Path(runtime.cwd) / "brain_mask.nii"
         with atomic_path(path) as temporary:

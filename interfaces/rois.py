@@ -1,6 +1,7 @@
 """Regions of interest in the MNI305 grid, and how much of each has data, as nipype steps."""
 
 import csv
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from interfaces.embedded.freesurfer import (
     segmentation_mni305,
     talairach_file,
 )
+from interfaces.embedded.subject_regions import find_regions
 from interfaces.embedded.transforms import read_matrix
 
 
@@ -37,8 +39,10 @@ class MNI305RoisInputSpec(BaseInterfaceInputSpec):
     segmentation_file = File(
         exists=True, desc="aparc+aseg in T1w space, in the place of fs_subject_dir's"
     )
+    t1w_file = File(exists=True, desc="T1w, 3D: the atlas is fitted to this head")
+    t1w_mask_file = File(exists=True, desc="brain mask of t1w_file, in its grid")
     t1w_to_mni305_file = File(
-        exists=True, desc="4x4 matrix, RAS mm, for aparc+aseg; by default its talairach.xfm"
+        exists=True, desc="4x4 matrix, RAS mm, of the subject; by default its talairach.xfm"
     )
 
 
@@ -47,10 +51,11 @@ class MNI305RoisOutputSpec(TraitedSpec):
 
     dseg_file = File(exists=True, desc="int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
     labels_file = File(exists=True, desc="TSV: index, name")
+    report_file = File(exists=True, desc="JSON: where the regions come from, and the evidence")
 
 
 class MNI305Rois(SimpleInterface):
-    """Desikan-Killiany regions in MNI305: the subject's own from FreeSurfer, or the atlas."""
+    """Desikan-Killiany regions in MNI305: FreeSurfer's, the atlas fitted to a head, or as it is."""
 
     input_spec = MNI305RoisInputSpec
     output_spec = MNI305RoisOutputSpec
@@ -61,8 +66,16 @@ class MNI305Rois(SimpleInterface):
         return [segmentation_file(folder), talairach_file(folder)] if isdefined(folder) else []
 
     def _run_interface(self, runtime: Any) -> Any:
+        report: dict[str, object] = {}
         if isdefined(self.inputs.fs_subject_dir) or isdefined(self.inputs.segmentation_file):
             segmentation, names = self._of_subject()
+        elif isdefined(self.inputs.t1w_file):
+            found = find_regions(
+                nib.load(self.inputs.t1w_file),
+                np.asarray(nib.load(self.inputs.t1w_mask_file).dataobj) > 0,
+                read_matrix(self.inputs.t1w_to_mni305_file),
+            )
+            segmentation, names, report = found.labels, desikan_killiany_mni305()[1], found.report()
         else:
             segmentation, names = desikan_killiany_mni305()
         dseg = Path(runtime.cwd) / "dseg.nii"
@@ -70,7 +83,11 @@ class MNI305Rois(SimpleInterface):
             nib.save(segmentation, temporary)
         labels = Path(runtime.cwd) / "dseg.tsv"
         _write_table(labels, ("index", "name"), sorted(names.items()))
+        report_file = Path(runtime.cwd) / "regions.json"
+        with atomic_path(report_file) as temporary:
+            temporary.write_text(json.dumps(report, indent=2) + "\n")
         self._results["dseg_file"] = str(dseg)
+        self._results["report_file"] = str(report_file)
         self._results["labels_file"] = str(labels)
         return runtime
 
@@ -103,17 +120,21 @@ class RoiCoverageInputSpec(BaseInterfaceInputSpec):
 class RoiCoverageOutputSpec(TraitedSpec):
     """Outputs of `RoiCoverage`."""
 
-    coverage_file = File(exists=True, desc="TSV: roi, n_voxels, n_covered, coverage")
+    coverage_file = File(
+        exists=True, desc="TSV: roi, n_voxels, n_covered, coverage, distance_from_atlas_mm"
+    )
 
 
 class RoiCoverage(SimpleInterface):
-    """Count the voxels of each region that have data in any volume."""
+    """Count the voxels of each region that have data, and tell how far it is from the atlas'."""
 
     input_spec = RoiCoverageInputSpec
     output_spec = RoiCoverageOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        labels = np.asarray(nib.load(self.inputs.dseg_file).dataobj)
+        segmentation = nib.load(self.inputs.dseg_file)
+        labels = np.asarray(segmentation.dataobj)
+        atlas = np.asarray(desikan_killiany_mni305()[0].dataobj)
         betas = np.asarray(nib.load(self.inputs.betas_file).dataobj)
         covered = np.isfinite(betas).reshape(*labels.shape, -1).any(axis=-1)
         rows = []
@@ -130,11 +151,21 @@ class RoiCoverage(SimpleInterface):
                     f"No voxel of region {name} has betas: the field of view misses it, or the "
                     "T1w image was not brought to MNI305 rightly; look at both."
                 )
-            rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}"))
+            distance = _distance(region, np.isin(atlas, members), segmentation.affine)
+            rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}", distance))
         path = Path(runtime.cwd) / "coverage.tsv"
-        _write_table(path, ("roi", "n_voxels", "n_covered", "coverage"), rows)
+        columns = ("roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm")
+        _write_table(path, columns, rows)
         self._results["coverage_file"] = str(path)
         return runtime
+
+
+def _distance(region: np.ndarray, in_atlas: np.ndarray, affine: np.ndarray) -> str:
+    """Distance in mm between the centres of a region and of the same in the packaged atlas."""
+    if region.shape != in_atlas.shape or not in_atlas.any():
+        return "n/a"
+    centres = [np.argwhere(mask).mean(axis=0) for mask in (region, in_atlas)]
+    return f"{np.linalg.norm(affine[:3, :3] @ (centres[0] - centres[1])):.2f}"
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -63,6 +63,8 @@ class SubjectInputs:
     runs : tuple of BoldRun
     segmentation : Path or None
         aparc+aseg in T1w space, where fMRIPrep left one.
+    t1w_mask : Path or None
+        Brain mask of the T1w image, supplied or fMRIPrep's.
     made_by : str or None
         What preprocessed the runs, such as 'fMRIPrep 23.2.0'; None for raw ones.
     """
@@ -72,6 +74,7 @@ class SubjectInputs:
     runs: tuple[BoldRun, ...]
     segmentation: Path | None = None
     made_by: str | None = None
+    t1w_mask: Path | None = None
 
     @property
     def is_preprocessed(self) -> bool:
@@ -184,7 +187,15 @@ def _inspect(
     sessions = _select_sessions(dataset, labels, session_labels)
     subjects = [
         find_subject_files(
-            dataset, label, config, sessions, names_only, problems, reading.filters, derivatives
+            dataset,
+            label,
+            config,
+            sessions,
+            names_only,
+            problems,
+            reading.filters,
+            derivatives,
+            reading.t1w_mask,
         )
         for label in labels
     ]
@@ -250,7 +261,9 @@ def _to_inputs(files: SubjectFiles, made_by: str | None) -> SubjectInputs:
                 preprocessed=found.preprocessed,
             )
         )
-    return SubjectInputs(files.subject, files.t1w, tuple(runs), files.segmentation, made_by)
+    return SubjectInputs(
+        files.subject, files.t1w, tuple(runs), files.segmentation, made_by, files.t1w_mask
+    )
 
 
 def links_outside(subjects: Sequence[SubjectInputs], bids_dir: str | Path) -> str:

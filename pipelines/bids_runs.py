@@ -15,6 +15,7 @@ from pipelines.bids_timing import Timing, read_timing
 from pipelines.events import read_run_events, summarize_events
 from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun, check_one_reference
 from pipelines.problems import Problems
+from pipelines.t1w_masks import find_t1w_mask
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class SubjectFiles:
     t1w: Path | None
     runs: tuple[RunFiles, ...]
     segmentation: Path | None = None
+    t1w_mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ class Reading:
         Folder in which the index of the names is kept.
     derivatives_dir : Path or None
         What fMRIPrep made of the data set, which is then taken in the place of raw images.
+    t1w_mask : Path or None
+        Supplied brain masks, as `pipelines.t1w_masks` finds them.
     """
 
     filters: BidsFilters = field(default_factory=BidsFilters)
     database_dir: Path | None = None
     derivatives_dir: Path | None = None
+    t1w_mask: Path | None = None
 
 
 def find_subject_files(
@@ -73,6 +78,7 @@ def find_subject_files(
     problems: Problems,
     filters: BidsFilters | None = None,
     derivatives: FmriprepDerivatives | None = None,
+    t1w_masks: Path | None = None,
 ) -> SubjectFiles:
     """Find a subject's files and read all that are not images.
 
@@ -94,15 +100,21 @@ def find_subject_files(
         Entities that the names of images must have.
     derivatives : FmriprepDerivatives, optional
         Where runs and anatomy are taken from, in the place of raw images.
+    t1w_masks : Path, optional
+        Supplied brain masks.
     """
     filters = filters or BidsFilters()
-    t1w = segmentation = None
+    t1w = segmentation = mask = None
     with problems.noted():
         if derivatives is None:
             t1w = _find_t1w(dataset, subject, names_only, filters)
         else:
             t1w = derivatives.find_t1w(subject, filters)
             segmentation = derivatives.find_segmentation(t1w)
+            mask = derivatives.find_mask(t1w)
+    if t1w_masks is not None and t1w is not None:
+        with problems.noted():
+            mask = find_t1w_mask(t1w_masks, subject, t1w)
     bolds: list[BidsFile] = []
     with problems.noted():
         # Raw images of runs that are preprocessed need not be there.
@@ -116,7 +128,7 @@ def find_subject_files(
         _check_stimulus_count(dataset, subject, runs, config)
     with problems.noted():
         check_one_reference([run.preprocessed for run in runs if run.preprocessed is not None])
-    return SubjectFiles(subject, t1w, runs, segmentation)
+    return SubjectFiles(subject, t1w, runs, segmentation, mask)
 
 
 def _find_t1w(dataset: BidsDataset, subject: str, names_only: bool, filters: BidsFilters) -> Path:

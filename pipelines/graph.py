@@ -84,8 +84,9 @@ def example_settings(
         Path("out"),
         normalization=NormalizationSettings(
             normalization,
-            fs_subjects_dir=Path("freesurfer") if by_freesurfer or roi_source else None,
-            roi_source=roi_source or ("fsaverage" if by_freesurfer else None),
+            fs_subjects_dir=Path("freesurfer") if by_freesurfer else None,
+            fsaverage_dir=Path("fsaverage") if roi_source == "fsaverage" else None,
+            roi_source=roi_source or ("fsaverage" if by_freesurfer else "subject"),
         ),
         spm=SpmSettings(run_model=run_model or "concatenated"),
     )

@@ -10,7 +10,7 @@ from pipelines.plugins.settings import SlurmSettings
 EngineName = Literal["python", "spm"]
 Normalization = Literal["python", "freesurfer"]
 RunModel = Literal["concatenated", "sessions"]
-RoiSource = Literal["fsaverage", "subject"]
+RoiSource = Literal["template", "subject", "fsaverage"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,11 @@ class ParticipantOptions:
         What voxels without betas count as where FreeSurfer interpolates their neighbours.
     fs_time_limit : float, optional
         Minutes that recon-all may take.
-    roi_source : {'fsaverage', 'subject'}, optional
-        Whose regions; None: fsaverage's with FreeSurfer, else the subject's where there are
-        reconstructions, else the packaged atlas.
+    t1w_mask : Path, optional
+        Brain masks of the T1w images: a file, in whose name `{subject}` stands for the label, or
+        a folder of BIDS derivatives; None: they are found.
+    roi_source : {'template', 'subject', 'fsaverage'}, optional
+        Whose regions; None: fsaverage's with FreeSurfer, else the subject's own.
     runs_per_partition : int, optional
         Write run-wise betas of the regions, of at least so many runs each; None: do not.
     work_dir : Path, optional
@@ -90,6 +92,7 @@ class ParticipantOptions:
     fs_registration: Literal["header", "bbregister"] = "header"
     fs_missing: Literal["excluded", "zero"] = "excluded"
     fs_time_limit: float | None = None
+    t1w_mask: Path | None = None
     roi_source: RoiSource | None = None
     runs_per_partition: int | None = None
     work_dir: Path | None = None
@@ -105,13 +108,16 @@ class ParticipantOptions:
         """Folder where `--normalization freesurfer` finds or makes reconstructions."""
         return self.fs_subjects_dir or out_dir / "sourcedata" / "freesurfer"
 
-    def regions_from(self) -> RoiSource | None:
-        """Whose `aparc+aseg` gives the regions; None for the packaged atlas."""
+    @property
+    def has_reconstructions(self) -> bool:
+        """Whether FreeSurfer's folders are there, or will be made, for every subject."""
+        return self.fs_subjects_dir is not None or self.normalization == "freesurfer"
+
+    def regions_from(self) -> RoiSource:
+        """Whose regions are looked at: those of one atlas for all, or of each subject."""
         if self.roi_source is not None:
             return self.roi_source
-        if self.normalization == "freesurfer":
-            return "fsaverage"
-        return None if self.fs_subjects_dir is None else "subject"
+        return "fsaverage" if self.normalization == "freesurfer" else "subject"
 
     def threads_per_step(self, n_subjects: int) -> int:
         """Processors that one step may use."""

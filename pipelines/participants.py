@@ -153,7 +153,7 @@ def report_dry_run(
 
 def _reading(options: ParticipantOptions) -> Reading:
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
-    return Reading(filters, options.database_dir, options.derivatives_dir)
+    return Reading(filters, options.database_dir, options.derivatives_dir, options.t1w_mask)
 
 
 def _forecast(

@@ -11,6 +11,7 @@ from pathlib import Path
 from bids_config.errors import InputError, StepError
 from bids_config.schema import DatasetConfig
 from interfaces.embedded.partitions import partition_runs
+from interfaces.embedded.t1w_mask import require_network
 from pipelines.bids import SubjectInputs
 from pipelines.events import read_run_events, summarize_events
 from pipelines.options import ParticipantOptions, RunModel
@@ -108,8 +109,12 @@ def checks(
     yield partial(_require_pictures, subjects, config, options.stimuli_dir)
     if options.work_dir is not None:
         yield partial(require_makeable, options.work_dir, "--work-dir")
-    if options.regions_from() is None:
+    if options.regions_from() != "fsaverage" and options.fs_subjects_dir is None:
         yield partial(_require_regions, config)
+    if not options.has_reconstructions and any(not subject.t1w_mask for subject in subjects):
+        yield require_network
+    if options.regions_from() == "subject" and options.fs_subjects_dir is None:
+        yield partial(_require_regions_alike, subjects)
     if options.engine == "spm":
         yield partial(_require_spm_can, subjects, config, options.run_model)
     if options.runs_per_partition is not None:
@@ -124,8 +129,6 @@ def _freesurfer_checks(
 
     if options.regions_from() == "fsaverage":
         yield partial(installation.find_fsaverage, options.fs_subjects_dir)
-    if options.regions_from() == "subject" and options.normalization == "python":
-        yield partial(_require_given, options.fs_subjects_dir, subjects)
     if options.normalization == "freesurfer":
         from interfaces.freesurfer.recon_all import require_plain_folder
 
@@ -228,19 +231,14 @@ def _require_regions(config: DatasetConfig) -> None:
             )
 
 
-def _require_given(fs_subjects_dir: Path | None, subjects: Sequence[SubjectInputs]) -> None:
-    if fs_subjects_dir is not None:
-        return
+def _require_regions_alike(subjects: Sequence[SubjectInputs]) -> None:
+    """Refuse regions of FreeSurfer in some subjects and of the fitted atlas in others."""
     without = [subject.subject for subject in subjects if subject.segmentation is None]
-    if without and all(subject.is_preprocessed for subject in subjects):
+    if without and len(without) < len(subjects):
         raise InputError(
-            f"sub-{without[0]} has no desc-aparcaseg_dseg in the --derivatives: give "
-            "--fs-subjects-dir, or leave --roi-source out"
-        )
-    if without:
-        raise InputError(
-            "--roi-source subject needs each subject's reconstruction: give --fs-subjects-dir, or "
-            "--normalization freesurfer to make them"
+            f"sub-{without[0]} has no desc-aparcaseg_dseg in the --derivatives and other subjects "
+            "have one, so that their regions would not be alike; restore it, give "
+            "--fs-subjects-dir, or choose --roi-source template"
         )
 
 

@@ -1,8 +1,13 @@
+import json
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from nibabel.affines import apply_affine
+from nilearn.datasets import load_mni152_gm_template
+from scipy.ndimage import map_coordinates
 
 from bids_config.errors import InputError, StepError
 from interfaces.embedded import mni305
@@ -59,6 +64,26 @@ def test_hippocampus_keeps_its_place_between_the_spaces():
     np.testing.assert_allclose(after, apply_affine(mni305.MNI152_TO_MNI305, before), atol=0.3)
 
 
+def test_cortex_lies_in_the_grey_matter_of_the_template_to_a_tenth_of_a_mm():
+    """The packaged header is off by half a voxel along each axis; moved by it, grey fits best."""
+    image, _ = desikan_killiany_mni152()
+    template = load_mni152_gm_template(resolution=1)
+    grey = template.get_fdata(dtype=np.float32)
+    cortex = apply_affine(image.affine, np.argwhere(np.asarray(image.dataobj) >= 1000))
+    world_to_grey = np.linalg.inv(template.affine)
+
+    def share_in_grey(shift: np.ndarray) -> float:
+        voxels = apply_affine(world_to_grey, cortex + shift)
+        return float(map_coordinates(grey, voxels.T, order=1).mean())
+
+    here = share_in_grey(np.zeros(3))
+    for axis in np.eye(3):
+        behind, before = share_in_grey(-axis), share_in_grey(axis)
+        assert here > max(behind, before) + 0.01
+        best = 0.5 * (behind - before) / (behind - 2 * here + before)  # top of the parabola
+        assert abs(best) < 0.1
+
+
 def write_betas(folder, leftmost: float):
     """Betas without data at x below `leftmost` mm."""
     data = np.ones((*mni305.SHAPE, 2), dtype=np.float32)
@@ -83,15 +108,37 @@ def test_steps_write_regions_and_their_coverage(tmp_path):
     left = np.argwhere(np.asarray(nib.load(found.dseg_file).dataobj) == 17)
     n_covered = int((apply_affine(mni305.AFFINE, left)[:, 0] >= -27).sum())
     assert table["n_voxels"].to_dict() == {
-        "hippocampus-left": 882,
-        "hippocampus-right": 823,
-        "hippocampus": 882 + 823,
+        "hippocampus-left": 881,
+        "hippocampus-right": 813,
+        "hippocampus": 881 + 813,
     }
-    assert 0 < n_covered < 882
+    assert 0 < n_covered < 881
     assert table["n_covered"]["hippocampus-left"] == n_covered
     assert table["coverage"]["hippocampus-right"] == 1
-    assert table["n_covered"]["hippocampus"] == n_covered + 823
-    assert table["coverage"]["hippocampus"] == pytest.approx((n_covered + 823) / 1705, abs=1e-4)
+    assert table["n_covered"]["hippocampus"] == n_covered + 813
+    assert table["coverage"]["hippocampus"] == pytest.approx((n_covered + 813) / 1694, abs=1e-4)
+    assert (table["distance_from_atlas_mm"] == 0).all()
+    assert json.loads(Path(found.report_file).read_text()) == {}
+
+
+def test_distance_from_the_packaged_atlas_is_that_of_the_centres(tmp_path):
+    """A region 3, 2 and 1 voxels off is 7.48 mm off; one that the atlas does not have, n/a."""
+    atlas, _ = desikan_killiany_mni305()
+    moved = np.roll(np.asarray(atlas.dataobj), (3, 2, 1), axis=(0, 1, 2))
+    moved[:2, :2, :2] = 9999
+    nib.save(nib.Nifti1Image(moved, mni305.AFFINE), tmp_path / "dseg.nii")
+    step = RoiCoverage(
+        dseg_file=str(tmp_path / "dseg.nii"),
+        betas_file=write_betas(tmp_path, -1000),
+        rois=[("fusiform", [1007, 2007]), ("lesion", [9999])],
+    )
+    table = pd.read_csv(step.run(cwd=str(tmp_path)).outputs.coverage_file, sep="\t")
+    assert list(table.columns) == [
+        "roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm",
+    ]  # fmt: skip
+    fusiform, lesion = table["distance_from_atlas_mm"]
+    assert fusiform == pytest.approx(2 * np.sqrt(9 + 4 + 1), abs=0.01)
+    assert np.isnan(lesion)
 
 
 @pytest.mark.parametrize(

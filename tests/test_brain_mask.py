@@ -1,11 +1,12 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
 from planted_heads import epi, head, random_rigid
+from scipy import ndimage
 
 from bids_config.errors import StepError
 from interfaces.brain_mask import BrainMask
-from interfaces.embedded import mni305
 from interfaces.embedded.brain_mask import brain_mask
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import write_matrix
@@ -14,6 +15,10 @@ from interfaces.embedded.transforms import write_matrix
 @pytest.fixture(scope="module")
 def planted():
     return random_rigid(np.random.default_rng(0))
+
+
+def t1w_mask() -> nib.Nifti1Image:
+    return nib.Nifti1Image(head().brain.astype(np.uint8), head().affine)
 
 
 def brain_in_epi(image: nib.Nifti1Image, bold_to_t1w: np.ndarray) -> np.ndarray:
@@ -38,12 +43,12 @@ def test_mask_holds_the_brain_with_its_dropout_and_little_more(planted, tmp_path
     nib.save(image, tmp_path / "mean.nii")
     nib.save(nib.Nifti1Image(valid, image.affine), tmp_path / "valid.nii")
     write_matrix(tmp_path / "bold_to_t1w.txt", planted)
-    write_matrix(tmp_path / "t1w_to_mni305.txt", mni305.MNI152_TO_MNI305)
+    nib.save(t1w_mask(), tmp_path / "t1w_mask.nii")
     step = BrainMask(
         boldref_file=str(tmp_path / "mean.nii"),
         valid_mask_file=str(tmp_path / "valid.nii"),
         bold_to_t1w_file=str(tmp_path / "bold_to_t1w.txt"),
-        t1w_to_mni305_file=str(tmp_path / "t1w_to_mni305.txt"),
+        t1w_mask_file=str(tmp_path / "t1w_mask.nii"),
     )
     mask = np.asarray(nib.load(step.run(cwd=str(tmp_path)).outputs.mask_file).dataobj) > 0
     brain = brain_in_epi(image, planted)
@@ -60,9 +65,7 @@ def test_dilation_widens_by_as_many_mm(planted):
     image = epi(np.random.default_rng(0), planted)
     valid = np.ones(image.shape, dtype=bool)
     sizes = [
-        np.asarray(
-            brain_mask(image, valid, planted, mni305.MNI152_TO_MNI305, dilation).dataobj
-        ).sum()
+        np.asarray(brain_mask(image, valid, planted, t1w_mask(), dilation).dataobj).sum()
         for dilation in (0, 4)
     ]
     assert 1.1 < sizes[1] / sizes[0] < 1.3
@@ -73,4 +76,29 @@ def test_epi_beside_the_brain_is_refused(planted):
     beside = planted.copy()
     beside[2, 3] += 200
     with pytest.raises(StepError, match="inside the EPI"):
-        brain_mask(image, np.ones(image.shape, dtype=bool), beside, mni305.MNI152_TO_MNI305)
+        brain_mask(image, np.ones(image.shape, dtype=bool), beside, t1w_mask())
+
+
+def test_mask_does_not_depend_on_the_voxels_and_the_border_of_the_t1w(planted):
+    """Voxels of other sizes, axes in another order, and a picture that ends with the brain."""
+    image = epi(np.random.default_rng(0), planted)
+    valid = np.ones(image.shape, dtype=bool)
+    parts = head()
+    (box,) = ndimage.find_objects(parts.brain.astype(np.int8))
+    corner = from_matvec(np.eye(3), [part.start for part in box])
+    tight = nib.Nifti1Image(parts.brain[box].astype(np.uint8), parts.affine @ corner)
+    turned = np.eye(4)[[2, 0, 1, 3]]
+    exchanged = nib.Nifti1Image(
+        parts.brain.astype(np.uint8).transpose(1, 2, 0), parts.affine @ turned
+    )
+    slabs = nib.Nifti1Image(
+        np.repeat(parts.brain.astype(np.uint8), 2, axis=0),
+        parts.affine @ np.diag([0.5, 1, 1, 1]) @ from_matvec(np.eye(3), [-0.5, 0, 0]),
+    )
+    usual, *others = (
+        np.asarray(brain_mask(image, valid, planted, mask).dataobj) > 0
+        for mask in (t1w_mask(), tight, exchanged, slabs)
+    )
+    assert np.array_equal(usual, others[0])
+    assert np.array_equal(usual, others[1])
+    assert (usual ^ others[2]).sum() < 0.03 * usual.sum()

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 from scipy.spatial.distance import pdist
@@ -18,13 +19,15 @@ from validation import bids_errors
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from pipelines.bids import read_dataset
+from pipelines.demo.anatomy import bias_field, sample_template, template_head
 from pipelines.demo.bold import MARGIN, StillHead, simulate_run
 from pipelines.demo.dataset import write_demo_dataset
 from pipelines.demo.design import draw_schedule, events_table, response_weights, slice_delays
-from pipelines.demo.motion import draw_motion, rigid
+from pipelines.demo.motion import draw_motion, rigid, slice_positions
 from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.demo.subject import draw_subject, scan_bold
+from pipelines.demo.subject import draw_subject, scan_bold, scan_t1w
 from pipelines.demo.truth import SubjectTruth, plant_responses
+from pipelines.demo.warp import DEVIATION_MM, LEAST_JACOBIAN, Warp, draw_warp
 from pipelines.events import read_run_events
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
@@ -197,15 +200,109 @@ def test_t1w_is_the_template_at_its_planted_place(demo: Path) -> None:
     to_t1w = np.linalg.inv(t1w.affine) @ np.linalg.inv(truth.t1w_to_mni152) @ template.affine
     data = np.asarray(t1w.dataobj, dtype=np.float32)
     moved = ndimage.affine_transform(data, to_t1w, output_shape=template.shape, order=1)
-    values = np.asarray(template.dataobj)
-    brain = ndimage.binary_erosion(values > 0.3, iterations=2)
+    # Each point of MNI152 holds what the template has at the point that the warp makes of it.
+    points = Warp(truth.warp).template_points(template.affine, template.shape)
+    voxels = np.moveaxis(points, 0, -1) - template.affine[:3, 3]
+    unwarped = np.asarray(template.dataobj)
+    values = ndimage.map_coordinates(unwarped, np.moveaxis(voxels, -1, 0) / 2, order=1)
+    brain = ndimage.binary_erosion((values > 0.3) & (unwarped > 0.3), iterations=2)
     # Apart from noise, the bias field and the coarse grid of this test.
-    assert np.corrcoef(moved[brain], values[brain])[0, 1] > 0.75
+    with_warp = np.corrcoef(moved[brain], values[brain])[0, 1]
+    assert with_warp > 0.75
+    assert np.corrcoef(moved[brain], unwarped[brain])[0, 1] < with_warp - 0.1
     # The head is not skull-stripped: there is tissue beyond a dark shell.
     distance = 2 * ndimage.distance_transform_edt(values < 0.01)
     skull, scalp = (distance > 5) & (distance < 8), (distance > 11) & (distance < 13)
     assert np.median(moved[skull]) < 0.2 * np.median(moved[brain])
     assert np.median(moved[scalp]) > 0.4 * np.median(moved[brain])
+
+
+@pytest.fixture(scope="module")
+def warp() -> Warp:
+    return draw_warp(np.random.default_rng(4))
+
+
+def test_warp_has_its_size_and_no_affine_part_over_the_brain(warp: Warp) -> None:
+    head = template_head()
+    points = warp.template_points(head.affine, head.brain.shape)
+    brain = sample_template(head.brain, points) > 0.5
+    places = apply_affine(head.affine, np.argwhere(brain))
+    displacements = points[:, brain].T - places
+    np.testing.assert_allclose(displacements.std(axis=0), DEVIATION_MM, rtol=0.05)
+    linear = np.column_stack([places, np.ones(len(places))])
+    fit, *_ = np.linalg.lstsq(linear, displacements, rcond=None)
+    assert np.linalg.norm(linear @ fit, axis=1).mean() < 0.1
+
+
+def test_warp_is_invertible(warp: Warp) -> None:
+    # Every fourth millimetre of the whole padded head, by finite differences.
+    head = template_head()
+    fine = head.affine @ np.diag([2.0, 2.0, 2.0, 1.0])
+    n_i, n_j, n_k = (n // 2 for n in head.brain.shape)
+    points = warp.template_points(fine, (n_i, n_j, n_k)).astype(float)
+    derivative = np.stack(np.gradient(points, 4.0, axis=(1, 2, 3)), axis=-1)
+    determinants = np.linalg.det(np.moveaxis(derivative, 0, -2))
+    assert determinants.min() > 0.9 * LEAST_JACOBIAN
+    exact = warp.jacobians()
+    assert exact.min() > LEAST_JACOBIAN
+    assert determinants.min() == pytest.approx(exact.min(), abs=0.15)
+
+
+def test_warp_is_the_same_in_every_grid(warp: Warp) -> None:
+    fine = np.diag([1.5, 1.5, 1.5, 1.0])
+    fine[:3, 3] = -40
+    coarse = fine @ np.diag([2.0, 2.0, 2.0, 1.0])
+    np.testing.assert_allclose(
+        warp.template_points(fine, (20, 24, 28))[:, ::2, ::2, ::2],
+        warp.template_points(coarse, (10, 12, 14)),
+        atol=1e-4,
+    )
+
+
+def test_subjects_have_warps_of_their_own_from_their_seeds(
+    features: dict[str, np.ndarray],
+) -> None:
+    first, again, second = (
+        draw_subject(index, features, STIMULI, SMALL).truth.warp for index in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.5
+
+
+def test_every_other_subject_is_defaced_outside_the_brain(features: dict[str, np.ndarray]) -> None:
+    for index in range(4):
+        subject = draw_subject(index, features, STIMULI, SMALL)
+        t1w = scan_t1w(subject, SMALL)
+        data = np.asarray(t1w.dataobj)
+        truth = subject.truth
+        points = Warp(truth.warp).template_points(truth.t1w_to_mni152 @ t1w.affine, data.shape)
+        head = sample_template(template_head().t1w, points) > 0.05
+        brain = sample_template(template_head().brain, points) > 0.01
+        cut = (data == 0) & head
+        if index % 2:
+            assert 3.0**3 * cut.sum() > 100_000  # mm3
+        else:
+            assert not cut.any()
+        assert not cut[brain].any()
+
+
+def test_bias_field_has_its_strength_over_the_head() -> None:
+    inside = np.zeros((20, 22, 24), dtype=bool)
+    inside[4:16, 5:18, 3:20] = True
+    bias = bias_field(inside, 0.45, np.random.default_rng(0))
+    assert np.ptp(np.log(bias[inside])) == pytest.approx(0.45, abs=1e-4)
+
+
+def test_slices_of_a_volume_see_the_head_where_it_is_at_their_moment() -> None:
+    motion = draw_motion((5,), 5, np.zeros(3), np.random.default_rng(2))
+    positions = slice_positions(motion, np.array([0.0, 0.5, 0.75]))
+    assert positions.shape == (5, 3, 4, 4)
+    # At the middle of a volume it is where the truth says; before it, on its way there.
+    np.testing.assert_array_equal(positions[:, 1], motion)
+    np.testing.assert_allclose(positions[1:, 0], (motion[1:] + motion[:-1]) / 2)
+    np.testing.assert_allclose(positions[:-1, 2], 0.75 * motion[:-1] + 0.25 * motion[1:])
+    np.testing.assert_array_equal(positions[0, 0], motion[0])
+    np.testing.assert_array_equal(positions[-1, 2], motion[-1])
 
 
 def test_motion_starts_at_rest_and_stays_small() -> None:
@@ -228,20 +325,27 @@ def test_a_moved_head_is_seen_where_it_moved() -> None:
     head = StillHead.from_images(padded, padded[np.newaxis], affine)
     nothing = np.zeros((1, shape[2]))
     inside = padded[MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN]
-    np.testing.assert_allclose(head.acquire(np.eye(4), nothing, shape), inside, atol=1e-5)
+    still = np.tile(np.eye(4), (shape[2], 1, 1))
+    np.testing.assert_allclose(head.acquire(still, nothing, shape), inside, atol=1e-5)
 
     # 3 mm to the left is one voxel up the first axis; 6 mm up is two slices.
-    moved = head.acquire(rigid(np.array([-3.0, 0, 6]), np.zeros(3), np.zeros(3)), nothing, shape)
+    position = rigid(np.array([-3.0, 0, 6]), np.zeros(3), np.zeros(3))
+    there = padded[MARGIN - 1 : -MARGIN - 1, MARGIN:-MARGIN, MARGIN - 2 : -MARGIN - 2]
+    everywhere = np.tile(position, (shape[2], 1, 1))
+    np.testing.assert_allclose(head.acquire(everywhere, nothing, shape), there, atol=1e-5)
+
+    # A head that moves between two slices is seen in both places.
+    half_way = np.where(np.arange(shape[2])[:, np.newaxis, np.newaxis] < 5, still, everywhere)
     np.testing.assert_allclose(
-        moved,
-        padded[MARGIN - 1 : -MARGIN - 1, MARGIN:-MARGIN, MARGIN - 2 : -MARGIN - 2],
+        head.acquire(half_way, nothing, shape),
+        np.concatenate([inside[..., :5], there[..., 5:]], axis=-1),
         atol=1e-5,
     )
 
     # Each slice carries the response of its own moment.
     weights = np.linspace(0, 1, shape[2])[np.newaxis]
     np.testing.assert_allclose(
-        head.acquire(np.eye(4), weights, shape), inside * (1 + weights), atol=1e-5
+        head.acquire(still, weights, shape), inside * (1 + weights), atol=1e-5
     )
 
 
@@ -280,7 +384,7 @@ def test_the_planted_betas_are_in_the_images(features: dict[str, np.ndarray]) ->
     subject = draw_subject(0, features, STIMULI, settings)
     times = 3.0 * np.arange(len(subject.truth.motion[0]))[:, np.newaxis] + slice_delays(26, 3.0)
     weights = response_weights(subject.schedules[0], len(STIMULI), times)
-    still = np.tile(np.eye(4), (len(times), 1, 1))
+    still = np.tile(np.eye(4), (*times.shape, 1, 1))
     rng = np.random.default_rng(0)
     data = simulate_run(subject.head, still, weights, settings, rng).astype(float)
     data *= 100 / data.mean(axis=-1)[subject.truth.brain].mean()

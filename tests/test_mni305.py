@@ -141,10 +141,14 @@ def test_steps_take_freesurfer_where_it_is_given(tmp_path):
     ball = np.linalg.norm(places - centre_mni305, axis=1) < 12
     labels = np.where(ball, 17, 0).astype(np.int32).reshape(anatomy.shape)
     write_subject(tmp_path / "sub-01", labels)
-    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4)), np.eye(4)), tmp_path / "T1w.nii")
+    picture = np.random.default_rng(0).normal(size=(4, 4, 4))
+    nib.save(nib.Nifti1Image(picture, np.eye(4)), tmp_path / "T1w.nii")
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), tmp_path / "mask.nii")
 
     normalized = Normalize(
-        in_file=str(tmp_path / "T1w.nii"), fs_subject_dir=str(tmp_path / "sub-01")
+        in_file=str(tmp_path / "T1w.nii"),
+        mask_file=str(tmp_path / "mask.nii"),
+        fs_subject_dir=str(tmp_path / "sub-01"),
     ).run(cwd=str(tmp_path))
     written = np.loadtxt(normalized.outputs.transform_file)
     np.testing.assert_allclose(written, TALAIRACH, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -12,19 +13,21 @@ from scipy import ndimage
 
 from bids_config.errors import InputError
 from interfaces.embedded import mni305
+from interfaces.embedded.atlas import desikan_killiany_mni305
 from interfaces.embedded.mni305 import MNI152_TO_MNI305
 from interfaces.embedded.rigid import rigid_parameters
 from interfaces.embedded.transforms import write_matrix
 from pipelines.demo.motion import draw_motion, rigid
 from pipelines.demo.recovery import (
     MOTION_COLUMNS,
-    RecoveryRow,
-    _error_row,
     common_offset,
     motion_error,
     write_recovery,
 )
+from pipelines.demo.recovery_rows import RecoveryRow, error_row
+from pipelines.demo.regions import overlap
 from pipelines.demo.truth import SubjectTruth
+from pipelines.demo.warp import draw_warp
 
 SHAPE = (12, 14, 10)
 STIMULI = tuple(f"s{n}" for n in range(8))
@@ -36,12 +39,14 @@ ORIGIN = np.zeros(3)
 
 
 Recover = Callable[["Errors"], dict[tuple[str, str], RecoveryRow]]
+"""The rows by quantity and region; of the regions' own rows, those of sub-02."""
 
 
 def shift(x: float = 0, y: float = 0, z: float = 0) -> np.ndarray:
     return rigid(np.array([x, y, z]), ORIGIN, ORIGIN)
 
 
+@cache
 def make_truth(seed: int) -> SubjectTruth:
     rng = np.random.default_rng(seed)
     affine = np.diag([-4.0, 4.0, 4.0, 1.0])
@@ -58,6 +63,7 @@ def make_truth(seed: int) -> SubjectTruth:
         bold_affine=affine,
         bold_to_t1w=place,
         t1w_to_mni152=place @ np.diag([1.05, 0.98, 1.02, 1.0]),
+        warp=draw_warp(rng).coefficients,
         motion=motion.reshape(N_RUNS, N_VOLUMES, 4, 4),
         brain=brain,
         responsive=responsive,
@@ -75,6 +81,7 @@ class Errors:
     normalization: np.ndarray = field(default_factory=shift)
     beta_noise: float = 0.0
     flipped: bool = False
+    labels: Callable[[np.ndarray], np.ndarray] = lambda true: true
 
 
 def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: Errors) -> None:
@@ -95,9 +102,12 @@ def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: E
         func / f"{stem}_from-boldref_to-T1w_xfm.txt",
         errors.coregistration @ truth.bold_to_t1w @ errors.offset,
     )
-    write_matrix(
-        anat / f"{subject}_from-T1w_to-MNI305_xfm.txt",
-        MNI152_TO_MNI305 @ errors.normalization @ truth.t1w_to_mni152,
+    t1w_to_mni305 = MNI152_TO_MNI305 @ errors.normalization @ truth.t1w_to_mni152
+    write_matrix(anat / f"{subject}_from-T1w_to-MNI305_xfm.txt", t1w_to_mni305)
+    labels = errors.labels(truth.labels_in_mni305(t1w_to_mni305))
+    nib.save(
+        nib.Nifti1Image(labels, mni305.AFFINE),
+        anat / f"{subject}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz",
     )
     rng = np.random.default_rng(9)
     order = rng.permutation(len(STIMULI))
@@ -176,7 +186,11 @@ def recover(tmp_path: Path) -> Recover:
             write_derivatives(derivatives_dir, subject, truth, used)
         write_rsa(derivatives_dir)
         rows = write_recovery(truth_dir, derivatives_dir, tmp_path / "recovery.tsv")
-        return {(row.quantity.split(" (")[0].split(",")[0], row.roi): row for row in rows}
+        return {
+            (row.quantity.split(" (")[0].split(",")[0], row.roi): row
+            for row in rows
+            if row.subject in ("worst", "sub-02", "n/a")
+        }
 
     return run
 
@@ -205,12 +219,17 @@ def test_flawless_derivatives(recover: Recover, tmp_path: Path) -> None:
     assert list(table.columns) == [
         "quantity",
         "roi",
+        "subject",
         "planted",
         "recovered",
         "limit",
         "within_limit",
     ]
-    assert len(table) == 3 + 4 * len(ROIS)
+    of_subjects = table["subject"].isin(["sub-01", "sub-02"])
+    assert of_subjects.sum() == 2 * 2 * len(ROIS)
+    assert (table["within_limit"][of_subjects] == "yes").all()
+    table = table[~of_subjects]
+    assert table["subject"].tolist() == ["worst"] * (3 + 3 * len(ROIS)) + ["n/a"] * len(ROIS)
     in_mni305 = table[table["quantity"] == "betas, correlation in MNI305"]
     assert in_mni305["roi"].tolist() == [f"{roi}-{side}" for roi in ROIS for side in SIDES]
     assert (in_mni305["recovered"].astype(float) > 0.999).all()
@@ -227,8 +246,69 @@ def test_a_flip_of_sides_in_mni305_is_seen(recover: Recover) -> None:
     assert rows["betas", "visual"].within_limit is True
 
 
+def test_true_regions_overlap_wholly_and_the_plain_atlas_less(recover: Recover) -> None:
+    rows = recover(Errors())
+    for roi in ROIS:
+        dice, centre = rows["region", roi], rows["region centre", roi]
+        assert (dice.recovered, centre.recovered) == ("1.000", "0.000")
+        assert 0.3 < float(dice.planted) < 0.9
+        assert 0.2 < float(centre.planted) < 8
+
+
+@pytest.mark.parametrize(
+    ("labels", "highest_dice", "least_distance"),
+    [
+        (lambda true: true[::-1], 0.0, 20),
+        # Along the columns, by 8 mm.
+        (lambda true: np.roll(true, 4, axis=0), 0.5, 7.9),
+        (lambda true: np.roll(true, 4, axis=1), 0.5, 7.9),
+    ],
+)
+def test_regions_in_the_wrong_place_are_seen(
+    recover: Recover,
+    labels: Callable[[np.ndarray], np.ndarray],
+    highest_dice: float,
+    least_distance: float,
+) -> None:
+    rows = recover(Errors(labels=labels))
+    for roi in ROIS:
+        dice, centre = rows["region", roi], rows["region centre", roi]
+        assert float(dice.recovered) <= highest_dice
+        assert float(centre.recovered) > least_distance
+        assert dice.within_limit is False
+        assert centre.within_limit is False
+
+
+def test_a_lost_region_is_over_the_limit(recover: Recover) -> None:
+    rows = recover(Errors(labels=lambda true: np.where(true == 17, 0, true)))
+    assert rows["region", "hippocampus"].recovered == "0.000"
+    assert rows["region centre", "hippocampus"].recovered == "nan"
+    assert rows["region centre", "hippocampus"].within_limit is False
+    assert rows["region", "visual"].recovered == "1.000"
+
+
+def test_regions_are_judged_through_the_recovered_affine() -> None:
+    """The true region goes where the recovered affine takes the subject, right or wrong."""
+    truth = make_truth(1)
+    planted = MNI152_TO_MNI305 @ truth.t1w_to_mni152
+    true = truth.labels_in_mni305(planted)
+    moved = truth.labels_in_mni305(shift(x=-4, z=6) @ planted)
+    # Columns run to the left, slices' rows downwards.
+    np.testing.assert_array_equal(moved[2:, :-3], true[:-2, 3:])
+    without = replace(truth, warp=np.zeros_like(truth.warp)).labels_in_mni305(planted)
+    atlas = np.asarray(desikan_killiany_mni305()[0].dataobj)
+    assert (without == atlas).mean() > 0.999
+
+
+def test_overlap_is_twice_the_common_part() -> None:
+    one, other = np.zeros((2, *mni305.SHAPE), dtype=bool)
+    one[10:14, 20, 20] = other[12:16, 20, 20] = True
+    assert overlap(one, other).dice == 0.5
+    assert overlap(one, other).distance == pytest.approx(4)
+
+
 def test_a_subject_without_a_result_is_not_passed_over() -> None:
-    row = _error_row("motion", [(1.0, 0.05), (1.0, float("nan")), (1.0, 0.06)], limit=0.1)
+    row = error_row("motion", [(1.0, 0.05), (1.0, float("nan")), (1.0, 0.06)], limit=0.1)
     assert row.within_limit is False
     assert row.recovered == "nan"
 
@@ -307,6 +387,7 @@ def test_common_offset_is_found_exactly() -> None:
         ("**/*statmap.tsv", "is missing"),
         ("**/*to-T1w_xfm.txt", "cannot be read"),
         ("**/rsa.tsv", "group level"),
+        ("**/*_dseg.nii.gz", "is missing"),
     ],
 )
 def test_missing_derivatives_are_named(

@@ -133,6 +133,11 @@ DESCRIPTIONS = (
         "rsa_normalised is the score divided by this subject's ceiling.",
     ),
     Description("voxel_counts", "Voxels of each region", "Means over folds."),
+    Description(
+        "coverage",
+        "Voxels without betas",
+        "In each subject, and in any of them where all have the same region.",
+    ),
     Description("table_1", "The paper's Table 1", "Voxels above a threshold, by region."),
     Description(
         "noise_ceilings",

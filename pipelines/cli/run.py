@@ -25,7 +25,7 @@ from pipelines.plugins.slurm_queue import require_slurm
 OF_PARTICIPANT_LEVEL = (
     "session_label", "bids_filter_file", "bids_database_dir", "skip_bids_validation",
     "derivatives", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
-    "roi_source", "spm_command", "spm_time_limit", "fs_subjects_dir", "fs_license_file",
+    "roi_source", "t1w_mask", "spm_command", "spm_time_limit", "fs_subjects_dir", "fs_license_file",
     "fs_registration", "fs_missing", "fs_time_limit", "work_dir", "keep_work", "dry_run",
     "plugin", "use_plugin",
 )  # fmt: skip
@@ -135,6 +135,7 @@ def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantO
         fs_missing=args.fs_missing or "excluded",
         fs_time_limit=args.fs_time_limit,
         roi_source=args.roi_source,
+        t1w_mask=args.t1w_mask,
         n_procs=n_procs,
         n_threads=args.omp_nthreads,
         memory_mb=args.mem_mb if plugin.memory_gb is None else round(1000 * plugin.memory_gb),

@@ -17,6 +17,9 @@ PADDING_VOXELS = (14, 14, 14)
 T1W_CSF, T1W_SKULL, T1W_MUSCLE, T1W_SKIN, T1W_AIR = 0.25, 0.06, 0.40, 0.85, 0.03
 EPI_GREY, EPI_WHITE, EPI_CSF, EPI_MUSCLE, EPI_SKIN = 1.0, 0.8, 1.35, 0.15, 0.25
 
+# What defacing removes lies before a plane, tilted forwards and down, and before the ears (mm).
+FACE_NORMAL, FACE_DISTANCE, FACE_BACK = (0.6, -0.8), 64.0, 0.0
+
 # Thickness in mm of the layers around the brain.
 CSF_LAYER, SKULL_LAYER, SCALP_LAYER, SKIN = 2.0, 7.0, 6.0, 4.0
 
@@ -121,46 +124,56 @@ def _epi_gain(points: np.ndarray) -> np.ndarray:
     return gain
 
 
+def in_face(points: np.ndarray) -> np.ndarray:
+    """Tell which (3, ...) points lie in the part of the face that defacing removes."""
+    _, y, z = points
+    in_front = y * FACE_NORMAL[0] + z * FACE_NORMAL[1] > FACE_DISTANCE
+    return np.asarray(in_front & (y > FACE_BACK))
+
+
 def sample_template(
-    image: np.ndarray, grid_to_mni152: np.ndarray, shape: tuple[int, int, int], subsamples: int = 1
+    image: np.ndarray, points: np.ndarray, offsets: np.ndarray | None = None
 ) -> np.ndarray:
-    """Average of a template image over each voxel of another grid.
+    """Linear interpolation of a template image, 0 outside of it.
 
     Parameters
     ----------
     image : (x, y, z) array on the template head's grid
-    grid_to_mni152 : (4, 4) array, voxel of the wanted grid to MNI152 RAS in mm
-    shape : of the wanted grid
-    subsamples : int
-        Points an axis in a voxel over which to average; 1 takes the voxel's centre alone.
+    points : (3, ...) array, MNI152 RAS in mm
+    offsets : (n, 3) array in mm, optional
+        Average over the points moved by each of these.
 
     Returns
     -------
-    (x, y, z) float32 array
+    (...) float32 array
     """
-    to_voxel = np.linalg.inv(template_head().affine) @ grid_to_mni152
-    offsets = (np.arange(subsamples) + 0.5) / subsamples - 0.5
-    total = np.zeros(shape, dtype=np.float32)
-    for shift in np.stack(np.meshgrid(offsets, offsets, offsets), axis=-1).reshape(-1, 3):
-        total += ndimage.affine_transform(
-            image,
-            to_voxel[:3, :3],
-            to_voxel[:3, :3] @ shift + to_voxel[:3, 3],
-            output_shape=shape,
-            order=1,
-            output=np.float32,
-        )
-    return total / subsamples**3
+    to_voxel = np.linalg.inv(template_head().affine)
+    centres = _transform(to_voxel, points)
+    shifts = np.zeros((1, 3)) if offsets is None else offsets @ to_voxel[:3, :3].T
+    total = np.zeros(points.shape[1:], dtype=np.float32)
+    for shift in shifts.astype(np.float32):
+        moved = centres + shift.reshape(3, *[1] * total.ndim)
+        total += ndimage.map_coordinates(image, moved, order=1, output=np.float32)
+    return total / len(shifts)
 
 
-def sample_atlas(grid_to_mni152: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Desikan-Killiany ids (FreeSurfer's) at the voxel centres of a grid, as int16."""
+def sample_atlas(points: np.ndarray) -> np.ndarray:
+    """Desikan-Killiany ids (FreeSurfer's), int16, at (3, ...) points of MNI152 RAS in mm."""
     atlas, _ = desikan_killiany_mni152()
-    to_voxel = np.linalg.inv(atlas.affine) @ grid_to_mni152
-    labels: np.ndarray = ndimage.affine_transform(
-        np.asarray(atlas.dataobj, dtype=np.int16), to_voxel, output_shape=shape, order=0
+    labels: np.ndarray = ndimage.map_coordinates(
+        np.asarray(atlas.dataobj, dtype=np.int16),
+        _transform(np.linalg.inv(atlas.affine), points),
+        order=0,
     )
     return labels
+
+
+def _transform(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply an affine to points whose coordinates lie along the first axis."""
+    matrix = affine.astype(np.float32)
+    moved: np.ndarray = np.tensordot(matrix[:3, :3], points.astype(np.float32, copy=False), 1)
+    moved += matrix[:3, 3].reshape(3, *[1] * (points.ndim - 1))
+    return moved
 
 
 def smooth_field(
@@ -182,18 +195,26 @@ def smooth_field(
     return smoothed
 
 
-def bias_field(
-    shape: tuple[int, int, int], strength: float, rng: np.random.Generator
-) -> np.ndarray:
+def bias_field(inside: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Smooth multiplicative inhomogeneity: the exponential of a random quadratic in the grid.
 
-    `strength` is its standard deviation over the grid on the log scale.
+    Parameters
+    ----------
+    inside : (x, y, z) array of bool
+        The head.
+    strength : float
+        From peak to peak inside, on the log scale.
+    rng : numpy Generator
+
+    Returns
+    -------
+    (x, y, z) float32 array, its logarithm zero on average inside
     """
-    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in inside.shape), indexing="ij", sparse=True)
     x, y, z = axes
     terms = (x, y, z, x * y, y * z, x * z, x**2, y**2, z**2)
     field = sum((w * term for w, term in zip(rng.standard_normal(9), terms, strict=True)), 0 * x)
-    field = np.broadcast_to(field, shape)
-    log_bias = strength * (field - field.mean()) / field.std()
+    field = np.broadcast_to(field, inside.shape)
+    log_bias = strength * (field - field[inside].mean()) / np.ptp(field[inside])
     bias: np.ndarray = np.exp(log_bias).astype(np.float32)
     return bias

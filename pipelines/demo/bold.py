@@ -53,14 +53,14 @@ class StillHead:
         )
 
     def acquire(
-        self, position: np.ndarray, weights: np.ndarray, shape: tuple[int, int, int]
+        self, positions: np.ndarray, weights: np.ndarray, shape: tuple[int, int, int]
     ) -> np.ndarray:
         """One volume without noise.
 
         Parameters
         ----------
-        position : (4, 4) array
-            Scanner RAS of the still head to where the head is now.
+        positions : (slices, 4, 4) array
+            Scanner RAS of the still head to where the head is at the moment of each slice.
         weights : (stimuli, slices) array
             How much of each response is there at the moment of each slice.
         shape : of the volume
@@ -69,12 +69,12 @@ class StillHead:
         -------
         (x, y, z) float32 array
         """
-        to_head = np.linalg.inv(position @ self.affine) @ self.affine
-        first_slice = np.indices((*shape[:2], 1)).reshape(3, -1)
-        origin = to_head[:3, :3] @ first_slice + to_head[:3, 3:] + MARGIN
+        to_head = np.linalg.inv(positions @ self.affine) @ self.affine
+        in_slice = np.indices(shape[:2]).reshape(2, -1)
         volume = np.empty(shape, dtype=np.float32)
-        for index in range(shape[2]):
-            points = origin + index * to_head[:3, 2:3]
+        for index, matrix in enumerate(to_head[:, :3]):
+            origin = index * matrix[:, 2:3] + matrix[:, 3:] + MARGIN
+            points = matrix[:, :2] @ in_slice + origin
             first = max(int(points[2].min()) - 2, 0)
             last = min(int(points[2].max()) + 4, len(self.anatomy))
             slab = self.anatomy[first:last].copy()
@@ -101,7 +101,7 @@ def _spline_coefficients(image: np.ndarray) -> np.ndarray:
 
 def simulate_run(
     head: StillHead,
-    motion: np.ndarray,
+    positions: np.ndarray,
     weights: np.ndarray,
     settings: DemoSettings,
     rng: np.random.Generator,
@@ -111,8 +111,8 @@ def simulate_run(
     Parameters
     ----------
     head : StillHead
-    motion : (volumes, 4, 4) array
-        Scanner RAS of the still head to that of each volume.
+    positions : (volumes, slices, 4, 4) array
+        Scanner RAS of the still head to where it is at the moment of each slice of each volume.
     weights : (stimuli, volumes, slices) array
         How much of each response is there at the moment of each slice of each volume.
     settings : DemoSettings
@@ -124,13 +124,13 @@ def simulate_run(
     (x, y, z, volumes) int16 array in scanner units
     """
     shape = settings.bold_shape
-    n_volumes = len(motion)
+    n_volumes = len(positions)
     run = np.empty((*shape, n_volumes), dtype=np.int16, order="F")
     drift = _draw_drift(shape, n_volumes, settings.drift / 100, rng)
     physiological = _Ar1Noise(shape, settings.physiological_noise / 100, settings.noise_ar1, rng)
     thermal = np.float32(settings.thermal_noise / 100 * MEAN_SIGNAL)
-    for volume, position in enumerate(motion):
-        signal = head.acquire(position, weights[:, volume], shape)
+    for volume, of_slices in enumerate(positions):
+        signal = head.acquire(of_slices, weights[:, volume], shape)
         signal *= 1 + drift.at(volume) + physiological.next()
         signal += thermal * rng.standard_normal(shape, dtype=np.float32)
         run[..., volume] = np.rint(np.abs(signal))

@@ -1,4 +1,4 @@
-"""Where a head is in each volume: it wanders, and now and then it jumps."""
+"""Where a head is while it is scanned: it wanders, and now and then it jumps."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -26,6 +26,8 @@ def draw_motion(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Head positions over all runs of a subject, relative to the first volume of all.
+
+    Each is the position at the middle of its volume, half a repetition time after its start.
 
     Parameters
     ----------
@@ -59,3 +61,30 @@ def draw_motion(
     positions = np.stack([rigid(p[:3], p[3:], centre) for p in parameters])
     from_first: np.ndarray = positions @ np.linalg.inv(positions[0])
     return from_first
+
+
+def slice_positions(motion: np.ndarray, delays: np.ndarray) -> np.ndarray:
+    """Head position at the moment of each slice of a run.
+
+    Between the middles of two volumes the head moves in a straight line; before the first and
+    after the last middle it is at rest.
+
+    Parameters
+    ----------
+    motion : (volumes, 4, 4) array
+        Positions at the middle of each volume.
+    delays : (slices,) array
+        From the start of a volume to each slice, as shares of the repetition time.
+
+    Returns
+    -------
+    (volumes, slices, 4, 4) array
+    """
+    times = np.arange(len(motion))[:, np.newaxis] + delays - 0.5
+    times = np.clip(times, 0, len(motion) - 1)
+    before = np.floor(times).astype(int)
+    after = np.minimum(before + 1, len(motion) - 1)
+    share = (times - before)[..., np.newaxis, np.newaxis]
+    # Turns between volumes are so small (milliradians) that the mean of two matrices is rigid.
+    positions: np.ndarray = (1 - share) * motion[before] + share * motion[after]
+    return positions

@@ -9,8 +9,7 @@ recovered one starts from the mean EPI. The betas are compared voxel by voxel wi
 few hundredths of a millimetre.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import nibabel as nib
@@ -21,58 +20,16 @@ from scipy.linalg import polar
 
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
-from interfaces.embedded.mni305 import AFFINE, MNI152_TO_MNI305, MNI305_TO_MNI152, SHAPE
+from interfaces.embedded.mni305 import AFFINE, MNI305_TO_MNI152, SHAPE
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.rigid import rigid_matrix
 from interfaces.embedded.transforms import displacements, mask_points, read_matrix
 from pipelines.demo.dataset import TASK
+from pipelines.demo.recovery_rows import RecoveryRow, SubjectErrors, recovery_rows
+from pipelines.demo.regions import region_errors
 from pipelines.demo.truth import SubjectTruth
 
-MOTION_LIMIT_MM = 0.1
-COREGISTRATION_LIMIT_MM = 1.0
-NORMALIZATION_LIMIT_MM = 3.0
-CORRELATION_LIMIT = 0.8
-CORRELATION_LIMITED_ROIS = ("visual", "fusiform")
-LOWEST_CEILING = 0.1
-"""Mean noise ceiling above which a region has to tell its model."""
-
 MOTION_COLUMNS = ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
-
-
-@dataclass(frozen=True)
-class RecoveryRow:
-    """One line of recovery.tsv.
-
-    For an error in mm, `planted` is the displacement that was planted, that is the error of doing
-    nothing, and `recovered` is the error that is left. `within_limit` is None where there is no
-    limit.
-    """
-
-    quantity: str
-    roi: str
-    planted: str
-    recovered: str
-    limit: str
-    within_limit: bool | None
-
-    def as_text(self) -> tuple[str, ...]:
-        """The cells of the line as they are printed and written."""
-        verdict = {True: "yes", False: "no", None: "n/a"}[self.within_limit]
-        return (self.quantity, self.roi, self.planted, self.recovered, self.limit, verdict)
-
-
-@dataclass(frozen=True)
-class _SubjectErrors:
-    """Planted displacements and what is left of them (mm), and correlations of betas.
-
-    Of each region in EPI space, and of each region and hemisphere in MNI305.
-    """
-
-    motion: tuple[float, float]
-    coregistration: tuple[float, float]
-    normalization: tuple[float, float]
-    correlations: dict[str, float]
-    mni305_correlations: dict[tuple[str, str], float]
 
 
 def write_recovery(
@@ -80,7 +37,8 @@ def write_recovery(
 ) -> tuple[RecoveryRow, ...]:
     """Compare the derivatives with the truth, write the table and return its rows.
 
-    Each figure is that of the subject who came off worst, except the best model of a region, whose
+    The regions have rows for each subject, with the hemisphere that came off worse. Any other
+    figure is that of the subject who came off worst, except the best model of a region, whose
     score is the mean over subjects as in the group's figures.
 
     Parameters
@@ -106,22 +64,7 @@ def write_recovery(
         for subject, truth in truths.items()
     ]
     first = next(iter(truths.values()))
-    rows = (
-        _error_row("motion, RMS over the brain (mm)", [e.motion for e in errors], MOTION_LIMIT_MM),
-        _error_row(
-            "coregistration, mean over the brain (mm)",
-            [e.coregistration for e in errors],
-            COREGISTRATION_LIMIT_MM,
-        ),
-        _error_row(
-            "normalization, mean over the brain (mm)",
-            [e.normalization for e in errors],
-            NORMALIZATION_LIMIT_MM,
-        ),
-        *_correlation_rows(first.rois, errors),
-        *_mni305_rows(first.rois, errors),
-        *_model_rows(first, derivatives_dir / "group" / "rsa.tsv"),
-    )
+    rows = recovery_rows(errors, first.rois, first.models, derivatives_dir / "group" / "rsa.tsv")
     columns = [field.name for field in fields(RecoveryRow)]
     with atomic_path(out_file) as temporary:
         pd.DataFrame([row.as_text() for row in rows], columns=columns).to_csv(
@@ -130,7 +73,7 @@ def write_recovery(
     return rows
 
 
-def _compare_subject(truth: SubjectTruth, folder: Path, subject: str) -> _SubjectErrors:
+def _compare_subject(truth: SubjectTruth, folder: Path, subject: str) -> SubjectErrors:
     func, anat = folder / "func", folder / "anat"
     brain = mask_points(truth.brain, truth.bold_affine)
     still = np.eye(4)
@@ -143,7 +86,8 @@ def _compare_subject(truth: SubjectTruth, folder: Path, subject: str) -> _Subjec
     planted_bold_to_t1w = truth.bold_to_t1w @ offset
     t1w_to_mni305 = read_matrix(anat / f"{subject}_from-T1w_to-MNI305_xfm.txt")
     brain_in_t1w = apply_affine(truth.bold_to_t1w, brain)
-    return _SubjectErrors(
+    return SubjectErrors(
+        subject=subject,
         motion=(
             motion_error(planted_motion, np.broadcast_to(still, planted_motion.shape), brain),
             motion_error(planted_motion @ offset, recovered_motion, brain),
@@ -160,11 +104,18 @@ def _compare_subject(truth: SubjectTruth, folder: Path, subject: str) -> _Subjec
                 ).mean()
             ),
         ),
+        regions=region_errors(
+            truth,
+            t1w_to_mni305,
+            anat / f"{subject}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz",
+        ),
         correlations=_beta_correlations(
             truth, func / f"{subject}_task-{TASK}_space-boldref_stat-effect_statmap.nii.gz"
         ),
         mni305_correlations=_mni305_correlations(
-            truth, func / f"{subject}_task-{TASK}_space-MNI305_res-2_stat-effect_statmap.nii.gz"
+            truth,
+            func / f"{subject}_task-{TASK}_space-MNI305_res-2_stat-effect_statmap.nii.gz",
+            t1w_to_mni305,
         ),
     )
 
@@ -235,14 +186,18 @@ def _beta_correlations(truth: SubjectTruth, betas_file: Path) -> dict[str, float
     }
 
 
-def _mni305_correlations(truth: SubjectTruth, betas_file: Path) -> dict[tuple[str, str], float]:
-    """Correlation in MNI305 with the planted betas, taken there by the planted transforms.
+def _mni305_correlations(
+    truth: SubjectTruth, betas_file: Path, t1w_to_mni305: np.ndarray
+) -> dict[tuple[str, str], float]:
+    """Correlation in MNI305 with the planted betas, taken there by way of the planted T1w.
 
     Over all stimuli and the voxels that lie mostly in responsive tissue of a region, for each
     hemisphere, so that a wrong transform, a flip of sides and a wrong order of stimuli all show.
+    From the T1w image on, the planted betas go as the recovered ones did: no affine transform is
+    the right one of a head of another shape, and how far it is off has rows of its own.
     """
     image, order = _read_betas(betas_file, truth)
-    bold_to_mni305 = MNI152_TO_MNI305 @ truth.t1w_to_mni152 @ truth.bold_to_t1w
+    bold_to_mni305 = t1w_to_mni305 @ truth.bold_to_t1w
     is_responsive = truth.responsive > 0
     planted = np.zeros((*truth.brain.shape, len(order)), dtype=np.float32)
     planted[is_responsive] = truth.betas[order].T
@@ -280,63 +235,3 @@ def _correlation(planted: np.ndarray, recovered: np.ndarray) -> float:
     if not has_betas.any():
         return float("nan")
     return float(np.corrcoef(planted[:, has_betas].ravel(), recovered[:, has_betas].ravel())[0, 1])
-
-
-def _error_row(quantity: str, errors: Sequence[tuple[float, float]], limit: float) -> RecoveryRow:
-    # argmax takes a NaN for the largest: a subject without a result must not be passed over.
-    planted, left = errors[int(np.argmax([left for _, left in errors]))]
-    return RecoveryRow(
-        quantity, "n/a", f"{planted:.3f}", f"{left:.3f}", f"at most {limit:g}", left <= limit
-    )
-
-
-def _correlation_rows(
-    rois: Sequence[str], errors: Sequence[_SubjectErrors]
-) -> Iterator[RecoveryRow]:
-    for roi in rois:
-        lowest = float(np.min([error.correlations[roi] for error in errors]))
-        limited = roi in CORRELATION_LIMITED_ROIS
-        yield RecoveryRow(
-            "betas, correlation in EPI space",
-            roi,
-            "1.000",
-            f"{lowest:.3f}",
-            f"above {CORRELATION_LIMIT:g}" if limited else "n/a",
-            lowest > CORRELATION_LIMIT if limited else None,
-        )
-
-
-def _mni305_rows(rois: Sequence[str], errors: Sequence[_SubjectErrors]) -> Iterator[RecoveryRow]:
-    for roi in rois:
-        limited = roi in CORRELATION_LIMITED_ROIS
-        for hemisphere in ("left", "right"):
-            lowest = float(np.min([error.mni305_correlations[roi, hemisphere] for error in errors]))
-            yield RecoveryRow(
-                "betas, correlation in MNI305",
-                f"{roi}-{hemisphere}",
-                "1.000",
-                f"{lowest:.3f}",
-                f"above {CORRELATION_LIMIT:g}" if limited else "n/a",
-                lowest > CORRELATION_LIMIT if limited else None,
-            )
-
-
-def _model_rows(truth: SubjectTruth, rsa_file: Path) -> Iterator[RecoveryRow]:
-    if not rsa_file.is_file():
-        raise InputError(f"{rsa_file} is missing: run the group level again.")
-    rsa = pd.read_csv(rsa_file, sep="\t", na_values="n/a")
-    for roi, planted in zip(truth.rois, truth.models, strict=True):
-        of_roi = rsa[rsa["roi"] == roi]
-        if of_roi.empty:
-            raise InputError(f"{rsa_file} has no row of {roi}: run the group level again.")
-        best = of_roi.groupby("model")["rsa"].mean().idxmax()
-        ceiling = of_roi.drop_duplicates("subject")["ceiling"].mean()
-        limited = ceiling > LOWEST_CEILING
-        yield RecoveryRow(
-            f"best model (ceiling {ceiling:.2f})",
-            roi,
-            planted,
-            str(best),
-            "the planted one" if limited else "n/a",
-            bool(best == planted) if limited else None,
-        )

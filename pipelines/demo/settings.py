@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-GENERATION = 2
+GENERATION = 3
 """Raised when the same settings come to give other files."""
 
 

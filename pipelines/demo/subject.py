@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import apply_affine
+from nibabel.affines import apply_affine, from_matvec
 
 from bids_config import load_dataset_config
-from pipelines.demo.anatomy import bias_field, sample_template, template_head
+from pipelines.demo.anatomy import bias_field, in_face, sample_template, template_head
 from pipelines.demo.bold import MARGIN, MEAN_SIGNAL, StillHead, simulate_run
 from pipelines.demo.design import Schedule, draw_schedule, response_weights, slice_delays
-from pipelines.demo.motion import draw_motion, rigid
+from pipelines.demo.motion import draw_motion, rigid, slice_positions
 from pipelines.demo.settings import DemoSettings
 from pipelines.demo.truth import SubjectTruth, place_responsive_voxels, plant_responses
+from pipelines.demo.warp import Warp, draw_warp
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 8.0])
 """In MNI152 (mm): about which a subject is turned and scaled, and where its scans are centred."""
@@ -30,7 +31,8 @@ T1W_EXTENT_MM = (252.0, 210.0, 192.0)
 T1W_CENTRE = np.array([0.0, -10.0, 0.0])
 """Middle of the T1w field of view in scanner RAS (mm)."""
 
-T1W_SCALE, T1W_NOISE, T1W_BIAS, EPI_BIAS = 1000.0, 12.0, 0.12, 0.08
+T1W_SCALE, T1W_NOISE, T1W_BIAS, EPI_BIAS = 1000.0, 12.0, 0.45, 0.3
+"""The biases from peak to peak over the head."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Subject:
     truth : SubjectTruth
     head : StillHead
     schedules : tuple of Schedule, one a run
+    is_defaced : bool
+        Whether the face is cut out of the T1w image, as in shared data sets.
     t1w_seed, run_seeds : seeds of what is random in each scan
     """
 
@@ -51,6 +55,7 @@ class Subject:
     truth: SubjectTruth
     head: StillHead
     schedules: tuple[Schedule, ...]
+    is_defaced: bool
     t1w_seed: np.random.SeedSequence
     run_seeds: tuple[np.random.SeedSequence, ...]
 
@@ -66,9 +71,10 @@ def draw_subject(
 ) -> Subject:
     """Draw subject number `index` (from 0); nothing depends on the other subjects."""
     seed = np.random.SeedSequence([settings.seed, index])
-    t1w_seed, *seeds = seed.spawn(5)
-    place_rng, motion_rng, plant_rng, schedule_rng = (np.random.default_rng(s) for s in seeds)
+    t1w_seed, *seeds = seed.spawn(6)
+    place_rng, motion_rng, plant_rng, schedule_rng, warp_rng = map(np.random.default_rng, seeds)
 
+    warp = draw_warp(warp_rng)
     bold_to_t1w, t1w_to_mni152 = _draw_place(place_rng)
     bold_affine = _draw_bold_affine(np.linalg.inv(t1w_to_mni152 @ bold_to_t1w), settings, place_rng)
     grid_to_mni152 = t1w_to_mni152 @ bold_to_t1w @ bold_affine
@@ -84,10 +90,14 @@ def draw_subject(
         motion_rng,
     )
 
-    anatomy, gain = _epi_anatomy(grid_to_mni152, settings, place_rng)
-    brain = sample_template(template_head().brain, grid_to_mni152, settings.bold_shape) > 0.5
-    responsive, percent = _plant(grid_to_mni152, features, len(stimuli), settings, plant_rng)
+    x, y, z = (n + 2 * MARGIN for n in settings.bold_shape)
+    with_margin = from_matvec(np.eye(3), np.full(3, -MARGIN))
+    points = warp.template_points(grid_to_mni152 @ with_margin, (x, y, z))
+    anatomy, gain = _epi_anatomy(points, grid_to_mni152[:3, :3], place_rng)
     inside = (slice(MARGIN, -MARGIN),) * 3
+    points = points[(slice(None), *inside)]
+    brain = sample_template(template_head().brain, points) > 0.5
+    responsive, percent = _plant(points, features, len(stimuli), settings, plant_rng)
     responses = np.zeros((len(stimuli), *anatomy.shape), dtype=np.float32)
     responses[(slice(None), *inside)] = percent * gain[inside] / 100
 
@@ -100,6 +110,7 @@ def draw_subject(
         bold_affine=bold_affine,
         bold_to_t1w=bold_to_t1w,
         t1w_to_mni152=t1w_to_mni152,
+        warp=warp.coefficients,
         motion=motion.reshape(settings.n_runs, n_volumes, 4, 4),
         brain=brain,
         responsive=responsive,
@@ -110,23 +121,23 @@ def draw_subject(
         truth=truth,
         head=StillHead.from_images(anatomy, responses, bold_affine),
         schedules=schedules,
+        is_defaced=index % 2 == 1,
         t1w_seed=t1w_seed,
         run_seeds=tuple(seed.spawn(settings.n_runs)),
     )
 
 
 def _plant(
-    grid_to_mni152: np.ndarray,
+    points: np.ndarray,
     features: Mapping[str, np.ndarray],
     n_stimuli: int,
     settings: DemoSettings,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Region of each responsive voxel, and its responses in percent of grey matter's signal."""
-    shape = settings.bold_shape
     definitions = {roi.name: roi for roi in load_dataset_config("demo").rois}
-    responsive = place_responsive_voxels(grid_to_mni152, shape, definitions, settings, rng)
-    percent = np.zeros((n_stimuli, *shape), dtype=np.float32)
+    responsive = place_responsive_voxels(points, definitions, settings, rng)
+    percent = np.zeros((n_stimuli, *responsive.shape), dtype=np.float32)
     for number, roi in enumerate(settings.planted.values(), start=1):
         mask = responsive == number
         percent[:, mask] = plant_responses(features[roi.model], mask, settings, rng)
@@ -143,10 +154,15 @@ def scan_t1w(subject: Subject, settings: DemoSettings) -> nib.Nifti1Image:
     affine[[1, 2, 0], [0, 1, 2]] = voxel
     affine[3, 3] = 1
     affine[:3, 3] = T1W_CENTRE - _centre(affine, shape)
-    image = sample_template(template_head().t1w, subject.truth.t1w_to_mni152 @ affine, shape)
-    image = T1W_SCALE * image * bias_field(shape, T1W_BIAS, rng)
+    truth = subject.truth
+    points = Warp(truth.warp).template_points(truth.t1w_to_mni152 @ affine, shape)
+    image = sample_template(template_head().t1w, points)
+    image *= T1W_SCALE * bias_field(image > 0, T1W_BIAS, rng)
     image += T1W_NOISE * rng.standard_normal(shape, dtype=np.float32)
-    return _as_image(np.rint(np.abs(image)).astype(np.int16), affine, (voxel,) * 3)
+    values = np.rint(np.abs(image)).astype(np.int16)
+    if subject.is_defaced:
+        values[in_face(points)] = 0
+    return _as_image(values, affine, (voxel,) * 3)
 
 
 def scan_bold(subject: Subject, run: int, settings: DemoSettings) -> nib.Nifti1Image:
@@ -156,7 +172,8 @@ def scan_bold(subject: Subject, run: int, settings: DemoSettings) -> nib.Nifti1I
     times = settings.repetition_time * np.arange(len(motion))[:, np.newaxis] + delays
     weights = response_weights(subject.schedules[run], len(subject.truth.stimuli), times)
     rng = np.random.default_rng(subject.run_seeds[run])
-    data = simulate_run(subject.head, motion, weights, settings, rng)
+    positions = slice_positions(motion, delays / settings.repetition_time)
+    data = simulate_run(subject.head, positions, weights, settings, rng)
     zooms = (*(settings.bold_voxel_mm,) * 3, settings.repetition_time)
     return _as_image(data, subject.truth.bold_affine, zooms)
 
@@ -211,17 +228,24 @@ def _draw_bold_affine(
 
 
 def _epi_anatomy(
-    grid_to_mni152: np.ndarray, settings: DemoSettings, rng: np.random.Generator
+    points: np.ndarray, voxel: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """EPI image of the still head and the signal that grey matter has there.
 
-    Both with the margin, in scanner units. Responses are in percent of the second: they come from
-    grey matter, so a bright voxel full of liquid has no larger ones.
+    Both in scanner units. Responses are in percent of the second: they come from grey matter, so
+    a bright voxel full of liquid has no larger ones.
+
+    Parameters
+    ----------
+    points : (3, x, y, z) array
+        Where in the template the voxels lie, in mm.
+    voxel : (3, 3) array
+        Edges of a voxel in the template in mm. The warp hardly bends within a voxel.
+    rng : numpy Generator
     """
-    x, y, z = (n + 2 * MARGIN for n in settings.bold_shape)
-    with_margin = grid_to_mni152.copy()
-    with_margin[:3, 3] -= grid_to_mni152[:3, :3] @ np.full(3, MARGIN)
     head = template_head()
-    gain = MEAN_SIGNAL * bias_field((x, y, z), EPI_BIAS, rng)
-    gain *= sample_template(head.epi_gain, with_margin, (x, y, z))
-    return gain * sample_template(head.epi, with_margin, (x, y, z), subsamples=2), gain
+    corners = np.stack(np.meshgrid(*[[-0.25, 0.25]] * 3), axis=-1).reshape(-1, 3)
+    still = sample_template(head.epi, points, corners @ voxel.T)
+    gain = MEAN_SIGNAL * bias_field(still > 0, EPI_BIAS, rng)
+    gain *= sample_template(head.epi_gain, points)
+    return gain * still, gain

@@ -11,8 +11,10 @@ from scipy.linalg import polar
 
 from bids_config.files import atomic_path
 from bids_config.schema import RoiDefinition
+from interfaces.embedded import mni305
 from pipelines.demo.anatomy import sample_atlas, smooth_field
 from pipelines.demo.settings import DemoSettings
+from pipelines.demo.warp import Warp
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,12 @@ class SubjectTruth:
         The model whose features drive each region.
     bold_affine : (4, 4) array, EPI voxel to scanner RAS of the BOLD runs in mm
     bold_to_t1w, t1w_to_mni152 : (4, 4) arrays between RAS worlds in mm
+        The second is the best affine: what it leaves to the template is `warp`.
+    warp : (3, x, y, z) array
+        Coefficients of the `Warp` that leads on from there to the template.
     motion : (runs, volumes, 4, 4) array
-        Scanner RAS of the first volume of the first run to that of each volume.
+        Scanner RAS of the first volume of the first run to that of each volume, at the middle of
+        the volume: the moment to which slice timing takes all slices.
     brain : (x, y, z) array of bool in the EPI grid
     responsive : (x, y, z) array of int8 in the EPI grid
         1 + index of the region whose responsive voxel this is, 0 elsewhere.
@@ -42,6 +48,7 @@ class SubjectTruth:
     bold_affine: np.ndarray
     bold_to_t1w: np.ndarray
     t1w_to_mni152: np.ndarray
+    warp: np.ndarray
     motion: np.ndarray
     brain: np.ndarray
     responsive: np.ndarray
@@ -61,10 +68,24 @@ class SubjectTruth:
             fields[name] = tuple(fields[name].tolist())
         return cls(**fields)
 
+    def labels_in_mni305(self, t1w_to_mni305: np.ndarray) -> np.ndarray:
+        """Desikan-Killiany ids of the subject's own brain in the MNI305 grid of 2 mm.
+
+        Parameters
+        ----------
+        t1w_to_mni305 : (4, 4) array
+            The affine, planted or recovered, that takes the subject there.
+
+        Returns
+        -------
+        (76, 76, 93) int16 array
+        """
+        grid_to_mni152 = self.t1w_to_mni152 @ np.linalg.inv(t1w_to_mni305) @ mni305.AFFINE
+        return sample_atlas(Warp(self.warp).template_points(grid_to_mni152, mni305.SHAPE))
+
 
 def place_responsive_voxels(
-    grid_to_mni152: np.ndarray,
-    shape: tuple[int, int, int],
+    points: np.ndarray,
     definitions: Mapping[str, RoiDefinition],
     settings: DemoSettings,
     rng: np.random.Generator,
@@ -74,11 +95,20 @@ def place_responsive_voxels(
     A voxel next to another planted region is never chosen: that region, found again a little
     beside its place, shall not answer with this one's model.
 
+    Parameters
+    ----------
+    points : (3, x, y, z) array
+        Where in the template the voxels lie, in mm.
+    definitions : mapping of region name to RoiDefinition
+    settings : DemoSettings
+    rng : numpy Generator
+
     Returns
     -------
     (x, y, z) array of int8, 1 + index of the region in `settings.planted`, 0 elsewhere
     """
-    atlas = sample_atlas(grid_to_mni152, shape)
+    atlas = sample_atlas(points)
+    shape = settings.bold_shape
     masks = [np.isin(atlas, definitions[name].labels) for name in settings.planted]
     responsive = np.zeros(shape, dtype=np.int8)
     fwhm = settings.patch_fwhm_mm / settings.bold_voxel_mm

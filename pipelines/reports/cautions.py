@@ -19,11 +19,13 @@ def read_cautions(out_dir: Path, subject: str) -> list[str]:
         Label without `sub-`.
     """
     folder = out_dir / f"sub-{subject}"
-    return [*_of_registrations(folder), *_of_preprocessing(folder), *_of_coverage(folder)]
+    return [*_of_anatomy(folder), *_of_preprocessing(folder), *_of_coverage(folder)]
 
 
-def _of_registrations(folder: Path) -> Iterator[str]:
-    for report in sorted(folder.glob("*/*_xfm.json")):
+def _of_anatomy(folder: Path) -> Iterator[str]:
+    """What the brain mask, the registrations and the regions warn of."""
+    reports = [file for kind in ("mask", "xfm", "dseg") for file in folder.glob(f"*/*_{kind}.json")]
+    for report in sorted(reports):
         for warning in json.loads(report.read_text()).get("warnings", []):
             yield f"{report.stem}: {warning}"
 

@@ -15,7 +15,7 @@ from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import read_matrix
 from pipelines.reports.drawing import OKABE_ITO, LineStyle, Outline, draw_mosaic
 from pipelines.reports.planes import Mosaic, bounds, lay_out
-from pipelines.reports.records import RegionRecord, SubjectRecord
+from pipelines.reports.records import SEGMENTATION, RegionRecord, SubjectRecord
 
 BRIGHTEST = 99.5  # percentile of an image that is drawn white
 STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")
@@ -72,7 +72,7 @@ class Heads:
     @cached_property
     def labels(self) -> NDArray[np.int32]:
         """Labels of the segmentation, on its MNI305 grid."""
-        file = self._record.anat("space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz")
+        file = self._record.anat(f"{SEGMENTATION}.nii.gz")
         return np.asarray(nib.load(file).dataobj).astype(np.int32)
 
     @cached_property
@@ -132,11 +132,28 @@ class Heads:
             _draw_grey(mosaic, moved, "MNI152 template, taken to MNI305"),
         )
 
+    def draw_t1w(self, regions: Sequence[RegionRecord]) -> bytes | None:
+        """Outlines of brain mask and regions on the T1w in MNI305; None where it was not saved."""
+        files = (
+            self._record.anat("space-MNI305_res-2_T1w.nii.gz"),
+            self._record.anat("desc-brain_mask.nii.gz"),
+        )
+        if not all(file.is_file() for file in files):
+            return None
+        t1w, mask = map(Volume.read, files)
+        to_mni305 = read_matrix(self._record.anat("from-T1w_to-MNI305_xfm.txt"))
+        box = bounds(mask.data > 0, to_mni305 @ mask.affine)
+        inside = np.isin(self.labels, [label for region in regions for label in region.labels])
+        mosaic = lay_out(box, bounds(inside, mni305.AFFINE) if inside.any() else box)
+        brain = mosaic.sample(mask.data, mask.affine, np.linalg.inv(to_mni305), order=0)
+        labels = mosaic.sample(self.labels, mni305.AFFINE, order=0)
+        outlines = [Outline("brain mask", brain > 0, "#FFFFFF", "dotted")]
+        return _draw_grey(mosaic, t1w, "T1w in MNI305", outlines + _outlines(labels, regions))
+
     def draw_regions(self, regions: Sequence[RegionRecord]) -> bytes | None:
         """Outlines of the brain mask and of regions on the mean EPI; None without their labels."""
-        known = [region for region in regions if region.labels]
-        whole = [region for region in known if not is_hemisphere(region.name)] or known
-        inside = np.isin(self.labels_in_bold, [n for region in whole for n in region.labels])
+        labels = [label for region in regions for label in region.labels]
+        inside = np.isin(self.labels_in_bold, labels)
         if not inside.any():
             return None
         mosaic = lay_out(
@@ -144,22 +161,29 @@ class Heads:
         )
         sampled = mosaic.sample(self.labels, mni305.AFFINE, self.bold_to_mni305, order=0)
         mask = mosaic.sample(self.mask.astype(np.uint8), self.boldref.affine, order=0)
-        outlines = [Outline("brain mask", mask > 0, "#FFFFFF", "dotted")] + [
-            Outline(
-                region.name,
-                np.isin(sampled, region.labels),
-                OKABE_ITO[number % len(OKABE_ITO)],
-                STYLES[number // len(OKABE_ITO) % len(STYLES)],
-            )
-            for number, region in enumerate(whole)
-        ]
-        return _draw_grey(mosaic, self.boldref, "mean EPI", outlines)
+        outlines = [Outline("brain mask", mask > 0, "#FFFFFF", "dotted")]
+        return _draw_grey(mosaic, self.boldref, "mean EPI", outlines + _outlines(sampled, regions))
 
     def draw_tsnr(self, tsnr: NDArray[np.float32], title: str, highest: float) -> bytes:
         """Axial planes of a map of the tSNR inside the brain mask."""
         inside = np.where(self.mask, tsnr, np.float32(0))
         values = self._brain_row.sample(inside, self.boldref.affine)
         return draw_mosaic(self._brain_row, values, title, (0, highest), cmap="inferno", bar="tSNR")
+
+
+def _outlines(sampled: NDArray[np.int32], regions: Sequence[RegionRecord]) -> list[Outline]:
+    """Outlines of regions in labels at pixels; of hemispheres only where there is nothing else."""
+    known = [region for region in regions if region.labels]
+    whole = [region for region in known if not is_hemisphere(region.name)] or known
+    return [
+        Outline(
+            region.name,
+            np.isin(sampled, region.labels),
+            OKABE_ITO[number % len(OKABE_ITO)],
+            STYLES[number // len(OKABE_ITO) % len(STYLES)],
+        )
+        for number, region in enumerate(whole)
+    ]
 
 
 def _draw_grey(

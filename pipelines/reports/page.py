@@ -37,7 +37,8 @@ SECTIONS = (
     ("motion", "Motion"),
     ("coregistration", "Coregistration"),
     ("normalization", "MNI305"),
-    ("regions", "Mask and regions"),
+    ("t1w", "Brain and regions"),
+    ("regions", "EPI mask and coverage"),
     ("tsnr", "tSNR"),
     ("slices", "Slice timing"),
     ("design", "Linear model"),
@@ -217,8 +218,22 @@ def _flip(
 
 def _regions(record: SubjectRecord, heads: Heads, tsnr: TsnrSummary) -> dict[str, Any]:
     png = heads.draw_regions(record.regions)
+    on_t1w = heads.draw_t1w(record.regions)
     names = ", ".join(region.name for region in record.regions)
     return {
+        "t1w": on_t1w
+        and Picture(
+            to_address(on_t1w),
+            f"Planes through the T1w in MNI305 with outlines of its brain mask and of: {names}",
+        ),
+        "t1w_lines": (
+            "Does the dotted line follow the brain, without skull and without cutting cortex? Do "
+            "the regions lie in the gyri that they are named after?",
+        ),
+        "t1w_facts": [
+            *((f"brain mask: {name}", value) for name, value in evidence(record.t1w_mask)),
+            *((f"regions: {name}", value) for name, value in evidence(record.segmentation)),
+        ],
         "regions": png
         and Picture(
             to_address(png),
@@ -230,7 +245,10 @@ def _regions(record: SubjectRecord, heads: Heads, tsnr: TsnrSummary) -> dict[str
         ),
         "region_columns": [
             Column("region", numeric=False),
-            *map(Column, ("voxels", "with betas", "coverage", "median tSNR")),
+            *map(
+                Column,
+                ("voxels", "with betas", "coverage", "median tSNR", "from the atlas (mm)"),
+            ),
         ],
         "region_rows": [
             [
@@ -239,11 +257,13 @@ def _regions(record: SubjectRecord, heads: Heads, tsnr: TsnrSummary) -> dict[str
                 str(region.n_covered),
                 f"{region.coverage:.1%}",
                 NONE if region.name not in tsnr.regions else f"{tsnr.regions[region.name]:.1f}",
+                NONE if np.isnan(region.distance_mm) else f"{region.distance_mm:.1f}",
             ]
             for region in record.regions
         ],
         "region_note": "Voxels of 2 mm in MNI305; the tSNR is that of the EPI's own voxels, "
-        "averaged over the runs.",
+        "averaged over the runs. From the atlas: distance between the centre of the region and "
+        "that of the same region of the packaged atlas.",
     }
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from interfaces.confounds import ConfoundsTable
 from pipelines.workflows.derivatives import MNI305_ENTITIES
 
+SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
+
 HIGH_MOTION_MM = 0.5
 """Framewise displacement above which a volume is counted (Power et al., 2012)."""
 
@@ -69,13 +71,17 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RegionRecord:
-    """A region of interest: its labels (empty where unknown) and its voxels with betas."""
+    """A region of interest: labels (empty where unknown), voxels with betas, and its place.
+
+    `distance_mm` is that of its centre from the packaged atlas'; NaN where it is not known.
+    """
 
     name: str
     labels: tuple[int, ...]
     n_voxels: int
     n_covered: int
     coverage: float
+    distance_mm: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ class SubjectRecord:
     runs : tuple of RunRecord
         As they went into the betas, in that order.
     regions : tuple of RegionRecord
-    coregistration, normalization : mapping
-        The evidence that the steps left.
+    coregistration, normalization, t1w_mask, segmentation : mapping
+        The evidence that the steps left; of the mask and the regions, empty where there is none.
     folder : Path
         The subject's folder.
     """
@@ -114,6 +120,8 @@ class SubjectRecord:
     regions: tuple[RegionRecord, ...]
     coregistration: Mapping[str, Any]
     normalization: Mapping[str, Any]
+    t1w_mask: Mapping[str, Any]
+    segmentation: Mapping[str, Any]
     folder: Path
 
     @property
@@ -151,6 +159,7 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
         When a file is missing or is not what it should be.
     """
     folder = out_dir / f"sub-{subject}"
+    anat = folder / "anat"
     stem = folder / "func" / f"sub-{subject}_task-{task}"
     betas = read_json(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
     stimuli = pd.read_csv(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv", sep="\t")
@@ -166,7 +175,9 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
         runs=tuple(_read_run(folder / "func", name) for name in betas["Runs"]),
         regions=_read_regions(Path(f"{stem}_{MNI305_ENTITIES}_desc-coverage_rois.tsv")),
         coregistration=read_json(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
-        normalization=read_json(folder / "anat" / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        normalization=read_json(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        t1w_mask=_read_if_there(anat / f"sub-{subject}_desc-brain_mask.json"),
+        segmentation=_read_if_there(anat / f"sub-{subject}_{SEGMENTATION}.json"),
         folder=folder,
     )
 
@@ -177,6 +188,10 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no JSON object")
     return content
+
+
+def _read_if_there(file: Path) -> dict[str, Any]:
+    return read_json(file) if file.is_file() else {}
 
 
 def _read_run(func: Path, name: str) -> RunRecord:
@@ -192,14 +207,14 @@ def _read_run(func: Path, name: str) -> RunRecord:
         displacement=table["framewise_displacement"].to_numpy(dtype=np.float64),
         design_file=design if design.is_file() else None,
         tsnr_file=tsnr if tsnr.is_file() else None,
-        acquisition=read_json(sidecar) if sidecar.is_file() else {},
+        acquisition=_read_if_there(sidecar),
     )
 
 
 def _read_regions(table_file: Path) -> tuple[RegionRecord, ...]:
     sidecar = table_file.with_suffix(".json")
-    labels = read_json(sidecar).get("roi", {}).get("Labels", {}) if sidecar.is_file() else {}
-    table = pd.read_csv(table_file, sep="\t", dtype={"roi": str})
+    labels = _read_if_there(sidecar).get("roi", {}).get("Labels", {})
+    table = pd.read_csv(table_file, sep="\t", dtype={"roi": str}, na_values="n/a")
     return tuple(
         RegionRecord(
             name=str(row["roi"]),
@@ -207,6 +222,7 @@ def _read_regions(table_file: Path) -> tuple[RegionRecord, ...]:
             n_voxels=int(row["n_voxels"]),
             n_covered=int(row["n_covered"]),
             coverage=float(row["coverage"]),
+            distance_mm=float(row.get("distance_from_atlas_mm", "nan")),
         )
         for row in table.to_dict("records")
     )

@@ -71,8 +71,11 @@ def init_derivatives_wf(
         4x4 matrices (RAS, mm).
     coregistration_report, normalization_report
         JSON.
-    segmentation, segmentation_labels, coverage
-        Labels in MNI305, their names, and how much of each region has betas.
+    t1w_mask, t1w_mask_report
+        Brain mask of the anatomical image, and JSON.
+    segmentation, segmentation_labels, segmentation_report, coverage
+        Labels in MNI305, their names, JSON where the atlas was fitted to the head, and how much of
+        each region has betas.
     motion_files, design_matrices
         Per run.
     bold_to_fsnative, fsnative_report
@@ -85,9 +88,9 @@ def init_derivatives_wf(
     workflow = Workflow(name=name)
     fields = [
         "betas_boldref", "betas_mni305", "stimuli", "boldref", "brain_mask", "bold_to_t1w",
-        "t1w_to_mni305", "coregistration_report", "normalization_report", "segmentation",
-        "segmentation_labels", "coverage", "motion_files", "design_matrices", "bold_to_fsnative",
-        "fsnative_report",
+        "t1w_to_mni305", "coregistration_report", "normalization_report", "t1w_mask",
+        "t1w_mask_report", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
+        "motion_files", "design_matrices", "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     func = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}"
@@ -118,6 +121,8 @@ def init_derivatives_wf(
         ("boldref", f"{func}_desc-mean_boldref.nii.gz", sidecars.describe_boldref(subject), None),
         ("brain_mask", f"{func}_space-boldref_desc-brain_mask.nii.gz",
          sidecars.describe_brain_mask(func, anat), None),
+        ("t1w_mask", f"{anat}_desc-brain_mask.nii.gz", sidecars.describe_t1w_mask(subject),
+         "t1w_mask_report"),
         ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", bold_to_t1w,
          "coregistration_report"),
         ("t1w_to_mni305", f"{anat}_from-T1w_to-MNI305_xfm.txt",
@@ -159,6 +164,7 @@ def init_derivatives_wf(
         (inputnode, segmentation, [
             ("segmentation", "in_file"),
             ("segmentation_labels", "table_file"),
+            ("segmentation_report", "report_file"),
         ]),
         (inputnode, confounds, [("motion_files", "motion_file")]),
         (confounds, save_confounds, [("out_file", "in_file")]),

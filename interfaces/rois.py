@@ -8,6 +8,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -141,17 +142,23 @@ class RoiCoverage(SimpleInterface):
         for name, members in self.inputs.rois:
             region = np.isin(labels, members)
             n_voxels, n_covered = int(region.sum()), int((region & covered).sum())
+            in_atlas = np.isin(atlas, members)
+            if n_voxels == 0 and in_atlas.any():
+                raise StepError(
+                    f"Region {name} has no voxel in the regions of this subject; check the T1w "
+                    "image and its brain mask, or choose --roi-source template."
+                )
             if n_voxels == 0:
                 raise InputError(
                     f"Region {name} (labels {', '.join(map(str, members))}) has no voxel in "
-                    f"{self.inputs.dseg_file}; mend its labels in the data set configuration."
+                    f"{self.inputs.dseg_file}; correct its labels in the data set configuration."
                 )
             if n_covered == 0:
                 raise StepError(
                     f"No voxel of region {name} has betas: the field of view misses it, or the "
                     "T1w image was not brought to MNI305 rightly; look at both."
                 )
-            distance = _distance(region, np.isin(atlas, members), segmentation.affine)
+            distance = _distance(region, in_atlas, segmentation.affine)
             rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}", distance))
         path = Path(runtime.cwd) / "coverage.tsv"
         columns = ("roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm")
@@ -161,11 +168,20 @@ class RoiCoverage(SimpleInterface):
 
 
 def _distance(region: np.ndarray, in_atlas: np.ndarray, affine: np.ndarray) -> str:
-    """Distance in mm between the centres of a region and of the same in the packaged atlas."""
-    if region.shape != in_atlas.shape or not in_atlas.any():
+    """Distance in mm between the centres of a region and of the same in the packaged atlas.
+
+    The mean over the hemispheres that it lies in: opposite shifts would cancel.
+    """
+    if region.shape != in_atlas.shape:
         return "n/a"
-    centres = [np.argwhere(mask).mean(axis=0) for mask in (region, in_atlas)]
-    return f"{np.linalg.norm(affine[:3, :3] @ (centres[0] - centres[1])):.2f}"
+    points = [apply_affine(affine, np.argwhere(mask)) for mask in (region, in_atlas)]
+    sides = [[part[(part[:, 0] > 0) == right] for part in points] for right in (False, True)]
+    distances = [
+        np.linalg.norm(own.mean(axis=0) - atlas.mean(axis=0))
+        for own, atlas in sides
+        if len(own) and len(atlas)
+    ]
+    return f"{np.mean(distances):.2f}" if distances else "n/a"
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

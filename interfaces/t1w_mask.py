@@ -18,6 +18,9 @@ from nipype.interfaces.base import (
 from bids_config.files import atomic_path
 from interfaces.embedded.t1w_mask import find_brain, take_brain_mask
 
+FREESURFER_THRESHOLD = 5.0
+"""Of brainmask.mgz, as recon-all takes it: editors leave 1 where they remove voxels."""
+
 
 class T1wBrainMaskInputSpec(BaseInterfaceInputSpec):
     """Inputs of `T1wBrainMask`."""
@@ -49,9 +52,13 @@ class T1wBrainMask(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         t1w = nib.load(self.inputs.t1w_file)
-        supplied = self.inputs.mask_file
-        given = supplied if isdefined(supplied) else self._freesurfer_mask()
-        found = find_brain(t1w) if given is None else take_brain_mask(t1w, nib.load(given))
+        freesurfer = self._freesurfer_mask()
+        if isdefined(self.inputs.mask_file):
+            found = take_brain_mask(t1w, nib.load(self.inputs.mask_file))
+        elif freesurfer is not None:
+            found = take_brain_mask(t1w, nib.load(freesurfer), above=FREESURFER_THRESHOLD)
+        else:
+            found = find_brain(t1w)
         mask = Path(runtime.cwd) / "brain_mask.nii"
         with atomic_path(mask) as temporary:
             nib.save(nib.Nifti1Image(found.mask.astype(np.uint8), t1w.affine), temporary)

@@ -15,7 +15,7 @@ from pipelines.bids_timing import Timing, read_timing
 from pipelines.events import read_run_events, summarize_events
 from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun, check_one_reference
 from pipelines.problems import Problems
-from pipelines.t1w_masks import find_t1w_mask
+from pipelines.t1w_masks import find_t1w_mask, require_readable
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,10 @@ def find_subject_files(
     if t1w_masks is not None and t1w is not None:
         with problems.noted():
             mask = find_t1w_mask(t1w_masks, subject, t1w)
+    for image in (segmentation, mask):
+        if image is not None and not names_only:
+            with problems.noted():
+                require_readable(image)
     bolds: list[BidsFile] = []
     with problems.noted():
         # Raw images of runs that are preprocessed need not be there.

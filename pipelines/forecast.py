@@ -27,7 +27,7 @@ ASSUMED_PLANE = 64 * 64
 INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
-LARGEST_STEP_GB = 1.5
+LARGEST_STEP_GB = 2.0
 ROI_VOXELS = 10_556
 """In any region of ds001246's, in the packaged atlas; the sums below count hemispheres again."""
 ROI_VOXELS_SUMMED, ROI_PAIRS_SUMMED = 21_112, 56.6e6

@@ -153,7 +153,8 @@ def report_dry_run(
 
 def _reading(options: ParticipantOptions) -> Reading:
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
-    return Reading(filters, options.database_dir, options.derivatives_dir, options.t1w_mask)
+    masks = options.t1w_mask and options.t1w_mask.resolve()
+    return Reading(filters, options.database_dir, options.derivatives_dir, masks)
 
 
 def _forecast(

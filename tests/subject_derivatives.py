@@ -47,6 +47,10 @@ def write_subject(out_dir: Path, subject: str = "01", n_runs: int = 2) -> None:
     save(f"{anat}_space-boldref_res-fine_T1w.nii.gz", (~brain * 300.0).astype(np.float32), AFFINE)
     save(f"{anat}_space-MNI305_res-2_T1w.nii.gz", np.ones(mni305.SHAPE, np.float32), mni305.AFFINE)
     save(f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz", _labels(), mni305.AFFINE)
+    save(f"{anat}_desc-brain_mask.nii.gz", brain.astype(np.uint8), AFFINE)
+    write_json(f"{anat}_desc-brain_mask.json", {
+        "Type": "Brain", "method": "by hand", "volume_ml": 1005.0, "warnings": [],
+    })  # fmt: skip
     for stem, space in ((func, "from-boldref_to-T1w"), (anat, "from-T1w_to-MNI305")):
         write_matrix(f"{stem}_{space}_xfm.txt", np.eye(4))
         write_json(
@@ -65,6 +69,7 @@ def write_subject(out_dir: Path, subject: str = "01", n_runs: int = 2) -> None:
     table(f"{maps}_stat-effect_statmap.tsv", {"volume": [0], "stimulus": [STIMULUS]})
     table(f"{maps}_desc-coverage_rois.tsv", {
         "roi": list(REGIONS), "n_voxels": [40, 50], "n_covered": [30, 50], "coverage": [0.75, 1.0],
+        "distance_from_atlas_mm": [2.34, float("nan")],
     })  # fmt: skip
     write_json(f"{maps}_desc-coverage_rois.json", {
         "roi": {"Labels": {name: list(labels) for name, labels in REGIONS.items()}}

@@ -431,12 +431,49 @@ def test_regions_of_the_subject_come_from_its_segmentation_in_t1w_space(
     )
 
 
-def test_regions_of_the_subject_need_its_segmentation(
-    fmriprep: Path, raw_without_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_without_a_segmentation_the_atlas_is_fitted_to_the_head(
+    fmriprep: Path, raw_without_images: Path, tmp_path: Path
 ) -> None:
-    options = ("--roi-source", "subject", "--skip-bids-validation")
-    assert run_from(fmriprep, raw_without_images, tmp_path / "out", *options) == 2
-    assert "sub-01 has no desc-aparcaseg_dseg in the --derivatives" in capsys.readouterr().err
+    reading = Reading(derivatives_dir=fmriprep)
+    (subject,) = read_dataset(raw_without_images, CONFIG, names_only=True, reading=reading)
+    assert subject.segmentation is None
+    for source, is_fitted in (("subject", True), ("template", False)):
+        settings = ParticipantSettings(
+            "python", "perception", CONFIG.glm, CONFIG.rois, tmp_path,
+            NormalizationSettings(roi_source=source),
+        )  # fmt: skip
+        workflow = init_participant_wf(subject, settings)
+        find_rois = workflow.get_node("mni305_wf.find_rois")
+        fed = {
+            field
+            for _, node, data in workflow.get_node("mni305_wf")._graph.edges(data=True)
+            if node is find_rois
+            for _, field in data["connect"]
+        }
+        of_head = {"t1w_file", "t1w_mask_file", "t1w_to_mni305_file"}
+        assert fed == (of_head if is_fitted else set())
+
+
+def test_fmripreps_brain_mask_is_taken_unless_another_is_given(
+    fmriprep: Path, raw_without_images: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "fmriprep"
+    shutil.copytree(fmriprep, copy)
+    anat = copy / "sub-01" / "anat"
+    t1w = nib.load(anat / "sub-01_desc-preproc_T1w.nii.gz")
+    masks = {"its": anat / "sub-01_desc-brain_mask.nii.gz", "given": tmp_path / "sub-01.nii.gz"}
+    for file in masks.values():
+        nib.save(nib.Nifti1Image(np.ones(t1w.shape, np.uint8), t1w.affine), file)
+    settings = ParticipantSettings("python", "perception", CONFIG.glm, CONFIG.rois, tmp_path)
+    for t1w_mask, expected in ((None, masks["its"]), (masks["given"], masks["given"])):
+        reading = Reading(derivatives_dir=copy, t1w_mask=t1w_mask)
+        (found,) = read_dataset(raw_without_images, CONFIG, names_only=True, reading=reading)
+        assert found.t1w_mask == expected
+        find_brain = init_participant_wf(found, settings).get_node("normalization_wf.find_brain")
+        assert find_brain.inputs.mask_file == str(expected)
+    without = Reading(derivatives_dir=fmriprep)
+    (found,) = read_dataset(raw_without_images, CONFIG, names_only=True, reading=without)
+    assert found.t1w_mask is None
 
 
 def test_zeros_are_no_data_only_where_they_hang_together() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interfaces.embedded import t1w_mask
 from interfaces.freesurfer.installation import NEEDED_FILES
 from pipelines.bids import BoldRun, SubjectInputs
 from pipelines.cli import main
@@ -17,7 +18,8 @@ from pipelines.options import ParticipantOptions
 from pipelines.plugins.settings import SlurmSettings
 
 STEPS = (
-    "slice timing", "realignment", "coregistration", "normalization to MNI305", "GLM",
+    "slice timing", "realignment", "coregistration", "brain mask of the T1w",
+    "normalization to MNI305", "GLM",
     "betas in MNI305", "regions of interest", "derivatives",
 )  # fmt: skip
 
@@ -109,6 +111,30 @@ def test_a_number_of_runs_without_run_wise_betas_is_refused(
     assert "--runs-per-partition is of --run-betas" in capsys.readouterr().err
     assert main([*arguments, "group", "--run-betas"]) == 2
     assert "--run-betas is of the participant level" in capsys.readouterr().err
+
+
+def test_the_network_is_asked_for_where_brains_must_be_found(
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = [
+        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant",
+        "--participant-label", "01", "--dry-run",
+    ]  # fmt: skip
+    main(arguments)
+    assert "deepbet" not in capsys.readouterr().out
+    found = t1w_mask.find_spec
+    monkeypatch.setattr(
+        t1w_mask, "find_spec", lambda name: None if name == "deepbet" else found(name)
+    )
+    main(arguments)
+    assert "`pip install --no-deps deepbet`" in capsys.readouterr().out
+    (tmp_path / "sub-01" / "mri").mkdir(parents=True)
+    (tmp_path / "sub-01" / "mri" / "brainmask.mgz").touch()
+    main([*arguments, "--fs-subjects-dir", str(tmp_path)])
+    assert "deepbet" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("missing", ["FreeSurfer", "licence"])

@@ -31,18 +31,19 @@ from interfaces.freesurfer.recon_all import ReconAll
 from interfaces.freesurfer.registration import RegisterToReconstruction
 from interfaces.normalize import Normalize
 from interfaces.rois import MNI305Rois
+from interfaces.t1w_mask import T1wBrainMask
 from pipelines import software
 from pipelines.workflows import steps
 from pipelines.workflows.steps import MapNode, Node
 
-ORIG, ASEG = "mri/orig.mgz", "mri/aparc+aseg.mgz"
+ORIG, ASEG, MASK = "mri/orig.mgz", "mri/aparc+aseg.mgz", "mri/brainmask.mgz"
 TALAIRACH = "mri/transforms/talairach.xfm"
 SURFACES = [
     f"{name.replace('?', side)}"
     for name in ("surf/?h.white", "surf/?h.thickness", "label/?h.cortex.label")
     for side in "lr"
 ]
-ALL = [ORIG, ASEG, TALAIRACH, *SURFACES]
+ALL = [ORIG, ASEG, MASK, TALAIRACH, *SURFACES]
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,7 @@ def make_node(kind: str, subject_dir: Path) -> Node:
     of_subject = {"fs_subject_dir": str(subject_dir)}
     of_all = {"subjects_dir": str(subject_dir.parent), "subject": "sub-01"}
     made: dict[str, Any] = {
+        "brain": lambda: T1wBrainMask(**of_subject),
         "normalize": lambda: Normalize(**of_subject),
         "rois": lambda: MNI305Rois(**of_subject),
         "atlas": lambda: AtlasInMNI305(**of_all),
@@ -86,6 +88,7 @@ def fingerprint(kind: str, subject_dir: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "read"),
     [
+        ("brain", {MASK}),
         ("normalize", {TALAIRACH, ORIG}),
         ("rois", {TALAIRACH, ASEG}),
         ("atlas", {TALAIRACH, ORIG, ASEG}),

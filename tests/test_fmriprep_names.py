@@ -186,7 +186,7 @@ def sidecars_of(
             NormalizationSettings(roi_source="fsaverage", fsaverage_dir=Path("/fs/subjects")),
             "bids:fsaverage:fsaverage/mri/aparc+aseg.mgz",
         ),
-        (NormalizationSettings(), None),
+        (NormalizationSettings(roi_source="template"), None),
     ],
 )
 def test_labels_name_what_they_were_taken_from(

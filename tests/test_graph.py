@@ -11,8 +11,9 @@ from pipelines.cli.graph import KINDS
 
 needs_graphviz = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is absent")
 STEPS = (
-    "slice_timing", "realign", "coregister", "normalize", "brain_mask", "estimate_betas",
-    "pool_betas", "resample_betas", "find_rois", "coverage", "save_betas_mni305",
+    "slice_timing", "realign", "coregister", "find_brain", "normalize", "brain_mask",
+    "estimate_betas", "pool_betas", "resample_betas", "find_rois", "coverage",
+    "save_t1w_mask", "save_betas_mni305",
 )  # fmt: skip
 
 
@@ -37,6 +38,8 @@ def test_dot_of_every_kind(kind: str, tmp_path: Path) -> None:
             "ResampleToMNI305",
         ),
         (["--normalization", "freesurfer", "--roi-source", "subject"], ("AtlasInMNI305",), "Spm"),
+        (["--normalization", "freesurfer", "--roi-source", "template"], ("MNI305Rois",), "AtlasIn"),
+        (["--roi-source", "fsaverage"], ("MNI305Rois", "T1wBrainMask"), "AtlasInMNI305"),
     ],
 )
 def test_graph_of_programs_that_are_not_installed(

@@ -18,8 +18,8 @@ from interfaces.embedded.normalization import (
     normalize,
 )
 from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import displacements, rigid_matrix
 from interfaces.embedded.t1w_mask import find_brain
+from interfaces.embedded.transforms import displacements, rigid_matrix
 from interfaces.normalize import Normalize
 
 
@@ -131,8 +131,9 @@ WRONG = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("masked", [True, False], ids=["with its mask", "without"])
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize(
+    ("case", "masked"), [*((case, True) for case in WRONG), ("upside down", False)]
+)
 def test_what_is_no_t1w_of_a_head_as_its_header_says_is_refused(anatomy, brain, case, masked):
     wrong = WRONG[case]
     data = np.asarray(anatomy.dataobj, dtype=np.float32)

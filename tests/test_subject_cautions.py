@@ -32,6 +32,13 @@ def test_nothing_is_said_of_what_is_right(out_dir: Path) -> None:
     assert "without slice timing correction" not in page_of(out_dir)
 
 
+def test_what_the_brain_mask_warns_of(out_dir: Path) -> None:
+    change_sidecar(
+        out_dir / "sub-01" / "anat" / "sub-01_desc-brain_mask.json", warnings=["it is cut"]
+    )
+    assert "sub-01_desc-brain_mask: it is cut" in read_cautions(out_dir, "01")
+
+
 def test_slices_that_were_not_corrected(out_dir: Path) -> None:
     change_sidecar(out_dir / BETAS, Estimation={**FMRIPREP, "SliceTimingCorrected": False})
     caution, _ = read_cautions(out_dir, "01")

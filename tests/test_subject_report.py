@@ -230,8 +230,8 @@ def test_regions_have_their_coverage_and_tsnr(html: str) -> None:
     _, *rows = Tables(html).rows["coverage"]
     mean = f"{np.mean(TSNR):.1f}"
     assert rows == [
-        ["hippocampus", "40", "30", "75.0%", mean],
-        [REGION, "50", "50", "100.0%", mean],
+        ["hippocampus", "40", "30", "75.0%", mean, "2.3"],
+        [REGION, "50", "50", "100.0%", mean, "n/a"],
     ]
 
 
@@ -251,6 +251,8 @@ def test_every_section_is_there(html: str) -> None:
     assert "only 75% of the region x has betas" in section(html, "warnings")
     assert "4 of 10 volumes" in section(html, "motion")
     assert html.count('class="flip"') == 2
+    assert "volume ml" in section(html, "t1w") and "1005" in section(html, "t1w")
+    assert 'alt="Planes through the T1w in MNI305' in html
     assert "against the first volume of the first run" in section(html, "motion")
     assert "4 slices at 2 moments" in section(html, "slices")
     assert "1.5 s after its start" in section(html, "slices")
@@ -276,6 +278,7 @@ def test_what_is_missing_is_said(out_dir: Path) -> None:
     assert "None:" in section(html, "warnings")
     assert "nothing to look at" in section(html, "coregistration")
     assert "nothing to look at" in section(html, "normalization")
+    assert "nothing to look at" in section(html, "t1w")
     assert "no outlines" in section(html, "regions")
     assert "no map of: ses-a run-01, ses-a run-02" in section(html, "tsnr")
     assert "not saved" in section(html, "slices")
@@ -283,7 +286,7 @@ def test_what_is_missing_is_said(out_dir: Path) -> None:
     assert 'class="flip"' not in html
     _, first, _ = Tables(html).rows["runs"]
     assert first[2:4] == ["n/a", "n/a"]
-    assert [row[-1] for row in Tables(html).rows["coverage"][1:]] == ["n/a", "n/a"]
+    assert [row[-2] for row in Tables(html).rows["coverage"][1:]] == ["n/a", "n/a"]
 
 
 def test_one_missing_map_leaves_the_others(out_dir: Path) -> None:

@@ -48,12 +48,14 @@ def brain_mask(
     StepError
         If less than 100 ml of brain lie inside the EPI.
     """
-    brain = np.asarray(t1w_mask.dataobj) > 0
+    whole = np.asarray(t1w_mask.dataobj) > 0
+    (box,) = ndimage.find_objects(whole.astype(np.int8))
     sizes = np.linalg.norm(t1w_mask.affine[:3, :3], axis=0)
-    # The border of the picture is no border of the brain.
-    room = [(int(np.ceil(dilation / size)),) * 2 for size in sizes]
-    wide = ndimage.distance_transform_edt(~np.pad(brain, room), sampling=sizes) <= dilation
-    corner = nib.affines.from_matvec(np.eye(3), [-before for before, _ in room])
+    # Room for the dilation on all sides, also where the brain reaches the border of the image.
+    room = np.ceil(dilation / sizes).astype(int)
+    brain = np.pad(whole[box], [(size, size) for size in room])
+    wide = ndimage.distance_transform_edt(~brain, sampling=sizes) <= dilation
+    corner = nib.affines.from_matvec(np.eye(3), [side.start for side in box] - room)
     mask = valid & (
         resample(
             wide.astype(np.uint8),

@@ -116,7 +116,7 @@ class Normalization:
             found.append(f"it shows only {self.filled:.0%} of a brain")
         rival = max(self.controls, key=lambda control: control.detail)
         if self.detail < rival.detail + MINIMUM_LEAD:
-            found.append(f"it fits no better than after {rival.name}")
+            found.append(f"it fits no better than after {rival.name}, as if the head were turned")
         if self.agreeing < MINIMUM_AGREEING:
             found.append(f"only {self.agreeing} of {len(self.searches)} starts led to it")
         if min(self.zooms) < ZOOMS[0] or max(self.zooms) > ZOOMS[1]:
@@ -128,7 +128,7 @@ class Normalization:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes a look at the result worth while."""
+        """Reasons to look at the result."""
         found = []
         if self.detail < COMFORTABLE_DETAIL:
             found.append(f"inner structure correlates with the template by only {self.detail:.2f}")
@@ -244,7 +244,8 @@ def normalize(t1w: SpatialImage, mask: np.ndarray | None = None) -> Normalizatio
             f"The T1w image {t1w.get_filename() or ''} could not be registered with MNI152: "
             f"{'; '.join(result.failures)}. Check that it shows a whole human brain in T1 "
             "contrast, that its header gives the right orientation, and that its brain mask covers "
-            "the brain and nothing else; --t1w-mask supplies another mask."
+            "the brain and nothing else. --t1w-mask supplies another mask, --fs-subjects-dir "
+            "FreeSurfer's transform."
         )
     return result
 
@@ -258,18 +259,25 @@ def image_data(image: SpatialImage) -> np.ndarray:
         If the image is not 3D or is constant.
     """
     data = np.asarray(image.dataobj, dtype=np.float32)
-    data = np.nan_to_num(data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data, posinf=0)
+    data = np.nan_to_num(data, posinf=0, neginf=0)
+    if data.ndim > 3 and set(data.shape[3:]) == {1}:
+        data = data.reshape(data.shape[:3])
     if data.ndim != 3 or np.ptp(data) == 0:
         raise StepError(
-            f"{image.get_filename() or 'The T1w image'} holds no picture: "
-            "it must be 3D and not constant."
+            f"{image.get_filename() or 'The T1w image'} is not a 3D image, or it is constant."
         )
     return data
 
 
-def _prepared(t1w: SpatialImage, mask: np.ndarray | None) -> nib.Nifti1Image:
+def brain_data(t1w: SpatialImage, mask: np.ndarray) -> np.ndarray:
+    """Give the data (x, y, z) inside a mask, shifted to be positive there; 0 outside."""
     data = image_data(t1w)
-    shown = data if mask is None else np.where(mask, data, np.float32(0))
+    lowest = float(data[mask].min(initial=0.0))
+    return np.where(mask, data - lowest, np.float32(0)).astype(np.float32)
+
+
+def _prepared(t1w: SpatialImage, mask: np.ndarray | None) -> nib.Nifti1Image:
+    shown = image_data(t1w) if mask is None else brain_data(t1w, mask)
     return isotropic(nib.Nifti1Image(shown, t1w.affine), 2.0)
 
 

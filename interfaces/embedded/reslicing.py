@@ -175,9 +175,12 @@ def resliced_volumes(
 
     def reslice(index: int) -> NDArray[np.float32]:
         coefficients = spline_coefficients(stored[index], filters)
+        to_run = _voxels_to_voxels(run, motions[index], target)
         resliced = ndimage.affine_transform(
             coefficients,
-            _voxels_to_voxels(run, motions[index], target),
+            # In two parts: SciPy refuses a last row that rounding has moved off 0 0 0 1.
+            to_run[:3, :3],
+            to_run[:3, 3],
             output_shape=target.grid,
             output=np.float32,
             order=SPLINE_DEGREE,

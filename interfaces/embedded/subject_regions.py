@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from bids_config.errors import StepError
 from interfaces.embedded import mni305
 from interfaces.embedded.atlas import desikan_killiany_mni152
-from interfaces.embedded.normalization import image_data
+from interfaces.embedded.normalization import brain_data
 from interfaces.embedded.resampling import resample
 
 WARP_MM, TISSUE_MM = 2.0, 1.0
@@ -62,11 +62,17 @@ class SubjectRegions:
     grey_share: float
     warnings: tuple[str, ...] = ()
 
+    @property
+    def in_grey_matter(self) -> bool:
+        """Whether cortical labels fill the grey matter, or keep the shape of the atlas."""
+        return self.grey_share >= GREY_SHARE[0]
+
     def report(self) -> dict[str, object]:
         """All but the labels, as plain values for a JSON file."""
         return {
             "method": "symmetric diffeomorphic registration of the MNI152 template with the head, "
-            "on local cross-correlation; cortical labels in the head's grey matter",
+            "on local cross-correlation"
+            + ("; cortical labels in the head's grey matter" if self.in_grey_matter else ""),
             "correlation_with_template_affine": self.before,
             "correlation_with_template_warped": self.after,
             "jacobian_range": list(self.jacobian),
@@ -95,7 +101,7 @@ def find_regions(t1w: SpatialImage, mask: np.ndarray, t1w_to_mni305: np.ndarray)
         transform.
     """
     to_mni152 = mni305.MNI305_TO_MNI152 @ t1w_to_mni305
-    brain = np.where(mask, image_data(t1w), np.float32(0))
+    brain = brain_data(t1w, mask)
     size = np.linalg.norm(t1w.affine[:3, :3], axis=0)
     smooth = ndimage.gaussian_filter(brain, NOISE_FWHM / np.sqrt(8 * np.log(2)) / size)
 
@@ -116,8 +122,8 @@ def find_regions(t1w: SpatialImage, mask: np.ndarray, t1w_to_mni305: np.ndarray)
     warnings: tuple[str, ...] = ()
     if not GREY_SHARE[0] <= share <= GREY_SHARE[1]:
         warnings = (
-            f"{share:.0%} of the cortical labels lie in grey matter: does the T1w image tell grey "
-            "from white?",
+            f"{share:.0%} of the cortical labels lie in grey matter (40 to 97 % is usual): does "
+            "the T1w image tell grey from white? Below 40 % they keep the shape of the atlas.",
         )
     in_mni305 = resample(
         labels, affine, mni305.SHAPE, mni305.AFFINE, mni305.MNI152_TO_MNI305, "nearest"
@@ -169,8 +175,9 @@ def _sample(
 ) -> np.ndarray:
     """The image in the template's grid by the affine transform; 0 outside it."""
     to_voxels = np.linalg.inv(to_mni152 @ affine) @ template.affine
+    # In two parts: SciPy refuses a last row that rounding has moved off 0 0 0 1.
     sampled: np.ndarray = ndimage.affine_transform(
-        data, to_voxels, output_shape=template.brain.shape, order=1
+        data, to_voxels[:3, :3], to_voxels[:3, 3], output_shape=template.brain.shape, order=1
     )
     return sampled
 
@@ -251,7 +258,7 @@ def _label(
 def _grey_matter(
     head: np.ndarray, inside: np.ndarray, there: np.ndarray, template: _Template
 ) -> np.ndarray:
-    """Where grey matter is likelier than white matter and liquid.
+    """Where grey matter is likelier than white matter and cerebrospinal fluid.
 
     Parameters
     ----------
@@ -267,10 +274,10 @@ def _grey_matter(
     grey, white = np.zeros(inside.shape, np.float32), np.zeros(inside.shape, np.float32)
     grey[inside] = ndimage.map_coordinates(template.grey, there, order=1)
     white[inside] = ndimage.map_coordinates(template.white, there, order=1)
-    liquid = np.clip(1 - grey - white, 0, 1) * inside
+    fluid = np.clip(1 - grey - white, 0, 1) * inside
     likeliest = np.zeros(inside.shape, dtype=bool)
     best = np.full(inside.shape, -np.inf, dtype=np.float32)
-    for tissue, is_grey in ((liquid, False), (grey, True), (white, False)):
+    for tissue, is_grey in ((fluid, False), (grey, True), (white, False)):
         prior = ndimage.gaussian_filter(tissue, PRIOR_SIGMA_MM / TISSUE_MM)
         mean, variance = _local_moments(head, prior)
         log_density = PRIOR_POWER * np.log(prior + PRIOR_FLOOR)

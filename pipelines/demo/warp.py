@@ -57,7 +57,8 @@ class Warp:
         for axis, (to_i, to_j, to_k, origin) in enumerate(grid_to_mni152[:3]):
             ndimage.affine_transform(
                 self.coefficients[axis],
-                to_nodes,
+                to_nodes[:3, :3],
+                to_nodes[:3, 3],
                 output_shape=shape,
                 output=points[axis],
                 order=3,

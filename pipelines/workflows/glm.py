@@ -56,7 +56,7 @@ def init_glm_wf(
     outputs = ["betas", "stimuli", "brain_mask", "design_matrices", *OF_EACH_RUN]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
 
-    brain_mask = Node(BrainMask(), name="brain_mask")
+    brain_mask = Node(BrainMask(), name="brain_mask", mem_gb=1.0)
     estimation_wf = engine.init_estimation_wf(settings, n_volumes)
     workflow.connect([
         (inputnode, brain_mask, [

@@ -58,7 +58,7 @@ def init_normalization_wf(
     inputnode = Node(IdentityInterface(fields=["t1w"]), name="inputnode")
     outputs = ["t1w_mask", "t1w_mask_report", "t1w_to_mni305", "report", "fs_subjects_dir"]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
-    find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=3.0)
+    find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=2.0)
     if t1w_mask is not None:
         find_brain.inputs.mask_file = str(t1w_mask)
     normalize = Node(Normalize(), name="normalize", mem_gb=1.0)

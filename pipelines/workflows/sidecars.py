@@ -56,14 +56,24 @@ def describe_brain_mask(func: str, anat: str) -> dict[str, Any]:
     }
 
 
-def describe_t1w_mask(subject: SubjectInputs) -> dict[str, Any]:
-    """Brain in the anatomical image; its report is added to this."""
+def describe_t1w_mask(
+    subject: SubjectInputs, normalization: NormalizationSettings
+) -> dict[str, Any]:
+    """Brain in the anatomical image; its report is added to this.
+
+    A mask supplied by the user is no part of a data set that a URI could name: the report does.
+    """
     t1w = source_uri(subject.subject, subject.t1w)
+    sources = [t1w]
+    if subject.t1w_mask is None and "freesurfer" in normalization.subjects_dirs:
+        sources.append(f"bids:freesurfer:sub-{subject.subject}/mri/brainmask.mgz")
+    elif subject.t1w_mask is not None and subject.t1w_mask.parent == subject.t1w.parent:
+        sources.append(source_uri(subject.subject, subject.t1w_mask))
     return {
         "Description": "where the brain is in the anatomical image",
         "Type": "Brain",
         "SpatialReference": t1w,
-        "Sources": [t1w],
+        "Sources": sources,
     }
 
 

@@ -56,7 +56,7 @@ class T1wBrainMask(SimpleInterface):
         if isdefined(self.inputs.mask_file):
             found = take_brain_mask(t1w, nib.load(self.inputs.mask_file))
         elif freesurfer is not None:
-            found = take_brain_mask(t1w, nib.load(freesurfer), above=FREESURFER_THRESHOLD)
+            found = take_brain_mask(t1w, nib.load(freesurfer), FREESURFER_THRESHOLD, trusted=True)
         else:
             found = find_brain(t1w)
         mask = Path(runtime.cwd) / "brain_mask.nii"

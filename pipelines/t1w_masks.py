@@ -88,6 +88,8 @@ def _may_be_of(mask: Path, t1w: Path) -> bool:
         for path in (mask, t1w)
     )
     of_mask, of_image = names
+    if "task" in of_mask:  # of an EPI
+        return False
     entities = ("subject", "session", "acquisition", "run", "reconstruction", "ceagent")
     return all(of_mask[entity] == of_image.get(entity) for entity in entities if entity in of_mask)
 

@@ -139,7 +139,7 @@ def test_what_is_no_t1w_of_a_head_as_its_header_says_is_refused(anatomy, brain, 
     data = np.asarray(anatomy.dataobj, dtype=np.float32)
     image = nib.Nifti1Image(wrong(data, brain).astype(np.float32), anatomy.affine)
     turned = {"back to front": brain[:, ::-1], "upside down": brain[:, :, ::-1]}.get(case, brain)
-    with pytest.raises(StepError, match=r"could not be registered|holds no picture"):
+    with pytest.raises(StepError, match=r"could not be registered|it is constant"):
         normalize(image, turned if masked else None)
 
 

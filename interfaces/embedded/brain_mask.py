@@ -49,6 +49,8 @@ def brain_mask(
         If less than 100 ml of brain lie inside the EPI.
     """
     whole = np.asarray(t1w_mask.dataobj) > 0
+    if not whole.any():
+        raise StepError("The brain mask of the T1w image is empty: supply another with --t1w-mask.")
     (box,) = ndimage.find_objects(whole.astype(np.int8))
     sizes = np.linalg.norm(t1w_mask.affine[:3, :3], axis=0)
     # Room for the dilation on all sides, also where the brain reaches the border of the image.

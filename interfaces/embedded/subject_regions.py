@@ -8,7 +8,7 @@ template's tissue maps as the prior.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import nibabel as nib
@@ -223,9 +223,12 @@ def _label(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Labels of the head on fine voxels of MNI152, their affine, and the share that is grey."""
     fine = _template(TISSUE_MM)
-    inside = _sample(mask.astype(np.float32), affine, fine, to_mni152) > 0.5
-    head = _sample(brain, affine, fine, to_mni152)
-    points = apply_affine(fine.affine, np.argwhere(inside))
+    # The atlas' voxels lie half-way between the template's: on its own grid, rounding has no bias.
+    half = nib.affines.from_matvec(np.eye(3), [0.5, 0.5, 0.5])
+    grid = replace(fine, affine=fine.affine @ half)
+    inside = _sample(mask.astype(np.float32), affine, grid, to_mni152) > 0.5
+    head = _sample(brain, affine, grid, to_mni152)
+    points = apply_affine(grid.affine, np.argwhere(inside))
     in_field = apply_affine(np.linalg.inv(coarse.affine), points).T
     there = points + WARP_MM * np.stack(
         [
@@ -246,13 +249,13 @@ def _label(
     is_cortical = labels >= FIRST_CORTICAL
     share = float(grey[is_cortical].mean()) if is_cortical.any() else 0.0
     if share < GREY_SHARE[0]:
-        return labels, fine.affine, share
+        return labels, grid.affine, share
     distance, nearest = ndimage.distance_transform_edt(
         ~is_cortical, sampling=TISSUE_MM, return_indices=True
     )
     takes = grey & (distance <= REACH_MM) & ((labels == 0) | is_cortical)
     labels = np.where(takes, labels[tuple(nearest)], np.where(is_cortical, 0, labels))
-    return labels.astype(np.int16), fine.affine, share
+    return labels.astype(np.int16), grid.affine, share
 
 
 def _grey_matter(

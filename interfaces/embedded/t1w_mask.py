@@ -96,11 +96,13 @@ def find_brain(t1w: SpatialImage) -> T1wMask:
     return _result(mask, t1w, "the template's mask, by registration of the whole head", doubt)
 
 
-def take_brain_mask(t1w: SpatialImage, given: SpatialImage, above: float = 0.0) -> T1wMask:
+def take_brain_mask(
+    t1w: SpatialImage, given: SpatialImage, above: float = 0.0, trusted: bool = False
+) -> T1wMask:
     """Bring a supplied mask, or a brain without skull, into the grid of the T1w image.
 
     A mask on another grid than the T1w image's is compared with the network's, where deepbet is
-    installed: little else shows that it lies beside the brain.
+    installed and the mask is not trusted: little else shows that it lies beside the brain.
 
     Parameters
     ----------
@@ -110,6 +112,8 @@ def take_brain_mask(t1w: SpatialImage, given: SpatialImage, above: float = 0.0) 
         3D in the same world, in any grid.
     above : float
         The brain is where `given` exceeds this; in images from 0 to 1 where it exceeds 0.5.
+    trusted : bool
+        Whether the mask is known to be of this T1w image.
 
     Raises
     ------
@@ -132,7 +136,7 @@ def take_brain_mask(t1w: SpatialImage, given: SpatialImage, above: float = 0.0) 
             f"{given.get_filename() or name} is not a brain mask in the space of the T1w image: "
             f"{'; '.join(problems)}. Supply a mask that was made from this T1w image, or none."
         )
-    doubt = None if is_same_grid else _unlike_network(mask, t1w)
+    doubt = None if is_same_grid or trusted else _unlike_network(mask, t1w)
     return _result(mask, t1w, f"supplied: {name}", _cut(mask, t1w.affine), doubt)
 
 

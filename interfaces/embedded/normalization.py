@@ -241,7 +241,7 @@ def normalize(t1w: SpatialImage, mask: np.ndarray | None = None) -> Normalizatio
     )
     if result.failures:
         raise StepError(
-            f"The T1w image {t1w.get_filename() or ''} could not be registered with MNI152: "
+            f"{t1w.get_filename() or 'The T1w image'} could not be registered with MNI152: "
             f"{'; '.join(result.failures)}. Check that it shows a whole human brain in T1 "
             "contrast, that its header gives the right orientation, and that its brain mask covers "
             "the brain and nothing else. --t1w-mask supplies another mask, --fs-subjects-dir "

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,14 @@ class FailureKeeper(DistributedPluginBase):
 
 
 class _LogFile(logging.FileHandler):
-    """A full disk fails the step that needs it, and need not be complained of at every message."""
+    """A full disk fails the step that needs it, and need not be complained of at every message.
+
+    Nor does a folder that was removed: the log file is opened when there is something to write.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass

@@ -254,6 +254,7 @@ def test_reruns_give_the_same_bytes(group_dir: Path, tmp_path: Path) -> None:
         "noise_ceilings",
         "voxel_counts",
         "table_1",
+        "coverage",
         "model_tests",
         "group_tests",
     }

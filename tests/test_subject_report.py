@@ -264,7 +264,7 @@ def test_every_section_is_there(html: str) -> None:
     assert "numpy 2.0.0" in section(html, "ran")
     assert section(html, "coregistration").endswith("method by hand nmi 1.25")
     assert section(html, "each").count("2 of high motion") == 2
-    assert html.count("<img ") == html.count('src="data:image/png;base64,') == 16
+    assert html.count("<img ") == html.count('src="data:image/png;base64,') == 17
     assert "None:" not in section(html, "warnings")
 
 

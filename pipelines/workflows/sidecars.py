@@ -65,8 +65,12 @@ def describe_t1w_mask(
     """
     t1w = source_uri(subject.subject, subject.t1w)
     sources = [t1w]
-    if subject.t1w_mask is None and "freesurfer" in normalization.subjects_dirs:
-        sources.append(f"bids:freesurfer:sub-{subject.subject}/mri/brainmask.mgz")
+    folder = normalization.subjects_dirs.get("freesurfer")
+    of_freesurfer = f"sub-{subject.subject}/mri/brainmask.mgz"
+    if subject.t1w_mask is None and folder is not None:
+        # A reconstruction that is still to be made will have it.
+        if normalization.method == "freesurfer" or (folder / of_freesurfer).is_file():
+            sources.append(f"bids:freesurfer:{of_freesurfer}")
     elif subject.t1w_mask is not None and subject.t1w_mask.parent == subject.t1w.parent:
         sources.append(source_uri(subject.subject, subject.t1w_mask))
     return {

@@ -35,7 +35,7 @@ def find_t1w_mask(where: Path, subject: str, t1w: Path) -> Path:
         return _find_in(file if file != where else where / f"sub-{subject}", subject, t1w)
     if not file.is_file():
         raise InputError(
-            f"--t1w-mask {file} is missing; give a mask, a name with {{subject}} in the place of "
+            f"--t1w-mask {file} is missing; give a mask, a name with {{subject}} for "
             "the label, or a folder with sub-*/anat/sub-*_desc-brain_mask.nii.gz"
         )
     if file == where and not re.search(rf"sub-{re.escape(subject)}(?![0-9A-Za-z])", file.name):
@@ -103,5 +103,5 @@ def _require_one_subject(where: Path, subject: str, t1w: Path) -> None:
     if len(of_all) > 1:
         raise InputError(
             f"--t1w-mask {where} is one file and the data set has {len(of_all)} subjects; write "
-            "{subject} in the place of the label, or give a folder of BIDS derivatives"
+            "{subject} for the label, or give a folder of BIDS derivatives"
         )

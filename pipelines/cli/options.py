@@ -135,7 +135,7 @@ def add_engine_options(
     )  # fmt: skip
     group.add_argument(
         "--t1w-mask", type=Path, metavar="FILE_OR_DIR",
-        help="brain masks of the T1w images: a file, with {subject} in the place of the label, or "
+        help="brain masks of the T1w images: a file, with {subject} for the label, or "
         "a folder with sub-*/anat/sub-*_desc-brain_mask.nii.gz (default: FreeSurfer's or "
         "fMRIPrep's where there is one, else found by a network)",
     )  # fmt: skip

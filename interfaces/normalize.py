@@ -27,7 +27,7 @@ from interfaces.embedded.transforms import write_matrix
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
 """Correlations of a T1w with the image that a reconstruction was made from."""
 DOUBTFUL_TALAIRACH = 0.4
-"""Correlation of inner structure; sound talairach.xfm of eight heads reach 0.45 to 0.75."""
+"""Correlation of inner structure; talairach.xfm of eight heads reaches 0.49 to 0.82."""
 
 
 class NormalizeInputSpec(BaseInterfaceInputSpec):

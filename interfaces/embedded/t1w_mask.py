@@ -118,7 +118,7 @@ def take_brain_mask(
     Raises
     ------
     StepError
-        If it is not a brain in the place of the T1w image.
+        If it is not a brain mask in the space of the T1w image.
     """
     name = Path(given.get_filename() or "the supplied mask").name
     values = image_data(given)

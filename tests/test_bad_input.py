@@ -70,7 +70,7 @@ REFUSED: Mapping[str, Case] = {
     "constant-voxels-at-zero": Case(
         "patterns",
         arrays(ONE, visual__betas=filled(0.0, ...)),
-        ("every beta of sub-02 in region visual is 0", "leave the region out"),
+        ("region visual of sub-02", "no voxel with data", "leave the region out"),
     ),
     "constant-pattern-recommended": Case(
         "patterns",

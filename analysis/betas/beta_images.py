@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from analysis.betas.volumes import (
     Grid,
     RoiVoxels,
-    describe_voxels,
     load_volume,
     read_volume,
     require_values,
     split_into_rois,
 )
-from analysis.patterns import SubjectPatterns
+from analysis.patterns import MIN_STIMULI, SubjectPatterns, vary_between, with_data_only
 from bids_config.errors import InputError
 
 Half = Literal["odd", "even"]
@@ -203,14 +202,17 @@ def read_beta_images(
     whole = sums.mean_of_all(f"sub-{subject}")
     require_values(whole, stimuli, images[0].file.parent)
     odd, even, of_runs, missing = sums.parts(f"sub-{subject}")
+    whole[:, sums.is_same_in_a_run()] = 0
     patterns = split_into_rois(whole, regions, odd=odd, even=even, runs=of_runs)
     files = dict.fromkeys(image.file for image in images)
-    return SubjectPatterns(
-        subject=subject,
-        stimuli=stimuli,
-        rois=patterns,
-        sources=(*files, *tables, regions.grid.file),
-        notes=(*notes, *missing, *describe_voxels(f"sub-{subject}", patterns)),
+    return with_data_only(
+        SubjectPatterns(
+            subject=subject,
+            stimuli=stimuli,
+            rois=patterns,
+            sources=(*files, *tables, regions.grid.file),
+            notes=(*notes, *missing),
+        )
     )
 
 
@@ -244,6 +246,8 @@ class _Sums:
         self._run_rows = {run: row for row, run in enumerate(runs)}
         self._runs = np.zeros((len(runs), *shape)) if keep_runs and len(runs) > 1 else None
         self._run_counts = np.zeros((len(runs), len(stimuli)), dtype=int)
+        self._lowest = np.full((len(runs), shape[1]), np.inf)
+        self._highest = np.full((len(runs), shape[1]), -np.inf)
 
     def add(self, image: BetaImage, values: NDArray[np.float64]) -> None:
         """Add the beta of an image, (voxels,), to what it is a part of."""
@@ -252,9 +256,12 @@ class _Sums:
             self._sums[part][row] += values
             self._counts[part][row] += 1
         if image.run is not None:
-            self._run_counts[self._run_rows[image.run], row] += 1
+            run = self._run_rows[image.run]
+            self._run_counts[run, row] += 1
+            self._lowest[run] = np.minimum(self._lowest[run], values)
+            self._highest[run] = np.maximum(self._highest[run], values)
             if self._runs is not None:
-                self._runs[self._run_rows[image.run], row] = values
+                self._runs[run, row] = values
 
     def _parts_of(self, image: BetaImage) -> Iterator[str]:
         if image.run is None:
@@ -276,6 +283,13 @@ class _Sums:
             )
         if not self._has_halves:
             yield half
+
+    def is_same_in_a_run(self) -> NDArray[np.bool_]:
+        """Which voxels are the same for all stimuli of some run: there it holds no data."""
+        enough = self._run_counts.sum(axis=1) >= MIN_STIMULI
+        low, high = self._lowest[enough], self._highest[enough]
+        is_same = np.isfinite(high - low) & ~vary_between(low, high)
+        return np.asarray(is_same.any(axis=0))
 
     def mean_of_all(self, label: str) -> NDArray[np.float64]:
         """Betas of all runs, (stimuli, voxels)."""

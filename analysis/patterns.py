@@ -263,9 +263,9 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
     ------
     InputError
         On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
-        stimuli, a stimulus or region that one subject lacks, or a region that is empty or zero; on
+        stimuli, a stimulus or region that one subject lacks, or a region without data; on
         RDMs of another size than the stimuli ask for, with missing distances, or of other folds
-        than another subject's.
+        than another subject's; on stimuli, halves or subjects with the same numbers throughout.
     """
     if len(subjects) < MIN_SUBJECTS:
         found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
@@ -292,6 +292,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
         n_folds = {roi: len(rdms) for roi, rdms in subjects[0].rois.items()}
         for subject in subjects:
             _require_rdms(subject, n_folds)
+    _require_no_copy(subjects)
 
 
 def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
@@ -334,6 +335,35 @@ def _require_values(subject: SubjectPatterns) -> None:
             raise InputError(
                 f"region {name} of {subject.label} holds no voxel with data in {subject.origin}: "
                 "check its coverage, or leave the region out"
+            )
+    rois = subject.rois.values()
+    rows = [b"".join(roi.values[i].tobytes() for roi in rois) for i in range(len(subject.stimuli))]
+    first: dict[bytes, str] = {}
+    for stimulus, row in zip(subject.stimuli, rows, strict=True):
+        other = first.setdefault(row, stimulus)
+        if other != stimulus:
+            raise InputError(
+                f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "
+                "the same in every voxel, so one is a copy: give each its own beta"
+            )
+    if all(roi.odd is not None and np.array_equal(roi.odd, roi.even) for roi in rois):
+        raise InputError(
+            f"the betas of the odd and of the even runs of {subject.label} in {subject.origin} are "
+            "the same, so one is a copy: give those of each half, or of all runs alone"
+        )
+
+
+def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
+    """Refuse two subjects with the same numbers, of which the noise ceiling would be 1."""
+    first: dict[bytes, str] = {}
+    for subject in subjects:
+        rois = subject.rois.values()
+        arrays = [roi.values if isinstance(roi, RoiPatterns) else roi for roi in rois]
+        other = first.setdefault(b"".join(a.tobytes() for a in arrays), subject.label)
+        if other != subject.label:
+            raise InputError(
+                f"{other} and {subject.label} in {subject.origin} have the same {subject.datum}s "
+                "in every region, so one is a copy: give each subject its own, or leave one out"
             )
 
 

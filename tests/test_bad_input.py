@@ -80,7 +80,7 @@ REFUSED: Mapping[str, Case] = {
     "constant-pattern-paper": Case(
         "paper",
         constant_volume(2.0),
-        (SECOND, "sub-02", "the same in every voxel of visual", "leave that stimulus out"),
+        (SECOND, "sub-02", "the same in every voxel of every region", "leave that stimulus out"),
         ("--preset", "paper"),
     ),
     "two-stimuli-in-patterns": Case(

@@ -215,7 +215,7 @@ def all_nan(folder: Path) -> None:
         (truncated_gzip, "n02071294_46212.*cannot be read"),
         (one_subject, "at least 2 subjects but there is only sub-01"),
         (no_betas, "sub-01 holds no file named"),
-        (nan_volume, f"beta of stimulus {STIMULI[2]} in .*sub-01 is not finite in any voxel"),
+        (nan_volume, f"beta of stimulus {STIMULI[2]} in .*sub-01.*nii is not finite in any voxel"),
         (all_nan, "region hippocampus of sub-01 holds no voxel with data"),
     ],
 )
@@ -344,7 +344,7 @@ def test_subjects_of_other_settings_are_refused(
 
 
 def test_subjects_must_have_the_same_regions() -> None:
-    roi = RoiPatterns(np.ones((3, 4)), np.arange(4))
+    roi = RoiPatterns(np.arange(12.0).reshape(3, 4), np.arange(4))
     first = SubjectPatterns("01", ("a", "b", "c"), {"visual": roi, "fusiform": roi})
     second = SubjectPatterns("02", ("a", "b", "c"), {"visual": roi})
     with pytest.raises(InputError, match="sub-02 has no region fusiform"):

@@ -22,7 +22,13 @@ from analysis.models.model_rdms import ModelRdm
 from analysis.models.model_set import ModelSet, gather_models, hash_model
 from analysis.multiverse import MultiverseRow, run_multiverse
 from analysis.noise_ceiling import NoiseCeiling, noise_ceiling
-from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
+from analysis.patterns import (
+    SubjectPatterns,
+    SubjectRdms,
+    have_patterns,
+    require_comparable,
+    with_data_only,
+)
 from analysis.results import PRIMARY, Analysis, ComparisonResult, Model, RoiResult
 from analysis.rsa import correlate_rdms
 from analysis.settings import ComparisonSettings
@@ -83,6 +89,8 @@ def compare(
         settings need.
     """
     settings = settings or ComparisonSettings()
+    if have_patterns(subjects):
+        subjects = [with_data_only(subject) for subject in subjects]
     require_comparable(subjects)
     model_set = gather_models(models, subjects[0].stimuli, settings.groups)
     reference = _reference_model(model_set, settings.reference_model)

@@ -1,7 +1,7 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +21,13 @@ MIN_STIMULI = 3
 """Two stimuli give an RDM of one number, which correlates with nothing."""
 
 
+NOTHING = 1e-6
+"""What varies over stimuli by less than this share of what it could is rounding, and no data."""
+
+USUAL = 0.9
+"""Quantile over voxels of what betas usually vary by; a few may vary by anything."""
+
+
 @dataclass(frozen=True)
 class RoiPatterns:
     """The betas of one subject in one region of interest.
@@ -32,7 +39,9 @@ class RoiPatterns:
     voxels : ndarray of int, (voxels,)
         Flat (C order) indices of the voxels in the volume's grid, increasing.
     n_dropped : int
-        Voxels of the region left out because a beta of theirs is not finite.
+        Voxels of the region left out because they hold no data.
+    n_same : int
+        Those of them whose betas are finite, but the same for all stimuli.
     odd, even : ndarray, (stimuli, voxels), or None
         Betas of the first, third, ... and of the second, fourth, ... runs, where known.
     runs : ndarray, (runs, stimuli, voxels), or None
@@ -48,11 +57,77 @@ class RoiPatterns:
     even: NDArray[np.float64] | None = None
     runs: NDArray[np.float64] | None = None
     residual_covariance: NDArray[np.float32] | NDArray[np.float64] | None = None
+    n_same: int = 0
 
     @property
     def n_voxels(self) -> int:
         """Number of usable voxels."""
         return int(self.values.shape[1])
+
+    def of_voxels(self, columns: NDArray[np.intp]) -> "RoiPatterns":
+        """Give some of the voxels; the others count as dropped."""
+        covariance = self.residual_covariance
+        return replace(
+            self,
+            values=np.ascontiguousarray(self.values[:, columns]),
+            voxels=self.voxels[columns],
+            n_dropped=self.n_dropped + self.n_voxels - len(columns),
+            odd=None if self.odd is None else np.ascontiguousarray(self.odd[:, columns]),
+            even=None if self.even is None else np.ascontiguousarray(self.even[:, columns]),
+            runs=None if self.runs is None else np.ascontiguousarray(self.runs[:, :, columns]),
+            residual_covariance=(
+                None if covariance is None else covariance[np.ix_(columns, columns)]
+            ),
+        )
+
+    def with_data(self) -> "RoiPatterns":
+        """Leave out voxels that are not finite somewhere, or the same for all stimuli."""
+        covariance = self.residual_covariance
+        # A voxel without covariance has none with any voxel, and its own is enough to tell.
+        variances = None if covariance is None else np.diagonal(covariance)[None]
+        finite = finite_voxels(self.values, self.odd, self.even, self.runs, variances)
+        varying = varying_voxels(self.values, self.odd, self.even, self.runs)
+        complete = finite & varying
+        if complete.all():
+            return self
+        n_same = self.n_same + int(np.count_nonzero(finite & ~varying))
+        return replace(self.of_voxels(np.flatnonzero(complete)), n_same=n_same)
+
+
+def finite_voxels(*arrays: NDArray[Any] | None) -> NDArray[np.bool_]:
+    """Which voxels, the last axis, are finite throughout all arrays that are there."""
+    present = [array for array in arrays if array is not None]
+    of_each = [np.isfinite(array).all(axis=tuple(range(array.ndim - 1))) for array in present]
+    complete: NDArray[np.bool_] = np.logical_and.reduce(of_each)
+    return complete
+
+
+def varying_voxels(*arrays: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """Which voxels differ between stimuli in all arrays (..., stimuli, voxels) that are there.
+
+    Programs write 0 or another number outside of what was measured, in all runs or in one. Of
+    fewer than three stimuli two may be the same by chance, so that nothing is known.
+    """
+    present = [array for array in arrays if array is not None]
+    varying = np.ones(present[0].shape[-1], dtype=bool)
+    for array in present:
+        if array.shape[-2] < MIN_STIMULI:
+            continue
+        of_array = vary_between(array.min(axis=-2), array.max(axis=-2))
+        varying &= of_array.reshape(-1, len(varying)).all(axis=0)
+    return varying
+
+
+def vary_between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell of lowest and highest values (..., voxels) whether they differ by more than rounding."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = high - low
+        finite = spread[np.isfinite(spread)]
+        usual = np.quantile(finite, USUAL) if finite.size else 0.0
+        varying: NDArray[np.bool_] = spread > NOTHING * np.maximum(
+            usual, np.maximum(np.abs(low), np.abs(high))
+        )
+    return varying
 
 
 class _Labelled:
@@ -135,6 +210,52 @@ def have_patterns(
     return all(isinstance(subject, SubjectPatterns) for subject in subjects)
 
 
+def with_data_only(subject: SubjectPatterns) -> SubjectPatterns:
+    """Leave out voxels that hold no data, and say how many in the subject's notes.
+
+    Parameters
+    ----------
+    subject : SubjectPatterns
+
+    Returns
+    -------
+    SubjectPatterns
+        See `RoiPatterns.with_data`.
+    """
+    rois = {name: roi.with_data() for name, roi in subject.rois.items()}
+    outdated = voxel_notes(subject)
+    notes = [note for note in subject.notes if note not in outdated]
+    complete = replace(subject, rois=rois, notes=tuple(notes))
+    return replace(complete, notes=(*notes, *voxel_notes(complete)))
+
+
+def voxel_notes(subject: SubjectPatterns) -> tuple[str, ...]:
+    """Say which of a subject's voxels were left out, and which may lack data."""
+    rois = subject.rois
+    counts = {
+        "left out because a beta is not finite": {
+            name: roi.n_dropped - roi.n_same for name, roi in rois.items()
+        },
+        "left out because their beta is the same for all stimuli (of all runs, a half or a run), "
+        "as outside of a mask": {name: roi.n_same for name, roi in rois.items()},
+        "whose beta is exactly 0 for some stimuli but not for all, kept": {
+            name: _n_with_zeros(roi) for name, roi in rois.items()
+        },
+    }
+    sizes = {name: roi.n_dropped + roi.n_voxels for name, roi in rois.items()}
+    return tuple(
+        f"{subject.label}: voxels {what}: "
+        + ", ".join(f"{name} {n} of {sizes[name]}" for name, n in of_rois.items() if n)
+        for what, of_rois in counts.items()
+        if any(of_rois.values())
+    )
+
+
+def _n_with_zeros(roi: RoiPatterns) -> int:
+    arrays = [array for array in (roi.values, roi.odd, roi.even) if array is not None]
+    return int(np.count_nonzero(np.logical_or.reduce([(a == 0).any(axis=0) for a in arrays])))
+
+
 def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
     """Check that subjects can be compared: enough of them, with the same stimuli and regions.
 
@@ -142,9 +263,9 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
     ------
     InputError
         On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
-        stimuli, a stimulus or region that one subject lacks, or a region that is empty or zero; on
+        stimuli, a stimulus or region that one subject lacks, or a region without data; on
         RDMs of another size than the stimuli ask for, with missing distances, or of other folds
-        than another subject's.
+        than another subject's; on stimuli, halves or subjects with the same numbers throughout.
     """
     if len(subjects) < MIN_SUBJECTS:
         found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
@@ -171,6 +292,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
         n_folds = {roi: len(rdms) for roi, rdms in subjects[0].rois.items()}
         for subject in subjects:
             _require_rdms(subject, n_folds)
+    _require_no_copy(subjects)
 
 
 def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
@@ -214,11 +336,34 @@ def _require_values(subject: SubjectPatterns) -> None:
                 f"region {name} of {subject.label} holds no voxel with data in {subject.origin}: "
                 "check its coverage, or leave the region out"
             )
-        if not roi.values.any():
+    rois = subject.rois.values()
+    rows = [b"".join(roi.values[i].tobytes() for roi in rois) for i in range(len(subject.stimuli))]
+    first: dict[bytes, str] = {}
+    for stimulus, row in zip(subject.stimuli, rows, strict=True):
+        other = first.setdefault(row, stimulus)
+        if other != stimulus:
             raise InputError(
-                f"every beta of {subject.label} in region {name} is 0 in {subject.origin}: the "
-                "region lies outside of what was measured; check its coverage, or leave the region "
-                "out"
+                f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "
+                "the same in every voxel, so one is a copy: give each its own beta"
+            )
+    if all(roi.odd is not None and np.array_equal(roi.odd, roi.even) for roi in rois):
+        raise InputError(
+            f"the betas of the odd and of the even runs of {subject.label} in {subject.origin} are "
+            "the same, so one is a copy: give those of each half, or of all runs alone"
+        )
+
+
+def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
+    """Refuse two subjects with the same numbers, of which the noise ceiling would be 1."""
+    first: dict[bytes, str] = {}
+    for subject in subjects:
+        rois = subject.rois.values()
+        arrays = [roi.values if isinstance(roi, RoiPatterns) else roi for roi in rois]
+        other = first.setdefault(b"".join(a.tobytes() for a in arrays), subject.label)
+        if other != subject.label:
+            raise InputError(
+                f"{other} and {subject.label} in {subject.origin} have the same {subject.datum}s "
+                "in every region, so one is a copy: give each subject its own, or leave one out"
             )
 
 

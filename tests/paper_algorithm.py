@@ -16,9 +16,13 @@ def highest_betas(betas: np.ndarray) -> list[float]:
     return [max(betas[:, voxel]) for voxel in range(betas.shape[1])]
 
 
-def finite_voxels(betas: np.ndarray) -> list[int]:
-    """Voxels without a NaN in any image."""
-    return [v for v in range(betas.shape[1]) if not any(np.isnan(b) for b in betas[:, v])]
+def voxels_with_data(betas: np.ndarray) -> list[int]:
+    """Voxels without a NaN in any image that are not the same in all."""
+    return [
+        v
+        for v in range(betas.shape[1])
+        if not any(np.isnan(b) for b in betas[:, v]) and max(betas[:, v]) > min(betas[:, v])
+    ]
 
 
 def select_top(betas: np.ndarray, n_voxels: int, skip_zeros: bool = False) -> list[int]:

@@ -143,11 +143,13 @@ def write_spm_model(folder: Path, subject: str, sessions: range = range(N_RUNS))
     folder.mkdir(parents=True, exist_ok=True)
     regressors = list(spm_names(len(sessions)))
     names = np.array([name for _, _, name in regressors], dtype=object)[None]
-    savemat(folder / "SPM.mat", {"SPM": {"xX": {"name": names}}})
+    design = {"xX": {"name": names}, "xBF": {"name": "hrf (with time derivative)"}}
+    savemat(folder / "SPM.mat", {"SPM": design})
+    others = np.random.default_rng(9).standard_normal((len(regressors), *SHAPE), dtype=np.float32)
     runs = runs_of(subject)[sessions.start : sessions.stop]
     for number, (session, condition, _) in enumerate(regressors, start=1):
         known = condition in STIMULI
-        beta = runs[session, STIMULI.index(condition)] if known else np.full(SHAPE, 99, np.float32)
+        beta = runs[session, STIMULI.index(condition)] if known else others[number - 1]
         save(beta, folder / f"beta_{number:04d}.nii")
 
 
@@ -173,8 +175,8 @@ def write_statmaps(root: Path) -> None:
                 name = f"{stem}{contrast(stimulus)}_stat-effect_statmap.nii.gz"
                 save(beta, folder / name)
             save(betas[0], folder / f"{stem}{contrast(STIMULI[0])}_stat-t_statmap.nii.gz")
-            save(betas[0], folder / f"{stem}fixation_stat-effect_statmap.nii.gz")
-            save(betas[0], folder / f"{stem}facesGtHouses_stat-effect_statmap.nii.gz")
+            save(-betas[0], folder / f"{stem}fixation_stat-effect_statmap.nii.gz")
+            save(2 * betas[0], folder / f"{stem}facesGtHouses_stat-effect_statmap.nii.gz")
 
 
 def write_table(table: Path) -> None:

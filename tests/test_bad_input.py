@@ -70,7 +70,7 @@ REFUSED: Mapping[str, Case] = {
     "constant-voxels-at-zero": Case(
         "patterns",
         arrays(ONE, visual__betas=filled(0.0, ...)),
-        ("every beta of sub-02 in region visual is 0", "leave the region out"),
+        ("region visual of sub-02", "no voxel with data", "leave the region out"),
     ),
     "constant-pattern-recommended": Case(
         "patterns",
@@ -80,7 +80,7 @@ REFUSED: Mapping[str, Case] = {
     "constant-pattern-paper": Case(
         "paper",
         constant_volume(2.0),
-        (SECOND, "sub-02", "the same in every voxel of visual", "leave that stimulus out"),
+        (SECOND, "sub-02", "the same in every voxel of every region", "leave that stimulus out"),
         ("--preset", "paper"),
     ),
     "two-stimuli-in-patterns": Case(

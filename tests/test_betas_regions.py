@@ -106,7 +106,7 @@ def test_voxels_with_gaps_are_left_out_of_everything(tmp_path: Path) -> None:
 
 def test_single_estimates_with_halves_and_regions_of_own_names(tmp_path: Path) -> None:
     for subject in ("a1", "b2"):
-        rng = np.random.default_rng(len(subject))
+        rng = np.random.default_rng(ord(subject[0]))
         arrays = {"stimulus": np.array(["c", "a", "b"])}
         for region in ("V1", "hippocampus", "A1-left"):
             arrays |= {f"{region}/{part}": rng.random((3, 4)) for part in ("betas", "odd", "even")}
@@ -416,7 +416,7 @@ def test_halves_of_one_subject_alone_are_refused(tmp_path: Path) -> None:
         read_rdms(tmp_path)
 
 
-def test_voxels_without_signal_are_told(tmp_path: Path) -> None:
+def test_voxels_without_signal_are_left_out_and_told(tmp_path: Path) -> None:
     data.write_roi_patterns(tmp_path)
     file = tmp_path / "sub-02_patterns.npz"
     with np.load(file) as content:
@@ -430,7 +430,8 @@ def test_voxels_without_signal_are_told(tmp_path: Path) -> None:
         (),
         (
             "sub-02: voxels left out because a beta is not finite: visual 1 of 70",
-            "sub-02: voxels whose beta is the same for all stimuli, kept: visual 6 of 69",
+            "sub-02: voxels left out because their beta is the same for all stimuli (of all runs, "
+            "a half or a run), as outside of a mask: visual 6 of 70",
         ),
         (),
     ]

@@ -11,7 +11,7 @@ import supplied_data as data
 from betas_forms import check, read
 from scipy.io import loadmat, savemat
 
-from analysis.betas.spm import regressor_names
+from analysis.betas.responses import regressor_names
 from bids_config.errors import InputError
 
 root = betas_forms.root
@@ -30,7 +30,10 @@ def test_other_volume_formats_of_spm(root: Path, tmp_path: Path, suffix: str) ->
     expected = data.patterns_of("01", data.ROIS[0])[0]
     np.testing.assert_array_equal(subject.rois["visual"].values, expected)
     assert subject.rois["visual"].odd is None
-    assert subject.notes == ("sub-01: conditions left out as no stimuli: fixation, one-back",)
+    assert subject.notes == (
+        "sub-01: conditions left out as no stimuli: fixation, one-back",
+        "sub-01: betas of the canonical response are used, not of its derivatives",
+    )
 
 
 def test_models_in_session_folders_are_one_after_the_other(root: Path, tmp_path: Path) -> None:

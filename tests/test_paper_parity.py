@@ -114,7 +114,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for name, labels in LABELS.items():
         inside = np.isin(atlas(), labels)
         of_region = [volumes[:, inside].astype(np.float64) for volumes in whole]
-        betas[name] = [values[:, paper.finite_voxels(values)] for values in of_region]
+        betas[name] = [values[:, paper.voxels_with_data(values)] for values in of_region]
     return Case(read_paper_layout(folder / "betas", folder / "atlas.nii.gz", rois), betas)
 
 

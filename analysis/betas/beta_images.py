@@ -7,6 +7,7 @@ runs are, and which voxels have data throughout.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -14,21 +15,29 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.betas.responses import (
+    MODEL_FILE,
+    describe_kinds,
+    require_canonical,
+    require_response,
+)
 from analysis.betas.volumes import (
     Grid,
     RoiVoxels,
-    describe_voxels,
     load_volume,
     read_volume,
     require_values,
     split_into_rois,
 )
-from analysis.patterns import SubjectPatterns
+from analysis.patterns import MIN_STIMULI, SubjectPatterns, vary_between, with_data_only
 from bids_config.errors import InputError
 
 Half = Literal["odd", "even"]
 
 FOLDER_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
+
+SPM_NAME = re.compile(r".*beta_\d{4,}\..+")
+"""Betas of SPM's; `SPM.mat` beside them tells of which basis they are."""
 
 N_NAMED = 5
 """How many stimuli a note names."""
@@ -48,6 +57,8 @@ class BetaImage:
         The run that it was estimated from; None: several.
     half : {'odd', 'even'} or None
         Estimated from the odd or the even runs.
+    regressor : str or None
+        Name of the regressor of SPM's model, which SPM writes into the file as well.
     """
 
     stimulus: str
@@ -55,6 +66,11 @@ class BetaImage:
     volume: int | None = None
     run: str | None = None
     half: Half | None = None
+    regressor: str | None = None
+
+    def __str__(self) -> str:
+        """Where it lies, for messages."""
+        return str(self.file) if self.volume is None else f"volume {self.volume} of {self.file}"
 
 
 def subject_folders(root: Path, participants: Sequence[str] | None) -> list[Path]:
@@ -191,26 +207,44 @@ def read_beta_images(
     Raises
     ------
     InputError
-        On an image that is there twice, is unreadable or on another grid, has no data, or a
-        stimulus without a beta of all runs.
+        On an image that is there twice, is unreadable or on another grid, has no data, is no
+        condition's response as its header says, or a stimulus without a beta of all runs.
     """
     images = _without_duplicates(images)
     stimuli = tuple(sorted({image.stimulus for image in images}))
     runs = sorted({image.run for image in images if image.run is not None}, key=natural_order)
+    folders = dict.fromkeys(
+        image.file.parent for image in images if SPM_NAME.fullmatch(image.file.name)
+    )
+    models = [folder / MODEL_FILE for folder in folders if (folder / MODEL_FILE).is_file()]
+    bases = dict.fromkeys(require_canonical(model) for model in models)
     sums = _Sums(images, stimuli, runs, regions, keep_runs=with_runs)
-    for image, values in _read_in_order(images, regions):
+    seen: dict[bytes, BetaImage] = {}
+    kinds: list[tuple[str | None, Path]] = []
+    for image, values, kind in _read_in_order(images, regions):
+        _require_pattern(image, values)
+        _require_no_copy(image, seen.setdefault(sha256(values.tobytes()).digest(), image))
+        kinds.append((kind, image.file))
         sums.add(image, values)
     whole = sums.mean_of_all(f"sub-{subject}")
     require_values(whole, stimuli, images[0].file.parent)
     odd, even, of_runs, missing = sums.parts(f"sub-{subject}")
+    whole[:, sums.is_same_in_a_run()] = 0
     patterns = split_into_rois(whole, regions, odd=odd, even=even, runs=of_runs)
     files = dict.fromkeys(image.file for image in images)
-    return SubjectPatterns(
-        subject=subject,
-        stimuli=stimuli,
-        rois=patterns,
-        sources=(*files, *tables, regions.grid.file),
-        notes=(*notes, *missing, *describe_voxels(f"sub-{subject}", patterns)),
+    return with_data_only(
+        SubjectPatterns(
+            subject=subject,
+            stimuli=stimuli,
+            rois=patterns,
+            sources=(*files, *tables, regions.grid.file),
+            notes=(
+                *notes,
+                *(f"sub-{subject}: {basis}" for basis in bases if basis),
+                *describe_kinds(kinds, f"sub-{subject}"),
+                *missing,
+            ),
+        )
     )
 
 
@@ -244,6 +278,8 @@ class _Sums:
         self._run_rows = {run: row for row, run in enumerate(runs)}
         self._runs = np.zeros((len(runs), *shape)) if keep_runs and len(runs) > 1 else None
         self._run_counts = np.zeros((len(runs), len(stimuli)), dtype=int)
+        self._lowest = np.full((len(runs), shape[1]), np.inf)
+        self._highest = np.full((len(runs), shape[1]), -np.inf)
 
     def add(self, image: BetaImage, values: NDArray[np.float64]) -> None:
         """Add the beta of an image, (voxels,), to what it is a part of."""
@@ -252,9 +288,12 @@ class _Sums:
             self._sums[part][row] += values
             self._counts[part][row] += 1
         if image.run is not None:
-            self._run_counts[self._run_rows[image.run], row] += 1
+            run = self._run_rows[image.run]
+            self._run_counts[run, row] += 1
+            self._lowest[run] = np.minimum(self._lowest[run], values)
+            self._highest[run] = np.maximum(self._highest[run], values)
             if self._runs is not None:
-                self._runs[self._run_rows[image.run], row] = values
+                self._runs[run, row] = values
 
     def _parts_of(self, image: BetaImage) -> Iterator[str]:
         if image.run is None:
@@ -276,6 +315,13 @@ class _Sums:
             )
         if not self._has_halves:
             yield half
+
+    def is_same_in_a_run(self) -> NDArray[np.bool_]:
+        """Which voxels are the same for all stimuli of some run: there it holds no data."""
+        enough = self._run_counts.sum(axis=1) >= MIN_STIMULI
+        low, high = self._lowest[enough], self._highest[enough]
+        is_same = np.isfinite(high - low) & ~vary_between(low, high)
+        return np.asarray(is_same.any(axis=0))
 
     def mean_of_all(self, label: str) -> NDArray[np.float64]:
         """Betas of all runs, (stimuli, voxels)."""
@@ -354,10 +400,37 @@ def _without_duplicates(images: Sequence[BetaImage]) -> list[BetaImage]:
     return list(places.values())
 
 
+def _require_pattern(image: BetaImage, values: NDArray[np.float64]) -> None:
+    finite = values[np.isfinite(values)]
+    remedy = "estimate it again, or leave that stimulus out of every subject"
+    if not finite.size:
+        raise InputError(
+            f"the beta of stimulus {image.stimulus} in {image} is not finite in any voxel of any "
+            f"region: {remedy}"
+        )
+    if finite.size > 1 and np.ptp(finite) == 0:
+        raise InputError(
+            f"the beta of stimulus {image.stimulus} in {image} is the same in every voxel of every "
+            f"region ({finite[0]:g}): {remedy}"
+        )
+
+
+def _require_no_copy(image: BetaImage, other: BetaImage) -> None:
+    if other is image:
+        return
+    raise InputError(
+        f"{other} and {image} hold the same numbers in every voxel of the regions (stimuli "
+        f"{other.stimulus} and {image.stimulus}), so one is a copy: give each its own beta"
+    )
+
+
 def _read_in_order(
     images: Sequence[BetaImage], regions: RoiVoxels
-) -> Iterator[tuple[BetaImage, NDArray[np.float64]]]:
-    """Read each image at the regions' voxels, each file once and from its beginning on."""
+) -> Iterator[tuple[BetaImage, NDArray[np.float64], str | None]]:
+    """Read each image at the regions' voxels, each file once and from its beginning on.
+
+    With what its header says that it holds in the place of betas.
+    """
     voxels = regions.union
     ordered = sorted(images, key=lambda image: (str(image.file), image.volume or 0))
     for file, of_file in groupby(ordered, key=lambda image: image.file):
@@ -378,4 +451,5 @@ def _read_in_order(
                     f"{file} holds {n_volumes} volumes but volume {volume} is asked for: number "
                     "them from 0"
                 )
-            yield image, read_volume(volumes, volume, voxels, file)
+            kind = require_response(volumes, volume, file, image.regressor)
+            yield image, read_volume(volumes, volume, voxels, file), kind

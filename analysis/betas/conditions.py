@@ -1,5 +1,6 @@
 """Which conditions of a linear model are stimuli, and which stimulus each is."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,16 @@ NOT_STIMULI = frozenset({
     "oneback", "1back", "response", "responses", "rest",
 })  # fmt: skip
 """What conditions without a stimulus are commonly called, letters and digits alone."""
+
+NUISANCE = re.compile(
+    r"(constant|intercept|drift\d+|cosine\d+|(trans|rot|t|r)[xyz](derivative1)?(power2)?"
+    r"|csf\w*|whitematter\w*|globalsignal\w*|[atcw]compcor\d+|framewisedisplacement|(std)?dvars"
+    r"|(non)?steadystate(outlier)?\d+|motionoutlier\d+|spike\d+)"
+)
+"""Letters and digits of what nilearn, fMRIPrep and SPM call regressors that are no conditions."""
+
+OF_A_CONDITION = re.compile(r"(?P<name>.+?)_?(derivative|dispersion|delay_?(?P<delay>\d+))")
+"""How nilearn calls a condition's regressors beside the canonical one, and the bins of an FIR."""
 
 OWN_PREFIX = "stimulus:"
 """What this tool's models in SPM write before a stimulus."""
@@ -64,12 +75,17 @@ def stimuli_of(
     Raises
     ------
     InputError
-        If none is a stimulus, two are the same one, or a name could be two stimuli.
+        If none is a stimulus, two are the same one, a name could be two stimuli, or conditions
+        are time bins of a response.
     """
+    _require_no_bins(conditions, rule, source)
     chosen: dict[str, str] = {}
+    keys = {_key(condition) for condition in conditions}
     for condition in conditions:
         stimulus = _stimulus_of(condition, rule, source)
-        if stimulus is None:
+        beside = OF_A_CONDITION.fullmatch(condition)
+        of_other = beside is not None and _key(beside["name"]) in keys
+        if stimulus is None or (of_other and condition not in (rule.stimuli or ())):
             continue
         for other, same in chosen.items():
             if same == stimulus:
@@ -102,7 +118,9 @@ def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | Non
     if rule.include:
         if not any(_fits(condition, pattern) for pattern in rule.include):
             return None
-    elif _key(name) in NOT_STIMULI and name not in (rule.stimuli or ()):
+    elif name not in (rule.stimuli or ()) and (
+        _key(name) in NOT_STIMULI or NUISANCE.fullmatch(_key(name))
+    ):
         return None
     if rule.stimuli is None or name in rule.stimuli:
         return name
@@ -114,6 +132,27 @@ def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | Non
             "these stimuli differently"
         )
     return same[0] if same else None
+
+
+def _require_no_bins(conditions: Sequence[str], rule: ConditionRule, source: Path) -> None:
+    """Refuse several time bins of one response, as of a model with a finite impulse response."""
+    chosen = [name for name in conditions if not any(_fits(name, p) for p in rule.exclude)]
+    if rule.include:
+        chosen = [name for name in chosen if any(_fits(name, p) for p in rule.include)]
+    known = None if rule.stimuli is None else {_key(stimulus) for stimulus in rule.stimuli}
+    first: dict[str, str] = {}
+    for condition in chosen:
+        match = OF_A_CONDITION.fullmatch(condition)
+        if match is None or match["delay"] is None or condition in (rule.stimuli or ()):
+            continue
+        if known is not None and _key(match["name"]) not in known:
+            continue
+        other = first.setdefault(_key(match["name"]), condition)
+        if other != condition:
+            raise InputError(
+                f"{other} and {condition} of {source} are time bins of one response, of a model "
+                "with a finite impulse response: give one beta a stimulus, of the canonical HRF"
+            )
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -12,8 +12,8 @@ from analysis.betas.estimations import (
 )
 from analysis.betas.named_volumes import named_volumes, table_beside
 from analysis.betas.roi_files import add_runs
-from analysis.betas.volumes import describe_voxels, regions_by_subject
-from analysis.patterns import SubjectPatterns, require_comparable
+from analysis.betas.volumes import regions_by_subject
+from analysis.patterns import SubjectPatterns, require_comparable, voxel_notes, with_data_only
 from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
 
@@ -108,14 +108,9 @@ def _run_betas_file(betas_file: Path) -> Path | None:
 
 def _with_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
     rois = add_runs(subject.rois, subject.stimuli, file)
-    outdated = describe_voxels(subject.label, subject.rois)
-    notes = [note for note in subject.notes if note not in outdated]
-    return replace(
-        subject,
-        rois=rois,
-        sources=(*subject.sources, file),
-        notes=(*notes, *describe_voxels(subject.label, rois)),
-    )
+    notes = [note for note in subject.notes if note not in voxel_notes(subject)]
+    merged = replace(subject, rois=rois, sources=(*subject.sources, file), notes=tuple(notes))
+    return with_data_only(merged)
 
 
 def _betas_file(folder: Path, task: str | None) -> Path:

@@ -24,7 +24,7 @@ ENCODINGS = {1: "latin-1", 2: "latin-1", 3: "utf-16", 4: "utf-16", 16: "utf-8", 
 
 
 def read_names(file: Path, path: Sequence[str]) -> list[str]:
-    """Read a cell array of texts that lies in a structure.
+    """Read a cell array of texts, or one text, that lies in a structure.
 
     Parameters
     ----------
@@ -48,7 +48,10 @@ def read_names(file: Path, path: Sequence[str]) -> list[str]:
 def _names_in_hdf5(file: Path, path: Sequence[str]) -> list[str]:
     try:
         with h5py.File(file, "r") as content:
-            references = np.asarray(content["/".join(path)][()]).ravel()
+            found = np.asarray(content["/".join(path)][()])
+            if found.dtype.kind == "u":  # a text, not a cell array of texts
+                return ["".join(chr(code) for code in found.ravel())]
+            references = found.ravel()
             return [
                 "".join(chr(code) for code in np.asarray(content[reference][()]).ravel())
                 for reference in references

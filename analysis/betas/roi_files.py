@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from analysis.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
 from analysis.betas.beta_images import require_target, wanted_names, wanted_subjects
-from analysis.betas.volumes import describe_voxels, finite_voxels, require_values
+from analysis.betas.volumes import require_values
 from analysis.names import require_names
-from analysis.patterns import RoiPatterns, SubjectPatterns
+from analysis.patterns import RoiPatterns, SubjectPatterns, with_data_only
 from analysis.rdm_files import RELATIVE_TOLERANCE, require_distinct
 from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
@@ -158,20 +158,18 @@ def add_runs(
                     f"{file} holds no region {name}: run the participant level again with "
                     "--run-betas"
                 )
-            of_runs = _read_roi(arrays, name, with_runs=True)
+            of_runs = _read_roi(arrays, name, with_covariance=True)
             if of_runs.runs is None:
                 raise InputError(f"{file} holds betas of one run only in {name}: make it again")
             _, here, there = np.intersect1d(roi.voxels, of_runs.voxels, return_indices=True)
-            kept = _of_voxels(roi, here)
+            kept = roi.of_voxels(here)
             covariance = of_runs.residual_covariance
-            merged[name] = _without_gaps(
-                replace(
-                    kept,
-                    runs=np.ascontiguousarray(of_runs.runs[:, rows][:, :, there]),
-                    residual_covariance=(
-                        None if covariance is None else covariance[np.ix_(there, there)]
-                    ),
-                )
+            merged[name] = replace(
+                kept,
+                runs=np.ascontiguousarray(of_runs.runs[:, rows][:, :, there]),
+                residual_covariance=(
+                    None if covariance is None else covariance[np.ix_(there, there)]
+                ),
             )
     return merged
 
@@ -186,7 +184,7 @@ def _read_subject(
         stimuli = tuple(sorted(names))
         rows = _rows_of(stimuli, names, file)
         regions = {
-            roi: _read_roi(arrays, roi, with_runs=with_runs)
+            roi: _read_roi(arrays, roi, with_covariance=with_runs)
             for roi in region_names(arrays, "betas", rois)
         }
     for roi, patterns in regions.items():
@@ -197,19 +195,20 @@ def _read_subject(
             )
     everywhere = np.concatenate([patterns.values for patterns in regions.values()], axis=1)
     require_values(everywhere[rows], stimuli, file)
-    complete = {
-        roi: _without_gaps(_of_stimuli(patterns, rows)) for roi, patterns in regions.items()
-    }
-    return SubjectPatterns(
-        subject=name.removeprefix("sub-"),
-        stimuli=stimuli,
-        rois=complete,
-        sources=(file,),
-        notes=describe_voxels(name, complete),
+    subject = with_data_only(
+        SubjectPatterns(
+            subject=name.removeprefix("sub-"),
+            stimuli=stimuli,
+            rois={roi: _of_stimuli(patterns, rows) for roi, patterns in regions.items()},
+            sources=(file,),
+        )
     )
+    if with_runs:
+        return subject
+    return replace(subject, rois={roi: replace(p, runs=None) for roi, p in subject.rois.items()})
 
 
-def _read_roi(arrays: ArrayFile, name: str, *, with_runs: bool) -> RoiPatterns:
+def _read_roi(arrays: ArrayFile, name: str, *, with_covariance: bool) -> RoiPatterns:
     """The arrays of a region as they are in the file, its voxels in increasing order."""
     betas = arrays.numbers(f"{name}/betas").astype(np.float64)
     if betas.ndim not in (2, 3) or betas.size == 0:
@@ -237,18 +236,18 @@ def _read_roi(arrays: ArrayFile, name: str, *, with_runs: bool) -> RoiPatterns:
         if len(np.unique(voxels)) < n_voxels:
             raise InputError(f"{name}/voxels in {arrays.file} holds a voxel twice: keep one")
     covariance = None
-    if with_runs and f"{name}/residual_covariance" in arrays.names:
+    if with_covariance and f"{name}/residual_covariance" in arrays.names:
         covariance = _read_covariance(arrays, f"{name}/residual_covariance", n_voxels)
     roi = RoiPatterns(
         values=values,
         voxels=voxels,
         odd=halves["odd"],
         even=halves["even"],
-        runs=runs if with_runs else None,
+        runs=runs,
         residual_covariance=covariance,
     )
     order = np.argsort(voxels)
-    return roi if (np.diff(order) == 1).all() else _of_voxels(roi, order)
+    return roi if (np.diff(order) == 1).all() else roi.of_voxels(order)
 
 
 def _require_alternating(arrays: ArrayFile) -> None:
@@ -295,26 +294,4 @@ def _of_stimuli(roi: RoiPatterns, rows: Sequence[int]) -> RoiPatterns:
         odd=None if roi.odd is None else roi.odd[rows],
         even=None if roi.even is None else roi.even[rows],
         runs=None if roi.runs is None else roi.runs[:, rows],
-    )
-
-
-def _without_gaps(roi: RoiPatterns) -> RoiPatterns:
-    """Leave out voxels that are not finite in some array."""
-    covariance = roi.residual_covariance
-    # A voxel without covariance has none with any voxel, and its own is enough to tell.
-    variances = None if covariance is None else np.diagonal(covariance)[None].astype(np.float64)
-    complete = finite_voxels(roi.values, roi.odd, roi.even, roi.runs, variances)
-    return roi if complete.all() else _of_voxels(roi, np.flatnonzero(complete))
-
-
-def _of_voxels(roi: RoiPatterns, columns: NDArray[np.intp]) -> RoiPatterns:
-    covariance = roi.residual_covariance
-    return RoiPatterns(
-        values=np.ascontiguousarray(roi.values[:, columns]),
-        voxels=roi.voxels[columns],
-        n_dropped=roi.n_dropped + roi.n_voxels - len(columns),
-        odd=None if roi.odd is None else np.ascontiguousarray(roi.odd[:, columns]),
-        even=None if roi.even is None else np.ascontiguousarray(roi.even[:, columns]),
-        runs=None if roi.runs is None else np.ascontiguousarray(roi.runs[:, :, columns]),
-        residual_covariance=None if covariance is None else covariance[np.ix_(columns, columns)],
     )

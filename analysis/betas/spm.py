@@ -1,6 +1,5 @@
 """Betas in the folders that SPM leaves: `SPM.mat` names them, `beta_*.nii` hold them."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,19 +10,11 @@ from analysis.betas.beta_images import (
     subject_folders,
 )
 from analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
-from analysis.betas.mat_files import read_names
+from analysis.betas.responses import MODEL_FILE, MODULATOR, REGRESSOR, regressor_names
 from analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
 from analysis.patterns import SubjectPatterns
 from bids_config.errors import InputError
 from bids_config.schema import RoiDefinition
-
-MODEL_FILE = "SPM.mat"
-
-CONDITION = re.compile(r"Sn\((?P<session>\d+)\) (?P<name>.+)\*bf\(1\)")
-"""A condition of a session; `bf(2)` and on are derivatives, others are motion and constants."""
-
-MODULATOR = re.compile(r".+x.+\^\d+")
-"""A parametric modulation of a condition, which SPM writes as condition, x, parameter, power."""
 
 
 def read_spm_folders(
@@ -39,7 +30,7 @@ def read_spm_folders(
 
     The betas of a stimulus are the mean over the model's sessions, and halves and runs are its
     sessions. Regressors that are no `... *bf(1)` are no conditions; which conditions are stimuli
-    says `conditions`.
+    says `conditions`. Of a model with derivatives the canonical response counts.
 
     Parameters
     ----------
@@ -57,8 +48,9 @@ def read_spm_folders(
     Raises
     ------
     InputError
-        On no or several models of a subject, a model that cannot be read or holds no stimulus, a
-        beta that is missing, unreadable or on another grid.
+        On no or several models of a subject, a model that cannot be read, holds no stimulus or
+        describes responses by a basis set of another kind, a beta that is missing, unreadable, on
+        another grid or, as its header says, of another model.
     """
     regions_of = regions_by_subject(atlas, rois)
     subjects = []
@@ -91,22 +83,6 @@ def holds_models(path: Path) -> bool:
     return any(file.name == MODEL_FILE for folder in folders for file in files_below(folder))
 
 
-def regressor_names(model: Path) -> list[str]:
-    """Names of the design's columns, in the order of the betas.
-
-    Raises
-    ------
-    InputError
-        If the file is none of SPM's models.
-    """
-    try:
-        return read_names(model, ("SPM", "xX", "name"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{model} cannot be read as a model of SPM ({error}): give an intact {MODEL_FILE}"
-        ) from error
-
-
 def _models(folder: Path) -> list[Path]:
     models = [file for file in files_below(folder) if file.name == MODEL_FILE]
     if not models:
@@ -132,7 +108,9 @@ def _images_of(
     conditions = [
         (number, match["session"], match["name"])
         for number, name in enumerate(regressor_names(model), start=1)
-        if (match := CONDITION.fullmatch(name)) and not MODULATOR.fullmatch(match["name"])
+        if (match := REGRESSOR.fullmatch(name))
+        and match["function"] == "1"
+        and not MODULATOR.fullmatch(match["name"])
     ]
     if not conditions:
         raise InputError(
@@ -144,6 +122,7 @@ def _images_of(
         BetaImage(
             stimuli[name],
             _beta_file(model.parent, number),
+            regressor=f"Sn({session}) {name}*bf(1)",
             run=f"{session_folder} session {session}".strip(),
         )
         for number, session, name in conditions

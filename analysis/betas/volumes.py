@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +179,7 @@ def split_into_rois(
     even: NDArray[np.float64] | None = None,
     runs: NDArray[np.float64] | None = None,
 ) -> dict[str, RoiPatterns]:
-    """Cut the patterns of all regions' voxels into regions, dropping voxels without data.
+    """Cut the patterns of all regions' voxels into regions.
 
     Parameters
     ----------
@@ -188,35 +188,19 @@ def split_into_rois(
     regions : RoiVoxels
     odd, even : ndarray, (stimuli, voxels), optional
     runs : ndarray, (runs, stimuli, voxels), optional
-
-    Returns
-    -------
-    dict of str to RoiPatterns
-        A voxel that is not finite for any stimulus in any of the arrays is left out and counted.
     """
     union = regions.union
-    complete = finite_voxels(values, odd, even, runs)
     patterns = {}
     for name, voxels in regions.rois.items():
         columns = np.searchsorted(union, voxels)
-        columns = columns[complete[columns]]
         patterns[name] = RoiPatterns(
             values=np.ascontiguousarray(values[:, columns]),
-            voxels=union[columns],
-            n_dropped=len(voxels) - len(columns),
+            voxels=voxels,
             odd=None if odd is None else np.ascontiguousarray(odd[:, columns]),
             even=None if even is None else np.ascontiguousarray(even[:, columns]),
             runs=None if runs is None else np.ascontiguousarray(runs[:, :, columns]),
         )
     return patterns
-
-
-def finite_voxels(*arrays: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-    """Which voxels, the last axis, are finite throughout all arrays that are there."""
-    present = [array for array in arrays if array is not None]
-    of_each = [np.isfinite(array).all(axis=tuple(range(array.ndim - 1))) for array in present]
-    complete: NDArray[np.bool_] = np.logical_and.reduce(of_each)
-    return complete
 
 
 def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: Path) -> None:
@@ -233,28 +217,6 @@ def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: 
                 f"the beta of stimulus {stimulus} in {source} is not finite in any voxel of any "
                 "region: estimate it again, or leave that stimulus out of every subject"
             )
-
-
-def describe_voxels(label: str, patterns: Mapping[str, RoiPatterns]) -> tuple[str, ...]:
-    """Notes on a subject's voxels that were left out, and on those without any signal."""
-    dropped = [
-        f"{name} {roi.n_dropped} of {roi.n_dropped + roi.n_voxels}"
-        for name, roi in patterns.items()
-        if roi.n_dropped
-    ]
-    constant = [
-        f"{name} {n_constant} of {roi.n_voxels}"
-        for name, roi in patterns.items()
-        if (n_constant := np.count_nonzero(np.ptp(roi.values, axis=0) == 0))
-    ]
-    notes = []
-    if dropped:
-        notes.append(f"{label}: voxels left out because a beta is not finite: {', '.join(dropped)}")
-    if constant:
-        notes.append(
-            f"{label}: voxels whose beta is the same for all stimuli, kept: {', '.join(constant)}"
-        )
-    return tuple(notes)
 
 
 @contextmanager

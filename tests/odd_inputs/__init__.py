@@ -1,0 +1,1 @@
+"""Inputs as they should not be, one module for each kind."""

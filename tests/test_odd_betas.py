@@ -1,0 +1,365 @@
+"""Betas that hold nothing, or that are not the response to one condition."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supplied_data as data
+from betas_forms import read
+from odd_inputs import betas as odd
+
+from analysis.betas.conditions import ConditionRule, stimuli_of
+from analysis.betas.read import read_betas
+from analysis.comparison import compare
+from analysis.models.feature_files import Features
+from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms, require_comparable
+from analysis.results import ComparisonResult
+from analysis.settings import settings_for
+from bids_config.errors import InputError
+
+QUICK = {"n_permutations": 100, "n_bootstraps": 100, "n_random_draws": 2, "multiverse": False}
+SAME = (
+    "voxels left out because their beta is the same for all stimuli (of all runs, a half or a "
+    f"run), as outside of a mask: visual {odd.N_UNMEASURED} of 70"
+)
+NOT_FINITE = f"voxels left out because a beta is not finite: visual {odd.N_UNMEASURED} of 70"
+ALL, ODD, ONE_RUN = slice(None), slice(0, None, 2), slice(1, 2)
+FORMS: dict[str, Callable[[Path], None]] = {
+    "derivatives": data.write_derivatives,
+    "paper": data.write_paper_layout,
+    "spm": data.write_spm,
+    "statmaps": data.write_statmaps,
+    "table.tsv": data.write_table,
+    "npz": data.write_roi_patterns,
+    "h5": lambda folder: data.write_roi_patterns(folder, "h5"),
+}
+HOLDS = {"derivatives": (ALL, ODD), "paper": (ALL,)}
+"""Parts of the runs of which the betas are in a form, where not of each run."""
+
+
+def results(subjects: tuple[SubjectPatterns, ...]) -> ComparisonResult:
+    selection = {} if subjects[0].rois["visual"].odd is not None else {"voxel_selection": "all"}
+    rng = np.random.default_rng(5)
+    models = [
+        Features(name, "visual", data.STIMULI, rng.standard_normal((len(data.STIMULI), 6)), "")
+        for name in ("one", "two")
+    ]
+    return compare(subjects, models, settings_for("recommended", **QUICK, **selection))
+
+
+def written(
+    folder: Path, form: str, runs_of: Callable[[str], np.ndarray], patch: pytest.MonkeyPatch
+) -> tuple[SubjectPatterns, ...]:
+    path = folder / form
+    with patch.context() as patched:
+        patched.setattr(data, "runs_of", runs_of)
+        FORMS[form](path)
+    data.write_atlas(folder / "atlas.nii.gz")
+    options = {} if form in ("derivatives", "npz", "h5") else {"atlas": folder / "atlas.nii.gz"}
+    return read(path, stimuli=data.STIMULI, **options)
+
+
+@pytest.mark.parametrize(
+    ("form", "runs", "value", "rounding"),
+    [
+        (form, runs, value, 0.0)
+        for form in FORMS
+        for runs in HOLDS.get(form, (ALL, ODD, ONE_RUN))
+        for value in (0.0, -7.3)
+    ]
+    + [("table.tsv", ALL, 1000.0, 1e-5), ("npz", ALL, 0.0, 1e-9)],
+)
+def test_voxels_that_are_the_same_for_all_stimuli_count_as_missing(
+    form: str,
+    runs: slice,
+    value: float,
+    rounding: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = written(tmp_path / "same", form, odd.runs_with(value, runs, rounding), monkeypatch)
+    missing = written(tmp_path / "missing", form, odd.runs_with(np.nan, runs), monkeypatch)
+    for subject, expected in zip(found, missing, strict=True):
+        assert f"{subject.label}: {SAME}" in subject.notes
+        assert f"{subject.label}: {NOT_FINITE}" in expected.notes
+        for name, roi in expected.rois.items():
+            np.testing.assert_array_equal(subject.rois[name].values, roi.values)
+            np.testing.assert_array_equal(subject.rois[name].voxels, roi.voxels)
+            np.testing.assert_array_equal(subject.rois[name].odd, roi.odd)
+            assert subject.rois[name].n_dropped == roi.n_dropped
+    if runs != ALL or value:
+        return
+    one, other = results(found), results(missing)
+    assert one.coverage == other.coverage
+    assert f"sub-01: {SAME}" in one.warnings
+    for roi, of_missing in zip(one.primary.rois, other.primary.rois, strict=True):
+        np.testing.assert_array_equal(roi.rsa, of_missing.rsa)
+        np.testing.assert_array_equal(roi.ceiling.pairwise, of_missing.ceiling.pairwise)
+        np.testing.assert_array_equal(roi.n_voxels, of_missing.n_voxels)
+    for sweep, of_missing_sweep in zip(one.sweeps, other.sweeps, strict=True):
+        np.testing.assert_array_equal(sweep.random.pairwise, of_missing_sweep.random.pairwise)
+
+
+def test_run_betas_of_the_derivatives_are_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "runs_of", odd.runs_with(0.0, ONE_RUN))
+    data.write_derivatives(tmp_path)
+    data.write_run_betas(tmp_path)
+    for subject in read(tmp_path, with_runs=True):
+        assert subject.notes == (f"{subject.label}: {SAME}",)
+        assert subject.rois["visual"].runs.shape[-1] == 70 - odd.N_UNMEASURED
+
+
+def made_by_hand(**arrays: np.ndarray) -> tuple[SubjectPatterns, ...]:
+    rng = np.random.default_rng(1)
+    subjects = []
+    for label in ("01", "02"):
+        values = rng.standard_normal((len(data.STIMULI), 20))
+        roi = RoiPatterns(values, np.arange(20), odd=values + 0.1, even=values - 0.1)
+        subjects.append(SubjectPatterns(label, data.STIMULI, {"visual": roi}))
+    return tuple(subjects)
+
+
+@pytest.mark.parametrize("part", ["values", "odd", "even"])
+def test_patterns_made_by_hand_are_looked_at_too(part: str) -> None:
+    subjects = made_by_hand()
+    for subject in subjects:
+        getattr(subject.rois["visual"], part)[:, :5] = 0
+    result = results(subjects)
+    note = SAME.replace(f"visual {odd.N_UNMEASURED} of 70", "visual 5 of 20")
+    assert f"sub-02: {note}" in result.warnings
+    assert result.coverage[0].n_without_betas == 5
+
+
+def test_a_region_outside_of_the_mask_is_refused() -> None:
+    subjects = made_by_hand()
+    subjects[1].rois["visual"].values[:] = 3.0
+    with pytest.raises(InputError, match="region visual of sub-02 holds no voxel with data"):
+        results(subjects)
+
+
+def test_voxels_with_a_zero_in_some_images_are_kept_and_told() -> None:
+    subjects = made_by_hand()
+    subjects[0].rois["visual"].values[2, 3:6] = 0
+    note = "sub-01: voxels whose beta is exactly 0 for some stimuli but not for all, kept: "
+    assert f"{note}visual 3 of 20" in results(subjects).warnings
+
+
+def test_two_equal_betas_by_chance_are_data() -> None:
+    """Of integers, as many scanners and packages store them."""
+    subjects = made_by_hand()
+    roi = subjects[0].rois["visual"]
+    runs = np.stack([roi.values[:2].round(), roi.values[:2].round()])
+    of_two = RoiPatterns(np.ones((2, 20)), np.arange(20), runs=runs)
+    assert of_two.with_data() is of_two
+    require_comparable([replace(subject) for subject in subjects])
+
+
+@pytest.fixture
+def atlas(tmp_path: Path) -> Path:
+    data.write_atlas(tmp_path / "atlas.nii.gz")
+    return tmp_path / "atlas.nii.gz"
+
+
+@pytest.mark.parametrize("kind", ["5", "7.3"])
+@pytest.mark.parametrize(
+    ("basis", "n_functions"),
+    [
+        ("Finite Impulse Response", 3),
+        ("Fourier set", 5),
+        ("Fourier set (Hanning)", 3),
+        ("Gamma functions", 2),
+        (None, 8),
+    ],
+)
+def test_first_functions_of_other_bases_are_no_responses(
+    basis: str | None, n_functions: int, kind: str, tmp_path: Path, atlas: Path
+) -> None:
+    odd.write_spm_basis(tmp_path / "spm", basis, n_functions, kind)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "spm", atlas=atlas)
+    assert str(caught.value) == (
+        f"{tmp_path / 'spm' / 'sub-01' / 'SPM.mat'} describes a response by {n_functions} basis "
+        f"functions ({basis or 'of no name'}), of which no beta is the response: estimate the "
+        "model with the canonical HRF"
+    )
+    lines = ["subject\tstimulus\tfile"]
+    lines += [
+        f"{subject}\t{stimulus}\tspm/sub-{subject}/beta_{1 + n_functions * place:04d}.nii"
+        for subject in data.SUBJECTS
+        for place, stimulus in enumerate(data.STIMULI)
+    ]
+    (tmp_path / "betas.tsv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="of which no beta is the response"):
+        read(tmp_path / "betas.tsv", atlas=atlas)
+
+
+@pytest.mark.parametrize("kind", ["5", "7.3"])
+@pytest.mark.parametrize(
+    ("basis", "n_functions", "note"),
+    [
+        ("hrf", 1, None),
+        ("hrf (with time derivative)", 2, "betas of the canonical response are used, not of its"),
+        ("hrf (with time and dispersion derivatives)", 3, "betas of the canonical response are"),
+        ("Finite Impulse Response", 1, "responses are described by the basis Finite Impulse"),
+        (None, 2, "SPM.mat does not name its 2 basis functions: the first is taken for the"),
+        (None, 1, None),
+    ],
+)
+def test_bases_with_one_response_are_read(
+    basis: str | None, n_functions: int, note: str | None, kind: str, tmp_path: Path, atlas: Path
+) -> None:
+    odd.write_spm_basis(tmp_path / "spm", basis, n_functions, kind)
+    for subject in read(tmp_path / "spm", atlas=atlas):
+        expected = data.patterns_of(subject.subject, data.ROIS[0]).mean(axis=0)
+        np.testing.assert_allclose(subject.rois["visual"].values, expected, rtol=1e-6)
+        assert len(subject.notes) == (note is not None)
+        assert subject.notes == () or subject.notes[0].startswith(f"{subject.label}: {note}")
+
+
+def test_betas_of_another_model_than_the_one_beside_them(tmp_path: Path, atlas: Path) -> None:
+    odd.write_spm_basis(tmp_path / "spm", "hrf", 1)
+    names = [f"Sn(1) {stimulus}*bf(1)" for stimulus in reversed(data.STIMULI)]
+    odd.write_model(tmp_path / "spm" / "sub-02" / "SPM.mat", names, "hrf")
+    with pytest.raises(InputError, match=r"is of the regressor Sn\(1\) .* put the SPM.mat there"):
+        read(tmp_path / "spm", atlas=atlas)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"description": "spm_spm:beta (0052) - Sn(1) R1"}, "is SPM's beta of Sn(1) R1, as its"),
+        ({"description": "spm_spm:beta (0058) - Sn(1) constant"}, "SPM's beta of Sn(1) constant"),
+        ({"description": "spm_spm:beta (0002) - Sn(1) a*bf(2)"}, "SPM's beta of Sn(1) a*bf(2)"),
+        ({"description": "spm_spm:beta (0002) - Sn(1) axrt^1*bf(1)"}, "beta of Sn(1) axrt^1*bf(1)"),
+        ({"description": "spm_spm:Residual sum-of-squares"}, "is SPM's Residual sum-of-squares"),
+        ({"description": "spm_spm:resultant analysis mask"}, "is SPM's resultant analysis mask"),
+        ({"description": "spm_spm: resels per voxel"}, "is SPM's resels per voxel"),
+        ({"description": "SPM{F_[1.0,172.0]} - contrast 2: all"}, "is SPM's SPM{F_[1.0,172.0]}"),
+        ({"intent": 4}, "is of the intent 'f test'"),
+        ({"intent": 22}, "is of the intent 'p value'"),
+        ({"labels": "a#0_Fstat"}, "is AFNI's a#0_Fstat, as its header says"),
+        ({"labels": "a#0_Coef~a#1_Coef"}, "AFNI's a#0_Coef, one of several functions of time"),
+    ],
+)
+def test_volumes_that_say_that_they_are_no_responses(
+    header: dict, said: str, tmp_path: Path, atlas: Path
+) -> None:
+    table = odd.write_one_changed(tmp_path, **header)
+    with pytest.raises(InputError) as caught:
+        read(table, atlas=atlas)
+    assert said in str(caught.value)
+    assert f"02_{data.STIMULI[3]}_2.nii.gz" in str(caught.value)
+    assert str(caught.value).endswith("and no condition's response: give the beta")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"description": "SPM{T_[172.0]} - contrast 1: a"},
+        {"intent": 3},
+        {"labels": "a#0_Tstat"},
+    ],
+)
+def test_t_values_do_not_mix_with_betas(header: dict, tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_one_changed(tmp_path, **header)
+    with pytest.raises(InputError, match=r"holds betas and .*02_n.*_2.nii.gz t values, as their"):
+        read(table, atlas=atlas)
+
+
+def test_t_values_of_every_stimulus_are_said_to_be_such(tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_one_changed(tmp_path)
+    for file in tmp_path.glob("0*.nii.gz"):
+        odd.write_described(file, odd.nib.load(file).get_fdata().astype(np.float32), intent=3)
+    note = "the volumes hold t values, as their headers say"
+    assert [s.notes for s in read(table, atlas=atlas)] == [
+        (f"sub-{label}: {note}",) for label in data.SUBJECTS
+    ]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"description": "spm_spm:beta (0003) - Sn(1) n01*bf(1)"},
+        {"description": "Contrast 3: n01"},
+        {"description": f"spm_spm:beta (0003) - Sn(1) {'n' * 90}"},
+        {"intent": 1001},
+        {"labels": "a#0_Coef"},
+    ],
+)
+def test_volumes_that_say_that_they_are_responses(
+    header: dict, tmp_path: Path, atlas: Path
+) -> None:
+    assert [s.notes for s in read(odd.write_one_changed(tmp_path, **header), atlas=atlas)] == [
+        ()
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.nan, "is not finite in any"), (0.0, "is the same")]
+)
+def test_volumes_without_data(value: float, said: str, tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_one_changed(tmp_path)
+    data.save(np.full(data.SHAPE, value, np.float32), tmp_path / f"02_{data.STIMULI[3]}_2.nii.gz")
+    with pytest.raises(InputError, match=f"stimulus {data.STIMULI[3]} in .*_2.nii.gz {said}"):
+        read(table, atlas=atlas)
+
+
+@pytest.mark.parametrize("other", [f"02_{data.STIMULI[3]}_4", f"02_{data.STIMULI[0]}_2"])
+def test_one_volume_under_two_names(other: str, tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_one_changed(tmp_path)
+    copy = tmp_path / f"{other}.nii.gz"
+    copy.write_bytes((tmp_path / f"02_{data.STIMULI[3]}_2.nii.gz").read_bytes())
+    with pytest.raises(InputError, match=r"hold the same numbers in every voxel .* one is a copy"):
+        read(table, atlas=atlas)
+
+
+def test_patterns_that_are_there_twice() -> None:
+    one, other = made_by_hand()
+    roi = one.rois["visual"]
+    with pytest.raises(InputError, match=r"sub-01 and sub-02 in .* have the same betas in every"):
+        require_comparable([one, replace(other, rois=one.rois)])
+    values = roi.values.copy()
+    values[4] = values[2]
+    twice = replace(one, rois={"visual": replace(roi, values=values)})
+    with pytest.raises(InputError, match=f"for {data.STIMULI[2]} and {data.STIMULI[4]} in .* copy"):
+        require_comparable([twice, other])
+    halves = replace(one, rois={"visual": replace(roi, even=roi.odd)})
+    with pytest.raises(InputError, match=r"odd and of the even runs of sub-01 in .* are the same"):
+        require_comparable([halves, other])
+    rdm = np.random.default_rng(0).random((1, 28))
+    with pytest.raises(InputError, match=r"sub-01 and sub-02 in .* have the same RDMs in every"):
+        require_comparable([SubjectRdms(s, data.STIMULI, {"V1": rdm}) for s in ("01", "02")])
+
+
+def test_contrasts_that_are_no_conditions() -> None:
+    nuisance = ["constant", "drift_1", "cosine00", "trans_x", "rotz", "a_comp_cor_00", "rest"]
+    derived = ["cat_derivative", "dog_dispersion", "catderivative"]
+    names = ["cat", "dog", "my_derivative", *nuisance, *derived]
+    chosen, left_out = stimuli_of(names, ConditionRule(), Path("x"))
+    assert list(chosen) == ["cat", "dog", "my_derivative"]
+    assert left_out == (*nuisance, *derived)
+    chosen, _ = stimuli_of(["constant", "cat"], ConditionRule(stimuli=("constant",)), Path("x"))
+    assert chosen == {"constant": "constant"}
+
+
+@pytest.mark.parametrize("stimuli", [None, ("n01_2", "dog")])
+def test_time_bins_of_nilearn_are_no_responses(stimuli: tuple[str, ...] | None) -> None:
+    bins = ["n012delay0", "n012delay1", "dog"]
+    with pytest.raises(InputError, match="n012delay0 and n012delay1 of x are time bins of one"):
+        stimuli_of(bins, ConditionRule(stimuli=stimuli), Path("x"))
+    rule = ConditionRule(stimuli=stimuli, exclude=("*delay*",))
+    assert list(stimuli_of(bins, rule, Path("x"))[0]) == ["dog"]
+
+
+def test_maps_of_other_statistics_and_nuisance_are_left_out(tmp_path: Path, atlas: Path) -> None:
+    data.write_statmaps(tmp_path / "maps")
+    for file in sorted((tmp_path / "maps").rglob("*facesGtHouses*")):
+        file.rename(file.with_name(file.name.replace("facesGtHouses", "drift1")))
+    subjects = read_betas(tmp_path / "maps", data.ROIS, atlas=atlas)
+    assert subjects[0].stimuli == tuple(data.contrast(stimulus) for stimulus in data.STIMULI)
+    note = "conditions left out as no stimuli: drift1, fixation"
+    assert subjects[0].notes == (f"sub-01: {note}",)

@@ -20,7 +20,7 @@ from analysis.models.weights.locate import (
 from analysis.models.zoo import Zoo, read_zoo, split_layer
 from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
 from bids_config.errors import InputError
-from bids_config.schema import DatasetConfig
+from bids_config.schema import StimuliConfig
 from pipelines.cli.network_options import WEIGHTS_VARIABLE
 from pipelines.cli.options import default_cache_dir
 
@@ -57,7 +57,7 @@ class NetworkRun:
         )
 
 
-def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -> NetworkRun:
+def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) -> NetworkRun:
     """Read what the options of `pipelines.cli.network_options` say.
 
     Raises
@@ -71,7 +71,7 @@ def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -
     weights = weights_options(args)
     models = choose_models(args.models, zoo, weights)
     require_given_asked(weights, _models_with_weights(models, zoo))
-    prompt = args.prompt or (config.stimuli.prompt if config else PROMPT)
+    prompt = args.prompt or (stimuli.prompt if stimuli else PROMPT)
     if "{label}" not in prompt:
         raise InputError(f"--prompt {prompt!r} has no {{label}}: write it where the label goes")
     settings = ExtractionSettings(
@@ -134,7 +134,7 @@ def _spelled(name: str, zoo: Zoo) -> str:
     return LAYER_MARK.join(filter(None, [zoo.find(model).name, layer]))
 
 
-def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus, ...]:
+def read_labelled_stimuli(folder: Path, stimuli: StimuliConfig) -> tuple[Stimulus, ...]:
     """Read the pictures of a folder, with its own labels.tsv, else the configuration's."""
     own = folder / LABELS_FILE
-    return read_stimuli(folder, None if own.exists() else config.stimuli.labels_file)
+    return read_stimuli(folder, None if own.exists() else stimuli.labels_file)

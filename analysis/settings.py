@@ -26,7 +26,9 @@ def _require_at_least(name: str, value: int, minimum: int) -> None:
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """Settings of a comparison; the defaults are the paper's main analysis.
+    """Settings of a comparison; the defaults are the preset 'recommended'.
+
+    For the preset 'paper', or some of its settings changed, see `settings_for`.
 
     Attributes
     ----------
@@ -76,10 +78,10 @@ class ComparisonSettings:
         Of everything random, not negative.
     """
 
-    preset: Preset = "paper"
-    voxel_selection: VoxelSelection = "top-n"
+    preset: Preset = "recommended"
+    voxel_selection: VoxelSelection = "best-n"
     voxel_score: VoxelScore = "max-beta"
-    selection_data: SelectionData = "same"
+    selection_data: SelectionData = "other-half"
     n_voxels: int = 30
     threshold_roi: str = "hippocampus"
     skip_zeros: bool = False
@@ -94,7 +96,7 @@ class ComparisonSettings:
     sweep_log_points: int = 100
     n_permutations: int = 10_000
     n_bootstraps: int = 1000
-    multiverse: bool = False
+    multiverse: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,17 +126,17 @@ class ComparisonSettings:
 
 
 PRESETS = {
-    "paper": ComparisonSettings(),
-    "recommended": ComparisonSettings(
-        preset="recommended",
-        voxel_selection="best-n",
-        selection_data="other-half",
-        multiverse=True,
+    "recommended": ComparisonSettings(),
+    "paper": ComparisonSettings(
+        preset="paper",
+        voxel_selection="top-n",
+        selection_data="same",
+        multiverse=False,
     ),
 }
 
 
-def settings_for(preset: str, **changes: Any) -> ComparisonSettings:
+def settings_for(preset: str = "recommended", **changes: Any) -> ComparisonSettings:
     """Give the settings of a preset with some of them changed.
 
     Raises

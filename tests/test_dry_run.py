@@ -68,8 +68,8 @@ def test_run_wise_betas_have_their_steps_and_their_disk(
     engine: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [
-        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant", *OF_PAPER, "--engine",
-        engine, "--dry-run", "--participant-label", "01", "--keep-work",
+        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant", *OF_PAPER,
+        "--engine", engine, "--dry-run", "--participant-label", "01", "--keep-work",
     ]  # fmt: skip
     assert main(arguments) == 2
     without = capsys.readouterr().out

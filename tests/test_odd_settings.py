@@ -1,6 +1,7 @@
 """The configuration that derivatives were made with stays with them."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 import supplied_data as data
 from odd_inputs import settings as odd
+from recommended_cases import features, patterns, without
 
 import pipelines.cli.comparison
 import pipelines.participants
+from analysis import comparison
 from analysis.betas.read import read_betas
+from analysis.models.feature_files import read_features
 from analysis.results import ComparisonResult
+from analysis.settings import ComparisonSettings, settings_for
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from bids_config.reader import packaged_configs
@@ -292,3 +297,26 @@ def test_regions_given_beside_a_configuration_are_said(
     assert [roi.roi for roi in results[0].rois] == ["left", "both"]
     assert any("regions are those of --rois" in note for note in results[0].warnings)
     assert np.isfinite(results[0].rois[0].rsa).all()
+
+
+def test_there_is_one_default_in_python_and_on_the_command_line(
+    tmp_path: Path, results: list[ComparisonResult]
+) -> None:
+    assert settings_for() == ComparisonSettings() == settings_for("recommended")
+    data.write_roi_patterns(tmp_path / "betas")
+    data.write_models(tmp_path / "models")
+    subjects, models = read_betas(tmp_path / "betas"), read_features(tmp_path / "models")
+    in_python = comparison.compare(subjects, models)
+    command = ["compare", "--betas", str(tmp_path / "betas"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--features", str(tmp_path / "models")]) == 0
+    assert in_python.settings == results[0].settings == ComparisonSettings()
+    assert in_python.inference is not None and not in_python.primary.circular
+
+
+def test_the_default_takes_all_voxels_where_runs_have_no_halves() -> None:
+    whole = without("odd", without("runs", patterns(3)))
+    result = comparison.compare(whole, features())
+    assert result.settings == replace(ComparisonSettings(), voxel_selection="all")
+    assert any("no betas of odd and even runs" in note for note in result.warnings)
+    with pytest.raises(InputError, match="no betas of odd and even runs"):
+        comparison.compare(whole, features(), ComparisonSettings())

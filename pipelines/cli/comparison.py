@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.comparison import Subjects, compare
-from analysis.folds import have_halves
+from analysis.folds import fitted_to
 from analysis.models.feature_files import Features, read_features
 from analysis.models.model_rdms import ModelRdm
 from analysis.outputs import write_comparison
@@ -120,18 +120,12 @@ def settle(
                     f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
                     "RDMs: leave it out"
                 )
-        settings = replace(settings, voxel_selection="all", multiverse=False)
+        settings, _ = fitted_to(settings, subjects)
         _require_meaning(args, settings)
         return settings, ()
     _require_meaning(args, settings)
     chosen_freely = args.voxel_selection is None and args.selection_data is None
-    if settings.preset == "recommended" and chosen_freely and not have_halves(subjects):
-        note = (
-            "there are no betas of odd and even runs, so voxels cannot be chosen on one half of "
-            "the runs and scored on the other: all voxels of every region are used"
-        )
-        return replace(settings, voxel_selection="all"), (note,)
-    return settings, ()
+    return fitted_to(settings, subjects) if chosen_freely else (settings, ())
 
 
 def _require_meaning(args: argparse.Namespace, settings: ComparisonSettings) -> None:

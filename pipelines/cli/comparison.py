@@ -79,8 +79,8 @@ def compare_with_models(
     require_writable(out_dir)
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
-        features = _get_features(subjects, stimuli, args)
-        notes = (*notes, *further_notes)
+        features, on_labels = _get_features(subjects, stimuli, args)
+        notes = (*notes, *further_notes, *on_labels)
         compare_and_write(
             subjects, features, settings, used, out_dir, notes, check_paper=args.check_paper
         )
@@ -209,7 +209,8 @@ def used_configuration(
 
 def _get_features(
     subjects: Subjects, stimuli_config: StimuliConfig, args: argparse.Namespace
-) -> Sequence[Features | ModelRdm]:
+) -> tuple[Sequence[Features | ModelRdm], tuple[str, ...]]:
+    """Features, and a note on models that have none."""
     if args.features is not None:
         features = read_features(args.features)
         wanted = args.models or [model.model for model in features]
@@ -219,7 +220,7 @@ def _get_features(
                 f"{args.features} has no features of {', '.join(unknown)}: leave them out of "
                 "--models, or add them there"
             )
-        return [model for model in features if model.model in wanted]
+        return [model for model in features if model.model in wanted], ()
     if args.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")
     shown = set(subjects[0].stimuli)
@@ -231,4 +232,5 @@ def _get_features(
             f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
-    return network_run(args, stimuli_config).features(stimuli)
+    networks, notes = network_run(args, stimuli_config).without_labels(stimuli)
+    return networks.features(stimuli), notes

@@ -36,7 +36,10 @@ def run(args: argparse.Namespace) -> int:
     if args.dataset_config is not None:
         config = load_dataset_config(args.dataset_config).stimuli
     stimuli = read_labelled_stimuli(args.stimuli_dir, config)
-    features = network_run(args, config).features(stimuli)
+    networks, notes = network_run(args, config).without_labels(stimuli)
+    features = networks.features(stimuli)
     write_features(features, args.out_dir)
+    for note in notes:
+        print(f"note: {note}")
     print(f"{len(features)} models x {len(stimuli)} stimuli: {args.out_dir}")
     return 0

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.models.extraction import PROMPT, ExtractionSettings
@@ -42,6 +42,8 @@ class NetworkRun:
     weights : WeightsOptions
     settings : ExtractionSettings
     cache_dir : Path
+    chosen : bool
+        Whether the models were named, and are not those that there are.
     """
 
     zoo: Zoo
@@ -49,6 +51,40 @@ class NetworkRun:
     weights: WeightsOptions
     settings: ExtractionSettings
     cache_dir: Path
+    chosen: bool = True
+
+    def without_labels(self, stimuli: Sequence[Stimulus]) -> tuple["NetworkRun", tuple[str, ...]]:
+        """Leave out models that read labels where there is no label, unless they were asked for.
+
+        Returns
+        -------
+        NetworkRun
+            Without them.
+        tuple of str
+            A note that names them; or nothing.
+
+        Raises
+        ------
+        InputError
+            If no model is left.
+        """
+        if self.chosen or any(stimulus.label is not None for stimulus in stimuli):
+            return self, ()
+        given = {name.lower() for name in self.weights.given}
+        reading = [
+            name
+            for name in self.models
+            if self.zoo.find(name).network.input == "label" and name.lower() not in given
+        ]
+        if not reading:
+            return self, ()
+        left = tuple(name for name in self.models if name not in reading)
+        remedy = f"add {LABELS_FILE} (columns stimulus, label) to the folder of the pictures"
+        names = ", ".join(reading)
+        if not left:
+            raise InputError(f"the pictures have no labels, which {names} reads: {remedy}")
+        note = f"left out, because the pictures have no labels: {names}; to have them, {remedy}"
+        return replace(self, models=left), (note,)
 
     def features(self, stimuli: Sequence[Stimulus]) -> list[Features]:
         """Features of stimuli by all models, from the cache or the networks."""
@@ -83,7 +119,7 @@ def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) 
         half_precision=args.half_precision,
         batch_size=args.batch_size,
     )
-    return NetworkRun(zoo, models, weights, settings, cache_dir)
+    return NetworkRun(zoo, models, weights, settings, cache_dir, chosen=bool(args.models))
 
 
 def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:

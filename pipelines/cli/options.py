@@ -253,7 +253,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stimuli", type=Path, metavar="DIR",
         help="pictures named <stimulus>.<ext>, with labels.tsv (stimulus, label) for language "
-        "models",
+        "models, which are left out where there are no labels",
     )  # fmt: skip
     group.add_argument(
         "--features", type=Path, metavar="DIR",

@@ -1,9 +1,11 @@
 """Derivatives of several configurations, and data sets to make them from."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import supplied_data as data
+from PIL import Image
 
 from bids_config import load_dataset_config
 from bids_config.recorded import write_recorded
@@ -52,3 +54,14 @@ def bids(root: Path, subjects: tuple[str, ...] = ("01", "02")) -> Path:
         Path(f"{stem}_events.tsv").write_text(EVENTS)
         (root / f"sub-{subject}" / "anat" / f"sub-{subject}_T1w.nii.gz").touch()
     return root
+
+
+def pictures(folder: Path, names: Sequence[str], labels: Sequence[str] | None = None) -> Path:
+    """Draw pictures, with labels of some of them or with no table of labels."""
+    folder.mkdir()
+    for place, name in enumerate(names):
+        Image.new("RGB", (8, 8), (20 * place, 90, 30)).save(folder / f"{name}.png")
+    if labels is not None:
+        rows = "".join(f"{name}\ta thing\n" for name in labels)
+        (folder / "labels.tsv").write_text(f"stimulus\tlabel\n{rows}")
+    return folder

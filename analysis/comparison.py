@@ -35,6 +35,7 @@ from analysis.significance import (
 )
 from analysis.voxel_selection import rank_voxels
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 PAPER_REFERENCE = "ResNet50"
 
@@ -250,7 +251,8 @@ def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
     if wanted is not None:
         if wanted not in names:
             raise InputError(
-                f"the reference model {wanted} is not among the models: choose one of "
+                f"the reference model {wanted} is not among the models"
+                f"{did_you_mean(wanted, names)}: choose one of "
                 f"{', '.join(names)}"
             )
         return wanted

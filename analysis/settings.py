@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 Preset = Literal["recommended", "paper"]
 VoxelSelection = Literal["top-n", "threshold", "best-n", "random", "all"]
@@ -16,7 +17,10 @@ Groups = Literal["paper", "authors-code"]
 
 def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise InputError(f"{name} = {value!r} is unknown: choose one of {', '.join(allowed)}")
+        raise InputError(
+            f"{name} = {value!r} is unknown{did_you_mean(value, allowed)}: choose one of "
+            f"{', '.join(allowed)}"
+        )
 
 
 def _require_at_least(name: str, value: int, minimum: int) -> None:

@@ -25,6 +25,7 @@ from analysis.betas.volumes import (
 )
 from analysis.patterns import SubjectPatterns
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 Half = Literal["odd", "even"]
 
@@ -117,7 +118,8 @@ def wanted_subjects(
     for name in wanted:
         if name not in names:
             raise InputError(
-                f"{source} holds nothing of {name}: name participants that are there "
+                f"{source} holds nothing of {name}{did_you_mean(name, names)}: name participants "
+                "that are there "
                 f"({', '.join(names)})"
             )
     return wanted

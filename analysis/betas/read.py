@@ -20,6 +20,7 @@ from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, requi
 from bids_config.errors import InputError
 from bids_config.recorded import read_recorded
 from bids_config.schema import RoiDefinition
+from bids_config.tables import did_you_mean
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 
@@ -278,8 +279,11 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
         if form.name == name or (name is None and form.detect(path)):
             return form
     if name is not None:
-        names = ", ".join(form.name for form in FORMATS)
-        raise InputError(f"betas of the form {name!r} are unknown: choose one of {names}")
+        names = [form.name for form in FORMATS]
+        raise InputError(
+            f"betas of the form {name!r} are unknown{did_you_mean(name, names)}: choose one of "
+            f"{', '.join(names)}"
+        )
     forms = "; ".join(f"{form.name}: {form.layout}" for form in FORMATS)
     raise InputError(
         f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "

@@ -22,6 +22,7 @@ from analysis.tables import write_table
 from bids_config.errors import InputError
 from bids_config.files import remove_leftovers
 from bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
+from bids_config.tables import did_you_mean
 from pipelines.cli.networks import network_run, read_labelled_stimuli
 from pipelines.requirements import require_writable
 from pipelines.run_lock import only_run
@@ -214,11 +215,13 @@ def _get_features(
     if args.features is not None:
         features = read_features(args.features)
         wanted = args.models or [model.model for model in features]
-        unknown = sorted(set(wanted) - {model.model for model in features})
+        there = [model.model for model in features]
+        unknown = sorted(set(wanted) - set(there))
         if unknown:
+            close = did_you_mean(unknown[0], there) if len(unknown) == 1 else ""
             raise InputError(
-                f"{args.features} has no features of {', '.join(unknown)}: leave them out of "
-                "--models, or add them there"
+                f"{args.features} has no features of {', '.join(unknown)}{close}: leave them out "
+                "of --models, or add them there"
             )
         return [model for model in features if model.model in wanted], ()
     if args.stimuli is None:

@@ -167,7 +167,7 @@ def _spelled(name: str, zoo: Zoo) -> str:
     if is_named(name):
         return name
     model, layer = split_layer(name)
-    return LAYER_MARK.join(filter(None, [zoo.find(model).name, layer]))
+    return LAYER_MARK.join(filter(None, [zoo.find(model, [PAPER]).name, layer]))
 
 
 def read_labelled_stimuli(folder: Path, stimuli: StimuliConfig) -> tuple[Stimulus, ...]:

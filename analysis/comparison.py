@@ -14,7 +14,7 @@ from analysis.cautions import cautions
 from analysis.ceiling_null import ceiling_p_value
 from analysis.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
 from analysis.coverage import coverage_of
-from analysis.folds import betas_of, folds_of, is_circular, is_possible
+from analysis.folds import betas_of, fitted_to, folds_of, is_circular, is_possible
 from analysis.inference.recommended import infer
 from analysis.inference.scored_region import ScoredRegion
 from analysis.models.feature_files import Features
@@ -41,6 +41,7 @@ from analysis.significance import (
 )
 from analysis.voxel_selection import rank_voxels
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 PAPER_REFERENCE = "ResNet50"
 
@@ -77,7 +78,8 @@ def compare(
     models : sequence of Features or ModelRdm
         Each with every stimulus of the subjects; further stimuli are ignored.
     settings : ComparisonSettings, optional
-        The preset 'paper' by default.
+        By default the preset 'recommended', as on the command line; where there are no betas of
+        odd and even runs, with all voxels.
     progress : callable, optional
         Told of each step before it begins.
 
@@ -88,10 +90,12 @@ def compare(
         models of one name, a reference model that is not there, or data that lack what the
         settings need.
     """
-    settings = settings or ComparisonSettings()
     if have_patterns(subjects):
         subjects = [with_data_only(subject) for subject in subjects]
     require_comparable(subjects)
+    notes: tuple[str, ...] = ()
+    if settings is None:
+        settings, notes = fitted_to(ComparisonSettings(), subjects)
     model_set = gather_models(models, subjects[0].stimuli, settings.groups)
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1):
@@ -147,6 +151,7 @@ def compare(
         multiverse=multiverse,
         coverage=coverage_of(subjects) if have_patterns(subjects) else (),
         warnings=_distinct(
+            *notes,
             *cautions(primary, labels, model_tests, group_tests),
             *(note for subject in subjects for note in subject.notes),
             *primary.notes,
@@ -254,7 +259,8 @@ def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
     if wanted is not None:
         if wanted not in names:
             raise InputError(
-                f"the reference model {wanted} is not among the models: choose one of "
+                f"the reference model {wanted} is not among the models"
+                f"{did_you_mean(wanted, names)}: choose one of "
                 f"{', '.join(names)}"
             )
         return wanted

@@ -1,13 +1,13 @@
 """Which runs voxels are chosen by, and which runs are then scored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.patterns import RoiPatterns, SubjectPatterns
+from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms, have_patterns
 from analysis.settings import ComparisonSettings
 from bids_config.errors import InputError
 
@@ -56,6 +56,21 @@ def have_halves(subjects: Sequence[SubjectPatterns]) -> bool:
 def is_possible(settings: ComparisonSettings, subjects: Sequence[SubjectPatterns]) -> bool:
     """Whether the data have the halves that an analysis divides the runs into."""
     return not any(fold.select_on for fold in folds_of(settings)) or have_halves(subjects)
+
+
+def fitted_to(
+    settings: ComparisonSettings, subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]
+) -> tuple[ComparisonSettings, tuple[str, ...]]:
+    """Give settings with all voxels where the data do not let any be chosen, and why."""
+    if not have_patterns(subjects):
+        return replace(settings, voxel_selection="all", multiverse=False), ()
+    if is_possible(settings, subjects):
+        return settings, ()
+    note = (
+        "there are no betas of odd and even runs, so voxels cannot be chosen on one half of the "
+        "runs and scored on the other: all voxels of every region are used"
+    )
+    return replace(settings, voxel_selection="all"), (note,)
 
 
 def require_halves(subject: SubjectPatterns) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 Preset = Literal["recommended", "paper"]
 VoxelSelection = Literal["top-n", "threshold", "best-n", "random", "all"]
@@ -16,7 +17,10 @@ Groups = Literal["paper", "authors-code"]
 
 def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise InputError(f"{name} = {value!r} is unknown: choose one of {', '.join(allowed)}")
+        raise InputError(
+            f"{name} = {value!r} is unknown{did_you_mean(value, allowed)}: choose one of "
+            f"{', '.join(allowed)}"
+        )
 
 
 def _require_at_least(name: str, value: int, minimum: int) -> None:
@@ -26,7 +30,9 @@ def _require_at_least(name: str, value: int, minimum: int) -> None:
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """Settings of a comparison; the defaults are the paper's main analysis.
+    """Settings of a comparison; the defaults are the preset 'recommended'.
+
+    For the preset 'paper', or some of its settings changed, see `settings_for`.
 
     Attributes
     ----------
@@ -76,10 +82,10 @@ class ComparisonSettings:
         Of everything random, not negative.
     """
 
-    preset: Preset = "paper"
-    voxel_selection: VoxelSelection = "top-n"
+    preset: Preset = "recommended"
+    voxel_selection: VoxelSelection = "best-n"
     voxel_score: VoxelScore = "max-beta"
-    selection_data: SelectionData = "same"
+    selection_data: SelectionData = "other-half"
     n_voxels: int = 30
     threshold_roi: str = "hippocampus"
     skip_zeros: bool = False
@@ -94,7 +100,7 @@ class ComparisonSettings:
     sweep_log_points: int = 100
     n_permutations: int = 10_000
     n_bootstraps: int = 1000
-    multiverse: bool = False
+    multiverse: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -124,17 +130,17 @@ class ComparisonSettings:
 
 
 PRESETS = {
-    "paper": ComparisonSettings(),
-    "recommended": ComparisonSettings(
-        preset="recommended",
-        voxel_selection="best-n",
-        selection_data="other-half",
-        multiverse=True,
+    "recommended": ComparisonSettings(),
+    "paper": ComparisonSettings(
+        preset="paper",
+        voxel_selection="top-n",
+        selection_data="same",
+        multiverse=False,
     ),
 }
 
 
-def settings_for(preset: str, **changes: Any) -> ComparisonSettings:
+def settings_for(preset: str = "recommended", **changes: Any) -> ComparisonSettings:
     """Give the settings of a preset with some of them changed.
 
     Raises

@@ -11,6 +11,7 @@ from analysis.patterns import SubjectPatterns
 from analysis.settings import ComparisonSettings
 from analysis.voxel_scores import max_beta
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 Scores = Mapping[str, NDArray[np.float64]]
 
@@ -130,7 +131,8 @@ def _above_threshold(
     if threshold_roi not in subject.rois:
         raise InputError(
             f"the threshold selection takes its threshold from region {threshold_roi}, which "
-            f"{subject.label} lacks: add that region, or choose another --voxel-selection"
+            f"{subject.label} lacks{did_you_mean(threshold_roi, subject.rois)}: add that "
+            "region, or choose another --voxel-selection"
         )
     of_region = scores[threshold_roi]
     of_region = np.sort(of_region[~np.isnan(of_region)])[::-1]

@@ -70,8 +70,9 @@ def read_table(
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Give ` (did you mean 'this'?)`, or nothing where no candidate is close."""
-    close = get_close_matches(word, list(candidates), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    spelled = {candidate.casefold(): candidate for candidate in candidates}
+    close = get_close_matches(word.casefold(), spelled, n=1)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
 def _refuse_unknown_keys(table: Mapping[str, Any], allowed: Iterable[str], section: str) -> None:

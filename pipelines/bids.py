@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
+from bids_config.tables import did_you_mean
 from pipelines.bids_checks import check_images, read_image_header
 from pipelines.bids_layout import BidsDataset, natural_key
 from pipelines.bids_runs import Reading, SubjectFiles, find_subject_files
@@ -238,7 +239,8 @@ def _select(
     for label in sorted(wanted, key=natural_key):
         if label not in there:
             raise InputError(
-                f"{label!r} is no {what}: choose from {', '.join(there) or 'none, it has none'}"
+                f"{label!r} is no {what}{did_you_mean(label, there)}: choose from "
+                f"{', '.join(there) or 'none, it has none'}"
             )
     return tuple(label for label in there if label in wanted)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 from pipelines.bids_layout import read_json_object
 
 FILTERED = ("bold", "t1w")
@@ -82,7 +83,8 @@ def read_filters(file: Path) -> BidsFilters:
     for kind, wanted in content.items():
         if kind not in FILTERED + NOT_USED:
             raise InputError(
-                f"{file} filters {kind!r}, which is no kind of image: choose from "
+                f"{file} filters {kind!r}, which is no kind of image"
+                f"{did_you_mean(kind, FILTERED)}: choose from "
                 f"{', '.join(FILTERED)} (and {', '.join(NOT_USED)}, which are of no matter here)"
             )
         if not isinstance(wanted, dict):
@@ -90,8 +92,9 @@ def read_filters(file: Path) -> BidsFilters:
         for entity, value in wanted.items():
             if entity not in ENTITIES:
                 raise InputError(
-                    f"{file} filters {kind} by {entity!r}, which is no entity: write it as pybids "
-                    "does, such as session, acquisition, reconstruction, direction or run"
+                    f"{file} filters {kind} by {entity!r}, which is no entity"
+                    f"{did_you_mean(entity, ENTITIES)}: write it as pybids does, such as "
+                    "session, acquisition, reconstruction, direction or run"
                 )
             if not all(map(_is_value, value if isinstance(value, list) else [value])):
                 raise InputError(

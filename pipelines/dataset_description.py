@@ -13,6 +13,7 @@ BIDS_VERSION = "1.10.0"
 BIDSIGNORE = (
     "*_statmap.*", "*_boldmap.*", "*_boldref.*", "*_timeseries.*", "*_rois.*", "*_roibetas.*",
     "*_xfm.*", "*_design.*", "sub-*.html", "group", "logs", ".work",
+    "dataset_config*",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
 from bids_config.schema import EventsConfig
+from bids_config.tables import did_you_mean
 
 STIMULUS = "stimulus"
 FIXATION = "fixation"
@@ -177,7 +178,8 @@ def _drop_ignored_types(
     if unknown.any():
         raise InputError(
             f"{events_file} has {config.type_column} {types[unknown].iloc[0]!r} in line "
-            f"{_first_line(unknown)}, which the data set configuration does not know: it must be "
+            f"{_first_line(unknown)}, which the data set configuration does not know"
+            f"{did_you_mean(str(types[unknown].iloc[0]), config.event_types)}: it must be "
             f"one of {', '.join(config.event_types)} (or be added to ignored_types)"
         )
     return table[~types.isin(config.ignored_types)]

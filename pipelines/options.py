@@ -1,10 +1,11 @@
 """What the command line says about a run of the participant level."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bids_config.schema import Baseline, DatasetConfig, Pooling
 from pipelines.plugins.settings import SlurmSettings
 
 EngineName = Literal["python", "spm"]
@@ -54,6 +55,10 @@ class ParticipantOptions:
         a folder of BIDS derivatives; None: they are found.
     roi_source : {'template', 'subject', 'fsaverage'}, optional
         Whose regions; None: fsaverage's with FreeSurfer, else the subject's own.
+    task, baseline, pooling : str, optional
+        In the place of what the configuration says of runs and the linear model.
+    force_config : bool
+        Take a configuration other than the one that the output folder was made with.
     runs_per_partition : int, optional
         Write run-wise betas of the regions, of at least so many runs each; None: do not.
     work_dir : Path, optional
@@ -94,6 +99,10 @@ class ParticipantOptions:
     fs_time_limit: float | None = None
     t1w_mask: Path | None = None
     roi_source: RoiSource | None = None
+    task: str | None = None
+    baseline: Baseline | None = None
+    pooling: Pooling | None = None
+    force_config: bool = False
     runs_per_partition: int | None = None
     work_dir: Path | None = None
     keep_work: bool = False
@@ -103,6 +112,16 @@ class ParticipantOptions:
     n_threads: int | None = None
     memory_mb: int = 4000
     slurm: SlurmSettings | None = None
+
+    def configured(self, config: DatasetConfig) -> DatasetConfig:
+        """A configuration with what these options put in its place."""
+        glm = replace(
+            config.glm,
+            baseline=self.baseline or config.glm.baseline,
+            pooling=self.pooling or config.glm.pooling,
+        )
+        runs = replace(config.runs, task=self.task or config.runs.task)
+        return replace(config, runs=runs, glm=glm)
 
     def reconstructions(self, out_dir: Path) -> Path:
         """Folder where `--normalization freesurfer` finds or makes reconstructions."""

@@ -11,6 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from bids_config.files import remove_leftovers
+from bids_config.recorded import (
+    RECORD,
+    SECTIONS,
+    read_recorded,
+    require_recorded,
+    write_recorded,
+)
 from bids_config.schema import DatasetConfig
 from pipelines import work_folders
 from pipelines.bids import SubjectInputs, find_problems, links_outside, read_dataset
@@ -63,6 +70,8 @@ def run_participants(
         For anything wrong with the input or the output folder, before anything runs.
     """
     require_writable(out_dir)
+    _require_own_config(out_dir, config, options)
+    given, config = config, options.configured(config)
     work_dir = (options.work_dir or out_dir / ".work").resolve()
     require_makeable(work_dir, "--work-dir")
     spm = find_spm(options, work_dir)
@@ -94,6 +103,7 @@ def run_participants(
     write_dataset_description(
         out_dir, bids_dir, options.derivatives_dir, settings.normalization.subjects_dirs
     )
+    write_recorded(given, out_dir)
     failed = _run_subjects(subjects, config, settings, options, work_dir)
     for label, sentences in failed.items():
         for sentence in sentences:
@@ -116,8 +126,11 @@ def report_dry_run(
     Parameters and return value as for `run_participants`; the exit code is 2 where there are
     problems.
     """
-    selection = (bids_dir, config, options.participant_labels, options.session_labels)
     problems = Problems(stop_at_first=False)
+    with problems.noted():
+        _require_own_config(out_dir, config, options)
+    config = options.configured(config)
+    selection = (bids_dir, config, options.participant_labels, options.session_labels)
     reading = _reading(options)
     problems.found += find_problems(*selection, reading=reading)
     subjects: Sequence[SubjectInputs] = ()
@@ -149,6 +162,24 @@ def report_dry_run(
     for problem in problems.found:
         print(f"problem: {problem}")
     return 2 if problems.found else 0
+
+
+def _require_own_config(out_dir: Path, config: DatasetConfig, options: ParticipantOptions) -> None:
+    """Refuse a configuration other than that of the subjects in the output folder.
+
+    Of subjects that another run is at, there may be no more than the lock.
+    """
+    if not any(out_dir.glob("*sub-*")):
+        return
+    differing = require_recorded(config, out_dir, SECTIONS, options.force_config)
+    if differing:
+        log.warning("%s: subjects that are not run again now keep what that gave them", differing)
+    elif read_recorded(out_dir) is None:
+        log.warning(
+            "%s holds subjects but no %s: they are taken to be of the same data set configuration",
+            out_dir,
+            RECORD,
+        )
 
 
 def _reading(options: ParticipantOptions) -> Reading:

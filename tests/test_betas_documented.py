@@ -58,7 +58,9 @@ def run(command: str) -> int:
     fast = [] if "--preset paper" in command else FEW_SAMPLES
     if "--betas rdm" not in command:
         fast = [*fast, *FEW_DRAWS]
-    return main([*shlex.split(command), "--dataset-config", "small.toml", *fast])
+    # The small atlas has one hippocampus.
+    words = shlex.split(command.replace("=17,53", "=17"))
+    return main([*words, "--dataset-config", "small.toml", *fast])
 
 
 def test_the_page_shows_every_form() -> None:

@@ -24,7 +24,7 @@ from analysis.ceiling_sweep import (
 from analysis.nested_ceilings import ceilings_of_orders
 from analysis.nested_ceilings import nested_ceilings as numpy_ceilings
 from analysis.noise_ceiling import NoiseCeiling, noise_ceiling
-from analysis.settings import ComparisonSettings
+from analysis.settings import settings_for
 from analysis.voxel_scores import max_beta
 from analysis.voxel_selection import rank_voxels
 
@@ -76,7 +76,8 @@ def plain_sweep(
 @pytest.mark.parametrize("rsa_metric", ["pearson", "spearman"])
 @pytest.mark.parametrize("shift", [0.0, 20.0])
 def test_plain_loop(rdm_metric: str, rsa_metric: str, shift: float) -> None:
-    settings = ComparisonSettings(
+    settings = settings_for(
+        "paper",
         rdm_metric=rdm_metric,
         rsa_metric=rsa_metric,
         n_random_draws=1,
@@ -100,7 +101,7 @@ def test_plain_loop(rdm_metric: str, rsa_metric: str, shift: float) -> None:
 def test_random_draws_are_nested_and_without_replacement() -> None:
     """All voxels drawn without replacement are all voxels, in whatever order."""
     betas = patterns()
-    settings = ComparisonSettings(n_random_draws=6)
+    settings = settings_for("paper", n_random_draws=6)
     sweep = sweep_ceiling("visual", betas, by_max_beta(betas), settings)
     assert sweep.random.pairwise.shape == (6, len(sweep.n_voxels), 4)
     for draw in range(6):
@@ -112,7 +113,7 @@ def test_random_draws_are_nested_and_without_replacement() -> None:
 
 def test_seed_and_region_decide_the_draws() -> None:
     def draws(roi: str, seed: int, n: int = 5) -> np.ndarray:
-        settings = ComparisonSettings(seed=seed, n_random_draws=n)
+        settings = settings_for("paper", seed=seed, n_random_draws=n)
         betas = patterns(n_voxels=20)
         return sweep_ceiling(roi, betas, by_max_beta(betas), settings).random.pairwise
 
@@ -135,14 +136,18 @@ def test_sizes() -> None:
 def test_smallest_region_ends_the_sweep() -> None:
     betas = patterns(n_voxels=40)
     betas[2] = betas[2][:, :25]
-    sweep = sweep_ceiling("visual", betas, by_max_beta(betas), ComparisonSettings(n_random_draws=2))
+    sweep = sweep_ceiling(
+        "visual", betas, by_max_beta(betas), settings_for("paper", n_random_draws=2)
+    )
     assert sweep.n_voxels[-1] == 25
     assert np.isfinite(sweep.top.pairwise).all()
 
 
 def test_region_too_small_for_a_sweep() -> None:
     betas = [values[:, :2] for values in patterns()]
-    sweep = sweep_ceiling("visual", betas, by_max_beta(betas), ComparisonSettings(n_random_draws=2))
+    sweep = sweep_ceiling(
+        "visual", betas, by_max_beta(betas), settings_for("paper", n_random_draws=2)
+    )
     assert sweep.top.pairwise.shape == (0, 4)
     assert sweep.random.pairwise.shape == (2, 0, 4)
 
@@ -200,7 +205,7 @@ def test_equal_patterns_tie_in_the_kernels(rdm_metric: str) -> None:
 @pytest.mark.parametrize("rsa_metric", ["pearson", "spearman"])
 def test_number_of_cores_changes_no_bit(rsa_metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
     betas = patterns(n_voxels=25)
-    settings = ComparisonSettings(rsa_metric=rsa_metric, n_random_draws=9)
+    settings = settings_for("paper", rsa_metric=rsa_metric, n_random_draws=9)
 
     def sweep(n_cores: int, at_once: int) -> np.ndarray:
         monkeypatch.setattr(nested_ceilings, "_n_cores", lambda: n_cores)
@@ -216,8 +221,8 @@ def test_number_of_cores_changes_no_bit(rsa_metric: str, monkeypatch: pytest.Mon
 def test_other_comparisons_are_those_of_the_noise_ceiling(rsa_metric: str) -> None:
     betas = patterns(n_voxels=60)
     orders = by_max_beta(betas)
-    settings = ComparisonSettings(
-        rsa_metric=rsa_metric, rdm_metric="euclidean", n_random_draws=1, sweep_log_points=4
+    settings = settings_for(
+        "paper", rsa_metric=rsa_metric, rdm_metric="euclidean", n_random_draws=1, sweep_log_points=4
     )
     sweep = sweep_ceiling("visual", betas, orders, settings)
     assert 3 < len(sweep.n_voxels) < 58
@@ -232,7 +237,7 @@ def test_other_comparisons_are_those_of_the_noise_ceiling(rsa_metric: str) -> No
 @pytest.mark.parametrize("rdm_metric", ["mahalanobis", "crossnobis"])
 def test_distances_that_need_the_noise_are_replaced_and_it_is_said(rdm_metric: str) -> None:
     betas = patterns(n_voxels=20)
-    settings = ComparisonSettings(rdm_metric=rdm_metric)
+    settings = settings_for("paper", rdm_metric=rdm_metric)
     sweep = sweep_top(betas, by_max_beta(betas), settings)
     plain = sweep_top(betas, by_max_beta(betas), replace(settings, rdm_metric="correlation"))
     np.testing.assert_array_equal(sweep.top.pairwise, plain.top.pairwise)
@@ -242,7 +247,7 @@ def test_distances_that_need_the_noise_are_replaced_and_it_is_said(rdm_metric: s
 
 def test_fewer_draws_by_tau_are_said() -> None:
     betas = patterns(n_voxels=6)
-    settings = ComparisonSettings(rsa_metric="kendall-tau-a", n_random_draws=100)
+    settings = settings_for("paper", rsa_metric="kendall-tau-a", n_random_draws=100)
     sweep = sweep_ceiling("visual", betas, by_max_beta(betas), settings)
     assert len(sweep.random.pairwise) == 10
     assert "10 random draws in the place of 100" in sweep.note
@@ -255,19 +260,19 @@ def test_voxels_enter_in_the_order_given() -> None:
     betas = patterns(n_voxels=30)
     other = patterns(n_voxels=31)
     orders = [rank_voxels(max_beta(values[:, :30])) for values in other]
-    sweep = sweep_top(betas, orders, ComparisonSettings())
+    sweep = sweep_top(betas, orders, settings_for("paper"))
     ordered = [values[:, order] for values, order in zip(betas, orders, strict=True)]
     expected = plain_sweep(ordered, sweep.n_voxels, "correlation", "pearson")
     np.testing.assert_allclose(sweep.top.pairwise, expected, rtol=0, atol=1e-12)
     assert not np.allclose(
-        sweep.top.pairwise, sweep_top(betas, by_max_beta(betas), ComparisonSettings()).top.pairwise
+        sweep.top.pairwise, sweep_top(betas, by_max_beta(betas), settings_for("paper")).top.pairwise
     )
 
 
 def test_mean_pattern_is_removed_where_asked_for() -> None:
     betas = patterns(n_voxels=30, shift=20.0)
     orders = by_max_beta(betas)
-    settings = ComparisonSettings(remove_mean_pattern=True, n_random_draws=1)
+    settings = settings_for("paper", remove_mean_pattern=True, n_random_draws=1)
     sweep = sweep_ceiling("visual", betas, orders, settings)
     centred = [values - values.mean(axis=0) for values in betas]
     expected = sweep_ceiling(
@@ -276,7 +281,7 @@ def test_mean_pattern_is_removed_where_asked_for() -> None:
     np.testing.assert_allclose(sweep.top.pairwise, expected.top.pairwise, rtol=0, atol=1e-12)
     np.testing.assert_allclose(sweep.random.pairwise, expected.random.pairwise, rtol=0, atol=1e-12)
     assert not np.allclose(
-        sweep.top.pairwise, sweep_top(betas, orders, ComparisonSettings()).top.pairwise
+        sweep.top.pairwise, sweep_top(betas, orders, settings_for("paper")).top.pairwise
     )
 
 

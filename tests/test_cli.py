@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.cli import build_parser, main
 
+DEMO = ("--dataset-config", "demo")
 HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "scipy", "numpy")
 
 
@@ -44,9 +45,9 @@ def processor_seconds() -> float:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "{empty}", "{out}", "participant"], "{empty}"),
+        (["run", "{empty}", "{out}", "participant", *DEMO], "{empty}"),
         (["run", "{empty}", "{out}", "participant", "--dataset-config", "nosuch"], "nosuch"),
-        (["run", "{empty}", "{file}/out", "participant"], "{file}/out"),
+        (["run", "{empty}", "{file}/out", "participant", *DEMO], "{file}/out"),
         (["run", "{empty}", "{empty}", "group"], "{empty}"),
         (["compare", "--betas", "{empty}", "--out", "{out}"], "{empty}"),
         (["features", "{empty}", "{out}"], "{empty}"),

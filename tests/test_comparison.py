@@ -15,7 +15,7 @@ from analysis.comparison import compare
 from analysis.models.feature_files import Features
 from analysis.outputs import write_comparison
 from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.settings import ComparisonSettings
+from analysis.settings import settings_for
 from bids_config.errors import InputError
 
 STIMULI = tuple(f"n{10000000 + 7 * row}_{row}" for row in range(14))
@@ -27,7 +27,7 @@ MODELS = {
     "BiT-M": "visual",
     "BERT": "language",
 }
-FAST = ComparisonSettings(n_random_draws=2, sweep_dense_until=10, sweep_log_points=3)
+FAST = settings_for("paper", n_random_draws=2, sweep_dense_until=10, sweep_log_points=3)
 
 RSA_COLUMNS = [
     "subject",

@@ -17,6 +17,7 @@ from pipelines.forecast import duration, forecast_subject, print_totals
 from pipelines.options import ParticipantOptions
 from pipelines.plugins.settings import SlurmSettings
 
+OF_PAPER = ("--dataset-config", "ds001246")
 STEPS = (
     "slice timing", "realignment", "coregistration", "brain mask of the T1w",
     "normalization to MNI305", "GLM",
@@ -42,7 +43,7 @@ def test_the_real_tree_of_names_and_events(
 ) -> None:
     bids = str(shared_data / "ds001246")
     out = tmp_path / "out"
-    arguments = ["run", bids, str(out), "participant", "--engine", "spm", "--dry-run"]
+    arguments = ["run", bids, str(out), "participant", *OF_PAPER, "--engine", "spm", "--dry-run"]
     assert main(arguments) == 2  # as images and SPM are missing
     text = capsys.readouterr().out
     subjects = re.findall(
@@ -67,8 +68,8 @@ def test_run_wise_betas_have_their_steps_and_their_disk(
     engine: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [
-        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant", "--engine",
-        engine, "--dry-run", "--participant-label", "01", "--keep-work",
+        "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant", *OF_PAPER,
+        "--engine", engine, "--dry-run", "--participant-label", "01", "--keep-work",
     ]  # fmt: skip
     assert main(arguments) == 2
     without = capsys.readouterr().out
@@ -95,7 +96,7 @@ def test_a_partition_without_a_stimulus_is_a_problem(
         table = pd.read_csv(events, sep="\t", dtype=str, keep_default_na=False)
         stimulus = min(set(table["stimulus_name"]) - {"n/a"})
         table[table["stimulus_name"] != stimulus].to_csv(events, sep="\t", index=False)
-    arguments = ["run", str(bids), str(tmp_path / "out"), "participant", "--dry-run"]
+    arguments = ["run", str(bids), str(tmp_path / "out"), "participant", *OF_PAPER, "--dry-run"]
     for size, is_problem in (("1", True), ("3", False)):
         main([*arguments, "--run-betas", "--runs-per-partition", size])
         text = capsys.readouterr().out
@@ -107,7 +108,7 @@ def test_a_number_of_runs_without_run_wise_betas_is_refused(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["run", str(shared_data / "ds001246"), str(tmp_path / "out")]
-    assert main([*arguments, "participant", "--runs-per-partition", "2", "--dry-run"]) == 2
+    assert main([*arguments, "participant", *OF_PAPER, "--runs-per-partition", "2"]) == 2
     assert "--runs-per-partition is of --run-betas" in capsys.readouterr().err
     assert main([*arguments, "group", "--run-betas"]) == 2
     assert "--run-betas is of the participant level" in capsys.readouterr().err
@@ -121,7 +122,7 @@ def test_the_network_is_asked_for_where_brains_must_be_found(
 ) -> None:
     arguments = [
         "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant",
-        "--participant-label", "01", "--dry-run",
+        "--participant-label", "01", "--dry-run", *OF_PAPER,
     ]  # fmt: skip
     main(arguments)
     assert "deepbet" not in capsys.readouterr().out
@@ -153,7 +154,7 @@ def test_freesurfer_and_its_licence_are_asked_for(
         monkeypatch.setenv("FREESURFER_HOME", str(tmp_path / "fs"))
     arguments = [
         "run", str(shared_data / "ds001246"), str(tmp_path / "out"), "participant",
-        "--normalization", "freesurfer", "--participant-label", "01", "--dry-run",
+        "--normalization", "freesurfer", "--participant-label", "01", "--dry-run", *OF_PAPER,
     ]  # fmt: skip
     assert main(arguments) == 2
     problems = [

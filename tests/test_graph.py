@@ -81,5 +81,6 @@ def test_without_graphviz_it_says_so_and_writes_dot(
 def test_graph_of_a_real_data_set(shared_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "graph.dot"
     bids = str(shared_data / "ds001246")
-    assert main(["graph", str(out), "--bids-dir", bids, "--participant-label", "02"]) == 0
+    options = ["--bids-dir", bids, "--dataset-config", "ds001246", "--participant-label", "02"]
+    assert main(["graph", str(out), *options]) == 0
     assert "sub_02_wf" in out.read_text()

@@ -11,7 +11,7 @@ from analysis.ceiling_sweep import CeilingSweep
 from analysis.noise_ceiling import NoiseCeiling
 from analysis.patterns import RoiPatterns, SubjectPatterns
 from analysis.published import PEAK_INDICES, VOXEL_COUNTS, check_against_published, check_result
-from analysis.settings import ComparisonSettings
+from analysis.settings import settings_for
 from bids_config.reader import load_dataset_config
 
 PAPER_TABLE_1 = """\
@@ -132,11 +132,13 @@ def test_a_result_is_held_against_them() -> None:
         )
         for label in labels
     ]
-    settings = ComparisonSettings(sweep_dense_until=5, sweep_log_points=2)
+    settings = settings_for("paper", sweep_dense_until=5, sweep_log_points=2)
 
     def analysis(selection: str, counts: list[int]) -> SimpleNamespace:
         roi = SimpleNamespace(roi="hippocampus", n_voxels=np.array([counts]))
-        return SimpleNamespace(settings=ComparisonSettings(voxel_selection=selection), rois=(roi,))
+        return SimpleNamespace(
+            settings=settings_for("paper", voxel_selection=selection), rois=(roi,)
+        )
 
     result = SimpleNamespace(
         settings=settings,

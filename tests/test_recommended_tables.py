@@ -12,7 +12,7 @@ from analysis.comparison import compare
 from analysis.models.model_rdms import ModelRdm
 from analysis.outputs import write_comparison
 from analysis.patterns import SubjectRdms
-from analysis.settings import ComparisonSettings, settings_for
+from analysis.settings import settings_for
 from analysis.tables import write_tables
 
 
@@ -76,7 +76,7 @@ def test_supplied_rdms(tmp_path: Path) -> None:
 
 
 def test_tables_of_another_preset_are_removed(tmp_path: Path) -> None:
-    few = ComparisonSettings(**FEW)  # type: ignore[arg-type]
+    few = settings_for("paper", **FEW)
     write_tables(compare(patterns(3), features(), replace(TOP_10, multiverse=True)), tmp_path)
     extra = {"scores", "ceilings", "variance_partition", "partial_rsa", "multiverse"}
     assert extra <= {file.stem for file in tmp_path.glob("*.tsv")}

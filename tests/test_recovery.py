@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
+from analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
 from bids_config.errors import InputError
 from interfaces.embedded import mni305
 from interfaces.embedded.atlas import desikan_killiany_mni305
@@ -354,7 +355,7 @@ def test_a_common_offset_is_no_error(recover: Recover) -> None:
 
 def test_models_are_ranked_by_their_mean_over_subjects(recover: Recover) -> None:
     rows = recover(Errors())
-    best = {roi: rows["best model", roi] for roi in ROIS}
+    best = {roi: rows["highest score", roi] for roi in ROIS}
     assert (best["visual"].planted, best["visual"].recovered) == ("A", "A")
     assert best["visual"].within_limit is True
     assert (best["fusiform"].planted, best["fusiform"].recovered) == ("B", "A")
@@ -362,6 +363,25 @@ def test_models_are_ranked_by_their_mean_over_subjects(recover: Recover) -> None
     # Below the lowest ceiling a model cannot be told, and nothing is claimed.
     assert best["hippocampus"].within_limit is None
     assert "0.02" in best["hippocampus"].quantity
+
+
+def test_a_highest_score_names_those_it_is_not_told_apart_from(
+    recover: Recover, tmp_path: Path
+) -> None:
+    recover(Errors())
+    header = "roi\tmodel\treference\ttest\tp_corrected"
+    lines = [
+        f"visual\tA\tB\t{RANDOM_EFFECTS}\t0.2",
+        f"visual\tA\tC\t{RANDOM_EFFECTS}\t0.01",
+        f"visual\tD\tA\t{RANDOM_EFFECTS}\tn/a",
+        f"visual\tA\tzero\t{RANDOM_EFFECTS}\t0.3",
+        f"visual\tA\tC\t{TWO_SIDED_PERMUTATION}\t0.4",
+    ]
+    table = tmp_path / "derivatives" / "group" / "model_tests.tsv"
+    table.write_text("\n".join([header, *lines]) + "\n")
+    rows = write_recovery(tmp_path / "truth", tmp_path / "derivatives", tmp_path / "out.tsv")
+    (said,) = [row for row in rows if row.roi == "visual" and "highest score" in row.quantity]
+    assert (said.recovered, said.within_limit) == ("A (not told apart from B, D)", True)
 
 
 def test_motion_error_equals_the_plain_sum_over_points() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.settings import ComparisonSettings
+from analysis.settings import ComparisonSettings, settings_for
 from analysis.voxel_selection import rank_voxels, select_voxels
 from bids_config.errors import InputError
 
@@ -28,26 +28,26 @@ def test_voxels_without_a_score_come_last() -> None:
 
 def test_top_n() -> None:
     values = np.array([[5.0, 1.0, 4.0, 2.0, 0.0], [0.0, 6.0, 4.0, 2.0, 4.0]])
-    found = select_voxels(subject(visual=values), ComparisonSettings(n_voxels=3))
+    found = select_voxels(subject(visual=values), settings_for("paper", n_voxels=3))
     np.testing.assert_array_equal(found.columns["visual"], [1, 0, 2])
     assert found.warnings == ()
 
 
 def test_top_n_of_a_small_region_takes_all_and_says_so() -> None:
-    found = select_voxels(subject(amygdala=np.eye(4)), ComparisonSettings(n_voxels=30))
+    found = select_voxels(subject(amygdala=np.eye(4)), settings_for("paper", n_voxels=30))
     assert sorted(found.columns["amygdala"]) == [0, 1, 2, 3]
     assert "holds 4 voxels with data, fewer than the 30" in found.warnings[0]
 
 
 def test_all() -> None:
-    found = select_voxels(subject(visual=np.eye(4)), ComparisonSettings(voxel_selection="all"))
+    found = select_voxels(subject(visual=np.eye(4)), settings_for("paper", voxel_selection="all"))
     np.testing.assert_array_equal(found.columns["visual"], np.arange(4))
 
 
 def test_threshold_leaves_exactly_30_hippocampal_voxels() -> None:
     rng = np.random.default_rng(3)
     rois = {"visual": rng.standard_normal((50, 900)), "hippocampus": rng.standard_normal((50, 200))}
-    found = select_voxels(subject(**rois), ComparisonSettings(voxel_selection="threshold"))
+    found = select_voxels(subject(**rois), settings_for("paper", voxel_selection="threshold"))
     threshold = sorted(rois["hippocampus"].max(axis=0), reverse=True)[30]
     assert len(found.columns["hippocampus"]) == 30
     expected = [v for v in range(900) if rois["visual"][:, v].max() > threshold]
@@ -58,7 +58,7 @@ def test_threshold_leaves_exactly_30_hippocampal_voxels() -> None:
 def test_threshold_is_strict_where_scores_tie() -> None:
     hippocampus = np.array([[4.0, 3.0, 3.0, 3.0, 1.0]] * 2)
     visual = np.array([[3.0, 3.5, 5.0]] * 2)
-    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3)
+    settings = settings_for("paper", voxel_selection="threshold", n_voxels=3)
     found = select_voxels(subject(visual=visual, hippocampus=hippocampus), settings)
     assert found.columns["hippocampus"].tolist() == [0]
     assert found.columns["visual"].tolist() == [1, 2]
@@ -67,7 +67,7 @@ def test_threshold_is_strict_where_scores_tie() -> None:
 def test_threshold_of_a_small_hippocampus_takes_all_of_it() -> None:
     hippocampus = np.array([[4.0, 3.0, 2.0]] * 2)
     visual = np.array([[1.9, 2.0, 2.1]] * 2)
-    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=5)
+    settings = settings_for("paper", voxel_selection="threshold", n_voxels=5)
     found = select_voxels(subject(visual=visual, hippocampus=hippocampus), settings)
     assert found.columns["hippocampus"].tolist() == [0, 1, 2]
     assert found.columns["visual"].tolist() == [1, 2]
@@ -76,7 +76,7 @@ def test_threshold_of_a_small_hippocampus_takes_all_of_it() -> None:
 
 def test_threshold_needs_its_region() -> None:
     with pytest.raises(InputError, match="region hippocampus, which sub-01 lacks"):
-        select_voxels(subject(visual=np.eye(4)), ComparisonSettings(voxel_selection="threshold"))
+        select_voxels(subject(visual=np.eye(4)), settings_for("paper", voxel_selection="threshold"))
 
 
 def test_scores_of_other_runs_decide() -> None:
@@ -84,9 +84,9 @@ def test_scores_of_other_runs_decide() -> None:
     values = np.array([[4.0, 3.0, 2.0, 1.0]] * 2)
     scores = {"visual": np.array([1.0, 2.0, 3.0, 4.0]), "hippocampus": np.array([3.5, 0, 0, 0])}
     both = subject(visual=values, hippocampus=values)
-    found = select_voxels(both, ComparisonSettings(n_voxels=3), scores)
+    found = select_voxels(both, settings_for("paper", n_voxels=3), scores)
     assert found.columns["visual"].tolist() == [3, 2, 1]
-    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3)
+    settings = settings_for("paper", voxel_selection="threshold", n_voxels=3)
     scores = {"visual": np.array([1.0, 2.0, 3.0, 4.0]), "hippocampus": np.array([5.0, 4, 3, 2.5])}
     found = select_voxels(both, settings, scores)
     assert found.columns["hippocampus"].tolist() == [0, 1, 2]
@@ -99,7 +99,7 @@ def test_voxels_without_a_score_are_above_no_threshold() -> None:
         "visual": np.array([np.nan, 9.0, 1.0, 4.0, 3.0]),
         "hippocampus": np.array([np.nan, 7.0, 6.0, 5.0, 3.5]),
     }
-    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3)
+    settings = settings_for("paper", voxel_selection="threshold", n_voxels=3)
     found = select_voxels(subject(visual=values, hippocampus=values), settings, scores)
     assert found.columns["hippocampus"].tolist() == [1, 2, 3]
     assert found.columns["visual"].tolist() == [1, 3]
@@ -110,7 +110,7 @@ def test_voxels_without_a_score_are_above_no_threshold() -> None:
 
 def test_best_n_takes_the_number_of_each_region() -> None:
     values = np.array([[4.0, 1.0, 3.0, 2.0]] * 2)
-    settings = ComparisonSettings(voxel_selection="best-n")
+    settings = settings_for("paper", voxel_selection="best-n")
     found = select_voxels(
         subject(visual=values, fusiform=values), settings, sizes={"visual": 3, "fusiform": 9}
     )
@@ -125,11 +125,11 @@ def test_best_n_takes_the_number_of_each_region() -> None:
 @pytest.mark.parametrize("voxel_selection", ["top-n", "best-n"])
 def test_voxels_with_an_exact_zero_are_skipped_where_asked_for(voxel_selection: str) -> None:
     values = np.array([[9.0, 1.0, 8.0, 2.0, 7.0, 3.0], [0.0, 1.0, -1.0, 2.0, -0.0, 3.0]])
-    settings = ComparisonSettings(voxel_selection=voxel_selection, n_voxels=3, skip_zeros=True)
+    settings = settings_for("paper", voxel_selection=voxel_selection, n_voxels=3, skip_zeros=True)
     found = select_voxels(subject(visual=values), settings, sizes={"visual": 3})
     assert found.columns["visual"].tolist() == [2, 5, 3]
     assert found.warnings == ()
-    settings = ComparisonSettings(voxel_selection=voxel_selection, n_voxels=5, skip_zeros=True)
+    settings = settings_for("paper", voxel_selection=voxel_selection, n_voxels=5, skip_zeros=True)
     found = select_voxels(subject(visual=values), settings, sizes={"visual": 5})
     assert found.columns["visual"].tolist() == [2, 5, 3, 1]
     assert "holds 4 voxels with data, fewer than the 5" in found.warnings[0]
@@ -138,15 +138,15 @@ def test_voxels_with_an_exact_zero_are_skipped_where_asked_for(voxel_selection: 
 def test_threshold_and_all_do_not_look_at_zeros() -> None:
     values = np.array([[4.0, 3.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     both = subject(visual=values, hippocampus=values)
-    settings = ComparisonSettings(voxel_selection="threshold", n_voxels=3, skip_zeros=True)
+    settings = settings_for("paper", voxel_selection="threshold", n_voxels=3, skip_zeros=True)
     assert select_voxels(both, settings).columns["visual"].tolist() == [0, 1, 2]
-    settings = ComparisonSettings(voxel_selection="all", skip_zeros=True)
+    settings = settings_for("paper", voxel_selection="all", skip_zeros=True)
     assert select_voxels(both, settings).columns["visual"].tolist() == [0, 1, 2, 3]
 
 
 def test_random_voxels_are_distinct_and_equally_likely() -> None:
     values = np.random.default_rng(0).standard_normal((3, 10))
-    settings = ComparisonSettings(voxel_selection="random", n_voxels=4)
+    settings = settings_for("paper", voxel_selection="random", n_voxels=4)
     counts = np.zeros(10)
     for seed in range(1000):
         generator = np.random.default_rng(seed)
@@ -161,7 +161,7 @@ def test_random_voxels_are_distinct_and_equally_likely() -> None:
 
 def test_random_voxels_of_a_region_do_not_depend_on_other_regions() -> None:
     values = np.random.default_rng(0).standard_normal((3, 100))
-    settings = ComparisonSettings(voxel_selection="random", n_voxels=5)
+    settings = settings_for("paper", voxel_selection="random", n_voxels=5)
 
     def columns(seed: int, **rois: np.ndarray) -> dict[str, list[int]]:
         generator = np.random.default_rng(seed)

@@ -31,6 +31,7 @@ from analysis.betas.volumes import (
 )
 from analysis.patterns import MIN_STIMULI, SubjectPatterns, vary_between, with_data_only
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 Half = Literal["odd", "even"]
 
@@ -133,7 +134,8 @@ def wanted_subjects(
     for name in wanted:
         if name not in names:
             raise InputError(
-                f"{source} holds nothing of {name}: name participants that are there "
+                f"{source} holds nothing of {name}{did_you_mean(name, names)}: name participants "
+                "that are there "
                 f"({', '.join(names)})"
             )
     return wanted

@@ -15,6 +15,7 @@ from analysis.betas.roi_files import add_runs
 from analysis.betas.volumes import regions_by_subject
 from analysis.patterns import SubjectPatterns, require_comparable, voxel_notes, with_data_only
 from bids_config.errors import InputError
+from bids_config.recorded import RECORD, read_recorded
 from bids_config.schema import RoiDefinition
 
 SPACE = "space-MNI305_res-2"
@@ -24,7 +25,7 @@ HALVES: tuple[Half, ...] = ("odd", "even")
 
 def read_derivatives(
     out_dir: Path,
-    rois: Sequence[RoiDefinition],
+    rois: Sequence[RoiDefinition] | None = None,
     *,
     participants: Sequence[str] | None = None,
     task: str | None = None,
@@ -42,7 +43,8 @@ def read_derivatives(
         Holds `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz` (4D, one volume per
         stimulus, named by the `.tsv` beside it), where wished the same with `_desc-odd` and
         `_desc-even`, and `sub-XX/anat/*_seg-DesikanKilliany_res-2_dseg.nii.gz`.
-    rois : sequence of RoiDefinition
+    rois : sequence of RoiDefinition, optional
+        By default those of the data set configuration that the folder carries.
     participants : sequence of str, optional
         Labels with or without `sub-`; all by default.
     task : str, optional
@@ -71,6 +73,11 @@ def read_derivatives(
         raise InputError(
             f"{out_dir} holds no sub-*/func folder: run the participant level into it first"
         )
+    if rois is None:
+        recorded = read_recorded(out_dir)
+        if recorded is None:
+            raise InputError(no_regions(out_dir))
+        rois = recorded.rois
     regions_of = regions_by_subject(atlas or out_dir / OWN_ATLAS, rois)
     subjects = []
     for name in wanted_subjects(present, participants, out_dir):
@@ -89,6 +96,14 @@ def read_derivatives(
     require_comparable(subjects)
     require_same_estimation([subject.sources[0] for subject in subjects])
     return tuple(subjects)
+
+
+def no_regions(out_dir: Path) -> str:
+    """Say that nothing tells which regions there are."""
+    return (
+        f"{out_dir} does not carry the data set configuration that it was made with ({RECORD}), "
+        "which says what its regions are: give it by --dataset-config"
+    )
 
 
 def _halves_of(betas_file: Path) -> dict[Half, Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.array_files import ARRAY_SUFFIXES, open_arrays
 from analysis.betas.conditions import ConditionRule
-from analysis.betas.derivatives import SPACE, read_derivatives
+from analysis.betas.derivatives import SPACE, no_regions, read_derivatives
 from analysis.betas.paper_layout import read_paper_layout
 from analysis.betas.rdm_files import HALF_ENDINGS, read_rdm_files
 from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
@@ -18,7 +18,9 @@ from analysis.folds import have_halves
 from analysis.names import require_names
 from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
 from bids_config.errors import InputError
+from bids_config.recorded import read_recorded
 from bids_config.schema import RoiDefinition
+from bids_config.tables import did_you_mean
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 
@@ -161,7 +163,7 @@ FORMATS = (
 
 def read_betas(
     path: Path,
-    rois: Sequence[RoiDefinition],
+    rois: Sequence[RoiDefinition] | None = None,
     *,
     atlas: Path | None = None,
     betas_format: str | None = None,
@@ -178,8 +180,9 @@ def read_betas(
     ----------
     path : Path
         Folder, or table.
-    rois : sequence of RoiDefinition
-        Regions; where the data hold their own, only their order.
+    rois : sequence of RoiDefinition, optional
+        Regions, by default those of the data set configuration that the path carries; where the
+        data hold their own, only their order.
     atlas : Path, optional
         Label volume on the grid of the betas, where the form needs one; `{subject}` in it stands
         for the subject's label without `sub-`.
@@ -229,7 +232,7 @@ def read_betas(
     subjects = form.read(
         Request(
             path=path,
-            rois=tuple(rois),
+            rois=_own_regions(path, form, atlas) if rois is None else tuple(rois),
             atlas=atlas,
             participants=None if participants is None else tuple(participants),
             task=task,
@@ -247,6 +250,21 @@ def read_betas(
     return _with_note_on_halves(subjects) if have_patterns(subjects) else subjects
 
 
+def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[RoiDefinition, ...]:
+    """Regions of the configuration that a path carries; none where the data hold their own."""
+    recorded = read_recorded(path)
+    if recorded is not None:
+        return recorded.rois
+    if form.atlas == "none":
+        return ()
+    if atlas is None:
+        raise InputError(no_regions(path))
+    raise InputError(
+        f"nothing says which labels of {atlas} make up a region: give --rois NAME=LABEL,LABEL, or "
+        "--dataset-config with a TOML file or with ds001246, the paper's regions"
+    )
+
+
 def find_format(path: Path, name: str | None = None) -> BetasFormat:
     """Find the form of what a path holds, or the one of a name.
 
@@ -261,8 +279,11 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
         if form.name == name or (name is None and form.detect(path)):
             return form
     if name is not None:
-        names = ", ".join(form.name for form in FORMATS)
-        raise InputError(f"betas of the form {name!r} are unknown: choose one of {names}")
+        names = [form.name for form in FORMATS]
+        raise InputError(
+            f"betas of the form {name!r} are unknown{did_you_mean(name, names)}: choose one of "
+            f"{', '.join(names)}"
+        )
     forms = "; ".join(f"{form.name}: {form.layout}" for form in FORMATS)
     raise InputError(
         f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "

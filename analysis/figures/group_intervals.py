@@ -1,4 +1,4 @@
-"""Figure 2B with the models' intervals and the tests that hold for new subjects and stimuli."""
+"""Figure 2B with the models' intervals and the test of groups that the answer goes by."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,25 +26,33 @@ from analysis.figures.style import (
     group_handles,
     jitter,
 )
-from analysis.inference.comparisons import MIXED_MODEL, TWO_SIDED_PERMUTATION
+from analysis.inference.comparisons import MIXED_MODEL
 from analysis.inference.findings import ModelScore
 from analysis.significance import GroupTest
 
 PANEL_WIDTH = 2.05
 GROUP_WIDTH = 0.8
 RAW_LIMITS, SHARE_LIMITS = (-1.0, 1.0), (-1.0, 4.0)
-PERMUTATION_MARK, MIXED_MODEL_MARK = "*", "D"
+MARK_STYLE: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 6.5,
+    "color": LINE_COLOUR,
+    "markeredgewidth": 0,
+    "linestyle": "none",
+}
 
 NOTE = (
     "Horizontal lines: mean over the models of a group; dots: models, with 95 % intervals for new "
     "subjects and new stimuli; triangles: beyond the axis. Where the share of the noise ceiling is "
-    "withheld, as its interval includes zero, RSA itself is drawn. Brackets test differences of "
-    "mean RSA between groups. Star: permutation of the stimuli's labels (the difference is larger "
-    "than where none of these models is related to the brain), corrected for all pairs of groups "
-    "and regions by the largest statistic. Diamond: mixed model (the groups differ, for new "
-    "subjects, stimuli and models of the kind), corrected by false discovery rate. Each region has "
-    "its own scale."
+    "withheld, as its interval includes zero, RSA itself is drawn. "
 )
+BRACKETS = (
+    "Brackets: the mean RSA of two groups differs for new subjects, stimuli and models of the "
+    f"kind (mixed model, p < {ALPHA:g}, corrected for all pairs of groups and regions by false "
+    "discovery rate). "
+)
+UNTESTED = "Groups could not be tested against each other. "
+SCALES = "Each region has its own scale."
 
 
 def draw_group_intervals(view: View) -> Figure:
@@ -61,13 +69,17 @@ def draw_group_intervals(view: View) -> Figure:
         *group_handles(view.groups, view.noted_groups),
         Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling"),
     ]
+    note = NOTE
     if len(view.groups) > 1:
-        handles += [
-            _mark_handle(PERMUTATION_MARK, f"permutation p < {ALPHA:g}"),
-            _mark_handle(MIXED_MODEL_MARK, f"mixed model p < {ALPHA:g}"),
-        ]
+        tested = any(np.isfinite(test.p_corrected) for test in _tests(view))
+        note += BRACKETS if tested else UNTESTED
+        if tested:
+            handles.append(Line2D([], [], label=f"mixed model p < {ALPHA:g}", **MARK_STYLE))
     return sheet.finish(
-        "Figure 2B. RSA of groups of models", details_of(view), handles, [NOTE, *view.model_notes]
+        "Figure 2B. RSA of groups of models",
+        details_of(view),
+        handles,
+        [f"{note}{SCALES}", *view.model_notes],
     )
 
 
@@ -84,7 +96,7 @@ def _draw_roi(panel: Axes, view: View, roi: str) -> None:
     for place, group in enumerate(view.groups):
         _draw_group(panel, place, values[groups == group], GROUP_COLOURS[group], (low, high))
     step = 0.07 * (high - low)
-    top = _draw_brackets(panel, view, _significant(view, roi), high + step, step)
+    top = _draw_brackets(panel, view, roi, high + step, step)
     panel.set_ylim(low, top)
     panel.set_xlim(-0.6, len(view.groups) - 0.4)
     panel.set_xticks(range(len(view.groups)), view.groups, fontsize=SMALL - 0.5)
@@ -129,31 +141,20 @@ def _draw_group(
         panel.plot([place - half, place + half], [mean, mean], color=LINE_COLOUR, linewidth=2)
 
 
-def _significant(view: View, roi: str) -> list[tuple[GroupTest, list[str]]]:
-    """Pairs of groups that differ in a region, with the marks of the tests that say so."""
-    found: dict[frozenset[str], tuple[GroupTest, list[str]]] = {}
-    for test in view.inference.group_tests:
-        if test.roi != roi:
-            continue
-        by_permutation = test.test == TWO_SIDED_PERMUTATION and test.p_max < ALPHA
-        by_mixed_model = test.test == MIXED_MODEL and test.p_corrected < ALPHA
-        if by_permutation or by_mixed_model:
-            pair = frozenset((test.group_a, test.group_b))
-            marks = found.setdefault(pair, (test, []))[1]
-            marks.append(PERMUTATION_MARK if by_permutation else MIXED_MODEL_MARK)
-    return list(found.values())
+def _tests(view: View) -> list[GroupTest]:
+    """Tests of the groups in the regions of the view, that which the answer goes by."""
+    rois = {roi.roi for roi in view.rois}
+    return [
+        test for test in view.inference.group_tests if test.test == MIXED_MODEL and test.roi in rois
+    ]
 
 
-def _draw_brackets(
-    panel: Axes,
-    view: View,
-    significant: Sequence[tuple[GroupTest, list[str]]],
-    start: float,
-    step: float,
-) -> float:
-    """Draw a bracket per pair of groups, with its marks; gives the free height above."""
+def _draw_brackets(panel: Axes, view: View, roi: str, start: float, step: float) -> float:
+    """Draw a bracket per pair of groups that differ; gives the free height above."""
     height = start
-    for test, marks in significant:
+    for test in _tests(view):
+        if test.roi != roi or not test.p_corrected < ALPHA:
+            continue
         left, right = sorted(view.groups.index(name) for name in (test.group_a, test.group_b))
         foot = height - step / 3
         panel.plot(
@@ -162,28 +163,9 @@ def _draw_brackets(
             color=LINE_COLOUR,
             linewidth=0.9,
         )
-        for mark, offset in zip(marks, jitter(len(marks), 0.09), strict=True):
-            panel.plot(
-                (left + right) / 2 + offset,
-                height + step * 0.45,
-                **_mark_style(mark),
-            )
+        panel.plot((left + right) / 2, height + step * 0.45, **MARK_STYLE)
         height += 1.5 * step
     return height
-
-
-def _mark_style(mark: str) -> dict[str, Any]:
-    return {
-        "marker": mark,
-        "markersize": 6.5 if mark == PERMUTATION_MARK else 3.8,
-        "color": LINE_COLOUR,
-        "markeredgewidth": 0,
-        "linestyle": "none",
-    }
-
-
-def _mark_handle(mark: str, label: str) -> Line2D:
-    return Line2D([], [], label=label, **_mark_style(mark))
 
 
 def _raw(scores: Sequence[ModelScore]) -> NDArray[np.float64]:

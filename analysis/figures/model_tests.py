@@ -12,7 +12,8 @@ from analysis.figures.captions import details_of
 from analysis.figures.rows import model_labels
 from analysis.figures.sheet import Room, label_room, lay_out, set_title, title_room
 from analysis.figures.style import ALPHA, GROUP_COLOURS, LINE_COLOUR, MUTED_COLOUR, SMALL, View
-from analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+from analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
+from analysis.significance import ModelTest
 
 PANELS_PER_ROW = 2
 CELL = 0.185
@@ -20,14 +21,13 @@ MIN_PANEL = 1.5
 COLOURS = "PuOr"
 """Diverging, and told apart by colour-blind readers."""
 
-NOTE = (
-    "Colour: mean RSA of the row's model less that of the column's, over subjects. Above the "
-    f"diagonal a dot marks p < {ALPHA:g} by permutation of the stimuli's labels, corrected for all "
-    "pairs of models and regions by the largest statistic: is there so large a difference where "
-    f"neither model is related to the brain? Below it, p < {ALPHA:g} that the two differ for new "
-    "subjects and new stimuli (random effects), corrected by false discovery rate. Each region has "
-    "its own scale."
+NOTE = "Colour: mean RSA of the row's model less that of the column's, over subjects. "
+DOTS = (
+    f"Dots: the two differ for new subjects and new stimuli (random effects, p < {ALPHA:g}, "
+    "corrected for all pairs of models and regions by false discovery rate). "
 )
+UNTESTED = "Models could not be tested against each other. "
+SCALES = "Each region has its own scale."
 
 
 def draw_model_tests(view: View) -> Figure:
@@ -56,8 +56,13 @@ def draw_model_tests(view: View) -> Figure:
         markersize=4,
         label=f"p < {ALPHA:g}",
     )
+    rois = {roi.roi for roi in view.rois}
+    tested = any(np.isfinite(test.p_corrected) for test in _tests(view) if test.roi in rois)
     return sheet.finish(
-        "Differences between models", details_of(view), [dot], [NOTE, *view.model_notes]
+        "Differences between models",
+        details_of(view),
+        [dot] if tested else [],
+        [f"{NOTE}{DOTS if tested else UNTESTED}{SCALES}", *view.model_notes],
     )
 
 
@@ -99,22 +104,22 @@ def difference_matrix(view: View, roi: str) -> NDArray[np.float64]:
 
 
 def significance_matrix(view: View, roi: str) -> NDArray[np.bool_]:
-    """Which pairs are marked: above the diagonal by permutation, below by random effects.
-
-    Random effects ask whether two models differ; permutation whether that much difference comes
-    about where neither is related to the brain.
-    """
+    """Which pairs of models differ in a region, by the test that the answer goes by."""
     place = {model.name: row for row, model in enumerate(view.ordered_models)}
     significant = np.zeros((len(place), len(place)), dtype=np.bool_)
-    for test in view.inference.model_tests:
-        if test.roi != roi or test.reference not in place or test.model == test.reference:
-            continue
-        first, second = sorted((place[test.model], place[test.reference]))
-        if test.test == TWO_SIDED_PERMUTATION:
-            significant[first, second] = test.p_max < ALPHA
-        elif test.test == RANDOM_EFFECTS:
-            significant[second, first] = test.p_corrected < ALPHA
+    for test in _tests(view):
+        if test.roi == roi and test.p_corrected < ALPHA:
+            pair = [place[test.model], place[test.reference]]
+            significant[pair, pair[::-1]] = True
     return significant
+
+
+def _tests(view: View) -> list[ModelTest]:
+    return [
+        test
+        for test in view.inference.model_tests
+        if test.test == RANDOM_EFFECTS and test.reference != ZERO
+    ]
 
 
 def _draw_marks(panel: Axes, significant: NDArray[np.bool_], cell: float) -> None:

@@ -28,6 +28,8 @@ from analysis.figures.style import (
     View,
     group_handles,
 )
+from analysis.inference.findings import Inference
+from analysis.inference.standing import Standing, group_standing, model_standing
 from analysis.multiverse import MultiverseRow
 
 PANELS_PER_ROW = 2
@@ -82,7 +84,7 @@ def draw_multiverse(view: View) -> Figure:
             curve.set_ylabel("mean score of group")
         else:
             choices.set_yticks([])
-        set_title(curve, PANEL_WIDTH, roi, agreement(rows_of[roi]))
+        set_title(curve, PANEL_WIDTH, roi, agreement(rows_of[roi], view.result.inference, roi))
     n = len(next(iter(rows_of.values())))
     primary = Line2D([], [], color=LINE_COLOUR, linestyle="--", linewidth=1, label="primary")
     return sheet.finish(
@@ -92,9 +94,11 @@ def draw_multiverse(view: View) -> Figure:
         [
             "Points: mean score over subjects and over the models of a group, by every "
             "combination of voxel selection, distance and comparison of RDMs, sorted by the score "
-            "of the group that is best in the primary analysis; scores of different comparisons "
-            "are not on one scale, what counts is the order of colours. Row 'best group': colour "
-            "of the group with the highest mean. Dashed: the primary analysis, declared before. "
+            "of the group that is highest in the primary analysis; scores of different "
+            "comparisons are not on one scale, what counts is the order of colours. Row 'highest "
+            "group': colour of the group with the highest mean. Titles name what is highest in "
+            "the primary analysis, and how many others it is level with: not told apart from, or "
+            "not tested against. Dashed: the primary analysis, declared before. "
             + _note_on_circular(next(iter(rows_of.values()))),
             *view.model_notes,
         ],
@@ -111,16 +115,34 @@ def specifications(view: View, roi: str) -> list[Specification]:
     return [_specification(key, list(rows), view.groups) for key, rows in groupby(of_roi, choices)]
 
 
-def agreement(found: Sequence[Specification]) -> list[str]:
-    """Say in how many specifications the primary's best group and best model are the best."""
+def agreement(found: Sequence[Specification], inference: Inference | None, roi: str) -> list[str]:
+    """Say in how many specifications the primary's first group and first model are the first.
+
+    What is first without being told apart from others is not named without saying so.
+    """
     primary = next(spec for spec in found if spec.primary)
     return [
-        f"{what} {name}, best in the primary: best in {best.count(name)} of {len(found)}"
-        for what, name, best in (
-            ("group", primary.best_group, [spec.best_group for spec in found]),
-            ("model", primary.best_model, [spec.best_model for spec in found]),
+        f"{what} {name}{_company(standing)}: highest in {first.count(name)} of {len(found)}"
+        for what, name, standing, first in (
+            (
+                "group",
+                primary.best_group,
+                group_standing(inference, roi, primary.best_group),
+                [spec.best_group for spec in found],
+            ),
+            (
+                "model",
+                primary.best_model,
+                model_standing(inference, roi, primary.best_model),
+                [spec.best_model for spec in found],
+            ),
         )
     ]
+
+
+def _company(standing: Standing) -> str:
+    others = len(standing.level) + len(standing.untested)
+    return f" (level with {others})" if others else ""
 
 
 def _specification(
@@ -157,7 +179,7 @@ def _sorted(found: Sequence[Specification]) -> list[Specification]:
 def _dashboard_rows(found: Sequence[Specification]) -> list[tuple[int, str, str]]:
     """Rows under the curve: which choice, its value, its label; the best group first."""
     names: tuple[dict[Any, str], ...] = ({}, RDM_NAMES, RSA_NAMES)
-    rows = [(-1, "", "best group")]
+    rows = [(-1, "", "highest group")]
     for choice, labels in enumerate(names):
         values = dict.fromkeys(spec.choices[choice] for spec in found)
         rows += [(choice, value, _choice_label(labels.get(value, value))) for value in values]

@@ -30,7 +30,9 @@ ZERO = "zero"
 """What a model is tested against where there is no other model."""
 
 ONE_SIDED_PERMUTATION = "label permutation, one-sided"
-TWO_SIDED_PERMUTATION = "label permutation, two-sided; of neither being related to the brain"
+TWO_SIDED_PERMUTATION = (
+    "screen: label permutation, two-sided; of neither being related to the brain"
+)
 RANDOM_EFFECTS = "random effects of subjects and stimuli, two-sided"
 MIXED_MODEL = "mixed model of subjects, stimuli and models, two-sided"
 SIGN_FLIP = "sign-flip over subjects, two-sided"

@@ -86,11 +86,22 @@ def extract_features(
     weights = weights or WeightsOptions(cache=Path(cache_dir) / "weights")
     zoo = zoo or read_zoo()
     hashes = {stimulus.id: hash_file(stimulus.image) for stimulus in stimuli}
+    jobs = [
+        _Job(
+            find_entry(name, zoo, Path(cache_dir), weights),
+            tuple(stimuli),
+            hashes,
+            Path(cache_dir),
+            replace(settings, layers=layers),
+            weights,
+        )
+        for (name, _), layers in _group_layers(models, settings.layers).items()
+    ]
+    # What a model cannot do without is missed before the first network runs.
+    for job in jobs:
+        job.require_inputs()
     features: list[Features] = []
-    for (name, _), layers in _group_layers(models, settings.layers).items():
-        entry = find_entry(name, zoo, Path(cache_dir), weights)
-        own = replace(settings, layers=layers)
-        job = _Job(entry, tuple(stimuli), hashes, Path(cache_dir), own, weights)
+    for job in jobs:
         features += job.features(progress)
         job.free_network()
     return features
@@ -131,6 +142,10 @@ class _Job:
     @property
     def network(self) -> Network:
         return self.entry.network
+
+    def require_inputs(self) -> None:
+        """Refuse a stimulus without the label that the model reads."""
+        assert len(self._inputs) == len(self.stimuli)
 
     def features(self, progress: Progress) -> list[Features]:
         """Take the features from the cache, after the network has run on what is not there."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from analysis.models.named import LIBRARIES
 from analysis.models.registry import ModelEntry
 from analysis.models.registry_file import LAYER_MARK, read_registry
 from bids_config.errors import InputError
@@ -30,8 +31,10 @@ class Zoo:
         """Names of the models."""
         return tuple(entry.name for entry in self.entries)
 
-    def find(self, name: str) -> ModelEntry:
+    def find(self, name: str, others: Sequence[str] = ()) -> ModelEntry:
         """Give the model of a name (upper or lower case does not matter).
+
+        `others` are words that could have been meant as well.
 
         Raises
         ------
@@ -41,8 +44,16 @@ class Zoo:
         for entry in self.entries:
             if entry.name.lower() == name.lower():
                 return entry
+        library, colon, model = name.partition(":")
+        if colon:
+            others = [f"{known}:{model}" for known in LIBRARIES]
+            raise InputError(
+                f"there is no library called '{library}'{did_you_mean(name, others)}: choose "
+                f"among {', '.join(LIBRARIES)}"
+            )
         raise InputError(
-            f"there is no model called '{name}'{did_you_mean(name, self.names)}: choose among "
+            f"there is no model called '{name}'{did_you_mean(name, [*self.names, *others])}: "
+            "choose among "
             f"{', '.join(self.names)}."
         )
 

@@ -28,16 +28,18 @@ class OfThePaper:
     def __init__(self, result: ComparisonResult) -> None:
         self._result = result
         self._measure = RSA_NAMES[result.settings.rsa_metric]
+        is_alone = len(result.models) == 1
+        self._untested = "" if is_alone else "; whether it differs from the next is not tested"
 
     def models_in(self, rois: Sequence[RoiResult]) -> Iterator[str]:
-        """Name the model of the highest mean in every region, and whether it was told apart."""
+        """Name the highest mean of every region, and which models differ from the reference."""
         best = [(roi.roi, part) for roi in rois if (part := self._champion(roi))]
         if not best:
             yield "No model has a score in any region."
             return
         yield (
-            f"The best models, each with its mean score ({self._measure}) ± standard error over "
-            f"subjects: {by_place(best)}."
+            f"The highest mean scores ({self._measure}) ± standard error over subjects: "
+            f"{by_place(best)}{self._untested}."
         )
         tests = [test for roi in rois for test in self._model_tests(roi.roi)]
         made = [test for test in tests if np.isfinite(test.p_corrected)]
@@ -66,18 +68,19 @@ class OfThePaper:
         tests = [test for roi in rois for test in self._group_tests(roi.roi) if np.isfinite(test.p)]
         if not tests:
             return
-        differing = [test for test in tests if test.p_corrected < ALPHA]
+        differing = [test for test in tests if test.p < ALPHA]
         if differing:
             parts = [(test.roi, _order(test)) for test in differing]
             yield (
                 "Of the groups of models Welch's t-test, which takes models for independent "
-                f"although they are not and so only describes, tells apart: {by_place(parts)}."
+                "although they are not and so only describes, tells apart by shares of the noise "
+                f"ceiling, uncorrected, as Figure 2B marks: {by_place(parts)}."
             )
         else:
-            smallest = min(test.p_corrected for test in tests)
+            smallest = min(test.p for test in tests)
             yield (
                 "Welch's t-test tells no two groups of models apart "
-                f"({p_value(smallest, 'smallest corrected p')})."
+                f"({p_value(smallest, 'smallest p')})."
             )
 
     def scope(self) -> Iterator[str]:
@@ -96,7 +99,7 @@ class OfThePaper:
         mean, error, n_subjects = self._mean_and_error(roi, champion)
         sentences = [
             f"{model.name} ({model.group}) has the highest mean score, "
-            f"{_over_subjects(mean, error, n_subjects)}.",
+            f"{_over_subjects(mean, error, n_subjects)}{self._untested}.",
             *self._on_reference(roi.roi, model.name),
             *self._on_groups(roi.roi),
             _ceiling(roi),
@@ -129,7 +132,7 @@ class OfThePaper:
         return [
             test
             for test in self._result.group_tests
-            if (test.roi, test.score, test.test) == (roi, "rsa", WELCH)
+            if (test.roi, test.score, test.test) == (roi, "rsa_normalised", WELCH)
         ]
 
     def _on_reference(self, roi: str, best: str) -> Iterator[str]:
@@ -143,11 +146,11 @@ class OfThePaper:
                 )
 
     def _on_groups(self, roi: str) -> Iterator[str]:
-        differing = [test for test in self._group_tests(roi) if test.p_corrected < ALPHA]
+        differing = [test for test in self._group_tests(roi) if test.p < ALPHA]
         if differing:
             yield (
-                f"Groups: {joined([_order(test) for test in differing])} (Welch's t-test, as "
-                "description)."
+                f"Groups: {joined([_order(test) for test in differing])} (Welch's t-test, "
+                "uncorrected, as description)."
             )
 
 
@@ -169,4 +172,4 @@ def _order(test: GroupTest) -> str:
     better, worse = (
         (test.group_a, test.group_b) if test.mean_a >= test.mean_b else (test.group_b, test.group_a)
     )
-    return f"{better} models above {worse} ones ({p_value(test.p_corrected)})"
+    return f"{better} models above {worse} ones ({p_value(test.p)})"

@@ -7,8 +7,9 @@ import numpy as np
 from analysis.cautions import ALPHA
 from analysis.figures.multiverse import specifications
 from analysis.figures.style import RSA_NAMES, View, printed
-from analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS, ZERO
+from analysis.inference.comparisons import MIXED_MODEL
 from analysis.inference.findings import ModelScore
+from analysis.inference.standing import group_standing, model_standing
 from analysis.report.wording import by_place, counted, estimate, joined, p_value
 from analysis.results import ComparisonResult, RoiResult
 from analysis.significance import GroupTest
@@ -30,7 +31,7 @@ class Recommended:
         self._measure = RSA_NAMES[result.settings.rsa_metric]
 
     def models_in(self, rois: Sequence[RoiResult]) -> Iterator[str]:
-        """Name the best model of every region in which one is related to the brain."""
+        """Name the highest score of every region in which a model is related to the brain."""
         tested = [roi.roi for roi in rois if self._tested(roi.roi)]
         if not tested:
             yield "No model could be tested in any region."
@@ -54,10 +55,12 @@ class Recommended:
     def _on_found(self, found: Sequence[str], n_tested: int) -> Iterator[str]:
         share = f"all {n_tested}" if len(found) == n_tested else f"{len(found)} of {n_tested}"
         where = f"{share} regions" if n_tested > 1 else found[0]
+        is_alone = len(self._result.models) == 1
+        against = "" if is_alone else "; against the other models by random effects"
         yield (
             f"In {where} at least one model is related to the brain ({self._how_tested()}; "
             f"p < {ALPHA:g}). "
-            f"The best of them, each with its score ({self._measure}) and 95 % interval: "
+            f"The highest score there ({self._measure}, 95 % interval{against}): "
             f"{by_place([(roi, self._champion(roi)) for roi in found])}."
         )
         yield from self._on_uncertain(found)
@@ -103,7 +106,7 @@ class Recommended:
 
     def _leading_groups(self, rois: Sequence[RoiResult]) -> str:
         """The group of the highest mean over its models, in each region."""
-        led_by: dict[str, list[str]] = {}
+        leading: list[tuple[str, str]] = []
         for roi in rois:
             scores = [score for score in self._scores(roi.roi) if np.isfinite(score.rsa)]
             means = {
@@ -111,9 +114,10 @@ class Recommended:
                 for group in dict.fromkeys(score.group for score in scores)
             }
             if means:
-                led_by.setdefault(max(means, key=lambda group: means[group]), []).append(roi.roi)
-        leading = joined([f"{group} in {joined(names)}" for group, names in led_by.items()])
-        return f"The group of models with the highest mean score is {leading}."
+                first = max(means, key=lambda group: means[group])
+                standing = group_standing(self._inference, roi.roi, first).in_words()
+                leading.append((roi.roi, f"{first} ({standing})" if standing else first))
+        return f"The group of models with the highest mean score: {by_place(leading)}."
 
     def scope(self) -> Iterator[str]:
         """Say for whom intervals and differences hold."""
@@ -133,8 +137,8 @@ class Recommended:
             f"{best.model} ({best.group}) has the highest score, "
             f"{estimate(best.rsa, best.low, best.high)}, {p_value(best.p_max, 'corrected p')}"
             f"{_share(best)}.",
-            self._on_related(roi.roi, best),
             *self._on_others(roi.roi, best.model),
+            self._on_related(roi.roi, best),
             *self._on_groups(roi.roi),
             *self._on_choices(roi, best.model),
             _ceiling(roi),
@@ -164,9 +168,10 @@ class Recommended:
 
     def _champion(self, roi: str) -> str:
         best = self._best_related(roi)
+        standing = model_standing(self._inference, roi, best.model).in_words()
         return (
             f"{best.model} ({best.group}): {estimate(best.rsa, best.low, best.high)}, "
-            f"{p_value(best.p_max)}"
+            f"{p_value(best.p_max)}{f', {standing}' if standing else ''}"
         )
 
     def _on_related(self, roi: str, best: ModelScore) -> str:
@@ -181,21 +186,11 @@ class Recommended:
 
     def _on_others(self, roi: str, best: str) -> Iterator[str]:
         """Which models the best one is better than, by random effects."""
-        better: list[str] = []
-        unclear: list[str] = []
-        untested: list[str] = []
-        for test in self._inference.model_tests:
-            pair = (test.model, test.reference)
-            if test.roi != roi or test.test != RANDOM_EFFECTS or test.reference == ZERO:
-                continue
-            if best not in pair:
-                continue
-            other = pair[1] if pair[0] == best else pair[0]
-            if not np.isfinite(test.p_corrected):
-                untested.append(other)
-            else:
-                (better if test.p_corrected < ALPHA else unclear).append(other)
+        standing = model_standing(self._inference, roi, best)
+        better, unclear, untested = standing.above, standing.level, standing.untested
         if not better and not unclear:
+            if untested:
+                yield f"It could not be compared with {joined(untested)}."
             return
         how = "random effects, p corrected"
         if not better:

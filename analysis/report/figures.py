@@ -38,13 +38,13 @@ SHOWS = {
         "What the models reach of what the noise allows; shares above 1 are possible, because the "
         "ceiling is how well one subject predicts another."
     ),
-    "figure_2b": "The groups side by side, and which are told apart by which test.",
+    "figure_2b": "The groups side by side; brackets join those that the answer calls different.",
     "figure_3": "Scores as they are, beside the noise ceiling and its bounds.",
     "figure_4": VARIED,
     "figure_5": VARIED,
     "figure_6": VARIED,
     "figure_7": VARIED,
-    "model_tests": "How much each model's score is above each other's, and where beyond chance.",
+    "model_tests": "How much each model's score is above each other's, and which two differ.",
     "variance_partition": (
         "What a group explains of the brain's RDMs, and what it shares with other groups."
     ),

@@ -14,6 +14,7 @@ from analysis.inference.comparisons import (
     SLOW_BOOTSTRAPS,
     SLOW_METRIC,
     SLOW_PERMUTATIONS,
+    TWO_SIDED_PERMUTATION,
     WITHOUT_ZERO,
     ZERO,
 )
@@ -260,7 +261,8 @@ class _Writer:
             f"{self._cite('nichols2002')}.",
             self._estimates(),
             "Standard errors by bootstrap over subjects, stimuli and both "
-            f"{self._cite('schuett2023')} are given beside ({n_bootstraps:,} samples). P-values of "
+            f"{self._cite('schuett2023')} are given beside ({n_bootstraps:,} samples)."
+            f"{self._screen()} P-values of "
             "other tests were corrected for the false discovery rate "
             f"{self._cite('benjamini1995')}. The seed of all random numbers was {settings.seed}.",
             self._explained(),
@@ -317,6 +319,14 @@ class _Writer:
                 "are random as well."
             )
         return text
+
+    def _screen(self) -> str:
+        if not any(test.test == TWO_SIDED_PERMUTATION for test in self._result.model_tests):
+            return ""
+        return (
+            " Permutation of labels for differences between models and between groups is given "
+            "beside as a screen: it asks whether neither is related to the brain."
+        )
 
     def _explained(self) -> str:
         inference = self._result.inference

@@ -109,13 +109,16 @@ DESCRIPTIONS = (
     Description(
         "group_tests",
         "Groups of models against each other",
-        "p_corrected: by false discovery rate over all rows of the same kind; p_max: by the "
-        "largest statistic.",
+        "The mixed model is the test; rows that begin with 'screen' ask whether neither group is "
+        "related to the brain. p_corrected: by false discovery rate over all rows of the same "
+        "kind; p_max: by the largest statistic.",
     ),
     Description(
         "model_tests",
         "Models against zero and against each other",
-        "What each test asks is in the methods below; p_floor is the smallest p that it can give.",
+        "Random effects are the test of one model against another; rows that begin with 'screen' "
+        "ask whether neither is related to the brain. p_floor is the smallest p that a test can "
+        "give.",
     ),
     Description(
         "variance_partition",
@@ -149,7 +152,7 @@ DESCRIPTIONS = (
     Description(
         "multiverse",
         "Every choice of voxels, distance and comparison",
-        "rank 1 is the best model of a region; primary marks the choices declared beforehand.",
+        "rank 1 is the highest score of a region; primary marks the choices declared beforehand.",
     ),
 )
 """Tables in the order of the page."""

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from bids_config.errors import InputError, StepError
 from pipelines.cli import compare, demo, doctor, features, graph, models, run
+from pipelines.cli.parser import Parser
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _COMMANDS = (run, compare, features, models, graph, demo, doctor)
@@ -26,7 +27,7 @@ _USERS_TO_MEND = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="conceptrsa",
         description="Which neural network explains which brain region? "
         "From raw BIDS fMRI, or from betas, to RSA with tables and figures.",

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bids_config.errors import InputError
+from bids_config.schema import RoiDefinition
 from pipelines.cli.network_options import add_network_options
 from pipelines.cli.options import (
     add_comparison_options,
@@ -45,28 +47,51 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--exclude-conditions", nargs="+", default=(), metavar="PATTERN",
-        help="conditions that are none",
+        help="conditions that are no stimuli",
+    )  # fmt: skip
+    group.add_argument(
+        "--rois", nargs="+", type=region, metavar="NAME=LABELS",
+        help="regions by labels of the atlas, as in visual=1011,2011 hippocampus=17,53 (default: "
+        "the configuration's)",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="OUT_DIR")
     add_selection_options(parser)
-    add_dataset_options(parser)
+    add_dataset_options(parser, "the one that the betas carry", with_force=True)
     add_comparison_options(parser)
     add_network_options(parser)
     parser.set_defaults(function=run)
 
 
+def region(text: str) -> RoiDefinition:
+    """Read 'NAME=LABEL,LABEL', for argparse."""
+    name, _, labels = text.partition("=")
+    try:
+        return RoiDefinition(name, tuple(int(label) for label in labels.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no region: write NAME=LABEL,LABEL with whole numbers"
+        ) from None
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from analysis.betas.read import find_format, read_betas
-    from bids_config import load_dataset_config
     from pipelines.cli.comparison import compare_with_models, comparison_settings
+    from pipelines.cli.dataset import comparison_config
 
-    config = load_dataset_config(args.dataset_config)
+    # Regions of another atlas are given with it, and are others.
+    of_options = ["rois"] if args.rois or args.atlas else []
+    config, notes = comparison_config(args, args.betas, of_options)
     settings = comparison_settings(args)
     form = find_format(args.betas, args.betas_format)
+    rois = args.rois or (config.rois if config else None)
+    if config is not None and args.rois:
+        notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     subjects = read_betas(
         args.betas,
-        config.rois,
+        rois,
         atlas=args.atlas,
         betas_format=form.name,
         participants=args.participant_label,
@@ -76,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         conditions=args.conditions,
         exclude_conditions=args.exclude_conditions,
     )
-    return compare_with_models(subjects, config, args, args.out)
+    return compare_with_models(subjects, config, args, args.out, rois, notes)
 
 
 def _known_stimuli(args: argparse.Namespace) -> list[str] | None:

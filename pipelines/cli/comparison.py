@@ -3,13 +3,13 @@
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from analysis.comparison import Subjects, compare
-from analysis.folds import have_halves
+from analysis.folds import fitted_to
 from analysis.models.feature_files import Features, read_features
 from analysis.models.model_rdms import ModelRdm
 from analysis.outputs import write_comparison
@@ -21,7 +21,8 @@ from analysis.settings import ComparisonSettings, settings_for
 from analysis.tables import write_table
 from bids_config.errors import InputError
 from bids_config.files import remove_leftovers
-from bids_config.schema import DatasetConfig
+from bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
+from bids_config.tables import did_you_mean
 from pipelines.cli.networks import network_run, read_labelled_stimuli
 from pipelines.requirements import require_writable
 from pipelines.run_lock import only_run
@@ -45,9 +46,11 @@ OF_SELECTIONS = {
 
 def compare_with_models(
     subjects: Subjects,
-    config: DatasetConfig,
+    config: DatasetConfig | None,
     args: argparse.Namespace,
     out_dir: Path,
+    rois: Sequence[RoiDefinition] | None = None,
+    notes: Sequence[str] = (),
 ) -> int:
     """Get the features the arguments ask for, compare, write, and say where.
 
@@ -55,25 +58,32 @@ def compare_with_models(
     ----------
     subjects : sequence of SubjectPatterns or of SubjectRdms
         The brain's side.
-    config : DatasetConfig
+    config : DatasetConfig, optional
         Stimulus labels and prompt.
     args : Namespace
         With the options of `add_comparison_options`.
     out_dir : Path
         Where the `group` folder goes.
+    rois : sequence of RoiDefinition, optional
+        Regions in the place of the configuration's.
+    notes : sequence of str
+        What was noticed before.
 
     Returns
     -------
     int
         Exit code.
     """
-    settings, notes = settle(args, subjects)
+    settings, further_notes = settle(args, subjects)
+    stimuli = StimuliConfig() if config is None else config.stimuli
+    used = used_configuration(config, rois, stimuli)
     require_writable(out_dir)
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
-        features = _get_features(subjects, config, args)
+        features, on_labels = _get_features(subjects, stimuli, args)
+        notes = (*notes, *further_notes, *on_labels)
         compare_and_write(
-            subjects, features, settings, config, out_dir, notes, check_paper=args.check_paper
+            subjects, features, settings, used, out_dir, notes, check_paper=args.check_paper
         )
     return 0
 
@@ -111,18 +121,12 @@ def settle(
                     f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
                     "RDMs: leave it out"
                 )
-        settings = replace(settings, voxel_selection="all", multiverse=False)
+        settings, _ = fitted_to(settings, subjects)
         _require_meaning(args, settings)
         return settings, ()
     _require_meaning(args, settings)
     chosen_freely = args.voxel_selection is None and args.selection_data is None
-    if settings.preset == "recommended" and chosen_freely and not have_halves(subjects):
-        note = (
-            "there are no betas of odd and even runs, so voxels cannot be chosen on one half of "
-            "the runs and scored on the other: all voxels of every region are used"
-        )
-        return replace(settings, voxel_selection="all"), (note,)
-    return settings, ()
+    return fitted_to(settings, subjects) if chosen_freely else (settings, ())
 
 
 def _require_meaning(args: argparse.Namespace, settings: ComparisonSettings) -> None:
@@ -151,7 +155,7 @@ def compare_and_write(
     subjects: Subjects,
     features: Sequence[Features | ModelRdm],
     settings: ComparisonSettings,
-    config: DatasetConfig,
+    used: Mapping[str, Any],
     out_dir: Path,
     notes: Sequence[str] = (),
     check_paper: bool = False,
@@ -163,7 +167,7 @@ def compare_and_write(
     published.unlink(missing_ok=True)
     if check_paper:
         _check_paper(result, subjects, published)
-    write_comparison(result, out_dir, {"dataset_config": _as_json(config)})
+    write_comparison(result, out_dir, {"dataset_config": used})
     for warning in result.warnings:
         print(f"note: {warning}")
     print(f"tables and figures: {out_dir / 'group'}")
@@ -184,35 +188,46 @@ def _check_paper(result: ComparisonResult, subjects: Subjects, file: Path) -> No
     )
 
 
-def _as_json(config: DatasetConfig) -> dict[str, Any]:
-    """What of the configuration was used, as JSON can hold it.
+def used_configuration(
+    config: DatasetConfig | None,
+    rois: Sequence[RoiDefinition] | None = None,
+    stimuli: StimuliConfig | None = None,
+) -> dict[str, Any]:
+    """What of the configuration is used, as JSON can hold it.
 
     Runs, events and the linear model are of the participant level, which may have had others; how
     betas came about is known from their sidecars alone.
     """
-    everything = asdict(config)
-    used = {name: everything[name] for name in ("name", "rois", "stimuli")}
+    stimuli = stimuli or (config.stimuli if config else StimuliConfig())
+    used = {
+        "name": config and config.name,
+        "rois": [asdict(roi) for roi in rois or (config.rois if config else ())],
+        "stimuli": asdict(stimuli),
+    }
     plain: dict[str, Any] = json.loads(json.dumps(used, default=str))
     return plain
 
 
 def _get_features(
-    subjects: Subjects, config: DatasetConfig, args: argparse.Namespace
-) -> Sequence[Features | ModelRdm]:
+    subjects: Subjects, stimuli_config: StimuliConfig, args: argparse.Namespace
+) -> tuple[Sequence[Features | ModelRdm], tuple[str, ...]]:
+    """Features, and a note on models that have none."""
     if args.features is not None:
         features = read_features(args.features)
         wanted = args.models or [model.model for model in features]
-        unknown = sorted(set(wanted) - {model.model for model in features})
+        there = [model.model for model in features]
+        unknown = sorted(set(wanted) - set(there))
         if unknown:
+            close = did_you_mean(unknown[0], there) if len(unknown) == 1 else ""
             raise InputError(
-                f"{args.features} has no features of {', '.join(unknown)}: leave them out of "
-                "--models, or add them there"
+                f"{args.features} has no features of {', '.join(unknown)}{close}: leave them out "
+                "of --models, or add them there"
             )
-        return [model for model in features if model.model in wanted]
+        return [model for model in features if model.model in wanted], ()
     if args.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")
     shown = set(subjects[0].stimuli)
-    stimuli = read_labelled_stimuli(args.stimuli, config)
+    stimuli = read_labelled_stimuli(args.stimuli, stimuli_config)
     missing = sorted(shown - {stimulus.id for stimulus in stimuli})
     if missing:
         raise InputError(
@@ -220,4 +235,5 @@ def _get_features(
             f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
-    return network_run(args, config).features(stimuli)
+    networks, notes = network_run(args, stimuli_config).without_labels(stimuli)
+    return networks.features(stimuli), notes

@@ -51,15 +51,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_and_run(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from analysis.betas.derivatives import read_derivatives
     from analysis.models.features import extract_features
     from analysis.models.zoo import read_zoo
     from analysis.settings import settings_for
     from analysis.stimuli import read_stimuli
     from bids_config import load_dataset_config
-    from pipelines.cli.comparison import compare_and_write
+    from pipelines.cli.comparison import compare_and_write, used_configuration
     from pipelines.cli.run import participant_options
     from pipelines.demo.dataset import write_demo_dataset
     from pipelines.demo.pictures import draw_stimuli
@@ -70,8 +68,6 @@ def _make_and_run(args: argparse.Namespace) -> int:
     out: Path = args.out_dir
     bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
     config = load_dataset_config("demo")
-    if args.pooling:
-        config = replace(config, glm=replace(config.glm, pooling=args.pooling))
 
     log.info("drawing pictures and running networks on them")
     draw_stimuli(bids / "stimuli")
@@ -94,7 +90,9 @@ def _make_and_run(args: argparse.Namespace) -> int:
     if failed:
         return failed
     patterns = read_derivatives(derivatives, config.rois)
-    compare_and_write(patterns, features, settings_for("recommended"), config, derivatives)
+    compare_and_write(
+        patterns, features, settings_for("recommended"), used_configuration(config), derivatives
+    )
     rows = write_recovery(truth, derivatives, out / "recovery.tsv")
     _show(rows)
     return 0 if all(row.within_limit is not False for row in rows) else 1

@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("stimuli_dir", type=Path, metavar="STIMULI_DIR")
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
-    add_dataset_options(parser)
+    add_dataset_options(parser, "none; labels are those of labels.tsv")
     add_network_options(parser)
     parser.set_defaults(function=run)
 
@@ -27,13 +27,19 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from analysis.models.feature_files import write_features
     from bids_config import load_dataset_config
+    from bids_config.schema import StimuliConfig
     from pipelines.cli.networks import network_run, read_labelled_stimuli
     from pipelines.requirements import require_writable
 
     require_writable(args.out_dir)
-    config = load_dataset_config(args.dataset_config)
+    config = StimuliConfig()
+    if args.dataset_config is not None:
+        config = load_dataset_config(args.dataset_config).stimuli
     stimuli = read_labelled_stimuli(args.stimuli_dir, config)
-    features = network_run(args, config).features(stimuli)
+    networks, notes = network_run(args, config).without_labels(stimuli)
+    features = networks.features(stimuli)
     write_features(features, args.out_dir)
+    for note in notes:
+        print(f"note: {note}")
     print(f"{len(features)} models x {len(stimuli)} stimuli: {args.out_dir}")
     return 0

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
     parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
     add_engine_options(parser)
-    add_dataset_options(parser)
+    add_dataset_options(parser, "none; needed with --bids-dir")
     parser.set_defaults(function=run)
 
 
@@ -30,11 +30,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from dataclasses import replace
 
-    from bids_config import load_dataset_config
+    from pipelines.cli.dataset import participant_config
     from pipelines.graph import example_settings, write_graph
 
     require_fitting(args)
-    config = load_dataset_config(args.dataset_config)
+    # Without data an example is drawn, which the demo's describes as well as any.
+    given = args.dataset_config or (None if args.bids_dir else "demo")
+    config = participant_config(given)
     if args.pooling:
         config = replace(config, glm=replace(config.glm, pooling=args.pooling))
     settings = example_settings(

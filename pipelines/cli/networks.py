@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.models.extraction import PROMPT, ExtractionSettings
@@ -20,7 +20,7 @@ from analysis.models.weights.locate import (
 from analysis.models.zoo import Zoo, read_zoo, split_layer
 from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
 from bids_config.errors import InputError
-from bids_config.schema import DatasetConfig
+from bids_config.schema import StimuliConfig
 from pipelines.cli.network_options import WEIGHTS_VARIABLE
 from pipelines.cli.options import default_cache_dir
 
@@ -42,6 +42,8 @@ class NetworkRun:
     weights : WeightsOptions
     settings : ExtractionSettings
     cache_dir : Path
+    chosen : bool
+        Whether the models were named, and are not those that there are.
     """
 
     zoo: Zoo
@@ -49,6 +51,40 @@ class NetworkRun:
     weights: WeightsOptions
     settings: ExtractionSettings
     cache_dir: Path
+    chosen: bool = True
+
+    def without_labels(self, stimuli: Sequence[Stimulus]) -> tuple["NetworkRun", tuple[str, ...]]:
+        """Leave out models that read labels where there is no label, unless they were asked for.
+
+        Returns
+        -------
+        NetworkRun
+            Without them.
+        tuple of str
+            A note that names them; or nothing.
+
+        Raises
+        ------
+        InputError
+            If no model is left.
+        """
+        if self.chosen or any(stimulus.label is not None for stimulus in stimuli):
+            return self, ()
+        given = {name.lower() for name in self.weights.given}
+        reading = [
+            name
+            for name in self.models
+            if self.zoo.find(name).network.input == "label" and name.lower() not in given
+        ]
+        if not reading:
+            return self, ()
+        left = tuple(name for name in self.models if name not in reading)
+        remedy = f"add {LABELS_FILE} (columns stimulus, label) to the folder of the pictures"
+        names = ", ".join(reading)
+        if not left:
+            raise InputError(f"the pictures have no labels, which {names} reads: {remedy}")
+        note = f"left out, because the pictures have no labels: {names}; to have them, {remedy}"
+        return replace(self, models=left), (note,)
 
     def features(self, stimuli: Sequence[Stimulus]) -> list[Features]:
         """Features of stimuli by all models, from the cache or the networks."""
@@ -57,7 +93,7 @@ class NetworkRun:
         )
 
 
-def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -> NetworkRun:
+def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) -> NetworkRun:
     """Read what the options of `pipelines.cli.network_options` say.
 
     Raises
@@ -71,7 +107,7 @@ def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -
     weights = weights_options(args)
     models = choose_models(args.models, zoo, weights)
     require_given_asked(weights, _models_with_weights(models, zoo))
-    prompt = args.prompt or (config.stimuli.prompt if config else PROMPT)
+    prompt = args.prompt or (stimuli.prompt if stimuli else PROMPT)
     if "{label}" not in prompt:
         raise InputError(f"--prompt {prompt!r} has no {{label}}: write it where the label goes")
     settings = ExtractionSettings(
@@ -83,7 +119,7 @@ def network_run(args: argparse.Namespace, config: DatasetConfig | None = None) -
         half_precision=args.half_precision,
         batch_size=args.batch_size,
     )
-    return NetworkRun(zoo, models, weights, settings, cache_dir)
+    return NetworkRun(zoo, models, weights, settings, cache_dir, chosen=bool(args.models))
 
 
 def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
@@ -131,10 +167,10 @@ def _spelled(name: str, zoo: Zoo) -> str:
     if is_named(name):
         return name
     model, layer = split_layer(name)
-    return LAYER_MARK.join(filter(None, [zoo.find(model).name, layer]))
+    return LAYER_MARK.join(filter(None, [zoo.find(model, [PAPER]).name, layer]))
 
 
-def read_labelled_stimuli(folder: Path, config: DatasetConfig) -> tuple[Stimulus, ...]:
+def read_labelled_stimuli(folder: Path, stimuli: StimuliConfig) -> tuple[Stimulus, ...]:
     """Read the pictures of a folder, with its own labels.tsv, else the configuration's."""
     own = folder / LABELS_FILE
-    return read_stimuli(folder, None if own.exists() else config.stimuli.labels_file)
+    return read_stimuli(folder, None if own.exists() else stimuli.labels_file)

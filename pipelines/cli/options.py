@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from bids_config.errors import InputError
+from bids_config.recorded import FORCE
 from interfaces.embedded.partitions import RUNS_PER_PARTITION
 from pipelines.options import EngineName, Normalization
 from pipelines.plugins.settings import PLUGINS
@@ -91,13 +92,20 @@ def label_of(prefix: str) -> Callable[[str], str]:
     return label
 
 
-def add_dataset_options(parser: argparse.ArgumentParser) -> None:
-    """Add the data set's configuration."""
+def add_dataset_options(
+    parser: argparse.ArgumentParser, default: str = "none", with_force: bool = False
+) -> None:
+    """Add the data set's configuration; `default` says what is taken where it is not given."""
     parser.add_argument(
-        "--dataset-config", default="ds001246", metavar="NAME_OR_PATH",
-        help="what is particular to the data set: ds001246, demo, or a TOML file "
-        "(default: ds001246)",
+        "--dataset-config", metavar="NAME_OR_PATH",
+        help="what is particular to the data set: a TOML file, or demo or ds001246 "
+        f"(default: {default})",
     )  # fmt: skip
+    if with_force:
+        parser.add_argument(
+            FORCE, action="store_true",
+            help="take --dataset-config although the derivatives were made with another one",
+        )  # fmt: skip
 
 
 def add_engine_options(
@@ -245,7 +253,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stimuli", type=Path, metavar="DIR",
         help="pictures named <stimulus>.<ext>, with labels.tsv (stimulus, label) for language "
-        "models",
+        "models, which are left out where there are no labels",
     )  # fmt: skip
     group.add_argument(
         "--features", type=Path, metavar="DIR",

@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR")
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("level", choices=("participant", "group"))
-    add_dataset_options(parser)
+    add_dataset_options(parser, "the one that OUT_DIR was made with", with_force=True)
     add_selection_options(parser)
     group = parser.add_argument_group("participant level")
     add_input_options(group)
@@ -80,19 +80,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_participant(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from bids_config import load_dataset_config
+    from pipelines.cli.dataset import participant_config
     from pipelines.participants import report_dry_run, run_participants
 
     require_fitting(args)
-    config = load_dataset_config(args.dataset_config)
-    if args.task_id:
-        config = replace(config, runs=replace(config.runs, task=args.task_id))
-    if args.baseline:
-        config = replace(config, glm=replace(config.glm, baseline=args.baseline))
-    if args.pooling:
-        config = replace(config, glm=replace(config.glm, pooling=args.pooling))
+    config = participant_config(args.dataset_config, args.out_dir, args.force_dataset_config)
     options = participant_options(
         args,
         participant_labels=args.participant_label,
@@ -105,6 +97,9 @@ def _run_participant(args: argparse.Namespace) -> int:
         keep_work=args.keep_work,
         command_words=("conceptrsa", *args.words),
         stimuli_dir=args.stimuli,
+        task=args.task_id,
+        baseline=args.baseline,
+        force_config=args.force_dataset_config,
         runs_per_partition=runs_per_partition(args),
     )
     if args.dry_run:
@@ -135,6 +130,7 @@ def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantO
         fs_missing=args.fs_missing or "excluded",
         fs_time_limit=args.fs_time_limit,
         roi_source=args.roi_source,
+        pooling=args.pooling,
         t1w_mask=args.t1w_mask,
         n_procs=n_procs,
         n_threads=args.omp_nthreads,
@@ -146,8 +142,8 @@ def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantO
 
 def _run_group(args: argparse.Namespace) -> int:
     from analysis.betas.derivatives import read_derivatives
-    from bids_config import load_dataset_config
     from pipelines.cli.comparison import compare_with_models, comparison_settings
+    from pipelines.cli.dataset import comparison_config
     from pipelines.run_lock import only_run
 
     for option in OF_PARTICIPANT_LEVEL:
@@ -155,16 +151,16 @@ def _run_group(args: argparse.Namespace) -> int:
             raise InputError(
                 f"--{option.replace('_', '-')} is of the participant level; leave it out for group"
             )
-    config = load_dataset_config(args.dataset_config)
+    config, notes = comparison_config(args, args.out_dir)
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
         patterns = read_derivatives(
             args.out_dir,
-            config.rois,
+            config.rois if config else None,
             participants=args.participant_label,
             task=args.task_id,
             with_runs=comparison_settings(args).needs_runs,
         )
-        return compare_with_models(patterns, config, args, args.out_dir)
+        return compare_with_models(patterns, config, args, args.out_dir, notes=notes)

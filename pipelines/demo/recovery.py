@@ -38,7 +38,7 @@ def write_recovery(
     """Compare the derivatives with the truth, write the table and return its rows.
 
     The regions have rows for each subject, with the hemisphere that came off worse. Any other
-    figure is that of the subject who came off worst, except the best model of a region, whose
+    figure is that of the subject who came off worst, except the highest score of a region, whose
     score is the mean over subjects as in the group's figures.
 
     Parameters

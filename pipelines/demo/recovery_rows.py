@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
+from analysis.inference.standing import ALPHA
 from bids_config.errors import InputError
 from pipelines.demo.regions import HEMISPHERES, RegionErrors
 
@@ -187,14 +189,27 @@ def _model_rows(
         if of_roi.empty:
             raise InputError(f"{rsa_file} has no row of {roi}: run the group level again.")
         best = of_roi.groupby("model")["rsa"].mean().idxmax()
+        level = _level_with(rsa_file.with_name("model_tests.tsv"), roi, str(best))
         ceiling = of_roi.drop_duplicates("subject")["ceiling"].mean()
         limited = ceiling > LOWEST_CEILING
         yield RecoveryRow(
-            f"best model (ceiling {ceiling:.2f})",
+            f"highest score (ceiling {ceiling:.2f})",
             roi,
             "n/a",
             planted,
-            str(best),
+            f"{best} (not told apart from {', '.join(level)})" if level else str(best),
             "the planted one" if limited else "n/a",
             bool(best == planted) if limited else None,
         )
+
+
+def _level_with(model_tests_file: Path, roi: str, best: str) -> list[str]:
+    """Models that the recommended test does not tell from that of the highest score."""
+    if not model_tests_file.is_file():
+        return []
+    tests = pd.read_csv(model_tests_file, sep="\t", na_values="n/a")
+    tests = tests[(tests["roi"] == roi) & (tests["test"] == RANDOM_EFFECTS)]
+    of_best = tests[(tests["model"] == best) | (tests["reference"] == best)]
+    unclear = of_best[(of_best["reference"] != ZERO) & ~(of_best["p_corrected"] < ALPHA)]
+    pairs = zip(unclear["model"], unclear["reference"], strict=True)
+    return [other if model == best else model for model, other in pairs]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 PLUGINS = ("MultiProc", "Linear", "SLURM")
 _SAME_AS = {"LegacyMultiProc": "MultiProc"}
@@ -129,7 +130,10 @@ def _read_file(file: Path) -> tuple[str, Mapping[str, Any]]:
     name = content.get("plugin", "MultiProc")
     name = _SAME_AS.get(name, name) if isinstance(name, str) else name
     if name not in PLUGINS:
-        raise InputError(f"{file}: no plugin {name!r} here; choose one of {', '.join(PLUGINS)}")
+        close = did_you_mean(str(name), PLUGINS)
+        raise InputError(
+            f"{file}: no plugin {name!r} here{close}; choose one of {', '.join(PLUGINS)}"
+        )
     arguments = content.get("plugin_args") or {}
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise InputError(f"{file}: 'plugin_args' has to hold names and values; mend it")

@@ -1,1 +1,1 @@
-"""Inputs as they should not be, one module for each kind."""
+"""Inputs as real data and real users have them, made in one place."""

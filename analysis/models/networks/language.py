@@ -25,6 +25,7 @@ from analysis.models.registry import KeyMapping, Pooling
 from analysis.models.weights.key_mapping import fit_state
 from analysis.models.weights.tensors import read_checkpoint
 from bids_config.errors import InputError
+from bids_config.tables import did_you_mean
 
 LAST_HIDDEN_STATE = "last_hidden_state"
 CONFIGURATION, TOKENIZER = "config.json", "tokenizer.json"
@@ -189,7 +190,8 @@ class TextNetwork:
         for layer in layers:
             if layer not in known:
                 raise InputError(
-                    f"the network has no layer '{layer}': choose a module's name, such as "
+                    f"the network has no layer '{layer}'{did_you_mean(layer, known)}: choose a "
+                    "module's name, such as "
                     f"{', '.join(self.layers('blocks'))}."
                 )
 

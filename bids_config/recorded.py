@@ -1,0 +1,134 @@
+"""The data set configuration that derivatives were made with, kept in their root."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bids_config.errors import InputError
+from bids_config.files import atomic_path
+from bids_config.reader import load_dataset_config
+from bids_config.schema import DatasetConfig
+
+RECORD = "dataset_config.toml"
+LABELS = "dataset_config_labels.tsv"
+"""The table of labels goes along: derivatives are read where the tool's own files lie elsewhere."""
+
+SECTIONS = ("runs", "events", "glm", "rois", "stimuli")
+"""What of a configuration can change a result; its name and description cannot."""
+
+OF_COMPARISON = ("rois", "stimuli")
+"""What the comparison uses of it."""
+
+FORCE = "--force-dataset-config"
+GIVE = (
+    "give --dataset-config FILE, a TOML file that says which runs, events and regions (docs/adding"
+    ".md), or the name of a packaged one (demo, ds001246)"
+)
+
+
+def read_recorded(folder: Path) -> DatasetConfig | None:
+    """Read the configuration that a folder carries; None where there is none.
+
+    Raises
+    ------
+    InputError
+        On a record that is damaged.
+    """
+    file = folder / RECORD
+    return load_dataset_config(file) if file.is_file() else None
+
+
+def write_recorded(config: DatasetConfig, folder: Path) -> None:
+    """Keep a configuration and its labels in a folder."""
+    labels = config.stimuli.labels_file
+    if labels is None:
+        (folder / LABELS).unlink(missing_ok=True)
+    elif labels != folder / LABELS:
+        with atomic_path(folder / LABELS) as temporary:
+            temporary.write_bytes(labels.read_bytes())
+    kept = None if labels is None else Path(LABELS)
+    table = asdict(replace(config, stimuli=replace(config.stimuli, labels_file=kept)))
+    table["rois"] = {roi.name: roi.labels for roi in config.rois}
+    lines = ["# What these derivatives were made with; written by conceptrsa.", *_as_toml(table)]
+    with atomic_path(folder / RECORD) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def difference(one: DatasetConfig, other: DatasetConfig, sections: Sequence[str] = SECTIONS) -> str:
+    """Say where two configurations first differ: 'rois.visual (1, 2) and (3)'; empty if nowhere."""
+    for section in sections:
+        these, those = (_content(config, section) for config in (one, other))
+        for key in {**these, **those}:
+            if these.get(key) != those.get(key):
+                return f"{section}.{key} {_shown(key, these)} and {_shown(key, those)}"
+    return ""
+
+
+def require_recorded(
+    config: DatasetConfig, folder: Path, sections: Sequence[str], force: bool
+) -> str:
+    """Refuse a configuration other than the one that a folder's derivatives were made with.
+
+    Parameters
+    ----------
+    config : DatasetConfig
+        The one that was asked for.
+    folder : Path
+        Root of the derivatives; where it carries no configuration, all is well.
+    sections : sequence of str
+        What has to be the same.
+    force : bool
+        Give the sentence in the place of raising it.
+
+    Returns
+    -------
+    str
+        What differs; empty where nothing does.
+    """
+    recorded = read_recorded(folder)
+    differing = "" if recorded is None else difference(recorded, config, sections)
+    if not differing:
+        return ""
+    sentence = f"{folder} was made with another data set configuration ({differing} now)"
+    if not force:
+        raise InputError(
+            f"{sentence}: leave --dataset-config out to use its own ({RECORD} there), choose "
+            f"another folder, or add {FORCE}"
+        )
+    return sentence
+
+
+def _content(config: DatasetConfig, section: str) -> Mapping[str, Any]:
+    if section == "rois":
+        # Sets of labels, in whatever order.
+        return {roi.name: tuple(sorted(roi.labels)) for roi in config.rois}
+    content: dict[str, Any] = asdict(getattr(config, section))
+    if content.get("labels_file") is not None:
+        content["labels_file"] = content["labels_file"].read_bytes()
+    one_back = content.pop("one_back", {})
+    return content | {f"one_back.{key}": value for key, value in one_back.items()}
+
+
+def _shown(key: str, content: Mapping[str, Any]) -> str:
+    value = content.get(key)
+    if value is None:
+        return "absent"
+    if key == "labels_file":
+        return f"of {len(value)} bytes"
+    return f"({', '.join(map(str, value))})" if isinstance(value, tuple) else repr(value)
+
+
+def _as_toml(table: Mapping[str, Any], section: str = "") -> Iterator[str]:
+    inner = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            inner[key] = value
+        elif value not in (None, ""):
+            # A text in JSON is one in TOML, but for one character.
+            text = json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
+            yield f"{key} = {text}"
+    for key, value in inner.items():
+        name = f"{section}.{key}" if section else key
+        yield from ("", f"[{name}]", *_as_toml(value, name))

@@ -1,0 +1,322 @@
+"""The configuration that derivatives were made with stays with them."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import supplied_data as data
+from odd_inputs import settings as odd
+from recommended_cases import features, patterns, without
+
+import pipelines.cli.comparison
+import pipelines.participants
+from analysis import comparison
+from analysis.betas.read import read_betas
+from analysis.models.feature_files import read_features
+from analysis.results import ComparisonResult
+from analysis.settings import ComparisonSettings, settings_for
+from bids_config import load_dataset_config
+from bids_config.errors import InputError
+from bids_config.reader import packaged_configs
+from bids_config.recorded import LABELS, RECORD, difference, read_recorded, write_recorded
+from pipelines.cli import main
+
+FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch) -> list[ComparisonResult]:
+    """Collects results in the place of writing them with all their figures."""
+    written: list[ComparisonResult] = []
+    monkeypatch.setattr(
+        pipelines.cli.comparison, "write_comparison", lambda result, *_: written.append(result)
+    )
+    return written
+
+
+def compare(folder: Path, *options: str) -> int:
+    if not (folder / "models").exists():
+        data.write_models(folder / "models")
+    return main([
+        "compare", "--features", str(folder / "models"), "--out", str(folder / "out"), *FEW,
+        "--no-multiverse", *options,
+    ])  # fmt: skip
+
+
+def n_visual(result: ComparisonResult) -> int:
+    """Voxels of the visual region, those that were not chosen too."""
+    (sweep,) = [sweep for sweep in result.sweeps if sweep.roi == "visual"]
+    return int(sweep.n_voxels.max())
+
+
+@pytest.mark.parametrize("name", packaged_configs())
+def test_what_is_kept_is_what_was_given(name: str, tmp_path: Path) -> None:
+    config = load_dataset_config(name)
+    write_recorded(config, tmp_path)
+    kept = read_recorded(tmp_path)
+    assert kept is not None and difference(config, kept) == "" and kept.name == name
+    write_recorded(kept, tmp_path)
+    assert read_recorded(tmp_path) == kept
+    assert (tmp_path / LABELS).exists() == (config.stimuli.labels_file is not None)
+
+
+def test_texts_of_every_kind_are_kept(tmp_path: Path) -> None:
+    hostile = r"""description = 'a "b" \c {d} é 😀 # = ['"""
+    file = odd.config_file(tmp_path, f"{hostile}\n{data.CONFIG}prompt = '{{label}}\"\\\\n'\n")
+    config = load_dataset_config(file)
+    write_recorded(config, tmp_path)
+    assert read_recorded(tmp_path) == config
+
+
+def test_labels_go_along_and_another_table_is_another_configuration(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    config = load_dataset_config(odd.with_labels(tmp_path))
+    write_recorded(config, tmp_path / "out")
+    kept = read_recorded(tmp_path / "out")
+    assert kept is not None and difference(kept, config) == ""
+    odd.with_labels(tmp_path, "stimulus\tlabel\nx\ta nothing\n")
+    assert "stimuli.labels_file" in difference(kept, config)
+
+
+def test_betas_are_read_with_the_configuration_they_carry(
+    tmp_path: Path, results: list[ComparisonResult]
+) -> None:
+    for name, text in (("one", data.CONFIG), ("other", odd.OTHER)):
+        betas = odd.derivatives(tmp_path / name, odd.config_file(tmp_path, text))
+        assert compare(tmp_path, "--betas", str(betas)) == 0
+        assert {subject.rois["visual"].n_voxels for subject in read_betas(betas)} == {
+            n_visual(results[-1])
+        }
+    both, left = results
+    assert (n_visual(both), n_visual(left)) == (70, 35)
+
+
+def test_another_configuration_is_refused_unless_forced(
+    tmp_path: Path, results: list[ComparisonResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    betas = odd.derivatives(tmp_path / "betas", odd.config_file(tmp_path))
+    other = odd.config_file(tmp_path, odd.OTHER, "other.toml")
+    options = ["--betas", str(betas), "--dataset-config", str(other)]
+    assert compare(tmp_path, *options) == 2
+    said = (
+        f"{betas} was made with another data set configuration (rois.visual (1011, 2011) and "
+        "(1011) now)"
+    )
+    assert capsys.readouterr().err.strip() == (
+        f"conceptrsa: {said}: leave --dataset-config out to use its own (dataset_config.toml "
+        "there), choose another folder, or add --force-dataset-config"
+    )
+    assert main(["run", "raw", str(betas), "group", *options[2:], "--features", "x"]) == 2
+    assert said in capsys.readouterr().err
+    assert not results
+    assert compare(tmp_path, *options, "--force-dataset-config") == 0
+    assert n_visual(results[0]) == 35
+    assert f"{said}; --force-dataset-config took the one given" in results[0].warnings
+
+
+@pytest.mark.parametrize("text", [odd.RENAMED, odd.OTHER_EVENTS, data.CONFIG])
+def test_a_configuration_that_gives_the_same_result_is_no_other(
+    text: str, tmp_path: Path, results: list[ComparisonResult]
+) -> None:
+    betas = odd.derivatives(tmp_path / "betas", odd.config_file(tmp_path))
+    same = odd.config_file(tmp_path, text, "same.toml")
+    assert compare(tmp_path, "--betas", str(betas), "--dataset-config", str(same)) == 0
+    assert n_visual(results[0]) == 70
+
+
+def test_group_uses_what_participant_left(
+    tmp_path: Path, results: list[ComparisonResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.write_models(tmp_path / "models")
+    betas = odd.derivatives(tmp_path / "betas", odd.config_file(tmp_path, odd.OTHER))
+    group = ["group", "--features", str(tmp_path / "models"), *FEW, "--no-multiverse"]
+    assert main(["run", "raw", str(betas), *group]) == 0
+    assert n_visual(results[0]) == 35
+    (betas / RECORD).unlink()
+    assert main(["run", "raw", str(betas), *group]) == 2
+    said = capsys.readouterr().err
+    assert "does not carry the data set configuration" in said and "--dataset-config" in said
+
+
+def test_betas_of_others_need_regions_by_name(
+    tmp_path: Path, results: list[ComparisonResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.write_spm(tmp_path / "spm")
+    data.write_atlas(tmp_path / "atlas.nii.gz")
+    options = ["--betas", str(tmp_path / "spm"), "--atlas", str(tmp_path / "atlas.nii.gz")]
+    assert compare(tmp_path, *options) == 2
+    said = capsys.readouterr().err
+    assert "nothing says which labels of" in said and "--rois NAME=LABEL,LABEL" in said
+    assert compare(tmp_path, *options, "--rois", "V1=1011,2011", "deep=17") == 0
+    assert [roi.roi for roi in results[0].rois] == ["V1", "deep"]
+    with pytest.raises(InputError, match="nothing says which labels"):
+        read_betas(tmp_path / "spm", atlas=tmp_path / "atlas.nii.gz")
+
+
+@pytest.mark.parametrize("write", [data.write_roi_patterns, data.write_rdms])
+def test_data_with_regions_of_their_own_need_no_configuration(
+    write: Any, tmp_path: Path, results: list[ComparisonResult]
+) -> None:
+    write(tmp_path / "betas")
+    options = [] if write is data.write_roi_patterns else ["--betas-format", "rdms"]
+    data.write_models(tmp_path / "models")
+    arguments = ["--features", str(tmp_path / "models"), "--out", str(tmp_path / "out"), *FEW[:4]]
+    assert main(["compare", "--betas", str(tmp_path / "betas"), *options, *arguments]) == 0
+    assert [roi.roi for roi in results[0].rois] == ["hippocampus", "visual"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("visual", "'visual' is no region: write NAME=LABEL,LABEL with whole numbers"),
+        ("visual=left", "'visual=left' is no region"),
+        ("a_b=1", "must be letters and digits"),
+        ("a=0", "above 0 only"),
+    ],
+)
+def test_regions_that_are_none(given: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "--betas", "x", "--out", "y", "--rois", given])
+    assert said in capsys.readouterr().err
+
+
+def participant(bids: Path, out: Path, *options: str) -> int:
+    return main(["run", str(bids), str(out), "participant", "--skip-bids-validation", *options])
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Subjects and baselines that would have been run; nothing is, but their folders are made."""
+    done: list[tuple[str, str]] = []
+    read = pipelines.participants.read_dataset
+
+    def run_none(subjects: Any, config: Any, settings: Any, *_: Any) -> dict[str, Any]:
+        for subject in subjects:
+            (settings.out_dir / f"sub-{subject.subject}").mkdir(exist_ok=True)
+            done.append((subject.subject, config.glm.baseline))
+        return {}
+
+    def by_name(*args: Any, reading: Any, **_: Any) -> Any:
+        return read(*args, names_only=True, reading=reading)
+
+    monkeypatch.setattr(pipelines.participants, "_run_subjects", run_none)
+    monkeypatch.setattr(pipelines.participants, "read_dataset", by_name)
+    monkeypatch.setattr(pipelines.participants, "checks", lambda *_: ())
+    return done
+
+
+def test_participant_asks_for_a_configuration(
+    tmp_path: Path, steps: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    for options in ([], ["--dry-run"]):
+        assert participant(bids, out, *options) == 2
+        assert capsys.readouterr().err.strip() == (
+            "conceptrsa: nothing says what is particular to this data set: give --dataset-config "
+            "FILE, a TOML file that says which runs, events and regions (docs/adding.md), or the "
+            "name of a packaged one (demo, ds001246)"
+        )
+    assert main(["graph", str(tmp_path / "graph.dot"), "--bids-dir", str(bids)]) == 2
+    assert "nothing says what is particular" in capsys.readouterr().err
+    assert not steps and not out.exists()
+
+
+def test_further_subjects_get_the_configuration_of_the_first(
+    tmp_path: Path, steps: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    given = ["--dataset-config", str(odd.config_file(tmp_path))]
+    first, second = ["--participant-label", "01"], ["--participant-label", "02"]
+    assert participant(bids, out, *given, *first, "--baseline", "implicit") == 0
+    kept = tomllib.loads((out / RECORD).read_text())
+    assert kept["rois"] == {"visual": [1011, 2011], "hippocampus": [17]}
+    # Options are of this run; the configuration is of the folder.
+    assert kept["glm"]["baseline"] == "explicit"
+    assert participant(bids, out, *second) == 0
+    assert steps == [("01", "implicit"), ("02", "explicit")]
+    for text in (odd.OTHER, odd.OTHER_EVENTS):
+        other = ["--dataset-config", str(odd.config_file(tmp_path, text, "other.toml"))]
+        capsys.readouterr()
+        assert participant(bids, out, *other, *second) == 2
+        assert f"{out} was made with another data set configuration" in capsys.readouterr().err
+        participant(bids, out, *other, *second, "--dry-run")
+        assert f"problem: {out} was made with another" in capsys.readouterr().out
+    assert tomllib.loads((out / RECORD).read_text()) == kept and len(steps) == 2
+    assert participant(bids, out, *other, *second, "--force-dataset-config") == 0
+    assert "subjects that are not run again now keep" in capsys.readouterr().err
+    assert tomllib.loads((out / RECORD).read_text())["events"]["one_back"]["rule"] == "repeat"
+
+
+def test_a_folder_without_subjects_is_nobody_s_yet(
+    tmp_path: Path, steps: list[tuple[str, str]]
+) -> None:
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    out.mkdir()
+    write_recorded(load_dataset_config(odd.config_file(tmp_path, odd.OTHER)), out)
+    assert participant(bids, out, "--dataset-config", str(odd.config_file(tmp_path))) == 0
+    kept = read_recorded(out)
+    assert kept is not None and kept.rois[0].labels == (1011, 2011)
+
+
+def test_subjects_without_a_recorded_configuration_are_said(
+    tmp_path: Path, steps: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    (out / "sub-03").mkdir(parents=True)
+    assert participant(bids, out, "--dataset-config", str(odd.config_file(tmp_path))) == 0
+    assert "holds subjects but no dataset_config.toml" in capsys.readouterr().err
+
+
+def test_force_needs_something_to_force(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        ["run", "a", "b", "participant"],
+        ["run", "a", "b", "group"],
+        ["compare", "--betas", "a", "--out", "b"],
+    ):
+        assert main([*command, "--force-dataset-config"]) == 2
+        assert "--force-dataset-config is of --dataset-config" in capsys.readouterr().err
+
+
+def test_a_damaged_record_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    betas = odd.derivatives(tmp_path / "betas", odd.config_file(tmp_path))
+    (betas / RECORD).write_text("rois = ")
+    assert compare(tmp_path, "--betas", str(betas)) == 2
+    assert f"{betas / RECORD} is not valid TOML" in capsys.readouterr().err
+
+
+def test_regions_given_beside_a_configuration_are_said(
+    tmp_path: Path, results: list[ComparisonResult]
+) -> None:
+    betas = odd.derivatives(tmp_path / "betas", odd.config_file(tmp_path))
+    assert compare(tmp_path, "--betas", str(betas), "--rois", "left=1011", "both=1011,2011") == 0
+    assert [roi.roi for roi in results[0].rois] == ["left", "both"]
+    assert any("regions are those of --rois" in note for note in results[0].warnings)
+    assert np.isfinite(results[0].rois[0].rsa).all()
+
+
+def test_there_is_one_default_in_python_and_on_the_command_line(
+    tmp_path: Path, results: list[ComparisonResult]
+) -> None:
+    assert settings_for() == ComparisonSettings() == settings_for("recommended")
+    data.write_roi_patterns(tmp_path / "betas")
+    data.write_models(tmp_path / "models")
+    subjects, models = read_betas(tmp_path / "betas"), read_features(tmp_path / "models")
+    in_python = comparison.compare(subjects, models)
+    command = ["compare", "--betas", str(tmp_path / "betas"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--features", str(tmp_path / "models")]) == 0
+    assert in_python.settings == results[0].settings == ComparisonSettings()
+    assert in_python.inference is not None and not in_python.primary.circular
+
+
+def test_the_default_takes_all_voxels_where_runs_have_no_halves() -> None:
+    whole = without("odd", without("runs", patterns(3)))
+    result = comparison.compare(whole, features())
+    assert result.settings == replace(ComparisonSettings(), voxel_selection="all")
+    assert any("no betas of odd and even runs" in note for note in result.warnings)
+    with pytest.raises(InputError, match="no betas of odd and even runs"):
+        comparison.compare(whole, features(), ComparisonSettings())

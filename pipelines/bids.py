@@ -10,6 +10,7 @@ from bids_config.schema import DatasetConfig
 from pipelines.bids_checks import check_images, read_image_header
 from pipelines.bids_layout import BidsDataset, natural_key
 from pipelines.bids_runs import Reading, SubjectFiles, find_subject_files
+from pipelines.events import check_names
 from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun
 from pipelines.problems import Problems
 
@@ -199,6 +200,9 @@ def _inspect(
         )
         for label in labels
     ]
+    with problems.noted():
+        tables = [run.events for subject in subjects for run in subject.runs]
+        check_names([events for events in tables if events is not None], dataset.root)
     if not names_only:
         check_images(subjects, n_threads, problems)
     return subjects

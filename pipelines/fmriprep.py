@@ -12,6 +12,7 @@ from pathlib import Path
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
+from bids_config.tsv import read_table
 from pipelines.bids_filters import BidsFilters
 from pipelines.bids_layout import BidsFile, natural_key, read_json_object
 from pipelines.bids_timing import TIME_TOLERANCE, Timing, check_tr
@@ -266,19 +267,11 @@ def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
             )
 
 
-def _read_columns(confounds: Path) -> list[str]:
+def _read_columns(confounds: Path) -> tuple[str, ...]:
     """Give the names of the columns; InputError where those of motion are not among them."""
-    try:
-        with confounds.open(encoding="utf-8") as stream:
-            columns = stream.readline().rstrip("\r\n").split("\t")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{confounds} cannot be read ({error}): restore it") from error
-    missing = [name for name in MOTION_COLUMNS if name not in columns]
-    if missing:
-        raise InputError(
-            f"{confounds} lacks the columns {', '.join(missing)}: restore it from fMRIPrep's output"
-        )
-    return columns
+    table = read_table(confounds)
+    table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
+    return table.columns
 
 
 def _generated_by(value: object) -> str:

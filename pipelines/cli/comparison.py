@@ -21,6 +21,7 @@ from analysis.settings import ComparisonSettings, settings_for
 from analysis.tables import write_table
 from bids_config.errors import InputError
 from bids_config.files import remove_leftovers
+from bids_config.names import clean_name, spelt_otherwise
 from bids_config.schema import DatasetConfig
 from pipelines.cli.networks import network_run, read_labelled_stimuli
 from pipelines.requirements import require_writable
@@ -201,7 +202,7 @@ def _get_features(
 ) -> Sequence[Features | ModelRdm]:
     if args.features is not None:
         features = read_features(args.features)
-        wanted = args.models or [model.model for model in features]
+        wanted = list(map(clean_name, args.models or [model.model for model in features]))
         unknown = sorted(set(wanted) - {model.model for model in features})
         if unknown:
             raise InputError(
@@ -218,6 +219,7 @@ def _get_features(
         raise InputError(
             f"{args.stimuli} has no picture of {', '.join(missing[:5])}"
             f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
+            f"{spelt_otherwise(missing[0], [stimulus.id for stimulus in stimuli])}"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
     return network_run(args, config).features(stimuli)

@@ -1,9 +1,10 @@
 """What makes a look at a finished subject worth while, read from its derivatives."""
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+
+from bids_config.tsv import read_table
 
 LOW_COVERAGE = 0.8
 
@@ -48,7 +49,6 @@ def _of_preprocessing(folder: Path) -> Iterator[str]:
 
 def _of_coverage(folder: Path) -> Iterator[str]:
     for table in sorted(folder.glob("func/*_desc-coverage_rois.tsv")):
-        with table.open(newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t"):
-                if float(row["coverage"]) < LOW_COVERAGE:
-                    yield f"only {float(row['coverage']):.0%} of the region {row['roi']} has betas"
+        for row in read_table(table).frame(texts=["roi"]).to_dict("records"):
+            if row["coverage"] < LOW_COVERAGE:
+                yield f"only {row['coverage']:.0%} of the region {row['roi']} has betas"

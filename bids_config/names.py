@@ -125,15 +125,15 @@ def warn_of_case(names: Iterable[str], what: str, source: Path | str) -> None:
     pairs = [sorted(alike) for alike in spellings.values() if len(alike) > 1]
     if pairs:
         more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
-        _warn_once(
+        warn_once(
             f"{source} holds the {what} names {' and '.join(map(repr, pairs[0]))}, which differ in "
             f"upper and lower case only and are kept apart{more}: write them alike if they are one"
         )
 
 
 @cache
-def _warn_once(sentence: str) -> None:
-    """Log a warning; a data set is read several times in a run, and says it at the first."""
+def warn_once(sentence: str) -> None:
+    """Log a warning once; a data set is read several times in a run."""
     log.warning("%s", sentence)
 
 

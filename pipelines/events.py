@@ -16,6 +16,7 @@ from bids_config.names import (
     require_one_spelling,
     stimulus_id,
     warn_of_case,
+    warn_once,
 )
 from bids_config.schema import EventsConfig
 from bids_config.tsv import MISSING, read_table, write_table
@@ -23,6 +24,8 @@ from bids_config.tsv import MISSING, read_table, write_table
 STIMULUS = "stimulus"
 FIXATION = "fixation"
 ONE_BACK = "one-back"
+N_NAMELESS = "n_nameless"
+"""Attribute of an events table: rows that were left out because they name no stimulus."""
 STIM_FILE = "stim_file"
 """BIDS' own column for the path of what was shown."""
 COLUMNS = ("onset", "duration", "condition", "kind")
@@ -70,6 +73,9 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     """
     table = _read_table(events_file, _needed_columns(config))
     table = _drop_ignored_types(table, config, events_file)
+    shown = _name_something(table, config)
+    n_nameless = int((~shown).sum())
+    table = table[shown]
     onset = _read_seconds(table["onset"], events_file)
     duration = _read_seconds(table["duration"], events_file)
     if (duration < 0).any():
@@ -103,7 +109,9 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     events.loc[repeats, ["condition", "kind"]] = ONE_BACK
     if not (events["kind"] == STIMULUS).any():
         raise InputError(f"{events_file} holds no stimulus event: check the file and the config")
-    return events.reset_index(drop=True)
+    events = events.reset_index(drop=True)
+    events.attrs[N_NAMELESS] = n_nameless
+    return events
 
 
 def write_run_events(events: pd.DataFrame, events_file: Path) -> None:
@@ -122,7 +130,7 @@ def summarize_events(runs: Iterable[pd.DataFrame]) -> EventsSummary:
 
 
 def check_names(runs: Sequence[pd.DataFrame], source: Path) -> None:
-    """Check the stimulus names of all runs of a data set together.
+    """Check the stimulus names of all runs of a data set together, and say what has none.
 
     Parameters
     ----------
@@ -137,6 +145,12 @@ def check_names(runs: Sequence[pd.DataFrame], source: Path) -> None:
         On two spellings of one stimulus, or two stimuli that look the same. Names that differ in
         case only are warned of.
     """
+    nameless = [events.attrs.get(N_NAMELESS, 0) for events in runs]
+    if any(nameless):
+        warn_once(
+            f"{sum(nameless)} events in {sum(map(bool, nameless))} of {len(runs)} runs in {source} "
+            f"have {MISSING} in the place of a stimulus and are left out"
+        )
     spellings = {
         (written, condition)
         for events in runs
@@ -217,6 +231,13 @@ def _drop_ignored_types(
     return table[~types.isin(_cleaned(config.ignored_types))]
 
 
+def _name_something(table: pd.DataFrame, config: EventsConfig) -> pd.Series:
+    """Tell which rows name a stimulus; without a column of types, n/a is how BIDS says none."""
+    if config.type_column is not None:
+        return pd.Series(True, index=table.index)
+    return table[clean_name(config.condition_column)] != MISSING
+
+
 def _cleaned(names: Iterable[str]) -> list[str]:
     return list(map(clean_name, names))
 
@@ -227,7 +248,8 @@ def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
     if wrong.any():
         raise InputError(
             f"{events_file} has {texts.name} {texts[wrong].iloc[0]!r} in line "
-            f"{_first_line(wrong)}: it must be a number of seconds"
+            f"{_first_line(wrong)}: it must be a number of seconds, for the model needs one (mend "
+            "the row, or put its type among the ignored_types of the configuration)"
         )
     return seconds.astype(float)
 

@@ -74,7 +74,7 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
     """
     folder = Path(directory)
     for model in features:
-        with atomic_path(folder / f"{file_stem(model.model)}.npz") as path:
+        with atomic_path(folder / f"{file_stem(clean_name(model.model))}.npz") as path:
             # Not compressed: that takes long and gains a tenth.
             np.savez(
                 path,
@@ -82,7 +82,7 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
                 features=_narrowed(model.values),
                 origin=np.array([json.dumps(model.origin, sort_keys=True)]),
             )
-    listed = [(model.model, model.group, model.note or MISSING) for model in features]
+    listed = [(clean_name(model.model), model.group, model.note or MISSING) for model in features]
     write_table(folder / MODELS_TABLE, pd.DataFrame(listed, columns=["model", "group", "note"]))
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.tables import MISSING
-from bids_config.tsv import read_table
+from bids_config.tsv import MISSING, read_table
 
 N_SHOWN = 25
 """Rows that are in the page as a table from the start; a script adds the others on demand."""

@@ -39,6 +39,12 @@ def _of_preprocessing(folder: Path) -> Iterator[str]:
                 "fMRIPrep did not correct the slices for their timing: the model takes all for the "
                 "middle of a volume, and the first and the last are up to half a TR off"
             )
+        if wrong := betas.get("RepetitionTimesInHeaders", []):
+            yield (
+                f"the headers of {len(wrong)} of fMRIPrep's images say another TR "
+                f"({wrong[0]:g} s) than their sidecars, as those of fMRIPrep 23.2.0 do: the "
+                "sidecars' was used"
+            )
         counts = betas.get("NonSteadyStateVolumes", [])
         if any(counts):
             yield (

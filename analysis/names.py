@@ -1,9 +1,11 @@
 """Names that tables of results can hold without being read back as missing values."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from bids_config.errors import InputError
+from bids_config.names import in_quotes, require_distinguishable
 
 READ_AS_MISSING = frozenset({
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
@@ -11,9 +13,11 @@ READ_AS_MISSING = frozenset({
 })  # fmt: skip
 """Cells that `pandas.read_csv` takes for missing values by default."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def require_names(names: Iterable[str], what: str, source: Path | str) -> None:
-    """Check that tables can tell names from missing values.
+    """Check that tables can tell names from missing values, and people one name from another.
 
     Parameters
     ----------
@@ -26,9 +30,17 @@ def require_names(names: Iterable[str], what: str, source: Path | str) -> None:
     Raises
     ------
     InputError
-        On a name that is empty or that tables are read with as a missing value.
+        On a name that is empty, that tables are read with as a missing value, that stands in
+        quotes or holds a control character, and on two that look the same.
     """
+    names = tuple(names)
+    require_distinguishable(dict.fromkeys(names), what, source)
     for name in names:
+        if _CONTROL.search(name) or in_quotes([name]):
+            raise InputError(
+                f"{source} holds a {what} called {name!r}: write it without quotes round it and "
+                "without control characters"
+            )
         if name.strip() in READ_AS_MISSING:
             raise InputError(
                 f"{source} holds a {what} called {name!r}, which tables of results cannot tell "

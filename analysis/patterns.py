@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_config.errors import InputError
+from bids_config.names import spelt_otherwise
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -318,6 +319,7 @@ def _require_stimuli(subject: SubjectPatterns | SubjectRdms, expected: set[str])
         raise InputError(
             f"{subject.label} has no {subject.datum} of stimulus {missing[0]} in {subject.origin}, "
             "which another subject has: add it, or take that stimulus out of every subject"
+            f"{spelt_otherwise(missing[0], subject.stimuli)}"
         )
 
 

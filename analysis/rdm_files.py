@@ -3,8 +3,6 @@
 The same for a brain's and for a model's RDM.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,8 @@ from numpy.typing import NDArray
 
 from analysis.names import require_names
 from bids_config.errors import InputError
+from bids_config.names import stimulus_ids
+from bids_config.tsv import TextTable
 
 RELATIVE_TOLERANCE = 1e-6
 """Of the largest distance; float32 files are symmetric to about 1e-7."""
@@ -70,50 +70,14 @@ def reorder(rdm: NDArray[np.float64], rows: Sequence[int]) -> NDArray[np.float64
     return square[np.ix_(rows, rows)][np.triu_indices(len(rows), k=1)]
 
 
-def read_text_table(file: Path) -> list[list[str]]:
-    """Rows of a tab-separated table, the header first; empty lines are passed over.
-
-    Raises
-    ------
-    InputError
-        If it is missing, empty, not UTF-8, or has a row of another length than its header.
-    """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{file} is not UTF-8 text ({error}): save it in that encoding."
-        ) from error
-    except FileNotFoundError as error:
-        raise InputError(f"{file} is missing: give a file that exists") from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
-    try:
-        lines = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
-        numbered = [(lines.line_num, row) for row in lines if row]
-    except csv.Error as error:
-        raise InputError(f"{file} is not a table ({error}): save it as tab-separated") from error
-    if not numbered:
-        raise InputError(f"{file} is empty: give a tab-separated table with a header")
-    header = numbered[0][1]
-    for line, row in numbered:
-        if len(row) != len(header):
-            raise InputError(
-                f"{file}, line {line} has {len(row)} columns where the header has {len(header)}: "
-                "mend this line."
-            )
-    return [row for _, row in numbered]
-
-
-def is_square(rows: Sequence[Sequence[str]]) -> bool:
+def is_square(table: TextTable) -> bool:
     """Tell whether a table names the same stimuli in its header and in its first column."""
-    columns, names = rows[0][1:], [row[0] for row in rows[1:]]
+    columns = stimulus_ids(table.columns[1:], table.file)
+    names = stimulus_ids([row[0] for row in table.rows], table.file)
     return len(columns) > 0 and sorted(columns) == sorted(names)
 
 
-def square_of_table(
-    file: Path, rows: Sequence[Sequence[str]]
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+def square_of_table(table: TextTable) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     """Stimuli and matrix of a table that is square, its columns in the order of its rows.
 
     Raises
@@ -121,14 +85,18 @@ def square_of_table(
     InputError
         On a stimulus that is there twice, or a distance that is no number.
     """
-    stimuli = tuple(row[0] for row in rows[1:])
-    require_distinct(stimuli, file)
-    place = {name: column for column, name in enumerate(rows[0][1:], start=1)}
-    order = [place[stimulus] for stimulus in stimuli]
-    try:
-        return stimuli, np.array([[float(row[c]) for c in order] for row in rows[1:]])
-    except ValueError as error:
-        raise InputError(f"{file} holds something that is no number ({error}).") from error
+    stimuli = read_stimuli_column(table)
+    place = {
+        name: column for column, name in enumerate(stimulus_ids(table.columns[1:], table.file))
+    }
+    return stimuli, table.numbers(table.columns[1:])[:, [place[stimulus] for stimulus in stimuli]]
+
+
+def read_stimuli_column(table: TextTable) -> tuple[str, ...]:
+    """Stimuli of the first column, each once; InputError where one is there twice."""
+    stimuli = stimulus_ids([row[0] for row in table.rows], table.file)
+    require_distinct(stimuli, table.file)
+    return stimuli
 
 
 def require_distinct(stimuli: Sequence[str], file: Path) -> None:

@@ -1,6 +1,5 @@
 """The stimuli of an experiment: pictures named by stimulus id, and what they show."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,8 @@ from PIL import Image, ImageOps
 
 from analysis.names import require_names
 from bids_config.errors import InputError
+from bids_config.names import clean_name, stimulus_id, stimulus_ids, warn_of_case
+from bids_config.tsv import read_table
 
 LABELS_FILE = "labels.tsv"
 
@@ -54,6 +55,7 @@ def read_stimuli(
     if not pictures:
         raise InputError(f"{folder} holds no picture: put <stimulus id>.png (or .jpg ...) there.")
     require_names(pictures, "stimulus", folder)
+    warn_of_case(pictures, "stimulus", folder)
     table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
     labels = _read_labels(table) if labels_file is not None or table.exists() else {}
     for picture in pictures.values():
@@ -97,29 +99,28 @@ def _find_pictures(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in readable or path.is_dir():
             continue
-        if path.stem in pictures:
+        name = stimulus_id(path.stem)
+        if name in pictures:
             raise InputError(
-                f"{path} and {pictures[path.stem].name} are both called stimulus '{path.stem}': "
+                f"{path} and {pictures[name].name} are both called stimulus '{name}': "
                 "remove or rename one of them."
             )
-        pictures[path.stem] = path
+        pictures[name] = path
     return pictures
 
 
 def _read_labels(table: Path) -> dict[str, str]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table} cannot be read ({error}): give a UTF-8 text table.") from error
+    listed = read_table(table)
+    listed.require_columns(["stimulus", "label"], "name the tab-separated columns so")
     labels: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        stimulus, label = row.get("stimulus"), row.get("label")
-        if not stimulus or not label or not label.strip():
+    stimuli = stimulus_ids(listed.column("stimulus"), table)
+    for line, stimulus, cell in zip(listed.lines, stimuli, listed.column("label"), strict=True):
+        label = clean_name(cell)
+        if not stimulus or not label:
             raise InputError(
                 f"{table}, line {line}: give each stimulus a label, in tab-separated columns "
                 "named 'stimulus' and 'label'."
             )
-        if labels.setdefault(stimulus, label.strip()) != label.strip():
+        if labels.setdefault(stimulus, label) != label:
             raise InputError(f"{table}, line {line}: '{stimulus}' has a second label: keep one.")
     return labels

@@ -21,11 +21,10 @@ from analysis.multiverse import MultiverseRow
 from analysis.noise_ceiling import NoiseCeiling, sem_of_ceilings
 from analysis.results import Analysis, ComparisonResult
 from analysis.significance import GroupTest, ModelTest, mean_over_subjects
-from bids_config.files import atomic_path
+from bids_config import tsv
+from bids_config.tsv import MISSING
 
 FLOAT_FORMAT = "%.8g"
-
-MISSING = "n/a"
 
 LABELLED_CIRCULAR = (
     "voxel_counts", "scores", "ceilings", "model_tests", "group_tests", "variance_partition",
@@ -75,15 +74,7 @@ def _circular(analysis: Analysis) -> str | bool:
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """Write one table."""
-    with atomic_path(file) as temporary:
-        table.replace("", MISSING).to_csv(
-            temporary,
-            sep="\t",
-            index=False,
-            na_rep=MISSING,
-            float_format=FLOAT_FORMAT,
-            lineterminator="\n",
-        )
+    tsv.write_table(file, table.replace("", MISSING), float_format=FLOAT_FORMAT)
 
 
 def rsa_table(result: ComparisonResult, analysis: Analysis) -> pd.DataFrame:

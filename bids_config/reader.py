@@ -1,10 +1,10 @@
 """The configuration of a data set, from a TOML file; every mistake becomes one sentence."""
 
-import csv
-import io
 from pathlib import Path
 
+from bids_config import tsv
 from bids_config.errors import InputError
+from bids_config.names import stimulus_ids
 from bids_config.schema import DatasetConfig
 from bids_config.tables import did_you_mean, read_table, read_toml
 
@@ -66,21 +66,10 @@ def _check_labels_file(file: Path | None) -> None:
         return
     if not file.is_file():
         raise InputError(f"stimuli.labels_file = {str(file)!r} does not exist: check the path")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"stimuli.labels_file = {str(file)!r} is not UTF-8 text") from error
-    with io.StringIO(text, newline="") as lines:
-        table = csv.DictReader(lines, delimiter="\t")
-        columns = tuple(table.fieldnames or ())
-        if not set(LABEL_COLUMNS) <= set(columns):
-            raise InputError(
-                f"stimuli.labels_file = {str(file)!r} must have the tab-separated columns "
-                f"{' and '.join(LABEL_COLUMNS)}, it has {', '.join(columns) or 'none'}"
-            )
-        rows = list(table)
-    stimuli = [row["stimulus"] for row in rows]
-    if not rows or not all(row["stimulus"] and row["label"] for row in rows):
+    table = tsv.read_table(file)
+    table.require_columns(LABEL_COLUMNS, "name the tab-separated columns so")
+    stimuli = stimulus_ids(table.column("stimulus"), file)
+    if not table.rows or not all((*stimuli, *table.column("label"))):
         raise InputError(
             f"stimuli.labels_file = {str(file)!r} must give every stimulus an id and a label"
         )

@@ -13,6 +13,8 @@ from nipype.interfaces.base import (
     TraitedSpec,
 )
 
+from bids_config.tsv import write_table
+
 HEAD_RADIUS_MM = 50.0
 
 
@@ -68,6 +70,6 @@ class ConfoundsTable(SimpleInterface):
         values = np.column_stack([motion, framewise_displacement(motion)])
         table = pd.DataFrame(values, columns=list(self.columns))
         out_file = Path(runtime.cwd) / "confounds.tsv"
-        table.to_csv(out_file, sep="\t", index=False, na_rep="n/a", float_format="%.6f")
+        write_table(out_file, table, float_format="%.6f")
         self._results["out_file"] = str(out_file)
         return runtime

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import read_table, write_table
 from interfaces.embedded.design import KINDS, MOTION_PARAMETERS, RunDesign, make_run_design
 from interfaces.embedded.glm import NOISE_MODELS, fit_glm, read_masked_series, scale_to_percent
 from interfaces.embedded.pooling import pool_betas, read_run_betas
@@ -204,17 +205,10 @@ def read_events_table(events_file: str | Path) -> pd.DataFrame:
     InputError
         When a column is missing or holds something else.
     """
-    events = pd.read_csv(
-        events_file, sep="\t", dtype={"condition": str, "kind": str}, keep_default_na=False
-    )
-    missing = {"onset", "duration", "condition", "kind"} - set(events.columns)
-    if missing:
-        raise InputError(
-            f"{events_file} lacks the columns {sorted(missing)}: give onset, duration, "
-            "condition and kind."
-        )
-    seconds = events[["onset", "duration"]].apply(pd.to_numeric, errors="coerce")
-    if seconds.isna().any(axis=None) or (seconds["duration"] < 0).any():
+    table = read_table(events_file)
+    table.require_columns(["onset", "duration", "condition", "kind"])
+    events = table.frame(texts=["condition", "kind"]).reset_index(drop=True)
+    if events[["onset", "duration"]].isna().any(axis=None) or (events["duration"] < 0).any():
         raise InputError(
             f"{events_file} has an onset or a duration that is no number of seconds: mend that row."
         )
@@ -223,7 +217,7 @@ def read_events_table(events_file: str | Path) -> pd.DataFrame:
         raise InputError(
             f"{events_file} has the kinds {sorted(unknown)}: allowed are {', '.join(KINDS)}."
         )
-    return events.assign(onset=seconds["onset"], duration=seconds["duration"])
+    return events
 
 
 def read_motion(motion_file: str, n_volumes: int) -> NDArray[np.float64]:
@@ -274,9 +268,3 @@ def _write_masked(path: Path, values: NDArray[np.float64], mask_file: str) -> No
     image.header.set_xyzt_units("mm")
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as TSV, whole or not at all, missing values as n/a."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, na_rep="n/a")

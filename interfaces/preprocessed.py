@@ -6,7 +6,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import read_table
 from interfaces.embedded.design import MOTION_PARAMETERS
 from interfaces.embedded.glm import same_grid
 from interfaces.embedded.transforms import write_matrix
@@ -134,15 +134,9 @@ def read_confounds_motion(confounds_file: str | Path, n_volumes: int) -> NDArray
     InputError
         When a column is missing, or does not hold a finite number for every volume.
     """
-    table = pd.read_csv(confounds_file, sep="\t", na_values="n/a")
-    missing = [name for name in MOTION_PARAMETERS if name not in table.columns]
-    if missing:
-        raise InputError(
-            f"{confounds_file} lacks the columns {', '.join(missing)}: restore it from fMRIPrep's "
-            "output"
-        )
-    columns = table[list(MOTION_PARAMETERS)].apply(pd.to_numeric, errors="coerce")
-    motion: NDArray[np.float64] = columns.to_numpy(dtype=np.float64)
+    table = read_table(confounds_file)
+    table.require_columns(MOTION_PARAMETERS, "restore it from fMRIPrep's output")
+    motion = table.numbers(MOTION_PARAMETERS, missing=True)
     if len(motion) != n_volumes or not np.isfinite(motion).all():
         raise InputError(
             f"{confounds_file} does not hold six finite motion parameters for each of the "

@@ -1,13 +1,12 @@
 """Regions of interest in the MNI305 grid, and how much of each has data, as nipype steps."""
 
-import csv
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 from nibabel.affines import apply_affine
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -21,6 +20,7 @@ from nipype.interfaces.base import (
 
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import write_table
 from interfaces.embedded.atlas import desikan_killiany_mni305, region_names
 from interfaces.embedded.freesurfer import (
     labels_mni305,
@@ -83,7 +83,7 @@ class MNI305Rois(SimpleInterface):
         with atomic_path(dseg) as temporary:
             nib.save(segmentation, temporary)
         labels = Path(runtime.cwd) / "dseg.tsv"
-        _write_table(labels, ("index", "name"), sorted(names.items()))
+        write_table(labels, pd.DataFrame(sorted(names.items()), columns=["index", "name"]))
         report_file = Path(runtime.cwd) / "regions.json"
         with atomic_path(report_file) as temporary:
             temporary.write_text(json.dumps(report, indent=2) + "\n")
@@ -161,8 +161,8 @@ class RoiCoverage(SimpleInterface):
             distance = _distance(region, in_atlas, segmentation.affine)
             rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}", distance))
         path = Path(runtime.cwd) / "coverage.tsv"
-        columns = ("roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm")
-        _write_table(path, columns, rows)
+        columns = ["roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm"]
+        write_table(path, pd.DataFrame(rows, columns=columns))
         self._results["coverage_file"] = str(path)
         return runtime
 
@@ -182,10 +182,3 @@ def _distance(region: np.ndarray, in_atlas: np.ndarray, affine: np.ndarray) -> s
         if len(own) and len(atlas)
     ]
     return f"{np.mean(distances):.2f}" if distances else "n/a"
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -7,7 +7,6 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
-import pandas as pd
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -22,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from bids_config.errors import StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import read_table
 from interfaces.embedded.covariance import residual_basis, shrunk_covariance
 from interfaces.embedded.glm import read_masked_series, scale_to_percent
 from interfaces.embedded.pooling import RunConditions, pooling_weights, read_run_conditions
@@ -109,7 +109,7 @@ class SampleRun(SimpleInterface):
         series = read_masked_series(inputs.in_file, inputs.mask_file)
         scale_to_percent(series)
         used = series[:, np.searchsorted(in_mask, sampler.voxels)]
-        design = pd.read_csv(inputs.design_matrix_file, sep="\t").to_numpy(np.float64)
+        design = read_table(inputs.design_matrix_file).frame(texts=()).to_numpy()
         with threadpool_limits(limits=1):
             residuals = residual_basis(design).T @ used
         of_voxels = betas.reshape(-1, betas.shape[-1])[sampler.voxels]

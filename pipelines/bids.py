@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bids_config.errors import InputError
-from bids_config.schema import DatasetConfig
+from bids_config.names import warn_once
+from bids_config.schema import DatasetConfig, RunSelection
 from bids_config.tables import did_you_mean
 from pipelines.bids_checks import check_images, read_image_header
+from pipelines.bids_filters import BidsFilters
 from pipelines.bids_layout import BidsDataset, natural_key
-from pipelines.bids_runs import Reading, SubjectFiles, find_subject_files
+from pipelines.bids_runs import Reading, SubjectFiles, find_subject_files, has_runs
+from pipelines.events import check_names
 from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun
 from pipelines.problems import Problems
 
@@ -139,6 +142,7 @@ def read_dataset(
         problems=Problems(stop_at_first=True),
         reading=reading,
     )
+    _warn_of_headers(subjects)
     made_by = None if derivatives is None else derivatives.made_by
     return tuple(_to_inputs(subject, made_by) for subject in subjects)
 
@@ -186,6 +190,8 @@ def _inspect(
     derivatives = _open_derivatives(reading)
     labels = _select_subjects(dataset, participant_labels)
     sessions = _select_sessions(dataset, labels, session_labels)
+    if not participant_labels:
+        labels = _with_runs(dataset, labels, config.runs, sessions, reading.filters)
     subjects = [
         find_subject_files(
             dataset,
@@ -200,9 +206,36 @@ def _inspect(
         )
         for label in labels
     ]
+    with problems.noted():
+        tables = [run.events for subject in subjects for run in subject.runs]
+        check_names([events for events in tables if events is not None], dataset.root)
     if not names_only:
         check_images(subjects, n_threads, problems)
     return subjects
+
+
+def _with_runs(
+    dataset: BidsDataset,
+    labels: tuple[str, ...],
+    selection: RunSelection,
+    sessions: tuple[str, ...] | None,
+    filters: BidsFilters,
+) -> tuple[str, ...]:
+    """Leave out participants without a run of the task, which BIDS allows; all lacking is an error.
+
+    Those named by --participant-label are not left out.
+    """
+    having = tuple(
+        label for label in labels if has_runs(dataset, label, selection, sessions, filters)
+    )
+    lacking = [f"sub-{label}" for label in labels if label not in having]
+    if not having or not lacking:
+        return labels
+    warn_once(
+        f"{len(lacking)} of {len(labels)} participants in {dataset.root} have no BOLD run of task "
+        f"{selection.task} that is selected and are left out: {', '.join(lacking)}"
+    )
+    return having
 
 
 def _open_derivatives(reading: Reading) -> FmriprepDerivatives | None:
@@ -243,6 +276,19 @@ def _select(
                 f"{', '.join(there) or 'none, it has none'}"
             )
     return tuple(label for label in there if label in wanted)
+
+
+def _warn_of_headers(subjects: Sequence[SubjectFiles]) -> None:
+    runs = [run for subject in subjects for run in subject.runs if run.preprocessed is not None]
+    wrong = [run for run in runs if run.preprocessed and run.preprocessed.wrong_header_tr]
+    if wrong and wrong[0].preprocessed and wrong[0].timing:
+        warn_once(
+            f"{len(wrong)} of {len(runs)} runs have another TR in their header than in their "
+            f"sidecar, which is used (the first: {wrong[0].image}, "
+            f"{wrong[0].preprocessed.wrong_header_tr:g} s in the header, "
+            f"{wrong[0].timing.repetition_time:g} s in the sidecar; fMRIPrep 23.2.0 writes 1 s "
+            "into every header)"
+        )
 
 
 def _to_inputs(files: SubjectFiles, made_by: str | None) -> SubjectInputs:

@@ -12,6 +12,10 @@ from bids_config.errors import InputError
 from pipelines.bids_database import open_layout
 
 NIFTI = (".nii", ".nii.gz")
+FUNC = "func"
+"""The folder of BOLD runs; events beside other data, such as MEG or EEG, are of no BOLD run."""
+_NUMBERED = re.compile(r"_(run|echo|inv|flip|chunk)-0*(?=[0-9])")
+_OF_ONE_RUN = re.compile(r"_(echo|part)-[0-9a-zA-Z]+")
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,16 @@ class BidsDataset:
             if file.entities.get("suffix") == suffix
             and file.entities.get("extension") in extensions
         )
+
+
+def unpadded(name: str) -> str:
+    """Give a file name without zeros in front of its numbers: run-01 and run-1 are one run."""
+    return _NUMBERED.sub(r"_\1-", name)
+
+
+def run_name(name: str) -> str:
+    """Give what the names of all images of one run share: all but echo, part and extension."""
+    return unpadded(_OF_ONE_RUN.sub("", name.split(".")[0]))
 
 
 def natural_key(text: str) -> tuple[tuple[int, str], ...]:

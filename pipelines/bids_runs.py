@@ -1,16 +1,18 @@
 """Which files belong to a subject: T1w image, BOLD runs, their sidecars and events."""
 
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 
 from bids_config.errors import InputError
+from bids_config.names import warn_once
 from bids_config.schema import DatasetConfig, RunSelection
 from pipelines.bids_filters import BidsFilters
-from pipelines.bids_layout import NIFTI, BidsDataset, BidsFile, natural_key
+from pipelines.bids_layout import FUNC, NIFTI, BidsDataset, BidsFile, natural_key, run_name
 from pipelines.bids_timing import Timing, read_timing
 from pipelines.events import read_run_events, summarize_events
 from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun, check_one_reference
@@ -123,7 +125,9 @@ def find_subject_files(
     with problems.noted():
         # Raw images of runs that are preprocessed need not be there.
         by_name = names_only or derivatives is not None
-        bolds = _find_bolds(dataset, subject, config.runs, sessions, by_name, filters)
+        bolds = _find_bolds(
+            dataset, subject, config.runs, sessions, by_name, filters, derivatives is not None
+        )
     if derivatives is not None and t1w is not None:
         with problems.noted():
             derivatives.check_t1w_space(t1w, bolds)
@@ -158,6 +162,42 @@ def _find_t1w(dataset: BidsDataset, subject: str, names_only: bool, filters: Bid
     return found[0]
 
 
+def has_runs(
+    dataset: BidsDataset,
+    subject: str,
+    selection: RunSelection,
+    sessions: tuple[str, ...] | None,
+    filters: BidsFilters,
+) -> bool:
+    """Tell whether a subject has an image or events of a selected run."""
+    return any(_selected(dataset, subject, selection, sessions, filters))
+
+
+def _selected(
+    dataset: BidsDataset,
+    subject: str,
+    selection: RunSelection,
+    sessions: tuple[str, ...] | None,
+    filters: BidsFilters,
+) -> tuple[list[BidsFile], list[BidsFile]]:
+    """List the images and the events files of the selected runs."""
+
+    def is_selected(file: BidsFile) -> bool:
+        return (
+            file.entities.get("task") == selection.task
+            and file.path.parent.name == FUNC
+            and selection.takes_session(file.session)
+            and (sessions is None or file.session in sessions)
+        )
+
+    bolds = filter(is_selected, dataset.find("bold", NIFTI, subject))
+    events = filter(is_selected, dataset.find("events", (".tsv",), subject))
+    return (
+        [file for file in bolds if filters.take_bold(file.entities)],
+        [file for file in events if filters.take_events(file.entities)],
+    )
+
+
 def _find_bolds(
     dataset: BidsDataset,
     subject: str,
@@ -165,26 +205,13 @@ def _find_bolds(
     sessions: tuple[str, ...] | None,
     names_only: bool,
     filters: BidsFilters,
+    are_combined: bool,
 ) -> list[BidsFile]:
-    """List the selected runs in session and run order."""
-
-    def is_selected(file: BidsFile) -> bool:
-        return (
-            file.entities.get("task") == selection.task
-            and file.entities.get("part") != "phase"
-            and selection.takes_session(file.session)
-            and (sessions is None or file.session in sessions)
-        )
-
-    bolds = [
-        bold
-        for bold in filter(is_selected, dataset.find("bold", NIFTI, subject))
-        if filters.take_bold(bold.entities)
-    ]
-    for events in filter(is_selected, dataset.find("events", (".tsv",), subject)):
-        if not filters.take_events(events.entities) or any(
-            events.describes(bold.entities, bold.path.parent) for bold in bolds
-        ):
+    """List the selected runs in session and run order; fMRIPrep combines their echoes."""
+    found, all_events = _selected(dataset, subject, selection, sessions, filters)
+    bolds = [_one_of(files, are_combined) for files in _by_run(found)]
+    for events in all_events:
+        if any(events.describes(bold.entities, bold.path.parent) for bold in bolds):
             continue
         if not names_only:
             raise InputError(
@@ -195,14 +222,57 @@ def _find_bolds(
     if not bolds:
         raise _no_runs(dataset, subject, selection, sessions, filters)
 
-    bolds.sort(key=lambda bold: (natural_key(bold.session or ""), natural_key(bold.run or "")))
-    for one, other in pairwise(bolds):
-        if (one.session, one.run) == (other.session, other.run):
-            raise InputError(
-                f"{one.path} and {other.path.name} are the same run by session and run number: "
-                "keep one of them (of several echoes, the combined one)"
-            )
+    bolds.sort(
+        key=lambda bold: (
+            natural_key(bold.session or ""),
+            natural_key(bold.run or ""),
+            natural_key(bold.path.name),
+        )
+    )
+    reconstructions = {bold.entities.get("reconstruction") for bold in bolds}
+    if len(reconstructions) > 1:
+        warn_once(
+            f"sub-{subject} in {dataset.root} has runs of {len(reconstructions)} reconstructions "
+            "(rec-), each of which is taken for a run of its own: where they are of one recording, choose one by "
+            "--bids-filter-file"
+        )
     return bolds
+
+
+def _by_run(files: Sequence[BidsFile]) -> list[list[BidsFile]]:
+    """Group images by run: all that only their echo, part or compression tells apart."""
+    runs: dict[str, list[BidsFile]] = {}
+    for file in files:
+        runs.setdefault(run_name(file.path.name), []).append(file)
+    return list(runs.values())
+
+
+def _one_of(files: Sequence[BidsFile], are_combined: bool) -> BidsFile:
+    """Choose the image that a run is known by; InputError where there is no such one."""
+    magnitude = [file for file in files if file.entities.get("part") in (None, "mag")]
+    if not magnitude:
+        raise InputError(
+            f"{files[0].path} is a part of a complex image and its magnitude (part-mag) is not "
+            "there: add the magnitude image, or leave the run out"
+        )
+    first, *others = magnitude
+    echoes = {file.entities.get("echo") for file in magnitude}
+    if len(echoes) == len(magnitude) > 1:
+        if are_combined:  # fMRIPrep made one of them
+            name = re.sub("_echo-[0-9]+", "", first.path.name)
+            entities = {key: value for key, value in first.entities.items() if key != "echo"}
+            return BidsFile(first.path.with_name(name), entities)
+        raise InputError(
+            f"{first.path} is one of {len(echoes)} echoes of a run, which are not combined here: "
+            "give fMRIPrep's output, which combines them, by --derivatives, or choose an echo by "
+            '--bids-filter-file ({"bold": {"echo": 2}})'
+        )
+    if others:
+        raise InputError(
+            f"{first.path} and {others[0].path.name} are the same run by their names: keep one of "
+            "them"
+        )
+    return first
 
 
 def _bold_beside(events: BidsFile) -> BidsFile:
@@ -219,7 +289,13 @@ def _no_runs(
     filters: BidsFilters,
 ) -> InputError:
     files = dataset.find("bold", NIFTI, subject) + dataset.find("events", (".tsv",), subject)
-    tasks = sorted({file.entities["task"] for file in files if "task" in file.entities})
+    tasks = sorted(
+        {
+            file.entities["task"]
+            for file in files
+            if "task" in file.entities and file.path.parent.name == FUNC
+        }
+    )
     wanted = f"task {selection.task}"
     if selection.session_pattern is not None:
         wanted += f", sessions like {selection.session_pattern}"

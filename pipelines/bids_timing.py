@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
+
+import nibabel as nib
 
 from bids_config.errors import InputError
 from pipelines.bids_layout import Sidecar
@@ -49,6 +51,11 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
             "RepetitionTime and SliceTiming in seconds"
         )
     nearest = sidecar.files[-1]
+    if "VolumeTiming" in sidecar.values and "RepetitionTime" not in sidecar.values:
+        raise InputError(
+            f"{bold} has VolumeTiming in the place of RepetitionTime ({nearest}), so its volumes "
+            "are not equally far apart, which the model cannot take: leave the run out"
+        )
     for key in ("RepetitionTime", "SliceTiming"):
         if key not in sidecar.values:
             raise InputError(f"{bold} has no {key}: add it, in seconds, to its sidecar {nearest}")
@@ -61,6 +68,17 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
             "i, j, k, i-, j-, k-"
         )
     return Timing(repetition_time, slice_times, slice_axis)
+
+
+def tr_in_header(image: Path) -> float | None:
+    """Give the TR (s) in the header of an image, None where it says none or cannot be read."""
+    try:
+        header: Any = nib.load(image).header
+        zooms, (_, unit) = header.get_zooms(), header.get_xyzt_units()
+    except Exception:  # whatever a damaged header makes nibabel raise; the images are checked later
+        return None
+    seconds = {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0)
+    return (float(zooms[3]) * seconds or None) if len(zooms) > 3 else None
 
 
 def check_tr(value: object, bold: Path, source: Path) -> float:

@@ -1,7 +1,7 @@
 """From a BIDS events file to the conditions of the model, matched by name, never by position."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +9,27 @@ import numpy as np
 import pandas as pd
 
 from bids_config.errors import InputError
-from bids_config.files import atomic_path
+from bids_config.names import (
+    clean_name,
+    in_quotes,
+    require_distinguishable,
+    require_one_spelling,
+    stimulus_id,
+    warn_of_case,
+    warn_once,
+)
 from bids_config.schema import EventsConfig
 from bids_config.tables import did_you_mean
+from bids_config.tsv import MISSING, read_table, write_table
 
 STIMULUS = "stimulus"
 FIXATION = "fixation"
 ONE_BACK = "one-back"
+N_NAMELESS = "n_nameless"
+"""Attribute of an events table: rows that were left out because they name no stimulus."""
+STIM_FILE = "stim_file"
+"""BIDS' own column for the path of what was shown."""
 COLUMNS = ("onset", "duration", "condition", "kind")
-MISSING = "n/a"
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,8 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     -------
     DataFrame
         In order of onset: onset (s), duration (s), condition (stimulus id, 'fixation' or
-        'one-back') and kind ('stimulus', 'fixation' or 'one-back').
+        'one-back'), kind ('stimulus', 'fixation' or 'one-back') and written (what the file says
+        in the place of the condition).
 
     Raises
     ------
@@ -61,6 +74,9 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     """
     table = _read_table(events_file, _needed_columns(config))
     table = _drop_ignored_types(table, config, events_file)
+    shown = _name_something(table, config)
+    n_nameless = int((~shown).sum())
+    table = table[shown]
     onset = _read_seconds(table["onset"], events_file)
     duration = _read_seconds(table["duration"], events_file)
     if (duration < 0).any():
@@ -69,25 +85,39 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
         )
     kind = pd.Series(STIMULUS, index=table.index)
     if config.type_column is not None:
-        kind[table[config.type_column].isin(config.fixation_types)] = FIXATION
-    condition = table[config.condition_column].where(kind == STIMULUS, FIXATION)
+        kind[table[clean_name(config.type_column)].isin(_cleaned(config.fixation_types))] = FIXATION
+    written = table[clean_name(config.condition_column)].map(clean_name)
+    is_file = config.condition_column == STIM_FILE
+    named = written.map(lambda text: stimulus_id(text, is_file=is_file))
+    condition = named.where(kind == STIMULUS, FIXATION)
     _check_stimulus_names(condition[kind == STIMULUS], config, events_file)
+    is_stimulus = kind == STIMULUS
+    require_one_spelling(
+        zip(written[is_stimulus], condition[is_stimulus], strict=True), events_file
+    )
 
     order = np.argsort(onset.to_numpy(), kind="stable")
     events = pd.DataFrame(
-        {"onset": onset, "duration": duration, "condition": condition, "kind": kind}
+        {
+            "onset": onset,
+            "duration": duration,
+            "condition": condition,
+            "kind": kind,
+            "written": written,
+        }
     ).iloc[order]
     repeats = _one_backs(events, table.iloc[order], config)
     events.loc[repeats, ["condition", "kind"]] = ONE_BACK
     if not (events["kind"] == STIMULUS).any():
         raise InputError(f"{events_file} holds no stimulus event: check the file and the config")
-    return events.reset_index(drop=True)
+    events = events.reset_index(drop=True)
+    events.attrs[N_NAMELESS] = n_nameless
+    return events
 
 
 def write_run_events(events: pd.DataFrame, events_file: Path) -> None:
     """Write a table of `read_run_events` as a tab-separated file."""
-    with atomic_path(events_file) as temporary:
-        events.to_csv(temporary, sep="\t", index=False, columns=list(COLUMNS), na_rep=MISSING)
+    write_table(events_file, events[list(COLUMNS)])
 
 
 def summarize_events(runs: Iterable[pd.DataFrame]) -> EventsSummary:
@@ -98,6 +128,42 @@ def summarize_events(runs: Iterable[pd.DataFrame]) -> EventsSummary:
         presentations.update(events.loc[events["kind"] == STIMULUS, "condition"])
         kinds.update(events["kind"])
     return EventsSummary(dict(sorted(presentations.items())), kinds[ONE_BACK], kinds[FIXATION])
+
+
+def check_names(runs: Sequence[pd.DataFrame], source: Path) -> None:
+    """Check the stimulus names of all runs of a data set together, and say what has none.
+
+    Parameters
+    ----------
+    runs : sequence of DataFrame
+        Tables of `read_run_events`.
+    source : Path
+        The data set, for messages.
+
+    Raises
+    ------
+    InputError
+        On two spellings of one stimulus, or two stimuli that look the same. Names that differ in
+        case only are warned of.
+    """
+    nameless = [events.attrs.get(N_NAMELESS, 0) for events in runs]
+    if any(nameless):
+        warn_once(
+            f"{sum(nameless)} events in {sum(map(bool, nameless))} of {len(runs)} runs in {source} "
+            f"have {MISSING} in the place of a stimulus and are left out"
+        )
+    spellings = {
+        (written, condition)
+        for events in runs
+        for written, condition, kind in zip(
+            events["written"], events["condition"], events["kind"], strict=True
+        )
+        if kind == STIMULUS
+    }
+    require_one_spelling(sorted(spellings), source)
+    names = sorted({condition for _, condition in spellings})
+    require_distinguishable(names, "stimulus", source)
+    warn_of_case(names, "stimulus", source)
 
 
 def check_events_fit_run(
@@ -134,38 +200,19 @@ def check_events_fit_run(
 def _needed_columns(config: EventsConfig) -> tuple[str, ...]:
     optional = (config.type_column, config.one_back.column)
     named = [column for column in optional if column is not None]
-    return tuple(dict.fromkeys(["onset", "duration", config.condition_column, *named]))
+    names = ["onset", "duration", config.condition_column, *named]
+    return tuple(dict.fromkeys(map(clean_name, names)))
 
 
 def _read_table(events_file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read every cell as text, so that no id is turned into a number."""
-    try:
-        table = pd.read_csv(
-            events_file,
-            sep="\t",
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            index_col=False,
-        )
-    except OSError as error:
-        raise InputError(f"{events_file} cannot be read ({error.strerror})") from error
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{events_file} is empty: restore it") from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{events_file} is not a tab-separated UTF-8 table ({str(error).strip()})"
-        ) from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(
-            f"{events_file} lacks the column {' and '.join(missing)} (it has "
-            f"{', '.join(map(str, table.columns))}): mend it, or name the right column in the data "
-            "set configuration"
-        )
-    if table.empty:
+    """Take every cell as text, so that no id is turned into a number; the index is the line."""
+    table = read_table(events_file)
+    table.require_columns(
+        columns, "mend it, or name the right column in the data set configuration"
+    )
+    if not table.rows:
         raise InputError(f"{events_file} has column names but no events: restore it")
-    return pd.DataFrame({column: table[column].fillna("").str.strip() for column in columns})
+    return table.frame()[list(columns)]
 
 
 def _drop_ignored_types(
@@ -173,8 +220,8 @@ def _drop_ignored_types(
 ) -> pd.DataFrame:
     if config.type_column is None:
         return table
-    types = table[config.type_column]
-    unknown = ~types.isin(config.event_types)
+    types = table[clean_name(config.type_column)].map(clean_name)
+    unknown = ~types.isin(_cleaned(config.event_types))
     if unknown.any():
         raise InputError(
             f"{events_file} has {config.type_column} {types[unknown].iloc[0]!r} in line "
@@ -182,7 +229,19 @@ def _drop_ignored_types(
             f"{did_you_mean(str(types[unknown].iloc[0]), config.event_types)}: it must be "
             f"one of {', '.join(config.event_types)} (or be added to ignored_types)"
         )
-    return table[~types.isin(config.ignored_types)]
+    table = table.assign(**{clean_name(config.type_column): types})
+    return table[~types.isin(_cleaned(config.ignored_types))]
+
+
+def _name_something(table: pd.DataFrame, config: EventsConfig) -> pd.Series:
+    """Tell which rows name a stimulus; without a column of types, n/a is how BIDS says none."""
+    if config.type_column is not None:
+        return pd.Series(True, index=table.index)
+    return table[clean_name(config.condition_column)] != MISSING
+
+
+def _cleaned(names: Iterable[str]) -> list[str]:
+    return list(map(clean_name, names))
 
 
 def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
@@ -191,17 +250,20 @@ def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
     if wrong.any():
         raise InputError(
             f"{events_file} has {texts.name} {texts[wrong].iloc[0]!r} in line "
-            f"{_first_line(wrong)}: it must be a number of seconds"
+            f"{_first_line(wrong)}: it must be a number of seconds, for the model needs one (mend "
+            "the row, or put its type among the ignored_types of the configuration)"
         )
     return seconds.astype(float)
 
 
 def _check_stimulus_names(names: pd.Series, config: EventsConfig, events_file: Path) -> None:
-    wrong = names.isin(["", MISSING, FIXATION, ONE_BACK])
+    quoted = in_quotes(list(names))
+    wrong = names.isin(["", MISSING, FIXATION, ONE_BACK, quoted])
     if wrong.any():
         raise InputError(
             f"{events_file} has a stimulus whose {config.condition_column} is "
             f"{names[wrong].iloc[0]!r} in line {_first_line(wrong)}: give it its stimulus id"
+            f"{', without quotes' if quoted else ''}"
         )
 
 
@@ -212,7 +274,9 @@ def _one_backs(events: pd.DataFrame, table: pd.DataFrame, config: EventsConfig) 
         case "repeat":
             marked = stimuli == stimuli.shift()
         case "column":
-            marked = table.loc[stimuli.index, config.one_back.column].isin(config.one_back.values)
+            assert config.one_back.column is not None
+            noted = table.loc[stimuli.index, clean_name(config.one_back.column)]
+            marked = noted.map(clean_name).isin(_cleaned(config.one_back.values))
         case "none":
             marked = pd.Series(False, index=stimuli.index)
     return marked.reindex(events.index, fill_value=False)
@@ -220,5 +284,4 @@ def _one_backs(events: pd.DataFrame, table: pd.DataFrame, config: EventsConfig) 
 
 def _first_line(rows: pd.Series) -> int:
     """Line in the file, counted from 1, of the first row that is true."""
-    first_line_after_header = 2
-    return int(rows.index.to_numpy()[rows.to_numpy().argmax()]) + first_line_after_header
+    return int(rows.index.to_numpy()[rows.to_numpy().argmax()])

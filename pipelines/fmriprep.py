@@ -12,9 +12,10 @@ from pathlib import Path
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
+from bids_config.tsv import read_table
 from pipelines.bids_filters import BidsFilters
-from pipelines.bids_layout import BidsFile, natural_key, read_json_object
-from pipelines.bids_timing import TIME_TOLERANCE, Timing, check_tr
+from pipelines.bids_layout import BidsFile, natural_key, read_json_object, unpadded
+from pipelines.bids_timing import TIME_TOLERANCE, Timing, check_tr, tr_in_header
 
 T1W_BOLD = "_space-T1w_desc-preproc_bold"
 CONFOUNDS = "_desc-confounds_timeseries"
@@ -44,6 +45,9 @@ class PreprocessedRun:
         Whether all slices were brought to that moment; else they stand for it on average.
     non_steady_state : int
         Volumes at its beginning that fMRIPrep found, or was told, to be of no steady state.
+    wrong_header_tr : float or None
+        TR (s) in the header of the image where it is not that of the sidecar, which counts:
+        fMRIPrep 23.2.0 writes 1 s into every header.
     """
 
     bold: Path
@@ -51,6 +55,7 @@ class PreprocessedRun:
     slice_time_reference: float
     corrected: bool = True
     non_steady_state: int = 0
+    wrong_header_tr: float | None = None
 
 
 class FmriprepDerivatives:
@@ -111,7 +116,11 @@ class FmriprepDerivatives:
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
         timing, reference, corrected = _read_timing(bold, sidecar)
         non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in columns)
-        return PreprocessedRun(bold, confounds, reference, corrected, non_steady_state), timing
+        in_header = tr_in_header(bold)
+        if in_header is None or abs(in_header - timing.repetition_time) <= TIME_TOLERANCE:
+            in_header = None
+        run = PreprocessedRun(bold, confounds, reference, corrected, non_steady_state, in_header)
+        return run, timing
 
     def find_t1w(self, subject: str, filters: BidsFilters | None = None) -> Path:
         """Find the anatomical image whose world T1w space is.
@@ -210,6 +219,12 @@ def _first_of(folder: Path, names: Sequence[str]) -> Path | None:
         for path in (folder / name, folder / name.removesuffix(".gz")):
             if path.exists() or path.is_symlink():  # a link without content is said to be one later
                 return path
+    # fMRIPrep 20.2 writes run-1 for run-01.
+    there = {unpadded(path.name): path for path in sorted(folder.glob("*"))}
+    for name in map(unpadded, names):
+        path = there.get(name) or there.get(name.removesuffix(".gz"))
+        if path is not None:
+            return path
     return None
 
 
@@ -220,15 +235,33 @@ def _listed(folder: Path, names: Sequence[str]) -> str:
 
 def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
     missing = _listed(folder, names)
-    if _first_of(folder, [name.replace("_space-T1w", "") for name in names]) is not None:
+    spaces = _spaces_of(folder, [name.partition(T1W_BOLD)[0] for name in names])
+    if spaces:
         return InputError(
-            f"{missing} is missing and the run is there in its own space only, in which runs "
-            "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
+            f"{missing} is missing and the run is there in {', '.join(spaces)} only, while runs "
+            "are taken in T1w space: run fMRIPrep again with T1w among its --output-spaces"
         )
+    others = len(list(folder.glob(f"*{T1W_BOLD}.nii*")))
     return InputError(
-        f"{missing} is missing: run fMRIPrep with T1w among its --output-spaces, or leave the "
-        "run or participant out"
+        f"{missing} is missing, in T1w space and in any other ({others} other runs are there in "
+        "T1w space): run fMRIPrep on this run too, with T1w among its --output-spaces, or leave "
+        "the run or participant out"
     )
+
+
+def _spaces_of(folder: Path, stems: Sequence[str]) -> list[str]:
+    """Name the spaces in which a run is there, as images or on surfaces."""
+    wanted = set(map(unpadded, stems))
+    spaces = set()
+    for path in folder.glob("*_bold.*"):
+        if path.suffix == ".json":
+            continue
+        name = unpadded(path.name)
+        stem = re.split("_(?:hemi|space|res|cohort|den|desc)-", name)[0]
+        if stem in wanted:
+            space = re.search("_space-([0-9a-zA-Z]+)", name)
+            spaces.add(f"space {space[1]}" if space else "its own space")
+    return sorted(spaces)
 
 
 def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:
@@ -266,19 +299,11 @@ def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
             )
 
 
-def _read_columns(confounds: Path) -> list[str]:
+def _read_columns(confounds: Path) -> tuple[str, ...]:
     """Give the names of the columns; InputError where those of motion are not among them."""
-    try:
-        with confounds.open(encoding="utf-8") as stream:
-            columns = stream.readline().rstrip("\r\n").split("\t")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{confounds} cannot be read ({error}): restore it") from error
-    missing = [name for name in MOTION_COLUMNS if name not in columns]
-    if missing:
-        raise InputError(
-            f"{confounds} lacks the columns {', '.join(missing)}: restore it from fMRIPrep's output"
-        )
-    return columns
+    table = read_table(confounds)
+    table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
+    return table.columns
 
 
 def _generated_by(value: object) -> str:

@@ -29,7 +29,7 @@ from pipelines.disk import disk_need, require_room
 from pipelines.events import EventsSummary, read_run_events, summarize_events
 from pipelines.forecast import Forecast, duration, forecast_subject, print_totals
 from pipelines.options import ParticipantOptions
-from pipelines.problems import Problems
+from pipelines.problems import Problems, grouped
 from pipelines.reports.cautions import read_cautions
 from pipelines.requirements import (
     checks,
@@ -159,7 +159,7 @@ def report_dry_run(
     with problems.noted():
         labels = {subject.subject for subject in subjects}
         require_room(need, options.work_dir or out_dir / ".work", out_dir, options, labels)
-    for problem in problems.found:
+    for problem in grouped(problems.found):
         print(f"problem: {problem}")
     return 2 if problems.found else 0
 

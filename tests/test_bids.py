@@ -353,8 +353,8 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
         "in place (60 mm away)",
     ),
     "the same run twice": (
-        lambda root: save_image(root / FIRST_BOLD.replace("_run-1", "_acq-b_run-1"), SHAPE),
-        "are the same run by session and run number",
+        lambda root: save_image(root / FIRST_BOLD.replace("_run-1", "_run-01"), SHAPE),
+        "are the same run by their names",
     ),
 }
 

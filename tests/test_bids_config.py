@@ -148,8 +148,8 @@ def test_mistakes_name_file_and_key(tmp_path: Path, old: str, new: str, message:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("stimulus,label\na,b\n", "it has stimulus,label"),
-        ("", "it has none"),
+        ("stimulus,label\na,b\n", "separates its columns by commas (stimulus,label)"),
+        ("", "labels.tsv is empty"),
         ("stimulus\tlabel\na\t\n", "an id and a label"),
         ("stimulus\tlabel\n", "an id and a label"),
         ("stimulus\tlabel\na\tb\na\tc\n", "names a stimulus twice"),

@@ -225,7 +225,7 @@ GOOD = "stimulus\tx\na\t1\nb\t2\n"
         (ROWS, "", r"mine\.tsv is empty"),
         (ROWS, "stimulus\tx\na\tn/a\n", "no number"),
         (ROWS, "stimulus\tx\na\tnan\n", "missing or infinite value for the stimulus 'a'"),
-        (ROWS, "stimulus\tx\ty\na\t1\n", "line 2 has 2 columns where the header has 3"),
+        (ROWS, "stimulus\tx\ty\na\t1\n", "line 2 has 2 cells where the header has 3"),
         (ROWS, "stimulus\tx\na\t1\na\t2\n", "holds the stimulus 'a' more than once"),
         (ROWS, "stimulus\na\nb\n", "at least one column"),
     ],

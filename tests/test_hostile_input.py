@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from analysis.models.feature_files import Features, read_features, write_features
 from bids_config.errors import InputError, StepError
+from bids_config.names import clean_name
 from pipelines.cli import main
 from pipelines.demo.dataset import write_demo_dataset
 from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
@@ -181,7 +182,7 @@ def test_names_of_models_stay_in_their_folder(
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert again.model == name
+        assert again.model == clean_name(name)
     assert [path.name for path in folder.iterdir()] in ([], ["inside"])
 
 

@@ -98,7 +98,7 @@ def _labels(text: str) -> object:
         (_same_stem, "both called stimulus 'a'"),
         (_truncated, r"a\.png cannot be read as a picture"),
         (lambda folder: (folder / "a.jpg").write_text("no picture"), r"a\.jpg cannot be read"),
-        (_labels("name\tlabel\na\tapple\n"), "line 2: give each stimulus a label"),
+        (_labels("name\tlabel\na\tapple\n"), "lacks the column stimulus"),
         (_labels("stimulus\tlabel\na\t\n"), "line 2: give each stimulus a label"),
         (_labels("stimulus\tlabel\na\tapple\na\tpear\n"), "line 3: 'a' has a second label"),
     ],
@@ -113,5 +113,5 @@ def test_missing_folder_and_missing_table(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         read_stimuli(tmp_path / "absent")
     save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"absent\.tsv cannot be read"):
+    with pytest.raises(InputError, match=r"absent\.tsv is missing"):
         read_stimuli(tmp_path, tmp_path / "absent.tsv")

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bids_config.errors import InputError
+from bids_config.names import clean_name, stimulus_id
 
 NOT_STIMULI = frozenset({
     "baseline", "blank", "catch", "fix", "fixation", "instruction", "instructions", "null",
@@ -112,7 +113,7 @@ def describe_left_out(label: str, left_out: Sequence[str]) -> tuple[str, ...]:
 
 
 def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | None:
-    name = condition.removeprefix(OWN_PREFIX)
+    name = stimulus_id(condition.removeprefix(OWN_PREFIX))
     if any(_fits(condition, pattern) for pattern in rule.exclude):
         return None
     if rule.include:
@@ -156,7 +157,7 @@ def _require_no_bins(conditions: Sequence[str], rule: ConditionRule, source: Pat
 
 
 def _fits(name: str, pattern: str) -> bool:
-    return fnmatchcase(name.lower(), pattern.lower())
+    return fnmatchcase(clean_name(name).lower(), clean_name(pattern).lower())
 
 
 def _key(name: str) -> str:

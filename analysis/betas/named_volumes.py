@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from analysis.betas.beta_images import BetaImage, Half
 from analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
 from bids_config.errors import InputError
+from bids_config.names import stimulus_ids
+from bids_config.tsv import read_table
 
 
 def table_beside(betas_file: Path) -> Path:
@@ -42,26 +43,20 @@ def named_volumes(
 
 
 def _read_stimuli(file: Path) -> list[str]:
-    try:
-        table = pd.read_csv(file, sep="\t", dtype={"stimulus": str}, keep_default_na=False)
-    except FileNotFoundError as error:
+    if not file.exists():
         raise InputError(
             f"{file} is missing, which names the volumes of the betas beside it: run the "
             "participant level again, or write it (columns volume, from 0, and stimulus)"
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file} is not a table ({reason}): make it again") from error
-    if not {"volume", "stimulus"} <= set(table.columns):
-        raise InputError(f"{file} needs the columns volume and stimulus: make it again")
-    if not pd.api.types.is_numeric_dtype(table["volume"]):
-        raise InputError(f"{file} holds a volume that is no number: make it again")
-    table = table.sort_values("volume")
-    if not (np.diff(table["volume"]) == 1).all() or table["volume"].min() != 0:
+        )
+    table = read_table(file)
+    table.require_columns(["volume", "stimulus"], "make it again")
+    volumes = table.numbers(["volume"])[:, 0]
+    if sorted(volumes) != list(range(len(volumes))):
         raise InputError(
             f"{file} must number each volume once, from 0 and without gaps: make it again"
         )
-    stimuli = [str(stimulus) for stimulus in table["stimulus"]]
+    names = stimulus_ids(table.column("stimulus"), file)
+    stimuli = [names[row] for row in np.argsort(volumes)]
     for stimulus in stimuli:
         if stimuli.count(stimulus) > 1:
             raise InputError(f"{file} names the stimulus {stimulus} twice: keep one beta of each")

@@ -12,13 +12,14 @@ from analysis.patterns import SubjectRdms
 from analysis.rdm_files import (
     is_square,
     rdm_vector,
-    read_text_table,
     reorder,
     require_distinct,
     square_of_table,
 )
 from bids_config.errors import InputError
+from bids_config.names import stimulus_ids
 from bids_config.schema import RoiDefinition
+from bids_config.tsv import read_table
 
 TABLE_SUFFIXES = (".tsv",)
 HALVES = ("rdm_odd", "rdm_even")
@@ -61,7 +62,7 @@ def read_rdm_files(
 
 def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> SubjectRdms:
     with open_arrays(file) as arrays:
-        stimuli = arrays.texts("stimulus")
+        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
         require_distinct(stimuli, file)
         has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
         if has_halves:
@@ -113,13 +114,13 @@ def _read_tables(name: str, files: Sequence[Path], rois: Sequence[RoiDefinition]
     rdms = {}
     for region in ordered_regions(of_region, rois, files[0].parent):
         file = of_region[region]
-        rows = read_text_table(file)
-        if not is_square(rows):
+        table = read_table(file)
+        if not is_square(table):
             raise InputError(
                 f"{file} does not name the same stimuli in its header and in its first column: "
                 "give the whole square RDM with both"
             )
-        named, square = square_of_table(file, rows)
+        named, square = square_of_table(table)
         rdm = rdm_vector(square, len(named), f"the RDM in {file}")
         if stimuli and sorted(named) != list(stimuli):
             raise InputError(

@@ -18,6 +18,7 @@ from analysis.folds import have_halves
 from analysis.names import require_names
 from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
 from bids_config.errors import InputError
+from bids_config.names import warn_of_case
 from bids_config.recorded import read_recorded
 from bids_config.schema import RoiDefinition
 from bids_config.tables import did_you_mean
@@ -247,6 +248,8 @@ def read_betas(
     require_comparable(subjects)
     for subject in subjects:
         require_names(subject.stimuli, "stimulus", subject.origin)
+    warn_of_case({name for subject in subjects for name in subject.stimuli}, "stimulus", path)
+    warn_of_case({name for subject in subjects for name in subject.rois}, "region", path)
     return _with_note_on_halves(subjects) if have_patterns(subjects) else subjects
 
 

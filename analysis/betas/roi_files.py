@@ -15,6 +15,7 @@ from analysis.names import require_names
 from analysis.patterns import RoiPatterns, SubjectPatterns, with_data_only
 from analysis.rdm_files import RELATIVE_TOLERANCE, require_distinct
 from bids_config.errors import InputError
+from bids_config.names import stimulus_ids
 from bids_config.schema import RoiDefinition
 
 SUBJECT_NAME = re.compile(r"(sub-[0-9a-zA-Z]+)")
@@ -151,7 +152,7 @@ def add_runs(
     """
     merged = {}
     with open_arrays(file) as arrays:
-        rows = _rows_of(stimuli, arrays.texts("stimulus"), file)
+        rows = _rows_of(stimuli, stimulus_ids(arrays.texts("stimulus"), file), file)
         for name, roi in patterns.items():
             if f"{name}/betas" not in arrays.names:
                 raise InputError(
@@ -178,7 +179,7 @@ def _read_subject(
     name: str, file: Path, rois: Sequence[RoiDefinition], with_runs: bool
 ) -> SubjectPatterns:
     with open_arrays(file) as arrays:
-        names = arrays.texts("stimulus")
+        names = stimulus_ids(arrays.texts("stimulus"), file)
         require_distinct(names, file)
         _require_alternating(arrays)
         stimuli = tuple(sorted(names))

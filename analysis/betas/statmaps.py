@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.betas.beta_images import (
@@ -21,8 +21,11 @@ from bids_config.schema import RoiDefinition
 
 MAP_NAME = re.compile(r"sub-[0-9a-zA-Z]+_(.+_)?stat-effect(_.+)?_statmap\..+")
 
-LIKE = ("task", "space", "res", "acq", "echo")
+LIKE = ("task", "space", "res", "echo")
 """Entities in which all maps of a subject have to agree."""
+
+OF_RUNS = ("acq", "ce", "rec", "dir")
+"""Entities that tell runs apart besides session and run, where a subject's maps differ in them."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ class _Map:
 
     file: Path
     entities: dict[str, str]
+    telling: tuple[str, ...] = ()
 
     @property
     def run(self) -> str | None:
         entities = dict(self.entities)
         if "run" in entities:  # an index in BIDS, of which the zeros in front are no part
             entities["run"] = entities["run"].lstrip("0") or "0"
-        parts = [f"{key}-{entities[key]}" for key in ("ses", "run") if key in entities]
+        keys = ("ses", *self.telling, "run")
+        parts = [f"{key}-{entities[key]}" for key in keys if key in entities]
         return "_".join(parts) or None
 
     @property
@@ -126,7 +131,15 @@ def _maps_by_subject(path: Path, task: str | None) -> dict[str, list[_Map]]:
             f"{path} holds no sub-XX_{of_task}_contrast-NAME_stat-effect_statmap.nii.gz: give the "
             "folder of the maps"
         )
-    return maps
+    return {name: _told_apart(of_subject) for name, of_subject in maps.items()}
+
+
+def _told_apart(maps: Sequence[_Map]) -> list[_Map]:
+    """Note of each map which entities tell its run from the subject's others."""
+    telling = tuple(
+        key for key in OF_RUNS if len({of_map.entities.get(key) for of_map in maps} - {None}) > 1
+    )
+    return [replace(of_map, telling=telling) for of_map in maps]
 
 
 def _require_alike(name: str, maps: Sequence[_Map]) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from analysis.betas.beta_images import BetaImage, Half, read_beta_images, wanted_subjects
 from analysis.betas.volumes import regions_by_subject
 from analysis.patterns import SubjectPatterns
-from analysis.rdm_files import read_text_table
 from bids_config.errors import InputError
+from bids_config.names import clean_name, stimulus_id, stimulus_ids
 from bids_config.schema import RoiDefinition
+from bids_config.tsv import read_table
 
 NEEDED = ("subject", "stimulus", "file")
 ALLOWED = (*NEEDED, "run", "half", "volume")
@@ -60,25 +61,26 @@ def read_betas_table(
 
 
 def _read_table(table: Path) -> dict[str, list[BetaImage]]:
-    header, *rows = read_text_table(table)
-    for column in (*NEEDED, *header):
-        if column not in header or header.count(column) > 1 or column not in ALLOWED:
+    listed = read_table(table)
+    for column in (*NEEDED, *listed.columns):
+        if column not in listed.columns or column not in ALLOWED:
             raise InputError(
                 f"{table} needs the tab-separated columns {', '.join(NEEDED)}, and if wished run, "
                 f"half and volume, each once: see to the column {column!r}"
             )
-    if not rows:
+    if not listed.rows:
         raise InputError(f"{table} lists no beta: add a row for each")
+    stimulus_ids(listed.column("stimulus"), table)
     images: dict[str, list[BetaImage]] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in zip(listed.lines, listed.rows, strict=True):
         cells = {
-            column: "" if value.strip() in MISSING else value.strip()
-            for column, value in zip(header, row, strict=True)
+            column: "" if value in MISSING else value
+            for column, value in zip(listed.columns, row, strict=True)
         }
         for column in NEEDED:
             if not cells[column]:
                 raise InputError(f"{table}, row {line} has no {column}: add it")
-        name = f"sub-{cells['subject'].removeprefix('sub-')}"
+        name = f"sub-{clean_name(cells['subject']).removeprefix('sub-')}"
         images.setdefault(name, []).append(_image(table, line, cells))
     return images
 
@@ -98,7 +100,7 @@ def _image(table: Path, line: int, cells: dict[str, str]) -> BetaImage:
         case other:
             raise InputError(f"{table}, row {line}: half is {other!r}; write odd or even")
     return BetaImage(
-        stimulus=cells["stimulus"],
+        stimulus=stimulus_id(cells["stimulus"]),
         file=table.parent / cells["file"],
         volume=int(volume) if volume else None,
         run=cells.get("run") or None,

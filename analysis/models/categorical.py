@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.names import require_names
-from analysis.rdm_files import read_text_table, require_distinct
+from analysis.rdm_files import read_stimuli_column
 from bids_config.errors import InputError
+from bids_config.names import clean_name, require_distinguishable, warn_of_case
+from bids_config.tsv import read_table
 
 CATEGORIES_TABLE = "categories.tsv"
 MISSING = ("", "n/a")
@@ -41,7 +43,7 @@ class Categories:
         """
         names = self.models[model]
         for stimulus, name in zip(self.stimuli, names, strict=True):
-            if name.strip() in MISSING:
+            if name in MISSING:
                 raise InputError(
                     f"{self.file} gives the stimulus '{stimulus}' no category of '{model}': name "
                     "one, or leave the model out"
@@ -67,21 +69,20 @@ def read_categories(file: Path) -> Categories:
         On a table without these columns, or a stimulus or model that is there twice or has no
         name.
     """
-    header, *rows = read_text_table(file)
-    if header[0] != "stimulus" or len(header) < 2:
+    table = read_table(file)
+    if table.columns[0] != "stimulus" or len(table.columns) < 2:
         raise InputError(
             f"{file}: the first of its tab-separated columns must be 'stimulus', and each further "
             "one a model that gives the stimuli categories."
         )
-    for model in header:
-        if header.count(model) > 1:
-            raise InputError(f"{file} holds the column '{model}' more than once: keep one")
-    require_names(header, "model", file)
-    stimuli = tuple(row[0] for row in rows)
-    require_distinct(stimuli, file)
+    models = table.columns[1:]
+    require_names(models, "model", file)
+    stimuli = read_stimuli_column(table)
     if len(stimuli) < 2:
         raise InputError(f"{file} lists {len(stimuli)} stimuli: add a row for each")
-    columns = {
-        model: tuple(row[column] for row in rows) for column, model in enumerate(header) if column
-    }
+    warn_of_case(stimuli, "stimulus", file)
+    columns = {model: tuple(map(clean_name, table.column(model))) for model in models}
+    for model, names in columns.items():
+        require_distinguishable(names, f"{model} category", file)
+        warn_of_case(names, f"{model} category", file)
     return Categories(file, stimuli, columns)

@@ -1,7 +1,5 @@
 """Models in a folder: features or RDMs, one file a model, and `models.tsv` that lists them."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.array_files import open_arrays
@@ -20,12 +19,14 @@ from analysis.names import require_names
 from analysis.rdm_files import (
     is_square,
     rdm_vector,
-    read_text_table,
+    read_stimuli_column,
     require_distinct,
     square_of_table,
 )
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
+from bids_config.names import clean_name, stimulus_ids, warn_of_case
+from bids_config.tsv import MISSING, read_table, write_table
 
 MODELS_TABLE = "models.tsv"
 
@@ -73,7 +74,7 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
     """
     folder = Path(directory)
     for model in features:
-        with atomic_path(folder / f"{file_stem(model.model)}.npz") as path:
+        with atomic_path(folder / f"{file_stem(clean_name(model.model))}.npz") as path:
             # Not compressed: that takes long and gains a tenth.
             np.savez(
                 path,
@@ -81,9 +82,8 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
                 features=_narrowed(model.values),
                 origin=np.array([json.dumps(model.origin, sort_keys=True)]),
             )
-    with atomic_path(folder / MODELS_TABLE) as path, path.open("w", encoding="utf-8") as opened:
-        opened.write("model\tgroup\tnote\n")
-        opened.writelines(f"{m.model}\t{m.group}\t{m.note or 'n/a'}\n" for m in features)
+    listed = [(clean_name(model.model), model.group, model.note or MISSING) for model in features]
+    write_table(folder / MODELS_TABLE, pd.DataFrame(listed, columns=["model", "group", "note"]))
 
 
 def read_features(directory: str | Path) -> list[Features | ModelRdm]:
@@ -116,17 +116,16 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
             f"{table} is missing: list the models there, in tab-separated columns named 'model' "
             f"and 'group' ({', '.join(GROUPS)})."
         )
-    lines = io.StringIO(_read_text(table))
-    try:
-        rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except csv.Error as error:
-        raise InputError(f"{table} is not a table ({error}): save it as tab-separated") from error
-    if not rows:
+    listed = read_table(table)
+    listed.require_columns(["model", "group"], "add it (columns model and group)")
+    if not listed.rows:
         raise InputError(f"{table} lists no model: add a row a model (columns model, group).")
-    names = [row.get("model") for row in rows]
-    require_names([name for name in names if name], "model", table)
+    rows = [dict(zip(listed.columns, map(clean_name, row), strict=True)) for row in listed.rows]
+    names = [row["model"] for row in rows]
+    require_names(names, "model", table)
+    warn_of_case(names, "model", table)
     for name in names:
-        if name and names.count(name) > 1:
+        if names.count(name) > 1:
             raise InputError(f"{table} lists '{name}' more than once: keep one row.")
     categories_file = folder / CATEGORIES_TABLE
     categories = read_categories(categories_file) if categories_file.is_file() else None
@@ -150,11 +149,7 @@ def file_stem(model: str) -> str:
 def _read_model(
     folder: Path, row: dict[str, str], categories: Categories | None
 ) -> Features | ModelRdm:
-    model, group = row.get("model"), row.get("group")
-    if not model or not group:
-        raise InputError(
-            f"{folder / MODELS_TABLE} needs the tab-separated columns model and group."
-        )
+    model, group = row["model"], row["group"]
     if group not in GROUPS:
         raise InputError(
             f"{folder / MODELS_TABLE} puts '{model}' in the group '{group}': "
@@ -163,7 +158,7 @@ def _read_model(
     note = (row.get("note") or "").replace("n/a", "")
     in_categories = categories is not None and model in categories.models
     candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]
-    files = [path for path in candidates if path.is_file()]
+    files = [path for path in map(_as_spelt, candidates) if path.is_file()]
     if len(files) + in_categories != 1:
         found = "neither is there" if not files else "both are there, remove one"
         if in_categories:
@@ -185,15 +180,12 @@ def _read_model(
     return Features(model, group, stimuli, values, note, origin)
 
 
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{file} is not UTF-8 text ({error}): save it in that encoding."
-        ) from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
+def _as_spelt(file: Path) -> Path:
+    """Give the file of the folder whose name looks like this one's, where this one is not there."""
+    if file.is_file() or not file.parent.is_dir():
+        return file
+    alike = (path for path in file.parent.iterdir() if path.suffix == file.suffix)
+    return next((path for path in alike if clean_name(path.stem) == file.stem), file)
 
 
 def _read_npz(
@@ -205,7 +197,8 @@ def _read_npz(
             raise InputError(f"{file} holds features and an RDM: keep one of them")
         name = "rdm" if "rdm" in arrays.names else "features"
         origin = arrays.texts("origin")[0] if "origin" in arrays.names else "{}"
-        stimuli, values = arrays.texts("stimulus"), arrays.numbers(name).astype(np.float64)
+        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
+        values = arrays.numbers(name).astype(np.float64)
     try:
         return stimuli, values, name == "rdm", dict(json.loads(origin))
     except ValueError as error:
@@ -217,16 +210,12 @@ def _read_npz(
 
 def _read_tsv(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:
     """Stimuli, features or distances, and whether it is distances."""
-    rows = read_text_table(file)
-    if rows[0][0] != "stimulus":
+    table = read_table(file)
+    if table.columns[0] != "stimulus":
         raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
-    if is_square(rows):
-        return *square_of_table(file, rows), True
-    try:
-        values = np.array([row[1:] for row in rows[1:]], dtype=np.float64)
-    except ValueError as error:
-        raise InputError(f"{file} holds something that is no number ({error}).") from error
-    return tuple(row[0] for row in rows[1:]), values, False
+    if is_square(table):
+        return *square_of_table(table), True
+    return read_stimuli_column(table), table.numbers(table.columns[1:]), False
 
 
 def _require_sound(file: Path, stimuli: tuple[str, ...], values: NDArray[np.float64]) -> None:

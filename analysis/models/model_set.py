@@ -14,6 +14,7 @@ from analysis.models.registry import Group
 from analysis.rdm import compute_rdm, metric_of_models, out_of_range, without_distance
 from analysis.settings import Groups, RdmMetric
 from bids_config.errors import InputError
+from bids_config.names import spelt_otherwise
 
 ROUNDING = 1e-12
 """Distances that differ by less, in units of the features' mean square, are the same."""
@@ -114,6 +115,7 @@ def gather_models(
             raise InputError(
                 f"stimulus {absent[0]} of the betas has no features of {model.model}: add its "
                 "picture to the stimuli, or its row to the features"
+                f"{spelt_otherwise(absent[0], model.stimuli)}"
             )
     if groups == "authors-code":
         models = [

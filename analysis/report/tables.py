@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.tables import MISSING
+from bids_config.tsv import MISSING, read_table
 
 N_SHOWN = 25
 """Rows that are in the page as a table from the start; a script adds the others on demand."""
@@ -167,7 +167,7 @@ def read_tables(group_dir: Path) -> Iterator[Table]:
 
 
 def _read(file: Path, description: Description) -> Table:
-    frame = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+    frame = read_table(file).frame()
     n_in_file = len(frame)
     if description.only:
         column, value = description.only

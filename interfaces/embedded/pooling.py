@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bids_config.errors import StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import read_table
 from interfaces.embedded.design import column_name
 from interfaces.embedded.glm import same_grid
 
@@ -232,9 +233,7 @@ def read_run_conditions(
 
 
 def _read_table(conditions_file: str | Path) -> pd.DataFrame:
-    return pd.read_csv(
-        conditions_file, sep="\t", dtype={"condition": str, "kind": str}, keep_default_na=False
-    ).sort_values("volume")
+    return read_table(conditions_file).frame(texts=["condition", "kind"]).sort_values("volume")
 
 
 def _conditions(table: pd.DataFrame, information_file: str | Path | None) -> RunConditions:
@@ -248,7 +247,7 @@ def _read_information(
 ) -> NDArray[np.float64] | None:
     if information_file is None:
         return None
-    table = pd.read_csv(information_file, sep="\t", index_col=0, keep_default_na=False)
+    table = read_table(information_file).frame(texts=["condition"]).set_index("condition")
     if set(table.columns) != set(columns) or list(table.index) != list(table.columns):
         raise StepError(f"{information_file} is not about the conditions of its run's betas.")
     ordered = table.loc[list(columns), list(columns)]

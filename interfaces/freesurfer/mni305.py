@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import write_table
 from interfaces.embedded import mni305
 from interfaces.embedded.atlas import region_names
 from interfaces.embedded.freesurfer import read_register_dat, talairach_file
@@ -24,7 +25,6 @@ from interfaces.freesurfer.installation import (
 )
 from interfaces.freesurfer.jobs import HeaderRegistrationJob, ResamplingJob
 from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
-from interfaces.glm import write_table
 from interfaces.programs.files import provide, remove_all
 from interfaces.programs.paths import plain_folder
 

@@ -8,8 +8,9 @@ import pandas as pd
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
 from bids_config.errors import StepError
+from bids_config.tsv import write_table
 from interfaces.embedded.design import column_name
-from interfaces.glm import read_events_table, write_table
+from interfaces.glm import read_events_table
 from interfaces.programs.files import remove_all
 from interfaces.spm import model as spm_model
 from interfaces.spm.files import WORKPLACE, workplace

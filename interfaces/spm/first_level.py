@@ -10,8 +10,9 @@ from nipype.interfaces.base import File, InputMultiObject, traits
 
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
+from bids_config.tsv import write_table
 from interfaces.embedded.glm import NOISE_MODELS
-from interfaces.glm import read_events_table, read_motion, write_table
+from interfaces.glm import read_events_table, read_motion
 from interfaces.programs.files import provide
 from interfaces.spm import model as spm_model
 from interfaces.spm.files import Written

@@ -12,8 +12,9 @@ from scipy.linalg import block_diag
 from threadpoolctl import threadpool_limits
 
 from bids_config.errors import StepError
+from bids_config.tsv import write_table
 from interfaces.embedded.covariance import residual_basis
-from interfaces.glm import conditions_table, write_table
+from interfaces.glm import conditions_table
 from interfaces.programs.files import remove_all
 from interfaces.run_betas import (
     RoiSamplesOutputSpec,

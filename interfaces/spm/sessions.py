@@ -6,7 +6,8 @@ from typing import Any
 
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
-from interfaces.glm import conditions_table, write_table
+from bids_config.tsv import write_table
+from interfaces.glm import conditions_table
 from interfaces.programs.files import remove_all
 from interfaces.spm import model as spm_model
 from interfaces.spm.files import WORKPLACE, workplace

@@ -21,6 +21,7 @@ from analysis.settings import ComparisonSettings, settings_for
 from analysis.tables import write_table
 from bids_config.errors import InputError
 from bids_config.files import remove_leftovers
+from bids_config.names import clean_name, spelt_otherwise
 from bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
 from bids_config.tables import did_you_mean
 from pipelines.cli.networks import network_run, read_labelled_stimuli
@@ -214,8 +215,8 @@ def _get_features(
     """Features, and a note on models that have none."""
     if args.features is not None:
         features = read_features(args.features)
-        wanted = args.models or [model.model for model in features]
         there = [model.model for model in features]
+        wanted = list(map(clean_name, args.models or there))
         unknown = sorted(set(wanted) - set(there))
         if unknown:
             close = did_you_mean(unknown[0], there) if len(unknown) == 1 else ""
@@ -233,6 +234,7 @@ def _get_features(
         raise InputError(
             f"{args.stimuli} has no picture of {', '.join(missing[:5])}"
             f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
+            f"{spelt_otherwise(missing[0], [stimulus.id for stimulus in stimuli])}"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
     networks, notes = network_run(args, stimuli_config).without_labels(stimuli)

@@ -14,6 +14,7 @@ import numpy as np
 
 from bids_config.errors import InputError
 from bids_config.files import atomic_path, remove_leftovers
+from bids_config.tsv import write_table
 from pipelines.demo import sidecars
 from pipelines.demo.design import events_table
 from pipelines.demo.settings import DemoSettings
@@ -166,8 +167,7 @@ def _write_session(
         bold_file = folder / f"ses-{label}" / "func" / f"{stem}_bold.nii.gz"
         _save(scan_bold(subject, run, settings), bold_file)
         events_file = bold_file.with_name(f"{stem}_events.tsv")
-        with atomic_path(events_file) as temporary:
-            events_table(subject.schedules[run], stimuli).to_csv(temporary, sep="\t", index=False)
+        write_table(events_file, events_table(subject.schedules[run], stimuli))
         files += [bold_file, events_file]
     return {file.relative_to(out_dir).as_posix(): _checksum(file) for file in files}
 

@@ -19,7 +19,7 @@ from nibabel.affines import apply_affine
 from scipy.linalg import polar
 
 from bids_config.errors import InputError
-from bids_config.files import atomic_path
+from bids_config.tsv import read_table, write_table
 from interfaces.embedded.mni305 import AFFINE, MNI305_TO_MNI152, SHAPE
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.rigid import rigid_matrix
@@ -66,10 +66,7 @@ def write_recovery(
     first = next(iter(truths.values()))
     rows = recovery_rows(errors, first.rois, first.models, derivatives_dir / "group" / "rsa.tsv")
     columns = [field.name for field in fields(RecoveryRow)]
-    with atomic_path(out_file) as temporary:
-        pd.DataFrame([row.as_text() for row in rows], columns=columns).to_csv(
-            temporary, sep="\t", index=False
-        )
+    write_table(out_file, pd.DataFrame([row.as_text() for row in rows], columns=columns))
     return rows
 
 
@@ -126,7 +123,7 @@ def _read_motion(func: Path, planted: np.ndarray) -> np.ndarray:
     The tables hold SPM's parameters, which lead from a volume back to the first one.
     """
     tables = sorted(func.glob("*_desc-confounds_timeseries.tsv"))
-    parameters = [pd.read_csv(table, sep="\t")[MOTION_COLUMNS].to_numpy() for table in tables]
+    parameters = [read_table(table).numbers(MOTION_COLUMNS) for table in tables]
     if sum(map(len, parameters)) != len(planted):
         raise InputError(
             f"The confounds tables in {func} do not hold the {len(planted)} volumes of the demo: "
@@ -225,7 +222,7 @@ def _read_betas(betas_file: Path, truth: SubjectTruth) -> tuple[nib.Nifti1Image,
     for path in (betas_file, table_file):
         if not path.is_file():
             raise InputError(f"{path} is missing: run the participant level again.")
-    stimuli = pd.read_csv(table_file, sep="\t", dtype={"stimulus": str})["stimulus"]
+    stimuli = read_table(table_file).column("stimulus")
     return nib.load(betas_file), [truth.stimuli.index(stimulus) for stimulus in stimuli]
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
 from analysis.inference.standing import ALPHA
 from bids_config.errors import InputError
+from bids_config.tsv import read_table
 from pipelines.demo.regions import HEMISPHERES, RegionErrors
 
 MOTION_LIMIT_MM = 0.1
@@ -183,7 +183,9 @@ def _model_rows(
 ) -> Iterator[RecoveryRow]:
     if not rsa_file.is_file():
         raise InputError(f"{rsa_file} is missing: run the group level again.")
-    rsa = pd.read_csv(rsa_file, sep="\t", na_values="n/a")
+    table = read_table(rsa_file)
+    rsa = table.frame()
+    rsa[["rsa", "ceiling"]] = table.numbers(["rsa", "ceiling"], missing=True)
     for roi, planted in zip(rois, models, strict=True):
         of_roi = rsa[rsa["roi"] == roi]
         if of_roi.empty:

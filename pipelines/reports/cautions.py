@@ -1,9 +1,10 @@
 """What makes a look at a finished subject worth while, read from its derivatives."""
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+
+from bids_config.tsv import read_table
 
 LOW_COVERAGE = 0.8
 
@@ -38,6 +39,12 @@ def _of_preprocessing(folder: Path) -> Iterator[str]:
                 "fMRIPrep did not correct the slices for their timing: the model takes all for the "
                 "middle of a volume, and the first and the last are up to half a TR off"
             )
+        if wrong := betas.get("RepetitionTimesInHeaders", []):
+            yield (
+                f"the headers of {len(wrong)} of fMRIPrep's images say another TR "
+                f"({wrong[0]:g} s) than their sidecars, as those of fMRIPrep 23.2.0 do: the "
+                "sidecars' was used"
+            )
         counts = betas.get("NonSteadyStateVolumes", [])
         if any(counts):
             yield (
@@ -48,7 +55,6 @@ def _of_preprocessing(folder: Path) -> Iterator[str]:
 
 def _of_coverage(folder: Path) -> Iterator[str]:
     for table in sorted(folder.glob("func/*_desc-coverage_rois.tsv")):
-        with table.open(newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t"):
-                if float(row["coverage"]) < LOW_COVERAGE:
-                    yield f"only {float(row['coverage']):.0%} of the region {row['roi']} has betas"
+        for row in read_table(table).frame(texts=["roi"]).to_dict("records"):
+            if row["coverage"] < LOW_COVERAGE:
+                yield f"only {row['coverage']:.0%} of the region {row['roi']} has betas"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bids_config.tsv import read_table
 from interfaces.confounds import ConfoundsTable
 from pipelines.workflows.derivatives import MNI305_ENTITIES
 
@@ -66,7 +67,7 @@ class RunRecord:
 
     def design(self) -> pd.DataFrame | None:
         """Columns and rows of the linear model; None where they were not saved."""
-        return None if self.design_file is None else pd.read_csv(self.design_file, sep="\t")
+        return None if self.design_file is None else read_table(self.design_file).frame(texts=())
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
     anat = folder / "anat"
     stem = folder / "func" / f"sub-{subject}_task-{task}"
     betas = read_json(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
-    stimuli = pd.read_csv(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv", sep="\t")
+    stimuli = read_table(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv").rows
     description = read_json(out_dir / "dataset_description.json")
     return SubjectRecord(
         subject=subject,
@@ -196,15 +197,15 @@ def _read_if_there(file: Path) -> dict[str, Any]:
 
 def _read_run(func: Path, name: str) -> RunRecord:
     stem = func / name
-    table = pd.read_csv(f"{stem}_desc-confounds_timeseries.tsv", sep="\t", na_values="n/a")
+    table = read_table(f"{stem}_desc-confounds_timeseries.tsv")
     design = Path(f"{stem}_design.tsv")
     tsnr = Path(f"{stem}_space-boldref_stat-tsnr_boldmap.nii.gz")
     sidecar = tsnr.with_name(tsnr.name.replace(".nii.gz", ".json"))
     entities = name.split("_")[1:]
     return RunRecord(
         name=" ".join(part for part in entities if not part.startswith("task-")) or name,
-        motion=table[list(MOTION_COLUMNS)].to_numpy(dtype=np.float64),
-        displacement=table["framewise_displacement"].to_numpy(dtype=np.float64),
+        motion=table.numbers(MOTION_COLUMNS, missing=True),
+        displacement=table.numbers(["framewise_displacement"], missing=True)[:, 0],
         design_file=design if design.is_file() else None,
         tsnr_file=tsnr if tsnr.is_file() else None,
         acquisition=_read_if_there(sidecar),
@@ -214,7 +215,7 @@ def _read_run(func: Path, name: str) -> RunRecord:
 def _read_regions(table_file: Path) -> tuple[RegionRecord, ...]:
     sidecar = table_file.with_suffix(".json")
     labels = _read_if_there(sidecar).get("roi", {}).get("Labels", {})
-    table = pd.read_csv(table_file, sep="\t", dtype={"roi": str}, na_values="n/a")
+    table = read_table(table_file).frame(texts=["roi"])
     return tuple(
         RegionRecord(
             name=str(row["roi"]),

@@ -237,6 +237,13 @@ def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -
     }
     if subject.is_preprocessed:
         metadata["NonSteadyStateVolumes"] = [sidecars.non_steady_state(run) for run in runs[split]]
+        wrong = [
+            run.preprocessed.wrong_header_tr
+            for run in runs[split]
+            if run.preprocessed is not None and run.preprocessed.wrong_header_tr is not None
+        ]
+        if wrong:
+            metadata["RepetitionTimesInHeaders"] = wrong
     if space == MNI305_ENTITIES:
         metadata["Resolution"] = RESOLUTION
     else:

@@ -1,0 +1,158 @@
+"""One rule for names: what looks the same to a person is the same, or is refused.
+
+Names come from tables, file names and arrays that were written on other systems: a space at the
+end, a no-break space, an accent as a character of its own (macOS) or a zero-width character makes
+two names of what everybody reads as one.
+"""
+
+import logging
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from bids_config.errors import InputError
+
+log = logging.getLogger(__name__)
+
+PICTURE_ENDINGS = frozenset({
+    "avif", "bmp", "dib", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm",
+    "png", "pnm", "ppm", "tga", "tif", "tiff", "webp",
+})  # fmt: skip
+"""In small letters, without the dot."""
+
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)  # besides the format characters, which Unicode marks as such
+_LOOK_ALIKE = str.maketrans(
+    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2018\u2019\u201a\u201b\u2032\u00b4\u0060\u201c\u201d\u201e\u2033\u00b5"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d"
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408"
+    "\u03bf\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7",
+    "-------'''''''\"\"\"\"\u03bcaeopcyxijshdqwABEKMHOPCTYXSIJovABEZHIKMNOPTYX",
+)
+"""Dashes, quotation marks, and the Cyrillic and Greek letters that are drawn as Latin ones."""
+_SHOWN_WIDE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")  # ligatures, full-width letters
+_FOLDERS = re.compile(r"[/\\]")
+
+
+def clean_name(text: str) -> str:
+    """Give a name as it looks: composed accents, single spaces, nothing invisible."""
+    if not text.isascii():
+        text = _INVISIBLE.sub("", text)
+        text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
+
+
+def stimulus_id(text: str, *, is_file: bool = False) -> str:
+    """Give the stimulus that a cell names: a picture's folders and ending are no part of it.
+
+    Parameters
+    ----------
+    text : str
+        A name, or the path of a picture.
+    is_file : bool
+        Whether it is a path whatever its ending, as in BIDS' column `stim_file`.
+    """
+    name = clean_name(text)
+    stem, _, ending = name.rpartition(".")
+    is_picture = ending.lower() in PICTURE_ENDINGS
+    path = stem if is_picture else name
+    if is_picture or (is_file and name != "n/a"):
+        return clean_name(_FOLDERS.split(path)[-1]) or name
+    return name
+
+
+def stimulus_ids(texts: Iterable[str], source: Path | str) -> tuple[str, ...]:
+    """Give the stimulus of each text, after `require_one_spelling`."""
+    texts = tuple(texts)
+    ids = tuple(map(stimulus_id, texts))
+    require_one_spelling(zip(texts, ids, strict=True), source)
+    return ids
+
+
+def require_one_spelling(spellings: Iterable[tuple[str, str]], source: Path | str) -> None:
+    """Check that no two files are one stimulus.
+
+    Parameters
+    ----------
+    spellings : iterable of (str, str)
+        What is written, and the stimulus that it names.
+    source : Path or str
+        Where, for the message.
+
+    Raises
+    ------
+    InputError
+        On two texts that look different and name one stimulus, such as `a.png` and `a.jpg`.
+    """
+    written: dict[str, str] = {}
+    for text, stimulus in spellings:
+        cleaned = clean_name(text)
+        other = written.setdefault(stimulus, cleaned)
+        if other != cleaned:
+            raise InputError(
+                f"{source} holds {other!r} and {cleaned!r}, which are both stimulus {stimulus!r}: "
+                "rename one, or write it in one way"
+            )
+
+
+def require_distinguishable(names: Iterable[str], what: str, source: Path | str) -> None:
+    """Check that cleaned names which are not the same do not look the same.
+
+    Raises
+    ------
+    InputError
+        On two names that differ only in dashes, quotation marks or letters of another alphabet.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(_appearance(name), name)
+        if other != name:
+            raise InputError(
+                f"{source} holds the {what} names {other!a} and {name!a}, which look the "
+                "same and are not: write both with the same characters"
+            )
+
+
+def warn_of_case(names: Iterable[str], what: str, source: Path | str) -> None:
+    """Log a warning of names that differ in upper and lower case only."""
+    spellings: dict[str, set[str]] = {}
+    for name in names:
+        spellings.setdefault(name.casefold(), set()).add(name)
+    pairs = [sorted(alike) for alike in spellings.values() if len(alike) > 1]
+    if pairs:
+        more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
+        warn_once(
+            f"{source} holds the {what} names {' and '.join(map(repr, pairs[0]))}, which differ in "
+            f"upper and lower case only and are kept apart{more}: write them alike if they are one"
+        )
+
+
+@cache
+def warn_once(sentence: str) -> None:
+    """Log a warning once; a data set is read several times in a run."""
+    log.warning("%s", sentence)
+
+
+def spelt_otherwise(name: str, there: Iterable[str]) -> str:
+    """Say which of the names that are there differs from a missing one in spelling only."""
+    wanted = _appearance(stimulus_id(name)).casefold()
+    alike = [other for other in there if _appearance(stimulus_id(other)).casefold() == wanted]
+    return f" (there is {alike[0]!a}, which is spelt otherwise)" if alike else ""
+
+
+def in_quotes(texts: Sequence[str]) -> str | None:
+    """Give the first text that stands between double quotes, None without one."""
+    return next(
+        (text for text in texts if len(text) > 1 and text[0] == '"' and text[-1] == '"'), None
+    )
+
+
+def _appearance(name: str) -> str:
+    if name.isascii():
+        return name.translate(_LOOK_ALIKE)
+    wide = _SHOWN_WIDE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), name)
+    return wide.translate(_LOOK_ALIKE)

@@ -1,0 +1,231 @@
+"""The one reader and the one writer of tab-separated tables, as BIDS has them.
+
+Such tables know no quoting: a double quote is a character like any other. Every row has as many
+cells as the header; a cell too many or too few would shift the others into wrong columns.
+"""
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bids_config.errors import InputError
+from bids_config.files import atomic_path
+from bids_config.names import clean_name, in_quotes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = "n/a"
+_LINE_END = re.compile("\r\n|\n|\r")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I | re.A)
+_ONLY_IN_NUMBERS = re.compile(r"[0-9eE.+\- ]*")
+_WIDE_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
+_BREAKS = re.compile("[\t\r\n]+")
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table whose cells are texts, without the space round them.
+
+    Attributes
+    ----------
+    file : Path
+    columns : tuple of str
+        Each once.
+    rows : list of list of str
+        As many cells in each as there are columns.
+    lines : tuple of int
+        Line of each row in the file, counted from 1.
+    """
+
+    file: Path
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+    lines: tuple[int, ...]
+
+    def require_columns(self, columns: Iterable[str], remedy: str = "add it") -> None:
+        """Raise InputError when a column is missing."""
+        missing = [column for column in columns if column not in self.columns]
+        if missing:
+            quoted = in_quotes(self.columns)
+            if quoted is not None:
+                remedy = f"write {quoted} without the quotes, which BIDS tables do not know"
+            word = "column" if len(missing) == 1 else "columns"
+            raise InputError(
+                f"{self.file} lacks the {word} {', '.join(missing)} (it has "
+                f"{', '.join(self.columns)}): {remedy}"
+            )
+
+    def column(self, name: str) -> tuple[str, ...]:
+        """Cells of a column.
+
+        Raises
+        ------
+        InputError
+            If there is no such column.
+        """
+        self.require_columns([name])
+        place = self.columns.index(name)
+        return tuple(row[place] for row in self.rows)
+
+    def numbers(self, columns: Sequence[str], *, missing: bool = False) -> NDArray[np.float64]:
+        """Numbers of some columns.
+
+        Parameters
+        ----------
+        columns : sequence of str
+        missing : bool
+            Whether empty cells and `n/a` become NaN, or are an error.
+
+        Returns
+        -------
+        ndarray, (rows, columns)
+
+        Raises
+        ------
+        InputError
+            On a column that is not there, or a cell that is no number; the message names its line.
+        """
+        self.require_columns(columns)
+        places = [self.columns.index(column) for column in columns]
+        cells = [[row[place] for place in places] for row in self.rows]
+        if missing:
+            cells = [["nan" if cell in ("", MISSING) else cell for cell in row] for row in cells]
+        # numpy and Python also take 1_000 and digits of other scripts for numbers.
+        if not all(_ONLY_IN_NUMBERS.fullmatch("".join(row)) for row in cells):
+            self._require_numbers(columns, cells)
+        try:
+            values = np.array(cells, dtype=np.float64)
+        except ValueError:
+            self._require_numbers(columns, cells)
+            raise
+        return values.reshape(len(cells), len(columns))
+
+    def frame(self, texts: Collection[str] | None = None) -> "pd.DataFrame":
+        """Give the table as a DataFrame whose index is the line in the file.
+
+        Parameters
+        ----------
+        texts : collection of str, optional
+            Columns that stay text; all others become numbers, `n/a` NaN. None: all stay text.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(self.rows, columns=list(self.columns), index=list(self.lines))
+        numeric = [] if texts is None else [name for name in self.columns if name not in texts]
+        if numeric:
+            frame[numeric] = self.numbers(numeric, missing=True)
+        return frame
+
+    def _require_numbers(self, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+        for line, row in zip(self.lines, cells, strict=True):
+            for column, cell in zip(columns, row, strict=True):
+                if _NUMBER.fullmatch(cell) is None:
+                    raise InputError(
+                        f"{self.file} has {column} {cell!r} in line {line}, which is no number: "
+                        "mend it (a decimal point, no comma, no quotes, no unit)"
+                    )
+
+
+def read_table(file: str | Path) -> TextTable:
+    r"""Read a tab-separated table.
+
+    A byte order mark and line ends of Windows are no matter; lines without any content, and a last
+    column without name and content, are passed over.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is empty or no UTF-8 text, separates cells by something else
+        than tabs, has a column twice, or a row with more or fewer cells than its header.
+    """
+    file = Path(file)
+    lines = [
+        (number, [cell.strip() for cell in line.split("\t")])
+        for number, line in enumerate(_LINE_END.split(_read_text(file)), start=1)
+        if line.strip()
+    ]
+    if not lines:
+        raise InputError(f"{file} is empty: restore it, as a tab-separated table with a header")
+    columns = tuple(map(clean_name, lines[0][1]))
+    _refuse_other_separators(file, columns)
+    rows = lines[1:]
+    for number, row in rows:
+        if len(row) != len(columns):
+            raise InputError(
+                f"{file}, line {number} has {len(row)} cells where the header has {len(columns)}: "
+                f"mend this line (one tab between two cells, {MISSING} for what is missing)"
+            )
+    if not columns[-1] and not any(row[-1] for _, row in rows):
+        columns = columns[:-1]
+        rows = [(number, row[:-1]) for number, row in rows]
+    _check_header(file, columns)
+    return TextTable(file, columns, [row for _, row in rows], tuple(number for number, _ in rows))
+
+
+def write_table(file: str | Path, frame: "pd.DataFrame", float_format: str | None = None) -> None:
+    """Write a tab-separated table; what is missing becomes `n/a`.
+
+    Nothing is quoted, for readers of BIDS do not know it; a tab or line end within a cell becomes
+    a space.
+    """
+    with atomic_path(file) as temporary:
+        frame.replace(_BREAKS, " ", regex=True).to_csv(
+            temporary,
+            sep="\t",
+            index=False,
+            na_rep=MISSING,
+            float_format=float_format,
+            lineterminator="\n",
+            quoting=csv.QUOTE_NONE,
+        )
+
+
+def _read_text(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{file} is missing: give a file that exists") from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}): restore it") from error
+    if content.startswith(_WIDE_ENCODINGS) or b"\0" in content:
+        raise InputError(
+            f"{file} is UTF-16 text (Excel's 'Unicode text') or no text: save it as UTF-8, tab-"
+            "separated"
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{file} is not UTF-8 text (line {line} holds the byte {content[error.start]:#04x}): "
+            "save it in that encoding"
+        ) from error
+
+
+def _refuse_other_separators(file: Path, columns: Sequence[str]) -> None:
+    (first, *others) = columns
+    if not others and re.search("[,;]", first):
+        sign = "commas" if "," in first else "semicolons"
+        raise InputError(
+            f"{file} separates its columns by {sign} ({first[:60]}): save it as a tab-separated "
+            "table"
+        )
+
+
+def _check_header(file: Path, columns: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for place, column in enumerate(columns, start=1):
+        if not column:
+            raise InputError(f"{file} has no name for its column {place}: add it to the header")
+        if column in seen:
+            raise InputError(f"{file} holds the column {column!r} more than once: keep one")
+        seen.add(column)

@@ -1,0 +1,203 @@
+"""What looks the same to a person is the same, or is refused with both spellings."""
+
+import json
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from odd_inputs import tables
+from PIL import Image
+
+from analysis.betas.conditions import ConditionRule, stimuli_of
+from analysis.betas.rdm_files import read_rdm_files
+from analysis.betas.roi_files import read_roi_files
+from analysis.betas.table import _read_table
+from analysis.models.categorical import read_categories
+from analysis.models.feature_files import Features, read_features, write_features
+from analysis.stimuli import read_stimuli
+from bids_config.errors import InputError
+from bids_config.names import clean_name, stimulus_id
+from bids_config.schema import EventsConfig, OneBackConfig
+from pipelines.events import check_names, read_run_events, summarize_events
+
+CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
+STIM_FILE = replace(CONFIG, condition_column="stim_file")
+SAME = pytest.mark.parametrize(("odd", "plain"), tables.SAME.values(), ids=tables.SAME)
+ALIKE = pytest.mark.parametrize(("one", "other"), tables.LOOK_ALIKE.values(), ids=tables.LOOK_ALIKE)
+
+
+@SAME
+def test_same_in_events(odd: str, plain: str, tmp_path: Path) -> None:
+    file = tables.write(tmp_path / "x_events.tsv", tables.events_of([odd, plain, "other"]))
+    events = read_run_events(file, CONFIG)
+    assert summarize_events([events]).presentations == {plain: 2, "other": 1}
+
+
+@SAME
+def test_same_in_categories(odd: str, plain: str, tmp_path: Path) -> None:
+    text = f"stimulus\tkind\na\t{odd}\nb\t{plain}\nc\tother\n"
+    categories = read_categories(tables.write(tmp_path / "categories.tsv", text))
+    assert categories.models == {"kind": (plain, plain, "other")}
+    np.testing.assert_array_equal(categories.rdm("kind"), [0, 1, 1])
+
+
+@SAME
+def test_same_in_pictures_labels_and_features(odd: str, plain: str, tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / f"{odd}.png")
+    tables.write(tmp_path / "labels.tsv", f"stimulus\tlabel\n{plain}\ta  {odd}\n")
+    (stimulus,) = read_stimuli(tmp_path)
+    assert (stimulus.id, stimulus.label) == (plain, f"a {plain}")
+
+    write_features([Features("m", "visual", (odd, "b"), np.eye(2))], tmp_path)
+    (model,) = read_features(tmp_path)
+    assert model.stimuli == (plain, "b")
+    tables.write(tmp_path / "m.tsv", f"stimulus\t{plain}\tb\n{odd}\t0\t1\nb\t1\t0\n")
+    (tmp_path / "m.npz").unlink()
+    (model,) = read_features(tmp_path)
+    assert model.stimuli == (plain, "b")
+
+
+@SAME
+def test_same_model(odd: str, plain: str, tmp_path: Path) -> None:
+    tables.write(tmp_path / "models.tsv", f"model\tgroup\n{odd}\tvisual\n")
+    tables.write(tmp_path / f"{plain}.tsv", "stimulus\tx\na\t1\nb\t2\n")
+    assert [model.model for model in read_features(tmp_path)] == [plain]
+    (tmp_path / f"{plain}.tsv").rename(tmp_path / f"{odd}.tsv")
+    assert [model.model for model in read_features(tmp_path)] == [plain]
+    tables.write(tmp_path / "models.tsv", f"model\tgroup\n{odd}\tvisual\n{plain}\tvisual\n")
+    with pytest.raises(InputError, match="more than once"):
+        read_features(tmp_path)
+
+
+@SAME
+def test_same_in_betas(odd: str, plain: str, tmp_path: Path) -> None:
+    table = tables.write(tmp_path / "b.tsv", f"subject\tstimulus\tfile\n01\t{odd}\ta.nii\n")
+    ((image,),) = _read_table(table).values()
+    assert image.stimulus == plain
+    chosen, _ = stimuli_of([odd], ConditionRule(stimuli=(plain,)), table)
+    assert chosen == {odd: plain}
+    with pytest.raises(InputError, match="both stimulus"):
+        stimuli_of([odd, plain], ConditionRule(), table)
+
+
+@SAME
+def test_same_in_arrays(odd: str, plain: str, tmp_path: Path) -> None:
+    names = np.array([odd, "b", "c"])
+    np.savez(tmp_path / "sub-01.npz", stimulus=names, **{"V1/rdm": np.ones(3)})
+    (subject,) = read_rdm_files(tmp_path, ())
+    assert set(subject.stimuli) == {plain, "b", "c"}
+    np.savez(tmp_path / "sub-01.npz", stimulus=names, **{"V1/betas": np.eye(3)})
+    (patterns,) = read_roi_files(tmp_path, ())
+    assert set(patterns.stimuli) == {plain, "b", "c"}
+
+
+@ALIKE
+def test_look_alikes_are_refused_with_both_spellings(one: str, other: str, tmp_path: Path) -> None:
+    both = f"{re.escape(ascii(one))} and {re.escape(ascii(other))}, which look the same"
+    file = tables.write(tmp_path / "x_events.tsv", tables.events_of([one, other]))
+    with pytest.raises(InputError, match=both):
+        check_names([read_run_events(file, CONFIG)], tmp_path)
+    text = f"stimulus\tkind\na\t{one}\nb\t{other}\nc\tx\n"
+    with pytest.raises(InputError, match=both):
+        read_categories(tables.write(tmp_path / "categories.tsv", text))
+    for name in (one, other):
+        Image.new("RGB", (2, 2)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="which look the same and are not"):
+        read_stimuli(tmp_path)
+    tables.write(tmp_path / "models.tsv", f"model\tgroup\n{one}\tvisual\n{other}\tvisual\n")
+    (tmp_path / "categories.tsv").unlink()
+    with pytest.raises(InputError, match=both):
+        read_features(tmp_path)
+
+
+def test_names_that_differ_in_case_are_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tables.write(tmp_path / "x_events.tsv", tables.events_of(["Dog", "dog", "CAT", "cat"]))
+    events = read_run_events(file, CONFIG)
+    with caplog.at_level(logging.WARNING):
+        check_names([events, events], tmp_path)
+    assert len(caplog.records) == 1
+    assert "'CAT' and 'cat', which differ in upper and lower case only" in caplog.text
+    assert "and 1 more such pairs" in caplog.text
+    assert summarize_events([events]).presentations == {"CAT": 1, "Dog": 1, "cat": 1, "dog": 1}
+    for text in (
+        "stimulus\tkind\na\tAlive\nb\talive\nc\tx\n",
+        "stimulus\tkind\na\tx\nA\tx\nc\ty\n",
+    ):
+        caplog.clear()
+        read_categories(tables.write(tmp_path / "categories.tsv", text))
+        assert "differ in upper and lower case only" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "stimulus"),
+    [
+        ("images/apple.jpg", "apple"),
+        ("images\\apple.JPEG", "apple"),
+        ("apple.PNG", "apple"),
+        ("a/b/apple.v2.tiff", "apple.v2"),
+        ("apple", "apple"),
+        ("face/happy", "face/happy"),
+        ("n01443537_22563.JPEG", "n01443537_22563"),
+        ("v1.2", "v1.2"),
+        (".png", ".png"),
+        ("images/.png", "images/.png"),
+    ],
+)
+def test_endings_and_folders_are_no_part_of_a_stimulus(written: str, stimulus: str) -> None:
+    assert stimulus_id(written) == stimulus
+
+
+def test_the_stim_file_column_matches_the_pictures(tmp_path: Path) -> None:
+    shown = ["images/apple.jpg", "images/pear.JPEG", "sounds/bell", "images/apple.jpg"]
+    file = tables.write(tmp_path / "x_events.tsv", tables.events_of(shown, "stim_file"))
+    events = read_run_events(file, STIM_FILE)
+    assert summarize_events([events]).presentations == {"apple": 2, "bell": 1, "pear": 1}
+    for name in ("apple.jpg", "pear.JPEG", "bell.png"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    assert [stimulus.id for stimulus in read_stimuli(tmp_path)] == ["apple", "bell", "pear"]
+
+
+@pytest.mark.parametrize("second", ["b/apple.jpg", "a/apple.png", "apple"])
+def test_two_pictures_are_not_one_stimulus(second: str, tmp_path: Path) -> None:
+    said = re.escape(f"'a/apple.jpg' and {second!r}, which are both stimulus 'apple'")
+    file = tables.write(
+        tmp_path / "1_events.tsv", tables.events_of(["a/apple.jpg", second], "stim_file")
+    )
+    with pytest.raises(InputError, match="which are both stimulus 'apple'"):
+        read_run_events(file, STIM_FILE)
+    runs = []
+    for name in ("a/apple.jpg", second):  # each in a run of its own
+        tables.write(file, tables.events_of([name], "stim_file"))
+        runs.append(read_run_events(file, STIM_FILE))
+    with pytest.raises(InputError, match="which are both stimulus 'apple'"):
+        check_names(runs, tmp_path)
+    tables.write(tmp_path / "labels.tsv", f"stimulus\tlabel\na/apple.jpg\tx\n{second}\ty\n")
+    Image.new("RGB", (2, 2)).save(tmp_path / "apple.png")
+    with pytest.raises(InputError, match=said):
+        read_stimuli(tmp_path)
+
+
+def test_configurations_are_cleaned_as_well(tmp_path: Path) -> None:
+    odd, plain = tables.SAME["accent of its own"]
+    config = EventsConfig(
+        f"stimulus {odd}", OneBackConfig("column", f"press {odd}", (odd,)), f"type {odd}", (odd,),
+        ("rest",), (f"cue {odd}",),
+    )  # fmt: skip
+    text = tables.text_of(
+        ("onset", "duration", f"stimulus {plain}", f"type {plain}", f"press {plain}"),
+        [("0", "1", "a", plain, "n/a"), ("1", "1", "a", plain, plain), ("2", "1", "b", "rest", ""),
+         ("3", "1", "c", f"cue {plain}", "")],
+    )  # fmt: skip
+    events = read_run_events(tables.write(tmp_path / "x_events.tsv", text), config)
+    assert events["kind"].tolist() == ["stimulus", "one-back", "fixation"]
+
+
+def test_clean_names_stay() -> None:
+    for name in ("n01443537_22563", "a b", "Café", "🍎", "日本", '5" disc', "x.y/z"):
+        assert clean_name(name) == name
+    assert json.dumps(clean_name("a\u200d\u2060\u034f\u3164b")) == '"ab"'

@@ -209,7 +209,8 @@ def _level_with(model_tests_file: Path, roi: str, best: str) -> list[str]:
     """Models that the recommended test does not tell from that of the highest score."""
     if not model_tests_file.is_file():
         return []
-    tests = pd.read_csv(model_tests_file, sep="\t", na_values="n/a")
+    table = read_table(model_tests_file)
+    tests = table.frame().assign(p_corrected=table.numbers(["p_corrected"], missing=True)[:, 0])
     tests = tests[(tests["roi"] == roi) & (tests["test"] == RANDOM_EFFECTS)]
     of_best = tests[(tests["model"] == best) | (tests["reference"] == best)]
     unclear = of_best[(of_best["reference"] != ZERO) & ~(of_best["p_corrected"] < ALPHA)]

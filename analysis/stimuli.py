@@ -1,17 +1,34 @@
 """The stimuli of an experiment: pictures named by stimulus id, and what they show."""
 
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from analysis.names import require_names
+from analysis.pictures import load_picture, load_with_frames
 from bids_config.errors import InputError
 from bids_config.names import clean_name, stimulus_id, stimulus_ids, warn_of_case
 from bids_config.tsv import read_table
 
+__all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
+
+log = logging.getLogger(__name__)
+
 LABELS_FILE = "labels.tsv"
+
+UNREADABLE = frozenset({
+    ".ai", ".arw", ".cdr", ".cr2", ".cr3", ".dng", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl",
+    ".jxr", ".nef", ".orf", ".pdf", ".psb", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".xcf",
+})  # fmt: skip
+"""Endings of pictures in formats that Pillow does not read."""
+
+OF_SYSTEMS = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+"""Files that operating systems leave in folders of pictures."""
+
+N_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ def read_stimuli(
     ----------
     directory : str or Path
         Folder of pictures `<stimulus id>.<extension>`, in any format that Pillow reads; other
-        files and hidden files are passed over.
+        files and folders are named in a warning.
     labels_file : str or Path, optional
         Tab-separated table with the columns `stimulus` and `label`; rows of stimuli without a
         picture are passed over. By default `labels.tsv` in the folder, where there is one.
@@ -46,58 +63,38 @@ def read_stimuli(
     ------
     InputError
         No such folder, no picture in it, two pictures with one id, a picture that cannot be
-        read, or a bad table of labels.
+        read, also for its format, or a bad table of labels.
     """
     folder = Path(directory)
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
-    pictures = _find_pictures(folder)
-    if not pictures:
-        raise InputError(f"{folder} holds no picture: put <stimulus id>.png (or .jpg ...) there.")
+    pictures = find_pictures(folder)
     require_names(pictures, "stimulus", folder)
     warn_of_case(pictures, "stimulus", folder)
     table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
     labels = _read_labels(table) if labels_file is not None or table.exists() else {}
-    for picture in pictures.values():
-        load_picture(picture)
+    several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]
+    if several:
+        more = f" and {len(several) - N_NAMED} more" if len(several) > N_NAMED else ""
+        named = ", ".join(several[:N_NAMED])
+        log.warning("%s: of several frames or pages the first is taken: %s%s", folder, named, more)
+    _name_others(folder, {*pictures.values(), table, folder / LABELS_FILE})
     return tuple(Stimulus(id_, pictures[id_], labels.get(id_)) for id_ in sorted(pictures))
 
 
-def load_picture(path: str | Path) -> Image.Image:
-    """Load a picture upright and in RGB.
-
-    The camera's rotation (EXIF) is undone, transparent parts become white, 16-bit grey is brought
-    to 8 bits, and of an animation the first frame is taken.
+def find_pictures(folder: Path) -> dict[str, Path]:
+    """Find the pictures of a folder by stimulus id, without looking into them.
 
     Raises
     ------
     InputError
-        The file is missing, truncated or no picture.
+        If there is no such folder or no picture in it, two have one id, or the only picture of a
+        stimulus is in a format that cannot be read.
     """
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} cannot be read as a picture ({error}): replace it by an intact copy."
-        ) from error
-    if picture.mode.startswith("I"):
-        wide = np.asarray(picture, dtype=float)
-        return Image.fromarray((wide / 257).clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        coloured = picture.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, "white")
-        return Image.alpha_composite(white, coloured).convert("RGB")
-    return picture.convert("RGB")
-
-
-def _find_pictures(folder: Path) -> dict[str, Path]:
-    Image.init()
-    readable = {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN}
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    readable = _readable_endings()
     pictures: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in readable or path.is_dir():
+    for path in _files(folder):
+        if path.name.startswith(".") or path.suffix.lower() not in readable:
             continue
         name = stimulus_id(path.stem)
         if name in pictures:
@@ -106,7 +103,46 @@ def _find_pictures(folder: Path) -> dict[str, Path]:
                 "remove or rename one of them."
             )
         pictures[name] = path
+    for path in _files(folder):
+        if path.suffix.lower() in UNREADABLE and stimulus_id(path.stem) not in pictures:
+            raise InputError(
+                f"{path} is in a format that cannot be read: save it as PNG, or remove it."
+            )
+    if not pictures:
+        folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+        inside = f" itself, only folders ({folders[0]} ...)" if folders else ""
+        raise InputError(
+            f"{folder} holds no picture{inside}: put <stimulus id>.png (or .jpg ...) there."
+        )
     return pictures
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of a folder, without those of operating systems."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.is_dir() and path.name.lower() not in OF_SYSTEMS and path.name[:2] != "._"
+    ]
+
+
+def _readable_endings() -> set[str]:
+    Image.init()
+    return {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN} | {".mpo"}
+
+
+def _name_others(folder: Path, used: Collection[Path]) -> None:
+    """Name what lies in a folder and is neither a picture nor a table of labels."""
+    endings = _readable_endings() | UNREADABLE
+    others = [
+        path.name
+        for path in _files(folder)
+        if path not in used and (path.name[0] != "." or path.suffix.lower() in endings)
+    ]
+    others += [f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] != "."]
+    if others:
+        more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
+        log.warning("%s: not used as pictures: %s%s", folder, ", ".join(others[:N_NAMED]), more)
 
 
 def _read_labels(table: Path) -> dict[str, str]:

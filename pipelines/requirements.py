@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nibabel as nib
 
+from analysis.stimuli import find_pictures
 from bids_config.errors import InputError, StepError
 from bids_config.schema import DatasetConfig
 from interfaces.embedded.partitions import partition_runs
@@ -185,7 +186,7 @@ def _require_pictures(
 ) -> None:
     if stimuli_dir is None:
         return
-    pictures = {file.stem for file in stimuli_dir.iterdir()} if stimuli_dir.is_dir() else set()
+    pictures = find_pictures(stimuli_dir)
     for subject in subjects:
         for run in subject.runs:
             events = summarize_events([read_run_events(run.events, config.events)])

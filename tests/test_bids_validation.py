@@ -169,7 +169,7 @@ def test_validation_can_be_skipped(
         main(arguments)
     # What comes next is that these runs of one stimulus more than baseline are no experiment.
     assert main([*arguments, "--skip-bids-validation", "--stimuli", str(tmp_path)]) == 2
-    assert "has no picture" in capsys.readouterr().err
+    assert "holds no picture" in capsys.readouterr().err
 
 
 def test_the_list_has_every_error_and_counts_warnings(tmp_path: Path) -> None:

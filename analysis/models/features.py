@@ -32,7 +32,7 @@ from bids_config.errors import InputError
 
 __all__ = ["Features", "extract_features", "read_features", "write_features"]
 
-EXTRACTION_VERSION = 3
+EXTRACTION_VERSION = 4
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
 
 Progress = Callable[[str], None]

@@ -107,10 +107,10 @@ def run(args: argparse.Namespace) -> int:
 def _known_stimuli(args: argparse.Namespace) -> list[str] | None:
     """Stimuli that have features or a picture, which conditions are matched with."""
     from analysis.models.feature_files import read_features
-    from analysis.stimuli import read_stimuli
+    from analysis.stimuli import find_pictures
 
     if args.features is not None:
         return sorted({name for model in read_features(args.features) for name in model.stimuli})
     if args.stimuli is not None:
-        return [stimulus.id for stimulus in read_stimuli(args.stimuli)]
+        return sorted(find_pictures(args.stimuli))
     return None

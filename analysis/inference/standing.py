@@ -68,7 +68,9 @@ def group_standing(inference: Inference | None, roi: str, group: str) -> Standin
 
 
 def _standing(name: str, tests: Iterator[tuple[str, str, float, float]]) -> Standing:
-    above, level, untested = [], [], []
+    above: list[str] = []
+    level: list[str] = []
+    untested: list[str] = []
     for first, second, difference, p in tests:
         if name not in (first, second):
             continue

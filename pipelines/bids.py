@@ -193,6 +193,7 @@ def survey(
     selection = (bids_dir, config, participant_labels, session_labels)
     problems = Problems(stop_at_first=False)
     reading = reading or Reading()
+    subjects: tuple[SubjectInputs, ...] = ()
     with problems.noted():
         derivatives = _open_derivatives(reading)
         found = _inspect(
@@ -200,9 +201,10 @@ def survey(
         )
         if all(map(_is_complete, found)):
             made_by = None if derivatives is None else derivatives.made_by
-            return tuple(_to_inputs(files, made_by) for files in found), tuple(problems.found)
-        return read_dataset(*selection, names_only=True, reading=reading), tuple(problems.found)
-    return (), tuple(problems.found)
+            subjects = tuple(_to_inputs(files, made_by) for files in found)
+        else:
+            subjects = read_dataset(*selection, names_only=True, reading=reading)
+    return subjects, tuple(problems.found)
 
 
 def _is_complete(files: SubjectFiles) -> bool:

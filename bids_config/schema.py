@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from bids_config.errors import InputError
+from bids_config.names import warn_of_case
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
@@ -222,6 +223,7 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         if not self.rois:
             raise InputError("rois must hold at least one region")
+        warn_of_case([roi.name for roi in self.rois], "region", self.name)
         for one, other in combinations(self.rois, 2):
             _require_nested_or_apart(one, other)
 

@@ -142,7 +142,6 @@ def read_dataset(
         problems=Problems(stop_at_first=True),
         reading=reading,
     )
-    _warn_of_headers(subjects)
     made_by = None if derivatives is None else derivatives.made_by
     return tuple(_to_inputs(subject, made_by) for subject in subjects)
 
@@ -172,6 +171,49 @@ def find_problems(
             reading=reading,
         )
     return tuple(problems.found)
+
+
+def survey(
+    bids_dir: str | Path,
+    config: DatasetConfig,
+    participant_labels: Sequence[str] | None = None,
+    session_labels: Sequence[str] | None = None,
+    reading: Reading | None = None,
+) -> tuple[tuple[SubjectInputs, ...], tuple[str, ...]]:
+    """Give the subjects as far as names tell, and all problems; what can be, is read once.
+
+    Parameters as for `read_dataset`.
+
+    Returns
+    -------
+    subjects : tuple of SubjectInputs
+        As `read_dataset` gives them with `names_only`; none where some of their files lack.
+    problems : tuple of str
+        As `find_problems` gives them.
+    """
+    selection = (bids_dir, config, participant_labels, session_labels)
+    problems = Problems(stop_at_first=False)
+    reading = reading or Reading()
+    subjects: tuple[SubjectInputs, ...] = ()
+    with problems.noted():
+        derivatives = _open_derivatives(reading)
+        found = _inspect(
+            *selection, names_only=False, n_threads=1, problems=problems, reading=reading
+        )
+        if all(map(_is_complete, found)):
+            made_by = None if derivatives is None else derivatives.made_by
+            subjects = tuple(_to_inputs(files, made_by) for files in found)
+        else:
+            subjects = read_dataset(*selection, names_only=True, reading=reading)
+    return subjects, tuple(problems.found)
+
+
+def _is_complete(files: SubjectFiles) -> bool:
+    return (
+        files.t1w is not None
+        and bool(files.runs)
+        and all(run.timing is not None and run.events is not None for run in files.runs)
+    )
 
 
 def _inspect(
@@ -209,6 +251,7 @@ def _inspect(
     with problems.noted():
         tables = [run.events for subject in subjects for run in subject.runs]
         check_names([events for events in tables if events is not None], dataset.root)
+    _warn_of_headers(subjects)
     if not names_only:
         check_images(subjects, n_threads, problems)
     return subjects

@@ -41,11 +41,11 @@ class BidsFile:
         BIDS' inheritance principle: it lies in that folder or above it, and its name has no
         entity that the data file's name has not, or has otherwise.
         """
-        return folder.is_relative_to(self.path.parent) and all(
+        return all(
             name_parts.get(entity) == value
             for entity, value in self.entities.items()
             if entity not in ("suffix", "extension", "datatype")
-        )
+        ) and folder.is_relative_to(self.path.parent)
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,9 @@ class BidsDataset:
 
     def find(self, suffix: str, extensions: tuple[str, ...], subject: str) -> tuple[BidsFile, ...]:
         """List a subject's files in natural order."""
+        folder = str(self.root / f"sub-{subject}" / "_")[:-1]
         return tuple(
-            file
-            for file in self._with(suffix, extensions)
-            if file.path.is_relative_to(self.root / f"sub-{subject}")
+            file for file in self._with(suffix, extensions) if str(file.path).startswith(folder)
         )
 
     def applicable(self, file: BidsFile, suffix: str, extension: str) -> tuple[Path, ...]:
@@ -129,10 +128,16 @@ class BidsDataset:
     def _with(self, suffix: str, extensions: tuple[str, ...]) -> tuple[BidsFile, ...]:
         return tuple(
             file
-            for file in self._files
-            if file.entities.get("suffix") == suffix
-            and file.entities.get("extension") in extensions
+            for file in self._by_suffix.get(suffix, ())
+            if file.entities.get("extension") in extensions
         )
+
+    @cached_property
+    def _by_suffix(self) -> dict[str | None, list[BidsFile]]:
+        files: dict[str | None, list[BidsFile]] = {}
+        for file in self._files:
+            files.setdefault(file.entities.get("suffix"), []).append(file)
+        return files
 
 
 def unpadded(name: str) -> str:

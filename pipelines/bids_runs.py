@@ -233,8 +233,8 @@ def _find_bolds(
     if len(reconstructions) > 1:
         warn_once(
             f"sub-{subject} in {dataset.root} has runs of {len(reconstructions)} reconstructions "
-            "(rec-), each of which is taken for a run of its own: where they are of one recording, "
-            "choose one by --bids-filter-file"
+            "(rec-), each of which is taken for a run of its own: where they are of one "
+            "recording, choose one by --bids-filter-file"
         )
     return bolds
 

@@ -222,9 +222,9 @@ def _first_of(folder: Path, names: Sequence[str]) -> Path | None:
     # fMRIPrep 20.2 writes run-1 for run-01.
     there = {unpadded(path.name): path for path in sorted(folder.glob("*"))}
     for name in map(unpadded, names):
-        path = there.get(name) or there.get(name.removesuffix(".gz"))
-        if path is not None:
-            return path
+        for spelt in (name, name.removesuffix(".gz")):
+            if spelt in there:
+                return there[spelt]
     return None
 
 

@@ -20,7 +20,7 @@ from bids_config.recorded import (
 )
 from bids_config.schema import DatasetConfig
 from pipelines import work_folders
-from pipelines.bids import SubjectInputs, find_problems, links_outside, read_dataset
+from pipelines.bids import SubjectInputs, links_outside, read_dataset, survey
 from pipelines.bids_filters import BidsFilters, read_filters
 from pipelines.bids_runs import Reading
 from pipelines.bids_validation import require_valid
@@ -130,12 +130,10 @@ def report_dry_run(
     with problems.noted():
         _require_own_config(out_dir, config, options)
     config = options.configured(config)
-    selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    reading = _reading(options)
-    problems.found += find_problems(*selection, reading=reading)
-    subjects: Sequence[SubjectInputs] = ()
-    with problems.noted():
-        subjects = read_dataset(*selection, names_only=True, reading=reading)
+    subjects, found = survey(
+        bids_dir, config, options.participant_labels, options.session_labels, _reading(options)
+    )
+    problems.found += found
     if strays := links_outside(subjects, bids_dir):
         print(f"note: {strays}")
     if options.validate and not problems.found:  # its errors would be mostly the same again
@@ -151,8 +149,8 @@ def report_dry_run(
             requirement()
     forecasts = []
     for subject in subjects:
-        forecasts.append(_forecast(subject, config, options, out_dir))
         events = [read_run_events(run.events, config.events) for run in subject.runs]
+        forecasts.append(forecast_subject(subject, events, options, out_dir))
         _print_subject(subject, summarize_events(events), forecasts[-1], options)
     need = disk_need(forecasts, options)
     print_totals(forecasts, options, out_dir, need.total)

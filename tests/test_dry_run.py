@@ -58,7 +58,8 @@ def test_the_real_tree_of_names_and_events(
         found = re.findall(rf"^  step {step} +about +[\d.]+ (s|min|h) +[\d.]+ GB$", text, re.M)
         assert len(found) == 5
     assert "problem: no SPM was found" in text
-    assert text.count("has no T1w image") == 5
+    assert "problem: 5 alike (sub-01, sub-02, sub-03 and 2 more participants), the first: " in text
+    assert text.count("has no T1w image") == 1
     assert "64 x 64 voxels" in text
     assert not out.exists()
 

@@ -17,10 +17,12 @@ from analysis.betas.roi_files import read_roi_files
 from analysis.betas.table import _read_table
 from analysis.models.categorical import read_categories
 from analysis.models.feature_files import Features, read_features, write_features
+from analysis.models.model_set import gather_models
 from analysis.stimuli import read_stimuli
+from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from bids_config.names import clean_name, stimulus_id
-from bids_config.schema import EventsConfig, OneBackConfig
+from bids_config.schema import EventsConfig, OneBackConfig, RoiDefinition
 from pipelines.events import check_names, read_run_events, summarize_events
 
 CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
@@ -201,3 +203,20 @@ def test_clean_names_stay() -> None:
     for name in ("n01443537_22563", "a b", "Café", "🍎", "日本", '5" disc', "x.y/z"):
         assert clean_name(name) == name
     assert json.dumps(clean_name("a\u200d\u2060\u034f\u3164b")) == '"ab"'
+
+
+def test_regions_and_models_in_another_case_are_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = load_dataset_config("demo")
+    replace(config, name="two", rois=(RoiDefinition("V1", (1,)), RoiDefinition("v1", (2,))))
+    assert "two holds the region names 'V1' and 'v1', which differ in upper" in caplog.text
+    models = [Features(name, "visual", ("a", "b"), np.eye(2)) for name in ("Net", "net")]
+    gather_models(models, ("a", "b"), "paper")
+    assert "holds the model names 'Net' and 'net', which differ in upper" in caplog.text
+
+
+def test_a_stimulus_that_is_spelt_otherwise_is_named() -> None:
+    models = [Features("m", "visual", ("Apple", "b"), np.eye(2))]
+    with pytest.raises(InputError, match=r"stimulus apple .*\(there is 'Apple', which is spelt"):
+        gather_models(models, ("apple", "b"), "paper")

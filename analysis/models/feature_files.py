@@ -25,7 +25,7 @@ from analysis.rdm_files import (
 )
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
-from bids_config.names import clean_name, stimulus_ids, warn_of_case
+from bids_config.names import clean_name, stimulus_ids
 from bids_config.tsv import MISSING, read_table, write_table
 
 MODELS_TABLE = "models.tsv"
@@ -123,7 +123,6 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
     rows = [dict(zip(listed.columns, map(clean_name, row), strict=True)) for row in listed.rows]
     names = [row["model"] for row in rows]
     require_names(names, "model", table)
-    warn_of_case(names, "model", table)
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{table} lists '{name}' more than once: keep one row.")

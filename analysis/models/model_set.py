@@ -14,7 +14,7 @@ from analysis.models.registry import Group
 from analysis.rdm import compute_rdm, metric_of_models, out_of_range, without_distance
 from analysis.settings import Groups, RdmMetric
 from bids_config.errors import InputError
-from bids_config.names import spelt_otherwise
+from bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
 
 ROUNDING = 1e-12
 """Distances that differ by less, in units of the features' mean square, are the same."""
@@ -107,6 +107,8 @@ def gather_models(
     if not models:
         raise InputError("there is no model to compare with: name at least one")
     names = [model.model for model in models]
+    require_distinguishable(names, "model", "the comparison")
+    warn_of_case(names, "model", "the comparison")
     for model in models:
         if names.count(model.model) > 1:
             raise InputError(f"model {model.model} is given more than once: give each its own name")

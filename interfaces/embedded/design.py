@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from nilearn.glm.first_level import make_first_level_design_matrix
 from numpy.typing import NDArray
 
 from bids_config.errors import StepError
@@ -227,6 +226,9 @@ def _centred_motion(motion: NDArray[np.float64]) -> pd.DataFrame:
 
 def _unchecked_matrix(**arguments: object) -> pd.DataFrame:
     """Nilearn's design matrix, without its warnings about what is dealt with here."""
+    # Here, as it takes seconds to import, and checks of the input import this module.
+    from nilearn.glm.first_level import make_first_level_design_matrix
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Matrix is singular")
         warnings.filterwarnings("ignore", message=r"(?s).*null duration")

@@ -1,0 +1,1 @@
+"""Inputs as real data and real users have them, made in one place."""

@@ -10,11 +10,14 @@ import numpy as np
 import official_checkpoints as official
 import pytest
 import text_networks
+import timm
 import torch
 import transformers
 from odd_inputs.checkpoints import WRAPPINGS, named, open_clip_of_two_towers, training, with_head
 from open_clip.modified_resnet import ModifiedResNet
+from open_clip.transformer import QuickGELU, TextTransformer
 from text_networks import BERT_KEYS, CAT, GPT2_KEYS, save_layout, scramble
+from timm.models import byobnet
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -164,16 +167,35 @@ def halved(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
+@pytest.mark.parametrize("form", ["training of open_clip", "two towers", "two towers in parallel"])
+def test_clip_l_is_taken_from_the_files_of_open_clip(
+    form: str, clip_state: dict[str, Tensor]
+) -> None:
+    module = empty(lambda: TextTransformer(77, 64, 64, 1, 2, output_dim=1024, act_layer=QuickGELU))
+    apart = open_clip_of_two_towers(clip_state)
+    forms = {
+        "training of open_clip": training(named("module.")(clip_state)),
+        "two towers": apart,
+        "two towers in parallel": training(named("module.")(apart)),
+    }
+    filled = fill("CLIP-L", forms[form], module)
+    require_filled(
+        {name: tensor for name, tensor in filled.items() if name != "attn_mask"},
+        {name: clip_state[name] for name in filled if name != "attn_mask"},
+    )
+
+
 def clip_tower() -> nn.Module:
     return empty(lambda: ModifiedResNet((3, 4, 6, 3), 1024, 32, 224, 64))
 
 
-def test_timms_clip_is_told_the_way_that_works() -> None:
-    state = {"stages.0.0.conv1_1x1.conv.weight": torch.zeros(64, 64, 1, 1),
-             "stem.conv1.conv.weight": torch.zeros(32, 3, 3, 3)}  # fmt: skip
-    for checkpoint in (state, training(named("module.")(state))):
-        with pytest.raises(InputError, match=r"take the model timm:resnet50_clip\.openai instead"):
-            fill("CLIP", checkpoint, clip_tower())
+def test_clip_in_timms_names_is_the_same_network(clip_state: dict[str, Tensor]) -> None:
+    visual = {name: tensor for name, tensor in clip_state.items() if name.startswith("visual.")}
+    network = timm.create_model("resnet50_clip.openai", pretrained=False)
+    network.load_state_dict(byobnet.checkpoint_filter_fn(dict(visual), network))
+    for wrap in (dict, WRAPPINGS["state_dict of DataParallel"]):
+        filled = fill("CLIP", wrap(network.state_dict()), clip_tower())
+        require_filled({f"visual.{name}": tensor for name, tensor in filled.items()}, visual)
 
 
 def test_bit_in_timms_names_is_the_same_network() -> None:

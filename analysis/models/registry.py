@@ -98,8 +98,6 @@ class Weights:
         Other published files with the tensors of the first, which may stand in its place.
     layouts : tuple of KeyMapping
         Other names under which the tensors of the same network are found.
-    elsewhere : tuple of (str, str)
-        Pattern of names, and the name of the library's model that reads files with such names.
     """
 
     files: tuple[WeightsFile, ...]
@@ -107,7 +105,6 @@ class Weights:
     package: str = ""
     alternatives: tuple[WeightsFile, ...] = ()
     layouts: tuple[KeyMapping, ...] = ()
-    elsewhere: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_vouched_for(self) -> bool:

@@ -177,7 +177,7 @@ def _find_rewrapped(
             if not any(_are_same(fitting, known) for _, known in found):
                 found.append((where, fitting))
     if not found:
-        raise _with_way(error, checkpoint, weights)
+        raise error
     if len(found) > 1:
         places = " and ".join(f"'{where}'" for where, _ in found[:_SHOWN])
         raise CheckpointError(
@@ -218,18 +218,6 @@ def _require_own(tensors: Mapping[str, Tensor], keys: KeyMapping, file: Path) ->
             wrong.append(f"{has} where the published file has {' x '.join(map(str, shape))}")
     if wrong:
         raise _AnotherNetworkError(f"{file} is another network's ({wrong[0]}): {_REMEDY}.")
-
-
-def _with_way(
-    error: CheckpointError, checkpoint: Mapping[str, Any], weights: Weights
-) -> CheckpointError:
-    """Name the library's model that reads a file with such names, where there is one."""
-    for pattern, model in weights.elsewhere:
-        for _, tensors in wrappings(checkpoint, weights, 0):
-            if any(re.fullmatch(pattern, name) for name in tensors):
-                way = f"take the model {model} instead, by --weights {model}=PATH where it is local"
-                return CheckpointError(str(error).replace(_REMEDY, way))
-    return error
 
 
 def _published(checkpoint: Mapping[str, Any], keys: KeyMapping, file: Path) -> dict[str, Tensor]:

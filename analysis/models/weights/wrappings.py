@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any
 
 from torch import Tensor
@@ -37,15 +37,16 @@ def wrappings(
     unused = [pattern for keys in (weights.keys, *weights.layouts) for pattern in keys.unused]
     for place, tree in _trees(checkpoint):
         tensors = flat_tensors(tree, "/")
-        if 2 * len(tensors) < n_wanted:
+        if not tensors or 2 * len(tensors) < n_wanted:
             continue
-        yield place, tensors
-        for beginning in _beginnings(tensors, n_wanted):
-            cut, others = _split(beginning, tensors)
-            if all(any(re.fullmatch(pattern, name) for pattern in unused) for name in others):
-                yield f"{place}/{beginning}".strip("/"), cut
-        if any(prefix.startswith(_PARALLEL) for prefix in prefixes):
-            yield place, {f"{_PARALLEL}{name}": tensor for name, tensor in tensors.items()}
+        for inside in _bare(tensors):
+            yield place, inside
+            for beginning in _beginnings(inside, n_wanted):
+                cut, others = _split(beginning, inside)
+                if all(any(re.fullmatch(pattern, name) for pattern in unused) for name in others):
+                    yield f"{place}/{beginning}".strip("/"), cut
+            if any(prefix.startswith(_PARALLEL) for prefix in prefixes):
+                yield place, {f"{_PARALLEL}{name}": tensor for name, tensor in inside.items()}
 
 
 def layouts(weights: Weights) -> Iterator[KeyMapping]:
@@ -63,6 +64,19 @@ def _trees(
         for key, inside in tree.items():
             if isinstance(inside, Mapping):
                 yield from _trees(inside, f"{place}/{key}".strip("/"), depth + 1)
+
+
+def _bare(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Give the tensors as they are, and without what all names begin with."""
+    yield dict(tensors)
+    first, last = min(tensors).split(".")[:-1], max(tensors).split(".")[:-1]
+    shared = [
+        part
+        for part, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    ]
+    if shared:
+        beginning = "".join(f"{part}." for part in shared)
+        yield {name.removeprefix(beginning): tensor for name, tensor in tensors.items()}
 
 
 def _beginnings(tensors: Mapping[str, Tensor], n_wanted: int) -> list[str]:

@@ -84,7 +84,9 @@ def compare(
     """
     settings = settings or ComparisonSettings()
     require_comparable(subjects)
-    model_set = gather_models(models, subjects[0].stimuli, settings.groups)
+    model_set = gather_models(
+        models, subjects[0].stimuli, settings.groups, settings.reference_model
+    )
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1):
         progress("RDMs and their comparison")

@@ -96,7 +96,9 @@ def compare(
     notes: tuple[str, ...] = ()
     if settings is None:
         settings, notes = fitted_to(ComparisonSettings(), subjects)
-    model_set = gather_models(models, subjects[0].stimuli, settings.groups)
+    model_set = gather_models(
+        models, subjects[0].stimuli, settings.groups, settings.reference_model
+    )
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1):
         progress("RDMs and their comparison")

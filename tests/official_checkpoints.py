@@ -30,7 +30,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Features = NDArray[np.float32]
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[Any]]
 
 
 class OfficialCheckpoint(NamedTuple):
@@ -141,7 +141,7 @@ def write_clip(folder: Path, seed: int) -> OfficialCheckpoint:
 def write_bit(folder: Path, seed: int) -> OfficialCheckpoint:
     """BiT-M: TensorFlow's variables as npz (google-research/big_transfer, bit_pytorch/models.py).
 
-    The head has 10 classes in place of 21843: nothing of it is used.
+    Of the head nothing but its shape is used.
     """
     weights = random_bit(np.random.default_rng(seed))
     file = folder / "BiT-M-R50x1.npz"
@@ -323,6 +323,7 @@ def trace_like_openai(network: nn.Module, code: ModuleType) -> torch.jit.ScriptM
 
 BIT_UNITS = (3, 4, 6, 3)
 BIT_GROUPS = 32
+BIT_CLASSES = 21843
 BIT_CONV = "standardized_conv2d/kernel"
 
 
@@ -355,8 +356,9 @@ def random_bit(random: np.random.Generator) -> Arrays:
                 kernel(f"{place}/{part}/{BIT_CONV}", size, n_in, n_out)
             channels = 4 * width
     norm("", channels)
-    kernel("head/conv2d/kernel", 1, channels, 10)
-    weights["resnet/head/conv2d/bias"] = random.normal(0, 1, 10).astype("f4")
+    # Bytes in place of single precision, to be written faster.
+    weights["resnet/head/conv2d/kernel"] = np.zeros((1, 1, channels, BIT_CLASSES), np.int8)
+    weights["resnet/head/conv2d/bias"] = random.normal(0, 1, BIT_CLASSES).astype("f4")
     return weights
 
 

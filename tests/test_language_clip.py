@@ -1,6 +1,7 @@
 """CLIP's text tower gives what OpenAI's own code gives, and the registry what the paper took."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import text_networks
 import torch
 import transformers
 from safetensors.torch import save_file
-from text_networks import CAT, CLIP_KEYS, PHOTO, save_layout, scramble
+from text_networks import BERT_KEYS, CAT, CLIP_KEYS, GPT2_KEYS, PHOTO, save_layout, scramble
 from tokenizers import Tokenizer
 
 from analysis.models.networks.clip_text import ClipTokenizer, load_clip_text
@@ -145,6 +146,9 @@ def test_the_registry_takes_what_the_paper_took(
         ids = torch.tensor([encoded.ids])[:, torch.tensor(encoded.attention_mask) == 1]
         expected = base(ids).last_hidden_state[:, place]
     layer, pooling = entry.network.layer, entry.network.pooling
+    keys = BERT_KEYS if name == "BERT" else GPT2_KEYS if name == "GPT-2" else CLIP_KEYS
+    weights = replace(entry.network.weights, keys=keys)
+    entry = replace(entry, network=replace(entry.network, weights=weights))
     features = load_entry(entry, files).extract([CAT], [layer], pooling)[layer]
     assert features.shape == (1, entry.network.n_features)
     difference = np.abs(features - expected.numpy()).max() / np.abs(expected.numpy()).max()

@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import local_weights
@@ -10,12 +11,14 @@ from local_weights import FILE, NET, PAIR, put_pair, with_folder
 from weights_server import CONTENT, OTHER, SHA256, Publisher, one_sentence, put
 
 from analysis.models.registry import Weights, WeightsFile
+from analysis.models.weights import hashes
 from analysis.models.weights.locate import (
     WeightsOptions,
     identify_weights,
     obtain_weights,
     weights_present,
 )
+from analysis.models.zoo import read_zoo
 from bids_config.errors import InputError
 
 home, options = local_weights.home, local_weights.options
@@ -70,11 +73,50 @@ def test_a_file_of_another_name_is_taken_on_trust_aloud(
     tmp_path: Path, options: WeightsOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
     weights = Weights((WeightsFile("imagenet_l2_3_0.pt"),))
-    for name in ("imagenet_l2_3_0.pt", "imagenet_linf_8.pt"):
+    for name in ("imagenet_l2_3_0.pt", "l2.pt"):
         given = with_folder(options, None, net=put(tmp_path / name))
-        assert obtain_weights("Net", weights, given)[0].origin == "nothing published"
+        for _ in range(2):  # a file is looked at when it is identified and when it is loaded
+            assert obtain_weights("Net", weights, given)[0].origin == "nothing published"
     (record,) = caplog.records
-    assert "imagenet_linf_8.pt is taken for Net on trust" in record.message
+    assert "l2.pt is taken for Net on trust" in record.message
+
+
+def test_the_file_of_another_model_of_the_registry_is_refused(
+    tmp_path: Path, options: WeightsOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Weights((WeightsFile("imagenet_l2_3_0.pt"),))
+    for name in ("imagenet_linf_8.pt", "resnet50-0676ba61.pth"):
+        given = with_folder(options, None, net=put(tmp_path / name))
+        with pytest.raises(InputError, match="has the name of the file that was published for"):
+            obtain_weights("Net", weights, given)
+        # What a library has under its name is its own affair.
+        library = with_folder(options, None, **{"timm:net": tmp_path / name})
+        assert obtain_weights("timm:net", weights, library)
+    resnet = read_zoo().find("ResNet50").network.weights
+    monkeypatch.setattr(hashes, "hash_file", lambda path: resnet.files[0].sha256)
+    given = with_folder(options, None, net=put(tmp_path / "imagenet_l2_3_0.pt", OTHER))
+    with pytest.raises(InputError, match=r"it is resnet50-0676ba61.pth, .* for ResNet50"):
+        obtain_weights("Net", weights, given)
+
+
+def test_another_published_file_with_the_same_tensors_is_taken(
+    tmp_path: Path, options: WeightsOptions
+) -> None:
+    other = hashlib.sha256(OTHER).hexdigest()
+    weights = replace(PAIR, alternatives=(WeightsFile("pytorch_model.bin", sha256=other),))
+    put_pair(tmp_path / "net")
+    (tmp_path / "net" / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"lacks model.safetensors or pytorch_model.bin"):
+        obtain_weights("Net", weights, with_folder(options, tmp_path))
+    put(tmp_path / "net" / "pytorch_model.bin", OTHER)
+    checked, _ = obtain_weights("Net", weights, with_folder(options, tmp_path))
+    assert (checked.name, checked.origin) == ("pytorch_model.bin", "published")
+    put(tmp_path / "net" / "pytorch_model.bin", CONTENT)  # bears the name, is the other one
+    checked, _ = obtain_weights("Net", weights, with_folder(options, tmp_path))
+    assert (checked.name, checked.origin) == ("model.safetensors", "published")
+    put(tmp_path / "net" / "pytorch_model.bin", b"neither")
+    with pytest.raises(InputError, match=r"is not the published pytorch_model.bin of Net"):
+        obtain_weights("Net", weights, with_folder(options, tmp_path))
 
 
 def test_a_damaged_file_of_another_library_is_passed_over(

@@ -287,12 +287,14 @@ class _Job:
             )
         name = f"{self.entry.name}{LAYER_MARK}{layer}" if self.settings.layers else self.entry.name
         origin = {**self._recipe, "layer": layer, "pooling": self._pooling}
+        origin["own_layer"] = self.network.layer
         if self.network.input == "label":
             origin["prompt"] = self.settings.prompt
         origin["weights_origin"] = [[file.name, file.origin] for file in self._weights_files]
         others = [file.name for file in self._weights_files if file.origin == "another"]
         warning = f"its {', '.join(others)} is not the published one" if others else ""
-        note = "; ".join(filter(None, [self.entry.note, warning]))
+        note = self.entry.note if others else self.entry.full_note
+        note = "; ".join(filter(None, [note, warning]))
         ids = tuple(stimulus.id for stimulus in self.stimuli)
         return Features(name, self.entry.group, ids, values, note, origin)
 
@@ -315,6 +317,8 @@ def _describe(network: Network) -> dict[str, Any]:
         del described[key]
     if network.weights:
         described["keys"] = asdict(network.weights.keys)
+        # What a file is refused by changes no number.
+        del described["keys"]["shapes"], described["keys"]["foreign"]
     described["parts"] = [
         {**_describe(part), "layer": part.layer, "pooling": part.pooling} for part in network.parts
     ]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 from analysis.models.feature_files import Features
 from analysis.models.model_rdms import ModelRdm
 from analysis.models.registry import Group
+from analysis.models.registry_file import LAYER_MARK
 from analysis.rdm import compute_rdm, metric_of_models, out_of_range, without_distance
 from analysis.settings import Groups, RdmMetric
 from bids_config.errors import InputError
 from bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
+
+SAME = 1e-5
+"""Features that differ by less, in units of the largest, are those of one and the same layer."""
 
 ROUNDING = 1e-12
 """Distances that differ by less, in units of the features' mean square, are the same."""
@@ -95,9 +100,23 @@ class ModelSet:
 
 
 def gather_models(
-    models: Sequence[Features | ModelRdm], stimuli: tuple[str, ...], groups: Groups
+    models: Sequence[Features | ModelRdm],
+    stimuli: tuple[str, ...],
+    groups: Groups,
+    reference: str | None = None,
 ) -> ModelSet:
-    """Check that models can be compared on the stimuli.
+    """Check that models can be compared on the stimuli, and take one of those that are the same.
+
+    A block and the pooling that ends it are one layer with two names: as two models they would
+    count twice wherever there is a correction for the number of models.
+
+    Parameters
+    ----------
+    models : sequence of Features or ModelRdm
+    stimuli : tuple of str
+    groups : {'paper', 'authors-code'}
+    reference : str, optional
+        Name of a model that stays in any case.
 
     Raises
     ------
@@ -123,7 +142,65 @@ def gather_models(
         models = [
             replace(model, group=AUTHORS_GROUPS.get(model.model, model.group)) for model in models
         ]
-    return ModelSet(tuple(models), stimuli)
+    return ModelSet(_without_doubles(models, stimuli, reference), stimuli)
+
+
+def _without_doubles(
+    models: Sequence[Features | ModelRdm], stimuli: tuple[str, ...], reference: str | None
+) -> tuple[Features | ModelRdm, ...]:
+    """Keep one of the models of a group that are the same; its note names the others.
+
+    Of several stays the reference model, else what has no layer in its name, else the layer that
+    its network is known by, else what was given first.
+    """
+
+    def rank(index: int) -> tuple[bool, bool, bool, int]:
+        model = models[index]
+        layer = model.origin.get("layer")
+        of_zoo = layer is not None and layer == model.origin.get("own_layer")
+        return model.model != reference, LAYER_MARK in model.model, not of_zoo, index
+
+    numbers = [_numbers(model, stimuli) for model in models]
+    doubles: dict[int, list[str]] = {}
+    for index in sorted(range(len(models)), key=rank):
+        same = (
+            kept
+            for kept in doubles
+            if models[kept].group == models[index].group
+            and type(models[kept]) is type(models[index])
+            and _are_same(numbers[kept], numbers[index])
+        )
+        kept = next(same, None)
+        if kept is None:
+            doubles[index] = []
+        else:
+            doubles[kept].append(models[index].model)
+    return tuple(_with_note(models[index], doubles[index]) for index in sorted(doubles))
+
+
+def _numbers(model: Features | ModelRdm, stimuli: tuple[str, ...]) -> NDArray[Any]:
+    """Rows of the stimuli in their order: a view of the features where they are in that order."""
+    if isinstance(model, ModelRdm):
+        return model.of_stimuli(stimuli)[None]
+    if model.stimuli == stimuli:
+        return np.asarray(model.values)
+    rows = {stimulus: row for row, stimulus in enumerate(model.stimuli)}
+    return np.asarray(model.values)[[rows[stimulus] for stimulus in stimuli]]
+
+
+def _are_same(values: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Tell whether numbers agree to rounding; the first row settles it for nearly all."""
+    return values.shape == others.shape and all(
+        float(np.abs(values[rows] - others[rows]).max()) <= SAME * float(np.abs(values[rows]).max())
+        for rows in (slice(0, 1), slice(None))
+    )
+
+
+def _with_note(model: Features | ModelRdm, doubles: Sequence[str]) -> Features | ModelRdm:
+    if not doubles:
+        return model
+    said = f"the same as {', '.join(doubles)}, left out"
+    return replace(model, note="; ".join(filter(None, [model.note, said])))
 
 
 def hash_model(model: Features | ModelRdm) -> str:

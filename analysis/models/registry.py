@@ -10,6 +10,8 @@ Input = Literal["picture", "label"]
 Pooling = Literal["mean", "flatten", "first-token", "last-token", "label-token"]
 """From a layer's output to one vector: its mean over space or tokens, all of it, or one token."""
 
+UNVOUCHED_NOTE = "its weights are verified by nothing published"
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -60,6 +62,12 @@ class KeyMapping:
     channels_last : bool
         Kernels are stored as height, width, input, output (JAX, TensorFlow), and matrices as
         input, output; torch has output first.
+    shapes : tuple of (str, tuple of int)
+        Patterns of names, as the file spells them, and the shape that the file has there: the size
+        of a head that the features do not need tells one network from another.
+    foreign : tuple of str
+        Patterns of names, as the file spells them, that the network's own file lacks although the
+        architecture has a place for them: a file with one is another network's.
     """
 
     container: tuple[str, ...] = ()
@@ -69,6 +77,8 @@ class KeyMapping:
     absent: tuple[str, ...] = ()
     in_order: bool = False
     channels_last: bool = False
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,26 @@ class Weights:
     package : str
         Import name of the package that they come in, whose folder is found without importing it;
         empty for files that are downloaded.
+    alternatives : tuple of WeightsFile
+        Other published files with the tensors of the first, which may stand in its place.
+    layouts : tuple of KeyMapping
+        Other names under which the tensors of the same network are found.
     """
 
     files: tuple[WeightsFile, ...]
     keys: KeyMapping = KeyMapping()
     package: str = ""
+    alternatives: tuple[WeightsFile, ...] = ()
+    layouts: tuple[KeyMapping, ...] = ()
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a hash of the tensors' file, or the beginning of one, was published."""
+        return bool(self.files[0].sha256)
+
+    def in_place_of(self, index: int) -> tuple[WeightsFile, ...]:
+        """Give the files that may stand at a place of `files`, the usual one first."""
+        return (self.files[index], *(self.alternatives if index == 0 else ()))
 
 
 @dataclass(frozen=True)
@@ -194,6 +219,12 @@ class ModelEntry:
         parts = zip(self.network.part_names, self.network.parts, strict=True)
         named = ((self.name, self.network), *parts)
         return tuple((name, network.weights) for name, network in named if network.weights)
+
+    @property
+    def full_note(self) -> str:
+        """Its note, and whether nothing published tells its weights from others."""
+        vouched = all(weights.is_vouched_for for _, weights in self.all_weights)
+        return "; ".join(filter(None, [self.note, "" if vouched else UNVOUCHED_NOTE]))
 
     @property
     def packaged(self) -> bool:

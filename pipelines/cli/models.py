@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     for entry in read_zoo(args.registry).entries:
         there = "present" if all_weights_present(entry, weights) else "missing"
         layer = f"{entry.network.layer}: {entry.network.n_features} features"
-        about = "\n".join(filter(None, [layer, entry.source, entry.licence, entry.note]))
+        about = "\n".join(filter(None, [layer, entry.source, entry.licence, entry.full_note]))
         table.add_row(entry.name, f"{entry.group}\n{there}", about)
     Console().print(table)
     return 0

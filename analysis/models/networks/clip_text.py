@@ -9,7 +9,7 @@ from open_clip.transformer import QuickGELU, TextTransformer
 
 from analysis.models.networks.language import TextNetwork, Tokens, unreadable_label
 from analysis.models.prompts import Prompt
-from analysis.models.registry import KeyMapping
+from analysis.models.registry import KeyMapping, Weights
 from analysis.models.weights.key_mapping import fit_state
 from analysis.models.weights.tensors import read_checkpoint
 from bids_config.errors import InputError
@@ -61,14 +61,14 @@ class ClipTokenizer:
         return cleaned.replace(" ", "").encode()
 
 
-def load_clip_text(file: Path, keys: KeyMapping, architecture: str) -> TextNetwork:
+def load_clip_text(file: Path, keys: KeyMapping | Weights, architecture: str) -> TextNetwork:
     """Load the text tower of a CLIP; its output is the projected embedding, not normalised.
 
     Parameters
     ----------
     file : Path
         OpenAI's TorchScript archive, or a state dictionary.
-    keys : KeyMapping
+    keys : KeyMapping or Weights
         From the names of the file to those of the text tower; the visual ones must be unused.
     architecture : str
         As open_clip calls it. OpenAI's weights need one with `-quickgelu`, as 'RN50-quickgelu'.

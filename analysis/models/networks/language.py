@@ -21,7 +21,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 from analysis.models.extraction import Sweep
 from analysis.models.networks.layers import LayerRecorder, first_tensor
 from analysis.models.prompts import Prompt, fill_prompt
-from analysis.models.registry import KeyMapping, Pooling
+from analysis.models.registry import KeyMapping, Pooling, Weights
 from analysis.models.weights.key_mapping import fit_state
 from analysis.models.weights.tensors import read_checkpoint
 from bids_config.errors import InputError
@@ -216,14 +216,14 @@ class FastTokenizer:
         raise unreadable_label(prompt)
 
 
-def load_bert(files: Sequence[Path], keys: KeyMapping) -> TextNetwork:
+def load_bert(files: Sequence[Path], keys: KeyMapping | Weights) -> TextNetwork:
     """Load a BERT from its weights, `config.json` and `tokenizer.json`.
 
     Parameters
     ----------
     files : sequence of Path
         The weights come first.
-    keys : KeyMapping
+    keys : KeyMapping or Weights
         From the names of the weights' file to those of transformers' `BertModel`.
 
     Raises
@@ -236,7 +236,7 @@ def load_bert(files: Sequence[Path], keys: KeyMapping) -> TextNetwork:
     return _filled(module, files, keys, "BertModel", "encoder.layer")
 
 
-def load_gpt2(files: Sequence[Path], keys: KeyMapping) -> TextNetwork:
+def load_gpt2(files: Sequence[Path], keys: KeyMapping | Weights) -> TextNetwork:
     """Load a GPT-2 from its weights, `config.json` and `tokenizer.json`, as `load_bert` does.
 
     Its last hidden state is what comes after the last layer normalisation, as in the list of
@@ -256,7 +256,7 @@ def unreadable_label(prompt: Prompt) -> InputError:
 
 
 def _filled(
-    module: Any, files: Sequence[Path], keys: KeyMapping, architecture: str, blocks: str
+    module: Any, files: Sequence[Path], keys: KeyMapping | Weights, architecture: str, blocks: str
 ) -> TextNetwork:
     fit_state(read_checkpoint(files[0]), keys, module, files[0], architecture)
     tokenizer = read_tokenizer(_file_named(TOKENIZER, files), module.config.vocab_size)
@@ -298,7 +298,8 @@ def _configuration(kind: type[Any], files: Sequence[Path]) -> Any:
     if config is None:
         raise InputError(
             f"{file} describes a network of the kind '{described['model_type']}', not "
-            f"'{kind.model_type}': put the one that belongs to {files[0].name} there."
+            f"'{kind.model_type}': put the one that belongs to {files[0].name} there, or take this "
+            "network by its own name, as hf_text:ORG/NAME."
         )
     return config
 

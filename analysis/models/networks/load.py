@@ -12,10 +12,11 @@ from analysis.models.networks.extractor import Extractor
 from analysis.models.networks.named import NAMED_LOADERS, load_named
 from analysis.models.networks.running import choose_device
 from analysis.models.prompts import Prompt
-from analysis.models.registry import ModelEntry, Network
+from analysis.models.registry import ModelEntry, Network, Weights
 from analysis.models.weights.key_mapping import fit_state
 from analysis.models.weights.messages import CheckpointError, describe_files
 from analysis.models.weights.tensors import read_checkpoint
+from analysis.models.zoo import read_zoo
 from bids_config.errors import InputError
 
 AUTHORS_EPSILON_OF_BIT = 1e-10
@@ -82,9 +83,21 @@ def _load_pictures(
         raise InputError(f"{network.architecture} needs weights and preprocessing in the registry")
     module = build(network)
     checkpoint = read_checkpoint(files[0])
-    fit_state(checkpoint, network.weights.keys, module, files[0], network.architecture)
+    others = {} if network.weights.is_vouched_for else of_same_architecture(network)
+    fit_state(checkpoint, network.weights, module, files[0], network.architecture, others)
     placing = _placing(network, settings)
     return ImageNetwork(module, network.preprocessing, network.layer, *placing)
+
+
+def of_same_architecture(network: Network) -> dict[str, Weights]:
+    """Give the networks of the packaged registry whose files another one's may be taken for."""
+    return {
+        entry.name: entry.network.weights
+        for entry in read_zoo().entries
+        if entry.network.weights
+        and entry.network.architecture == network.architecture
+        and entry.network.weights.keys != (network.weights and network.weights.keys)
+    }
 
 
 def _placing(network: Network, settings: ExtractionSettings) -> tuple[torch.device, torch.dtype]:
@@ -140,11 +153,10 @@ def _load_text(network: Network, files: Sequence[Path], settings: ExtractionSett
 
     if network.weights is None:
         raise InputError(f"{network.architecture} needs weights in the registry")
-    keys = network.weights.keys
     if network.loader == "clip_text":
-        loaded = load_clip_text(files[0], keys, network.architecture)
+        loaded = load_clip_text(files[0], network.weights, network.architecture)
     else:
-        loaded = (load_bert if network.loader == "bert" else load_gpt2)(files, keys)
+        loaded = (load_bert if network.loader == "bert" else load_gpt2)(files, network.weights)
     loaded.module.to(*_placing(network, settings))
     return loaded
 

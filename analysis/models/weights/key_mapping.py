@@ -5,18 +5,28 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from analysis.models.registry import KeyMapping
+from analysis.models.registry import KeyMapping, Weights
 from analysis.models.weights.messages import CheckpointError
 from analysis.models.weights.tensors import flat_tensors
+from analysis.models.weights.wrappings import layouts, wrappings
 
 _SHOWN = 3
+_REMEDY = "give the weights of this very network"
 _BATCH_COUNTER = "num_batches_tracked"
 """Counts the batches of training: older checkpoints lack it, and no feature needs it."""
+
+_Fitting = Mapping[str, tuple[str, Tensor]]
+"""Of each tensor of the architecture: its name in the file, and it."""
+
+
+class _AnotherNetworkError(CheckpointError):
+    """Every tensor may find its place, but the file is known for another network's."""
 
 
 @dataclass(frozen=True)
@@ -30,77 +40,192 @@ class _Source:
 
 def fit_state(
     checkpoint: Mapping[str, Any],
-    keys: KeyMapping,
+    keys: KeyMapping | Weights,
     module: torch.nn.Module,
     file: Path,
     architecture: str,
+    others: Mapping[str, Weights] = MappingProxyType({}),
 ) -> None:
     """Fill an architecture from a checkpoint, strictly as `KeyMapping` says.
 
     The module takes over the checkpoint's own tensors, so that weights are not held twice; they
     are converted to the types (half precision) and devices that the module has. Where a tensor may
     be absent and is, it becomes not a number: no layer behind it passes for one that was trained.
+    A file that holds the tensors in another wrapping than the published one is taken where every
+    tensor finds its place all the same, see `wrappings`.
 
     Parameters
     ----------
     checkpoint : mapping
         What `read_checkpoint` gave: nested mappings, whose keys are joined by '/'. What is no
         tensor is passed over.
-    keys : KeyMapping
-        From the file's names to the architecture's.
+    keys : KeyMapping or Weights
+        From the file's names to the architecture's, and what tells the file from other networks'.
     module : torch.nn.Module
         The architecture; it stays as it was where an error is raised.
     file : Path
         Where the checkpoint comes from, for messages.
     architecture : str
         What the module is, for messages.
+    others : mapping of str to Weights
+        Networks of the same architecture by name: in another wrapping, a file that is just as
+        theirs are published is not taken.
 
     Raises
     ------
     CheckpointError
         Tensors are left over, missing, or of another shape or type than the architecture's (the
-        message names the first of each), two end on one name, the container is missing, or a value
-        is not finite.
+        message names the first of each), two end on one name, the container is missing, a value
+        is not finite, or the file is known for another network's.
     """
-    targets = module.state_dict()
-    sources = _sources(_container(checkpoint, keys.container, file), keys, file)
-    if keys.in_order:
-        sources = _named_in_order(sources, targets, keys, file, architecture)
-    _require_one_each(sources, file)
-    fitting = {
-        source.target: (source.name, _oriented(source.tensor, targets[source.target], keys))
-        for source in sources
-        if source.target in targets
-    }
-    left_over = [source.name for source in sources if source.target not in targets]
-    missing = [name for name in targets if name not in fitting and not _may_be_absent(name, keys)]
-    misshapen = [
-        f"{name} {_described(tensor)} for {target} {_described(targets[target])}"
-        for target, (name, tensor) in fitting.items()
-        if not _fits(tensor, targets[target])
-    ]
-    if left_over or missing or misshapen:
-        complaints = (
-            _listed("it lacks", missing),
-            _listed("it has no place for", left_over),
-            _listed("of another shape or type are", misshapen),
-        )
-        raise CheckpointError(
-            f"{file} does not fit {architecture} ({'; '.join(filter(None, complaints))}): give the "
-            "weights of this very network."
-        )
+    weights = keys if isinstance(keys, Weights) else Weights((), keys)
+    place = _Place(module.state_dict(), file, architecture)
+    try:
+        fitting = place.find(_published(checkpoint, weights.keys, file), weights.keys)
+    except CheckpointError as error:
+        fitting = _find_rewrapped(checkpoint, weights, place, others, error)
     for name, tensor in fitting.values():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
                 f"{file} has a value in '{name}' that is not finite: download it again."
             )
     filled = {
-        target: _converted(tensor, targets[target]) for target, (_, tensor) in fitting.items()
+        target: _converted(tensor, place.targets[target]) for target, (_, tensor) in fitting.items()
     }
     absent = {
-        target: _not_a_number(tensor) for target, tensor in targets.items() if target not in filled
+        target: _not_a_number(tensor)
+        for target, tensor in place.targets.items()
+        if target not in filled
     }
     module.load_state_dict({**absent, **filled}, strict=True, assign=True)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What is to be filled, and from which file."""
+
+    targets: Mapping[str, Tensor]
+    file: Path
+    architecture: str
+
+    def find(self, tensors: Mapping[str, Tensor], keys: KeyMapping) -> _Fitting:
+        """Find the place of every tensor; what is left over, lacks or does not fit is an error."""
+        targets, file = self.targets, self.file
+        sources = [
+            _Source(name, _renamed(name, keys), tensor)
+            for name, tensor in tensors.items()
+            if not _matches(name, keys.unused)
+        ]
+        if keys.in_order:
+            sources = _named_in_order(sources, targets, keys, file, self.architecture)
+        _require_one_each(sources, file)
+        fitting = {
+            source.target: (source.name, _oriented(source.tensor, targets[source.target], keys))
+            for source in sources
+            if source.target in targets
+        }
+        left_over = [source.name for source in sources if source.target not in targets]
+        missing = [
+            name for name in targets if name not in fitting and not _may_be_absent(name, keys)
+        ]
+        misshapen = [
+            f"{name} {_described(tensor)} for {target} {_described(targets[target])}"
+            for target, (name, tensor) in fitting.items()
+            if not _fits(tensor, targets[target])
+        ]
+        if left_over or missing or misshapen:
+            complaints = (
+                _listed("it lacks", missing),
+                _listed("it has no place for", left_over),
+                _listed("of another shape or type are", misshapen),
+            )
+            raise CheckpointError(
+                f"{file} does not fit {self.architecture} ({'; '.join(filter(None, complaints))}): "
+                f"{_REMEDY}."
+            )
+        _require_own(tensors, keys, file)
+        return fitting
+
+
+def _find_rewrapped(
+    checkpoint: Mapping[str, Any],
+    weights: Weights,
+    place: _Place,
+    others: Mapping[str, Weights],
+    error: CheckpointError,
+) -> _Fitting:
+    """Find the tensors in another wrapping; where there is none the first error stands."""
+    of_others = [name for name, other in others.items() if _is_form_of(other, checkpoint, place)]
+    if of_others:
+        keys = weights.keys
+        under = f"under '{'/'.join(keys.container)}'" if keys.container else "alone"
+        named = f", with names that begin '{keys.prefix}'" if keys.prefix else ""
+        raise _AnotherNetworkError(
+            f"{place.file} has the form in which {' or '.join(of_others[:_SHOWN])} is published, "
+            "and no published hash tells whose weights it holds: if they are the wanted ones, save "
+            f"the tensors {under}{named}."
+        ) from error
+    found: list[tuple[str, _Fitting]] = []
+    for where, tensors in wrappings(checkpoint, weights, len(place.targets)):
+        for keys in layouts(weights):
+            try:
+                fitting = place.find(tensors, keys)
+            except CheckpointError as reason:
+                if isinstance(reason, _AnotherNetworkError):
+                    error = reason
+                continue
+            if not any(_are_same(fitting, known) for _, known in found):
+                found.append((where, fitting))
+    if not found:
+        raise error
+    if len(found) > 1:
+        places = " and ".join(f"'{where}'" for where, _ in found[:_SHOWN])
+        raise CheckpointError(
+            f"{place.file} holds several networks that fit {place.architecture}, under {places}: "
+            "save the tensors of the wanted one alone."
+        )
+    return found[0][1]
+
+
+def _is_form_of(other: Weights, checkpoint: Mapping[str, Any], place: _Place) -> bool:
+    try:
+        place.find(_published(checkpoint, other.keys, place.file), other.keys)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _are_same(fitting: _Fitting, other: _Fitting) -> bool:
+    return fitting.keys() == other.keys() and all(
+        tensor is other[target][1] or torch.equal(tensor, other[target][1])
+        for target, (_, tensor) in fitting.items()
+    )
+
+
+def _require_own(tensors: Mapping[str, Tensor], keys: KeyMapping, file: Path) -> None:
+    """Refuse a file of which the registry knows that it is another network's."""
+    foreign = [name for name in tensors if _matches(name, keys.foreign)]
+    wrong = [_listed("it has", foreign) + ", which the published file lacks"] if foreign else []
+    for pattern, shape in keys.shapes:
+        named = [name for name in tensors if re.fullmatch(pattern, name)]
+        others = [
+            f"{name} {_described(tensors[name])}"
+            for name in named
+            if tuple(tensors[name].shape) != shape
+        ]
+        if others or not named:
+            has = _listed("it has", others) or f"it has no {pattern.replace(chr(92), '')}"
+            wrong.append(f"{has} where the published file has {' x '.join(map(str, shape))}")
+    if wrong:
+        raise _AnotherNetworkError(f"{file} is another network's ({wrong[0]}): {_REMEDY}.")
+
+
+def _published(checkpoint: Mapping[str, Any], keys: KeyMapping, file: Path) -> dict[str, Tensor]:
+    """Give the tensors in the published place, by the names that the file gives them."""
+    try:
+        return flat_tensors(_container(checkpoint, keys.container, file), "/")
+    except ValueError as error:
+        raise CheckpointError(f"{file} is no checkpoint ({error}): download it again.") from error
 
 
 def _container(
@@ -115,19 +240,6 @@ def _container(
             )
         inside = inside[key]
     return inside
-
-
-def _sources(tree: Mapping[str, Any], keys: KeyMapping, file: Path) -> list[_Source]:
-    """Name the file's tensors as the architecture does, without those that are not needed."""
-    try:
-        tensors = flat_tensors(tree, "/")
-    except ValueError as error:
-        raise CheckpointError(f"{file} is no checkpoint ({error}): download it again.") from error
-    return [
-        _Source(name, _renamed(name, keys), tensor)
-        for name, tensor in tensors.items()
-        if not _matches(name, keys.unused)
-    ]
 
 
 def _renamed(name: str, keys: KeyMapping) -> str:

@@ -1,6 +1,5 @@
 """Finds the files of a model's weights on this machine, or downloads them, and checks them."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,21 @@ from analysis.models.weights.hashes import (
     find_difference,
     noted_sha256,
 )
+from analysis.models.weights.libraries import names_are_telling
 from analysis.models.weights.messages import ask_for_copy, describe_files
 from analysis.models.weights.options import WeightsOptions, read_given, require_given_asked
 from analysis.models.weights.search import (
     base_name,
     download_folder,
     find_files,
+    is_published,
     package_folder,
+    published_as,
     search_files,
     weights_chosen,
     weights_present,
 )
+from analysis.models.zoo import read_zoo
 from bids_config.errors import InputError
 
 __all__ = [
@@ -41,8 +44,6 @@ __all__ = [
     "require_given_asked",
     "weights_present",
 ]
-
-log = logging.getLogger(__name__)
 
 MEMORY_FILE = "hashes.json"
 DIGITS = 64
@@ -118,7 +119,7 @@ def obtain_weights(
         except InputError as error:
             if found.chosen:
                 raise
-            log.warning("passed over: %s", error)
+            options.warn(f"passed over: {error}")
     if options.offline or not all(file.url for file in weights.files):
         raise InputError(_explain_missing(name, weights, licence))
     downloads = _download(name, weights, options, licence)
@@ -183,11 +184,12 @@ class _Check:
     chosen: bool = True
 
     def files(self, paths: Sequence[Path]) -> tuple[CheckedFile, ...]:
-        return tuple(map(self._file, self.weights.files, paths))
+        return tuple(self._file(index, path) for index, path in enumerate(paths))
 
-    def _file(self, file: WeightsFile, path: Path) -> CheckedFile:
+    def _file(self, index: int, path: Path) -> CheckedFile:
         memory = HashMemory(self.options.cache / MEMORY_FILE)
         sha256 = memory.sha256(path, self.thorough)
+        file = published_as(self.weights, index, path, sha256)
         reason = self._find_fault(file, path, sha256)
         if reason and not self.thorough:
             sha256 = memory.sha256(path, thorough=True)
@@ -199,16 +201,18 @@ class _Check:
                 f"{self._remedy(file, path)}{accept if self.chosen else ''}."
             )
         if reason:
-            log.warning("%s is taken for %s although %s", path, self.name, reason)
+            self.options.warn(f"{path} is taken for {self.name} although {reason}")
         elif not file.sha256 and path.name != base_name(file):
-            log.warning(
-                "%s is taken for %s on trust: its publisher calls it %s, and no hash was published",
-                path, self.name, base_name(file),
-            )  # fmt: skip
+            self.options.warn(
+                f"{path} is taken for {self.name} on trust: its publisher calls it "
+                f"{base_name(file)}, and no hash was published"
+            )
         return CheckedFile(file.name, sha256, _origin(file, reason), path.absolute())
 
     def _find_fault(self, file: WeightsFile, path: Path, sha256: str) -> str:
         fault = find_difference(file, path.stat().st_size, sha256)
+        if not fault and not file.sha256:
+            fault = _find_other_model(self.name, self.weights, path, sha256)
         if not fault and self._is_download(path):
             fault = differing_hash(noted_sha256(path), sha256)
             return f"it changed since it was downloaded: {fault}" if fault else ""
@@ -224,6 +228,24 @@ class _Check:
 
     def _is_download(self, path: Path) -> bool:
         return path.is_relative_to(self.options.cache)
+
+
+def _find_other_model(model: str, weights: Weights, path: Path, sha256: str) -> str:
+    """Say which other model of the registry a file without a published hash belongs to."""
+    if ":" in model:  # a library's, whose files the registry may know by another name
+        return ""
+    own = {base_name(file) for file in weights.in_place_of(0)}
+    for entry in read_zoo().entries:
+        for name, others in entry.all_weights:
+            telling = names_are_telling(others)
+            for file in others.in_place_of(0):
+                if base_name(file) in own:
+                    continue
+                if is_published(file, sha256):
+                    return f"it is {base_name(file)}, which was published for {name}"
+                if telling and path.name == base_name(file):
+                    return f"it has the name of the file that was published for {name}"
+    return ""
 
 
 def _origin(file: WeightsFile, fault: str) -> Origin:

@@ -1,11 +1,14 @@
 """Where files of weights are looked for, as a user says it."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bids_config.errors import InputError
 from bids_config.tables import did_you_mean
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class WeightsOptions:
     folder: Path | None = None
     offline: bool = False
     accept_unverified: bool = False
+    _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    def warn(self, text: str) -> None:
+        """Say something about a file once, however often the file is looked at."""
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s", text)
 
 
 def read_given(arguments: Iterable[str]) -> dict[str, Path]:

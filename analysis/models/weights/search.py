@@ -98,7 +98,10 @@ def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterat
             yield FoundFiles(files)
     for folder in library_folders(weights):
         files = _files_in(folder, weights)
-        if files and all(map(_has_right_size, weights.files, files)):
+        if files and all(
+            _has_right_size(published_as(weights, index, file), file)
+            for index, file in enumerate(files)
+        ):
             yield FoundFiles(files, chosen=False)
 
 
@@ -167,15 +170,34 @@ def download_folder(weights: Weights, options: WeightsOptions) -> Path | None:
 def _files_in(folder: Path, weights: Weights) -> tuple[Path, ...] | None:
     """Give the files under a folder if all are there, with or without their folders."""
     for name_of in (lambda file: file.name, base_name):
-        files = tuple(folder / name_of(file) for file in weights.files)
-        if all(map(_is_file, files)):
-            return files
+        for first in weights.in_place_of(0):
+            files = tuple(folder / name_of(file) for file in (first, *weights.files[1:]))
+            if all(map(_is_file, files)):
+                return files
     return None
 
 
+def published_as(weights: Weights, index: int, path: Path, sha256: str = "") -> WeightsFile:
+    """Give the published file that a file is, by its hash or else its name; or the usual one."""
+    candidates = weights.in_place_of(index)
+    same = [file for file in candidates if sha256 and is_published(file, sha256)]
+    called = [file for file in candidates if base_name(file) == path.name]
+    return (*same, *called, candidates[0])[0]
+
+
+def is_published(file: WeightsFile, sha256: str) -> bool:
+    """Tell whether a SHA-256 is the one that was published, or begins so."""
+    return bool(file.sha256) and sha256.startswith(file.sha256.lower())
+
+
 def _lacking(folder: Path, weights: Weights) -> str:
-    names = [base_name(file) for file in weights.files]
-    return ", ".join(name for name in names if not _is_file(folder / name))
+    names = [
+        [base_name(file) for file in weights.in_place_of(index)]
+        for index in range(len(weights.files))
+    ]
+    return ", ".join(
+        " or ".join(some) for some in names if not any(_is_file(folder / name) for name in some)
+    )
 
 
 def base_name(file: WeightsFile) -> str:

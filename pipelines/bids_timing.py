@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TypeGuard
 
 from bids_config.errors import InputError
+from interfaces.embedded.slice_timing import SLICE_AXES, within_volume
 from pipelines.bids_layout import Sidecar
 
-SLICE_AXES = {"i": 0, "j": 1, "k": 2}
-TIME_TOLERANCE = 0.001  # s; headers hold single precision, converters round to milliseconds
 LONGEST_TR = 60.0  # s
 
 
@@ -23,7 +22,7 @@ class Timing:
         TR (s).
     slice_times : tuple of float
         Acquisition time (s) of each slice, along `slice_axis`; empty where slices were corrected
-        already.
+        already, or are not to be.
     slice_axis : str
         'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
     """
@@ -33,8 +32,15 @@ class Timing:
     slice_axis: str
 
 
-def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
+def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool = False) -> Timing:
     """Take TR and slice times from a sidecar and check them.
+
+    Parameters
+    ----------
+    bold : Path
+    sidecar : Sidecar
+    ignore_slices : bool
+        Take no slice times, whether there are some or not.
 
     Raises
     ------
@@ -49,13 +55,19 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
             "RepetitionTime and SliceTiming in seconds"
         )
     nearest = sidecar.files[-1]
-    for key in ("RepetitionTime", "SliceTiming"):
-        if key not in sidecar.values:
-            raise InputError(f"{bold} has no {key}: add it, in seconds, to its sidecar {nearest}")
+    if "RepetitionTime" not in sidecar.values:
+        raise InputError(f"{bold} has no RepetitionTime: add it, in seconds, to {nearest}")
     repetition_time = check_tr(sidecar.values["RepetitionTime"], bold, nearest)
+    if ignore_slices:
+        return Timing(repetition_time, (), "k")
+    if "SliceTiming" not in sidecar.values:
+        raise InputError(
+            f"{bold} has no SliceTiming: add it, in seconds, to {nearest}, or give --ignore "
+            "slicetiming to go on without slice timing correction"
+        )
     slice_times = _check_slice_times(sidecar.values["SliceTiming"], repetition_time, bold, nearest)
     slice_axis = sidecar.values.get("SliceEncodingDirection", "k")
-    if slice_axis not in [axis + sign for axis in SLICE_AXES for sign in ("", "-")]:
+    if slice_axis not in SLICE_AXES:
         raise InputError(
             f"{nearest} gives {bold.name} SliceEncodingDirection {slice_axis!r}: it must be one of "
             "i, j, k, i-, j-, k-"
@@ -78,15 +90,11 @@ def _check_slice_times(
 ) -> tuple[float, ...]:
     if not isinstance(values, list) or not values or not all(map(_is_number, values)):
         raise InputError(
-            f"{source} gives {bold.name} a SliceTiming that is no list of numbers: mend it"
+            f"{source} gives {bold.name} a SliceTiming that is no list of numbers: mend it, or "
+            "give --ignore slicetiming"
         )
-    times = tuple(map(float, values))
-    if min(times) < 0 or max(times) > repetition_time + TIME_TOLERANCE:
-        raise InputError(
-            f"{source} gives {bold.name} slice times from {min(times):g} to {max(times):g} but a "
-            f"TR of {repetition_time:g} s: they must be seconds (not ms) from 0 up to the TR"
-        )
-    return times
+    within_volume(values, repetition_time, f"{source} gives {bold.name}")
+    return tuple(map(float, values))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
+from interfaces.embedded.slice_timing import TIME_TOLERANCE
 from pipelines.bids_filters import BidsFilters
 from pipelines.bids_layout import BidsFile, natural_key, read_json_object
-from pipelines.bids_timing import TIME_TOLERANCE, Timing, check_tr
+from pipelines.bids_timing import Timing, check_tr
 
 T1W_BOLD = "_space-T1w_desc-preproc_bold"
 CONFOUNDS = "_desc-confounds_timeseries"

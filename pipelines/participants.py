@@ -76,6 +76,9 @@ def run_participants(
     subjects = read_dataset(*selection, n_threads=options.n_procs, reading=reading)
     if strays := links_outside(subjects, bids_dir):
         log.warning("%s", strays)
+    for subject in subjects:
+        for said in subject.noticed:
+            log.warning("sub-%s: %s", subject.subject, said)
     for check in checks(subjects, config, options, out_dir):
         check()
     n_threads = options.threads_per_step(len(subjects))
@@ -119,7 +122,10 @@ def report_dry_run(
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
     problems = Problems(stop_at_first=False)
     reading = _reading(options)
-    problems.found += find_problems(*selection, reading=reading)
+    noticed: list[str] = []
+    problems.found += find_problems(*selection, reading=reading, noticed=noticed)
+    for said in noticed:
+        print(f"note: {said}")
     subjects: Sequence[SubjectInputs] = ()
     with problems.noted():
         subjects = read_dataset(*selection, names_only=True, reading=reading)
@@ -154,7 +160,9 @@ def report_dry_run(
 def _reading(options: ParticipantOptions) -> Reading:
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
-    return Reading(filters, options.database_dir, options.derivatives_dir, masks)
+    return Reading(
+        filters, options.database_dir, options.derivatives_dir, masks, frozenset(options.ignore)
+    )
 
 
 def _forecast(

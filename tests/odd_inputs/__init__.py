@@ -1,0 +1,1 @@
+"""Inputs as real data sets have them, each made in one place."""

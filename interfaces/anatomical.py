@@ -10,6 +10,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface
 from scipy import ndimage
 
 from bids_config.files import atomic_path
+from bids_config.images import open_volume
 from interfaces.embedded import mni305
 from interfaces.embedded.transforms import read_matrix
 
@@ -39,7 +40,7 @@ class AnatomicalViews(SimpleInterface):
     output_spec = AnatomicalViewsOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        t1w = nib.load(self.inputs.t1w_file)
+        t1w = open_volume(self.inputs.t1w_file)
         fine_shape, fine_affine = fine_grid(nib.load(self.inputs.boldref_file))
         t1w_to_bold = np.linalg.inv(read_matrix(self.inputs.bold_to_t1w_file))
         t1w_to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file)

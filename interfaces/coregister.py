@@ -9,6 +9,7 @@ import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, SimpleInterface, TraitedSpec
 
 from bids_config.files import atomic_path
+from bids_config.images import open_volume
 from interfaces.embedded.coregistration import coregister, gather_evidence
 from interfaces.embedded.transforms import read_matrix, write_matrix
 
@@ -36,7 +37,9 @@ class Coregister(SimpleInterface):
     output_spec = CoregisterOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        result = coregister(nib.load(self.inputs.source_file), nib.load(self.inputs.reference_file))
+        result = coregister(
+            nib.load(self.inputs.source_file), open_volume(self.inputs.reference_file)
+        )
         transform = Path(runtime.cwd) / "bold_to_t1w.txt"
         report = Path(runtime.cwd) / "coregistration.json"
         write_matrix(transform, result.matrix)
@@ -78,7 +81,7 @@ class CheckCoregistration(SimpleInterface):
         mean = np.where(has_data, np.asarray(source.dataobj, dtype=np.float32), np.nan)
         found = gather_evidence(
             nib.Nifti1Image(mean, source.affine),
-            nib.load(inputs.reference_file),
+            open_volume(inputs.reference_file),
             read_matrix(inputs.transform_file),
             PREPROCESSED,
         )

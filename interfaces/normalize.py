@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from bids_config.errors import StepError
 from bids_config.files import atomic_path
+from bids_config.images import open_volume
 from interfaces.embedded.freesurfer import read_talairach, talairach_file
 from interfaces.embedded.normalization import image_data, inner_correlation, normalize
 from interfaces.embedded.transforms import write_matrix
@@ -62,7 +63,7 @@ class Normalize(SimpleInterface):
         return [talairach_file(folder), folder / "mri" / "orig.mgz"]
 
     def _run_interface(self, runtime: Any) -> Any:
-        t1w = nib.load(self.inputs.in_file)
+        t1w = open_volume(self.inputs.in_file)
         mask = np.asarray(nib.load(self.inputs.mask_file).dataobj) > 0
         if isdefined(self.inputs.fs_subject_dir):
             matrix = read_talairach(self.inputs.fs_subject_dir)

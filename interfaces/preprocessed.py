@@ -157,16 +157,16 @@ def summarize_volumes(image: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_
     mean : array, shape (i, j, k)
         Voxels without data in some volume count as 0 there.
     valid : array of bool, shape (i, j, k)
-        Inside the field of view in every volume; see `outside_field_of_view`.
+        Finite and inside the field of view in every volume; see `outside_field_of_view`.
     """
     total = np.zeros(image.shape[:3])
     valid = np.ones(image.shape[:3], dtype=bool)
     for volume in range(image.shape[3]):
-        values = np.nan_to_num(
-            np.asarray(image.dataobj[..., volume], dtype=np.float64), posinf=0, neginf=0
-        )
+        stored = np.asarray(image.dataobj[..., volume], dtype=np.float64)
+        is_number = np.isfinite(stored)
+        values = np.where(is_number, stored, 0)
         total += values
-        valid &= ~outside_field_of_view(values)
+        valid &= is_number & ~outside_field_of_view(values)
     return total / image.shape[3], valid
 
 

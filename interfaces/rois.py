@@ -20,6 +20,7 @@ from nipype.interfaces.base import (
 
 from bids_config.errors import InputError, StepError
 from bids_config.files import atomic_path
+from bids_config.images import open_volume
 from bids_config.tsv import write_table
 from interfaces.embedded.atlas import desikan_killiany_mni305, region_names
 from interfaces.embedded.freesurfer import (
@@ -72,7 +73,7 @@ class MNI305Rois(SimpleInterface):
             segmentation, names = self._of_subject()
         elif isdefined(self.inputs.t1w_file):
             found = find_regions(
-                nib.load(self.inputs.t1w_file),
+                open_volume(self.inputs.t1w_file),
                 np.asarray(nib.load(self.inputs.t1w_mask_file).dataobj) > 0,
                 read_matrix(self.inputs.t1w_to_mni305_file),
             )

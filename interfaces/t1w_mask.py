@@ -16,6 +16,7 @@ from nipype.interfaces.base import (
 )
 
 from bids_config.files import atomic_path
+from bids_config.images import open_volume
 from interfaces.embedded.t1w_mask import find_brain, take_brain_mask
 
 FREESURFER_THRESHOLD = 5.0
@@ -51,12 +52,14 @@ class T1wBrainMask(SimpleInterface):
         return [] if mask is None else [mask]
 
     def _run_interface(self, runtime: Any) -> Any:
-        t1w = nib.load(self.inputs.t1w_file)
+        t1w = open_volume(self.inputs.t1w_file)
         freesurfer = self._freesurfer_mask()
         if isdefined(self.inputs.mask_file):
-            found = take_brain_mask(t1w, nib.load(self.inputs.mask_file))
+            found = take_brain_mask(t1w, open_volume(self.inputs.mask_file))
         elif freesurfer is not None:
-            found = take_brain_mask(t1w, nib.load(freesurfer), FREESURFER_THRESHOLD, trusted=True)
+            found = take_brain_mask(
+                t1w, open_volume(freesurfer), FREESURFER_THRESHOLD, trusted=True
+            )
         else:
             found = find_brain(t1w)
         mask = Path(runtime.cwd) / "brain_mask.nii"

@@ -31,7 +31,8 @@ class BoldRun:
     repetition_time : float
         TR (s).
     slice_times : tuple of float
-        Acquisition time (s) of each slice, along `slice_axis`; none for a preprocessed run.
+        Acquisition time (s) of each slice, along `slice_axis`; none for a preprocessed run, and
+        where slices are not to be corrected for it.
     slice_axis : str
         'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
     preprocessed : PreprocessedRun or None
@@ -53,6 +54,11 @@ class BoldRun:
         """The image that is worked on: the raw one, or what fMRIPrep made of it."""
         return self.bold if self.preprocessed is None else self.preprocessed.bold
 
+    @property
+    def has_corrected_slices(self) -> bool:
+        """Whether slices are corrected for their timing, here or by fMRIPrep."""
+        return bool(self.slice_times) if self.preprocessed is None else self.preprocessed.corrected
+
 
 @dataclass(frozen=True)
 class SubjectInputs:
@@ -71,6 +77,8 @@ class SubjectInputs:
         Brain mask of the T1w image, supplied or fMRIPrep's.
     made_by : str or None
         What preprocessed the runs, such as 'fMRIPrep 23.2.0'; None for raw ones.
+    noticed : tuple of str
+        Sentences on images that are taken in spite of something.
     """
 
     subject: str
@@ -79,6 +87,7 @@ class SubjectInputs:
     segmentation: Path | None = None
     made_by: str | None = None
     t1w_mask: Path | None = None
+    noticed: tuple[str, ...] = ()
 
     @property
     def is_preprocessed(self) -> bool:
@@ -87,8 +96,8 @@ class SubjectInputs:
 
     @property
     def has_corrected_slices(self) -> bool:
-        """Whether slices are corrected for their timing, as those of raw runs always are."""
-        return all(run.preprocessed is None or run.preprocessed.corrected for run in self.runs)
+        """Whether slices are corrected for their timing, here or by fMRIPrep."""
+        return all(run.has_corrected_slices for run in self.runs)
 
 
 def read_dataset(
@@ -245,6 +254,7 @@ def _inspect(
             reading.filters,
             derivatives,
             reading.t1w_mask,
+            reading.ignore,
         )
         for label in labels
     ]
@@ -252,9 +262,7 @@ def _inspect(
         tables = [run.events for subject in subjects for run in subject.runs]
         check_names([events for events in tables if events is not None], dataset.root)
     _warn_of_headers(subjects)
-    if not names_only:
-        check_images(subjects, n_threads, problems)
-    return subjects
+    return subjects if names_only else check_images(subjects, n_threads, problems, reading.ignore)
 
 
 def _with_runs(
@@ -353,7 +361,13 @@ def _to_inputs(files: SubjectFiles, made_by: str | None) -> SubjectInputs:
             )
         )
     return SubjectInputs(
-        files.subject, files.t1w, tuple(runs), files.segmentation, made_by, files.t1w_mask
+        files.subject,
+        files.t1w,
+        tuple(runs),
+        files.segmentation,
+        made_by,
+        files.t1w_mask,
+        files.noticed,
     )
 
 

@@ -1,26 +1,39 @@
 """Are the images whole, and do they fit their sidecars, their events and one another?"""
 
-import gzip
 import math
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
+from numpy.typing import NDArray
 
 from bids_config.errors import InputError
+from bids_config.images import (
+    VOXEL_SIZE_TOLERANCE,
+    open_image,
+    open_volume,
+    read_labels,
+    readable,
+    require_place,
+    require_series,
+    require_volume,
+    times,
+    unpacked,
+)
+from interfaces.embedded.slice_timing import TIME_TOLERANCE, times_by_place
+from interfaces.embedded.time_series import SPIKE, are_spikes, spike_limit
 from pipelines.bids_runs import RunFiles, SubjectFiles
-from pipelines.bids_timing import SLICE_AXES, TIME_TOLERANCE, Timing
+from pipelines.bids_timing import Timing, tr_in_header
 from pipelines.events import check_events_fit_run
 from pipelines.problems import Problems
 
 MIN_VOLUMES = 20
-VOXEL_SIZE_TOLERANCE = 0.01  # relative
 MAX_CENTRE_DISTANCE = 50.0  # mm; laid down anew a subject moves by centimetres, not by a head
 AFFINE_TOLERANCE = 1e-3  # mm
 CHUNK = 1 << 20  # bytes
@@ -38,18 +51,42 @@ class ImageHeader:
         Voxel indices to RAS mm.
     repetition_time : float or None
         TR (s), None where the header does not say.
-    n_bytes : int
-        Length of the whole file, uncompressed.
+    offset : int
+        Where the voxels begin in the file, uncompressed.
+    dtype : dtype
+        As the voxels are stored.
+    scale : tuple of float
+        Slope and intercept that the stored numbers are scaled by.
+    doubt : str or None
+        Why its place cannot be trusted, where that is ignored.
     """
 
     file: Path
     shape: tuple[int, ...]
     affine: np.ndarray
     repetition_time: float | None
-    n_bytes: int
+    offset: int
+    dtype: np.dtype
+    scale: tuple[float, float]
+    doubt: str | None
+
+    @property
+    def n_bytes(self) -> int:
+        """Length of the whole file, uncompressed."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+
+    def values(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Turn numbers of the file into values."""
+        slope, intercept = self.scale
+        return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
-def check_images(subjects: Sequence[SubjectFiles], n_threads: int, problems: Problems) -> None:
+def check_images(
+    subjects: Sequence[SubjectFiles],
+    n_threads: int,
+    problems: Problems,
+    ignore: frozenset[str] = frozenset(),
+) -> list[SubjectFiles]:
     """Check all headers, then read every image to its end.
 
     Parameters
@@ -60,38 +97,79 @@ def check_images(subjects: Sequence[SubjectFiles], n_threads: int, problems: Pro
         How many images are read through at the same time.
     problems : Problems
         Takes what is wrong.
+    ignore : frozenset of str
+        With 'orientation' in it, images whose place cannot be trusted are taken.
+
+    Returns
+    -------
+    list of SubjectFiles
+        With sentences on what was noticed and is gone on with.
     """
-    headers = [header for subject in subjects for header in _check_subject(subject, problems)]
+    checked = []
     with ThreadPoolExecutor(n_threads) as pool:
-        checks = [pool.submit(check_complete, header) for header in headers]
+        headers = [_check_subject(files, problems, "orientation" in ignore) for files in subjects]
+        checks = [
+            [
+                pool.submit(check_complete, header, is_raw_run=header.file in _raw_runs(files))
+                for header in of_subject
+            ]
+            for files, of_subject in zip(subjects, headers, strict=True)
+        ]
         try:
-            for check in checks:
-                with problems.noted():
-                    check.result()
+            for files, of_subject, waiting in zip(subjects, headers, checks, strict=True):
+                noticed = [header.doubt for header in of_subject]
+                for check in waiting:
+                    with problems.noted():
+                        noticed.append(check.result())
+                said = tuple(dict.fromkeys(sentence for sentence in noticed if sentence))
+                checked.append(replace(files, noticed=said))
         finally:  # what has not begun need not be read after the first error or an interrupt
-            for check in checks:
+            for check in (check for waiting in checks for check in waiting):
                 check.cancel()
+    return checked
 
 
-def _check_subject(files: SubjectFiles, problems: Problems) -> list[ImageHeader]:
+def _raw_runs(files: SubjectFiles) -> set[Path]:
+    return {run.image for run in files.runs if run.preprocessed is None}
+
+
+def _check_subject(
+    files: SubjectFiles, problems: Problems, ignore_place: bool
+) -> list[ImageHeader]:
     """Check the headers of a subject and give back those that could be read."""
-    readable = []
+    readable_ones = []
     if files.t1w is not None:
         with problems.noted():
-            t1w = read_image_header(files.t1w)
-            readable.append(t1w)
+            t1w = read_image_header(files.t1w, ignore_place)
+            readable_ones.append(t1w)
             check_t1w(t1w)
+    for image, is_labels in ((files.segmentation, True), (files.t1w_mask, False)):
+        if image is not None:
+            with problems.noted():
+                readable_ones.append(_check_volume(image, is_labels, ignore_place))
     first = None
     for run in files.runs:
         with problems.noted():
-            header = read_image_header(run.image)
-            readable.append(header)
+            header = read_image_header(run.image, ignore_place)
+            readable_ones.append(header)
             _check_run(run, header)
             first = first or header
             check_same_grid(first, header)
             if run.preprocessed is not None:
                 check_same_voxels(first, header)
-    return readable
+    return readable_ones
+
+
+def _check_volume(file: Path, is_labels: bool, ignore_place: bool) -> ImageHeader:
+    """Read a mask or a segmentation."""
+    header = read_image_header(file, ignore_place)
+    if is_labels:
+        read_labels(file)
+    else:
+        mask = open_volume(file)
+        with readable(file):
+            np.asanyarray(mask.dataobj)
+    return header
 
 
 def _check_run(run: RunFiles, header: ImageHeader) -> None:
@@ -106,35 +184,64 @@ def _check_run(run: RunFiles, header: ImageHeader) -> None:
         check_events_fit_run(run.events, duration, run.events_file, tolerance=repetition_time)
 
 
-def read_image_header(file: Path) -> ImageHeader:
-    """Read the header of a NIfTI file, not its voxels; InputError where it cannot be read."""
+def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
+    """Read the header of an image, not its voxels.
+
+    Parameters
+    ----------
+    file : Path
+    ignore_place : bool
+        Say in the header why its place cannot be trusted, instead of refusing it.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, or is none of real numbers in a place that can be trusted.
+    """
     if file.is_symlink() and not file.exists():
         raise InputError(
             f"{file} is a link to a file that is not here: fetch its content (git-annex and "
             "DataLad: `datalad get`)"
         )
-    try:
-        image: Any = nib.load(file)
-        header, shape = image.header, image.shape
-        zooms, (_, time_unit) = header.get_zooms(), header.get_xyzt_units()
-        n_bytes = image.dataobj.offset + math.prod(shape) * image.get_data_dtype().itemsize
-        affine = np.asarray(image.affine, dtype=float)
-    except Exception as error:  # nibabel lets through whatever a damaged header makes fail
-        raise InputError(
-            f"{file} is not a readable NIfTI image ({_one_line(error)}): restore it"
-        ) from error
-    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError(f"{file} has an affine that cannot be inverted: convert the image again")
-    seconds = {"msec": 1e-3, "usec": 1e-6}.get(time_unit, 1.0)
-    repetition_time = float(zooms[3]) * seconds if len(zooms) > 3 else 0.0
-    return ImageHeader(file, shape, affine, repetition_time or None, n_bytes)
+    image: Any = open_image(file)
+    with readable(file):
+        proxy = image.dataobj
+        scale = (float(proxy.slope), float(proxy.inter))
+    doubt = require_place(image, file, ignore_place)
+    return ImageHeader(
+        file,
+        image.shape,
+        np.asarray(image.affine, dtype=float),
+        tr_in_header(image.header),
+        proxy.offset,
+        image.get_data_dtype(),
+        scale,
+        doubt,
+    )
 
 
-def check_complete(header: ImageHeader) -> None:
-    """Read a file to its end; InputError when it is truncated or its checksum is wrong."""
+def check_complete(header: ImageHeader, is_raw_run: bool = False) -> str | None:
+    """Read a file to its end, and the values of a run.
+
+    Returns
+    -------
+    str or None
+        What is to be said of single values that no tissue has.
+
+    Raises
+    ------
+    InputError
+        When it is truncated or its checksum is wrong, or a value of a run is NaN or infinite.
+    """
     file = header.file
+    volumes = _Volumes(header) if is_raw_run and len(header.shape) == 4 else None
     try:
-        n_bytes = _count_unzipped(file) if file.suffix == ".gz" else file.stat().st_size
+        with unpacked(file) as stream:
+            n_bytes = len(stream.read(header.offset))
+            while chunk := stream.read(CHUNK if volumes is None else volumes.n_bytes):
+                n_bytes += len(chunk)
+                if volumes is not None:
+                    volumes.look_at(chunk)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{file} is truncated or damaged ({_one_line(error)}): restore it from its source"
@@ -143,23 +250,65 @@ def check_complete(header: ImageHeader) -> None:
         raise InputError(
             f"{file} is truncated ({n_bytes} bytes of {header.n_bytes}): restore it from its source"
         )
+    return None if volumes is None else volumes.describe_spikes()
+
+
+class _Volumes:
+    """Looks at the volumes of a run, one after the other."""
+
+    def __init__(self, header: ImageHeader) -> None:
+        self._header = header
+        self.n_bytes = math.prod(header.shape[:3]) * header.dtype.itemsize
+        self._limit = np.inf
+        self._n_seen = self._n_spikes = 0
+        self._largest = 0.0
+        self._with_spikes: list[int] = []
+
+    def look_at(self, chunk: bytes) -> None:
+        """Take the bytes of the next volume; what follows the last one is passed over."""
+        if len(chunk) < self.n_bytes or self._n_seen == self._header.shape[3]:
+            return
+        self._n_seen += 1
+        stored = np.frombuffer(chunk, self._header.dtype)
+        if self._n_seen == 1:
+            self._limit = spike_limit(self._header.values(stored))
+        ends = self._header.values(np.array([stored.min(), stored.max()]))
+        reach = float(np.abs(ends).max())
+        if not np.isfinite(reach):
+            raise InputError(
+                f"{self._header.file} holds NaN or infinite values in volume {self._n_seen}: "
+                "convert it again from the scanner's files"
+            )
+        if reach > self._limit:
+            self._n_spikes += int((np.abs(self._header.values(stored)) > self._limit).sum())
+            self._largest = max(self._largest, reach)
+            self._with_spikes.append(self._n_seen)
+
+    def describe_spikes(self) -> str | None:
+        """Say which volumes have values that no tissue has, and what becomes of those."""
+        if not are_spikes(self._n_spikes, math.prod(self._header.shape)):
+            return None
+        first, *others = self._with_spikes
+        where = f"volume {first}" + (f" and {len(others)} others" if others else "")
+        return (
+            f"{self._n_spikes} values in {where} of {self._header.file.name} are spikes (up to "
+            f"{self._largest:.3g}, more than {SPIKE:g} times bright tissue), and were replaced by "
+            "those of the same voxels in the volumes before and after"
+        )
 
 
 def check_t1w(header: ImageHeader) -> None:
     """Raise InputError unless the image is one three-dimensional volume."""
-    if min(header.shape) < 1 or np.sum(np.array(header.shape) > 1) != 3:
-        raise InputError(
-            f"{header.file} has the shape {_times(header.shape)}: a T1w image must be one "
-            "three-dimensional volume"
-        )
+    require_volume(header.shape, header.file, "a T1w image")
 
 
 def check_series(header: ImageHeader) -> None:
     """Raise InputError unless the image is a series of enough volumes."""
-    if len(header.shape) != 4:
+    require_series(header.shape, header.file)
+    if min(header.shape[:3]) < 2:
         raise InputError(
-            f"{header.file} has the shape {_times(header.shape)}: a BOLD run must have four "
-            "dimensions, the last of them time"
+            f"{header.file} has the shape {times(header.shape)}: motion cannot be found in a "
+            "single slice, so leave it out"
         )
     if header.shape[3] < MIN_VOLUMES:
         raise InputError(
@@ -170,11 +319,13 @@ def check_series(header: ImageHeader) -> None:
 
 def check_timing_fits(header: ImageHeader, timing: Timing) -> None:
     """Raise InputError unless sidecar and image agree on the TR and the number of slices."""
-    n_slices = header.shape[SLICE_AXES[timing.slice_axis[0]]]
-    if timing.slice_times and len(timing.slice_times) != n_slices:
-        raise InputError(
-            f"{header.file} has {n_slices} slices along axis {timing.slice_axis} but its sidecar "
-            f"has {len(timing.slice_times)} slice times: mend SliceTiming or SliceEncodingDirection"
+    if timing.slice_times:
+        times_by_place(
+            timing.slice_times,
+            timing.slice_axis,
+            timing.repetition_time,
+            header.shape,
+            header.file,
         )
     in_header = header.repetition_time
     if in_header is not None and abs(in_header - timing.repetition_time) > TIME_TOLERANCE:
@@ -192,9 +343,9 @@ def check_same_grid(first: ImageHeader, other: ImageHeader) -> None:
     axes, other_axes = ("".join(nib.aff2axcodes(header.affine)) for header in (first, other))
     distance = float(np.linalg.norm(centre - other_centre))
     if other.shape[:3] != first.shape[:3]:
-        difference = f"shape ({_times(other.shape[:3])}, not {_times(first.shape[:3])})"
+        difference = f"shape ({times(other.shape[:3])}, not {times(first.shape[:3])})"
     elif not np.allclose(size, other_size, rtol=VOXEL_SIZE_TOLERANCE):
-        difference = f"voxel size ({_times(other_size)} mm, not {_times(size)})"
+        difference = f"voxel size ({times(other_size)} mm, not {times(size)})"
     elif axes != other_axes:
         difference = f"orientation ({other_axes}, not {axes})"
     elif distance > MAX_CENTRE_DISTANCE:
@@ -214,18 +365,6 @@ def check_same_voxels(first: ImageHeader, other: ImageHeader) -> None:
             f"the voxels of {other.file} do not lie on those of {first.file.name}: run fMRIPrep on "
             "all runs of the subject together, or leave that run out"
         )
-
-
-def _count_unzipped(file: Path) -> int:
-    n_bytes = 0
-    with gzip.open(file, "rb") as stream:
-        while chunk := stream.read(CHUNK):
-            n_bytes += len(chunk)
-    return n_bytes
-
-
-def _times(numbers: Any) -> str:
-    return " x ".join(f"{number:g}" for number in numbers)
 
 
 def _one_line(error: Exception) -> str:

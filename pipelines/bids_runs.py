@@ -17,7 +17,7 @@ from pipelines.bids_timing import Timing, read_timing
 from pipelines.events import read_run_events, summarize_events
 from pipelines.fmriprep import FmriprepDerivatives, PreprocessedRun, check_one_reference
 from pipelines.problems import Problems
-from pipelines.t1w_masks import find_t1w_mask, require_readable
+from pipelines.t1w_masks import find_t1w_mask
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,17 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class SubjectFiles:
-    """The files of a subject as found, runs in session and run order."""
+    """The files of a subject as found, runs in session and run order.
+
+    `noticed` are sentences on images that are taken in spite of something.
+    """
 
     subject: str
     t1w: Path | None
     runs: tuple[RunFiles, ...]
     segmentation: Path | None = None
     t1w_mask: Path | None = None
+    noticed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,15 @@ class Reading:
         What fMRIPrep made of the data set, which is then taken in the place of raw images.
     t1w_mask : Path or None
         Supplied brain masks, as `pipelines.t1w_masks` finds them.
+    ignore : frozenset of {'slicetiming', 'orientation'}
+        Take no slice times of raw runs; take images whose place cannot be trusted.
     """
 
     filters: BidsFilters = field(default_factory=BidsFilters)
     database_dir: Path | None = None
     derivatives_dir: Path | None = None
     t1w_mask: Path | None = None
+    ignore: frozenset[str] = frozenset()
 
 
 def find_subject_files(
@@ -81,6 +88,7 @@ def find_subject_files(
     filters: BidsFilters | None = None,
     derivatives: FmriprepDerivatives | None = None,
     t1w_masks: Path | None = None,
+    ignore: frozenset[str] = frozenset(),
 ) -> SubjectFiles:
     """Find a subject's files and read all that are not images.
 
@@ -104,6 +112,8 @@ def find_subject_files(
         Where runs and anatomy are taken from, in the place of raw images.
     t1w_masks : Path, optional
         Supplied brain masks.
+    ignore : frozenset of str
+        With 'slicetiming' in it, raw runs need no slice times, and none are taken.
     """
     filters = filters or BidsFilters()
     t1w = segmentation = mask = None
@@ -117,10 +127,6 @@ def find_subject_files(
     if t1w_masks is not None and t1w is not None:
         with problems.noted():
             mask = find_t1w_mask(t1w_masks, subject, t1w)
-    for image in (segmentation, mask):
-        if image is not None and not names_only:
-            with problems.noted():
-                require_readable(image)
     bolds: list[BidsFile] = []
     with problems.noted():
         # Raw images of runs that are preprocessed need not be there.
@@ -131,7 +137,7 @@ def find_subject_files(
     if derivatives is not None and t1w is not None:
         with problems.noted():
             derivatives.check_t1w_space(t1w, bolds)
-    runs = tuple(_read_run(dataset, bold, config, problems, derivatives) for bold in bolds)
+    runs = tuple(_read_run(dataset, bold, config, problems, derivatives, ignore) for bold in bolds)
     with problems.noted():
         _check_stimulus_count(dataset, subject, runs, config)
     with problems.noted():
@@ -315,11 +321,12 @@ def _read_run(
     config: DatasetConfig,
     problems: Problems,
     derivatives: FmriprepDerivatives | None,
+    ignore: frozenset[str],
 ) -> RunFiles:
     timing, events_file, events, preprocessed = None, None, None, None
     with problems.noted():
         if derivatives is None:
-            timing = read_timing(bold.path, dataset.sidecar(bold))
+            timing = read_timing(bold.path, dataset.sidecar(bold), "slicetiming" in ignore)
         else:
             preprocessed, timing = derivatives.find_run(bold)
     with problems.noted():

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import nibabel as nib
-
 from bids_config.errors import InputError
+from interfaces.embedded.slice_timing import SLICE_AXES, within_volume
 from pipelines.bids_layout import Sidecar
 
-SLICE_AXES = {"i": 0, "j": 1, "k": 2}
-TIME_TOLERANCE = 0.001  # s; headers hold single precision, converters round to milliseconds
 LONGEST_TR = 60.0  # s
 
 
@@ -25,7 +22,7 @@ class Timing:
         TR (s).
     slice_times : tuple of float
         Acquisition time (s) of each slice, along `slice_axis`; empty where slices were corrected
-        already.
+        already, or are not to be.
     slice_axis : str
         'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
     """
@@ -35,8 +32,15 @@ class Timing:
     slice_axis: str
 
 
-def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
+def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool = False) -> Timing:
     """Take TR and slice times from a sidecar and check them.
+
+    Parameters
+    ----------
+    bold : Path
+    sidecar : Sidecar
+    ignore_slices : bool
+        Take no slice times, whether there are some or not.
 
     Raises
     ------
@@ -56,13 +60,19 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
             f"{bold} has VolumeTiming in the place of RepetitionTime ({nearest}), so its volumes "
             "are not equally far apart, which the model cannot take: leave the run out"
         )
-    for key in ("RepetitionTime", "SliceTiming"):
-        if key not in sidecar.values:
-            raise InputError(f"{bold} has no {key}: add it, in seconds, to its sidecar {nearest}")
+    if "RepetitionTime" not in sidecar.values:
+        raise InputError(f"{bold} has no RepetitionTime: add it, in seconds, to {nearest}")
     repetition_time = check_tr(sidecar.values["RepetitionTime"], bold, nearest)
+    if ignore_slices:
+        return Timing(repetition_time, (), "k")
+    if "SliceTiming" not in sidecar.values:
+        raise InputError(
+            f"{bold} has no SliceTiming: add it, in seconds, to {nearest}, or give --ignore "
+            "slicetiming to go on without slice timing correction"
+        )
     slice_times = _check_slice_times(sidecar.values["SliceTiming"], repetition_time, bold, nearest)
     slice_axis = sidecar.values.get("SliceEncodingDirection", "k")
-    if slice_axis not in [axis + sign for axis in SLICE_AXES for sign in ("", "-")]:
+    if slice_axis not in SLICE_AXES:
         raise InputError(
             f"{nearest} gives {bold.name} SliceEncodingDirection {slice_axis!r}: it must be one of "
             "i, j, k, i-, j-, k-"
@@ -70,15 +80,16 @@ def read_timing(bold: Path, sidecar: Sidecar) -> Timing:
     return Timing(repetition_time, slice_times, slice_axis)
 
 
-def tr_in_header(image: Path) -> float | None:
-    """Give the TR (s) in the header of an image, None where it says none or cannot be read."""
-    try:
-        header: Any = nib.load(image).header
-        zooms, (_, unit) = header.get_zooms(), header.get_xyzt_units()
-    except Exception:  # whatever a damaged header makes nibabel raise; the images are checked later
+def tr_in_header(header: Any) -> float | None:
+    """Give the TR (s) in the header of an image; None where it does not say."""
+    zooms = header.get_zooms()
+    if len(zooms) < 4:
         return None
-    seconds = {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0)
-    return (float(zooms[3]) * seconds or None) if len(zooms) > 3 else None
+    unit = header.get_xyzt_units()[1] if hasattr(header, "get_xyzt_units") else "msec"
+    time = float(zooms[3])
+    if unit == "unknown" and time > LONGEST_TR:
+        unit = "msec"
+    return time * {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0) or None
 
 
 def check_tr(value: object, bold: Path, source: Path) -> float:
@@ -96,15 +107,11 @@ def _check_slice_times(
 ) -> tuple[float, ...]:
     if not isinstance(values, list) or not values or not all(map(_is_number, values)):
         raise InputError(
-            f"{source} gives {bold.name} a SliceTiming that is no list of numbers: mend it"
+            f"{source} gives {bold.name} a SliceTiming that is no list of numbers: mend it, or "
+            "give --ignore slicetiming"
         )
-    times = tuple(map(float, values))
-    if min(times) < 0 or max(times) > repetition_time + TIME_TOLERANCE:
-        raise InputError(
-            f"{source} gives {bold.name} slice times from {min(times):g} to {max(times):g} but a "
-            f"TR of {repetition_time:g} s: they must be seconds (not ms) from 0 up to the TR"
-        )
-    return times
+    within_volume(values, repetition_time, f"{source} gives {bold.name}")
+    return tuple(map(float, values))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

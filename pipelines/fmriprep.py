@@ -6,16 +6,19 @@ runs of a subject lie in the same places; runs in the space of their own referen
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
+from bids_config.images import open_image
 from bids_config.tsv import read_table
+from interfaces.embedded.slice_timing import TIME_TOLERANCE
 from pipelines.bids_filters import BidsFilters
 from pipelines.bids_layout import BidsFile, natural_key, read_json_object, unpadded
-from pipelines.bids_timing import TIME_TOLERANCE, Timing, check_tr, tr_in_header
+from pipelines.bids_timing import Timing, check_tr, tr_in_header
 
 T1W_BOLD = "_space-T1w_desc-preproc_bold"
 CONFOUNDS = "_desc-confounds_timeseries"
@@ -116,7 +119,9 @@ class FmriprepDerivatives:
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
         timing, reference, corrected = _read_timing(bold, sidecar)
         non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in columns)
-        in_header = tr_in_header(bold)
+        in_header = None
+        with suppress(InputError):  # where it cannot be read, the check of images says so
+            in_header = tr_in_header(open_image(bold).header)
         if in_header is None or abs(in_header - timing.repetition_time) <= TIME_TOLERANCE:
             in_header = None
         run = PreprocessedRun(bold, confounds, reference, corrected, non_steady_state, in_header)

@@ -24,6 +24,8 @@ from pipelines.workflows.freesurfer import RECONSTRUCTION_GB
 
 ASSUMED_PLANE = 64 * 64
 """Voxels of a slice where the image is not there to be looked at."""
+ASSUMED_SLICES = 40
+"""Of an image that is not there, where its slice times are not known either."""
 INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
@@ -154,13 +156,16 @@ def forecast_subject(
         "regions of interest": ("find rois", 1, 0.0),
         "derivatives": ("save betas mni305", N_SETS, betas_mni305 / 2),
     }
+    if not subject.has_corrected_slices:
+        del steps["slice timing"]
     if subject.is_preprocessed:
         # Unpacked, in T1w space and so often in more voxels, instead of the first three steps.
         imported = {
             "import of runs": ("import runs", size.n_runs, run_bytes),
             "check of registration": ("check coregistration", 1, 0.0),
         }
-        steps = imported | dict(list(steps.items())[3:])
+        before = ("slice timing", "realignment", "coregistration")
+        steps = imported | {name: step for name, step in steps.items() if name not in before}
     forecasts = [
         StepForecast(name, node, times, seconds[name](size), space)
         for name, (node, times, space) in steps.items()
@@ -303,7 +308,8 @@ def _size(subject: SubjectInputs, events: Sequence[pd.DataFrame]) -> Size:
         if shape is None:
             is_assumed = True
             end = float((table["onset"] + table["duration"]).max())
-            shape = (ASSUMED_PLANE, 1, len(run.slice_times), round(end / run.repetition_time))
+            n_slices = len(run.slice_times) or ASSUMED_SLICES
+            shape = (ASSUMED_PLANE, 1, n_slices, round(end / run.repetition_time))
         n_voxels = max(n_voxels, shape[0] * shape[1] * shape[2])
         n_volumes += shape[3]
     n_stimuli = len(summarize_events(events).presentations)

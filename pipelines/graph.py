@@ -10,6 +10,7 @@ from nipype.pipeline.engine import Workflow
 from bids_config.errors import InputError
 from bids_config.schema import DatasetConfig
 from pipelines.bids import BoldRun, SubjectInputs, read_dataset
+from pipelines.bids_runs import Reading
 from pipelines.options import Normalization, RoiSource, RunModel
 from pipelines.workflows.engines import SpmSettings
 from pipelines.workflows.freesurfer import NormalizationSettings
@@ -26,6 +27,7 @@ def write_graph(
     kind: str,
     bids_dir: Path | None = None,
     participant_label: str | None = None,
+    ignore: frozenset[str] = frozenset(),
 ) -> Path:
     """Draw a subject's workflow.
 
@@ -43,6 +45,8 @@ def write_graph(
         Take the runs of a subject of this data set, else of an example with two runs.
     participant_label : str, optional
         Which subject, by default the first.
+    ignore : frozenset of {'slicetiming'}
+        Draw it without slice timing.
 
     Returns
     -------
@@ -59,7 +63,8 @@ def write_graph(
     subject = _example_subject(config.runs.task)
     if bids_dir is not None:
         labels = None if participant_label is None else [participant_label]
-        subject = read_dataset(bids_dir, config, participant_labels=labels, names_only=True)[0]
+        reading = Reading(ignore=ignore)
+        subject = read_dataset(bids_dir, config, labels, names_only=True, reading=reading)[0]
     workflow = init_participant_wf(subject, settings)
     if out_file.suffix != ".dot" and shutil.which("dot") is None:
         out_file = out_file.with_suffix(".dot")

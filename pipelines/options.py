@@ -12,6 +12,7 @@ EngineName = Literal["python", "spm"]
 Normalization = Literal["python", "freesurfer"]
 RunModel = Literal["concatenated", "sessions"]
 RoiSource = Literal["template", "subject", "fsaverage"]
+Ignored = Literal["slicetiming", "orientation"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ParticipantOptions:
         Folder in which the index of the names is kept.
     derivatives_dir : Path, optional
         What fMRIPrep made of the data set, to start from.
+    ignore : sequence of {'slicetiming', 'orientation'}
+        Do not correct slices for their timing; take images whose orientation cannot be trusted.
     validate : bool
         Let the BIDS validator look at the data set first.
     spm_command : str, optional
@@ -88,6 +91,7 @@ class ParticipantOptions:
     filter_file: Path | None = None
     database_dir: Path | None = None
     derivatives_dir: Path | None = None
+    ignore: Sequence[Ignored] = ()
     validate: bool = True
     spm_command: str | None = None
     spm_time_limit: float | None = None

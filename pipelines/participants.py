@@ -85,6 +85,9 @@ def run_participants(
     subjects = read_dataset(*selection, n_threads=options.n_procs, reading=reading)
     if strays := links_outside(subjects, bids_dir):
         log.warning("%s", strays)
+    for subject in subjects:
+        for said in subject.noticed:
+            log.warning("sub-%s: %s", subject.subject, said)
     for check in checks(subjects, config, options, out_dir):
         check()
     n_threads = options.threads_per_step(len(subjects))
@@ -134,6 +137,9 @@ def report_dry_run(
         bids_dir, config, options.participant_labels, options.session_labels, _reading(options)
     )
     problems.found += found
+    for subject in subjects:
+        for said in subject.noticed:
+            print(f"note: sub-{subject.subject}: {said}")
     if strays := links_outside(subjects, bids_dir):
         print(f"note: {strays}")
     if options.validate and not problems.found:  # its errors would be mostly the same again
@@ -183,7 +189,9 @@ def _require_own_config(out_dir: Path, config: DatasetConfig, options: Participa
 def _reading(options: ParticipantOptions) -> Reading:
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
-    return Reading(filters, options.database_dir, options.derivatives_dir, masks)
+    return Reading(
+        filters, options.database_dir, options.derivatives_dir, masks, frozenset(options.ignore)
+    )
 
 
 def _forecast(

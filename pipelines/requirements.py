@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import nibabel as nib
-
 from analysis.stimuli import find_pictures
 from bids_config.errors import InputError, StepError
+from bids_config.images import open_volume
 from bids_config.schema import DatasetConfig
 from interfaces.embedded.partitions import partition_runs
 from interfaces.embedded.t1w_mask import is_stripped, require_network
@@ -190,7 +189,7 @@ def _require_pictures(
     for subject in subjects:
         for run in subject.runs:
             events = summarize_events([read_run_events(run.events, config.events)])
-            missing = sorted(set(events.presentations) - pictures)
+            missing = sorted(events.presentations.keys() - pictures.keys())
             if missing:
                 raise InputError(
                     f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
@@ -253,8 +252,8 @@ def _has_brain_mask(subject: SubjectInputs, options: ParticipantOptions) -> bool
         folder = options.fs_subjects_dir / f"sub-{subject.subject}"
         return (folder / "mri" / "brainmask.mgz").is_file()
     try:
-        return is_stripped(nib.load(subject.t1w))
-    except (OSError, StepError, nib.filebasedimages.ImageFileError):
+        return is_stripped(open_volume(subject.t1w))
+    except (InputError, StepError, OSError, EOFError):
         return False
 
 

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
@@ -41,20 +39,6 @@ def find_t1w_mask(where: Path, subject: str, t1w: Path) -> Path:
     if file == where and not re.search(rf"sub-{re.escape(subject)}(?![0-9A-Za-z])", file.name):
         _require_one_subject(where, subject, t1w)
     return file
-
-
-def require_readable(image: Path) -> None:
-    """Refuse a mask or a segmentation that cannot be read to its end.
-
-    Raises
-    ------
-    InputError
-        Naming the file.
-    """
-    try:
-        np.asarray(nib.load(image).dataobj)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{image} is missing or damaged; restore it") from error
 
 
 def _find_in(folder: Path, subject: str, t1w: Path) -> Path:

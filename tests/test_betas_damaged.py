@@ -81,7 +81,7 @@ def nan_patterns(root: Path) -> None:
         ("spm", spm_without_conditions, "holds no condition"),
         ("spm", lambda root: (root / "spm/sub-02/glm/beta_0009.nii").unlink(), "is missing, which"),
         ("spm", nan_patterns, "is not finite in any voxel of any region"),
-        ("spm", colours, "holds colours or complex numbers"),
+        ("spm", colours, "holds colours or vectors"),
         ("spm", other_grid, r"beta_0005\.nii lies on .* grid .*affines differ\)"),
         (
             "spm",

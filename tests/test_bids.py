@@ -313,11 +313,11 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     "truncated .nii.gz": (lambda root: truncate(root / FIRST_BOLD, 0.7), "truncated or damaged"),
     "truncated checksum": (lambda root: truncate(root / FIRST_BOLD, 0.9999), "truncated or damag"),
     "truncated T1w": (lambda root: truncate(root / T1W, 0.7), "truncated or damaged"),
-    "truncated header": (lambda root: truncate(root / FIRST_BOLD, 0.001), "not a readable NIfTI"),
-    "empty image": (lambda root: (root / FIRST_BOLD).write_bytes(b""), "not a readable NIfTI"),
+    "truncated header": (lambda root: truncate(root / FIRST_BOLD, 0.001), "cannot be read"),
+    "empty image": (lambda root: (root / FIRST_BOLD).write_bytes(b""), "cannot be read"),
     "text for an image": (
         lambda root: (root / FIRST_BOLD).write_text("<html>404</html>"),
-        "not a readable NIfTI",
+        "cannot be read",
     ),
     "content not fetched": (
         lambda root: (

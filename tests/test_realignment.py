@@ -314,7 +314,7 @@ def test_unreadable_and_unusable_images_are_named(planted, tmp_path):
         realign_files([cut], tmp_path)
     flat = tmp_path / "flat.nii"
     nib.save(nib.Nifti1Image(np.ones((4, 5, 6)), AFFINE), flat)
-    with pytest.raises(InputError, match=r"flat\.nii has 3 axes"):
+    with pytest.raises(InputError, match=r"flat\.nii has the shape 4 x 5 x 6"):
         realign_files([flat], tmp_path)
     holes = np.ones((10, 10, 10))
     holes[3] = np.nan

@@ -134,6 +134,8 @@ def test_methods_hold_what_the_sidecars_say_of_the_estimation() -> None:
     assert "Slices had not been corrected" in methods_of(uncorrected)
     assert "Slices had" not in text
     by_spm = {"Engine": "spm", "SPM": "SPM12 7771", "RunModel": "concatenated"}
+    raw = replace(planted(), estimation={**by_spm, "SliceTimingCorrected": False})
+    assert "Slices were not corrected for their timing." in methods_of(raw)
     assert "with SPM (SPM12 7771)" in methods_of(replace(planted(), estimation=by_spm))
 
 

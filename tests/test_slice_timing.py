@@ -160,9 +160,9 @@ def test_real_epi(shared_data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "part_of_message"),
     [
-        ({"slice_times": INTERLEAVED[:-1]}, "6 slices along k but 5 slice times"),
-        ({"slice_times": [1000 * time for time in INTERLEAVED]}, "must be in seconds"),
-        ({"slice_times": [np.nan] * 6}, "do not lie within"),
+        ({"slice_times": INTERLEAVED[:-1]}, "6 slices along axis k but its sidecar has 5"),
+        ({"slice_times": [1000 * time for time in INTERLEAVED]}, r"must be seconds \(not ms\)"),
+        ({"slice_times": [np.nan] * 6}, "slice times from nan to nan but a TR of 3 s"),
         ({"slice_axis": "x"}, "SliceEncodingDirection"),
         ({"reference_time": 4.0}, "reference time 4 s"),
     ],

@@ -80,13 +80,14 @@ def test_slice_timing_in_milliseconds(scripts: list[str], folder: Path) -> None:
     ("axis", "expected_times"), [("k", [0.0, 500.0, 1000.0]), ("k-", [1000.0, 500.0, 0.0])]
 )
 def test_slice_times_follow_the_third_axis(axis: str, expected_times: list[float]) -> None:
-    assert slice_times_ms([0.0, 0.5, 1.0], axis, Path("bold.nii")) == expected_times
+    found = slice_times_ms([0.0, 0.5, 1.0], axis, 1.5, (4, 4, 3, 9), Path("bold.nii"))
+    assert found == expected_times
 
 
 @pytest.mark.parametrize("axis", ["i", "j", "i-", "j-"])
 def test_slices_along_another_axis_are_refused(axis: str) -> None:
     with pytest.raises(InputError, match=r"bold\.nii .* axis [ij].*--engine python"):
-        slice_times_ms([0.0, 0.5], axis, Path("bold.nii"))
+        slice_times_ms([0.0, 0.5], axis, 1.5, (2, 2, 2, 9), Path("bold.nii"))
 
 
 def test_realignment_of_two_runs_together(scripts: list[str], folder: Path) -> None:

@@ -49,6 +49,24 @@ def test_slices_that_were_not_corrected(out_dir: Path) -> None:
     assert "<dt>Slices corrected for their timing</dt><dd>no</dd>" in html
 
 
+def test_slices_that_were_to_be_ignored(out_dir: Path) -> None:
+    change_sidecar(out_dir / BETAS, Estimation={"Engine": "spm", "SliceTimingCorrected": False})
+    caution, _ = read_cautions(out_dir, "01")
+    assert caution.startswith(
+        "the slices were not corrected for their timing (--ignore slicetiming): the model takes all"
+    )
+    html = page_of(out_dir)
+    assert caution in html
+    assert "The slices were not corrected for their timing (--ignore slicetiming)." in html
+
+
+def test_images_that_were_taken_in_spite_of_something(out_dir: Path) -> None:
+    said = "the orientation of sub-01_T1w.nii.gz cannot be trusted"
+    change_sidecar(out_dir / BETAS, Noticed=[said])
+    assert read_cautions(out_dir, "01") == [said, COVERAGE]
+    assert said in page_of(out_dir)
+
+
 def test_non_steady_state_volumes_in_the_model(out_dir: Path) -> None:
     change_sidecar(out_dir / BETAS, Estimation=FMRIPREP, NonSteadyStateVolumes=[2, 0])
     caution, _ = read_cautions(out_dir, "01")

@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.betas.beta_images import Half, is_there, read_beta_images, wanted_subjects
 from analysis.betas.estimations import (
     estimation_of,
+    noticed_of,
     require_of_one_estimation,
     require_same_estimation,
 )
@@ -91,7 +92,10 @@ def read_derivatives(
         subject = read_beta_images(label, images, regions_of(label), tables=tables)
         run_betas = _run_betas_file(betas_file) if with_runs else None
         require_of_one_estimation(betas_file, list(_halves_of(betas_file).values()), run_betas)
-        subject = replace(subject, estimation=estimation_of(betas_file))
+        noticed = tuple(f"{name}: {said}" for said in noticed_of(betas_file))
+        subject = replace(
+            subject, estimation=estimation_of(betas_file), notes=(*subject.notes, *noticed)
+        )
         subjects.append(subject if run_betas is None else _with_runs(subject, run_betas))
     require_comparable(subjects)
     require_same_estimation([subject.sources[0] for subject in subjects])

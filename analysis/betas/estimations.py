@@ -28,6 +28,12 @@ def estimation_of(betas_file: Path) -> dict[str, Any]:
     return estimation if isinstance(estimation, dict) else {}
 
 
+def noticed_of(betas_file: Path) -> list[str]:
+    """Give sentences on images that the participant level took in spite of something."""
+    noticed = (_sidecar(betas_file) or {}).get("Noticed", [])
+    return list(map(str, noticed)) if isinstance(noticed, list) else []
+
+
 def require_of_one_estimation(
     betas_file: Path, halves: Sequence[Path], run_betas: Path | None = None
 ) -> None:
@@ -119,6 +125,8 @@ def _remedy(key: str, is_preprocessed: bool) -> str:
     again = "run the participant level again for one of them"
     if key == REFERENCE and is_preprocessed:
         return f"run fMRIPrep on both with the same --slice-time-ref, then {again[4:]}"
+    if key == "SliceTimingCorrected" and not is_preprocessed:
+        return f"{again}, both with --ignore slicetiming or both without"
     if key == "SliceTimingCorrected":
         return (
             "run fMRIPrep on both with slice timing correction, or on both with --ignore "

@@ -1,6 +1,6 @@
 """One entry for the brain's side of a comparison, in every form that people have it in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
 from analysis.betas.spm import MODEL_FILE, holds_models, read_spm_folders
 from analysis.betas.statmaps import find_statmaps, read_statmaps
 from analysis.betas.table import read_betas_table
-from analysis.betas.volumes import VOLUME_SUFFIXES
+from analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
 from analysis.folds import have_halves
 from analysis.names import require_names
 from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
 from bids_config.errors import InputError
+from bids_config.images import require_place
 from bids_config.names import warn_of_case
 from bids_config.recorded import read_recorded
 from bids_config.schema import RoiDefinition
@@ -174,6 +175,7 @@ def read_betas(
     stimuli: Sequence[str] | None = None,
     conditions: Sequence[str] = (),
     exclude_conditions: Sequence[str] = (),
+    ignore: Collection[str] = (),
 ) -> Subjects:
     """Read the betas, patterns or RDMs of all subjects.
 
@@ -200,6 +202,8 @@ def read_betas(
     conditions, exclude_conditions : sequence of str
         Patterns (`*`, `?`) of the conditions or contrasts that are stimuli, and of those that are
         not.
+    ignore : collection of {'orientation'}
+        Take volumes whose header does not tell their orientation, or tells two, with a note.
 
     Returns
     -------
@@ -250,7 +254,9 @@ def read_betas(
         require_names(subject.stimuli, "stimulus", subject.origin)
     warn_of_case({name for subject in subjects for name in subject.stimuli}, "stimulus", path)
     warn_of_case({name for subject in subjects for name in subject.rois}, "region", path)
-    return _with_note_on_halves(subjects) if have_patterns(subjects) else subjects
+    if not have_patterns(subjects):
+        return subjects
+    return _with_note_on_halves(_with_notes_on_places(subjects, "orientation" in ignore))
 
 
 def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[RoiDefinition, ...]:
@@ -306,6 +312,26 @@ def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPa
     )
     changed = replace(subjects[first], notes=(*subjects[first].notes, note))
     return (*subjects[:first], changed, *subjects[first + 1 :])
+
+
+def _with_notes_on_places(
+    subjects: Sequence[SubjectPatterns], ignore: bool
+) -> tuple[SubjectPatterns, ...]:
+    """Refuse volumes whose place cannot be trusted, or note the first of each subject."""
+    doubts: dict[Path, str | None] = {}
+    noted = []
+    for subject in subjects:
+        files = [file for file in subject.sources if str(file).endswith(VOLUME_SUFFIXES)]
+        for file in files:
+            if file not in doubts:
+                doubts[file] = require_place(load_volume(file), file, ignore)
+        found = [doubt for file in files if (doubt := doubts[file])]
+        if found:
+            more = f" (the first of {len(found)} files)" if len(found) > 1 else ""
+            note = f"{subject.label}: {found[0]}{more}"
+            subject = replace(subject, notes=(*subject.notes, note))
+        noted.append(subject)
+    return tuple(noted)
 
 
 def _first_array_file_holds(path: Path, *endings: str) -> bool:

@@ -1,30 +1,22 @@
 """Reading beta volumes and label volumes, and keeping only the voxels of the regions."""
 
-import logging
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from analysis.patterns import RoiPatterns
 from bids_config.errors import InputError
+from bids_config.images import open_image, read_labels, readable
 from bids_config.schema import RoiDefinition
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
 SUBJECT_PLACE = "{subject}"
 """In the name of an atlas: the subject's label without `sub-`."""
-
-LARGEST_LABEL = 2.0**63
-"""What labels have to stay below to be held as int64."""
 
 AFFINE_TOLERANCE_MM = 1e-3
 """Two affines that differ by no more describe the same grid."""
@@ -82,17 +74,9 @@ def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxel
     InputError
         If the file cannot be read, is not a volume of whole numbers, or lacks a label.
     """
-    image = load_volume(atlas_file)
-    with _readable(atlas_file):
-        labels = np.asanyarray(image.dataobj)
-    if labels.ndim == 4 and labels.shape[3] == 1:
-        labels = labels[..., 0]
-    if labels.ndim != 3 or not _are_whole_numbers(labels):
-        raise InputError(
-            f"{atlas_file} is not a volume of whole-number labels: give the segmentation itself, "
-            "resampled by nearest neighbour"
-        )
-    flat = labels.ravel().astype(np.int64)
+    _require_suffix(atlas_file)
+    labels, affine = read_labels(atlas_file)
+    flat = labels.ravel()
     present = set(np.unique(flat).tolist())
     voxels = {}
     for roi in rois:
@@ -103,14 +87,7 @@ def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxel
                 "needs: give the atlas that the region's labels belong to"
             )
         voxels[roi.name] = np.flatnonzero(np.isin(flat, roi.labels))
-    return RoiVoxels(Grid(labels.shape, image.affine, Path(atlas_file)), voxels)
-
-
-def _are_whole_numbers(labels: NDArray[Any]) -> bool:
-    """Whether all are whole numbers that int64 holds."""
-    if not np.isfinite(labels).all() or float(np.abs(labels).max(initial=0)) >= LARGEST_LABEL:
-        return False
-    return np.array_equal(labels, np.round(labels))
+    return RoiVoxels(Grid(labels.shape, affine, Path(atlas_file)), voxels)
 
 
 def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[str], RoiVoxels]:
@@ -141,32 +118,27 @@ def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[
 
 
 def load_volume(file: Path) -> SpatialImage:
-    """Open a .nii, .nii.gz or .mgz file, its data still on disk.
-
-    A compressed file stays open, so that volumes read in order are decompressed once.
+    """Open a .nii, .nii.gz or .mgz file of real numbers, its data still on disk.
 
     Raises
     ------
     InputError
         If it is absent, of another kind, or its header cannot be read.
     """
+    _require_suffix(file)
+    return open_image(file)
+
+
+def _require_suffix(file: Path) -> None:
     if not str(file).endswith(VOLUME_SUFFIXES):
         raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
-    # nibabel takes a file that it may not open for one of an unknown kind.
-    with _readable(file), Path(file).open("rb"):
-        image = nib.load(file, keep_file_open=True)
-    if not isinstance(image, SpatialImage):
-        raise InputError(f"{file} holds no volume: give a NIfTI or MGZ image")
-    if image.get_data_dtype().kind not in "biuf":
-        raise InputError(f"{file} holds colours or complex numbers: give a volume of real numbers")
-    return image
 
 
 def read_volume(
     image: SpatialImage, index: int, voxels: NDArray[np.intp], file: Path
 ) -> NDArray[np.float64]:
     """Values of volume `index` (0 for a 3D image) at flat voxel indices."""
-    with _readable(file):
+    with readable(file):
         data = image.dataobj[..., index] if len(image.shape) == 4 else image.dataobj
         return np.asarray(data, dtype=np.float64).ravel()[voxels]
 
@@ -217,28 +189,3 @@ def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: 
                 f"the beta of stimulus {stimulus} in {source} is not finite in any voxel of any "
                 "region: estimate it again, or leave that stimulus out of every subject"
             )
-
-
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    # nibabel logs on the command line what is wrong with a header, besides raising it.
-    logger = logging.getLogger("nibabel.global")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{file} is missing: give a file that exists") from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
-    except (
-        OSError, EOFError, zlib.error, ValueError, TypeError, OverflowError, MemoryError,
-        ImageFileError, HeaderDataError,
-    ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{file} cannot be read ({reason}): it is damaged or incomplete, make or download it "
-            "again"
-        ) from error
-    finally:
-        logger.setLevel(level)

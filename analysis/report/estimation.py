@@ -59,7 +59,8 @@ def _model(estimation: Mapping[str, Any]) -> Iterator[str]:
     if (noise := estimation.get("NoiseModel")) is not None:
         parts.append(f"{_NOISE.get(noise, noise)} noise")
     if estimation.get("SliceTimingCorrected") is False:
-        yield "Slices had not been corrected for their timing."
+        when = "had not been" if "Preprocessing" in estimation else "were not"
+        yield f"Slices {when} corrected for their timing."
     yield f"The linear model had {', '.join(parts)}, and six motion parameters a run."
     if estimation.get("Engine") == "spm":
         yield _RUN_MODELS.get(str(estimation.get("RunModel")), "")

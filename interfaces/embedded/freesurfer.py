@@ -13,9 +13,13 @@ import nibabel as nib
 import numpy as np
 
 from bids_config.errors import InputError
+from bids_config.images import read_labels
 from interfaces.embedded import mni305
 from interfaces.embedded.resampling import resample
 from interfaces.embedded.transforms import is_affine
+
+LARGEST_LABEL = 32767
+"""Regions are saved as int16."""
 
 
 def talairach_file(subject_dir: str | Path) -> Path:
@@ -153,14 +157,10 @@ def segmentation_mni305(subject_dir: str | Path, t1w_to_mni305: np.ndarray) -> n
     InputError
         If `mri/aparc+aseg.mgz` is missing or cannot be read.
     """
-    path = segmentation_file(subject_dir)
-    remedy = "run recon-all on this subject, or leave the FreeSurfer subjects directory out."
-    return labels_mni305(path, t1w_to_mni305, remedy)
+    return labels_mni305(segmentation_file(subject_dir), t1w_to_mni305)
 
 
-def labels_mni305(
-    path: str | Path, t1w_to_mni305: np.ndarray, remedy: str = "restore it."
-) -> nib.Nifti1Image:
+def labels_mni305(path: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Image:
     """A label image in the MNI305 grid, by nearest neighbour, int16.
 
     Parameters
@@ -169,20 +169,21 @@ def labels_mni305(
         3D label image in T1w space.
     t1w_to_mni305 : array (4, 4)
         World RAS mm of the image to MNI305 RAS.
-    remedy : str
-        What the message tells a user to do about an image that cannot be read.
 
     Raises
     ------
     InputError
-        If the image is missing or cannot be read.
+        If the image is missing, cannot be read, or holds no labels.
     """
-    try:
-        image = nib.load(path)
-        labels = np.asarray(image.dataobj).astype(np.int16)
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{path} is missing or damaged; {remedy}") from error
-    moved = resample(labels, image.affine, mni305.SHAPE, mni305.AFFINE, t1w_to_mni305, "nearest")
+    labels, affine = read_labels(path)
+    if labels.max() > LARGEST_LABEL:
+        raise InputError(
+            f"{path} holds the label {labels.max()}, above the largest of an aparc+aseg that is "
+            f"known, {LARGEST_LABEL}: give an aparc+aseg"
+        )
+    moved = resample(
+        labels.astype(np.int16), affine, mni305.SHAPE, mni305.AFFINE, t1w_to_mni305, "nearest"
+    )
     return nib.Nifti1Image(moved, mni305.AFFINE)
 
 

@@ -14,6 +14,7 @@ from bids_config.errors import InputError
 from interfaces.embedded.time_series import open_time_series, write_time_series
 
 SLICE_AXES = ("i", "j", "k", "i-", "j-", "k-")
+TIME_TOLERANCE = 0.001  # s; headers hold single precision, converters round to milliseconds
 
 
 def shift_in_time(series: ArrayLike, shift: float) -> NDArray[np.float32]:
@@ -49,6 +50,66 @@ def shift_in_time(series: ArrayLike, shift: float) -> NDArray[np.float32]:
     return np.asarray(shifted, dtype=np.float32)
 
 
+def times_by_place(
+    slice_times: Sequence[float],
+    slice_axis: str,
+    repetition_time: float,
+    grid: Sequence[int],
+    image: Path,
+) -> NDArray[np.float64]:
+    """Give the time of each slice in the order in which an image holds them.
+
+    Parameters
+    ----------
+    slice_times, slice_axis, repetition_time
+        As for `correct_slice_timing`.
+    grid : sequence of int
+        Voxels along i, j, k.
+    image : Path
+        For messages.
+
+    Raises
+    ------
+    InputError
+        If there is no such axis, or times and image do not fit together.
+    """
+    if slice_axis not in SLICE_AXES:
+        raise InputError(
+            f"{image}: the slice axis is {slice_axis!r}; SliceEncodingDirection must be one of "
+            f"{', '.join(SLICE_AXES)}."
+        )
+    n_slices = grid["ijk".index(slice_axis[0])]
+    if len(slice_times) != n_slices:
+        raise InputError(
+            f"{image} has {n_slices} slices along axis {slice_axis} but its sidecar has "
+            f"{len(slice_times)} slice times: mend SliceTiming or SliceEncodingDirection, or give "
+            "--ignore slicetiming"
+        )
+    times = within_volume(slice_times, repetition_time, f"{image} has")
+    return times[::-1] if slice_axis.endswith("-") else times
+
+
+def within_volume(
+    slice_times: Sequence[float], repetition_time: float, whose: str
+) -> NDArray[np.float64]:
+    """Give slice times, those that are outside the volume by rounding brought to its ends.
+
+    Raises
+    ------
+    InputError
+        If one lies outside by more, or is no number; `whose` is how the sentence begins.
+    """
+    times = np.asarray(slice_times, dtype=np.float64)
+    outside = (times < -TIME_TOLERANCE) | (times > repetition_time + TIME_TOLERANCE)
+    if outside.any() or not np.isfinite(times).all():
+        raise InputError(
+            f"{whose} slice times from {times.min():g} to {times.max():g} but a TR of "
+            f"{repetition_time:g} s: they must be seconds (not ms) from 0 up to the TR; mend "
+            "SliceTiming, or give --ignore slicetiming"
+        )
+    return np.clip(times, 0, repetition_time)
+
+
 def correct_slice_timing(
     in_file: str | Path,
     out_file: str | Path,
@@ -81,32 +142,14 @@ def correct_slice_timing(
         If times and image do not fit together.
     """
     run = open_time_series(in_file)
-    times = np.asarray(slice_times, dtype=float)
-    reference = repetition_time / 2 if reference_time is None else reference_time
-    if slice_axis not in SLICE_AXES:
-        raise InputError(
-            f"{run.path}: the slice axis is '{slice_axis}'; "
-            f"SliceEncodingDirection must be one of {', '.join(SLICE_AXES)}."
-        )
+    times = times_by_place(slice_times, slice_axis, repetition_time, run.grid, run.path)
     axis = "ijk".index(slice_axis[0])
-    if len(times) != run.grid[axis]:
-        raise InputError(
-            f"{run.path} has {run.grid[axis]} slices along {slice_axis} but {len(times)} slice "
-            "times; correct SliceTiming or SliceEncodingDirection in its sidecar."
-        )
-    if not ((times >= 0) & (times <= repetition_time)).all():
-        raise InputError(
-            f"{run.path}: slice times from {times.min():g} to {times.max():g} do not lie within "
-            f"the repetition time of {repetition_time:g} s; SliceTiming must be in seconds."
-        )
+    reference = repetition_time / 2 if reference_time is None else reference_time
     if not 0 <= reference <= repetition_time:
         raise InputError(
             f"{run.path}: the reference time {reference:g} s does not lie within the repetition "
             f"time of {repetition_time:g} s."
         )
-    if slice_axis.endswith("-"):
-        times = times[::-1]
-
     corrected = np.empty((run.n_volumes, *run.grid[::-1]), dtype=np.float32)
     volumes = run.volumes()
     slices_in = np.moveaxis(volumes.stored.T, 3 - axis, 0)

@@ -1,22 +1,24 @@
 """Reading and writing 4D images volume by volume, integers staying 16 bit on disk."""
 
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
+from bids_config.images import open_image, readable, require_series
 
 LARGEST_INT16 = 32767
 DATA_OFFSET = 352
+SPIKE = 20.0
+"""How many times the 99th percentile of a run's first volume a value is that no tissue has."""
+MOST_SPIKES = 1e-4
+"""Share of a run's samples that may be spikes; more of them are the run's own range."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,17 @@ class TimeSeries:
         return bool(np.issubdtype(self.header.get_data_dtype(), np.integer))
 
     def volumes(self) -> "Volumes":
-        """Open the data: an uncompressed file is mapped, a compressed one read.
+        """Open the data, spikes mended: an uncompressed file is mapped, a compressed one read.
 
         Raises
         ------
         InputError
             If the file is damaged.
         """
-        with _damage_named(self.path):
+        with readable(self.path):
             proxy = nib.load(self.path).dataobj
             stored = np.asanyarray(proxy.get_unscaled())
-        return Volumes(self.path, stored, float(proxy.slope), float(proxy.inter))
+        return Volumes(self.path, stored, float(proxy.slope), float(proxy.inter)).without_spikes()
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,15 @@ class Volumes:
         The numbers in the file, before scaling.
     slope, intercept : float
         value = slope * stored + intercept.
+    is_mended : bool
+        Whether spikes were taken out.
     """
 
     path: Path
     stored: NDArray[Any]
     slope: float
     intercept: float
+    is_mended: bool = False
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Values of one volume, shape (i, j, k); InputError if one is NaN or infinite."""
@@ -105,6 +110,35 @@ class Volumes:
         ends = self.scaled(np.array([self.stored.min(), self.stored.max()]))
         return float(ends.min()), float(ends.max())
 
+    def without_spikes(self) -> "Volumes":
+        """Put, for single values that no tissue has, what the volumes before and after have.
+
+        One such value, as a defect of the reconstruction leaves it, would be the only thing that
+        registration sees, and slice timing would spread it over the run.
+        """
+        limit = spike_limit(self.scaled(self.stored[..., 0]))
+        reach = max(map(abs, self.value_range()))
+        if not limit < reach < np.inf:
+            return self
+        found = [
+            np.argwhere(np.abs(self.scaled(volume)) > limit)
+            for volume in np.moveaxis(self.stored, -1, 0)
+        ]
+        if not are_spikes(sum(map(len, found)), self.stored.size):
+            return self
+        stored = np.array(self.stored)
+        for i, j, k in np.unique(np.concatenate(found), axis=0):
+            series = stored[i, j, k].astype(np.float64)
+            is_spike = np.abs(self.scaled(series)) > limit
+            times = np.arange(len(series))
+            # A voxel that is one in all volumes gets what is furthest from being a spike.
+            good = ~is_spike if not is_spike.all() else np.abs(series) == np.abs(series).min()
+            mended = np.interp(times[is_spike], times[good], series[good])
+            if np.issubdtype(stored.dtype, np.integer):
+                mended = np.rint(mended)
+            stored[i, j, k, is_spike] = mended
+        return replace(self, stored=stored, is_mended=True)
+
 
 def open_time_series(path: str | Path) -> TimeSeries:
     """Read the header of a 4D NIfTI file.
@@ -124,22 +158,21 @@ def open_time_series(path: str | Path) -> TimeSeries:
         If it is no readable image of three spatial axes and time.
     """
     path = Path(path)
-    with _damage_named(path):
-        image: Any = nib.load(path)
-    if len(image.shape) != 4:
-        raise InputError(f"{path} has {len(image.shape)} axes; a run needs four (i, j, k, time).")
+    image: Any = open_image(path)
+    require_series(image.shape, path)
     *grid, n_volumes = image.shape
     return TimeSeries(path, image.affine, image.header, tuple(grid), n_volumes)
 
 
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read as an image ({error}); copy or convert it again."
-        ) from error
+def spike_limit(first_volume: NDArray[np.float32]) -> float:
+    """Give the size from which on values of a run are spikes; infinite for an empty volume."""
+    sizes = np.abs(first_volume[first_volume != 0])
+    return SPIKE * float(np.percentile(sizes, 99)) if len(sizes) else np.inf
+
+
+def are_spikes(n_above: int, n_samples: int) -> bool:
+    """Tell whether so many samples above the limit are few enough to be spikes."""
+    return 0 < n_above <= MOST_SPIKES * n_samples
 
 
 def write_time_series(

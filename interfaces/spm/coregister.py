@@ -9,6 +9,7 @@ import numpy as np
 from nipype.interfaces.base import SimpleInterface
 
 from bids_config.files import atomic_path
+from bids_config.images import open_volume
 from interfaces.coregister import CoregisterInputSpec, CoregisterOutputSpec
 from interfaces.embedded.coregistration import examine
 from interfaces.embedded.transforms import write_matrix
@@ -57,7 +58,7 @@ class SpmCoregister(SimpleInterface):
             written.require(job.module)
             matrix = np.asarray(nib.load(moved).affine @ np.linalg.inv(before))
             remove_all([moved, still])
-        evidence = examine(nib.load(source), nib.load(reference), matrix, METHOD)
+        evidence = examine(nib.load(source), open_volume(reference), matrix, METHOD)
         transform, report = folder / "bold_to_t1w.txt", folder / "coregistration.json"
         write_matrix(transform, matrix)
         with atomic_path(report) as temporary:

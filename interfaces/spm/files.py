@@ -1,16 +1,19 @@
-"""SPM's folder below a step's, integers that do not saturate, and proof of what SPM wrote."""
+"""SPM's folder below a step's, runs that SPM can take, and proof of what it wrote."""
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
 
 from bids_config.errors import StepError
+from interfaces.embedded.time_series import open_time_series
 from interfaces.programs.paths import plain_folder
 
 OVERSHOOT = 4.0
@@ -73,14 +76,40 @@ def keep_from_saturating(image_file: Path) -> None:
     header = image.header.copy()
     header.set_data_dtype(np.float32)
     header.set_slope_inter(1.0, 0.0)
-    floating = image_file.with_name(f"float_{image_file.name}")
-    with floating.open("wb") as file:
+    n_volumes = stored.shape[-1]
+    _replace(
+        image_file,
+        header,
+        (np.asarray(image.dataobj[..., volume], dtype=np.float32) for volume in range(n_volumes)),
+    )
+
+
+def mend_spikes(image_file: Path) -> None:
+    """Take single values that no tissue has out of a run, as the embedded engine does on reading.
+
+    Parameters
+    ----------
+    image_file : Path
+        Uncompressed; a link is replaced by a file, never followed.
+    """
+    run = open_time_series(image_file)
+    volumes = run.volumes()
+    if not volumes.is_mended:
+        return
+    header = run.header.copy()
+    header.set_slope_inter(volumes.slope, volumes.intercept)
+    _replace(image_file, header, (volume for volume in np.moveaxis(volumes.stored, -1, 0)))
+
+
+def _replace(image_file: Path, header: Any, volumes: Iterable[NDArray[Any]]) -> None:
+    """Write an image, volume by volume in the type of its header, in the place of another."""
+    written = image_file.with_name(f"new_{image_file.name}")
+    with written.open("wb") as file:
         header.write_to(file)
         file.write(bytes(max(0, int(header.get_data_offset()) - file.tell())))
-        for volume in range(stored.shape[-1]):
-            values = np.asarray(image.dataobj[..., volume], dtype=np.float32)
-            file.write(values.astype(header.get_data_dtype()).tobytes(order="F"))
-    floating.replace(image_file)
+        for volume in volumes:
+            file.write(volume.astype(header.get_data_dtype()).tobytes(order="F"))
+    written.replace(image_file)
 
 
 class Written:

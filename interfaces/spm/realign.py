@@ -17,7 +17,13 @@ from interfaces.embedded.reslicing import common_field_of_view
 from interfaces.embedded.time_series import TimeSeries, open_time_series
 from interfaces.programs.files import copy, remove_all
 from interfaces.realign import RealignInputSpec, RealignOutputSpec
-from interfaces.spm.files import Written, keep_from_saturating, require_image, workplace
+from interfaces.spm.files import (
+    Written,
+    keep_from_saturating,
+    mend_spikes,
+    require_image,
+    workplace,
+)
 from interfaces.spm.jobs import RealignJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 
@@ -47,6 +53,7 @@ class SpmRealign(SimpleInterface):
             copies = [plain / f"run{number:02d}.nii" for number in range(1, len(runs) + 1)]
             for in_file, target in zip(in_files, copies, strict=True):
                 copy(in_file, target)
+                mend_spikes(target)
                 keep_from_saturating(target)
                 if self.inputs.uses_up_inputs:
                     empty_file(in_file)

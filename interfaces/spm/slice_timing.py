@@ -7,9 +7,16 @@ import nibabel as nib
 from nipype.interfaces.base import SimpleInterface, isdefined
 
 from bids_config.errors import InputError
+from interfaces.embedded.slice_timing import times_by_place
 from interfaces.programs.files import provide, remove_all
 from interfaces.slice_timing import SliceTimingInputSpec, SliceTimingOutputSpec
-from interfaces.spm.files import Written, keep_from_saturating, require_image, workplace
+from interfaces.spm.files import (
+    Written,
+    keep_from_saturating,
+    mend_spikes,
+    require_image,
+    workplace,
+)
 from interfaces.spm.jobs import SliceTimingJob
 from interfaces.spm.specs import SpmInputSpec, launcher_of
 
@@ -35,13 +42,20 @@ class SpmSliceTiming(SimpleInterface):
         with workplace(folder) as plain:
             raw, corrected = plain / "bold.nii", plain / "abold.nii"
             provide(in_file, raw)
+            mend_spikes(raw)
             keep_from_saturating(raw)
             job = SliceTimingJob(
                 in_files=[str(raw)],
                 num_slices=shape[2],
                 time_repetition=inputs.repetition_time,
                 time_acquisition=0.0,  # not looked at where times are given instead of an order
-                slice_order=slice_times_ms(inputs.slice_times, inputs.slice_axis, in_file),
+                slice_order=slice_times_ms(
+                    inputs.slice_times,
+                    inputs.slice_axis,
+                    inputs.repetition_time,
+                    shape,
+                    in_file,
+                ),
                 ref_slice=self._reference_time() * MILLISECONDS,
             )
             written = Written([corrected])
@@ -59,18 +73,25 @@ class SpmSliceTiming(SimpleInterface):
         return float(self.inputs.repetition_time) / 2
 
 
-def slice_times_ms(slice_times: list[float], slice_axis: str, in_file: Path) -> list[float]:
+def slice_times_ms(
+    slice_times: list[float],
+    slice_axis: str,
+    repetition_time: float,
+    shape: tuple[int, ...],
+    in_file: Path,
+) -> list[float]:
     """Give SPM's slice times: in ms, in the order of the image's third axis.
 
     Raises
     ------
     InputError
-        If the slices lie along another axis, which SPM cannot correct.
+        If times and image do not fit together, or the slices lie along another axis, which SPM
+        cannot correct.
     """
+    times = times_by_place(slice_times, slice_axis, repetition_time, shape, in_file)
     if not slice_axis.startswith("k"):
         raise InputError(
             f"{in_file} has its slices along the axis {slice_axis[0]}, and SPM corrects them along "
             "the third (k) only; use --engine python."
         )
-    ordered = slice_times[::-1] if slice_axis.endswith("-") else slice_times
-    return [float(time) * MILLISECONDS for time in ordered]
+    return [float(time) * MILLISECONDS for time in times]

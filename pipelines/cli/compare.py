@@ -10,6 +10,7 @@ from pipelines.cli.network_options import add_network_options
 from pipelines.cli.options import (
     add_comparison_options,
     add_dataset_options,
+    add_ignore_option,
     add_selection_options,
 )
 
@@ -54,6 +55,7 @@ def add_parser(commands: Any) -> None:
         help="regions by labels of the atlas, as in visual=1011,2011 hippocampus=17,53 (default: "
         "the configuration's)",
     )  # fmt: skip
+    add_ignore_option(group, ("orientation",))
     parser.add_argument("--out", type=Path, required=True, metavar="OUT_DIR")
     add_selection_options(parser)
     add_dataset_options(parser, "the one that the betas carry", with_force=True)
@@ -100,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         stimuli=_known_stimuli(args) if "conditions" in form.options else None,
         conditions=args.conditions,
         exclude_conditions=args.exclude_conditions,
+        ignore=args.ignore,
     )
     return compare_with_models(subjects, config, args, args.out, rois, notes)
 

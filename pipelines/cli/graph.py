@@ -4,7 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli.options import add_dataset_options, add_engine_options, require_fitting
+from pipelines.cli.options import (
+    add_dataset_options,
+    add_engine_options,
+    add_ignore_option,
+    require_fitting,
+)
 
 KINDS = ("orig", "hierarchical", "flat", "colored", "exec")
 
@@ -21,6 +26,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--bids-dir", type=Path, metavar="DIR", help="draw its first subject's")
     parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
     parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
+    add_ignore_option(parser, ("slicetiming",))
     add_engine_options(parser)
     add_dataset_options(parser, "none; needed with --bids-dir")
     parser.set_defaults(function=run)
@@ -43,7 +49,13 @@ def run(args: argparse.Namespace) -> int:
         config, args.engine, args.run_model, args.normalization, args.roi_source
     )
     written = write_graph(
-        args.out_file, config, settings, args.kind, args.bids_dir, args.participant_label
+        args.out_file,
+        config,
+        settings,
+        args.kind,
+        args.bids_dir,
+        args.participant_label,
+        frozenset(args.ignore),
     )
     print(written)
     return 0

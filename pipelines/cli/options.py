@@ -2,20 +2,21 @@
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from bids_config.errors import InputError
 from bids_config.recorded import FORCE
 from interfaces.embedded.partitions import RUNS_PER_PARTITION
-from pipelines.options import EngineName, Normalization
+from pipelines.options import EngineName, Ignored, Normalization
 from pipelines.plugins.settings import PLUGINS
 
 ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
 NORMALIZATION_VARIABLE = "CONCEPTRSA_NORMALIZATION"
 ENGINES: tuple[str, ...] = get_args(EngineName)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+IGNORED: tuple[str, ...] = get_args(Ignored)
 
 
 def add_resource_options(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +81,21 @@ def add_input_options(group: argparse._ArgumentGroup) -> None:
         "-d", "--derivatives", type=Path, metavar="DIR",
         help="start from what fMRIPrep made of the data set, with T1w among its --output-spaces; "
         "slice timing, realignment and coregistration are left out",
+    )  # fmt: skip
+    add_ignore_option(group)
+
+
+def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] = IGNORED) -> None:
+    """Add what of the images is gone on without, as fMRIPrep spells it."""
+    said = {
+        "slicetiming": "slices are not corrected for their timing, and need no SliceTiming",
+        "orientation": "images are taken whose header does not tell their orientation (sform and "
+        "qform codes 0) or tells two",
+    }
+    group.add_argument(
+        "--ignore", nargs="+", choices=choices, default=(), metavar="WHAT",
+        help="; ".join(f"{what}: {said[what]}" for what in choices)
+        + " (default: such data are refused)",
     )  # fmt: skip
 
 

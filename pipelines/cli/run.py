@@ -24,7 +24,7 @@ from pipelines.plugins.slurm_queue import require_slurm
 
 OF_PARTICIPANT_LEVEL = (
     "session_label", "bids_filter_file", "bids_database_dir", "skip_bids_validation",
-    "derivatives", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
+    "derivatives", "ignore", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
     "roi_source", "t1w_mask", "spm_command", "spm_time_limit", "fs_subjects_dir", "fs_license_file",
     "fs_registration", "fs_missing", "fs_time_limit", "work_dir", "keep_work", "dry_run",
     "plugin", "use_plugin",
@@ -92,6 +92,7 @@ def _run_participant(args: argparse.Namespace) -> int:
         filter_file=args.bids_filter_file,
         database_dir=args.bids_database_dir,
         derivatives_dir=args.derivatives,
+        ignore=args.ignore,
         validate=not args.skip_bids_validation,
         work_dir=args.work_dir,
         keep_work=args.keep_work,

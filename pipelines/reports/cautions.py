@@ -10,7 +10,7 @@ LOW_COVERAGE = 0.8
 
 
 def read_cautions(out_dir: Path, subject: str) -> list[str]:
-    """Give a sentence for each: doubtful registrations, poor coverage, what fMRIPrep left undone.
+    """Give a sentence for each: odd images, doubtful registrations, poor coverage, steps left out.
 
     Parameters
     ----------
@@ -34,10 +34,17 @@ def _of_anatomy(folder: Path) -> Iterator[str]:
 def _of_preprocessing(folder: Path) -> Iterator[str]:
     for sidecar in sorted(folder.glob("func/*_space-MNI305_res-2_stat-effect_statmap.json")):
         betas = json.loads(sidecar.read_text())
-        if betas.get("Estimation", {}).get("SliceTimingCorrected") is False:
+        yield from betas.get("Noticed", [])
+        estimation = betas.get("Estimation", {})
+        if estimation.get("SliceTimingCorrected") is False:
+            left_out = (
+                "fMRIPrep did not correct the slices for their timing"
+                if "Preprocessing" in estimation
+                else "the slices were not corrected for their timing (--ignore slicetiming)"
+            )
             yield (
-                "fMRIPrep did not correct the slices for their timing: the model takes all for the "
-                "middle of a volume, and the first and the last are up to half a TR off"
+                f"{left_out}: the model takes all for the middle of a volume, and the first and "
+                "the last are up to half a TR off"
             )
         if wrong := betas.get("RepetitionTimesInHeaders", []):
             yield (

@@ -67,9 +67,13 @@ def reference_of_motion(record: SubjectRecord) -> str:
 
 def slices_in_words(record: SubjectRecord) -> str:
     """What is said of slice timing where no slice times are known."""
-    if not record.is_preprocessed:
-        return "The slice times were not saved."
     without = record.estimation.get("SliceTimingCorrected") is False
+    if not record.is_preprocessed:
+        return (
+            "The slices were not corrected for their timing (--ignore slicetiming)."
+            if without
+            else "The slice times were not saved."
+        )
     return (
         f"The runs were preprocessed before{', without slice timing correction' if without else ''}"
         "; their slice times are not known here."

@@ -235,6 +235,8 @@ def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -
         "Runs": [Path(run_stem(subject.subject, run.bold)).name for run in runs[split]],
         **sidecars.VOLUME_COLUMNS,
     }
+    if subject.noticed:
+        metadata["Noticed"] = list(subject.noticed)
     if subject.is_preprocessed:
         metadata["NonSteadyStateVolumes"] = [sidecars.non_steady_state(run) for run in runs[split]]
         wrong = [

@@ -13,6 +13,7 @@ from interfaces.embedded.partitions import RUNS_PER_PARTITION
 from pipelines import work_folders
 from pipelines.bids import SubjectInputs, count_volumes
 from pipelines.events import read_run_events, write_run_events
+from pipelines.fmriprep import UNCORRECTED
 from pipelines.workflows.derivatives import (
     init_derivatives_wf,
     init_save_run_betas_node,
@@ -94,7 +95,8 @@ def init_participant_wf(
         corrected to and the model is sampled at (s), time of each slice (s), slice axis.
     confounds_files
         Per run, fMRIPrep's table of confounds, where `bold_files` are its images in T1w space:
-        slice timing, realignment and coregistration are left out then.
+        slice timing, realignment and coregistration are left out then. Slice timing alone is
+        left out where raw runs have no slice times.
 
     Outputs
     -------
@@ -121,6 +123,7 @@ def init_participant_wf(
         inputnode,
         engine,
         is_preprocessed=subject.is_preprocessed,
+        corrects_slices=subject.has_corrected_slices,
         n_threads=settings.n_threads,
         keep_work=settings.keep_work,
     )
@@ -223,11 +226,11 @@ def init_participant_wf(
 
 
 def _of_subject(settings: ParticipantSettings, subject: SubjectInputs) -> ParticipantSettings:
-    """Take the moment that slices were corrected to from what was preprocessed."""
+    """Take the moment that slices stand for from what was preprocessed, or is not corrected."""
     first = subject.runs[0].preprocessed
-    if first is None:
+    if first is None and subject.has_corrected_slices:
         return settings
-    reference = first.slice_time_reference
+    reference = UNCORRECTED if first is None else first.slice_time_reference
     if settings.engine == "spm":
         from interfaces.spm.first_level import MICROTIME_BINS
 

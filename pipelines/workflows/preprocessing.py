@@ -14,6 +14,7 @@ def connect_preprocessing(
     engine: Engine,
     *,
     is_preprocessed: bool,
+    corrects_slices: bool,
     n_threads: int,
     keep_work: bool,
 ) -> tuple[Workflow, Workflow]:
@@ -29,6 +30,8 @@ def connect_preprocessing(
         Chooses the interfaces.
     is_preprocessed : bool
         Whether the runs were preprocessed and lie in T1w space.
+    corrects_slices : bool
+        Whether raw runs are corrected for the timing of their slices.
     n_threads, keep_work
         As for `init_realignment_wf`.
 
@@ -48,9 +51,19 @@ def connect_preprocessing(
             ]),
         ])  # fmt: skip
         return preprocessed_wf, preprocessed_wf
-    slice_timing_wf = init_slice_timing_wf(engine)
-    realignment_wf = init_realignment_wf(engine, n_threads, keep_work)
+    # Without slice timing realignment takes the raw files, which stay whatever happens.
+    realignment_wf = init_realignment_wf(engine, n_threads, keep_work or not corrects_slices)
     coregistration_wf = init_coregistration_wf(engine)
+    workflow.connect([
+        (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
+        (realignment_wf, coregistration_wf, [("outputnode.boldref", "inputnode.boldref")]),
+    ])  # fmt: skip
+    if not corrects_slices:
+        workflow.connect([
+            (inputnode, realignment_wf, [("bold_files", "inputnode.bold_files")]),
+        ])  # fmt: skip
+        return realignment_wf, coregistration_wf
+    slice_timing_wf = init_slice_timing_wf(engine)
     workflow.connect([
         (inputnode, slice_timing_wf, [
             ("bold_files", "inputnode.bold_files"),
@@ -60,8 +73,6 @@ def connect_preprocessing(
             ("reference_times", "inputnode.reference_times"),
         ]),
         (slice_timing_wf, realignment_wf, [("outputnode.bold_files", "inputnode.bold_files")]),
-        (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
-        (realignment_wf, coregistration_wf, [("outputnode.boldref", "inputnode.boldref")]),
     ])  # fmt: skip
     return realignment_wf, coregistration_wf
 

@@ -113,17 +113,14 @@ def _tsnr_metadata(run: BoldRun, slice_time_reference: float) -> dict[str, Any]:
         "Units": "none, a ratio",
         "RepetitionTime": run.repetition_time,
     }
+    metadata["SliceTimingCorrected"] = run.has_corrected_slices
+    if not run.has_corrected_slices:
+        return metadata
     if run.preprocessed is not None:  # its slice times are not known
         start = run.repetition_time * run.preprocessed.slice_time_reference
-        corrected = run.preprocessed.corrected
-        start_time = {"StartTime": start} if corrected else {}
-        return metadata | {"SliceTimingCorrected": corrected, **start_time}
+        return metadata | {"StartTime": start}
     return metadata | {
         "StartTime": run.repetition_time * slice_time_reference,
-        **(
-            {"SliceTiming": list(run.slice_times), "SliceEncodingDirection": run.slice_axis}
-            if run.slice_times
-            else {}
-        ),
-        "SliceTimingCorrected": True,
+        "SliceTiming": list(run.slice_times),
+        "SliceEncodingDirection": run.slice_axis,
     }

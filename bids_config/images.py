@@ -1,0 +1,242 @@
+"""What an image has to be before it is used: readable, of real numbers, in a place it can tell.
+
+Every reader of a user's image goes through these functions, so that what one accepts all accept.
+"""
+
+import gzip
+import itertools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from numpy.typing import NDArray
+
+from bids_config.errors import InputError
+
+LARGEST_DISAGREEMENT_MM = 0.5
+"""Between two affines of one header, in the corners of the image.
+
+A quaternion of single precision is up to 0.001 rad off near half a turn: 0.44 mm over 256 mm.
+"""
+VOXEL_SIZE_TOLERANCE = 0.01  # relative
+LARGEST_LABEL = 2.0**63
+"""What labels have to stay below to be held as int64."""
+
+
+def open_image(file: str | Path) -> SpatialImage:
+    """Open an image of real numbers, its data still on disk.
+
+    A compressed file stays open, so that volumes read in order are decompressed once.
+
+    Raises
+    ------
+    InputError
+        If it is absent or cannot be read, or holds colours or complex numbers.
+    """
+    # nibabel takes a file that it may not open for one of an unknown kind.
+    with readable(file), Path(file).open("rb"):
+        image = nib.load(file, keep_file_open=True)
+    if not isinstance(image, SpatialImage):
+        raise InputError(f"{file} holds no image of voxels: give a NIfTI or MGZ image")
+    kind = image.get_data_dtype().kind
+    if kind == "c":
+        raise InputError(f"{file} holds complex numbers: give an image of their magnitude")
+    if kind not in "biuf":
+        raise InputError(f"{file} holds colours or vectors: give an image of one number a voxel")
+    return image
+
+
+def open_volume(file: str | Path) -> SpatialImage:
+    """Open an image of one volume; axes of length 1 behind the third are left out.
+
+    Raises
+    ------
+    InputError
+        As `open_image`, and if it is not one three-dimensional volume.
+    """
+    image = open_image(file)
+    require_volume(image.shape, file)
+    if image.ndim == 3:
+        return image
+    with readable(file):
+        squeezed = nib.funcs.squeeze_image(image)
+    squeezed.set_filename(str(file))
+    return squeezed
+
+
+def read_labels(file: str | Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Read a volume of labels.
+
+    Returns
+    -------
+    labels : ndarray of int64, shape (x, y, z)
+    affine : ndarray, shape (4, 4)
+
+    Raises
+    ------
+    InputError
+        As `open_volume`, and if they are no whole numbers.
+    """
+    image = open_volume(file)
+    with readable(file):
+        labels = np.asanyarray(image.dataobj)
+    if not _are_whole_numbers(labels):
+        raise InputError(
+            f"{file} is not a volume of whole-number labels: give the segmentation itself, "
+            "resampled by nearest neighbour"
+        )
+    return labels.astype(np.int64), np.asarray(image.affine)
+
+
+def require_volume(shape: tuple[int, ...], file: str | Path, what: str = "it") -> None:
+    """Raise InputError unless a shape is that of one volume, with or without axes of length 1."""
+    if len(shape) < 3 or min(shape[:3]) < 2 or any(size != 1 for size in shape[3:]):
+        raise InputError(
+            f"{file} has the shape {times(shape)}: {what} must be one three-dimensional volume"
+        )
+
+
+def require_series(shape: tuple[int, ...], file: str | Path) -> None:
+    """Raise InputError unless a shape is that of volumes over time."""
+    if len(shape) != 4:
+        raise InputError(
+            f"{file} has the shape {times(shape)}: a BOLD run must have four dimensions, the last "
+            "of them time"
+        )
+
+
+def doubt_about_place(image: SpatialImage) -> str | None:
+    """Say why the place and orientation of an image cannot be trusted; None where they can.
+
+    Either of sform and qform suffices. What is gone on with all the same is said last.
+    """
+    axes = "".join(map(str, nib.aff2axcodes(image.affine)))
+    guess = f"so that which side is left is a guess ({axes})"
+    if isinstance(image, nib.MGHImage):
+        return None if _has_good_ras(image) else f"its goodRASFlag is 0, {guess}"
+    if not isinstance(image, nib.Nifti1Pair):
+        is_analyze = isinstance(image, nib.AnalyzeImage)
+        return f"it is of the Analyze format, {guess}" if is_analyze else None
+    header = image.header
+    has_sform, has_qform = (int(header[f"{form}_code"]) > 0 for form in ("sform", "qform"))
+    if not has_sform and not has_qform:
+        return f"its sform and qform codes are both 0, {guess}"
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        return f"its header gives places in the unit {unit} (they are taken for mm)"
+    if has_sform and has_qform:
+        try:
+            distance = _largest_distance(header.get_sform(), header.get_qform(), image.shape)
+        except (HeaderDataError, ValueError):
+            return "its qform cannot be read and may differ from its sform (which is taken)"
+        if distance > LARGEST_DISAGREEMENT_MM:
+            return (
+                f"its sform and qform put voxels up to {distance:.3g} mm apart (the sform is taken)"
+            )
+    sizes, zooms = voxel_sizes(image.affine), np.array(header.get_zooms()[:3], dtype=float)
+    if len(zooms) == 3 and not np.allclose(zooms, sizes, rtol=VOXEL_SIZE_TOLERANCE):
+        return (
+            f"its voxels are {times(sizes.round(3))} mm by its sform and {times(zooms.round(3))} "
+            "mm by pixdim (the sform is taken)"
+        )
+    return None
+
+
+def require_place(image: SpatialImage, file: str | Path, ignore: bool = False) -> str | None:
+    """Refuse an image whose place and orientation cannot be trusted.
+
+    Parameters
+    ----------
+    image : nibabel image
+    file : str or Path
+        For the message.
+    ignore : bool
+        Give a sentence back instead.
+
+    Raises
+    ------
+    InputError
+        If the affine cannot be inverted, or, unless ignored, on any other doubt.
+    """
+    if not np.isfinite(image.affine).all() or np.linalg.det(image.affine[:3, :3]) == 0:
+        raise InputError(f"{file} has an affine that cannot be inverted: convert the image again")
+    doubt = doubt_about_place(image)
+    if doubt is None:
+        return None
+    if ignore:
+        return f"the orientation of {Path(file).name} cannot be trusted, as {doubt}"
+    raise InputError(
+        f"the orientation of {file} cannot be trusted, as {doubt}: mend its header or convert it "
+        "again, or give --ignore orientation to go on with it"
+    )
+
+
+@contextmanager
+def unpacked(file: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
+    """Open a file that may be compressed."""
+    if file.suffix in (".gz", ".mgz"):
+        with gzip.open(file) as stream:
+            yield stream
+    else:
+        with file.open("rb") as stream:
+            yield stream
+
+
+def times(numbers: Any) -> str:
+    """Write a shape or sizes as '64 x 64 x 50'."""
+    return " x ".join(f"{number:g}" for number in numbers)
+
+
+@contextmanager
+def readable(file: str | Path) -> Iterator[None]:
+    """Turn what nibabel raises on a file that is missing or damaged into an InputError."""
+    # nibabel logs on the command line what is wrong with a header, besides raising it.
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{file} is missing: give a file that exists") from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
+    except Exception as error:  # nibabel lets through whatever a damaged header makes fail
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{file} cannot be read ({reason}): it is damaged or incomplete, make or download it "
+            "again"
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _are_whole_numbers(labels: NDArray[Any]) -> bool:
+    """Whether all are whole numbers that int64 holds."""
+    if not np.isfinite(labels).all() or float(np.abs(labels).max(initial=0)) >= LARGEST_LABEL:
+        return False
+    return np.array_equal(labels, np.round(labels))
+
+
+def _largest_distance(
+    first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]
+) -> float:
+    sizes = (*shape, 1, 1)[:3]
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in sizes))))
+    apart = apply_affine(first, corners) - apply_affine(second, corners)
+    return float(np.linalg.norm(apart, axis=1).max())
+
+
+def _has_good_ras(image: nib.MGHImage) -> bool:
+    """Read the flag from the file, as nibabel sets it where it is not set."""
+    file = image.get_filename()
+    if file is None:
+        return True
+    with unpacked(Path(file)) as stream:
+        return bool(np.frombuffer(stream.read(30)[28:], ">i2")[0])

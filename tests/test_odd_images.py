@@ -1,0 +1,603 @@
+"""Images of other types, shapes and headers: taken rightly, or refused before anything runs."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import supplied_data
+from odd_inputs import images as odd
+
+from analysis.betas.derivatives import read_derivatives
+from analysis.betas.read import read_betas
+from bids_config import load_dataset_config
+from bids_config.errors import InputError
+from bids_config.images import doubt_about_place, open_image, open_volume
+from interfaces.anatomical import AnatomicalViews
+from interfaces.coregister import Coregister
+from interfaces.embedded.reslicing import realign_files
+from interfaces.embedded.slice_timing import correct_slice_timing
+from interfaces.embedded.time_series import open_time_series
+from interfaces.preprocessed import summarize_volumes
+from interfaces.spm.files import mend_spikes
+from interfaces.spm.slice_timing import slice_times_ms
+from interfaces.t1w_mask import T1wBrainMask
+from pipelines.bids import SubjectInputs, find_problems, read_dataset
+from pipelines.bids_runs import Reading
+from pipelines.cli import main
+from pipelines.forecast import forecast_subject
+from pipelines.graph import example_settings
+from pipelines.options import ParticipantOptions
+from pipelines.reports.cautions import read_cautions
+from pipelines.workflows.participant import init_participant_wf
+
+CONFIG = load_dataset_config("demo")
+ORIENTATION = Reading(ignore=frozenset({"orientation"}))
+NO_SLICE_TIMES = Reading(ignore=frozenset({"slicetiming"}))
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return odd.write_data_set(tmp_path_factory.mktemp("odd") / "bids")
+
+
+@pytest.fixture
+def bids(pristine: Path, tmp_path: Path) -> Path:
+    """A copy to spoil, of links to what is not changed."""
+    for file in pristine.rglob("*"):
+        copy = tmp_path / "bids" / file.relative_to(pristine)
+        if file.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    return tmp_path / "bids"
+
+
+def refusal(bids: Path, reading: Reading | None = None) -> str:
+    """The sentence of the refusal, which a dry run finds as well."""
+    with pytest.raises(InputError) as caught:
+        read_dataset(bids, CONFIG, reading=reading)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence in find_problems(bids, CONFIG, reading=reading)
+    return sentence
+
+
+def subject_of(bids: Path, reading: Reading | None = None) -> SubjectInputs:
+    (subject,) = read_dataset(bids, CONFIG, reading=reading)
+    assert not find_problems(bids, CONFIG, reading=reading)
+    return subject
+
+
+# Where an image lies
+
+
+@pytest.mark.parametrize("file", [odd.T1W, odd.BOLD, odd.SECOND_BOLD, odd.MASK])
+@pytest.mark.parametrize(("change", "said"), odd.UNTRUSTED.values(), ids=odd.UNTRUSTED)
+def test_a_place_that_cannot_be_trusted_is_refused_or_said(
+    bids: Path, file: str, change: Callable[[nib.Nifti1Header], object], said: str
+) -> None:
+    odd.change_header(bids / file, change)
+    reading = Reading(t1w_mask=bids / odd.MASK)
+    sentence = refusal(bids, reading)
+    assert sentence.startswith(f"the orientation of {bids / file} cannot be trusted, as {said}")
+    assert sentence.endswith("or give --ignore orientation to go on with it")
+    noticed = subject_of(bids, replace(reading, ignore=ORIENTATION.ignore)).noticed
+    assert len(noticed) == 1
+    assert noticed[0].startswith(
+        f"the orientation of {Path(file).name} cannot be trusted, as {said}"
+    )
+
+
+@pytest.mark.parametrize("change", odd.TRUSTED.values(), ids=odd.TRUSTED)
+def test_one_of_sform_and_qform_suffices(
+    bids: Path, change: Callable[[nib.Nifti1Header], object]
+) -> None:
+    for file in (odd.T1W, odd.BOLD, odd.SECOND_BOLD):
+        odd.change_header(bids / file, change)
+    subject = subject_of(bids)
+    assert subject.noticed == ()
+    assert np.allclose(nib.load(subject.t1w).affine, odd.AFFINE)
+
+
+def test_half_a_turn_in_single_precision_is_rounding(tmp_path: Path) -> None:
+    """Where a quaternion of single precision is worst: half a turn and a little more."""
+    for angle in (1e-6, 1e-4, 1.2315506e-3, 1.3e-3, 1e-2):
+        cos, sin = np.cos(angle), np.sin(angle)
+        affine = np.diag([1.0, 1, 1, 1])
+        affine[:3, :3] = [[-cos, sin, 0], [-sin, -cos, 0], [0, 0, 1]]
+        image = nib.Nifti1Image(np.zeros((256, 256, 256), np.uint8), affine)
+        image.set_sform(affine, 1)
+        image.set_qform(affine, 1)
+        assert doubt_about_place(image) is None
+
+
+def test_an_affine_that_cannot_be_inverted_is_never_taken(bids: Path) -> None:
+    odd.change_header(bids / odd.T1W, odd.fields(srow_x=[0, 0, 0, 0]))
+    for reading in (None, ORIENTATION):
+        assert f"{odd.T1W} has an affine that cannot be inverted" in refusal(bids, reading)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_mgz_without_good_ras(tmp_path: Path, good: bool) -> None:
+    file = tmp_path / "brain.mgz"
+    nib.save(nib.MGHImage(np.ones((4, 5, 6), np.uint8), odd.AFFINE), file)
+    if not good:
+        import gzip
+
+        content = bytearray(gzip.decompress(file.read_bytes()))
+        content[28:30] = b"\0\0"
+        file.write_bytes(gzip.compress(bytes(content)))
+    doubt = doubt_about_place(open_image(file))
+    assert (doubt is None) == good
+    assert good or "its goodRASFlag is 0" in str(doubt)
+
+
+def test_analyze_tells_no_orientation(tmp_path: Path) -> None:
+    image = nib.Spm2AnalyzeImage(np.ones((4, 5, 6), np.int16), np.diag([-3.0, 3, 3, 1]))
+    nib.save(image, tmp_path / "mask.hdr")
+    (tmp_path / "mask.mat").unlink(missing_ok=True)
+    doubt = doubt_about_place(open_image(tmp_path / "mask.img"))
+    assert "it is of the Analyze format" in str(doubt)
+
+
+def test_the_page_and_the_comparison_say_what_was_ignored(bids: Path, tmp_path: Path) -> None:
+    odd.change_header(bids / odd.T1W, odd.NO_CODES)
+    subject = subject_of(bids, ORIENTATION)
+    out = tmp_path / "out"
+    settings = example_settings(CONFIG, "python")
+    workflow = init_participant_wf(subject, replace(settings, out_dir=out))
+    metadata = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata
+    assert [content["Noticed"] for content in metadata] == [list(subject.noticed)] * 3
+    func = out / "sub-01" / "func"
+    func.mkdir(parents=True)
+    name = "sub-01_task-perception_space-MNI305_res-2_stat-effect_statmap.json"
+    (func / name).write_text(json.dumps(metadata[0]))
+    assert read_cautions(out, "01") == list(subject.noticed)
+
+
+def test_betas_note_what_the_participant_level_noticed(tmp_path: Path) -> None:
+    supplied_data.write_derivatives(tmp_path, halves=False)
+    for betas in tmp_path.glob("sub-*/func/*_statmap.nii.gz"):
+        content = {"Noticed": ["x cannot be trusted"] if "sub-02" in betas.name else []}
+        betas.with_name(betas.name.replace(".nii.gz", ".json")).write_text(json.dumps(content))
+    notes = [subject.notes for subject in read_derivatives(tmp_path, supplied_data.ROIS)]
+    assert notes == [(), ("sub-02: x cannot be trusted",), ()]
+
+
+def test_a_dry_run_says_the_same(
+    bids: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd.change_header(bids / odd.BOLD, odd.NO_CODES)
+    arguments = (
+        "run", str(bids), str(tmp_path / "out"), "participant", "--dataset-config", "demo",
+        "--skip-bids-validation", "--dry-run",
+    )  # fmt: skip
+    assert main(arguments) == 2
+    assert f"problem: the orientation of {bids / odd.BOLD}" in capsys.readouterr().out
+    main([*arguments, "--ignore", "orientation"])
+    said = capsys.readouterr().out
+    name = Path(odd.BOLD).name
+    assert f"note: sub-01: the orientation of {name} cannot be trusted" in said
+    assert "problem: the orientation" not in said
+
+
+@pytest.mark.parametrize("spoiled", ["sub-02/*", "atlas.nii"])
+def test_supplied_betas_and_atlas(tmp_path: Path, spoiled: str) -> None:
+    supplied_data.write_paper_layout(tmp_path)
+    atlas = tmp_path / "atlas.nii"
+    supplied_data.write_atlas(atlas)
+    files = sorted(tmp_path.glob(spoiled))
+    for file in tmp_path.rglob("*.nii"):
+        # The guess that is made without codes, so that grids agree.
+        base = nib.load(file).header.get_base_affine()
+        supplied_data.save(np.asarray(nib.load(file).dataobj).copy(), file, base)
+    rois = supplied_data.ROIS
+    assert all(not subject.notes for subject in read_betas(tmp_path, rois, atlas=atlas))
+    for file in files:
+        odd.change_header(file, odd.NO_CODES)
+    with pytest.raises(InputError) as caught:
+        read_betas(tmp_path, rois, atlas=atlas)
+    assert str(caught.value).startswith(f"the orientation of {files[0]} cannot be trusted, as its")
+    subjects = read_betas(tmp_path, rois, atlas=atlas, ignore=["orientation"])
+    whose = {subject.label for subject in subjects if subject.notes}
+    assert whose == ({"sub-02"} if spoiled != "atlas.nii" else {s.label for s in subjects})
+    note = next(subject.notes[0] for subject in subjects if subject.notes)
+    assert f"the orientation of {files[0].name} cannot be trusted, as its sform and qform" in note
+    assert ("(the first of 8 files)" in note) == (spoiled != "atlas.nii")
+
+
+# What voxels are
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, "colours"])
+@pytest.mark.parametrize("file", [odd.T1W, odd.BOLD, odd.SECOND_BOLD, odd.MASK])
+def test_voxels_that_are_no_single_numbers(bids: Path, file: str, dtype: Any) -> None:
+    shape = nib.load(bids / file).shape
+    if dtype == "colours":
+        odd.save(*_with_file(odd.colours(shape), bids / file))
+        said = f"{bids / file} holds colours or vectors: give an image of one number a voxel"
+    else:
+        odd.save(np.ones(shape), bids / file, dtype)
+        said = f"{bids / file} holds complex numbers: give an image of their magnitude"
+    assert refusal(bids, Reading(t1w_mask=bids / odd.MASK)) == said
+
+
+def _with_file(values: tuple[Any, Any], file: Path) -> tuple[Any, Path, Any]:
+    return values[0], file, values[1]
+
+
+def test_complex_betas_and_atlas(tmp_path: Path) -> None:
+    supplied_data.write_paper_layout(tmp_path)
+    supplied_data.write_atlas(tmp_path / "atlas.nii")
+    for spoiled in (next(tmp_path.glob("sub-03/*")), tmp_path / "atlas.nii"):
+        content = spoiled.read_bytes()
+        values = np.asarray(nib.load(spoiled).dataobj).copy()
+        supplied_data.save(values.astype(np.complex64), spoiled)
+        with pytest.raises(InputError, match=re.escape(f"{spoiled} holds complex numbers")):
+            read_betas(tmp_path, supplied_data.ROIS, atlas=tmp_path / "atlas.nii")
+        spoiled.write_bytes(content)
+
+
+def test_real_and_imaginary_parts_are_no_runs_of_their_own(bids: Path) -> None:
+    for part in ("mag", "real", "imag", "phase"):
+        for bold in (odd.BOLD, odd.SECOND_BOLD):
+            name = bold.replace("_bold", f"_part-{part}_bold")
+            (bids / name).write_bytes((bids / bold).read_bytes())
+    for bold in (odd.BOLD, odd.SECOND_BOLD):
+        (bids / bold).unlink()
+    runs = subject_of(bids).runs
+    assert [run.bold.name.split("_")[3] for run in runs] == ["part-mag", "part-mag"]
+
+
+@pytest.mark.parametrize(
+    ("file", "shape", "said"),
+    [
+        (odd.T1W, (14, 13, 10, 2), "14 x 13 x 10 x 2: a T1w image must be one three-dimensional"),
+        (odd.T1W, (1, 14, 13, 10), "1 x 14 x 13 x 10: a T1w image must be one three-dimensional"),
+        (odd.T1W, (14, 13), "14 x 13: a T1w image must be one three-dimensional volume"),
+        (odd.MASK, (14, 13, 10, 2), "14 x 13 x 10 x 2: it must be one three-dimensional volume"),
+        (odd.BOLD, (14, 13, 10, 1), "1 volumes, at least 20 are needed"),
+        (odd.BOLD, (14, 13, 10), "14 x 13 x 10: a BOLD run must have four dimensions"),
+        (odd.BOLD, (14, 13, 10, 24, 3), "14 x 13 x 10 x 24 x 3: a BOLD run must have four"),
+        (odd.BOLD, (14, 13, 10, 1, 24), "14 x 13 x 10 x 1 x 24: a BOLD run must have four"),
+        (odd.BOLD, (14, 13, 1, 24), "motion cannot be found in a single slice"),
+    ],
+)
+def test_shapes(bids: Path, file: str, shape: tuple[int, ...], said: str) -> None:
+    odd.save(np.ones(shape), bids / file)
+    sentence = refusal(bids, Reading(t1w_mask=bids / odd.MASK))
+    assert sentence.startswith(str(bids / file)) and said in sentence
+
+
+def test_axes_of_length_one_behind_a_volume_are_taken(bids: Path, tmp_path: Path) -> None:
+    """What the check accepts the steps accept, and their results are those without the axis."""
+    flat, deep = bids / odd.T1W, tmp_path / "deep_T1w.nii.gz"
+    values = np.asarray(nib.load(flat).dataobj)
+    for shape in ((*values.shape, 1), (*values.shape, 1, 1)):
+        odd.save(values.reshape(shape), deep)
+        odd.save(values.reshape(shape), bids / odd.T1W)
+        assert subject_of(bids).t1w == bids / odd.T1W
+        volume = open_volume(deep)
+        assert volume.shape == values.shape and volume.get_filename() == str(deep)
+        assert np.array_equal(np.asarray(volume.dataobj), values)
+
+
+def test_scaled_values_survive_the_loss_of_an_axis(tmp_path: Path) -> None:
+    file = odd.save(odd.head()[..., :1], tmp_path / "T1w.nii.gz")
+    odd.change_header(file, odd.fields(scl_slope=0.5, scl_inter=-7.0))
+    expected = 0.5 * odd.head()[..., 0] - 7
+    assert np.array_equal(np.asarray(open_volume(file).dataobj), expected)
+    nib.save(open_volume(file), tmp_path / "again.nii.gz")
+    again = np.asarray(nib.load(tmp_path / "again.nii.gz").dataobj)
+    assert np.allclose(again, expected, atol=0.5)
+
+
+def test_every_step_opens_a_t1w_of_four_dimensions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class SeenError(Exception):
+        pass
+
+    def see(*images: Any, **_: Any) -> None:
+        seen.extend(image.shape for image in images if hasattr(image, "affine"))
+        raise SeenError
+
+    t1w = odd.save(odd.head()[..., :1], tmp_path / "T1w.nii.gz")
+    flat = odd.save(odd.head()[..., 0], tmp_path / "flat.nii.gz")
+    np.savetxt(tmp_path / "eye.txt", np.eye(4))
+    for target in (
+        "interfaces.t1w_mask.find_brain",
+        "interfaces.t1w_mask.take_brain_mask",
+        "interfaces.coregister.coregister",
+        "interfaces.coregister.gather_evidence",
+        "interfaces.normalize.normalize",
+        "interfaces.rois.find_regions",
+        "interfaces.anatomical.resample_for_display",
+    ):
+        monkeypatch.setattr(target, see)
+    from interfaces.coregister import CheckCoregistration
+    from interfaces.normalize import Normalize
+    from interfaces.rois import MNI305Rois
+
+    eye = str(tmp_path / "eye.txt")
+    monkeypatch.chdir(tmp_path)
+    for step in (
+        T1wBrainMask(t1w_file=t1w),
+        T1wBrainMask(t1w_file=t1w, mask_file=t1w),
+        Coregister(source_file=flat, reference_file=t1w),
+        CheckCoregistration(
+            source_file=flat, mask_file=flat, reference_file=t1w, transform_file=eye
+        ),
+        Normalize(in_file=t1w, mask_file=flat),
+        MNI305Rois(t1w_file=t1w, t1w_mask_file=flat, t1w_to_mni305_file=eye),
+        AnatomicalViews(
+            t1w_file=t1w, boldref_file=flat, bold_to_t1w_file=eye, t1w_to_mni305_file=eye
+        ),
+    ):
+        with pytest.raises(SeenError):
+            step.run()
+    assert set(seen) == {odd.SHAPE[:3]} and len(seen) == 10
+
+
+# What values are
+
+
+def _values(file: Path, folder: Path) -> np.ndarray:
+    """Values after slice timing and realignment."""
+    folder.mkdir()
+    correct_slice_timing(file, folder / "corrected.nii", odd.SLICE_TIMES, "k", odd.TR)
+    (run,) = realign_files([folder / "corrected.nii"], folder).runs
+    return np.asarray(nib.load(run).dataobj)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"dtype": np.uint16}, {"dtype": np.int32}, {"dtype": np.float32}, {"dtype": np.float64},
+        {"dtype": np.uint32}, {"dtype": np.int64}, {"endianness": ">"},
+        {"endianness": ">", "dtype": np.float64}, {"kind": nib.Nifti2Image},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_numbers_of_all_types(bids: Path, tmp_path: Path, how: dict[str, Any], suffix: str) -> None:
+    expected = _values(bids / odd.BOLD, tmp_path / "expected")
+    (bids / odd.BOLD).unlink()
+    bold = (bids / odd.BOLD).with_name(Path(odd.BOLD).name.replace(".nii.gz", suffix))
+    odd.save(odd.head(), bold, **how)
+    assert subject_of(bids).runs[0].image == bold
+    assert np.allclose(_values(bold, tmp_path / "found"), expected, atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("header", "slope", "intercept"),
+    [
+        ({"scl_slope": 0.0, "scl_inter": 5.0}, 1, 0),  # NIfTI: a slope of 0 is none
+        ({"scl_slope": np.nan, "scl_inter": np.nan}, 1, 0),
+        ({"scl_slope": 0.5, "scl_inter": 100.0}, 0.5, 100),
+        ({"scl_slope": 2.0, "scl_inter": -1000.0}, 2, -1000),
+    ],
+)
+def test_scales(
+    bids: Path, tmp_path: Path, header: dict[str, float], slope: float, intercept: float
+) -> None:
+    odd.change_header(bids / odd.BOLD, odd.fields(**header))
+    assert subject_of(bids).noticed == ()
+    corrected = tmp_path / "corrected.nii"
+    correct_slice_timing(bids / odd.BOLD, corrected, [1.0] * 10, "k", odd.TR)
+    expected = slope * odd.head() + intercept
+    assert np.allclose(np.asarray(nib.load(corrected).dataobj), expected, atol=0.1)
+
+
+def test_a_scale_that_is_no_number_is_refused(bids: Path) -> None:
+    odd.change_header(bids / odd.BOLD, odd.fields(scl_slope=1.0, scl_inter=np.inf))
+    assert f"{odd.BOLD} cannot be read (Valid slope but invalid intercept inf)" in refusal(bids)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_run_with_no_numbers_is_refused_before_anything_runs(
+    bids: Path, value: float, dtype: Any
+) -> None:
+    odd.save(odd.with_spike(value), bids / odd.SECOND_BOLD, dtype)
+    assert refusal(bids) == (
+        f"{bids / odd.SECOND_BOLD} holds NaN or infinite values in volume 9: convert it again "
+        "from the scanner's files"
+    )
+
+
+def test_voxels_of_fmriprep_that_are_no_numbers_are_no_data() -> None:
+    values = odd.head(3).astype(np.float32)
+    values[7, 6, 5, 1] = np.nan
+    mean, valid = summarize_volumes(nib.Nifti1Image(values, odd.AFFINE))
+    assert not valid[7, 6, 5] and valid[7, 6, 6]
+    assert np.isfinite(mean).all()
+
+
+@pytest.mark.parametrize(
+    ("unit", "tr"), [("msec", 2000.0), ("unknown", 2000.0), ("usec", 2e6), ("sec", 0.0)]
+)
+def test_a_tr_of_the_header_in_another_unit(bids: Path, unit: str, tr: float) -> None:
+    odd.save(odd.head(), bids / odd.BOLD, time_unit=unit, tr=tr)
+    assert subject_of(bids).runs[0].repetition_time == odd.TR
+
+
+def test_a_tr_of_the_header_said_to_be_seconds(bids: Path) -> None:
+    odd.save(odd.head(), bids / odd.BOLD, tr=2000.0)
+    assert "has a TR of 2000 s in its header but 2 s in its sidecar" in refusal(bids)
+
+
+# Spikes
+
+
+@pytest.mark.parametrize("volume", [0, 8, 23])
+@pytest.mark.parametrize("packed", [True, False])
+def test_one_hot_voxel_changes_nothing_but_itself(
+    bids: Path, tmp_path: Path, volume: int, packed: bool
+) -> None:
+    bold = bids / odd.BOLD
+    if not packed:
+        bold.unlink()
+        bold = bold.with_suffix("")
+    odd.save(odd.head(), bold, np.int32)
+    assert subject_of(bids).noticed == ()
+    before = _values(bold, tmp_path / "before")
+    odd.save(odd.with_spike(3e6, volume), bold, np.int32)
+    assert subject_of(bids).noticed == (
+        f"1 values in volume {volume + 1} of {bold.name} are spikes (up to 3e+06, more than 20 "
+        "times bright tissue), and were replaced by those of the same voxels in the volumes "
+        "before and after",
+    )
+    after = _values(bold, tmp_path / "after")
+    elsewhere = np.ones(odd.SHAPE[:3], dtype=bool)
+    elsewhere[4:11, 3:10, 2:9] = False
+    assert np.abs(after - before)[elsewhere].max() < 1
+    assert np.abs(after - before).max() < 60
+
+
+def test_ordinary_values_are_not_touched(bids: Path) -> None:
+    run = open_time_series(bids / odd.BOLD)
+    volumes = run.volumes()
+    assert not volumes.is_mended
+    assert np.array_equal(volumes.stored, odd.head())
+    # A bright vessel, and a volume that is bright as a whole.
+    odd.save(odd.with_spike(15000), bids / odd.BOLD)
+    assert not open_time_series(bids / odd.BOLD).volumes().is_mended
+    bright = odd.head()
+    bright[..., 3] *= 1000
+    odd.save(bright, bids / odd.BOLD, np.int32)
+    assert not open_time_series(bids / odd.BOLD).volumes().is_mended
+    assert subject_of(bids).noticed == ()
+
+
+def test_spm_gets_a_copy_without_spikes(bids: Path, tmp_path: Path) -> None:
+    raw = odd.save(odd.with_spike(-3e6), tmp_path / "raw.nii", np.int32)
+    odd.change_header(raw, odd.fields(scl_slope=2.0, scl_inter=10.0))
+    copy = tmp_path / "copy.nii"
+    copy.symlink_to(raw)
+    content = raw.read_bytes()
+    mend_spikes(copy)
+    assert raw.read_bytes() == content and not copy.is_symlink()
+    mended = nib.load(copy)
+    assert mended.get_data_dtype() == np.int32 and np.array_equal(mended.affine, odd.AFFINE)
+    expected = odd.head()
+    expected[7, 6, 5, 8] = np.rint(expected[7, 6, 5, [7, 9]].mean())
+    assert np.array_equal(np.asarray(mended.dataobj), 2 * expected + 10)
+    mend_spikes(copy)
+    ordinary = tmp_path / "ordinary.nii"
+    ordinary.symlink_to(copy)
+    mend_spikes(ordinary)
+    assert ordinary.is_symlink()
+
+
+# Slice times
+
+
+@pytest.mark.parametrize("late", [2.0005, -0.0005])
+def test_slice_times_outside_the_volume_by_rounding(
+    bids: Path, tmp_path: Path, late: float
+) -> None:
+    times = [late, *odd.SLICE_TIMES[1:]]
+    (bids / odd.SIDECAR).write_text(json.dumps({"RepetitionTime": odd.TR, "SliceTiming": times}))
+    (run,) = subject_of(bids).runs[:1]
+    out = tmp_path / "out.nii"
+    correct_slice_timing(run.bold, out, run.slice_times, run.slice_axis, run.repetition_time)
+    assert nib.load(out).shape == odd.SHAPE
+    ms = slice_times_ms([*run.slice_times], "k", run.repetition_time, odd.SHAPE, run.bold)
+    assert min(ms) >= 0 and max(ms) <= 2000
+
+
+@pytest.mark.parametrize("late", [2.005, -0.005])
+def test_slice_times_outside_the_volume(bids: Path, tmp_path: Path, late: float) -> None:
+    times = [late, *odd.SLICE_TIMES[1:]]
+    (bids / odd.SIDECAR).write_text(json.dumps({"RepetitionTime": odd.TR, "SliceTiming": times}))
+    assert "they must be seconds (not ms) from 0 up to the TR; mend SliceTiming" in refusal(bids)
+    for step in (
+        lambda: correct_slice_timing(bids / odd.BOLD, tmp_path / "out.nii", times, "k", odd.TR),
+        lambda: slice_times_ms(times, "k", odd.TR, odd.SHAPE, bids / odd.BOLD),
+    ):
+        with pytest.raises(InputError, match="from 0 up to the TR"):
+            step()
+
+
+@pytest.fixture
+def without_slice_times(bids: Path) -> Path:
+    (bids / odd.SIDECAR).write_text(json.dumps({"RepetitionTime": odd.TR}))
+    return bids
+
+
+def test_the_way_out_without_slice_times_is_named(without_slice_times: Path) -> None:
+    assert refusal(without_slice_times) == (
+        f"{without_slice_times / odd.BOLD} has no SliceTiming: add it, in seconds, to "
+        f"{without_slice_times / odd.SIDECAR}, or give --ignore slicetiming to go on without slice "
+        "timing correction"
+    )
+
+
+def test_a_tr_is_needed_all_the_same(without_slice_times: Path) -> None:
+    (without_slice_times / odd.SIDECAR).write_text("{}")
+    assert "has no RepetitionTime" in refusal(without_slice_times, NO_SLICE_TIMES)
+
+
+@pytest.mark.parametrize("engine", ["python", "spm"])
+def test_without_slice_timing_the_step_is_left_out_and_said(
+    without_slice_times: Path, tmp_path: Path, engine: str
+) -> None:
+    subject = subject_of(without_slice_times, NO_SLICE_TIMES)
+    assert [run.slice_times for run in subject.runs] == [(), ()]
+    config = replace(CONFIG, glm=replace(CONFIG.glm, slice_time_reference=0.0))
+    workflow = init_participant_wf(subject, example_settings(config, engine))
+    assert not [name for name in workflow.list_node_names() if "slice_timing" in name]
+    realign = workflow.get_node("realignment_wf.realign")
+    assert realign.inputs.uses_up_inputs is False
+    betas = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata[0]
+    assert betas["Estimation"]["SliceTimingCorrected"] is False
+    assert betas["Estimation"]["SliceTimeReference"] == 0.5
+    for tsnr in workflow.get_node("quality_wf.save_tsnr").inputs.metadata:
+        assert tsnr["SliceTimingCorrected"] is False and "StartTime" not in tsnr
+    options = ParticipantOptions(engine=engine)  # type: ignore[arg-type]
+    names = [
+        step.name for step in forecast_subject(subject, _events(subject), options, tmp_path).steps
+    ]
+    assert names[:2] == ["realignment", "coregistration"]
+
+
+def _events(subject: SubjectInputs) -> list[Any]:
+    from pipelines.events import read_run_events
+
+    return [read_run_events(run.events, CONFIG.events) for run in subject.runs]
+
+
+def test_with_slice_timing_the_raw_files_are_not_taken_by_realignment(bids: Path) -> None:
+    settings = replace(example_settings(CONFIG, "python"), keep_work=False)
+    workflow = init_participant_wf(subject_of(bids), settings)
+    assert workflow.get_node("realignment_wf.realign").inputs.uses_up_inputs is True
+
+
+def test_slice_times_that_are_there_are_ignored_too(bids: Path) -> None:
+    (bids / odd.SIDECAR).write_text(json.dumps({"RepetitionTime": odd.TR, "SliceTiming": ["x"]}))
+    assert "give --ignore slicetiming" in refusal(bids)
+    assert not subject_of(bids, NO_SLICE_TIMES).has_corrected_slices
+
+
+def test_ignoring_is_of_the_participant_level(
+    without_slice_times: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(without_slice_times), str(tmp_path / "out")]
+    ignore = ["--dataset-config", "demo", "--ignore", "slicetiming"]
+    assert main([*arguments, "group", *ignore]) == 2
+    assert "--ignore is of the participant level" in capsys.readouterr().err
+    main([*arguments, "participant", *ignore, "--skip-bids-validation", "--dry-run"])
+    said = capsys.readouterr().out
+    assert "SliceTiming" not in said and "step realignment" in said
+    assert "step slice timing" not in said
+    graph = ["graph", str(tmp_path / "graph.dot"), "--bids-dir", str(without_slice_times)]
+    assert main([*graph, *ignore]) == 0
+    assert "slice_timing" not in (tmp_path / "graph.dot").read_text()

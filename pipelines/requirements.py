@@ -190,7 +190,7 @@ def _require_pictures(
     for subject in subjects:
         for run in subject.runs:
             events = summarize_events([read_run_events(run.events, config.events)])
-            missing = sorted(set(events.presentations) - pictures)
+            missing = sorted(set(events.presentations) - pictures.keys())
             if missing:
                 raise InputError(
                     f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "

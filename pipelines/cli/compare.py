@@ -60,10 +60,22 @@ def run(args: argparse.Namespace) -> int:
     from analysis.betas.read import find_format, read_betas
     from bids_config import load_dataset_config
     from pipelines.cli.comparison import compare_with_models, comparison_settings
+    from pipelines.output_folders import Input, require_separate
 
     config = load_dataset_config(args.dataset_config)
     settings = comparison_settings(args)
     form = find_format(args.betas, args.betas_format)
+    require_separate(
+        args.out,
+        [
+            # Into derivatives of this tool `run ... group` writes as well.
+            *([] if form.name == "derivatives" else [Input("--betas", args.betas, "betas")]),
+            Input("--features", args.features, "files"),
+            Input("--stimuli", args.stimuli, "files"),
+        ],
+        "--out",
+        part="group",
+    )
     subjects = read_betas(
         args.betas,
         config.rois,

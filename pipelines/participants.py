@@ -166,7 +166,7 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         Input("--derivatives", options.derivatives_dir, "data set"),
         Input("--stimuli", options.stimuli_dir, "files"),
         Input("--fs-subjects-dir", options.fs_subjects_dir, "files"),
-        Input("--t1w-mask", options.t1w_mask, "data set"),
+        Input("--t1w-mask", options.t1w_mask, "betas"),
     ]
     require_separate(out_dir, inputs)
     require_no_other_data_set(out_dir)

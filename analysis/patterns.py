@@ -348,7 +348,10 @@ def _require_values(subject: SubjectPatterns) -> None:
                 f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "
                 "the same in every voxel, so one is a copy: give each its own beta"
             )
-    if all(roi.odd is not None and np.array_equal(roi.odd, roi.even) for roi in rois):
+    if all(
+        roi.odd is not None and roi.even is not None and np.array_equal(roi.odd, roi.even)
+        for roi in rois
+    ):
         raise InputError(
             f"the betas of the odd and of the even runs of {subject.label} in {subject.origin} are "
             "the same, so one is a copy: give those of each half, or of all runs alone"

@@ -105,7 +105,7 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     srgb = ImageCms.createProfile("sRGB")
     if picture.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
-        return ImageCms.applyTransform(picture, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+        return _transformed(picture, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
     if picture.mode not in MODES_OF_SPACES.values():
         picture = picture.convert("RGB")
     if not profile:
@@ -118,12 +118,18 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         to_srgb = ImageCms.buildTransform(source, srgb, mode, "RGB")
         if mode != "CMYK":
             samples = _samples(mode)
-            found = ImageCms.applyTransform(samples, to_srgb)
+            found = _transformed(samples, to_srgb)
             if _difference(found, samples.convert("RGB")) <= SAME_COLOURS:
                 return picture.convert("RGB")
-        return ImageCms.applyTransform(picture, to_srgb)
+        return _transformed(picture, to_srgb)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture.convert("RGB")
+
+
+def _transformed(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    found = ImageCms.applyTransform(picture, transform)
+    assert found is not None  # None is of a picture changed in place
+    return found
 
 
 def _samples(mode: str) -> Image.Image:

@@ -29,6 +29,7 @@ from pipelines.disk import disk_need, require_room
 from pipelines.events import EventsSummary, read_run_events, summarize_events
 from pipelines.forecast import Forecast, duration, forecast_subject, print_totals
 from pipelines.options import ParticipantOptions
+from pipelines.output_folders import Input, require_no_other_data_set, require_separate
 from pipelines.problems import Problems, grouped
 from pipelines.reports.cautions import read_cautions
 from pipelines.requirements import (
@@ -69,6 +70,7 @@ def run_participants(
     InputError
         For anything wrong with the input or the output folder, before anything runs.
     """
+    require_own_folders(bids_dir, out_dir, options)
     require_writable(out_dir)
     _require_own_config(out_dir, config, options)
     given, config = config, options.configured(config)
@@ -146,6 +148,7 @@ def report_dry_run(
         with problems.noted():
             require_valid(bids_dir, {subject.subject for subject in subjects})
     requirements: list[Callable[[], object]] = [
+        partial(require_own_folders, bids_dir, out_dir, options),
         partial(require_makeable, out_dir),
         *checks(subjects, config, options, out_dir),
         partial(find_spm, options),
@@ -184,6 +187,27 @@ def _require_own_config(out_dir: Path, config: DatasetConfig, options: Participa
             out_dir,
             RECORD,
         )
+
+
+def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptions) -> None:
+    """Refuse folders for results and intermediate files that are inputs, or mixed with them.
+
+    Raises
+    ------
+    InputError
+    """
+    inputs = [
+        Input("BIDS_DIR", bids_dir, "data set"),
+        Input("--derivatives", options.derivatives_dir, "data set"),
+        Input("--stimuli", options.stimuli_dir, "files"),
+        Input("--fs-subjects-dir", options.fs_subjects_dir, "files"),
+        Input("--t1w-mask", options.t1w_mask, "betas"),
+    ]
+    require_separate(out_dir, inputs)
+    require_no_other_data_set(out_dir)
+    if (work_dir := options.work_dir) is not None:
+        part = work_folders.of_version(work_dir).name
+        require_separate(work_dir, inputs, "--work-dir", part)
 
 
 def _reading(options: ParticipantOptions) -> Reading:

@@ -168,7 +168,9 @@ def test_validation_can_be_skipped(
     with pytest.raises(AssertionError, match="asked for"):
         main(arguments)
     # What comes next is that these runs of one stimulus more than baseline are no experiment.
-    assert main([*arguments, "--skip-bids-validation", "--stimuli", str(tmp_path)]) == 2
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    assert main([*arguments, "--skip-bids-validation", "--stimuli", str(pictures)]) == 2
     assert "holds no picture" in capsys.readouterr().err
 
 

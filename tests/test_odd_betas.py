@@ -1,5 +1,6 @@
 """Betas that hold nothing, or that are not the response to one condition."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -363,3 +364,17 @@ def test_maps_of_other_statistics_and_nuisance_are_left_out(tmp_path: Path, atla
     assert subjects[0].stimuli == tuple(data.contrast(stimulus) for stimulus in data.STIMULI)
     note = "conditions left out as no stimuli: drift1, fixation"
     assert subjects[0].notes == (f"sub-01: {note}",)
+
+
+@pytest.mark.parametrize("model", ["fir", "spm"])
+def test_what_nilearn_says_of_its_model(model: str, tmp_path: Path, atlas: Path) -> None:
+    data.write_statmaps(tmp_path / "maps")
+    sidecar = tmp_path / "maps" / "sub-02" / "ses-1" / "sub-02_ses-1_task-x_run-1_statmap.json"
+    sidecar.write_text(json.dumps({"ModelParameters": {"hrf_model": model, "fir_delays": [0, 1]}}))
+    subjects = read(tmp_path / "maps", atlas=atlas, stimuli=data.STIMULI)
+    note = f"sub-02: {sidecar.name} tells of a finite impulse response model"
+    assert [note in "".join(subject.notes) for subject in subjects] == [
+        False,
+        model == "fir",
+        False,
+    ]

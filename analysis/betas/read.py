@@ -9,8 +9,9 @@ from analysis.betas.conditions import ConditionRule
 from analysis.betas.derivatives import SPACE, no_regions, read_derivatives
 from analysis.betas.paper_layout import read_paper_layout
 from analysis.betas.rdm_files import HALF_ENDINGS, read_rdm_files
+from analysis.betas.responses import MODEL_FILE
 from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
-from analysis.betas.spm import MODEL_FILE, holds_models, read_spm_folders
+from analysis.betas.spm import holds_models, read_spm_folders
 from analysis.betas.statmaps import find_statmaps, read_statmaps
 from analysis.betas.table import read_betas_table
 from analysis.betas.volumes import VOLUME_SUFFIXES, load_volume

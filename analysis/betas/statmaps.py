@@ -1,5 +1,6 @@
 """Betas as fitlins, nilearn and their like leave them: BIDS statistical maps, one a contrast."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -96,6 +97,7 @@ def read_statmaps(
         taken, others = _of_one_level(maps[name])
         images, tables, left_out = _images_of(taken, conditions or ConditionRule(), path / name)
         notes = list(describe_left_out(name, left_out))
+        notes += [f"{name}: {note}" for note in _describe_basis(taken)]
         if others:
             notes.append(f"{name}: maps of single runs are used, not those of sessions")
         subjects.append(
@@ -151,6 +153,23 @@ def _require_alike(name: str, maps: Sequence[_Map]) -> None:
                 f"the maps of {name} below {maps[0].file.parent} are of several {entity} "
                 f"({', '.join(value or 'none' for value in values)}): {remedy}"
             )
+
+
+def _describe_basis(maps: Sequence[_Map]) -> list[str]:
+    """Note that maps are of a finite impulse response model, where nilearn's sidecar says so."""
+    for folder in dict.fromkeys(of_map.file.parent for of_map in maps):
+        for sidecar in sorted(folder.glob("sub-*statmap.json")):
+            try:
+                content = json.loads(sidecar.read_text(encoding="utf-8"))
+            except ValueError:
+                continue
+            model = content.get("ModelParameters") if isinstance(content, dict) else None
+            if isinstance(model, dict) and model.get("hrf_model") == "fir":
+                return [
+                    f"{sidecar.name} tells of a finite impulse response model: its contrasts are "
+                    "taken as responses, which those of single time bins are not"
+                ]
+    return []
 
 
 def _of_one_level(maps: Sequence[_Map]) -> tuple[list[_Map], list[_Map]]:

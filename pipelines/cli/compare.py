@@ -82,12 +82,24 @@ def run(args: argparse.Namespace) -> int:
     from analysis.betas.read import find_format, read_betas
     from pipelines.cli.comparison import compare_with_models, comparison_settings
     from pipelines.cli.dataset import comparison_config
+    from pipelines.output_folders import Input, require_separate
 
     # Regions of another atlas are given with it, and are others.
     of_options = ["rois"] if args.rois or args.atlas else []
     config, notes = comparison_config(args, args.betas, of_options)
     settings = comparison_settings(args)
     form = find_format(args.betas, args.betas_format)
+    require_separate(
+        args.out,
+        [
+            # Into derivatives of this tool `run ... group` writes as well.
+            *([] if form.name == "derivatives" else [Input("--betas", args.betas, "betas")]),
+            Input("--features", args.features, "files"),
+            Input("--stimuli", args.stimuli, "files"),
+        ],
+        "--out",
+        part="group",
+    )
     rois = args.rois or (config.rois if config else None)
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")

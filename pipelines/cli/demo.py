@@ -39,12 +39,16 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from pipelines.demo.dataset import require_demo_folder
+    from pipelines.output_folders import Input, require_separate
     from pipelines.requirements import require_writable
     from pipelines.run_lock import only_run
 
     if args.subjects < 2 or args.runs < 2 or args.seed < 0:
         raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
     require_fitting(args)
+    require_demo_folder(args.out_dir)
+    require_separate(args.out_dir, [Input("--fs-subjects-dir", args.fs_subjects_dir, "files")])
     require_writable(args.out_dir)
     with only_run([args.out_dir], ["demo"]):
         return _make_and_run(args)

@@ -29,8 +29,15 @@ def run(args: argparse.Namespace) -> int:
     from bids_config import load_dataset_config
     from bids_config.schema import StimuliConfig
     from pipelines.cli.networks import network_run, read_labelled_stimuli
+    from pipelines.output_folders import Input, require_no_other_data_set, require_separate
     from pipelines.requirements import require_writable
 
+    inputs = [
+        Input("STIMULI_DIR", args.stimuli_dir, "files"),
+        Input("--weights-dir", args.weights_dir, "files"),
+    ]
+    require_separate(args.out_dir, inputs)
+    require_no_other_data_set(args.out_dir)
     require_writable(args.out_dir)
     config = StimuliConfig()
     if args.dataset_config is not None:

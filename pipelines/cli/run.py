@@ -145,6 +145,7 @@ def _run_group(args: argparse.Namespace) -> int:
     from analysis.betas.derivatives import read_derivatives
     from pipelines.cli.comparison import compare_with_models, comparison_settings
     from pipelines.cli.dataset import comparison_config
+    from pipelines.output_folders import Input, require_separate
     from pipelines.run_lock import only_run
 
     for option in OF_PARTICIPANT_LEVEL:
@@ -155,6 +156,12 @@ def _run_group(args: argparse.Namespace) -> int:
     config, notes = comparison_config(args, args.out_dir)
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
+    inputs = [
+        Input("BIDS_DIR", args.bids_dir, "data set"),
+        Input("--features", args.features, "files"),
+        Input("--stimuli", args.stimuli, "files"),
+    ]
+    require_separate(args.out_dir, inputs, part="group")
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
         patterns = read_derivatives(

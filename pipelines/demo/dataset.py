@@ -188,6 +188,23 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def require_demo_folder(out_dir: Path) -> None:
+    """Refuse a folder that is or holds a data set which is no demo.
+
+    Raises
+    ------
+    InputError
+    """
+    bids = out_dir / "bids"
+    others = [path for path in bids.iterdir() if path.name != "stimuli"] if bids.is_dir() else []
+    if others and not (out_dir / MANIFEST).exists():
+        raise InputError(
+            f"{bids} holds a data set that is no demo: choose another folder for the demo."
+        )
+    if (out_dir / "dataset_description.json").exists():
+        raise InputError(f"{out_dir} is a data set: choose another folder for the demo.")
+
+
 @dataclass
 class _Manifest:
     """Which sessions are finished, with a checksum of each of their files."""
@@ -200,11 +217,7 @@ class _Manifest:
     def open(cls, out_dir: Path, fingerprint: str) -> "_Manifest":
         path = out_dir / MANIFEST
         if not path.exists():
-            if (out_dir / "bids" / "dataset_description.json").exists():
-                raise InputError(
-                    f"{out_dir / 'bids'} holds a data set that is no demo: "
-                    "choose another folder for the demo."
-                )
+            require_demo_folder(out_dir)
             manifest = cls(path, fingerprint, {})
             manifest._write()
             return manifest

@@ -144,6 +144,7 @@ def _run_group(args: argparse.Namespace) -> int:
     from analysis.betas.derivatives import read_derivatives
     from pipelines.cli.comparison import compare_with_models, comparison_settings
     from pipelines.cli.dataset import comparison_config
+    from pipelines.cli.networks import require_models
     from pipelines.run_lock import only_run
 
     for option in OF_PARTICIPANT_LEVEL:
@@ -154,6 +155,7 @@ def _run_group(args: argparse.Namespace) -> int:
     config, notes = comparison_config(args, args.out_dir)
     if args.stimuli is None and args.features is None:
         args.stimuli = args.bids_dir / "stimuli"
+    require_models(args, config.stimuli if config else None)
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
         patterns = read_derivatives(

@@ -188,7 +188,8 @@ def main() -> None:
     start = time.monotonic()
     command = [
         sys.executable, "-m", "pipelines", "run", str(bids), str(derivatives), "participant",
-        "--nprocs", str(args.nprocs), "--mem-mb", "4000", "--engine", args.engine,
+        "--dataset-config", "ds001246", "--nprocs", str(args.nprocs), "--mem-mb", "4000",
+        "--engine", args.engine,
     ]  # fmt: skip
     if args.keep_work:
         command.append("--keep-work")

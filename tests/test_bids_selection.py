@@ -105,7 +105,10 @@ def test_the_t1w_image_by_its_entities(bids: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"BOLD": {"run": 1}}, "'BOLD', which is no kind of image: choose from bold, t1w"),
+        (
+            {"BOLD": {"run": 1}},
+            "'BOLD', which is no kind of image (did you mean 'bold'?)",
+        ),
         ({"bold": {"acq": "x"}}, "'acq', which is no entity"),
         ({"bold": ["run"]}, "object of entities for 'bold'"),
         ({"bold": {"run": 1.5}}, "the value 1.5"),

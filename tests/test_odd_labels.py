@@ -72,7 +72,15 @@ def test_a_language_model_that_was_named_is_refused_at_once(
     pictures = odd.pictures(tmp_path / "pictures", data.STIMULI)
     for models in (["EfficientNet-Lite0", "MiniLM"], ["paper"]):
         assert compare(pictures, "--models", *models)[0] == 2
-        assert "has no label, which" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"{pictures} has no labels.tsv, and " in said and "leave them out of --mod" in said
+    # Betas were not read either.
+    command = ["compare", "--betas", str(tmp_path), "--betas-format", "rdms", "--out", "out"]
+    assert main([*command, "--stimuli", str(pictures), "--models", "minilm"]) == 2
+    assert "and MiniLM cannot do without labels" in capsys.readouterr().err
+    group = ["run", "bids", str(tmp_path), "group", "--stimuli", str(pictures)]
+    assert main([*group, "--models", "MiniLM"]) == 2
+    assert "and MiniLM cannot do without labels" in capsys.readouterr().err
     assert ran == []
 
 

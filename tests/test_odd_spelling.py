@@ -82,7 +82,7 @@ def test_what_was_right_stays_right(command: str, name: str, value: object) -> N
         ("--models ResNet5", "(did you mean 'ResNet50'?)"),
         ("--reference-model resnet5", "(did you mean 'ResNet50'?)"),
         ("--dataset-config dmo", "(did you mean 'demo'?)"),
-        ("--participant-label 011", "(did you mean 'sub-01'?)"),
+        ("--participant-label 011", "(did you mean '01'?)"),
     ],
 )
 def test_names_in_the_data(

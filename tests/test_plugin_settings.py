@@ -10,6 +10,8 @@ from pipelines.cli import main
 from pipelines.options import ParticipantOptions
 from pipelines.plugins.settings import PluginSettings, SlurmSettings, read_plugin
 
+OF_DEMO = ("--dataset-config", "demo")
+
 
 def write(folder: Path, text: str, name: str = "plugin.yml") -> Path:
     file = folder / name
@@ -100,7 +102,8 @@ def test_slurm_without_its_commands_is_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    arguments = ["run", str(tmp_path), str(tmp_path / "out"), "participant", "--plugin", "SLURM"]
+    out = str(tmp_path / "out")
+    arguments = ["run", str(tmp_path), out, "participant", *OF_DEMO, "--plugin", "SLURM"]
     assert main(arguments) == 2
     assert "needs Slurm's command sbatch" in capsys.readouterr().err
 
@@ -109,7 +112,8 @@ def test_more_processes_for_a_step_than_for_all_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "out")
-    arguments = ["run", str(tmp_path), out, "participant", "--omp-nthreads", "2", "--nprocs", "1"]
+    arguments = ["run", str(tmp_path), out, "participant", *OF_DEMO, "--omp-nthreads", "2"]
+    arguments += ["--nprocs", "1"]
     assert main(arguments) == 2
     assert "--omp-nthreads 2 is more than the 1 processes" in capsys.readouterr().err
 

@@ -133,9 +133,10 @@ def wanted_subjects(
         return names
     for name in wanted:
         if name not in names:
+            labels = [other.removeprefix("sub-") for other in names]
+            close = did_you_mean(name.removeprefix("sub-"), labels)
             raise InputError(
-                f"{source} holds nothing of {name}{did_you_mean(name, names)}: name participants "
-                "that are there "
+                f"{source} holds nothing of {name}{close}: name participants that are there "
                 f"({', '.join(names)})"
             )
     return wanted

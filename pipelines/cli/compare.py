@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.betas.read import find_format, read_betas
     from pipelines.cli.comparison import compare_with_models, comparison_settings
     from pipelines.cli.dataset import comparison_config
+    from pipelines.cli.networks import require_models
     from pipelines.output_folders import Input, require_separate
 
     # Regions of another atlas are given with it, and are others.
@@ -103,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     rois = args.rois or (config.rois if config else None)
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
+    require_models(args, config.stimuli if config else None)
     subjects = read_betas(
         args.betas,
         rois,

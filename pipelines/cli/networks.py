@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 PAPER = "paper"
 """In the place of a model's name: the sixteen networks of the paper."""
 
+ADD_LABELS = f"add {LABELS_FILE} (columns stimulus, label) to the folder of the pictures"
+
 
 @dataclass(frozen=True)
 class NetworkRun:
@@ -53,6 +55,16 @@ class NetworkRun:
     cache_dir: Path
     chosen: bool = True
 
+    @property
+    def reading(self) -> tuple[str, ...]:
+        """Those of the registry's models that read labels."""
+        names = {name: split_layer(name)[0] for name in self.models}
+        return tuple(
+            name
+            for name, model in names.items()
+            if not is_named(model) and self.zoo.find(model).network.input == "label"
+        )
+
     def without_labels(self, stimuli: Sequence[Stimulus]) -> tuple["NetworkRun", tuple[str, ...]]:
         """Leave out models that read labels where there is no label, unless they were asked for.
 
@@ -71,19 +83,14 @@ class NetworkRun:
         if self.chosen or any(stimulus.label is not None for stimulus in stimuli):
             return self, ()
         given = {name.lower() for name in self.weights.given}
-        reading = [
-            name
-            for name in self.models
-            if self.zoo.find(name).network.input == "label" and name.lower() not in given
-        ]
+        reading = [name for name in self.reading if name.lower() not in given]
         if not reading:
             return self, ()
         left = tuple(name for name in self.models if name not in reading)
-        remedy = f"add {LABELS_FILE} (columns stimulus, label) to the folder of the pictures"
         names = ", ".join(reading)
         if not left:
-            raise InputError(f"the pictures have no labels, which {names} reads: {remedy}")
-        note = f"left out, because the pictures have no labels: {names}; to have them, {remedy}"
+            raise InputError(f"the pictures have no labels, which {names} reads: {ADD_LABELS}")
+        note = f"left out, because the pictures have no labels: {names}; to have them, {ADD_LABELS}"
         return replace(self, models=left), (note,)
 
     def features(self, stimuli: Sequence[Stimulus]) -> list[Features]:
@@ -168,6 +175,25 @@ def _spelled(name: str, zoo: Zoo) -> str:
         return name
     model, layer = split_layer(name)
     return LAYER_MARK.join(filter(None, [zoo.find(model, [PAPER]).name, layer]))
+
+
+def require_models(args: argparse.Namespace, stimuli: StimuliConfig | None) -> None:
+    """Refuse models that are none, or that were named and lack labels, before betas are read.
+
+    Raises
+    ------
+    InputError
+        For the first of them.
+    """
+    if args.features is not None or args.stimuli is None:
+        return
+    networks = network_run(args, stimuli)
+    has_labels = (args.stimuli / LABELS_FILE).exists() or (stimuli and stimuli.labels_file)
+    if networks.chosen and networks.reading and args.stimuli.is_dir() and not has_labels:
+        raise InputError(
+            f"{args.stimuli} has no {LABELS_FILE}, and {', '.join(networks.reading)} cannot do "
+            f"without labels: {ADD_LABELS}, or leave them out of --models"
+        )
 
 
 def read_labelled_stimuli(folder: Path, stimuli: StimuliConfig) -> tuple[Stimulus, ...]:

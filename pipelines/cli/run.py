@@ -145,6 +145,7 @@ def _run_group(args: argparse.Namespace) -> int:
     from analysis.betas.derivatives import read_derivatives
     from pipelines.cli.comparison import compare_with_models, comparison_settings
     from pipelines.cli.dataset import comparison_config
+    from pipelines.cli.networks import require_models
     from pipelines.output_folders import Input, require_separate
     from pipelines.run_lock import only_run
 
@@ -162,6 +163,7 @@ def _run_group(args: argparse.Namespace) -> int:
         Input("--stimuli", args.stimuli, "files"),
     ]
     require_separate(args.out_dir, inputs, part="group")
+    require_models(args, config.stimuli if config else None)
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
         patterns = read_derivatives(

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from analysis.names import require_names
 from bids_config.errors import InputError
-from bids_config.names import clean_name, stimulus_id, stimulus_ids, warn_of_case
+from bids_config.names import clean_name, require_no_quotes, stimulus_id, stimulus_ids, warn_of_case
 from bids_config.tsv import read_table
 
 LABELS_FILE = "labels.tsv"
@@ -112,6 +112,7 @@ def _find_pictures(folder: Path) -> dict[str, Path]:
 def _read_labels(table: Path) -> dict[str, str]:
     listed = read_table(table)
     listed.require_columns(["stimulus", "label"], "name the tab-separated columns so")
+    require_no_quotes(listed.column("label"), table)
     labels: dict[str, str] = {}
     stimuli = stimulus_ids(listed.column("stimulus"), table)
     for line, stimulus, cell in zip(listed.lines, stimuli, listed.column("label"), strict=True):

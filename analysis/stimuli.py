@@ -10,7 +10,7 @@ from PIL import Image
 from analysis.names import require_names
 from analysis.pictures import load_picture, load_with_frames
 from bids_config.errors import InputError
-from bids_config.names import clean_name, stimulus_id, stimulus_ids, warn_of_case
+from bids_config.names import clean_name, require_no_quotes, stimulus_id, stimulus_ids, warn_of_case
 from bids_config.tsv import read_table
 
 __all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
@@ -148,6 +148,7 @@ def _name_others(folder: Path, used: Collection[Path]) -> None:
 def _read_labels(table: Path) -> dict[str, str]:
     listed = read_table(table)
     listed.require_columns(["stimulus", "label"], "name the tab-separated columns so")
+    require_no_quotes(listed.column("label"), table)
     labels: dict[str, str] = {}
     stimuli = stimulus_ids(listed.column("stimulus"), table)
     for line, stimulus, cell in zip(listed.lines, stimuli, listed.column("label"), strict=True):

@@ -151,6 +151,16 @@ def in_quotes(texts: Sequence[str]) -> str | None:
     )
 
 
+def require_no_quotes(texts: Sequence[str], source: Path | str) -> None:
+    """Raise InputError where a text stands between double quotes, as spreadsheets and R write."""
+    quoted = in_quotes(texts)
+    if quoted is not None:
+        raise InputError(
+            f"{source} holds {quoted} in double quotes, which BIDS tables do not know: write it "
+            "without them"
+        )
+
+
 def _appearance(name: str) -> str:
     if name.isascii():
         return name.translate(_LOOK_ALIKE)

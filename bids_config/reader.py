@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bids_config import tsv
 from bids_config.errors import InputError
-from bids_config.names import stimulus_ids
+from bids_config.names import require_no_quotes, stimulus_ids
 from bids_config.schema import DatasetConfig
 from bids_config.tables import did_you_mean, read_table, read_toml
 
@@ -68,6 +68,7 @@ def _check_labels_file(file: Path | None) -> None:
         raise InputError(f"stimuli.labels_file = {str(file)!r} does not exist: check the path")
     table = tsv.read_table(file)
     table.require_columns(LABEL_COLUMNS, "name the tab-separated columns so")
+    require_no_quotes(table.column("label"), file)
     stimuli = stimulus_ids(table.column("stimulus"), file)
     if not table.rows or not all((*stimuli, *table.column("label"))):
         raise InputError(

@@ -23,6 +23,7 @@ from pipelines.bids_timing import Timing, check_tr, tr_in_header
 T1W_BOLD = "_space-T1w_desc-preproc_bold"
 CONFOUNDS = "_desc-confounds_timeseries"
 PREPROC_T1W = "_desc-preproc_T1w"
+OWN_SPACE = "its own space"
 _LEFT_OUT = ("echo", "part", "echo|part")
 """Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
 MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
@@ -241,6 +242,11 @@ def _listed(folder: Path, names: Sequence[str]) -> str:
 def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
     missing = _listed(folder, names)
     spaces = _spaces_of(folder, [name.partition(T1W_BOLD)[0] for name in names])
+    if spaces == [OWN_SPACE]:
+        return InputError(
+            f"{missing} is missing and the run is there in its own space only, in which runs "
+            "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
+        )
     if spaces:
         return InputError(
             f"{missing} is missing and the run is there in {', '.join(spaces)} only, while runs "
@@ -265,7 +271,7 @@ def _spaces_of(folder: Path, stems: Sequence[str]) -> list[str]:
         stem = re.split("_(?:hemi|space|res|cohort|den|desc)-", name)[0]
         if stem in wanted:
             space = re.search("_space-([0-9a-zA-Z]+)", name)
-            spaces.add(f"space {space[1]}" if space else "its own space")
+            spaces.add(f"space {space[1]}" if space else OWN_SPACE)
     return sorted(spaces)
 
 

@@ -294,7 +294,7 @@ class Damage:
 
 DAMAGES = {
     "no run": Damage(
-        "sub-01/*/func/*_run-01_space-T1w_*", "is missing: run fMRIPrep with T1w among its --output"
+        "sub-01/*/func/*_run-01_space-T1w_*", "is missing, in T1w space and in any other"
     ),
     "no confounds": Damage("sub-01/*/func/*_run-01_desc-confounds*", "holds the motion parameters"),
     "other confounds": Damage(

@@ -106,3 +106,13 @@ def test_the_label_table_of_a_configuration_too(tmp_path: Path) -> None:
     tables.write(tmp_path / "l.tsv", 'stimulus\tlabel\na\t5" disc\nb\n')
     with pytest.raises(InputError, match="line 3 has 1 cells where"):
         load_dataset_config(tmp_path / "c.toml")
+
+
+def test_labels_and_categories_in_quotes_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
+    tables.write(tmp_path / "labels.tsv", 'stimulus\tlabel\nx\t"dog, brown"\n')
+    with pytest.raises(InputError, match='holds "dog, brown" in double quotes'):
+        read_stimuli(tmp_path)
+    text = 'stimulus\tkind\na\t"alive"\nb\talive\nc\tx\n'
+    with pytest.raises(InputError, match='holds "alive" in double quotes'):
+        read_categories(tables.write(tmp_path / "categories.tsv", text))

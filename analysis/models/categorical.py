@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.names import require_names
 from analysis.rdm_files import read_stimuli_column
 from bids_config.errors import InputError
-from bids_config.names import clean_name, require_distinguishable, warn_of_case
+from bids_config.names import clean_name, require_distinguishable, require_no_quotes, warn_of_case
 from bids_config.tsv import read_table
 
 CATEGORIES_TABLE = "categories.tsv"
@@ -83,6 +83,7 @@ def read_categories(file: Path) -> Categories:
     warn_of_case(stimuli, "stimulus", file)
     columns = {model: tuple(map(clean_name, table.column(model))) for model in models}
     for model, names in columns.items():
+        require_no_quotes(names, file)
         require_distinguishable(names, f"{model} category", file)
         warn_of_case(names, f"{model} category", file)
     return Categories(file, stimuli, columns)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from analysis.models.extraction import PROMPT, ExtractionSettings
 from analysis.models.prompts import Prompt, fill_prompt
 from bids_config.errors import InputError
 
@@ -37,3 +38,12 @@ def test_the_label_is_where_the_template_puts_it(template, label, expected) -> N
 def test_what_is_no_prompt_is_refused(template, label, message) -> None:
     with pytest.raises(InputError, match=message):
         fill_prompt(template, label)
+
+
+def test_the_papers_prompt_and_that_of_the_related_code_have_names() -> None:
+    assert PROMPT == ExtractionSettings().prompt == "a photo of {label}"
+    assert ExtractionSettings(prompt="paper").prompt == PROMPT
+    assert ExtractionSettings(prompt="related-code").prompt == "a photo of {label}."
+    assert fill_prompt("related-code", "cat") == Prompt("a photo of cat.", 11, 14)
+    with pytest.raises(InputError, match=r"or name one \(paper, related-code\)"):
+        ExtractionSettings(prompt="related")

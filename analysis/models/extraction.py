@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.models.prompts import PROMPTS, find_prompt
 from analysis.models.registry import Network, Pooling
 
-PROMPT = "a photo of {label}"
+PROMPT = PROMPTS["paper"]
 Sweep = Literal["all", "blocks"]
 SWEEPS: tuple[Sweep, ...] = ("all", "blocks")
 """Words that stand for a list of layers."""
@@ -29,7 +30,8 @@ class ExtractionSettings:
         From a layer's output to one vector, for networks that are shown pictures and texts; the
         registry's by default.
     prompt : str
-        What a language model reads, with `{label}` in the place of the stimulus' label.
+        What a language model reads, with `{label}` in the place of the stimulus' label; or
+        'paper' or 'related-code', see `PROMPTS`.
     device : {'cpu', 'cuda', 'mps'}
     half_precision : bool
         Run networks that were trained in half precision so, where they do not run on the CPU.
@@ -47,6 +49,9 @@ class ExtractionSettings:
     half_precision: bool = False
     batch_size: int | None = None
     n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", find_prompt(self.prompt))
 
     def pooling_of(self, network: Network) -> Pooling:
         """The way from a layer's output to a vector that is taken for a network."""

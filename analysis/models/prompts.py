@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from bids_config.errors import InputError
 
 PLACE = "{label}"
+PROMPTS = {"paper": "a photo of {label}", "related-code": "a photo of {label}."}
+"""Prompts by name: that of the paper's text, and that of its authors' related code."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,30 @@ class Prompt:
         return self.text[self.label_start : self.label_end]
 
 
+def find_prompt(text: str) -> str:
+    """Give the template that a text names, or is.
+
+    Raises
+    ------
+    InputError
+        It is no name, and has no place for the label.
+    """
+    if text not in PROMPTS and PLACE not in text:
+        raise InputError(
+            f"the prompt '{text}' has no place for the label: write {PLACE} where it belongs, as "
+            f"in 'a photo of {PLACE}', or name one ({', '.join(PROMPTS)})."
+        )
+    return PROMPTS.get(text, text)
+
+
 def fill_prompt(template: str, label: str) -> Prompt:
     """Put a label into a template and remember where it stands.
 
     Parameters
     ----------
     template : str
-        Holds `{label}`; where it does so more than once, the first is the label's place.
+        Holds `{label}`; where it does so more than once, the first is the label's place. Or the
+        name of one of `PROMPTS`.
     label : str
         Any text, `{label}` included; it is not changed.
 
@@ -44,11 +63,7 @@ def fill_prompt(template: str, label: str) -> Prompt:
     InputError
         No `{label}` in the template, an empty label, or characters that UTF-8 does not have.
     """
-    if PLACE not in template:
-        raise InputError(
-            f"the prompt '{template}' has no place for the label: write {PLACE} where it belongs, "
-            f"as in 'a photo of {PLACE}'."
-        )
+    template = find_prompt(template)
     content = label.strip()
     if not content:
         raise InputError("a label is empty: give every stimulus a label, or leave the model out.")

@@ -115,8 +115,6 @@ def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) 
     models = choose_models(args.models, zoo, weights)
     require_given_asked(weights, _models_with_weights(models, zoo))
     prompt = args.prompt or (stimuli.prompt if stimuli else PROMPT)
-    if "{label}" not in prompt:
-        raise InputError(f"--prompt {prompt!r} has no {{label}}: write it where the label goes")
     settings = ExtractionSettings(
         layers=tuple(args.layers),
         pooling=args.layer_pooling,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from analysis.models.named import HUB, LIBRARIES, hub_file
 from analysis.models.networks.clip_text import TEXT_PROJECTION, TEXT_SETTINGS, ClipTokenizer
 from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.language import TextNetwork
+from analysis.models.networks.language import TOKENIZER, TextNetwork, read_tokenizer
 from analysis.models.networks.named import (
     EMBEDDING,
     LOADER_PREFIX,
@@ -26,6 +26,7 @@ from analysis.models.networks.named import (
     tap_output,
 )
 from analysis.models.networks.named_torchvision import published_file
+from analysis.models.networks.siglip_text import SIGLIP_SETTINGS, SiglipTokenizer
 from analysis.models.networks.vision import ImageNetwork
 from analysis.models.registry import (
     KeyMapping,
@@ -72,7 +73,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         layer=TEXT_PROJECTION if is_text else EMBEDDING,
         n_features=config["embed_dim"],
         libraries=LIBRARIES[kind],
-        weights=Weights((_weights_file(pretrained),)),
+        weights=Weights(_weights_files(pretrained, config["text_cfg"] if is_text else {})),
         preprocessing=None if is_text else _preprocessing(_recipe(architecture, tag)),
     )
     page = f"{HUB}/{pretrained['hf_hub'].rpartition('/')[0]}" if pretrained["hf_hub"] else ""
@@ -94,7 +95,7 @@ def load(
     model = build(architecture, tag)
     _fill(model, read_checkpoint(files[0]), files[0], network.architecture)
     if network.loader == LOADER_PREFIX + TEXT_KIND:
-        return _text_network(model.text.eval().to(device, dtype))
+        return _text_network(model.text.eval().to(device, dtype), files)
     preprocess = network.preprocessing or image_transform_v2(
         PreprocessCfg(**_recipe(architecture, tag)), is_train=False
     )
@@ -130,13 +131,16 @@ def tap(visual: nn.Module) -> nn.Module:
     return tap_output(visual, forward)
 
 
-def _text_network(tower: Any) -> TextNetwork:
+def _text_network(tower: Any, files: Sequence[Path]) -> TextNetwork:
     blocks = tuple(
         f"transformer.resblocks.{index}" for index in range(len(tower.transformer.resblocks))
     )
-    return TextNetwork(
-        tower, ClipTokenizer(), tower.context_length, blocks, TEXT_PROJECTION, filled=True
-    )
+    longest = tower.context_length
+    if len(files) > 1:
+        tokenizer = read_tokenizer(files[1], tower.vocab_size)
+        siglip = SiglipTokenizer(tokenizer, longest)
+        return TextNetwork(tower, siglip, longest, blocks, TEXT_PROJECTION)
+    return TextNetwork(tower, ClipTokenizer(), longest, blocks, TEXT_PROJECTION, filled=True)
 
 
 def _fill(model: Any, checkpoint: Mapping[str, Any], file: Path, architecture: str) -> None:
@@ -186,11 +190,28 @@ def _require_local(name: str, kind: str, config: Mapping[str, Any]) -> None:
             f"{name} has a text tower that open_clip fetches from {HUB}/{text['hf_model_name']}: "
             "choose a network of which open_clip builds both towers."
         )
-    if kind == TEXT_KIND and set(text) != TEXT_SETTINGS:
+    if kind == TEXT_KIND and set(text) != TEXT_SETTINGS and not _is_siglip(text):
         raise InputError(
-            f"{name} reads text in another way than OpenAI's CLIP: choose a network with its text "
-            "tower, as open_clip_text:ViT-B-32/laion2b_s34b_b79k."
+            f"{name} reads text in another way than OpenAI's CLIP and SigLIP: choose a network "
+            "with their text towers, as open_clip_text:ViT-B-32/laion2b_s34b_b79k."
         )
+
+
+def _is_siglip(text: Mapping[str, Any]) -> bool:
+    return (
+        set(text) - {"act_kwargs"} == TEXT_SETTINGS | SIGLIP_SETTINGS
+        and text["pool_type"] == "last"
+        and text["tokenizer_kwargs"] == {"clean": "canonicalize"}
+    )
+
+
+def _weights_files(
+    pretrained: Mapping[str, Any], text: Mapping[str, Any]
+) -> tuple[WeightsFile, ...]:
+    """Give the weights and, where open_clip does not bring it, the tokenizer."""
+    repository = text.get("hf_tokenizer_name")
+    tokenizer = (hub_file(repository, TOKENIZER),) if repository else ()
+    return (_weights_file(pretrained), *tokenizer)
 
 
 def _weights_file(pretrained: Mapping[str, Any]) -> WeightsFile:

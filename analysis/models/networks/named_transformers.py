@@ -15,6 +15,7 @@ from transformers import (
     AutoModel,
     AutoModelForImageClassification,
     CLIPTextModelWithProjection,
+    SiglipTextModel,
 )
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
@@ -36,6 +37,7 @@ from analysis.models.networks.named import (
     tap_input,
     tap_output,
 )
+from analysis.models.networks.siglip_text import SiglipTokenizer
 from analysis.models.networks.vision import ImageNetwork
 from analysis.models.registry import Group, ModelEntry, Network, Weights
 from analysis.models.weights.locate import WeightsOptions, obtain_weights
@@ -45,7 +47,10 @@ WEIGHTS, PROCESSOR = "model.safetensors", "preprocessor_config.json"
 TEXT_EMBEDDING = "text_embeds"
 """What transformers calls the projected text in the space that pictures share."""
 
-CLASSIFIER, CLIP = "ForImageClassification", "clip"
+CLASSIFIER, CLIP, SIGLIP = "ForImageClassification", "clip", "siglip"
+WORDS_OF_SIGLIP = 32000
+"""Tokens of the first SigLIP; the second has Gemma's tokenizer and 256,000."""
+
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 SENTENCE_ENCODERS = "sentence-transformers"
 """Organisation whose networks were trained so that the mean over tokens means the text."""
@@ -110,12 +115,18 @@ def _describe_picture_network(
 
 def _describe_text_network(name: str, model: str, config: Any) -> Network:
     is_dual = _is_dual(config)
-    if is_dual and config.model_type != CLIP:
+    if is_dual and config.model_type not in (CLIP, SIGLIP):
         raise InputError(
-            f"{name} is a {config.model_type}, whose text tower is not known here: choose a CLIP."
+            f"{name} is a {config.model_type}, whose text tower is not known here: choose a CLIP "
+            "or a SigLIP."
+        )
+    if config.model_type == SIGLIP and config.text_config.vocab_size > WORDS_OF_SIGLIP:
+        raise InputError(
+            f"{name} reads texts as SigLIP 2 does: take it from open_clip, as "
+            "open_clip_text:ViT-B-16-SigLIP2/webli."
         )
     is_sentence_encoder = model.partition("/")[0] == SENTENCE_ENCODERS
-    hidden = config.projection_dim if is_dual else config.get_text_config().hidden_size
+    hidden = config.projection_dim if config.model_type == CLIP else _width(config)
     return Network(
         loader="",
         input="label",
@@ -135,7 +146,7 @@ def load(
     folder = files[0].parent
     if network.input == "label":
         is_dual = network.layer == TEXT_EMBEDDING
-        texts = _load_clip_text(folder) if is_dual else load_hf_text(folder)
+        texts = _load_joint_text(folder) if is_dual else load_hf_text(folder)
         texts.module.to(device, dtype)
         return texts
     config = _configuration(folder, str(folder))
@@ -200,16 +211,43 @@ def _load_module(kind: Any, folder: Path, config: Any) -> Any:
     return module.float().eval()
 
 
-def _load_clip_text(folder: Path) -> TextNetwork:
+class _SiglipText(nn.Module):
+    """The text tower of SigLIP, which gives its embedding and nothing else."""
+
+    def __init__(self, tower: Any) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, ids: Tensor) -> Tensor:
+        pooled: Tensor = self.tower(input_ids=ids).pooler_output
+        return pooled
+
+
+def _width(config: Any) -> int:
+    text = config.get_text_config()
+    width: int = getattr(text, "projection_size", None) or text.hidden_size
+    return width
+
+
+def _load_joint_text(folder: Path) -> TextNetwork:
     whole = _configuration(folder, str(folder))
     config = whole.text_config
+    if whole.model_type == SIGLIP:
+        module = _SiglipText(_load_module(SiglipTextModel, folder, config))
+        longest = config.max_position_embeddings
+        reads = SiglipTokenizer(read_tokenizer(folder / TOKENIZER, config.vocab_size), longest)
+        return TextNetwork(module, reads, longest, _blocks_of(module, config), TEXT_EMBEDDING)
     config.projection_dim = whole.projection_dim
     module = _load_module(CLIPTextModelWithProjection, folder, config)
     tokenizer = read_tokenizer(folder / TOKENIZER, config.vocab_size)
-    layers = next(name for name, part in module.named_modules() if isinstance(part, nn.ModuleList))
-    blocks = tuple(f"{layers}.{index}" for index in range(config.num_hidden_layers))
+    blocks = _blocks_of(module, config)
     longest = config.max_position_embeddings
     return TextNetwork(module, FastTokenizer(tokenizer), longest, blocks, TEXT_EMBEDDING)
+
+
+def _blocks_of(module: nn.Module, config: Any) -> tuple[str, ...]:
+    layers = next(name for name, part in module.named_modules() if isinstance(part, nn.ModuleList))
+    return tuple(f"{layers}.{index}" for index in range(config.num_hidden_layers))
 
 
 def _kind_of_model(config: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
-from bids_config.errors import InputError
+from bids_config.errors import InputError, StepError
 from bids_config.images import (
     VOXEL_SIZE_TOLERANCE,
     open_image,
@@ -26,6 +26,7 @@ from bids_config.images import (
     times,
     unpacked,
 )
+from interfaces.embedded.normalization import image_data
 from interfaces.embedded.slice_timing import TIME_TOLERANCE, times_by_place
 from interfaces.embedded.time_series import SPIKE, are_spikes, spike_limit
 from pipelines.bids_runs import RunFiles, SubjectFiles
@@ -110,7 +111,12 @@ def check_images(
         headers = [_check_subject(files, problems, "orientation" in ignore) for files in subjects]
         checks = [
             [
-                pool.submit(check_complete, header, is_raw_run=header.file in _raw_runs(files))
+                pool.submit(
+                    check_complete,
+                    header,
+                    is_raw_run=header.file in _raw_runs(files),
+                    is_t1w=header.file == files.t1w,
+                )
                 for header in of_subject
             ]
             for files, of_subject in zip(subjects, headers, strict=True)
@@ -220,8 +226,10 @@ def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
     )
 
 
-def check_complete(header: ImageHeader, is_raw_run: bool = False) -> str | None:
-    """Read a file to its end, and the values of a run.
+def check_complete(
+    header: ImageHeader, is_raw_run: bool = False, is_t1w: bool = False
+) -> str | None:
+    """Read a file to its end, and the values of a run or of a T1w image.
 
     Returns
     -------
@@ -231,7 +239,8 @@ def check_complete(header: ImageHeader, is_raw_run: bool = False) -> str | None:
     Raises
     ------
     InputError
-        When it is truncated or its checksum is wrong, or a value of a run is NaN or infinite.
+        When it is truncated or its checksum is wrong, a value of a run is NaN or infinite, or a
+        T1w image is constant.
     """
     file = header.file
     volumes = _Volumes(header) if is_raw_run and len(header.shape) == 4 else None
@@ -250,6 +259,12 @@ def check_complete(header: ImageHeader, is_raw_run: bool = False) -> str | None:
         raise InputError(
             f"{file} is truncated ({n_bytes} bytes of {header.n_bytes}): restore it from its source"
         )
+    if is_t1w:
+        check_t1w(header)
+        try:
+            image_data(open_volume(file))
+        except StepError as error:
+            raise InputError(f"{file} is the same in every voxel: restore the image") from error
     return None if volumes is None else volumes.describe_spikes()
 
 
@@ -289,11 +304,12 @@ class _Volumes:
         if not are_spikes(self._n_spikes, math.prod(self._header.shape)):
             return None
         first, *others = self._with_spikes
-        where = f"volume {first}" + (f" and {len(others)} others" if others else "")
+        where = f"volume {first}" + (f" and {len(others)} more" if others else "")
+        values = "1 value" if self._n_spikes == 1 else f"{self._n_spikes} values"
         return (
-            f"{self._n_spikes} values in {where} of {self._header.file.name} are spikes (up to "
-            f"{self._largest:.3g}, more than {SPIKE:g} times bright tissue), and were replaced by "
-            "those of the same voxels in the volumes before and after"
+            f"spikes in {where} of {self._header.file.name} ({values}, up to {self._largest:.3g}, "
+            f"more than {SPIKE:g} times bright tissue) are replaced by what the same voxels have "
+            "in the volumes before and after"
         )
 
 

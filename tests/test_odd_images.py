@@ -20,6 +20,7 @@ from bids_config.errors import InputError
 from bids_config.images import doubt_about_place, open_image, open_volume
 from interfaces.anatomical import AnatomicalViews
 from interfaces.coregister import Coregister
+from interfaces.embedded.freesurfer import labels_mni305
 from interfaces.embedded.reslicing import realign_files
 from interfaces.embedded.slice_timing import correct_slice_timing
 from interfaces.embedded.time_series import open_time_series
@@ -63,7 +64,7 @@ def refusal(bids: Path, reading: Reading | None = None) -> str:
         read_dataset(bids, CONFIG, reading=reading)
     sentence = str(caught.value)
     assert "\n" not in sentence
-    assert sentence in find_problems(bids, CONFIG, reading=reading)
+    assert find_problems(bids, CONFIG, reading=reading)[0] == sentence
     return sentence
 
 
@@ -287,6 +288,12 @@ def test_axes_of_length_one_behind_a_volume_are_taken(bids: Path, tmp_path: Path
         assert np.array_equal(np.asarray(volume.dataobj), values)
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0, np.nan])
+def test_a_t1w_that_shows_nothing(bids: Path, value: float) -> None:
+    odd.save(np.full(odd.SHAPE[:3], value), bids / odd.T1W, np.float32)
+    assert refusal(bids) == f"{bids / odd.T1W} is the same in every voxel: restore the image"
+
+
 def test_scaled_values_survive_the_loss_of_an_axis(tmp_path: Path) -> None:
     file = odd.save(odd.head()[..., :1], tmp_path / "T1w.nii.gz")
     odd.change_header(file, odd.fields(scl_slope=0.5, scl_inter=-7.0))
@@ -344,6 +351,51 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
         with pytest.raises(SeenError):
             step.run()
     assert set(seen) == {odd.SHAPE[:3]} and len(seen) == 10
+
+
+# What fMRIPrep left
+
+
+@pytest.fixture
+def fmriprep(tmp_path: Path) -> Path:
+    return odd.write_fmriprep(tmp_path / "fmriprep")
+
+
+@pytest.mark.parametrize("image", odd.FMRIPREP)
+def test_images_of_fmriprep_are_looked_at_alike(bids: Path, fmriprep: Path, image: str) -> None:
+    file, reading = fmriprep / odd.FMRIPREP[image], Reading(derivatives_dir=fmriprep)
+    content = file.read_bytes()
+    assert subject_of(bids, reading).noticed == ()
+    odd.change_header(file, odd.other_qform(odd.moved(5)))
+    assert refusal(bids, reading).startswith(f"the orientation of {file} cannot be trusted")
+    ignoring = replace(reading, ignore=ORIENTATION.ignore)
+    (noticed,) = subject_of(bids, ignoring).noticed
+    assert noticed.startswith(f"the orientation of {file.name} cannot be trusted")
+    shape = nib.load(file).shape
+    odd.save(np.ones(shape), file, np.complex64)
+    assert refusal(bids, ignoring).startswith(f"{file} holds complex numbers")
+    odd.save(np.ones((*shape[:3], 2, 2)), file)
+    assert f"{file} has the shape 14 x 13 x 10 x 2 x 2: " in refusal(bids, ignoring)
+    file.write_bytes(content[:-2000])
+    assert str(file) in refusal(bids, reading)
+    file.unlink()
+    file.symlink_to("nothing")
+    assert f"{file} is a link to a file that is not here" in refusal(bids, reading)
+
+
+def test_labels_of_fmriprep_are_whole_numbers(bids: Path, fmriprep: Path) -> None:
+    file, reading = fmriprep / odd.FMRIPREP["dseg"], Reading(derivatives_dir=fmriprep)
+    labels = np.where(odd.head()[..., :1] > 100, 17.0, 0)
+    odd.save(labels, file)
+    assert subject_of(bids, reading).segmentation == file
+    flat = labels_mni305(odd.save(labels[..., 0], file.with_name("flat.nii")), np.eye(4))
+    deep = labels_mni305(file, np.eye(4))
+    assert deep.shape == flat.shape and np.array_equal(deep.dataobj, flat.dataobj)
+    odd.save(labels / 2, file, np.float32)
+    assert f"{file} is not a volume of whole-number labels" in refusal(bids, reading)
+    odd.save(labels * 2000, file, np.int32)
+    with pytest.raises(InputError, match=r"holds the label 34000, above the largest"):
+        labels_mni305(file, np.eye(4))
 
 
 # What values are
@@ -451,9 +503,8 @@ def test_one_hot_voxel_changes_nothing_but_itself(
     before = _values(bold, tmp_path / "before")
     odd.save(odd.with_spike(3e6, volume), bold, np.int32)
     assert subject_of(bids).noticed == (
-        f"1 values in volume {volume + 1} of {bold.name} are spikes (up to 3e+06, more than 20 "
-        "times bright tissue), and were replaced by those of the same voxels in the volumes "
-        "before and after",
+        f"spikes in volume {volume + 1} of {bold.name} (1 value, up to 3e+06, more than 20 times "
+        "bright tissue) are replaced by what the same voxels have in the volumes before and after",
     )
     after = _values(bold, tmp_path / "after")
     elsewhere = np.ones(odd.SHAPE[:3], dtype=bool)

@@ -327,9 +327,14 @@ def test_moments_that_differ_by_rounding_are_the_same(
             "run the participant level again for one of them$",
         ),
         (
-            {"SliceTimeReference": 0.0, "SliceTimingCorrected": True},
-            {"SliceTimeReference": 0.5, "SliceTimingCorrected": False},
+            {**OF_FMRIPREP, "SliceTimeReference": 0.0, "SliceTimingCorrected": True},
+            {**OF_FMRIPREP, "SliceTimeReference": 0.5, "SliceTimingCorrected": False},
             "with SliceTimingCorrected = False but .* on both with --ignore slicetiming",
+        ),
+        (
+            {"SliceTimingCorrected": True},
+            {"SliceTimingCorrected": False},
+            "again for one of them, both with --ignore slicetiming or both without",
         ),
         ({"HRF": "spm"}, {"HRF": "glover"}, "again for one of them$"),
         ({"SliceTimeReference": 0.5}, {}, "SliceTimeReference = None"),

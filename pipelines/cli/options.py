@@ -93,7 +93,7 @@ def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] 
         "qform codes 0) or tells two",
     }
     group.add_argument(
-        "--ignore", nargs="+", choices=choices, default=(), metavar="WHAT",
+        "--ignore", nargs="+", choices=choices, default=(),
         help="; ".join(f"{what}: {said[what]}" for what in choices)
         + " (default: such data are refused)",
     )  # fmt: skip

@@ -38,6 +38,33 @@ def write_data_set(root: Path) -> Path:
     return root
 
 
+FMRIPREP = {
+    "bold": "sub-01/func/sub-01_task-perception_run-1_space-T1w_desc-preproc_bold.nii.gz",
+    "t1w": "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz",
+    "mask": "sub-01/anat/sub-01_desc-brain_mask.nii.gz",
+    "dseg": "sub-01/anat/sub-01_desc-aparcaseg_dseg.nii.gz",
+}
+
+
+def write_fmriprep(root: Path) -> Path:
+    """Write what fMRIPrep makes of the data set of `write_data_set`."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "dataset_description.json").write_text('{"DatasetType": "derivative"}')
+    for number in ("run-1", "run-2"):
+        bold = save(head(), root / FMRIPREP["bold"].replace("run-1", number), np.float32)
+        sidecar = {"RepetitionTime": TR, "SliceTimingCorrected": True, "StartTime": TR / 2}
+        bold.with_name(bold.name.replace(".nii.gz", ".json")).write_text(json.dumps(sidecar))
+        columns = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
+        rows = ["\t".join(columns), *["\t".join("0" * 6)] * SHAPE[3]]
+        stem = bold.name.partition("_space-T1w")[0]
+        (bold.parent / f"{stem}_desc-confounds_timeseries.tsv").write_text("\n".join(rows) + "\n")
+    save(head()[..., 0], root / FMRIPREP["t1w"])
+    inside = head()[..., 0] > 100
+    save(inside, root / FMRIPREP["mask"], np.uint8)
+    save(inside * 1011.0, root / FMRIPREP["dseg"])
+    return root
+
+
 def head(n_volumes: int = SHAPE[3]) -> NDArray[np.float64]:
     """A ball with structure inside that moves a little, whole numbers from 0 to 1200."""
     i, j, k = np.indices(SHAPE[:3])

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from validation import bids_errors
 
 import bids_config
@@ -73,6 +74,7 @@ def test_wrong_input_ends_before_anything_runs(
         said = "nowhere"
     elif case == "no picture":
         (tmp_path / "pictures").mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "other.png")
         arguments += ["--stimuli", str(tmp_path / "pictures")]
         said = "thing_00.png"
     else:

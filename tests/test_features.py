@@ -1,6 +1,7 @@
 """Features in folders and in the cache; the networks themselves are in test_models.py."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,10 @@ from analysis.models.extraction import ExtractionSettings
 from analysis.models.feature_files import file_stem
 from analysis.models.features import Features, extract_features, read_features, write_features
 from analysis.models.model_rdms import ModelRdm
+from analysis.models.registry import Weights, WeightsFile
 from analysis.models.weights import search
 from analysis.models.weights.locate import WeightsOptions
+from analysis.models.zoo import Zoo, read_zoo
 from analysis.stimuli import read_stimuli
 from bids_config.errors import InputError
 
@@ -420,6 +423,29 @@ def test_weights_that_were_accepted_are_in_note_and_origin(
     ((_, origin),) = features.origin["weights_origin"]
     assert origin == "another"
     assert extract(pictures, cache).note == ""
+
+
+def test_weights_that_nothing_vouches_for_are_in_the_note_and_warned_of_once(
+    pictures: Path,
+    tmp_path: Path,
+    network: CountingNetwork,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    entry = read_zoo().find("EfficientNet-Lite0")
+    weights = Weights((WeightsFile("net.pth"),))
+    mine = replace(entry, name="Mine", network=replace(entry.network, weights=weights))
+    file = tmp_path / "mine.pth"
+    file.write_bytes(b"weights")
+    options = WeightsOptions(tmp_path / "weights", {"Mine": file})
+    models = ["Mine", "Mine@global_pool"]
+    found = extract_features(
+        read_stimuli(pictures), models, tmp_path / "cache", weights=options, zoo=Zoo((mine,))
+    )
+    assert {features.note for features in found} == {
+        "its weights are verified by nothing published"
+    }
+    (record,) = caplog.records
+    assert "mine.pth is taken for Mine on trust" in record.message
 
 
 def test_a_warm_cache_does_without_the_files_of_weights(

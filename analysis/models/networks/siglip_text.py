@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from analysis.models.networks.language import FastTokenizer, Tokens
 from analysis.models.prompts import Prompt
+from bids_config.errors import InputError
 
 SIGLIP_SETTINGS = {
     "no_causal_mask", "proj_bias", "pool_type", "norm_kwargs", "tokenizer_kwargs",
@@ -40,6 +41,12 @@ class SiglipTokenizer:
         start = re.match(r"\s*", text[len(before) :]).end() + len(before)  # type: ignore[union-attr]
         found = FastTokenizer(self.tokenizer)(Prompt(text, start, start + len(label)))
         is_gemma = self.tokenizer.token_to_id(START_OF_GEMMA) is not None
-        filling = self.tokenizer.token_to_id(FILLING_OF_GEMMA if is_gemma else FILLING)
+        word = FILLING_OF_GEMMA if is_gemma else FILLING
+        filling = self.tokenizer.token_to_id(word)
+        if filling is None:
+            raise InputError(
+                f"the tokenizer has no {word}, with which SigLIP fills texts up: put the "
+                "tokenizer.json there that belongs to the weights."
+            )
         n_lacking = max(0, self.length - len(found.ids))
         return Tokens((*found.ids, *(filling,) * n_lacking), found.label)

@@ -12,22 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.models.feature_files import file_stem
-from analysis.models.libraries import versions_of
+from analysis.models.libraries import LIBRARIES, versions_of
 from analysis.models.registry import ModelEntry, Weights, WeightsFile
 from analysis.models.weights.locate import WeightsOptions, identify_weights
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
 from bids_config.tables import read_table
-
-LIBRARIES: dict[str, tuple[str, ...]] = {
-    "torchvision": ("pillow", "torch", "torchvision"),
-    "timm": ("pillow", "timm", "torch", "torchvision"),
-    "open_clip": ("open_clip_torch", "pillow", "timm", "torch", "torchvision"),
-    "open_clip_text": ("ftfy", "open_clip_torch", "regex", "torch"),
-    "hf": ("pillow", "torch", "transformers"),
-    "hf_text": ("tokenizers", "torch", "transformers"),
-}
-"""What a name begins with, before its colon, and the distributions that the model depends on."""
 
 HUB = "https://huggingface.co"
 CONFIGURATION = "config.json"

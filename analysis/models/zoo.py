@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from analysis.models.named import LIBRARIES
+from analysis.models.libraries import LIBRARIES
 from analysis.models.registry import ModelEntry
 from analysis.models.registry_file import LAYER_MARK, read_registry
 from bids_config.errors import InputError

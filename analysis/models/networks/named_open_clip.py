@@ -14,7 +14,8 @@ from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from torch import Tensor, nn
 
-from analysis.models.named import HUB, LIBRARIES, hub_file
+from analysis.models.libraries import LIBRARIES
+from analysis.models.named import HUB, hub_file
 from analysis.models.networks.clip_text import TEXT_PROJECTION, TEXT_SETTINGS, ClipTokenizer
 from analysis.models.networks.extractor import Extractor
 from analysis.models.networks.language import TOKENIZER, TextNetwork, read_tokenizer

@@ -11,7 +11,8 @@ import torch
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
-from analysis.models.named import HUB, LIBRARIES, hub_file
+from analysis.models.libraries import LIBRARIES
+from analysis.models.named import HUB, hub_file
 from analysis.models.networks.extractor import Extractor
 from analysis.models.networks.named import (
     EMBEDDING,

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
-from analysis.models.named import LIBRARIES
+from analysis.models.libraries import LIBRARIES
 from analysis.models.networks.extractor import Extractor
 from analysis.models.networks.named import (
     EMBEDDING,

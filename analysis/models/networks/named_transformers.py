@@ -19,7 +19,8 @@ from transformers import (
 )
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
-from analysis.models.named import CONFIGURATION, HUB, LIBRARIES, hub_file
+from analysis.models.libraries import LIBRARIES
+from analysis.models.named import CONFIGURATION, HUB, hub_file
 from analysis.models.networks.extractor import Extractor
 from analysis.models.networks.hf_text import load_hf_text, quiet, require_all_weights
 from analysis.models.networks.language import (

@@ -279,7 +279,7 @@ def test_bidsignore_hides_nothing_but_what_has_no_name_in_bids(
         for file in out.rglob("*")
         if any(fnmatch(part, one) for part in file.relative_to(out).parts for one in patterns)
     }
-    not_in_bids = {name for name in hidden if name.startswith("sub-")}
+    not_in_bids = {name for name in hidden if name.startswith(("sub-", "dataset_config"))}
     assert errors == not_in_bids
 
 

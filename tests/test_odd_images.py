@@ -15,6 +15,7 @@ from odd_inputs import images as odd
 
 from analysis.betas.derivatives import read_derivatives
 from analysis.betas.read import read_betas
+from analysis.betas.volumes import read_volume
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from bids_config.images import doubt_about_place, open_image, open_volume
@@ -235,6 +236,35 @@ def test_supplied_betas_and_atlas(tmp_path: Path, spoiled: str) -> None:
     assert ("(the first of 8 files)" in note) == (spoiled != "atlas.nii")
 
 
+def test_betas_are_opened_once_and_the_first_bad_one_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplied_data.write_paper_layout(tmp_path)
+    supplied_data.write_atlas(tmp_path / "atlas.nii")
+    opened: list[Path] = []
+    read: list[Path] = []
+
+    def load(file: Path, **how: Any) -> Any:
+        opened.append(Path(file))
+        return nib_load(file, **how)
+
+    def values_of(image: Any, index: int, voxels: Any, file: Path) -> Any:
+        read.append(file)
+        return read_volume(image, index, voxels, file)
+
+    nib_load = nib.load
+    monkeypatch.setattr("nibabel.load", load)
+    monkeypatch.setattr("analysis.betas.beta_images.read_volume", values_of)
+    read_betas(tmp_path, supplied_data.ROIS, atlas=tmp_path / "atlas.nii")
+    betas = sorted(tmp_path.glob("sub-*/*"))
+    assert sorted(file for file in opened if file in betas) == betas and len(read) == len(betas)
+    read.clear()
+    odd.change_header(betas[0], odd.other_qform(odd.moved(5)))
+    with pytest.raises(InputError, match=re.escape(f"the orientation of {betas[0]} cannot")):
+        read_betas(tmp_path, supplied_data.ROIS, atlas=tmp_path / "atlas.nii")
+    assert not read
+
+
 # What voxels are
 
 
@@ -296,6 +326,26 @@ def test_shapes(bids: Path, file: str, shape: tuple[int, ...], said: str) -> Non
     odd.save(np.ones(shape), bids / file)
     sentence = refusal(bids, Reading(t1w_mask=bids / odd.MASK))
     assert sentence.startswith(str(bids / file)) and said in sentence
+
+
+@pytest.mark.parametrize("shape", [(210, 1, 1), (14, 15, 1)])
+@pytest.mark.parametrize("suffix", [".nii", ".mgz"])
+def test_surfaces_and_slabs_are_compared(
+    tmp_path: Path, shape: tuple[int, ...], suffix: str
+) -> None:
+    """Betas and atlas of a surface (n x 1 x 1) or a single slice."""
+    supplied_data.write_paper_layout(tmp_path)
+    atlas = tmp_path / "atlas.nii"
+    supplied_data.write_atlas(atlas)
+    expected = read_betas(tmp_path, supplied_data.ROIS, atlas=atlas)
+    for file in tmp_path.rglob("*.nii"):
+        values = np.asarray(nib.load(file).dataobj).reshape(shape)
+        file.unlink()
+        supplied_data.save(values, file.with_suffix(suffix))
+    found = read_betas(tmp_path, supplied_data.ROIS, atlas=atlas.with_suffix(suffix))
+    for one, other in zip(expected, found, strict=True):
+        for roi in one.rois:
+            assert np.array_equal(one.rois[roi].values, other.rois[roi].values)
 
 
 def test_axes_of_length_one_behind_a_volume_are_taken(bids: Path, tmp_path: Path) -> None:
@@ -374,6 +424,36 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
         with pytest.raises(SeenError):
             step.run()
     assert set(seen) == {odd.SHAPE[:3]} and len(seen) == 10
+
+
+# Links without content
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        odd.T1W, odd.BOLD, odd.MASK, odd.SIDECAR, odd.BOLD.replace("_bold.nii.gz", "_events.tsv"),
+        "dataset_description.json",
+    ],
+)  # fmt: skip
+def test_links_without_content_of_all_kinds(bids: Path, name: str) -> None:
+    (bids / name).unlink()
+    (bids / name).symlink_to(".git/annex/objects/x")
+    sentence = refusal(bids, Reading(t1w_mask=bids / odd.MASK))
+    assert sentence == (
+        f"{bids / name} is a link to a file that is not here: fetch its content (git-annex and "
+        "DataLad: `datalad get`)"
+    )
+
+
+@pytest.mark.parametrize("name", ["*/*_statmap.nii.gz", "*/*_statmap.tsv", "*/*_dseg.nii.gz"])
+def test_links_without_content_among_betas(tmp_path: Path, name: str) -> None:
+    supplied_data.write_derivatives(tmp_path)
+    file = next(tmp_path.glob(f"sub-02/{name}"))
+    file.unlink()
+    file.symlink_to("absent")
+    with pytest.raises(InputError, match=re.escape(f"{file} is a link to a file that is not")):
+        read_betas(tmp_path, supplied_data.ROIS)
 
 
 # What fMRIPrep left

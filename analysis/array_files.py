@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_config.errors import InputError
+from bids_config.files import require_content
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
@@ -92,6 +93,7 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
             with loaded as content:
                 yield ArrayFile(file, frozenset(content.files), content)
     except FileNotFoundError as error:
+        require_content(file)
         raise InputError(f"{file} is missing: give a file that exists") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions") from error

@@ -10,6 +10,7 @@ from PIL import Image
 from analysis.names import require_names
 from analysis.pictures import load_picture, load_with_frames
 from bids_config.errors import InputError
+from bids_config.files import require_content
 from bids_config.names import clean_name, require_no_quotes, stimulus_id, stimulus_ids, warn_of_case
 from bids_config.tsv import read_table
 
@@ -70,6 +71,7 @@ def read_stimuli(
     require_names(pictures, "stimulus", folder)
     warn_of_case(pictures, "stimulus", folder)
     table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
+    require_content(table)
     labels = _read_labels(table) if labels_file is not None or table.exists() else {}
     several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]
     if several:

@@ -1,4 +1,4 @@
-"""Writing files so that a half-written one is never seen under its final name."""
+"""Writing files so that a half-written one is never seen, and links that lead nowhere."""
 
 import fcntl
 import os
@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from bids_config.errors import InputError
 
 PREFIX = ".writing-"
 
@@ -69,6 +71,18 @@ def remove_leftovers(folder: Path) -> None:
                 with suppress(OSError), leftover.open("r+b") as opened:
                     fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     leftover.unlink()
+
+
+def require_content(path: Path, otherwise: str = "") -> None:
+    """Raise InputError on a link that leads nowhere, as data sets of git-annex have them.
+
+    `otherwise` ends the sentence with another way out.
+    """
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path} is a link to a file that is not here: fetch its content (git-annex and "
+            f"DataLad: `datalad get`){otherwise}"
+        )
 
 
 def empty_file(path: str | Path) -> None:

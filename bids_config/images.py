@@ -19,14 +19,17 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from bids_config.errors import InputError
+from bids_config.files import require_content
 
 LARGEST_DISAGREEMENT_MM = 0.5
-"""Between two affines of one header, in the corners of the image.
+"""Between two affines of one header, in the corners of an image of `DIAGONAL_MM` or less.
 
-A quaternion of single precision is up to 0.001 rad off near half a turn: 0.44 mm over 256 mm.
+A quaternion of single precision is up to 0.001 rad off near half a turn, so that rounding grows
+with the image: 0.44 mm over a cube of 256 mm.
 """
+DIAGONAL_MM = 443.0
 VOXEL_SIZE_TOLERANCE = 0.01  # relative
-LARGEST_LABEL = 2.0**63
+INT64_END = 2.0**63
 """What labels have to stay below to be held as int64."""
 
 
@@ -95,9 +98,15 @@ def read_labels(file: str | Path) -> tuple[NDArray[np.int64], NDArray[np.float64
     return labels.astype(np.int64), np.asarray(image.affine)
 
 
-def require_volume(shape: tuple[int, ...], file: str | Path, what: str = "it") -> None:
-    """Raise InputError unless a shape is that of one volume, with or without axes of length 1."""
-    if len(shape) < 3 or min(shape[:3]) < 2 or any(size != 1 for size in shape[3:]):
+def require_volume(
+    shape: tuple[int, ...], file: str | Path, what: str = "it", smallest: int = 1
+) -> None:
+    """Raise InputError unless a shape is that of one volume, with or without axes of length 1.
+
+    Surfaces are volumes of n x 1 x 1, so that single slices are only refused where `smallest` says
+    so.
+    """
+    if len(shape) < 3 or min(shape[:3]) < smallest or any(size != 1 for size in shape[3:]):
         raise InputError(
             f"{file} has the shape {times(shape)}: {what} must be one three-dimensional volume"
         )
@@ -128,7 +137,7 @@ def doubt_about_place(image: SpatialImage) -> str | None:
     has_sform, has_qform = (int(header[f"{form}_code"]) > 0 for form in ("sform", "qform"))
     if not has_sform and not has_qform:
         return f"its sform and qform codes are both 0, {guess}"
-    unit = header.get_xyzt_units()[0]
+    unit = units(header)[0]
     if unit not in ("mm", "unknown"):
         return f"its header gives places in the unit {unit} (they are taken for mm)"
     if has_sform and has_qform:
@@ -136,7 +145,8 @@ def doubt_about_place(image: SpatialImage) -> str | None:
             distance = _largest_distance(header.get_sform(), header.get_qform(), image.shape)
         except (HeaderDataError, ValueError):
             return "its qform cannot be read and may differ from its sform (which is taken)"
-        if distance > LARGEST_DISAGREEMENT_MM:
+        diagonal = float(np.linalg.norm(voxel_sizes(image.affine) * (*image.shape, 1, 1)[:3]))
+        if distance > LARGEST_DISAGREEMENT_MM * max(1.0, diagonal / DIAGONAL_MM):
             return (
                 f"its sform and qform put voxels up to {distance:.3g} mm apart (the sform is taken)"
             )
@@ -147,6 +157,15 @@ def doubt_about_place(image: SpatialImage) -> str | None:
             "mm by pixdim (the sform is taken)"
         )
     return None
+
+
+def units(header: Any) -> tuple[str, str]:
+    """Units of space and time in a NIfTI header; 'unknown' where it holds no valid code."""
+    try:
+        space, time = header.get_xyzt_units()
+    except KeyError:
+        return "unknown", "unknown"
+    return space, time
 
 
 def require_place(image: SpatialImage, file: str | Path, ignore: bool = False) -> str | None:
@@ -204,6 +223,7 @@ def readable(file: str | Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        require_content(Path(file))
         raise InputError(f"{file} is missing: give a file that exists") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions") from error
@@ -219,7 +239,7 @@ def readable(file: str | Path) -> Iterator[None]:
 
 def _are_whole_numbers(labels: NDArray[Any]) -> bool:
     """Whether all are whole numbers that int64 holds."""
-    if not np.isfinite(labels).all() or float(np.abs(labels).max(initial=0)) >= LARGEST_LABEL:
+    if not np.isfinite(labels).all() or float(np.abs(labels).max(initial=0)) >= INT64_END:
         return False
     return np.array_equal(labels, np.round(labels))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bids_config.errors import InputError
-from bids_config.files import atomic_path
+from bids_config.files import atomic_path, require_content
 from bids_config.names import clean_name, in_quotes
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ def _read_text(file: Path) -> str:
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:
+        require_content(file)
         raise InputError(f"{file} is missing: give a file that exists") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions") from error

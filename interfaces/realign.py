@@ -1,5 +1,7 @@
 """Realignment of all runs of a subject as a nipype step."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from nipype.interfaces.base import (
@@ -13,6 +15,7 @@ from nipype.interfaces.base import (
 
 from bids_config.files import empty_file
 from interfaces.embedded.reslicing import realign_files
+from interfaces.programs.files import provide
 
 
 class RealignInputSpec(BaseInterfaceInputSpec):
@@ -46,12 +49,22 @@ class Realign(SimpleInterface):
     output_spec = RealignOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        realigned = realign_files(
-            self.inputs.in_files,
-            runtime.cwd,
-            self.inputs.n_threads,
-            on_resliced=empty_file if self.inputs.uses_up_inputs else None,
-        )
+        in_files = [Path(path) for path in self.inputs.in_files]
+        with TemporaryDirectory(dir=runtime.cwd) as folder:
+            # Compressed runs would be held in memory, and unpacked for every pass over them.
+            for number, packed in enumerate(in_files):
+                if packed.suffix == ".gz":
+                    in_files[number] = Path(folder, str(number), packed.stem)
+                    in_files[number].parent.mkdir()
+                    provide(packed, in_files[number])
+
+            def give_up(path: Path) -> None:
+                if path.is_relative_to(folder):
+                    path.unlink()
+                elif self.inputs.uses_up_inputs:
+                    empty_file(path)
+
+            realigned = realign_files(in_files, runtime.cwd, self.inputs.n_threads, give_up)
         self._results["out_files"] = [str(path) for path in realigned.runs]
         self._results["mean_file"] = str(realigned.mean)
         self._results["motion_files"] = [str(path) for path in realigned.motions]

@@ -38,6 +38,8 @@ MIN_VOLUMES = 20
 MAX_CENTRE_DISTANCE = 50.0  # mm; laid down anew a subject moves by centimetres, not by a head
 AFFINE_TOLERANCE = 1e-3  # mm
 CHUNK = 1 << 20  # bytes
+SMALLEST_MEAN = 0.01
+"""Over time, of the brightest voxels, as a share of the largest values; demeaned runs have less."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def check_images(
                 pool.submit(
                     check_complete,
                     header,
-                    is_raw_run=header.file in _raw_runs(files),
+                    run=next((run for run in files.runs if run.image == header.file), None),
                     is_t1w=header.file == files.t1w,
                 )
                 for header in of_subject
@@ -133,10 +135,6 @@ def check_images(
             for check in (check for waiting in checks for check in waiting):
                 check.cancel()
     return checked
-
-
-def _raw_runs(files: SubjectFiles) -> set[Path]:
-    return {run.image for run in files.runs if run.preprocessed is None}
 
 
 def _check_subject(
@@ -204,11 +202,6 @@ def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
     InputError
         Where it cannot be read, or is none of real numbers in a place that can be trusted.
     """
-    if file.is_symlink() and not file.exists():
-        raise InputError(
-            f"{file} is a link to a file that is not here: fetch its content (git-annex and "
-            "DataLad: `datalad get`)"
-        )
     image: Any = open_image(file)
     with readable(file):
         proxy = image.dataobj
@@ -227,7 +220,7 @@ def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
 
 
 def check_complete(
-    header: ImageHeader, is_raw_run: bool = False, is_t1w: bool = False
+    header: ImageHeader, run: RunFiles | None = None, is_t1w: bool = False
 ) -> str | None:
     """Read a file to its end, and the values of a run or of a T1w image.
 
@@ -239,11 +232,12 @@ def check_complete(
     Raises
     ------
     InputError
-        When it is truncated or its checksum is wrong, a value of a run is NaN or infinite, or a
-        T1w image is constant.
+        When it is truncated or its checksum is wrong, a value of a raw run is NaN or infinite, a
+        run is demeaned, or a T1w image is constant.
     """
     file = header.file
-    volumes = _Volumes(header) if is_raw_run and len(header.shape) == 4 else None
+    is_run = run is not None and len(header.shape) == 4
+    volumes = _Volumes(header, is_raw=run.preprocessed is None) if run and is_run else None
     try:
         with unpacked(file) as stream:
             n_bytes = len(stream.read(header.offset))
@@ -265,19 +259,24 @@ def check_complete(
             image_data(open_volume(file))
         except StepError as error:
             raise InputError(f"{file} is the same in every voxel: restore the image") from error
-    return None if volumes is None else volumes.describe_spikes()
+    if volumes is None:
+        return None
+    volumes.require_signal()
+    return volumes.describe_spikes()
 
 
 class _Volumes:
     """Looks at the volumes of a run, one after the other."""
 
-    def __init__(self, header: ImageHeader) -> None:
+    def __init__(self, header: ImageHeader, is_raw: bool) -> None:
         self._header = header
+        self._is_raw = is_raw
         self.n_bytes = math.prod(header.shape[:3]) * header.dtype.itemsize
         self._limit = np.inf
         self._n_seen = self._n_spikes = 0
         self._largest = 0.0
         self._with_spikes: list[int] = []
+        self._sum = np.zeros(math.prod(header.shape[:3]))
 
     def look_at(self, chunk: bytes) -> None:
         """Take the bytes of the next volume; what follows the last one is passed over."""
@@ -285,19 +284,39 @@ class _Volumes:
             return
         self._n_seen += 1
         stored = np.frombuffer(chunk, self._header.dtype)
+        reach = self._reach(stored)
+        if not np.isfinite(reach):
+            if self._is_raw:
+                raise InputError(
+                    f"{self._header.file} holds NaN or infinite values in volume {self._n_seen}: "
+                    "convert it again from the scanner's files"
+                )
+            stored = np.where(np.isfinite(stored), stored, 0)
+            reach = self._reach(stored)
         if self._n_seen == 1:
             self._limit = spike_limit(self._header.values(stored))
-        ends = self._header.values(np.array([stored.min(), stored.max()]))
-        reach = float(np.abs(ends).max())
-        if not np.isfinite(reach):
-            raise InputError(
-                f"{self._header.file} holds NaN or infinite values in volume {self._n_seen}: "
-                "convert it again from the scanner's files"
-            )
+        self._sum += stored
         if reach > self._limit:
             self._n_spikes += int((np.abs(self._header.values(stored)) > self._limit).sum())
             self._largest = max(self._largest, reach)
             self._with_spikes.append(self._n_seen)
+
+    def _reach(self, stored: NDArray[Any]) -> float:
+        ends = self._header.values(np.array([stored.min(), stored.max()]))
+        return float(np.abs(ends).max())
+
+    def require_signal(self) -> None:
+        """Raise InputError on a run whose mean over time is 0 or below wherever it is bright."""
+        means = self._header.values(self._sum / max(self._n_seen, 1))
+        means = means[means != 0]
+        bright = float(np.percentile(means, 99)) if len(means) else 0.0
+        reach = self._limit / SPIKE if np.isfinite(self._limit) else 0.0
+        if bright <= SMALLEST_MEAN * reach:
+            raise InputError(
+                f"{self._header.file} has a mean over time of {bright:.2g} in its brightest "
+                "voxels, and percent signal change needs one well above 0: give images that are "
+                "not demeaned or filtered"
+            )
 
     def describe_spikes(self) -> str | None:
         """Say which volumes have values that no tissue has, and what becomes of those."""
@@ -306,16 +325,20 @@ class _Volumes:
         first, *others = self._with_spikes
         where = f"volume {first}" + (f" and {len(others)} more" if others else "")
         values = "1 value" if self._n_spikes == 1 else f"{self._n_spikes} values"
+        become = (
+            "are replaced by what the same voxels have in the volumes before and after"
+            if self._is_raw
+            else "are left in, as preprocessed runs are not changed"
+        )
         return (
             f"spikes in {where} of {self._header.file.name} ({values}, up to {self._largest:.3g}, "
-            f"more than {SPIKE:g} times bright tissue) are replaced by what the same voxels have "
-            "in the volumes before and after"
+            f"more than {SPIKE:g} times bright tissue) {become}"
         )
 
 
 def check_t1w(header: ImageHeader) -> None:
-    """Raise InputError unless the image is one three-dimensional volume."""
-    require_volume(header.shape, header.file, "a T1w image")
+    """Raise InputError unless the image is one three-dimensional volume of several slices."""
+    require_volume(header.shape, header.file, "a T1w image", smallest=2)
 
 
 def check_series(header: ImageHeader) -> None:

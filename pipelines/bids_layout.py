@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
+from bids_config.files import require_content
 from pipelines.bids_database import open_layout
 
 NIFTI = (".nii", ".nii.gz")
@@ -161,6 +162,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
+        require_content(file)
         raise InputError(f"{file} cannot be read ({error.strerror}): restore it") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not valid JSON ({error}): mend it") from error
@@ -173,6 +175,7 @@ def _check_description(root: Path) -> None:
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give the root of a BIDS data set")
     file = root / "dataset_description.json"
+    require_content(file)
     if not file.exists():
         raise InputError(
             f"{root} is not a BIDS data set, it has no {file.name}: give the folder that holds "

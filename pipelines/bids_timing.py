@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from bids_config.errors import InputError
+from bids_config.images import units
 from interfaces.embedded.slice_timing import SLICE_AXES, within_volume
 from pipelines.bids_layout import Sidecar
 
@@ -85,7 +86,7 @@ def tr_in_header(header: Any) -> float | None:
     zooms = header.get_zooms()
     if len(zooms) < 4:
         return None
-    unit = header.get_xyzt_units()[1] if hasattr(header, "get_xyzt_units") else "msec"
+    unit = units(header)[1] if hasattr(header, "get_xyzt_units") else "msec"
     time = float(zooms[3])
     if unit == "unknown" and time > LONGEST_TR:
         unit = "msec"

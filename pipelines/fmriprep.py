@@ -13,6 +13,7 @@ from pathlib import Path
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
+from bids_config.files import require_content
 from bids_config.images import open_image
 from bids_config.tsv import read_table
 from interfaces.embedded.slice_timing import TIME_TOLERANCE
@@ -79,6 +80,7 @@ class FmriprepDerivatives:
     def __init__(self, folder: str | Path) -> None:
         self.root = Path(folder).resolve()
         description = self.root / "dataset_description.json"
+        require_content(description)
         if not description.is_file():
             below = self.root / "fmriprep" / description.name
             where = below.parent if below.is_file() else "the folder that holds that file"

@@ -6,6 +6,7 @@ from pathlib import Path
 from bids.layout import parse_file_entities
 
 from bids_config.errors import InputError
+from bids_config.files import require_content
 
 SUFFIX = "_desc-brain_mask.nii"
 
@@ -31,6 +32,7 @@ def find_t1w_mask(where: Path, subject: str, t1w: Path) -> Path:
     file = Path(str(where).replace("{subject}", subject))
     if file.is_dir():
         return _find_in(file if file != where else where / f"sub-{subject}", subject, t1w)
+    require_content(file)
     if not file.is_file():
         raise InputError(
             f"--t1w-mask {file} is missing; give a mask, a name with {{subject}} for "

@@ -153,10 +153,10 @@ def with_figures_only(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
-        ("paper", leads_nowhere, "sub-02 is a link to something that is missing"),
-        ("spm", leads_nowhere, "sub-02 is a link to something that is missing"),
-        ("statmaps", leads_nowhere, "sub-02 is a link to something that is missing"),
-        ("derivatives", leads_nowhere, "sub-02 is a link to something that is missing"),
+        ("paper", leads_nowhere, "sub-02 is a link to a file that is not here"),
+        ("spm", leads_nowhere, "sub-02 is a link to a file that is not here"),
+        ("statmaps", leads_nowhere, "sub-02 is a link to a file that is not here"),
+        ("derivatives", leads_nowhere, "sub-02 is a link to a file that is not here"),
         ("statmaps", emptied, "sub-02 holds no betas of the form"),
         ("derivatives", emptied, "sub-02 holds no betas of the form"),
         ("derivatives", with_figures_only, "sub-02 holds no betas of the form"),
@@ -180,7 +180,7 @@ def test_halves_that_are_links_without_content_do_not_vanish(root: Path, tmp_pat
     shutil.copytree(root / "derivatives", tmp_path / "derivatives")
     (file,) = tmp_path.glob("derivatives/sub-02/func/*_desc-odd_statmap.nii.gz")
     leads_nowhere(file)
-    with pytest.raises(InputError, match=r"desc-odd_statmap\.nii\.gz is missing"):
+    with pytest.raises(InputError, match=r"desc-odd_statmap\.nii\.gz is a link to a file"):
         read(tmp_path / "derivatives")
 
 

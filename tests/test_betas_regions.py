@@ -386,7 +386,7 @@ def test_a_region_that_is_a_link_without_content_in_all_does_not_vanish(tmp_path
     for file in tmp_path.glob("*_hippocampus.tsv"):
         file.unlink()
         file.symlink_to("absent")
-    with pytest.raises(InputError, match=r"sub-01_hippocampus\.tsv is a link to something"):
+    with pytest.raises(InputError, match=r"sub-01_hippocampus\.tsv is a link to a file"):
         read_rdms(tmp_path)
 
 

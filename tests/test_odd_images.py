@@ -15,6 +15,7 @@ from odd_inputs import images as odd
 
 from analysis.betas.derivatives import read_derivatives
 from analysis.betas.read import read_betas
+from analysis.betas.volumes import read_volume
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from bids_config.images import doubt_about_place, open_image, open_volume
@@ -23,8 +24,10 @@ from interfaces.coregister import Coregister
 from interfaces.embedded.freesurfer import labels_mni305
 from interfaces.embedded.reslicing import realign_files
 from interfaces.embedded.slice_timing import correct_slice_timing
-from interfaces.embedded.time_series import open_time_series
+from interfaces.embedded.time_series import TimeSeries, Volumes, open_time_series
+from interfaces.embedded.tsnr import temporal_snr
 from interfaces.preprocessed import summarize_volumes
+from interfaces.realign import Realign
 from interfaces.spm.files import mend_spikes
 from interfaces.spm.slice_timing import slice_times_ms
 from interfaces.t1w_mask import T1wBrainMask
@@ -115,6 +118,27 @@ def test_half_a_turn_in_single_precision_is_rounding(tmp_path: Path) -> None:
         image.set_sform(affine, 1)
         image.set_qform(affine, 1)
         assert doubt_about_place(image) is None
+
+
+def test_rounding_grows_with_the_image() -> None:
+    """At a field of view of 320 mm rounding was 0.541 mm, which is no other place."""
+    for size, apart, is_trusted in (
+        (256, 0.49, True), (256, 0.55, False), (320, 0.541, True), (320, 0.7, False),
+    ):  # fmt: skip
+        image = nib.Nifti1Image(np.zeros((size, size, size), np.uint8), np.eye(4))
+        image.set_sform(np.eye(4), 1)
+        qform = np.eye(4)
+        qform[0, 3] = apart
+        image.set_qform(qform, 1)
+        assert (doubt_about_place(image) is None) == is_trusted
+
+
+@pytest.mark.parametrize("code", [5, 2 | 64])
+def test_a_unit_code_that_is_none_is_unknown(bids: Path, tmp_path: Path, code: int) -> None:
+    for file in (odd.T1W, odd.BOLD, odd.SECOND_BOLD):
+        odd.change_header(bids / file, odd.fields(xyzt_units=code))
+    assert subject_of(bids).noticed == ()
+    _values(bids / odd.BOLD, tmp_path / "steps")
 
 
 def test_an_affine_that_cannot_be_inverted_is_never_taken(bids: Path) -> None:
@@ -212,6 +236,35 @@ def test_supplied_betas_and_atlas(tmp_path: Path, spoiled: str) -> None:
     assert ("(the first of 8 files)" in note) == (spoiled != "atlas.nii")
 
 
+def test_betas_are_opened_once_and_the_first_bad_one_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supplied_data.write_paper_layout(tmp_path)
+    supplied_data.write_atlas(tmp_path / "atlas.nii")
+    opened: list[Path] = []
+    read: list[Path] = []
+
+    def load(file: Path, **how: Any) -> Any:
+        opened.append(Path(file))
+        return nib_load(file, **how)
+
+    def values_of(image: Any, index: int, voxels: Any, file: Path) -> Any:
+        read.append(file)
+        return read_volume(image, index, voxels, file)
+
+    nib_load = nib.load
+    monkeypatch.setattr("nibabel.load", load)
+    monkeypatch.setattr("analysis.betas.beta_images.read_volume", values_of)
+    read_betas(tmp_path, supplied_data.ROIS, atlas=tmp_path / "atlas.nii")
+    betas = sorted(tmp_path.glob("sub-*/*"))
+    assert sorted(file for file in opened if file in betas) == betas and len(read) == len(betas)
+    read.clear()
+    odd.change_header(betas[0], odd.other_qform(odd.moved(5)))
+    with pytest.raises(InputError, match=re.escape(f"the orientation of {betas[0]} cannot")):
+        read_betas(tmp_path, supplied_data.ROIS, atlas=tmp_path / "atlas.nii")
+    assert not read
+
+
 # What voxels are
 
 
@@ -273,6 +326,26 @@ def test_shapes(bids: Path, file: str, shape: tuple[int, ...], said: str) -> Non
     odd.save(np.ones(shape), bids / file)
     sentence = refusal(bids, Reading(t1w_mask=bids / odd.MASK))
     assert sentence.startswith(str(bids / file)) and said in sentence
+
+
+@pytest.mark.parametrize("shape", [(210, 1, 1), (14, 15, 1)])
+@pytest.mark.parametrize("suffix", [".nii", ".mgz"])
+def test_surfaces_and_slabs_are_compared(
+    tmp_path: Path, shape: tuple[int, ...], suffix: str
+) -> None:
+    """Betas and atlas of a surface (n x 1 x 1) or a single slice."""
+    supplied_data.write_paper_layout(tmp_path)
+    atlas = tmp_path / "atlas.nii"
+    supplied_data.write_atlas(atlas)
+    expected = read_betas(tmp_path, supplied_data.ROIS, atlas=atlas)
+    for file in tmp_path.rglob("*.nii"):
+        values = np.asarray(nib.load(file).dataobj).reshape(shape)
+        file.unlink()
+        supplied_data.save(values, file.with_suffix(suffix))
+    found = read_betas(tmp_path, supplied_data.ROIS, atlas=atlas.with_suffix(suffix))
+    for one, other in zip(expected, found, strict=True):
+        for roi in one.rois:
+            assert np.array_equal(one.rois[roi].values, other.rois[roi].values)
 
 
 def test_axes_of_length_one_behind_a_volume_are_taken(bids: Path, tmp_path: Path) -> None:
@@ -351,6 +424,36 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
         with pytest.raises(SeenError):
             step.run()
     assert set(seen) == {odd.SHAPE[:3]} and len(seen) == 10
+
+
+# Links without content
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        odd.T1W, odd.BOLD, odd.MASK, odd.SIDECAR, odd.BOLD.replace("_bold.nii.gz", "_events.tsv"),
+        "dataset_description.json",
+    ],
+)  # fmt: skip
+def test_links_without_content_of_all_kinds(bids: Path, name: str) -> None:
+    (bids / name).unlink()
+    (bids / name).symlink_to(".git/annex/objects/x")
+    sentence = refusal(bids, Reading(t1w_mask=bids / odd.MASK))
+    assert sentence == (
+        f"{bids / name} is a link to a file that is not here: fetch its content (git-annex and "
+        "DataLad: `datalad get`)"
+    )
+
+
+@pytest.mark.parametrize("name", ["*/*_statmap.nii.gz", "*/*_statmap.tsv", "*/*_dseg.nii.gz"])
+def test_links_without_content_among_betas(tmp_path: Path, name: str) -> None:
+    supplied_data.write_derivatives(tmp_path)
+    file = next(tmp_path.glob(f"sub-02/{name}"))
+    file.unlink()
+    file.symlink_to("absent")
+    with pytest.raises(InputError, match=re.escape(f"{file} is a link to a file that is not")):
+        read_betas(tmp_path, supplied_data.ROIS)
 
 
 # What fMRIPrep left
@@ -515,16 +618,16 @@ def test_one_hot_voxel_changes_nothing_but_itself(
 
 def test_ordinary_values_are_not_touched(bids: Path) -> None:
     run = open_time_series(bids / odd.BOLD)
-    volumes = run.volumes()
+    volumes = run.volumes().without_spikes()
     assert not volumes.is_mended
     assert np.array_equal(volumes.stored, odd.head())
     # A bright vessel, and a volume that is bright as a whole.
     odd.save(odd.with_spike(15000), bids / odd.BOLD)
-    assert not open_time_series(bids / odd.BOLD).volumes().is_mended
+    assert not open_time_series(bids / odd.BOLD).volumes().without_spikes().is_mended
     bright = odd.head()
     bright[..., 3] *= 1000
     odd.save(bright, bids / odd.BOLD, np.int32)
-    assert not open_time_series(bids / odd.BOLD).volumes().is_mended
+    assert not open_time_series(bids / odd.BOLD).volumes().without_spikes().is_mended
     assert subject_of(bids).noticed == ()
 
 
@@ -546,6 +649,35 @@ def test_spm_gets_a_copy_without_spikes(bids: Path, tmp_path: Path) -> None:
     ordinary.symlink_to(copy)
     mend_spikes(ordinary)
     assert ordinary.is_symlink()
+
+
+def test_spikes_of_fmriprep_are_said_and_left(bids: Path, fmriprep: Path, tmp_path: Path) -> None:
+    bold = fmriprep / odd.FMRIPREP["bold"]
+    values = odd.with_spike(3e6)
+    values[0, 0, 0, 5] = np.nan  # no data
+    odd.save(values, bold, np.float32)
+    assert subject_of(bids, Reading(derivatives_dir=fmriprep)).noticed == (
+        f"spikes in volume 9 of {bold.name} (1 value, up to 3e+06, more than 20 times bright "
+        "tissue) are left in, as preprocessed runs are not changed",
+    )
+    run = open_time_series(odd.save(odd.with_spike(3e6), tmp_path / "run.nii", np.float32))
+    clean = open_time_series(odd.save(odd.head(), tmp_path / "clean.nii", np.float32))
+    spiky, usual = temporal_snr(run), temporal_snr(clean)
+    assert spiky[7, 6, 5] < 1 < usual[7, 6, 5]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("what", ["raw", "fmriprep"])
+def test_demeaned_runs_are_refused(bids: Path, fmriprep: Path, dtype: Any, what: str) -> None:
+    is_raw = what == "raw"
+    file = bids / odd.SECOND_BOLD if is_raw else fmriprep / odd.FMRIPREP["bold"]
+    reading = None if is_raw else Reading(derivatives_dir=fmriprep)
+    values = odd.head()
+    for demeaned in (values - values.mean(axis=-1, keepdims=True), -values):
+        odd.save(np.rint(demeaned) if dtype is np.int16 else demeaned, file, dtype)
+        sentence = refusal(bids, reading)
+        assert sentence.startswith(f"{file} has a mean over time of ")
+        assert sentence.endswith("give images that are not demeaned or filtered")
 
 
 # Slice times
@@ -624,6 +756,31 @@ def _events(subject: SubjectInputs) -> list[Any]:
     from pipelines.events import read_run_events
 
     return [read_run_events(run.events, CONFIG.events) for run in subject.runs]
+
+
+def test_compressed_runs_are_unpacked_once(
+    bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = [bids / odd.BOLD, bids / odd.SECOND_BOLD]
+    contents = [file.read_bytes() for file in raw]
+    opened: list[Path] = []
+
+    def see(run: TimeSeries) -> Volumes:
+        opened.append(run.path)
+        return read(run)
+
+    read = TimeSeries.volumes
+    (tmp_path / "expected").mkdir()
+    expected = realign_files(raw, tmp_path / "expected")
+    monkeypatch.setattr(TimeSeries, "volumes", see)
+    (tmp_path / "step").mkdir()
+    outputs = Realign(in_files=raw).run(cwd=str(tmp_path / "step")).outputs
+    assert opened and all(path.suffix == ".nii" and not path.exists() for path in opened)
+    assert [file.read_bytes() for file in raw] == contents
+    for by_step, by_function in zip(outputs.out_files, expected.runs, strict=True):
+        assert Path(by_step).name == by_function.name
+        assert Path(by_step).read_bytes() == by_function.read_bytes()
+    assert len(list((tmp_path / "step").iterdir())) == len(list(expected.mean.parent.iterdir()))
 
 
 def test_with_slice_timing_the_raw_files_are_not_taken_by_realignment(bids: Path) -> None:

@@ -31,6 +31,8 @@ from analysis.betas.volumes import (
 )
 from analysis.patterns import MIN_STIMULI, SubjectPatterns, vary_between, with_data_only
 from bids_config.errors import InputError
+from bids_config.files import require_content
+from bids_config.images import require_place
 from bids_config.tables import did_you_mean
 
 Half = Literal["odd", "even"]
@@ -39,6 +41,8 @@ FOLDER_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 
 SPM_NAME = re.compile(r".*beta_\d{4,}\..+")
 """Betas of SPM's; `SPM.mat` beside them tells of which basis they are."""
+
+LEAVE_OUT = ", or leave that subject out by --participant-label"
 
 N_NAMED = 5
 """How many stimuli a note names."""
@@ -154,15 +158,6 @@ def is_there(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def require_target(path: Path) -> None:
-    """Raise an InputError on a link that leads nowhere."""
-    if path.is_symlink() and not path.exists():
-        raise InputError(
-            f"{path} is a link to something that is missing: get its content (git annex get, or "
-            "datalad get), or leave that subject out by --participant-label"
-        )
-
-
 def _require_used(source: Path, used: Sequence[str], wanted: Sequence[str] | None) -> None:
     """Refuse a subject that is there but would go missing from the results unnoticed."""
     for entry in sorted(source.glob("sub-*")) if source.is_dir() else ():
@@ -170,7 +165,7 @@ def _require_used(source: Path, used: Sequence[str], wanted: Sequence[str] | Non
             continue
         if wanted is not None and entry.name not in wanted:
             continue
-        require_target(entry)
+        require_content(entry, LEAVE_OUT)
         if entry.is_dir():
             raise InputError(
                 f"{entry} holds no betas of the form that {source} is read in: add them, or leave "
@@ -210,8 +205,9 @@ def read_beta_images(
     Raises
     ------
     InputError
-        On an image that is there twice, is unreadable or on another grid, has no data, is no
-        condition's response as its header says, or a stimulus without a beta of all runs.
+        On an image that is there twice, is unreadable, in a place that cannot be trusted (unless
+        that is ignored) or on another grid, has no data, is no condition's
+        response as its header says, or a stimulus without a beta of all runs.
     """
     images = _without_duplicates(images)
     stimuli = tuple(sorted({image.stimulus for image in images}))
@@ -224,11 +220,14 @@ def read_beta_images(
     sums = _Sums(images, stimuli, runs, regions, keep_runs=with_runs)
     seen: dict[bytes, BetaImage] = {}
     kinds: list[tuple[str | None, Path]] = []
-    for image, values, kind in _read_in_order(images, regions):
+    doubts: list[str] = []
+    for image, values, kind in _read_in_order(images, regions, doubts):
         _require_pattern(image, values)
         _require_no_copy(image, seen.setdefault(sha256(values.tobytes()).digest(), image))
         kinds.append((kind, image.file))
         sums.add(image, values)
+    if regions.doubt:
+        doubts.append(regions.doubt)
     whole = sums.mean_of_all(f"sub-{subject}")
     require_values(whole, stimuli, images[0].file.parent)
     odd, even, of_runs, missing = sums.parts(f"sub-{subject}")
@@ -246,9 +245,16 @@ def read_beta_images(
                 *(f"sub-{subject}: {basis}" for basis in bases if basis),
                 *describe_kinds(kinds, f"sub-{subject}"),
                 *missing,
+                *_describe_doubts(doubts, f"sub-{subject}"),
             ),
         )
     )
+
+
+def _describe_doubts(doubts: Sequence[str], label: str) -> list[str]:
+    """Say of the first file whose place cannot be trusted, and how many there are."""
+    more = f" (the first of {len(doubts)} files)" if len(doubts) > 1 else ""
+    return [f"{label}: {doubts[0]}{more}"] if doubts else []
 
 
 def natural_order(text: str) -> list[tuple[int, int, str]]:
@@ -428,16 +434,19 @@ def _require_no_copy(image: BetaImage, other: BetaImage) -> None:
 
 
 def _read_in_order(
-    images: Sequence[BetaImage], regions: RoiVoxels
+    images: Sequence[BetaImage], regions: RoiVoxels, doubts: list[str]
 ) -> Iterator[tuple[BetaImage, NDArray[np.float64], str | None]]:
     """Read each image at the regions' voxels, each file once and from its beginning on.
 
-    With what its header says that it holds in the place of betas.
+    With what its header says that it holds in the place of betas. `doubts` takes why the place of
+    a file cannot be trusted, where that is ignored.
     """
     voxels = regions.union
     ordered = sorted(images, key=lambda image: (str(image.file), image.volume or 0))
     for file, of_file in groupby(ordered, key=lambda image: image.file):
         volumes = load_volume(file)
+        if doubt := require_place(volumes, file, regions.ignore_place):
+            doubts.append(doubt)
         regions.grid.require_same(Grid(volumes.shape[:3], volumes.affine, file))
         n_volumes = volumes.shape[3] if len(volumes.shape) == 4 else 1
         if len(volumes.shape) > 4:

@@ -32,6 +32,7 @@ def read_derivatives(
     task: str | None = None,
     atlas: Path | None = None,
     with_runs: bool = False,
+    ignore_place: bool = False,
 ) -> tuple[SubjectPatterns, ...]:
     """Read the betas and regions of every subject under a derivatives folder.
 
@@ -55,6 +56,8 @@ def read_derivatives(
     with_runs : bool
         Whether run-wise betas and residual covariances are read where the participant level left
         them (`*_desc-runs_roibetas.h5`).
+    ignore_place : bool
+        See `regions_by_subject`.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def read_derivatives(
         if recorded is None:
             raise InputError(no_regions(out_dir))
         rois = recorded.rois
-    regions_of = regions_by_subject(atlas or out_dir / OWN_ATLAS, rois)
+    regions_of = regions_by_subject(atlas or out_dir / OWN_ATLAS, rois, ignore_place)
     subjects = []
     for name in wanted_subjects(present, participants, out_dir):
         label = name.removeprefix("sub-")

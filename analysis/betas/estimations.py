@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_config.errors import InputError
+from bids_config.files import require_content
 
 REFERENCE = "SliceTimeReference"
 REFERENCE_TOLERANCE = 0.01
@@ -145,6 +146,7 @@ def _sidecar(file: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        require_content(sidecar)
         return None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{sidecar} is not JSON ({error}): {AGAIN}") from error

@@ -7,6 +7,7 @@ import numpy as np
 from analysis.betas.beta_images import BetaImage, Half
 from analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
 from bids_config.errors import InputError
+from bids_config.files import require_content
 from bids_config.names import stimulus_ids
 from bids_config.tsv import read_table
 
@@ -43,6 +44,7 @@ def named_volumes(
 
 
 def _read_stimuli(file: Path) -> list[str]:
+    require_content(file)
     if not file.exists():
         raise InputError(
             f"{file} is missing, which names the volumes of the betas beside it: run the "

@@ -20,6 +20,7 @@ def read_paper_layout(
     rois: Sequence[RoiDefinition],
     *,
     participants: Sequence[str] | None = None,
+    ignore_place: bool = False,
 ) -> tuple[SubjectPatterns, ...]:
     """Read `sub-XX/<synset>_<image>...beta_00NN.nii` under a folder.
 
@@ -32,6 +33,8 @@ def read_paper_layout(
     rois : sequence of RoiDefinition
     participants : sequence of str, optional
         All by default.
+    ignore_place : bool
+        See `regions_by_subject`.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def read_paper_layout(
         stimulus that is there twice or is missing in one subject.
     """
     folders = subject_folders(Path(betas_dir), participants)
-    regions_of = regions_by_subject(atlas_file, rois)
+    regions_of = regions_by_subject(atlas_file, rois, ignore_place)
     subjects = tuple(
         _read_subject(folder, regions_of(folder.name.removeprefix("sub-"))) for folder in folders
     )

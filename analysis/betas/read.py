@@ -14,12 +14,11 @@ from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
 from analysis.betas.spm import holds_models, read_spm_folders
 from analysis.betas.statmaps import find_statmaps, read_statmaps
 from analysis.betas.table import read_betas_table
-from analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
+from analysis.betas.volumes import VOLUME_SUFFIXES
 from analysis.folds import have_halves
 from analysis.names import require_names
 from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
 from bids_config.errors import InputError
-from bids_config.images import require_place
 from bids_config.names import warn_of_case
 from bids_config.recorded import read_recorded
 from bids_config.schema import RoiDefinition
@@ -39,6 +38,7 @@ class Request:
     task: str | None
     conditions: ConditionRule
     with_runs: bool
+    ignore_place: bool
 
     @property
     def atlas_file(self) -> Path:
@@ -85,6 +85,7 @@ FORMATS = (
             want.atlas_file,
             participants=want.participants,
             with_runs=want.with_runs,
+            ignore_place=want.ignore_place,
         ),
     ),
     BetasFormat(
@@ -98,6 +99,7 @@ FORMATS = (
             task=want.task,
             atlas=want.atlas,
             with_runs=want.with_runs,
+            ignore_place=want.ignore_place,
         ),
         atlas="own",
         options=frozenset({"task"}),
@@ -113,6 +115,7 @@ FORMATS = (
             participants=want.participants,
             conditions=want.conditions,
             with_runs=want.with_runs,
+            ignore_place=want.ignore_place,
         ),
         options=frozenset({"conditions"}),
     ),
@@ -128,6 +131,7 @@ FORMATS = (
             task=want.task,
             conditions=want.conditions,
             with_runs=want.with_runs,
+            ignore_place=want.ignore_place,
         ),
         options=frozenset({"task", "conditions"}),
     ),
@@ -138,7 +142,11 @@ FORMATS = (
             file for suffix in VOLUME_SUFFIXES for file in path.glob(f"sub-*/*beta_*{suffix}")
         ),
         lambda want: read_paper_layout(
-            want.path, want.atlas_file, want.rois, participants=want.participants
+            want.path,
+            want.atlas_file,
+            want.rois,
+            participants=want.participants,
+            ignore_place=want.ignore_place,
         ),
     ),
     BetasFormat(
@@ -248,6 +256,7 @@ def read_betas(
                 stimuli=None if stimuli is None else tuple(stimuli),
             ),
             with_runs=with_runs,
+            ignore_place="orientation" in ignore,
         )
     )
     require_comparable(subjects)
@@ -257,7 +266,7 @@ def read_betas(
     warn_of_case({name for subject in subjects for name in subject.rois}, "region", path)
     if not have_patterns(subjects):
         return subjects
-    return _with_note_on_halves(_with_notes_on_places(subjects, "orientation" in ignore))
+    return _with_note_on_halves(subjects)
 
 
 def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[RoiDefinition, ...]:
@@ -313,26 +322,6 @@ def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPa
     )
     changed = replace(subjects[first], notes=(*subjects[first].notes, note))
     return (*subjects[:first], changed, *subjects[first + 1 :])
-
-
-def _with_notes_on_places(
-    subjects: Sequence[SubjectPatterns], ignore: bool
-) -> tuple[SubjectPatterns, ...]:
-    """Refuse volumes whose place cannot be trusted, or note the first of each subject."""
-    doubts: dict[Path, str | None] = {}
-    noted = []
-    for subject in subjects:
-        files = [file for file in subject.sources if str(file).endswith(VOLUME_SUFFIXES)]
-        for file in files:
-            if file not in doubts:
-                doubts[file] = require_place(load_volume(file), file, ignore)
-        found = [doubt for file in files if (doubt := doubts[file])]
-        if found:
-            more = f" (the first of {len(found)} files)" if len(found) > 1 else ""
-            note = f"{subject.label}: {found[0]}{more}"
-            subject = replace(subject, notes=(*subject.notes, note))
-        noted.append(subject)
-    return tuple(noted)
 
 
 def _first_array_file_holds(path: Path, *endings: str) -> bool:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
-from analysis.betas.beta_images import require_target, wanted_names, wanted_subjects
+from analysis.betas.beta_images import LEAVE_OUT, wanted_names, wanted_subjects
 from analysis.betas.volumes import require_values
 from analysis.names import require_names
 from analysis.patterns import RoiPatterns, SubjectPatterns, with_data_only
 from analysis.rdm_files import RELATIVE_TOLERANCE, require_distinct
 from bids_config.errors import InputError
+from bids_config.files import require_content
 from bids_config.names import stimulus_ids
 from bids_config.schema import RoiDefinition
 
@@ -40,7 +41,7 @@ def subject_files(
         if name is None or file.suffix not in suffixes:
             continue
         if wanted is None or name[1] in wanted:
-            require_target(file)
+            require_content(file, LEAVE_OUT)
         if file.is_file():
             files.setdefault(name[1], []).append(file)
     if not files:

@@ -25,6 +25,7 @@ def read_spm_folders(
     participants: Sequence[str] | None = None,
     conditions: ConditionRule | None = None,
     with_runs: bool = False,
+    ignore_place: bool = False,
 ) -> tuple[SubjectPatterns, ...]:
     """Read `SPM.mat` and its `beta_*` volumes below each `sub-XX`.
 
@@ -44,6 +45,8 @@ def read_spm_folders(
     conditions : ConditionRule, optional
     with_runs : bool
         Whether the betas of each session are kept.
+    ignore_place : bool
+        See `regions_by_subject`.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def read_spm_folders(
         describes responses by a basis set of another kind, a beta that is missing, unreadable, on
         another grid or, as its header says, of another model.
     """
-    regions_of = regions_by_subject(atlas, rois)
+    regions_of = regions_by_subject(atlas, rois, ignore_place)
     subjects = []
     for folder in subject_folders(path, participants):
         label = folder.name.removeprefix("sub-")

@@ -18,6 +18,7 @@ from analysis.betas.named_volumes import named_volumes, table_beside
 from analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
 from analysis.patterns import SubjectPatterns
 from bids_config.errors import InputError
+from bids_config.files import require_content
 from bids_config.schema import RoiDefinition
 
 MAP_NAME = re.compile(r"sub-[0-9a-zA-Z]+_(.+_)?stat-effect(_.+)?_statmap\..+")
@@ -63,6 +64,7 @@ def read_statmaps(
     task: str | None = None,
     conditions: ConditionRule | None = None,
     with_runs: bool = False,
+    ignore_place: bool = False,
 ) -> tuple[SubjectPatterns, ...]:
     """Read `sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz`, anywhere below a folder.
 
@@ -82,6 +84,8 @@ def read_statmaps(
         Which contrasts are stimuli.
     with_runs : bool
         Whether the betas of each run are kept.
+    ignore_place : bool
+        See `regions_by_subject`.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def read_statmaps(
         that is unreadable or on another grid.
     """
     maps = _maps_by_subject(path, task)
-    regions_of = regions_by_subject(atlas, rois)
+    regions_of = regions_by_subject(atlas, rois, ignore_place)
     subjects = []
     for name in wanted_subjects(maps, participants, path):
         _require_alike(name, maps[name])
@@ -159,6 +163,7 @@ def _describe_basis(maps: Sequence[_Map]) -> list[str]:
     """Note that maps are of a finite impulse response model, where nilearn's sidecar says so."""
     for folder in dict.fromkeys(of_map.file.parent for of_map in maps):
         for sidecar in sorted(folder.glob("sub-*statmap.json")):
+            require_content(sidecar)
             try:
                 content = json.loads(sidecar.read_text(encoding="utf-8"))
             except ValueError:

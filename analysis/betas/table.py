@@ -23,6 +23,7 @@ def read_betas_table(
     *,
     participants: Sequence[str] | None = None,
     with_runs: bool = False,
+    ignore_place: bool = False,
 ) -> tuple[SubjectPatterns, ...]:
     """Read the volumes that a tab-separated table lists.
 
@@ -39,6 +40,8 @@ def read_betas_table(
         All by default.
     with_runs : bool
         Whether the betas of each run are kept.
+    ignore_place : bool
+        See `regions_by_subject`.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def read_betas_table(
         run, a file that is missing, unreadable or on another grid.
     """
     images = _read_table(table)
-    regions_of = regions_by_subject(atlas, rois)
+    regions_of = regions_by_subject(atlas, rois, ignore_place)
     return tuple(
         read_beta_images(
             name.removeprefix("sub-"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.patterns import RoiPatterns
 from bids_config.errors import InputError
-from bids_config.images import open_image, read_labels, readable
+from bids_config.images import open_image, read_labels, readable, require_place
 from bids_config.schema import RoiDefinition
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
@@ -55,10 +55,16 @@ class RoiVoxels:
     grid : Grid
     rois : dict of str to ndarray
         Flat (C order) voxel indices by region name, increasing.
+    ignore_place : bool
+        Whether volumes whose place cannot be trusted are taken.
+    doubt : str or None
+        Why that of the label volume cannot be trusted, where that is ignored.
     """
 
     grid: Grid
     rois: dict[str, NDArray[np.intp]]
+    ignore_place: bool = False
+    doubt: str | None = None
 
     @property
     def union(self) -> NDArray[np.intp]:
@@ -66,15 +72,18 @@ class RoiVoxels:
         return np.unique(np.concatenate(list(self.rois.values())))
 
 
-def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxels:
+def read_roi_voxels(
+    atlas_file: Path, rois: Sequence[RoiDefinition], ignore_place: bool = False
+) -> RoiVoxels:
     """Find the voxels of the regions in a label volume.
 
     Raises
     ------
     InputError
-        If the file cannot be read, is not a volume of whole numbers, or lacks a label.
+        If the file cannot be read, is not a volume of whole numbers, lacks a label, or, unless
+        ignored, its place cannot be trusted.
     """
-    _require_suffix(atlas_file)
+    doubt = require_place(load_volume(atlas_file), atlas_file, ignore_place)
     labels, affine = read_labels(atlas_file)
     flat = labels.ravel()
     present = set(np.unique(flat).tolist())
@@ -87,10 +96,12 @@ def read_roi_voxels(atlas_file: Path, rois: Sequence[RoiDefinition]) -> RoiVoxel
                 "needs: give the atlas that the region's labels belong to"
             )
         voxels[roi.name] = np.flatnonzero(np.isin(flat, roi.labels))
-    return RoiVoxels(Grid(labels.shape, affine, Path(atlas_file)), voxels)
+    return RoiVoxels(Grid(labels.shape, affine, Path(atlas_file)), voxels, ignore_place, doubt)
 
 
-def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[str], RoiVoxels]:
+def regions_by_subject(
+    atlas: Path, rois: Sequence[RoiDefinition], ignore_place: bool = False
+) -> Callable[[str], RoiVoxels]:
     """Give what finds the regions of a subject: the same for all, or an atlas for each.
 
     Parameters
@@ -98,6 +109,8 @@ def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[
     atlas : Path
         Label volume; `{subject}` in it stands for the subject's label without `sub-`.
     rois : sequence of RoiDefinition
+    ignore_place : bool
+        Take volumes whose place and orientation cannot be trusted, with a note.
 
     Returns
     -------
@@ -111,9 +124,9 @@ def regions_by_subject(atlas: Path, rois: Sequence[RoiDefinition]) -> Callable[[
     """
     if SUBJECT_PLACE in str(atlas):
         return lambda subject: read_roi_voxels(
-            Path(str(atlas).replace(SUBJECT_PLACE, subject)), rois
+            Path(str(atlas).replace(SUBJECT_PLACE, subject)), rois, ignore_place
         )
-    regions = read_roi_voxels(Path(atlas), rois)
+    regions = read_roi_voxels(Path(atlas), rois, ignore_place)
     return lambda subject: regions
 
 

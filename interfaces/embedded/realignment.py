@@ -123,7 +123,7 @@ def estimate_motion(runs: Sequence[TimeSeries], n_threads: int = 1) -> list[Floa
 
     def follow(run: TimeSeries) -> tuple[list[FloatArray], FloatArray, FloatArray]:
         """First pass over one run; also the sums of weighted values and of weights."""
-        volumes = run.volumes()
+        volumes = run.volumes().without_spikes()
         motion = np.eye(4)
         motions = []
         values = np.zeros(len(first.design))
@@ -143,7 +143,7 @@ def estimate_motion(runs: Sequence[TimeSeries], n_threads: int = 1) -> list[Floa
 
     def refine(run: TimeSeries, starts: list[FloatArray]) -> FloatArray:
         """Second pass over one run."""
-        volumes = run.volumes()
+        volumes = run.volumes().without_spikes()
 
         def register(index: int) -> FloatArray:
             start = starts[index]
@@ -215,7 +215,7 @@ def _first_volume(run: TimeSeries) -> Reference:
     voxels += np.random.default_rng(0).uniform(0, 0.5, voxels.shape)
     voxels = voxels[:, _depth(voxels, run.grid) >= 1]
 
-    coefficients = _smoothed_coefficients(run, run.volumes()[0])
+    coefficients = _smoothed_coefficients(run, run.volumes().without_spikes()[0])
     values = _sample(coefficients, voxels)
     step = 0.1
     by_voxel = np.stack(

@@ -96,7 +96,7 @@ def realign_files(
         for number, (run, motion) in enumerate(zip(runs, motions, strict=True), start=1):
             stem = f"{number:02d}_{run.path.name.removesuffix('.gz').removesuffix('.nii')}"
             out_run = out_dir / f"{stem}_realigned.nii"
-            low, high = run.volumes().value_range()
+            low, high = run.volumes().without_spikes().value_range()
             largest = abs(high + low) / 2 + LARGEST_OVERSHOOT * (high - low) / 2
             volumes = resliced_volumes(run, motion, runs[0], valid, n_threads)
             write_time_series(out_run, _added_to(total, volumes), run, runs[0].affine, largest)
@@ -170,7 +170,7 @@ def resliced_volumes(
     ndarray of float32, shape (i, j, k)
         In the order of the run.
     """
-    stored = run.volumes()
+    stored = run.volumes().without_spikes()
     filters = axis_filters(run.grid, SPLINE_DEGREE)
 
     def reslice(index: int) -> NDArray[np.float32]:

@@ -151,7 +151,7 @@ def correct_slice_timing(
             f"time of {repetition_time:g} s."
         )
     corrected = np.empty((run.n_volumes, *run.grid[::-1]), dtype=np.float32)
-    volumes = run.volumes()
+    volumes = run.volumes().without_spikes()
     slices_in = np.moveaxis(volumes.stored.T, 3 - axis, 0)
     slices_out = np.moveaxis(corrected, 3 - axis, 0)
     for slice_in, slice_out, time in zip(slices_in, slices_out, times, strict=True):

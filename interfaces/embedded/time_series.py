@@ -51,7 +51,7 @@ class TimeSeries:
         return bool(np.issubdtype(self.header.get_data_dtype(), np.integer))
 
     def volumes(self) -> "Volumes":
-        """Open the data, spikes mended: an uncompressed file is mapped, a compressed one read.
+        """Open the data: an uncompressed file is mapped, a compressed one read.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class TimeSeries:
         with readable(self.path):
             proxy = nib.load(self.path).dataobj
             stored = np.asanyarray(proxy.get_unscaled())
-        return Volumes(self.path, stored, float(proxy.slope), float(proxy.inter)).without_spikes()
+        return Volumes(self.path, stored, float(proxy.slope), float(proxy.inter))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def mend_spikes(image_file: Path) -> None:
         Uncompressed; a link is replaced by a file, never followed.
     """
     run = open_time_series(image_file)
-    volumes = run.volumes()
+    volumes = run.volumes().without_spikes()
     if not volumes.is_mended:
         return
     header = run.header.copy()

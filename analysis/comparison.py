@@ -154,6 +154,7 @@ def compare(
         coverage=coverage_of(subjects) if have_patterns(subjects) else (),
         warnings=_distinct(
             *notes,
+            *model_set.notes,
             *cautions(primary, labels, model_tests, group_tests),
             *(note for subject in subjects for note in subject.notes),
             *primary.notes,

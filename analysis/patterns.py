@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,10 +24,13 @@ MIN_STIMULI = 3
 
 
 NOTHING = 1e-6
-"""What varies over stimuli by less than this share of what it could is rounding, and no data."""
+"""What varies over stimuli by less than this share of its values is rounding, and no data."""
 
-USUAL = 0.9
-"""Quantile over voxels of what betas usually vary by; a few may vary by anything."""
+RESIDUE = 1e-9
+"""What varies by less than this share of the median voxel is rounding around 0."""
+
+TELLING_VOXELS = 10
+"""In fewer the betas of two stimuli can be the same by chance, where they are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +127,10 @@ def vary_between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray
     """Tell of lowest and highest values (..., voxels) whether they differ by more than rounding."""
     with np.errstate(over="ignore", invalid="ignore"):
         spread = high - low
-        finite = spread[np.isfinite(spread)]
-        usual = np.quantile(finite, USUAL) if finite.size else 0.0
-        varying: NDArray[np.bool_] = spread > NOTHING * np.maximum(
-            usual, np.maximum(np.abs(low), np.abs(high))
-        )
+        some = spread[np.isfinite(spread) & (spread > 0)]
+        residue = RESIDUE * np.median(some) if some.size else 0.0
+        rounding = NOTHING * np.maximum(np.abs(low), np.abs(high))
+        varying: NDArray[np.bool_] = spread > np.maximum(residue, rounding)
     return varying
 
 
@@ -167,6 +170,8 @@ class SubjectPatterns(_Labelled):
         What happened while reading that the user should know.
     estimation : mapping
         How the betas were estimated, as their sidecar has it; empty where that is not known.
+    kind : {'t', 'z'} or None
+        What their files say that they hold in the place of betas.
     """
 
     subject: str
@@ -175,6 +180,7 @@ class SubjectPatterns(_Labelled):
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     estimation: Mapping[str, Any] = field(default_factory=dict)
+    kind: str | None = None
     datum: ClassVar[str] = "beta"
 
 
@@ -339,11 +345,11 @@ def _require_values(subject: SubjectPatterns) -> None:
                 "check its coverage, or leave the region out"
             )
     rois = subject.rois.values()
-    rows = [b"".join(roi.values[i].tobytes() for roi in rois) for i in range(len(subject.stimuli))]
+    are_telling = sum(roi.n_voxels for roi in rois) >= TELLING_VOXELS
     first: dict[bytes, str] = {}
-    for stimulus, row in zip(subject.stimuli, rows, strict=True):
-        other = first.setdefault(row, stimulus)
-        if other != stimulus:
+    for row, stimulus in enumerate(subject.stimuli):
+        other = first.setdefault(_digest([roi.values[row] for roi in rois]), stimulus)
+        if other != stimulus and are_telling:
             raise InputError(
                 f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "
                 "the same in every voxel, so one is a copy: give each its own beta"
@@ -364,12 +370,19 @@ def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]
     for subject in subjects:
         rois = subject.rois.values()
         arrays = [roi.values if isinstance(roi, RoiPatterns) else roi for roi in rois]
-        other = first.setdefault(b"".join(a.tobytes() for a in arrays), subject.label)
+        other = first.setdefault(_digest(arrays), subject.label)
         if other != subject.label:
             raise InputError(
                 f"{other} and {subject.label} in {subject.origin} have the same {subject.datum}s "
                 "in every region, so one is a copy: give each subject its own, or leave one out"
             )
+
+
+def _digest(arrays: Sequence[NDArray[np.float64]]) -> bytes:
+    found = sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).data)
+    return found.digest()
 
 
 def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:

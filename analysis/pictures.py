@@ -1,6 +1,7 @@
 """Pictures as a viewer shows them, whatever their file holds."""
 
 import struct
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -102,28 +103,34 @@ def _flat(picture: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    srgb = ImageCms.createProfile("sRGB")
     if picture.mode == "LAB":
-        lab = ImageCms.createProfile("LAB")
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return _transformed(picture, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
     if picture.mode not in MODES_OF_SPACES.values():
         picture = picture.convert("RGB")
-    if not profile:
-        return picture.convert("RGB")
+    to_srgb = _of_profile(profile, picture.mode) if profile else None
+    return picture.convert("RGB") if to_srgb is None else _transformed(picture, to_srgb)
+
+
+@lru_cache(maxsize=8)
+def _of_profile(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Transform of a profile's colours to sRGB; None where they are sRGB, or it is of no use.
+
+    Kept, since the pictures of an experiment mostly have one and the same profile.
+    """
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        mode = MODES_OF_SPACES.get(source.profile.xcolor_space.strip())
-        if mode != picture.mode:  # viewers pass over such a profile
-            return picture.convert("RGB")
-        to_srgb = ImageCms.buildTransform(source, srgb, mode, "RGB")
+        if MODES_OF_SPACES.get(source.profile.xcolor_space.strip()) != mode:
+            return None  # viewers pass over such a profile
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
         if mode != "CMYK":
             samples = _samples(mode)
             found = _transformed(samples, to_srgb)
             if _difference(found, samples.convert("RGB")) <= SAME_COLOURS:
-                return picture.convert("RGB")
-        return _transformed(picture, to_srgb)
+                return None
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return picture.convert("RGB")
+        return None
+    return to_srgb
 
 
 def _transformed(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 LABELS_FILE = "labels.tsv"
 
 UNREADABLE = frozenset({
-    ".ai", ".arw", ".cdr", ".cr2", ".cr3", ".dng", ".exr", ".hdr", ".heic", ".heif", ".hif", ".jxl",
-    ".jxr", ".nef", ".orf", ".pdf", ".psb", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".xcf",
+    ".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".heic", ".heif", ".hif", ".jxl", ".jxr",
+    ".nef", ".orf", ".raf", ".rw2", ".svg", ".svgz",
 })  # fmt: skip
-"""Endings of pictures in formats that Pillow does not read."""
+"""Endings of files that are surely pictures, in formats that Pillow may not read."""
 
 OF_SYSTEMS = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 """Files that operating systems leave in folders of pictures."""
@@ -106,7 +106,7 @@ def find_pictures(folder: Path) -> dict[str, Path]:
             )
         pictures[name] = path
     for path in _files(folder):
-        if path.suffix.lower() in UNREADABLE and stimulus_id(path.stem) not in pictures:
+        if path.suffix.lower() in UNREADABLE - readable and stimulus_id(path.stem) not in pictures:
             raise InputError(
                 f"{path} is in a format that cannot be read: save it as PNG, or remove it."
             )

@@ -13,9 +13,16 @@ from odd_inputs import betas as odd
 
 from analysis.betas.conditions import ConditionRule, stimuli_of
 from analysis.betas.read import read_betas
+from analysis.betas.responses import AFNI_DOUBT, regressor_names
 from analysis.comparison import compare
 from analysis.models.feature_files import Features
-from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms, require_comparable
+from analysis.patterns import (
+    RoiPatterns,
+    SubjectPatterns,
+    SubjectRdms,
+    require_comparable,
+    varying_voxels,
+)
 from analysis.results import ComparisonResult
 from analysis.settings import settings_for
 from bids_config.errors import InputError
@@ -70,7 +77,7 @@ def written(
         for runs in HOLDS.get(form, (ALL, ODD, ONE_RUN))
         for value in (0.0, -7.3)
     ]
-    + [("table.tsv", ALL, 1000.0, 1e-5), ("npz", ALL, 0.0, 1e-9)],
+    + [("table.tsv", ALL, 1000.0, 1e-5), ("npz", ALL, 0.0, 1e-12)],
 )
 def test_voxels_that_are_the_same_for_all_stimuli_count_as_missing(
     form: str,
@@ -133,6 +140,17 @@ def test_patterns_made_by_hand_are_looked_at_too(part: str) -> None:
     note = SAME.replace(f"visual {odd.N_UNMEASURED} of 70", "visual 5 of 20")
     assert f"sub-02: {note}" in result.warnings
     assert result.coverage[0].n_without_betas == 5
+
+
+def test_wild_voxels_leave_the_others_alone() -> None:
+    values = np.random.default_rng(2).standard_normal((8, 100))
+    values[:, :12] *= 1e7
+    values[:, 60:] *= 1e-12
+    kept = np.flatnonzero(varying_voxels(values))
+    np.testing.assert_array_equal(kept, np.arange(60))
+    values[:, 60:] = 0
+    values[:, :45] *= 1e7
+    np.testing.assert_array_equal(np.flatnonzero(varying_voxels(values)), np.arange(60))
 
 
 def test_a_region_outside_of_the_mask_is_refused() -> None:
@@ -271,6 +289,47 @@ def test_t_values_do_not_mix_with_betas(header: dict, tmp_path: Path, atlas: Pat
         read(table, atlas=atlas)
 
 
+def test_t_values_of_one_subject_do_not_mix_with_betas_of_another(
+    tmp_path: Path, atlas: Path
+) -> None:
+    table = odd.write_one_changed(tmp_path)
+    for file in tmp_path.glob("02_*.nii.gz"):
+        odd.write_described(file, odd.nib.load(file).get_fdata().astype(np.float32), intent=3)
+    with pytest.raises(InputError, match=r"01_n.*gz holds betas and .*02_n.*gz t values, as their"):
+        read(table, atlas=atlas)
+
+
+def test_single_trials_of_afni_are_read_where_a_table_names_them(
+    tmp_path: Path, atlas: Path
+) -> None:
+    for subject in read(odd.write_single_trials(tmp_path), atlas=atlas):
+        expected = data.patterns_of(subject.subject, data.ROIS[0]).mean(axis=0)
+        np.testing.assert_allclose(subject.rois["visual"].values, expected, atol=1e-6)
+        assert subject.notes == (f"{subject.label}: {AFNI_DOUBT}",)
+
+
+@pytest.mark.parametrize("written_as", ["café", "cafÃ©", "caf\udce9", "caf?"])
+def test_letters_outside_of_ascii_in_headers_of_spm(
+    written_as: str, tmp_path: Path, atlas: Path
+) -> None:
+    data.write_spm(tmp_path)
+    named = data.STIMULI[0]
+    for folder in [model.parent for model in sorted(tmp_path.rglob("SPM.mat"))]:
+        names = regressor_names(folder / "SPM.mat")
+        odd.write_model(folder / "SPM.mat", [n.replace(named, "café") for n in names], "hrf")
+        for number, name in enumerate(names, start=1):
+            if f" {named}*bf(1)" in name:
+                file = folder / f"beta_{number:04d}.nii"
+                values = odd.nib.load(file).get_fdata().astype(np.float32)
+                told = f"spm_spm:beta ({number:04d}) - {name.replace(named, written_as)}"
+                odd.write_described(file, values, told)
+    stimuli = ("café", *data.STIMULI[1:])
+    assert "café" in read(tmp_path, atlas=atlas, stimuli=stimuli)[0].stimuli
+    odd.write_described(file, values, told.replace("caf", "kaf"))
+    with pytest.raises(InputError, match=r"put the SPM\.mat there that belongs"):
+        read(tmp_path, atlas=atlas, stimuli=stimuli)
+
+
 def test_t_values_of_every_stimulus_are_said_to_be_such(tmp_path: Path, atlas: Path) -> None:
     table = odd.write_one_changed(tmp_path)
     for file in tmp_path.glob("0*.nii.gz"):
@@ -318,11 +377,22 @@ def test_one_volume_under_two_names(other: str, tmp_path: Path, atlas: Path) -> 
         read(table, atlas=atlas)
 
 
+def small_and_whole(seed: int) -> RoiPatterns:
+    """Of few voxels and values, so that two stimuli are the same by chance."""
+    values = np.random.default_rng(seed).integers(3, size=(len(data.STIMULI), 5)).astype(float)
+    values[4] = values[2]
+    return RoiPatterns(values, np.arange(5))
+
+
 def test_patterns_that_are_there_twice() -> None:
     one, other = made_by_hand()
     roi = one.rois["visual"]
     with pytest.raises(InputError, match=r"sub-01 and sub-02 in .* have the same betas in every"):
         require_comparable([one, replace(other, rois=one.rois)])
+    few = [
+        replace(subject, rois={"V1": small_and_whole(n)}) for n, subject in enumerate((one, other))
+    ]
+    require_comparable(few)
     values = roi.values.copy()
     values[4] = values[2]
     twice = replace(one, rois={"visual": replace(roi, values=values)})
@@ -334,6 +404,27 @@ def test_patterns_that_are_there_twice() -> None:
     rdm = np.random.default_rng(0).random((1, 28))
     with pytest.raises(InputError, match=r"sub-01 and sub-02 in .* have the same RDMs in every"):
         require_comparable([SubjectRdms(s, data.STIMULI, {"V1": rdm}) for s in ("01", "02")])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_two_reconstructions_are_one_recording(together: bool, tmp_path: Path, atlas: Path) -> None:
+    data.write_statmaps(tmp_path / "maps")
+    for file in sorted((tmp_path / "maps").rglob("*_run-1_*")):
+        dico = file.with_name(file.name.replace("_run-1_", "_rec-dico_run-1_"))
+        file.rename(dico)
+        if together:
+            moco = dico.with_name(dico.name.replace("dico", "moco"))
+            data.save(odd.nib.load(dico).get_fdata().astype(np.float32) * 1.001, moco)
+    if not together:
+        assert (
+            read(tmp_path / "maps", atlas=atlas, stimuli=data.STIMULI)[0].rois["visual"].odd
+            is not None
+        )
+        return
+    with pytest.raises(
+        InputError, match=r"rec-moco\S+ and \S+rec-dico\S+ are both betas of .* keep one"
+    ):
+        read(tmp_path / "maps", atlas=atlas, stimuli=data.STIMULI)
 
 
 def test_contrasts_that_are_no_conditions() -> None:

@@ -118,6 +118,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     "page.jpg": (lambda f: f.write_text("<html>not found</html>"), "cannot be read as a picture"),
     "empty.png": (lambda f: f.write_bytes(b""), "cannot be read as a picture"),
     "a.heic": (lambda f: f.write_bytes(b"\0\0\0\x18ftypheic"), "format that cannot be read: save"),
+    "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "is in a format that cannot be read: save it"),
     "a.SVG": (lambda f: f.write_text("<svg/>"), "is in a format that cannot be read: save it as"),
 }  # fmt: skip
 
@@ -173,7 +174,7 @@ def test_every_file_is_used_or_named(tmp_path: Path, caplog: pytest.LogCaptureFi
         Image.fromarray(COLOUR).save(tmp_path / name, format="PNG")
     odd.write_pages(tmp_path / "two.gif")
     (tmp_path / "a.heic").write_bytes(b"also there as PNG")
-    for name in ("labels.tsv", "README.md"):
+    for name in ("labels.tsv", "README.md", "licence.pdf", "scan.hdr"):
         (tmp_path / name).write_text("stimulus\tlabel\na\tapple\n")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
         (tmp_path / name).write_bytes(b"of the system")
@@ -182,7 +183,8 @@ def test_every_file_is_used_or_named(tmp_path: Path, caplog: pytest.LogCaptureFi
         assert [stimulus.id for stimulus in read_stimuli(tmp_path)] == ["a", "two"]
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path}: of several frames or pages the first is taken: two.gif",
-        f"{tmp_path}: not used as pictures: .hidden.png, README.md, a.heic, apple, more/",
+        f"{tmp_path}: not used as pictures: .hidden.png, README.md, a.heic, apple, "
+        "licence.pdf and 2 more",
     ]
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.comparison import compare
 from analysis.models.feature_files import Features
 from analysis.models.model_rdms import ModelRdm
 from analysis.models.model_set import gather_models
+from analysis.patterns import RoiPatterns, SubjectPatterns
+from analysis.settings import settings_for
 
 STIMULI = tuple("abcdef")
 RANDOM = np.random.default_rng(0)
@@ -32,18 +35,32 @@ def names_and_notes(*models: Features | ModelRdm, reference: str | None = None) 
 def test_the_layer_that_a_network_is_known_by_stays() -> None:
     models = [layer(f"Net@{name}", "avgpool") for name in ("layer4.2", "avgpool", "flatten")]
     other = layer("Net@layer4.1", "avgpool", OTHERS)
-    said = "the same as Net@layer4.2, Net@flatten, left out"
+    said = "Net@layer4.2, Net@flatten, which are the same, are left out"
     assert names_and_notes(other, *models) == {"Net@layer4.1": "", "Net@avgpool": said}
     assert names_and_notes(*models[::-1], other) == {
-        "Net@avgpool": "the same as Net@flatten, Net@layer4.2, left out", "Net@layer4.1": "",
+        "Net@avgpool": "Net@flatten, Net@layer4.2, which are the same, are left out",
+        "Net@layer4.1": "",
     }  # fmt: skip
 
 
 def test_the_first_stays_among_equals_and_its_own_note_comes_first() -> None:
     pairs = features("swin@layers.0.blocks.1", note="a note"), features("swin@layers.0")
-    said = "a note; the same as swin@layers.0, left out"
+    said = "a note; swin@layers.0, which is the same, is left out"
     assert names_and_notes(*pairs) == {"swin@layers.0.blocks.1": said}
     assert list(names_and_notes(*pairs[::-1])) == ["swin@layers.0"]
+
+
+def test_what_is_left_out_is_among_the_warnings() -> None:
+    found = gather_models([features(name) for name in ("A", "A2", "A3")], STIMULI, "paper")
+    assert found.notes == ("A2 is the same as A and left out", "A3 is the same as A and left out")
+    patterns = RoiPatterns(RANDOM.standard_normal((6, 12)), np.arange(12))
+    others = RoiPatterns(RANDOM.standard_normal((6, 12)), np.arange(12))
+    subjects = [
+        SubjectPatterns(label, STIMULI, {"V1": roi})
+        for label, roi in (("01", patterns), ("02", others))
+    ]
+    result = compare(subjects, [features("A"), features("A2")], settings_for("paper"))
+    assert "A2 is the same as A and left out" in result.warnings
 
 
 def test_a_model_without_a_layer_and_the_reference_stay() -> None:
@@ -71,7 +88,7 @@ def test_models_of_two_groups_and_of_two_kinds_are_two() -> None:
     assert list(names_and_notes(features("a"), text)) == ["a", "b"]
     rdm = np.arange(15.0)
     first, second = (ModelRdm(name, "visual", STIMULI, rdm) for name in "ab")
-    assert names_and_notes(first, second) == {"a": "the same as b, left out"}
+    assert names_and_notes(first, second) == {"a": "b, which is the same, is left out"}
     assert list(names_and_notes(first, features("c"))) == ["a", "c"]
 
 
@@ -118,4 +135,4 @@ def test_the_pairs_of_real_networks_are_found(library: str, tmp_path: Path) -> N
         assert {name.partition("@")[2] for name in found} == set(blocks) - left_out
         for name, doubles in pairs.items():
             others = ", ".join(f"net@{double}" for double in doubles)
-            assert found[f"net@{name}"] == f"the same as {others}, left out"
+            assert found[f"net@{name}"].startswith(f"{others}, which ")

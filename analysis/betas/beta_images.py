@@ -5,6 +5,7 @@ runs are, and which voxels have data throughout.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from analysis.betas.responses import (
     MODEL_FILE,
-    describe_kinds,
+    afni_labels,
     require_canonical,
+    require_one_kind,
     require_response,
 )
 from analysis.betas.volumes import (
@@ -29,7 +31,13 @@ from analysis.betas.volumes import (
     require_values,
     split_into_rois,
 )
-from analysis.patterns import MIN_STIMULI, SubjectPatterns, vary_between, with_data_only
+from analysis.patterns import (
+    MIN_STIMULI,
+    TELLING_VOXELS,
+    SubjectPatterns,
+    vary_between,
+    with_data_only,
+)
 from bids_config.errors import InputError
 from bids_config.files import require_content
 from bids_config.images import require_place
@@ -220,20 +228,25 @@ def read_beta_images(
     sums = _Sums(images, stimuli, runs, regions, keep_runs=with_runs)
     seen: dict[bytes, BetaImage] = {}
     kinds: list[tuple[str | None, Path]] = []
-    doubts: list[str] = []
-    for image, values, kind in _read_in_order(images, regions, doubts):
+    doubts: dict[str | None, None] = {}
+    places: list[str] = []
+    for image, values, kind, doubt in _read_in_order(images, regions, places):
         _require_pattern(image, values)
-        _require_no_copy(image, seen.setdefault(sha256(values.tobytes()).digest(), image))
+        if values.size >= TELLING_VOXELS:
+            _require_no_copy(image, seen.setdefault(sha256(values.tobytes()).digest(), image))
         kinds.append((kind, image.file))
+        doubts[doubt] = None
         sums.add(image, values)
     if regions.doubt:
-        doubts.append(regions.doubt)
+        places.append(regions.doubt)
     whole = sums.mean_of_all(f"sub-{subject}")
     require_values(whole, stimuli, images[0].file.parent)
     odd, even, of_runs, missing = sums.parts(f"sub-{subject}")
-    whole[:, sums.is_same_in_a_run()] = 0
+    whole[:, sums.is_same_in_a_run] = 0
     patterns = split_into_rois(whole, regions, odd=odd, even=even, runs=of_runs)
     files = dict.fromkeys(image.file for image in images)
+    kind = require_one_kind(kinds)
+    told = [*bases, kind and f"the volumes hold {kind} values, as their headers say", *doubts]
     return with_data_only(
         SubjectPatterns(
             subject=subject,
@@ -242,19 +255,19 @@ def read_beta_images(
             sources=(*files, *tables, regions.grid.file),
             notes=(
                 *notes,
-                *(f"sub-{subject}: {basis}" for basis in bases if basis),
-                *describe_kinds(kinds, f"sub-{subject}"),
+                *(f"sub-{subject}: {said}" for said in told if said),
                 *missing,
-                *_describe_doubts(doubts, f"sub-{subject}"),
+                *_describe_places(places, f"sub-{subject}"),
             ),
+            kind=kind,
         )
     )
 
 
-def _describe_doubts(doubts: Sequence[str], label: str) -> list[str]:
+def _describe_places(places: Sequence[str], label: str) -> list[str]:
     """Say of the first file whose place cannot be trusted, and how many there are."""
-    more = f" (the first of {len(doubts)} files)" if len(doubts) > 1 else ""
-    return [f"{label}: {doubts[0]}{more}"] if doubts else []
+    more = f" (the first of {len(places)} files)" if len(places) > 1 else ""
+    return [f"{label}: {places[0]}{more}"] if places else []
 
 
 def natural_order(text: str) -> list[tuple[int, int, str]]:
@@ -287,8 +300,10 @@ class _Sums:
         self._run_rows = {run: row for row, run in enumerate(runs)}
         self._runs = np.zeros((len(runs), *shape)) if keep_runs and len(runs) > 1 else None
         self._run_counts = np.zeros((len(runs), len(stimuli)), dtype=int)
-        self._lowest = np.full((len(runs), shape[1]), np.inf)
-        self._highest = np.full((len(runs), shape[1]), -np.inf)
+        self._n_left = Counter(image.run for image in images)
+        self._ranges: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self.is_same_in_a_run = np.zeros(shape[1], dtype=bool)
+        """Which voxels are the same for all stimuli of some run: there it holds no data."""
 
     def add(self, image: BetaImage, values: NDArray[np.float64]) -> None:
         """Add the beta of an image, (voxels,), to what it is a part of."""
@@ -299,10 +314,19 @@ class _Sums:
         if image.run is not None:
             run = self._run_rows[image.run]
             self._run_counts[run, row] += 1
-            self._lowest[run] = np.minimum(self._lowest[run], values)
-            self._highest[run] = np.maximum(self._highest[run], values)
+            self._extend_range(image.run, values)
             if self._runs is not None:
                 self._runs[run, row] = values
+
+    def _extend_range(self, run: str, values: NDArray[np.float64]) -> None:
+        """Follow the lowest and highest betas of a run, until its last image is there."""
+        low, high = self._ranges.pop(run, (values, values))
+        low, high = np.minimum(low, values), np.maximum(high, values)
+        self._n_left[run] -= 1
+        if self._n_left[run]:
+            self._ranges[run] = low, high
+        elif self._run_counts[self._run_rows[run]].sum() >= MIN_STIMULI:
+            self.is_same_in_a_run |= np.isfinite(high - low) & ~vary_between(low, high)
 
     def _parts_of(self, image: BetaImage) -> Iterator[str]:
         if image.run is None:
@@ -324,13 +348,6 @@ class _Sums:
             )
         if not self._has_halves:
             yield half
-
-    def is_same_in_a_run(self) -> NDArray[np.bool_]:
-        """Which voxels are the same for all stimuli of some run: there it holds no data."""
-        enough = self._run_counts.sum(axis=1) >= MIN_STIMULI
-        low, high = self._lowest[enough], self._highest[enough]
-        is_same = np.isfinite(high - low) & ~vary_between(low, high)
-        return np.asarray(is_same.any(axis=0))
 
     def mean_of_all(self, label: str) -> NDArray[np.float64]:
         """Betas of all runs, (stimuli, voxels)."""
@@ -434,20 +451,21 @@ def _require_no_copy(image: BetaImage, other: BetaImage) -> None:
 
 
 def _read_in_order(
-    images: Sequence[BetaImage], regions: RoiVoxels, doubts: list[str]
-) -> Iterator[tuple[BetaImage, NDArray[np.float64], str | None]]:
+    images: Sequence[BetaImage], regions: RoiVoxels, places: list[str]
+) -> Iterator[tuple[BetaImage, NDArray[np.float64], str | None, str | None]]:
     """Read each image at the regions' voxels, each file once and from its beginning on.
 
-    With what its header says that it holds in the place of betas. `doubts` takes why the place of
-    a file cannot be trusted, where that is ignored.
+    With what its header says that it holds in the place of betas, and leaves in doubt. `places`
+    takes why the place of a file cannot be trusted, where that is ignored.
     """
     voxels = regions.union
     ordered = sorted(images, key=lambda image: (str(image.file), image.volume or 0))
     for file, of_file in groupby(ordered, key=lambda image: image.file):
         volumes = load_volume(file)
-        if doubt := require_place(volumes, file, regions.ignore_place):
-            doubts.append(doubt)
+        if place := require_place(volumes, file, regions.ignore_place):
+            places.append(place)
         regions.grid.require_same(Grid(volumes.shape[:3], volumes.affine, file))
+        labels = afni_labels(volumes)
         n_volumes = volumes.shape[3] if len(volumes.shape) == 4 else 1
         if len(volumes.shape) > 4:
             raise InputError(f"{file} has {len(volumes.shape)} dimensions: give 3D or 4D volumes")
@@ -463,5 +481,5 @@ def _read_in_order(
                     f"{file} holds {n_volumes} volumes but volume {volume} is asked for: number "
                     "them from 0"
                 )
-            kind = require_response(volumes, volume, file, image.regressor)
-            yield image, read_volume(volumes, volume, voxels, file), kind
+            said = require_response(volumes, image.volume, file, labels, image.regressor)
+            yield image, read_volume(volumes, volume, voxels, file), *said

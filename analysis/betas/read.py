@@ -9,7 +9,7 @@ from analysis.betas.conditions import ConditionRule
 from analysis.betas.derivatives import SPACE, no_regions, read_derivatives
 from analysis.betas.paper_layout import read_paper_layout
 from analysis.betas.rdm_files import HALF_ENDINGS, read_rdm_files
-from analysis.betas.responses import MODEL_FILE
+from analysis.betas.responses import MODEL_FILE, require_one_kind
 from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
 from analysis.betas.spm import holds_models, read_spm_folders
 from analysis.betas.statmaps import find_statmaps, read_statmaps
@@ -266,6 +266,7 @@ def read_betas(
     warn_of_case({name for subject in subjects for name in subject.rois}, "region", path)
     if not have_patterns(subjects):
         return subjects
+    require_one_kind([(subject.kind, subject.sources[0]) for subject in subjects])
     return _with_note_on_halves(subjects)
 
 

@@ -38,6 +38,10 @@ AFNI_CODE = 4
 AFNI_LABELS = re.compile(rb'atr_name="BRICK_LABS"\s*>\s*"([^"]*)"')
 AFNI_COEFFICIENT = re.compile(r"(?P<name>.+)#(?P<function>\d+)_Coef")
 AFNI_STATISTICS = {"_Tstat": "t", "_Zstat": "z", "_Zscr": "z"}
+AFNI_DOUBT = (
+    "AFNI's coefficients #0, #1, ... of one name are each taken as the response to a stimulus, as "
+    "-stim_times_IM gives them; those of TENT and other functions of time are none"
+)
 
 
 def regressor_names(model: Path) -> list[str]:
@@ -90,8 +94,12 @@ def require_canonical(model: Path) -> str | None:
 
 
 def require_response(
-    image: SpatialImage, volume: int, file: Path, regressor: str | None = None
-) -> str | None:
+    image: SpatialImage,
+    volume: int | None,
+    file: Path,
+    labels: Sequence[tuple[str, bool]] = (),
+    regressor: str | None = None,
+) -> tuple[str | None, str | None]:
     """Refuse a volume whose header says that it is no condition's response.
 
     SPM writes what it is into the description, AFNI into labels, others into the intent.
@@ -99,30 +107,35 @@ def require_response(
     Parameters
     ----------
     image : SpatialImage
-    volume : int
-        Counted from 0.
+    volume : int or None
+        Counted from 0; None: the file's only one, that nobody named.
     file : Path
         Of the image, for messages.
+    labels : sequence of (str, bool)
+        Of the file's volumes, as `afni_labels` gives them.
     regressor : str, optional
         Of SPM's model, which the volume should be of.
 
     Returns
     -------
-    {'t', 'z'} or None
+    kind : {'t', 'z'} or None
         If the header says that it holds such values in the place of betas.
+    note : str or None
+        What the header leaves in doubt.
 
     Raises
     ------
     InputError
     """
     if not isinstance(image, Nifti1Image):
-        return None
+        return None, None
     description = _text(image.header["descrip"])
-    label = _afni_label(image, volume)
+    index = volume or 0
+    label, is_of_several = labels[index] if index < len(labels) else ("", False)
     beta = SPM_BETA.fullmatch(description)
     if beta is not None and not _is_condition(beta["regressor"], description):
         _refuse(file, volume, f"SPM's beta of {beta['regressor']}")
-    if beta and regressor and not regressor.startswith(beta["regressor"]):
+    if beta and regressor and not _begins_with(regressor, beta["regressor"]):
         raise InputError(
             f"{file} is of the regressor {beta['regressor']}, as its header says, where "
             f"{MODEL_FILE} beside it tells of {regressor}: put the {MODEL_FILE} there that belongs "
@@ -134,25 +147,24 @@ def require_response(
         _refuse(file, volume, f"SPM's {description}")
     if label:
         ending = next((end for end in AFNI_STATISTICS if label.endswith(end)), None)
-        coefficient = AFNI_COEFFICIENT.fullmatch(label)
         if ending is not None:
-            return AFNI_STATISTICS[ending]
+            return AFNI_STATISTICS[ending], None
         if label.endswith(("_Fstat", "_R^2", "_Stdev")):
             _refuse(file, volume, f"AFNI's {label}")
-        if coefficient and f"{coefficient['name']}#1_Coef" in _afni_labels(image):
+        if is_of_several and volume is None:
             _refuse(file, volume, f"AFNI's {label}, one of several functions of time")
     intent = int(image.header["intent_code"])
     if description.startswith("SPM{T"):
-        return "t"
+        return "t", None
     if intent in SCALED:
-        return SCALED[intent]
+        return SCALED[intent], None
     if intent in STATISTICS:
         _refuse(file, volume, f"of the intent '{image.header.get_intent()[0]}'")
-    return None
+    return None, AFNI_DOUBT if is_of_several else None
 
 
-def describe_kinds(kinds: Sequence[tuple[str | None, Path]], label: str) -> tuple[str, ...]:
-    """Note that a subject's volumes hold t or z values.
+def require_one_kind(kinds: Sequence[tuple[str | None, Path]]) -> str | None:
+    """Give what files hold in the place of betas, 't' or 'z', where they agree.
 
     Raises
     ------
@@ -165,12 +177,12 @@ def describe_kinds(kinds: Sequence[tuple[str | None, Path]], label: str) -> tupl
             names = [f"{k} values" if k else "betas" for k in (first, kind)]
             raise InputError(
                 f"{file} holds {names[0]} and {other} {names[1]}, as their headers say: give the "
-                "betas of all stimuli"
+                "betas of all stimuli and subjects"
             )
-    return (f"{label}: the volumes hold {first} values, as their headers say",) if first else ()
+    return first
 
 
-def _refuse(file: Path, volume: int, what: str) -> None:
+def _refuse(file: Path, volume: int | None, what: str) -> None:
     place = f"volume {volume} of {file}" if volume else str(file)
     raise InputError(
         f"{place} is {what}, as its header says, and no condition's response: give the beta"
@@ -180,7 +192,8 @@ def _refuse(file: Path, volume: int, what: str) -> None:
 def _is_condition(regressor: str, description: str) -> bool:
     match = REGRESSOR.fullmatch(regressor)
     if match is None:
-        return len(description) >= LONGEST_DESCRIPTION - 1 and regressor.startswith("Sn(")
+        n_bytes = len(description.encode())
+        return n_bytes >= LONGEST_DESCRIPTION - 1 and regressor.startswith("Sn(")
     return match["function"] == "1" and MODULATOR.fullmatch(match["name"]) is None
 
 
@@ -191,21 +204,38 @@ def _basis(model: Path) -> str | None:
         return None
 
 
-def _afni_labels(image: Nifti1Image) -> list[str]:
-    for extension in image.header.extensions:
+def afni_labels(image: SpatialImage) -> list[tuple[str, bool]]:
+    """AFNI's labels of a file's volumes, and whether each is one of several of a condition."""
+    for extension in image.header.extensions if isinstance(image, Nifti1Image) else ():
         if extension.get_code() == AFNI_CODE:
             content = extension.get_content()
             raw = content if isinstance(content, bytes) else str(content).encode()
-            if labels := AFNI_LABELS.search(raw):
-                return labels[1].decode("utf-8", "replace").split("~")
+            if found := AFNI_LABELS.search(raw):
+                labels = found[1].decode("utf-8", "replace").split("~")
+                matches = [AFNI_COEFFICIENT.fullmatch(label) for label in labels]
+                several = {match["name"] for match in matches if match and match["function"] == "1"}
+                return [
+                    (label, match is not None and match["name"] in several)
+                    for label, match in zip(labels, matches, strict=True)
+                ]
     return []
 
 
-def _afni_label(image: Nifti1Image, volume: int) -> str:
-    labels = _afni_labels(image)
-    return labels[volume] if volume < len(labels) else ""
+def _begins_with(regressor: str, described: str) -> bool:
+    """Whether a description, perhaps cut off, is of a regressor.
+
+    Which bytes stand for a letter outside of ASCII depends on the system that MATLAB ran on.
+    """
+    if not (regressor.isascii() and described.isascii()):
+        regressor, described = (re.sub(r"[^ -~]|\?", "", text) for text in (regressor, described))
+    return regressor.startswith(described)
 
 
 def _text(field: object) -> str:
     raw = getattr(field, "item", lambda: field)()
-    return raw.decode("latin-1").strip("\0 ") if isinstance(raw, bytes) else str(raw)
+    if not isinstance(raw, bytes):
+        return str(raw)
+    try:
+        return raw.decode().strip("\0 ")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip("\0 ")

@@ -26,8 +26,11 @@ MAP_NAME = re.compile(r"sub-[0-9a-zA-Z]+_(.+_)?stat-effect(_.+)?_statmap\..+")
 LIKE = ("task", "space", "res", "echo")
 """Entities in which all maps of a subject have to agree."""
 
-OF_RUNS = ("acq", "ce", "rec", "dir")
-"""Entities that tell runs apart besides session and run, where a subject's maps differ in them."""
+OF_RUNS = ("acq", "ce", "dir")
+"""Entities that tell runs apart besides session and run, where a subject's maps differ in them.
+
+Not `rec`: two reconstructions are of one recording.
+"""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ def read_statmaps(
 ) -> tuple[SubjectPatterns, ...]:
     """Read `sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz`, anywhere below a folder.
 
-    Maps with `run` (or with `ses` alone) in their names are of single runs; those with neither
-    are of all runs, and then taken as such. Of maps of runs and of sessions those of runs count.
-    Files without `contrast` hold one volume a stimulus, named by the `.tsv` beside them.
+    Maps with `run` (or with `ses` alone) in their names, or that differ in `acq`, `ce` or `dir`,
+    are of single runs; all others are of all runs, and then taken as such. Of maps of
+    runs and of sessions those of runs count. Files without `contrast` hold one volume a stimulus,
+    named by the `.tsv` beside them.
 
     Parameters
     ----------
@@ -90,8 +94,8 @@ def read_statmaps(
     Raises
     ------
     InputError
-        On no map, maps of several tasks or spaces, contrasts none of which is a stimulus, a map
-        that is unreadable or on another grid.
+        On no map, maps of several tasks or spaces or of two reconstructions of a run, contrasts
+        none of which is a stimulus, a map that is unreadable or on another grid.
     """
     maps = _maps_by_subject(path, task)
     regions_of = regions_by_subject(atlas, rois, ignore_place)

@@ -37,10 +37,13 @@ class ModelSet:
     models : tuple of Features or ModelRdm
         With every stimulus, in any order, and perhaps more.
     stimuli : tuple of str
+    notes : tuple of str
+        Which models were left out, because they are the same as others.
     """
 
     models: tuple[Features | ModelRdm, ...]
     stimuli: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -142,13 +145,22 @@ def gather_models(
         models = [
             replace(model, group=AUTHORS_GROUPS.get(model.model, model.group)) for model in models
         ]
-    return ModelSet(_without_doubles(models, stimuli, reference), stimuli)
+    doubles = _find_doubles(models, stimuli, reference)
+    return ModelSet(
+        tuple(_with_note(models[index], doubles[index]) for index in sorted(doubles)),
+        stimuli,
+        tuple(
+            f"{double} is the same as {models[index].model} and left out"
+            for index in sorted(doubles)
+            for double in doubles[index]
+        ),
+    )
 
 
-def _without_doubles(
+def _find_doubles(
     models: Sequence[Features | ModelRdm], stimuli: tuple[str, ...], reference: str | None
-) -> tuple[Features | ModelRdm, ...]:
-    """Keep one of the models of a group that are the same; its note names the others.
+) -> dict[int, list[str]]:
+    """Index of one of the models of a group that are the same, and the names of the others.
 
     Of several stays the reference model, else what has no layer in its name, else the layer that
     its network is known by, else what was given first.
@@ -175,7 +187,7 @@ def _without_doubles(
             doubles[index] = []
         else:
             doubles[kept].append(models[index].model)
-    return tuple(_with_note(models[index], doubles[index]) for index in sorted(doubles))
+    return doubles
 
 
 def _numbers(model: Features | ModelRdm, stimuli: tuple[str, ...]) -> NDArray[Any]:
@@ -199,7 +211,8 @@ def _are_same(values: NDArray[Any], others: NDArray[Any]) -> bool:
 def _with_note(model: Features | ModelRdm, doubles: Sequence[str]) -> Features | ModelRdm:
     if not doubles:
         return model
-    said = f"the same as {', '.join(doubles)}, left out"
+    are = "which is the same, is" if len(doubles) == 1 else "which are the same, are"
+    said = f"{', '.join(doubles)}, {are} left out"
     return replace(model, note="; ".join(filter(None, [model.note, said])))
 
 

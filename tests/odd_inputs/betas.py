@@ -77,12 +77,28 @@ def write_described(
 ) -> None:
     """A volume whose header says what it is: SPM's description, an intent, AFNI's labels."""
     image = nib.Nifti1Image(volume, data.AFFINE)
-    image.header["descrip"] = description.encode()[:80]
+    image.header["descrip"] = description.encode("utf-8", "surrogateescape")[:80]
     image.header["intent_code"] = intent
     if labels:
         text = f'<AFNI_atr ni_type="String" atr_name="BRICK_LABS" >"{labels}"</AFNI_atr>'
         image.header.extensions.append(Nifti1Extension(4, text.encode()))
     nib.save(image, file)
+
+
+def write_single_trials(root: Path) -> Path:
+    """AFNI's betas of single trials, all of one condition, and a table of the volumes."""
+    lines = ["subject\tstimulus\tfile\tvolume"]
+    labels = "~".join(f"stim#{place}_Coef" for place in range(len(data.STIMULI)))
+    for subject in data.SUBJECTS:
+        betas = np.moveaxis(data.runs_of(subject).mean(axis=0), 0, -1)
+        write_described(root / f"{subject}.nii.gz", betas, labels=labels)
+        lines += [
+            f"{subject}\t{stimulus}\t{subject}.nii.gz\t{volume}"
+            for volume, stimulus in enumerate(data.STIMULI)
+        ]
+    table = root / "trials.tsv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
 
 
 def write_one_changed(root: Path, **header: object) -> Path:

@@ -5,12 +5,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from analysis.names import require_names
 from analysis.pictures import load_picture, load_with_frames
 from bids_config.errors import InputError
-from bids_config.names import clean_name, require_no_quotes, stimulus_id, stimulus_ids, warn_of_case
+from bids_config.names import (
+    PICTURE_ENDINGS,
+    clean_name,
+    require_no_quotes,
+    stimulus_id,
+    stimulus_ids,
+    warn_of_case,
+)
 from bids_config.tsv import read_table
 
 __all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
@@ -24,6 +29,8 @@ UNREADABLE = frozenset({
     ".jxr", ".nef", ".orf", ".pdf", ".psb", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".xcf",
 })  # fmt: skip
 """Endings of pictures in formats that Pillow does not read."""
+
+READABLE = frozenset(f".{ending}" for ending in PICTURE_ENDINGS) - UNREADABLE
 
 OF_SYSTEMS = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 """Files that operating systems leave in folders of pictures."""
@@ -91,12 +98,11 @@ def find_pictures(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
-    readable = _readable_endings()
     pictures: dict[str, Path] = {}
     for path in _files(folder):
-        if path.name.startswith(".") or path.suffix.lower() not in readable:
+        if path.name.startswith(".") or path.suffix.lower() not in READABLE:
             continue
-        name = stimulus_id(path.stem)
+        name = stimulus_id(path.name, is_file=True)
         if name in pictures:
             raise InputError(
                 f"{path} and {pictures[name].name} are both called stimulus '{name}': "
@@ -126,14 +132,9 @@ def _files(folder: Path) -> list[Path]:
     ]
 
 
-def _readable_endings() -> set[str]:
-    Image.init()
-    return {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN} | {".mpo"}
-
-
 def _name_others(folder: Path, used: Collection[Path]) -> None:
     """Name what lies in a folder and is neither a picture nor a table of labels."""
-    endings = _readable_endings() | UNREADABLE
+    endings = READABLE | UNREADABLE
     others = [
         path.name
         for path in _files(folder)

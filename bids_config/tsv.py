@@ -137,7 +137,8 @@ def read_table(file: str | Path) -> TextTable:
     r"""Read a tab-separated table.
 
     A byte order mark and line ends of Windows are no matter; lines without any content, and a last
-    column without name and content, are passed over.
+    column without name and content, are passed over. Between the rows of a single column, a line
+    without content could be a cell, and is refused.
 
     Raises
     ------
@@ -162,6 +163,13 @@ def read_table(file: str | Path) -> TextTable:
                 f"{file}, line {number} has {len(row)} cells where the header has {len(columns)}: "
                 f"mend this line (one tab between two cells, {MISSING} for what is missing)"
             )
+    if len(columns) == 1 and rows and rows[-1][0] - lines[0][0] != len(rows):
+        numbers = {number for number, _ in rows}
+        blank = next(n for n in range(lines[0][0] + 1, rows[-1][0]) if n not in numbers)
+        raise InputError(
+            f"{file}, line {blank} is empty, which in a table of one column could be a cell that "
+            f"is missing: write {MISSING} there, or remove the line"
+        )
     if not columns[-1] and not any(row[-1] for _, row in rows):
         columns = columns[:-1]
         rows = [(number, row[:-1]) for number, row in rows]

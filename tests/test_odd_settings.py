@@ -276,6 +276,17 @@ def test_subjects_without_a_recorded_configuration_are_said(
     assert "holds subjects but no dataset_config.toml" in capsys.readouterr().err
 
 
+def test_what_only_fmriprep_can_ignore_is_said_once(
+    tmp_path: Path, steps: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--dataset-config", str(odd.config_file(tmp_path)), "--ignore"]
+    unused = ["fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian"]
+    bids = odd.bids(tmp_path / "bids")
+    assert participant(bids, tmp_path / "out", *given, *unused, "slicetiming") == 0
+    said = capsys.readouterr().err
+    assert said.count(f"--ignore {' '.join(unused)} has no effect: that is not used") == 1
+
+
 def test_force_needs_something_to_force(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (
         ["run", "a", "b", "participant"],

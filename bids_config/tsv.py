@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bids_config.errors import InputError
 from bids_config.files import atomic_path
 from bids_config.names import clean_name, in_quotes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # neither is needed for a command's --help
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 MISSING = "n/a"
 _LINE_END = re.compile("\r\n|\n|\r")
@@ -74,7 +73,7 @@ class TextTable:
         place = self.columns.index(name)
         return tuple(row[place] for row in self.rows)
 
-    def numbers(self, columns: Sequence[str], *, missing: bool = False) -> NDArray[np.float64]:
+    def numbers(self, columns: Sequence[str], *, missing: bool = False) -> "NDArray[np.float64]":
         """Numbers of some columns.
 
         Parameters
@@ -92,6 +91,8 @@ class TextTable:
         InputError
             On a column that is not there, or a cell that is no number; the message names its line.
         """
+        import numpy as np
+
         self.require_columns(columns)
         places = [self.columns.index(column) for column in columns]
         cells = [[row[place] for place in places] for row in self.rows]

@@ -5,13 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bids_config.errors import InputError
-from bids_config.names import in_quotes, require_distinguishable
-
-READ_AS_MISSING = frozenset({
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-})  # fmt: skip
-"""Cells that `pandas.read_csv` takes for missing values by default."""
+from bids_config.names import READ_AS_MISSING, in_quotes, require_distinguishable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -5,13 +5,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from analysis.names import require_names
 from analysis.pictures import load_picture, load_with_frames
 from bids_config.errors import InputError
 from bids_config.files import require_content
-from bids_config.names import clean_name, require_no_quotes, stimulus_id, stimulus_ids, warn_of_case
+from bids_config.names import (
+    PICTURE_ENDINGS,
+    clean_name,
+    require_no_quotes,
+    stimulus_id,
+    stimulus_ids,
+    warn_of_case,
+)
 from bids_config.tsv import read_table
 
 __all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
@@ -98,7 +103,7 @@ def find_pictures(folder: Path) -> dict[str, Path]:
     for path in _files(folder):
         if path.name.startswith(".") or path.suffix.lower() not in readable:
             continue
-        name = stimulus_id(path.stem)
+        name = stimulus_id(path.name, is_file=True)
         if name in pictures:
             raise InputError(
                 f"{path} and {pictures[name].name} are both called stimulus '{name}': "
@@ -106,7 +111,9 @@ def find_pictures(folder: Path) -> dict[str, Path]:
             )
         pictures[name] = path
     for path in _files(folder):
-        if path.suffix.lower() in UNREADABLE - readable and stimulus_id(path.stem) not in pictures:
+        if path.suffix.lower() not in UNREADABLE - readable:
+            continue
+        if stimulus_id(path.name, is_file=True) not in pictures:
             raise InputError(
                 f"{path} is in a format that cannot be read: save it as PNG, or remove it."
             )
@@ -128,9 +135,11 @@ def _files(folder: Path) -> list[Path]:
     ]
 
 
-def _readable_endings() -> set[str]:
+def _readable_endings() -> frozenset[str]:
+    """Endings of pictures that this version of Pillow opens."""
     Image.init()
-    return {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN} | {".mpo"}
+    opened = {ending for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN} | {".mpo"}
+    return frozenset(f".{ending}" for ending in PICTURE_ENDINGS) & opened
 
 
 def _name_others(folder: Path, used: Collection[Path]) -> None:

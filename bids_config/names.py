@@ -17,10 +17,18 @@ from bids_config.errors import InputError
 log = logging.getLogger(__name__)
 
 PICTURE_ENDINGS = frozenset({
-    "avif", "bmp", "dib", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm",
-    "png", "pnm", "ppm", "tga", "tif", "tiff", "webp",
+    "apng", "avif", "avifs", "blp", "bmp", "cur", "dcx", "dds", "dib", "eps", "fits", "gif", "heic",
+    "heif", "icb", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg",
+    "jpx", "mpo", "msp", "pbm", "pcd", "pcx", "pfm", "pgm", "png", "pnm", "ppm", "psd", "qoi",
+    "ras", "sgi", "tga", "tif", "tiff", "vda", "vst", "webp", "xbm", "xpm",
 })  # fmt: skip
-"""In small letters, without the dot."""
+"""In small letters, without the dot; none that names of conditions end in, such as `rgb`."""
+
+READ_AS_MISSING = frozenset({
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
+"""Cells that `pandas.read_csv` takes for missing values by default."""
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
@@ -46,8 +54,10 @@ def clean_name(text: str) -> str:
     return " ".join(text.split())
 
 
-def stimulus_id(text: str, *, is_file: bool = False) -> str:
-    """Give the stimulus that a cell names: a picture's folders and ending are no part of it.
+def stimulus_path(text: str, *, is_file: bool = False) -> str:
+    """Write the path of a picture in one way: below BIDS' folder `stimuli`, its ending small.
+
+    Other names are cleaned only.
 
     Parameters
     ----------
@@ -59,10 +69,26 @@ def stimulus_id(text: str, *, is_file: bool = False) -> str:
     name = clean_name(text)
     stem, _, ending = name.rpartition(".")
     is_picture = ending.lower() in PICTURE_ENDINGS
-    path = stem if is_picture else name
-    if is_picture or (is_file and name != "n/a"):
-        return clean_name(_FOLDERS.split(path)[-1]) or name
-    return name
+    if name in READ_AS_MISSING or not (is_picture or is_file):
+        return name
+    path = f"{stem}.{ending.lower()}" if is_picture else name
+    parts = [part for part in _FOLDERS.split(path) if part not in ("", ".")]
+    return "/".join(parts[1:] if parts[0] == "stimuli" and parts[1:] else parts) or name
+
+
+def stimulus_id(text: str, *, is_file: bool = False) -> str:
+    """Give the stimulus that a cell names: a picture's ending is no part of it.
+
+    Neither are the folders of what is a path for sure. Parameters as of `stimulus_path`.
+    """
+    path = stimulus_path(text, is_file=is_file)
+    if is_file and path not in READ_AS_MISSING:
+        path = path.rpartition("/")[2]
+    stem, _, ending = path.rpartition(".")
+    while ending in PICTURE_ENDINGS and clean_name(stem.rpartition("/")[2]):
+        path = clean_name(stem)
+        stem, _, ending = path.rpartition(".")
+    return path
 
 
 def stimulus_ids(texts: Iterable[str], source: Path | str) -> tuple[str, ...]:
@@ -73,7 +99,11 @@ def stimulus_ids(texts: Iterable[str], source: Path | str) -> tuple[str, ...]:
     return ids
 
 
-def require_one_spelling(spellings: Iterable[tuple[str, str]], source: Path | str) -> None:
+def require_one_spelling(
+    spellings: Iterable[tuple[str, str]],
+    source: Path | str,
+    remedy: str = "rename one, or write it in one way",
+) -> None:
     """Check that no two files are one stimulus.
 
     Parameters
@@ -82,6 +112,8 @@ def require_one_spelling(spellings: Iterable[tuple[str, str]], source: Path | st
         What is written, and the stimulus that it names.
     source : Path or str
         Where, for the message.
+    remedy : str
+        For the message.
 
     Raises
     ------
@@ -90,12 +122,12 @@ def require_one_spelling(spellings: Iterable[tuple[str, str]], source: Path | st
     """
     written: dict[str, str] = {}
     for text, stimulus in spellings:
-        cleaned = clean_name(text)
+        cleaned = stimulus_path(text)
         other = written.setdefault(stimulus, cleaned)
         if other != cleaned:
             raise InputError(
                 f"{source} holds {other!r} and {cleaned!r}, which are both stimulus {stimulus!r}: "
-                "rename one, or write it in one way"
+                f"{remedy}"
             )
 
 

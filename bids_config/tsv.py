@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bids_config.errors import InputError
 from bids_config.files import atomic_path, require_content
 from bids_config.names import clean_name, in_quotes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # neither is needed for a command's --help
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 MISSING = "n/a"
 _LINE_END = re.compile("\r\n|\n|\r")
@@ -74,7 +73,7 @@ class TextTable:
         place = self.columns.index(name)
         return tuple(row[place] for row in self.rows)
 
-    def numbers(self, columns: Sequence[str], *, missing: bool = False) -> NDArray[np.float64]:
+    def numbers(self, columns: Sequence[str], *, missing: bool = False) -> "NDArray[np.float64]":
         """Numbers of some columns.
 
         Parameters
@@ -92,6 +91,8 @@ class TextTable:
         InputError
             On a column that is not there, or a cell that is no number; the message names its line.
         """
+        import numpy as np
+
         self.require_columns(columns)
         places = [self.columns.index(column) for column in columns]
         cells = [[row[place] for place in places] for row in self.rows]
@@ -137,7 +138,8 @@ def read_table(file: str | Path) -> TextTable:
     r"""Read a tab-separated table.
 
     A byte order mark and line ends of Windows are no matter; lines without any content, and a last
-    column without name and content, are passed over.
+    column without name and content, are passed over. Between the rows of a single column, a line
+    without content could be a cell, and is refused.
 
     Raises
     ------
@@ -162,6 +164,13 @@ def read_table(file: str | Path) -> TextTable:
                 f"{file}, line {number} has {len(row)} cells where the header has {len(columns)}: "
                 f"mend this line (one tab between two cells, {MISSING} for what is missing)"
             )
+    if len(columns) == 1 and rows and rows[-1][0] - lines[0][0] != len(rows):
+        numbers = {number for number, _ in rows}
+        blank = next(n for n in range(lines[0][0] + 1, rows[-1][0]) if n not in numbers)
+        raise InputError(
+            f"{file}, line {blank} is empty, which in a table of one column could be a cell that "
+            f"is missing: write {MISSING} there, or remove the line"
+        )
     if not columns[-1] and not any(row[-1] for _, row in rows):
         columns = columns[:-1]
         rows = [(number, row[:-1]) for number, row in rows]

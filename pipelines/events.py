@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pandas as pd
 
 from bids_config.errors import InputError
 from bids_config.names import (
+    READ_AS_MISSING,
     clean_name,
     in_quotes,
     require_distinguishable,
     require_one_spelling,
     stimulus_id,
+    stimulus_path,
     warn_of_case,
     warn_once,
 )
@@ -29,6 +32,10 @@ N_NAMELESS = "n_nameless"
 """Attribute of an events table: rows that were left out because they name no stimulus."""
 STIM_FILE = "stim_file"
 """BIDS' own column for the path of what was shown."""
+WAY_OUT = (
+    "name a condition_column in the data set configuration that tells them apart (folders count in "
+    f"all but {STIM_FILE}), or write the stimulus in one way"
+)
 COLUMNS = ("onset", "duration", "condition", "kind")
 
 
@@ -64,7 +71,7 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     DataFrame
         In order of onset: onset (s), duration (s), condition (stimulus id, 'fixation' or
         'one-back'), kind ('stimulus', 'fixation' or 'one-back') and written (what the file says
-        in the place of the condition).
+        in the place of the condition, paths in one way).
 
     Raises
     ------
@@ -86,14 +93,14 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     kind = pd.Series(STIMULUS, index=table.index)
     if config.type_column is not None:
         kind[table[clean_name(config.type_column)].isin(_cleaned(config.fixation_types))] = FIXATION
-    written = table[clean_name(config.condition_column)].map(clean_name)
-    is_file = config.condition_column == STIM_FILE
-    named = written.map(lambda text: stimulus_id(text, is_file=is_file))
-    condition = named.where(kind == STIMULUS, FIXATION)
-    _check_stimulus_names(condition[kind == STIMULUS], config, events_file)
+    is_file = clean_name(config.condition_column) == STIM_FILE
+    cells = table[clean_name(config.condition_column)]
+    written = cells.map(partial(stimulus_path, is_file=is_file))
     is_stimulus = kind == STIMULUS
+    condition = written.map(partial(stimulus_id, is_file=is_file)).where(is_stimulus, FIXATION)
+    _check_stimulus_names(condition[is_stimulus], config, events_file)
     require_one_spelling(
-        zip(written[is_stimulus], condition[is_stimulus], strict=True), events_file
+        zip(written[is_stimulus], condition[is_stimulus], strict=True), events_file, WAY_OUT
     )
 
     order = np.argsort(onset.to_numpy(), kind="stable")
@@ -160,7 +167,7 @@ def check_names(runs: Sequence[pd.DataFrame], source: Path) -> None:
         )
         if kind == STIMULUS
     }
-    require_one_spelling(sorted(spellings), source)
+    require_one_spelling(sorted(spellings), source, WAY_OUT)
     names = sorted({condition for _, condition in spellings})
     require_distinguishable(names, "stimulus", source)
     warn_of_case(names, "stimulus", source)
@@ -258,12 +265,16 @@ def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
 
 def _check_stimulus_names(names: pd.Series, config: EventsConfig, events_file: Path) -> None:
     quoted = in_quotes(list(names))
-    wrong = names.isin(["", MISSING, FIXATION, ONE_BACK, quoted])
+    wrong = names.isin([*READ_AS_MISSING, FIXATION, ONE_BACK, quoted])
     if wrong.any():
+        name = names[wrong].iloc[0]
+        of_none = (
+            f" (BIDS writes {MISSING} for none)" if name in READ_AS_MISSING - {MISSING} else ""
+        )
         raise InputError(
-            f"{events_file} has a stimulus whose {config.condition_column} is "
-            f"{names[wrong].iloc[0]!r} in line {_first_line(wrong)}: give it its stimulus id"
-            f"{', without quotes' if quoted else ''}"
+            f"{events_file} has a stimulus whose {config.condition_column} is {name!r} in line "
+            f"{_first_line(wrong)}: give it its stimulus id{', without quotes' if quoted else ''}"
+            f"{of_none}"
         )
 
 

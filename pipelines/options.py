@@ -13,6 +13,8 @@ Normalization = Literal["python", "freesurfer"]
 RunModel = Literal["concatenated", "sessions"]
 RoiSource = Literal["template", "subject", "fsaverage"]
 Ignored = Literal["slicetiming", "orientation"]
+IGNORED_BY_FMRIPREP = ("fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian")
+"""What fMRIPrep's `--ignore` knows besides, and this tool does not use in any case."""
 
 
 @dataclass(frozen=True)

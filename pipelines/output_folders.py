@@ -10,6 +10,9 @@ from pipelines.bids_layout import read_json_object
 
 TOOL = "conceptrsa"
 
+HOLD_INPUTS = ("sourcedata", "inputs")
+"""Where BIDS and datalad's layout keep what results were made from."""
+
 Kind = Literal["data set", "betas", "files"]
 
 
@@ -60,7 +63,7 @@ def require_separate(
         Where it was given, for messages.
     part : str, optional
         The only folder in it that is written to; all of it by default. Reconstructions, raw data
-        and the like may lie in its `sourcedata`.
+        and the like may lie in its `sourcedata` or `inputs`.
 
     Raises
     ------
@@ -69,7 +72,8 @@ def require_separate(
     for given in inputs:
         if given.folder is None or not given.folder.is_dir():
             continue
-        place = f"in {given.folder}/derivatives" if given.kind == "data set" else "elsewhere"
+        raw = next((i.folder for i in inputs if i.kind == "data set"), None)
+        place = f"in {raw}/derivatives" if given.kind == "data set" else "elsewhere"
         remedy = f"choose another {option}, such as a new folder {place}"
         below = below_folder(output, given.folder)
         if below == Path():
@@ -85,7 +89,7 @@ def require_separate(
         if part is None and given.kind != "data set":
             continue
         above = below_folder(given.folder, output / (part or ""))
-        if above is not None and (part or above.parts[0].lower() != "sourcedata"):
+        if above is not None and (part or above.parts[0].lower() not in HOLD_INPUTS):
             raise InputError(
                 f"{option} {output} holds {given.name} ({given.folder}), which results would be "
                 f"mixed with: {remedy}"
@@ -104,8 +108,8 @@ def require_no_other_data_set(folder: Path, option: str = "OUT_DIR") -> None:
         return
     content = read_json_object(file)
     generated = content.get("GeneratedBy")
-    makers = [maker for maker in generated or () if isinstance(maker, Mapping)]
-    is_own = any(maker.get("Name") == TOOL for maker in makers)
+    makers = generated if isinstance(generated, list) else []
+    is_own = any(isinstance(maker, Mapping) and maker.get("Name") == TOOL for maker in makers)
     if not is_own or content.get("DatasetType") != "derivative":
         raise InputError(
             f"{option} {folder} holds another data set, whose {file.name} would be overwritten: "

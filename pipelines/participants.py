@@ -21,6 +21,7 @@ from bids_config.recorded import (
 from bids_config.schema import DatasetConfig
 from pipelines import work_folders
 from pipelines.bids import SubjectInputs, links_outside, read_dataset, survey
+from pipelines.bids_database import DATABASE
 from pipelines.bids_filters import BidsFilters, read_filters
 from pipelines.bids_runs import Reading
 from pipelines.bids_validation import require_valid
@@ -79,7 +80,7 @@ def run_participants(
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    reading = _reading(options)
+    reading = _reading(bids_dir, options)
     # Names, sidecars and events in a moment; images are read to their end, which takes longer.
     subjects = read_dataset(*selection, names_only=True, reading=reading)
     if options.validate:
@@ -136,7 +137,11 @@ def report_dry_run(
         _require_own_config(out_dir, config, options)
     config = options.configured(config)
     subjects, found = survey(
-        bids_dir, config, options.participant_labels, options.session_labels, _reading(options)
+        bids_dir,
+        config,
+        options.participant_labels,
+        options.session_labels,
+        _reading(bids_dir, options),
     )
     problems.found += found
     for subject in subjects:
@@ -210,7 +215,10 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         require_separate(work_dir, inputs, "--work-dir", part)
 
 
-def _reading(options: ParticipantOptions) -> Reading:
+def _reading(bids_dir: Path, options: ParticipantOptions) -> Reading:
+    if options.database_dir is not None:  # the only one that a dry run writes to
+        raw = Input("BIDS_DIR", bids_dir, "data set")
+        require_separate(options.database_dir, [raw], "--bids-database-dir", DATABASE)
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
     return Reading(

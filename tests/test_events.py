@@ -113,9 +113,9 @@ def test_ignored_types_leave_no_trace(tmp_path: Path) -> None:
 
 def test_without_type_column_every_row_is_a_stimulus(tmp_path: Path) -> None:
     config = EventsConfig("trial_type", OneBackConfig("none"))
-    file = write(tmp_path, "onset\tduration\ttrial_type\n0\t1\tNA\n1.5\t0\t1e3\n")
+    file = write(tmp_path, "onset\tduration\ttrial_type\n0\t1\t001\n1.5\t0\t1e3\n")
     events = read_run_events(file, config)
-    assert events["condition"].tolist() == ["NA", "1e3"]
+    assert events["condition"].tolist() == ["001", "1e3"]
     assert events["duration"].tolist() == [1.0, 0.0]
 
 

@@ -9,8 +9,14 @@ import pytest
 import supplied_data as data
 from PIL import Image
 
+from bids_config.errors import InputError
 from pipelines.cli import main
-from pipelines.output_folders import Input, below_folder, require_separate
+from pipelines.output_folders import (
+    Input,
+    below_folder,
+    require_no_other_data_set,
+    require_separate,
+)
 
 RAW = {"Name": "study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
 
@@ -61,7 +67,13 @@ def test_results_do_not_go_into_what_is_read(
 ) -> None:
     before = content(study)
     given = [str(study / "bids"), f"{study}/{out}", "participant", "--skip-bids-validation"]
-    given += ["--derivatives", str(study / "bids" / "derivatives" / "fmriprep"), *dry]
+    given += [
+        "--dataset-config",
+        "demo",
+        "--derivatives",
+        str(study / "bids" / "derivatives" / "fmriprep"),
+        *dry,
+    ]
     assert main(["run", *given]) == 2
     captured = capsys.readouterr()
     assert said.format(Path(f"{study}/{out}")) in captured.out + captured.err
@@ -73,6 +85,7 @@ def test_work_does_not_go_into_what_is_read(
 ) -> None:
     for work in ("bids", "bids/work", "bids/stimuli"):
         given = [str(study / "bids"), str(study / "new"), "participant", "-w", str(study / work)]
+        given += ["--dataset-config", "demo"]
         assert main(["run", *given]) == 2
         assert f"--work-dir {study / work} " in capsys.readouterr().err
 
@@ -96,6 +109,36 @@ def test_usual_places_are_accepted(out: str, study: Path) -> None:
 def test_raw_data_may_lie_in_sourcedata(tmp_path: Path) -> None:
     (tmp_path / "sourcedata" / "raw").mkdir(parents=True)
     require_separate(tmp_path, [Input("BIDS_DIR", tmp_path / "sourcedata" / "raw", "data set")])
+
+
+def test_data_may_lie_in_inputs(tmp_path: Path) -> None:
+    raw, made = tmp_path / "inputs" / "raw", tmp_path / "inputs" / "fmriprep"
+    for folder in (raw, made):
+        folder.mkdir(parents=True)
+    inputs = [Input("BIDS_DIR", raw, "data set"), Input("--derivatives", made, "data set")]
+    require_separate(tmp_path, inputs)
+    with pytest.raises(InputError, match=f"such as a new folder in {raw}/derivatives"):
+        require_separate(made, inputs)
+
+
+def test_a_description_that_is_none_of_ours(tmp_path: Path) -> None:
+    for generated in (3, "x", {"Name": "conceptrsa"}, ["conceptrsa"], None):
+        description = {"DatasetType": "derivative", "GeneratedBy": generated}
+        (tmp_path / "dataset_description.json").write_text(json.dumps(description))
+        with pytest.raises(InputError, match="holds another data set"):
+            require_no_other_data_set(tmp_path)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_the_index_of_names_does_not_go_into_the_data(
+    dry: list[str], study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(study)
+    given = [study / "bids", study / "new", "participant", "--dataset-config", "demo"]
+    given += ["--bids-database-dir", study / "bids" / "index", *dry]
+    assert main(["run", *map(str, given)]) == 2
+    assert f"--bids-database-dir {study}/bids/index lies in BIDS_DIR" in capsys.readouterr().err
+    assert content(study) == before
 
 
 def test_upper_and_lower_case_of_one_folder(

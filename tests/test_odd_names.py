@@ -21,7 +21,7 @@ from analysis.models.model_set import gather_models
 from analysis.stimuli import read_stimuli
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
-from bids_config.names import clean_name, stimulus_id
+from bids_config.names import PICTURE_ENDINGS, clean_name, stimulus_id
 from bids_config.schema import EventsConfig, OneBackConfig, RoiDefinition
 from pipelines.events import check_names, read_run_events, summarize_events
 
@@ -138,11 +138,16 @@ def test_names_that_differ_in_case_are_warned_of_once(
 @pytest.mark.parametrize(
     ("written", "stimulus"),
     [
-        ("images/apple.jpg", "apple"),
-        ("images\\apple.JPEG", "apple"),
+        ("stimuli/apple.jpg", "apple"),
+        ("./apple.JPEG", "apple"),
         ("apple.PNG", "apple"),
-        ("a/b/apple.v2.tiff", "apple.v2"),
+        ("apple.jpg.png", "apple"),
+        ("cat/01.png", "cat/01"),
+        ("cat\\01.png", "cat/01"),
+        ("./stimuli/cat/01.png", "cat/01"),
+        ("a/b/apple.v2.tiff", "a/b/apple.v2"),
         ("apple", "apple"),
+        ("N/A", "N/A"),
         ("face/happy", "face/happy"),
         ("n01443537_22563.JPEG", "n01443537_22563"),
         ("v1.2", "v1.2"),
@@ -150,23 +155,64 @@ def test_names_that_differ_in_case_are_warned_of_once(
         ("images/.png", "images/.png"),
     ],
 )
-def test_endings_and_folders_are_no_part_of_a_stimulus(written: str, stimulus: str) -> None:
+def test_endings_are_no_part_of_a_stimulus(written: str, stimulus: str) -> None:
     assert stimulus_id(written) == stimulus
+    assert stimulus_id(stimulus) == stimulus
+
+
+def test_one_picture_written_in_several_ways(tmp_path: Path) -> None:
+    shown = ["img/a.jpg", "./img/a.jpg", "stimuli/img/a.jpg", "img/a.JPG", "img\\a.jpg", "b.jpg"]
+    file = tmp_path / "x_events.tsv"
+    for config, stimulus in ((STIM_FILE, "a"), (CONFIG, "img/a")):
+        tables.write(file, tables.events_of(shown, config.condition_column))
+        events = read_run_events(file, config)
+        check_names([events], tmp_path)
+        assert summarize_events([events]).presentations == {stimulus: 5, "b": 1}
+
+
+def test_folders_tell_pictures_apart_in_other_columns(tmp_path: Path) -> None:
+    names = ["cats/01.jpg", "dogs/01.jpg"]
+    file = tables.write(tmp_path / "1_events.tsv", tables.events_of(names, "stim_file"))
+    said = "name a condition_column in the data set configuration that tells them apart"
+    with pytest.raises(InputError, match=said):
+        read_run_events(file, STIM_FILE)
+    events = read_run_events(tables.write(file, tables.events_of(names)), CONFIG)
+    assert summarize_events([events]).presentations == {"cats/01": 1, "dogs/01": 1}
+
+
+@pytest.mark.parametrize("name", ["N/A", "NA", "nan", "NaN", "None", "null"])
+@pytest.mark.parametrize("config", [CONFIG, STIM_FILE])
+def test_missing_values_of_other_tools_are_no_stimuli(
+    name: str, config: EventsConfig, tmp_path: Path
+) -> None:
+    text = tables.events_of(["a.jpg", name], config.condition_column)
+    said = f"is '{name}' in line 3: give it its stimulus id (BIDS writes n/a for none)"
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_run_events(tables.write(tmp_path / "x_events.tsv", text), config)
+
+
+def test_endings_of_pictures_are_those_that_pillow_reads() -> None:
+    Image.init()
+    known = {ending[1:] for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN}
+    no_pictures = {
+        "bufr", "bw", "emf", "fit", "flc", "fli", "ftc", "ftu", "gbr", "grib", "h5", "hdf", "iim",
+        "im", "mpeg", "mpg", "ps", "pxr", "rgb", "rgba", "wmf",
+    }  # fmt: skip
+    assert known - no_pictures <= PICTURE_ENDINGS
 
 
 def test_the_stim_file_column_matches_the_pictures(tmp_path: Path) -> None:
-    shown = ["images/apple.jpg", "images/pear.JPEG", "sounds/bell", "images/apple.jpg"]
+    shown = ["images/apple.jpg.png", "images/pear.JPEG", "sounds/bell"]
     file = tables.write(tmp_path / "x_events.tsv", tables.events_of(shown, "stim_file"))
     events = read_run_events(file, STIM_FILE)
-    assert summarize_events([events]).presentations == {"apple": 2, "bell": 1, "pear": 1}
-    for name in ("apple.jpg", "pear.JPEG", "bell.png"):
+    assert summarize_events([events]).presentations == {"apple": 1, "bell": 1, "pear": 1}
+    for name in ("apple.jpg.png", "pear.JPEG", "bell.pcx"):
         Image.new("RGB", (2, 2)).save(tmp_path / name)
     assert [stimulus.id for stimulus in read_stimuli(tmp_path)] == ["apple", "bell", "pear"]
 
 
 @pytest.mark.parametrize("second", ["b/apple.jpg", "a/apple.png", "apple"])
 def test_two_pictures_are_not_one_stimulus(second: str, tmp_path: Path) -> None:
-    said = re.escape(f"'a/apple.jpg' and {second!r}, which are both stimulus 'apple'")
     file = tables.write(
         tmp_path / "1_events.tsv", tables.events_of(["a/apple.jpg", second], "stim_file")
     )
@@ -178,9 +224,9 @@ def test_two_pictures_are_not_one_stimulus(second: str, tmp_path: Path) -> None:
         runs.append(read_run_events(file, STIM_FILE))
     with pytest.raises(InputError, match="which are both stimulus 'apple'"):
         check_names(runs, tmp_path)
-    tables.write(tmp_path / "labels.tsv", f"stimulus\tlabel\na/apple.jpg\tx\n{second}\ty\n")
+    tables.write(tmp_path / "labels.tsv", "stimulus\tlabel\napple.jpg\tx\napple\ty\n")
     Image.new("RGB", (2, 2)).save(tmp_path / "apple.png")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=r"'apple\.jpg' and 'apple', which are both stimulus"):
         read_stimuli(tmp_path)
 
 

@@ -183,6 +183,12 @@ def test_regions_that_are_none(given: str, said: str, capsys: pytest.CaptureFixt
     assert said in capsys.readouterr().err
 
 
+def test_two_regions_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    betas = odd.derivatives(tmp_path / "betas", None)
+    assert compare(tmp_path, "--betas", str(betas), "--rois", "V1=1011", "V1=2011") == 2
+    assert "two regions are called V1: give each a name of its own" in capsys.readouterr().err
+
+
 def participant(bids: Path, out: Path, *options: str) -> int:
     return main(["run", str(bids), str(out), "participant", "--skip-bids-validation", *options])
 
@@ -268,6 +274,17 @@ def test_subjects_without_a_recorded_configuration_are_said(
     (out / "sub-03").mkdir(parents=True)
     assert participant(bids, out, "--dataset-config", str(odd.config_file(tmp_path))) == 0
     assert "holds subjects but no dataset_config.toml" in capsys.readouterr().err
+
+
+def test_what_only_fmriprep_can_ignore_is_said_once(
+    tmp_path: Path, steps: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--dataset-config", str(odd.config_file(tmp_path)), "--ignore"]
+    unused = ["fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian"]
+    bids = odd.bids(tmp_path / "bids")
+    assert participant(bids, tmp_path / "out", *given, *unused, "slicetiming") == 0
+    said = capsys.readouterr().err
+    assert said.count(f"--ignore {' '.join(unused)} has no effect: that is not used") == 1
 
 
 def test_force_needs_something_to_force(capsys: pytest.CaptureFixture[str]) -> None:

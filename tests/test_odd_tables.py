@@ -62,6 +62,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back["value"], frame["value"])
 
 
+def test_an_empty_line_in_one_column_could_be_a_cell(tmp_path: Path) -> None:
+    for text in ("a\n1\n\n3\n", "\na\n\n1\n"):
+        with pytest.raises(InputError, match="line 3 is empty, which"):
+            read_table(tables.write(tmp_path / "t.tsv", text))
+    for text in ("a\n1\n3\n\n\n", "\ufeff\n\na\n1\n3"):
+        assert read_table(tables.write(tmp_path / "t.tsv", text)).column("a") == ("1", "3")
+
+
 BODY = "{0}\ta\tb\nx\t1\t2\ny\t3\n"
 READERS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "features": (lambda file: read_features(file.parent), "model.tsv", BODY),

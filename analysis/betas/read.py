@@ -1,5 +1,6 @@
 """One entry for the brain's side of a comparison, in every form that people have it in."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,10 +244,13 @@ def read_betas(
             f"{path} ({form.layout}) holds betas of stimuli only: leave --conditions and "
             "--exclude-conditions out"
         )
+    regions = _own_regions(path, form, atlas) if rois is None else tuple(rois)
+    if twice := [name for name, n in Counter(roi.name for roi in regions).items() if n > 1]:
+        raise InputError(f"two regions are called {twice[0]}: give each a name of its own")
     subjects = form.read(
         Request(
             path=path,
-            rois=_own_regions(path, form, atlas) if rois is None else tuple(rois),
+            rois=regions,
             atlas=atlas,
             participants=None if participants is None else tuple(participants),
             task=task,

@@ -9,14 +9,14 @@ from typing import get_args
 from bids_config.errors import InputError
 from bids_config.recorded import FORCE
 from interfaces.embedded.partitions import RUNS_PER_PARTITION
-from pipelines.options import EngineName, Ignored, Normalization
+from pipelines.options import IGNORED_BY_FMRIPREP, EngineName, Ignored, Normalization
 from pipelines.plugins.settings import PLUGINS
 
 ENGINE_VARIABLE = "CONCEPTRSA_ENGINE"
 NORMALIZATION_VARIABLE = "CONCEPTRSA_NORMALIZATION"
 ENGINES: tuple[str, ...] = get_args(EngineName)
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
-IGNORED: tuple[str, ...] = get_args(Ignored)
+IGNORED: tuple[str, ...] = (*get_args(Ignored), *IGNORED_BY_FMRIPREP)
 
 
 def add_resource_options(parser: argparse.ArgumentParser) -> None:
@@ -92,10 +92,12 @@ def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] 
         "orientation": "images are taken whose header does not tell their orientation (sform and "
         "qform codes 0) or tells two",
     }
+    others = ", ".join(what for what in choices if what not in said)
     group.add_argument(
         "--ignore", nargs="+", choices=choices, default=(),
-        help="; ".join(f"{what}: {said[what]}" for what in choices)
-        + " (default: such data are refused)",
+        help="; ".join(f"{what}: {said[what]}" for what in choices if what in said)
+        + " (default: such data are refused)"
+        + (f"; {others}: of fMRIPrep, not used in any case" if others else ""),
     )  # fmt: skip
 
 

@@ -19,10 +19,13 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, after a look at the spelling: a misspelled option is not a missing one."""
         words = list(sys.argv[1:] if args is None else args)
-        for word in words:
+        for place, word in enumerate(words):
             is_option = word.startswith("-") and word not in ("-", "--") and " " not in word
             if not is_option and (word == "--" or self._subparsers is not None):
                 break  # what follows is of the command
+            if is_option and word.startswith("--"):
+                name, *value = word.split("=", 1)  # fMRIPrep takes --participant_label as well
+                words[place] = word = "=".join((name.replace("_", "-"), *value))
             if is_option and not self._is_known(word):
                 name = word.partition("=")[0]
                 known = f"--{name.lstrip('-')}"

@@ -1,6 +1,7 @@
 """`conceptrsa run BIDS_DIR OUT_DIR {participant,group}`: the tool as a BIDS App."""
 
 import argparse
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from pipelines.cli.options import (
     require_fitting,
     runs_per_partition,
 )
-from pipelines.options import ParticipantOptions
+from pipelines.options import IGNORED_BY_FMRIPREP, ParticipantOptions
 from pipelines.plugins.settings import read_plugin
 from pipelines.plugins.slurm_queue import require_slurm
 
+log = logging.getLogger(__name__)
 OF_PARTICIPANT_LEVEL = (
     "session_label", "bids_filter_file", "bids_database_dir", "skip_bids_validation",
     "derivatives", "ignore", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
@@ -85,6 +87,9 @@ def _run_participant(args: argparse.Namespace) -> int:
 
     require_fitting(args)
     config = participant_config(args.dataset_config, args.out_dir, args.force_dataset_config)
+    unused = [what for what in args.ignore if what in IGNORED_BY_FMRIPREP]
+    if unused:
+        log.warning("--ignore %s has no effect: that is not used in any case", " ".join(unused))
     options = participant_options(
         args,
         participant_labels=args.participant_label,
@@ -92,7 +97,7 @@ def _run_participant(args: argparse.Namespace) -> int:
         filter_file=args.bids_filter_file,
         database_dir=args.bids_database_dir,
         derivatives_dir=args.derivatives,
-        ignore=args.ignore,
+        ignore=[what for what in args.ignore if what not in unused],
         validate=not args.skip_bids_validation,
         work_dir=args.work_dir,
         keep_work=args.keep_work,

@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from analysis.names import require_names
 from analysis.pictures import load_picture, load_with_frames
 from bids_config.errors import InputError

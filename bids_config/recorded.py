@@ -12,6 +12,8 @@ from bids_config.reader import load_dataset_config
 from bids_config.schema import DatasetConfig
 
 RECORD = "dataset_config.toml"
+MIXED = "dataset_config_mixed.txt"
+"""What differed where subjects of another configuration were added; a line each time."""
 LABELS = "dataset_config_labels.tsv"
 """The table of labels goes along: derivatives are read where the tool's own files lie elsewhere."""
 
@@ -56,6 +58,24 @@ def write_recorded(config: DatasetConfig, folder: Path) -> None:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def add_to_mixture(differing: str, folder: Path) -> None:
+    """Note that a folder holds subjects of different configurations."""
+    file = folder / MIXED
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    with atomic_path(file) as temporary:
+        text = "".join(f"{line}\n" for line in dict.fromkeys([*lines, differing]))
+        temporary.write_text(text, encoding="utf-8")
+
+
+def notes_on_mixture(folder: Path) -> tuple[str, ...]:
+    """Say what `add_to_mixture` noted; nothing where it did not."""
+    file = folder / MIXED
+    if not file.is_file():
+        return ()
+    lines = "; ".join(file.read_text(encoding="utf-8").splitlines())
+    return (f"{folder} holds subjects made with different data set configurations ({lines})",)
+
+
 def difference(one: DatasetConfig, other: DatasetConfig, sections: Sequence[str] = SECTIONS) -> str:
     """Say where two configurations first differ: 'rois.visual (1, 2) and (3)'; empty if nowhere."""
     for section in sections:
@@ -93,9 +113,10 @@ def require_recorded(
         return ""
     sentence = f"{folder} was made with another data set configuration ({differing} now)"
     if not force:
+        options = "--dataset-config" + (", --baseline and --pooling" if "glm" in sections else "")
         raise InputError(
-            f"{sentence}: leave --dataset-config out to use its own ({RECORD} there), choose "
-            f"another folder, or add {FORCE}"
+            f"{sentence}: leave {options} out to use its own ({RECORD} there), choose another "
+            f"folder, or add {FORCE}"
         )
     return sentence
 

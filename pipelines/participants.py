@@ -1,19 +1,25 @@
 """The participant level: checks first, then all subjects' workflows, then what came of them."""
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from bids_config.files import remove_leftovers
+from bids_config.names import warn_once
 from bids_config.recorded import (
+    MIXED,
     RECORD,
     SECTIONS,
+    add_to_mixture,
+    difference,
     read_recorded,
     require_recorded,
     write_recorded,
@@ -40,7 +46,7 @@ from pipelines.requirements import (
     require_makeable,
     require_writable,
 )
-from pipelines.run_lock import only_run
+from pipelines.run_lock import one_at_a_time, only_run
 from pipelines.worker_pool import Failure
 from pipelines.workflows.participant import ParticipantSettings
 
@@ -73,8 +79,8 @@ def run_participants(
     """
     require_own_folders(bids_dir, out_dir, options)
     require_writable(out_dir)
-    _require_own_config(out_dir, config, options)
-    given, config = config, options.configured(config)
+    kept, config = _to_be_kept(config, options), options.configured(config)
+    _require_own_config(out_dir, kept, options)
     work_dir = (options.work_dir or out_dir / ".work").resolve()
     require_makeable(work_dir, "--work-dir")
     spm = find_spm(options, work_dir)
@@ -106,11 +112,24 @@ def run_participants(
         runs_per_partition=options.runs_per_partition,
         keep_work=options.keep_work,
     )
-    write_dataset_description(
-        out_dir, bids_dir, options.derivatives_dir, settings.normalization.subjects_dirs
-    )
-    write_recorded(given, out_dir)
-    failed = _run_subjects(subjects, config, settings, options, work_dir)
+    version_dir = work_folders.of_version(work_dir)
+    require_writable(version_dir, "--work-dir")
+    names = {f"sub-{subject.subject}" for subject in subjects}
+    with ExitStack() as held:
+        # Another run may have recorded its configuration since the first look.
+        with one_at_a_time(out_dir, "record"):
+            differing = _require_own_config(out_dir, kept, options)
+            others = _subjects_in(out_dir) - names
+            held.enter_context(only_run((settings.out_dir, version_dir), names))
+            if differing and others:
+                add_to_mixture(differing, out_dir)
+            elif not others:
+                (out_dir / MIXED).unlink(missing_ok=True)
+            write_recorded(kept, out_dir)
+        write_dataset_description(
+            out_dir, bids_dir, options.derivatives_dir, settings.normalization.subjects_dirs
+        )
+        failed = _run_subjects(subjects, config, settings, options, work_dir)
     for label, sentences in failed.items():
         for sentence in sentences:
             print(f"conceptrsa: sub-{label} failed: {sentence}", file=sys.stderr)
@@ -134,7 +153,7 @@ def report_dry_run(
     """
     problems = Problems(stop_at_first=False)
     with problems.noted():
-        _require_own_config(out_dir, config, options)
+        _require_own_config(out_dir, _to_be_kept(config, options), options)
     config = options.configured(config)
     subjects, found = survey(
         bids_dir,
@@ -176,22 +195,35 @@ def report_dry_run(
     return 2 if problems.found else 0
 
 
-def _require_own_config(out_dir: Path, config: DatasetConfig, options: ParticipantOptions) -> None:
+def _to_be_kept(config: DatasetConfig, options: ParticipantOptions) -> DatasetConfig:
+    """Give what all subjects of a folder share; derivatives of several tasks may lie there."""
+    return replace(config, glm=options.configured(config).glm)
+
+
+def _subjects_in(out_dir: Path) -> set[str]:
+    """Names of subjects; of those that another run is at, there may be no more than the lock."""
+    found = (re.search(r"sub-[^._]+", path.name) for path in out_dir.glob("*sub-*"))
+    return {name[0] for name in found if name is not None}
+
+
+def _require_own_config(out_dir: Path, config: DatasetConfig, options: ParticipantOptions) -> str:
     """Refuse a configuration other than that of the subjects in the output folder.
 
-    Of subjects that another run is at, there may be no more than the lock.
+    Where it is forced, give what differs.
     """
-    if not any(out_dir.glob("*sub-*")):
-        return
-    differing = require_recorded(config, out_dir, SECTIONS, options.force_config)
-    if differing:
-        log.warning("%s: subjects that are not run again now keep what that gave them", differing)
-    elif read_recorded(out_dir) is None:
-        log.warning(
-            "%s holds subjects but no %s: they are taken to be of the same data set configuration",
-            out_dir,
-            RECORD,
+    if not _subjects_in(out_dir):
+        return ""
+    sentence = require_recorded(config, out_dir, SECTIONS, options.force_config)
+    if sentence:
+        warn_once(f"{sentence}: subjects that are not run again now keep what that gave them")
+    recorded = read_recorded(out_dir)
+    if recorded is None:
+        warn_once(
+            f"{out_dir} holds subjects but no {RECORD}: they are taken to be of the same data set "
+            "configuration"
         )
+        return ""
+    return difference(recorded, config)
 
 
 def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptions) -> None:
@@ -296,33 +328,31 @@ def _run_subjects(
     from pipelines.workflows.participant import init_dataset_wf
 
     version_dir = work_folders.of_version(work_dir)
-    require_writable(version_dir, "--work-dir")
-    with only_run((settings.out_dir, version_dir), [f"sub-{s.subject}" for s in subjects]):
-        for note in notes_on_other_runs(settings.out_dir, subjects, config.runs.task):
-            log.warning("%s", note)
-        workflow = init_dataset_wf(subjects, config, settings, version_dir)
-        for label in (subject.subject for subject in subjects):
-            remove_leftovers(settings.out_dir / f"sub-{label}")
-            remove_leftovers(work_folders.of_subject(version_dir, label))
-            remove_leftovers(version_dir / "conditions" / f"sub-{label}")
-        forecasts = {
-            subject.subject: _forecast(subject, config, options, settings.out_dir)
-            for subject in subjects
-        }
+    for note in notes_on_other_runs(settings.out_dir, subjects, config.runs.task):
+        log.warning("%s", note)
+    workflow = init_dataset_wf(subjects, config, settings, version_dir)
+    for label in (subject.subject for subject in subjects):
+        remove_leftovers(settings.out_dir / f"sub-{label}")
+        remove_leftovers(work_folders.of_subject(version_dir, label))
+        remove_leftovers(version_dir / "conditions" / f"sub-{label}")
+    forecasts = {
+        subject.subject: _forecast(subject, config, options, settings.out_dir)
+        for subject in subjects
+    }
 
-        def require_room_for(unfinished: Collection[str]) -> None:
-            need = disk_need([forecasts[subject] for subject in unfinished], options)
-            require_room(need, work_dir, settings.out_dir, options, unfinished)
+    def require_room_for(unfinished: Collection[str]) -> None:
+        need = disk_need([forecasts[subject] for subject in unfinished], options)
+        require_room(need, work_dir, settings.out_dir, options, unfinished)
 
-        failures = run_workflow(
-            workflow,
-            forecasts,
-            Resources(options.n_procs, options.memory_mb / 1000, options.slurm),
-            settings.out_dir / "logs",
-            Console(stderr=True),
-            keep_work=options.keep_work,
-            before_start=require_room_for,
-        )
+    failures = run_workflow(
+        workflow,
+        forecasts,
+        Resources(options.n_procs, options.memory_mb / 1000, options.slurm),
+        settings.out_dir / "logs",
+        Console(stderr=True),
+        keep_work=options.keep_work,
+        before_start=require_room_for,
+    )
     for subject, failed in failures.items():
         _note_how_to_repeat(failed, subject, options)
     return {

@@ -48,9 +48,24 @@ def only_run(folders: Iterable[Path], names: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _lock(folder: Path, name: str) -> Iterator[None]:
+def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
+    """Wait while another run is at the same, for what takes a moment only.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the lock is kept; it must exist.
+    name : str
+        Of the lock.
+    """
+    with _lock(folder, name, wait=True):
+        yield
+
+
+@contextmanager
+def _lock(folder: Path, name: str, wait: bool = False) -> Iterator[None]:
     path = folder / f".conceptrsa-{name}.lock"
-    opened = _open_locked(path, name)
+    opened = _open_locked(path, name, wait)
     try:
         yield
     finally:
@@ -58,11 +73,11 @@ def _lock(folder: Path, name: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _open_locked(path: Path, name: str) -> IO[Any]:
+def _open_locked(path: Path, name: str, wait: bool) -> IO[Any]:
     while True:
         opened = path.open("a+")
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             with opened:
                 if error.errno in (errno.EWOULDBLOCK, errno.EACCES):

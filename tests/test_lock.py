@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import supplied_data as data
 
 from bids_config.errors import InputError
 from pipelines.cli import main
-from pipelines.run_lock import only_run
+from pipelines.run_lock import one_at_a_time, only_run
 
 HOLDER = """
 import sys, time
@@ -49,6 +50,26 @@ def test_a_second_run_is_refused_and_told_who_is_at_it(tmp_path: Path) -> None:
     finally:
         other.kill()
         other.wait()
+
+
+def test_runs_take_turns_at_what_takes_a_moment(tmp_path: Path) -> None:
+    inside: list[int] = []
+
+    def take() -> None:
+        for _ in range(20):
+            with one_at_a_time(tmp_path, "record"):
+                inside.append(1)
+                assert len(inside) == 1
+                inside.pop()
+            done.append(1)
+
+    done: list[int] = []
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 160 and not list(tmp_path.iterdir())
 
 
 def test_the_lock_of_a_killed_run_is_gone_with_it(tmp_path: Path) -> None:
@@ -126,7 +147,7 @@ def test_group_waits_for_no_subject_that_is_being_written(
     out = tmp_path / "out"
     (out / "sub-01").mkdir(parents=True)
     with only_run([out], ["sub-01"]):
-        assert main(["run", str(tmp_path), str(out), "group"]) == 2
+        assert main(["run", str(tmp_path / "bids"), str(out), "group"]) == 2
     assert "another run is writing sub-01" in capsys.readouterr().err
 
 

@@ -1,5 +1,6 @@
 """The configuration that derivatives were made with stays with them."""
 
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,16 @@ from analysis.settings import ComparisonSettings, settings_for
 from bids_config import load_dataset_config
 from bids_config.errors import InputError
 from bids_config.reader import packaged_configs
-from bids_config.recorded import LABELS, RECORD, difference, read_recorded, write_recorded
-from pipelines.cli import main
+from bids_config.recorded import (
+    LABELS,
+    RECORD,
+    difference,
+    notes_on_mixture,
+    read_recorded,
+    write_recorded,
+)
+from pipelines.cli import build_parser, main
+from pipelines.cli.dataset import comparison_config
 
 FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
 
@@ -239,10 +248,13 @@ def test_further_subjects_get_the_configuration_of_the_first(
     assert participant(bids, out, *given, *first, "--baseline", "implicit") == 0
     kept = tomllib.loads((out / RECORD).read_text())
     assert kept["rois"] == {"visual": [1011, 2011], "hippocampus": [17]}
-    # Options are of this run; the configuration is of the folder.
-    assert kept["glm"]["baseline"] == "explicit"
+    assert kept["glm"]["baseline"] == "implicit"
     assert participant(bids, out, *second) == 0
-    assert steps == [("01", "implicit"), ("02", "explicit")]
+    assert steps == [("01", "implicit"), ("02", "implicit")]
+    for options in ([*given], ["--baseline", "explicit"], ["--pooling", "mean"]):
+        capsys.readouterr()
+        assert participant(bids, out, *options, *second) == 2
+        assert "leave --dataset-config, --baseline and --pooling out" in capsys.readouterr().err
     for text in (odd.OTHER, odd.OTHER_EVENTS):
         other = ["--dataset-config", str(odd.config_file(tmp_path, text, "other.toml"))]
         capsys.readouterr()
@@ -254,6 +266,63 @@ def test_further_subjects_get_the_configuration_of_the_first(
     assert participant(bids, out, *other, *second, "--force-dataset-config") == 0
     assert "subjects that are not run again now keep" in capsys.readouterr().err
     assert tomllib.loads((out / RECORD).read_text())["events"]["one_back"]["rule"] == "repeat"
+
+
+def test_subjects_of_two_configurations_are_said_until_all_are_of_one(
+    tmp_path: Path, steps: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    given = ["--dataset-config", str(odd.config_file(tmp_path)), "--participant-label", "01"]
+    assert participant(bids, out, *given) == 0 and notes_on_mixture(out) == ()
+    forced = ["--pooling", "mean", "--force-dataset-config"]
+    for label in ("02", "02", "01"):
+        assert participant(bids, out, *forced, "--participant-label", label) == 0
+    note = f"{out} holds subjects made with different data set configurations (glm.pooling 'joint'"
+    assert notes_on_mixture(out) == (f"{note} and 'mean')",)
+    args = build_parser().parse_args(["run", str(bids), str(out), "group"])
+    assert comparison_config(args, out)[1] == notes_on_mixture(out)
+    assert participant(bids, out, "--pooling", "joint", "--force-dataset-config") == 0
+    assert notes_on_mixture(out) == ()
+
+
+def test_two_tasks_lie_side_by_side(tmp_path: Path, steps: list[tuple[str, str]]) -> None:
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    for file in bids.glob("sub-01/func/*"):
+        shutil.copy(file, file.with_name(file.name.replace("perception", "imagery")))
+    shutil.copy(bids / "task-perception_bold.json", bids / "task-imagery_bold.json")
+    given = ["--dataset-config", str(odd.config_file(tmp_path)), "--participant-label", "01"]
+    assert participant(bids, out, *given, "--task-id", "imagery") == 0
+    assert participant(bids, out, *given) == 0
+    assert participant(bids, out, "--participant-label", "01", "--task-id", "imagery") == 0
+    assert len(steps) == 3
+
+
+@pytest.mark.parametrize(("text", "code"), [(odd.OTHER, 2), (odd.RENAMED, 0)])
+def test_a_run_that_began_before_another_was_recorded(
+    text: str,
+    code: int,
+    tmp_path: Path,
+    steps: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The other one comes, with its lock and its record, while this one reads the data set."""
+    bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
+    config = odd.config_file(tmp_path)
+    read = pipelines.participants.read_dataset
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        (out / ".conceptrsa-sub-02.lock").touch()
+        write_recorded(load_dataset_config(config), out)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(pipelines.participants, "read_dataset", meanwhile)
+    other = odd.config_file(tmp_path, text, "other.toml")
+    given = ["--dataset-config", str(other), "--participant-label", "01"]
+    assert participant(bids, out, *given) == code
+    refused = f"{out} was made with another data set configuration" in capsys.readouterr().err
+    assert (refused, len(steps)) == ((True, 0) if code else (False, 1))
+    assert not list(out.glob(".conceptrsa-record.lock"))
 
 
 def test_a_folder_without_subjects_is_nobody_s_yet(

@@ -12,6 +12,7 @@ from bids_config.recorded import (
     GIVE,
     OF_COMPARISON,
     RECORD,
+    notes_on_mixture,
     read_recorded,
     require_recorded,
 )
@@ -43,7 +44,7 @@ def participant_config(
 def comparison_config(
     args: argparse.Namespace, betas: Path, chosen: Collection[str] = ()
 ) -> tuple[DatasetConfig | None, tuple[str, ...]]:
-    """Give the configuration of a comparison, and a note where it is not the betas' own.
+    """Give the configuration of a comparison, and notes where it is not the betas' own.
 
     Parameters
     ----------
@@ -65,13 +66,15 @@ def comparison_config(
         If another one was given than the betas carry, and not forced.
     """
     _require_meaning(args.dataset_config, args.force_dataset_config)
+    notes = notes_on_mixture(betas)
     if args.dataset_config is None:
-        return read_recorded(betas), ()
+        return read_recorded(betas), notes
     config = load_dataset_config(args.dataset_config)
     sections: Sequence[str] = [name for name in OF_COMPARISON if name not in chosen]
     differing = require_recorded(config, betas, sections, args.force_dataset_config)
-    note = f"{differing}; {FORCE} took the one given"
-    return config, (note,) if differing else ()
+    if differing:
+        notes = (*notes, f"{differing}; {FORCE} took the one given")
+    return config, notes
 
 
 def _require_meaning(given: str | None, force: bool) -> None:

@@ -89,7 +89,12 @@ def _make_and_run(args: argparse.Namespace) -> int:
         on_progress=lambda done, total: log.info("data set: %d of %d sessions", done, total),
     )
 
-    options = participant_options(args, stimuli_dir=bids / "stimuli", work_dir=out / "work")
+    options = participant_options(
+        args,
+        stimuli_dir=bids / "stimuli",
+        work_dir=out / "work",
+        force_config=True,  # all its subjects are made again where an option differs
+    )
     failed = run_participants(bids, derivatives, config, options)
     if failed:
         return failed

@@ -86,7 +86,8 @@ def _run_participant(args: argparse.Namespace) -> int:
     from pipelines.participants import report_dry_run, run_participants
 
     require_fitting(args)
-    config = participant_config(args.dataset_config, args.out_dir, args.force_dataset_config)
+    force_given = args.force_dataset_config and not (args.baseline or args.pooling)
+    config = participant_config(args.dataset_config, args.out_dir, force_given)
     unused = [what for what in args.ignore if what in IGNORED_BY_FMRIPREP]
     if unused:
         log.warning("--ignore %s has no effect: that is not used in any case", " ".join(unused))

@@ -27,7 +27,8 @@ SIDECAR = {"TaskName": "perception", "RepetitionTime": 3.0, "SliceTiming": [0.0,
 
 
 def save_image(file: Path, shape: tuple[int, ...]) -> None:
-    image = nib.Nifti1Image(np.zeros(shape, dtype=np.int16), np.diag([3.0, 3, 3, 1]))
+    values = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    image = nib.Nifti1Image(values, np.diag([3.0, 3, 3, 1]))
     if len(shape) == 4:
         image.header.set_zooms((3.0, 3.0, 3.0, 3.0))
     image.header.set_xyzt_units("mm", "sec")

@@ -240,7 +240,7 @@ def _note(settings: ComparisonSettings) -> str:
     changes = []
     if metrics_of_sweep(settings)[0] != settings.rdm_metric:
         changes.append(
-            f"correlation distances in the place of {settings.rdm_metric} ones, which would need "
+            f"correlation distances in place of {settings.rdm_metric} ones, which would need "
             "the noise of every choice of voxels inverted"
         )
     if _limits(settings) != (settings.sweep_dense_until, settings.sweep_log_points):
@@ -251,7 +251,7 @@ def _note(settings: ComparisonSettings) -> str:
         )
     if _n_draws(settings) != settings.n_random_draws:
         changes.append(
-            f"{_n_draws(settings)} random draws in the place of {settings.n_random_draws}, as "
+            f"{_n_draws(settings)} random draws in place of {settings.n_random_draws}, as "
             "Kendall's tau-a takes long"
         )
     if not changes:

@@ -171,7 +171,7 @@ class SubjectPatterns(_Labelled):
     estimation : mapping
         How the betas were estimated, as their sidecar has it; empty where that is not known.
     kind : {'t', 'z'} or None
-        What their files say that they hold in the place of betas.
+        What their files say that they hold in place of betas.
     """
 
     subject: str

@@ -86,6 +86,6 @@ def require_content(path: Path, otherwise: str = "") -> None:
 
 
 def empty_file(path: str | Path) -> None:
-    """Leave an empty file in the place of a file; who has it open or linked keeps the old one."""
+    """Leave an empty file in place of a file; who has it open or linked keeps the old one."""
     with atomic_path(path):
         pass

@@ -100,7 +100,7 @@ def require_recorded(
     sections : sequence of str
         What has to be the same.
     force : bool
-        Give the sentence in the place of raising it.
+        Give the sentence in place of raising it.
 
     Returns
     -------

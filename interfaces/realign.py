@@ -27,7 +27,7 @@ class RealignInputSpec(BaseInterfaceInputSpec):
     )
     uses_up_inputs = traits.Bool(
         False, usedefault=True, nohash=True,
-        desc="leave an empty file in the place of each run when it has been resliced",
+        desc="leave an empty file in place of each run when it has been resliced",
     )  # fmt: skip
 
 

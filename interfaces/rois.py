@@ -39,7 +39,7 @@ class MNI305RoisInputSpec(BaseInterfaceInputSpec):
 
     fs_subject_dir = Directory(desc="FreeSurfer's folder of this subject; its aparc+aseg is taken")
     segmentation_file = File(
-        exists=True, desc="aparc+aseg in T1w space, in the place of fs_subject_dir's"
+        exists=True, desc="aparc+aseg in T1w space, in place of fs_subject_dir's"
     )
     t1w_file = File(exists=True, desc="T1w, 3D: the atlas is fitted to this head")
     t1w_mask_file = File(exists=True, desc="brain mask of t1w_file, in its grid")

@@ -64,7 +64,7 @@ class Reading:
     database_dir : Path or None
         Folder in which the index of the names is kept.
     derivatives_dir : Path or None
-        What fMRIPrep made of the data set, which is then taken in the place of raw images.
+        What fMRIPrep made of the data set, which is then taken in place of raw images.
     t1w_mask : Path or None
         Supplied brain masks, as `pipelines.t1w_masks` finds them.
     ignore : frozenset of {'slicetiming', 'orientation'}
@@ -109,7 +109,7 @@ def find_subject_files(
     filters : BidsFilters, optional
         Entities that the names of images must have.
     derivatives : FmriprepDerivatives, optional
-        Where runs and anatomy are taken from, in the place of raw images.
+        Where runs and anatomy are taken from, in place of raw images.
     t1w_masks : Path, optional
         Supplied brain masks.
     ignore : frozenset of str

@@ -58,7 +58,7 @@ def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool = False) -> Ti
     nearest = sidecar.files[-1]
     if "VolumeTiming" in sidecar.values and "RepetitionTime" not in sidecar.values:
         raise InputError(
-            f"{bold} has VolumeTiming in the place of RepetitionTime ({nearest}), so its volumes "
+            f"{bold} has VolumeTiming in place of RepetitionTime ({nearest}), so its volumes "
             "are not equally far apart, which the model cannot take: leave the run out"
         )
     if "RepetitionTime" not in sidecar.values:

@@ -71,7 +71,7 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     DataFrame
         In order of onset: onset (s), duration (s), condition (stimulus id, 'fixation' or
         'one-back'), kind ('stimulus', 'fixation' or 'one-back') and written (what the file says
-        in the place of the condition, paths in one way).
+        in place of the condition, paths in one way).
 
     Raises
     ------
@@ -157,7 +157,7 @@ def check_names(runs: Sequence[pd.DataFrame], source: Path) -> None:
     if any(nameless):
         warn_once(
             f"{sum(nameless)} events in {sum(map(bool, nameless))} of {len(runs)} runs in {source} "
-            f"have {MISSING} in the place of a stimulus and are left out"
+            f"have {MISSING} in place of a stimulus and are left out"
         )
     spellings = {
         (written, condition)

@@ -1,7 +1,7 @@
 """How long a run will take, and how much disk: from the size of the data and measured speeds.
 
 The speeds are those of two cores of a server (`docs/performance.md`); SPM's were taken with GNU
-Octave in the place of the MATLAB Runtime, its linear model is extrapolated beyond 3026 volumes, and
+Octave in place of the MATLAB Runtime, its linear model is extrapolated beyond 3026 volumes, and
 recon-all's 7 hours are what FreeSurfer's users report. Other machines differ by a factor of two.
 """
 

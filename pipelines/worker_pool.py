@@ -224,7 +224,7 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
         self._taskresult[taskid] = {"result": None, "traceback": [sentence], "taskid": taskid}
 
     def _mend_pool(self) -> None:
-        """Make another pool in the place of one that broke."""
+        """Make another pool in place of one that broke."""
         self._kill_workers()
         self.pool.shutdown()  # until its thread has ended, which has told of every step by then
         felled, self._felled = self._felled, []

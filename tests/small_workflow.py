@@ -66,7 +66,7 @@ class Blend(SimpleInterface):
 
 
 class InProcessPlugin(TidyingPlugin):
-    """Executes each node when it is submitted; fails in the place of the step named `fails_at`."""
+    """Executes each node when it is submitted; fails in place of the step named `fails_at`."""
 
     def __init__(self, fails_at: str = "") -> None:
         super().__init__()

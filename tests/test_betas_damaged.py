@@ -132,7 +132,7 @@ def test_options_that_a_form_has_no_use_for(root: Path) -> None:
 
 
 def leads_nowhere(path: Path) -> None:
-    """Put a link without content in the place of a file or folder."""
+    """Put a link without content in place of a file or folder."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

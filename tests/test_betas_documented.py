@@ -43,7 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[ComparisonResult]:
-    """Collects results in the place of writing them with all their figures."""
+    """Collects results in place of writing them with all their figures."""
     written: list[ComparisonResult] = []
 
     def keep(result: ComparisonResult, *others: Any, **more: Any) -> None:

@@ -241,7 +241,7 @@ def test_distances_that_need_the_noise_are_replaced_and_it_is_said(rdm_metric: s
     sweep = sweep_top(betas, by_max_beta(betas), settings)
     plain = sweep_top(betas, by_max_beta(betas), replace(settings, rdm_metric="correlation"))
     np.testing.assert_array_equal(sweep.top.pairwise, plain.top.pairwise)
-    assert f"correlation distances in the place of {rdm_metric}" in sweep.note
+    assert f"correlation distances in place of {rdm_metric}" in sweep.note
     assert plain.note == ""
 
 
@@ -250,7 +250,7 @@ def test_fewer_draws_by_tau_are_said() -> None:
     settings = settings_for("paper", rsa_metric="kendall-tau-a", n_random_draws=100)
     sweep = sweep_ceiling("visual", betas, by_max_beta(betas), settings)
     assert len(sweep.random.pairwise) == 10
-    assert "10 random draws in the place of 100" in sweep.note
+    assert "10 random draws in place of 100" in sweep.note
     few = replace(settings, n_random_draws=3)
     assert sweep_ceiling("visual", betas, by_max_beta(betas), few).note.find("draws") == -1
 

@@ -171,7 +171,7 @@ def test_a_missing_library_is_named_with_the_way_to_get_it(
 def test_a_cache_that_cannot_be_written_is_said(
     pictures: Path, tmp_path: Path, network: CountingNetwork
 ) -> None:
-    (tmp_path / "cache").write_text("a file in the place of the folder")
+    (tmp_path / "cache").write_text("a file in place of the folder")
     with pytest.raises(InputError, match="give another folder for the cache"):
         extract(pictures, tmp_path / "cache")
 

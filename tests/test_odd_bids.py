@@ -129,7 +129,7 @@ def test_volume_timing_is_said_to_be_none_of_ours(tmp_path: Path) -> None:
     root = bids.make(tmp_path / "raw", {"01": ("run-1",)})
     sidecar = {"VolumeTiming": [0.0, 3.0, 9.0], "SliceTiming": [0.0, 0.1]}
     (root / "task-perception_bold.json").write_text(json.dumps(sidecar))
-    with pytest.raises(InputError, match="has VolumeTiming in the place of RepetitionTime"):
+    with pytest.raises(InputError, match="has VolumeTiming in place of RepetitionTime"):
         read(root)
 
 

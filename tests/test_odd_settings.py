@@ -38,7 +38,7 @@ FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "
 
 @pytest.fixture
 def results(monkeypatch: pytest.MonkeyPatch) -> list[ComparisonResult]:
-    """Collects results in the place of writing them with all their figures."""
+    """Collects results in place of writing them with all their figures."""
     written: list[ComparisonResult] = []
     monkeypatch.setattr(
         pipelines.cli.comparison, "write_comparison", lambda result, *_: written.append(result)

@@ -455,7 +455,7 @@ def _read_in_order(
 ) -> Iterator[tuple[BetaImage, NDArray[np.float64], str | None, str | None]]:
     """Read each image at the regions' voxels, each file once and from its beginning on.
 
-    With what its header says that it holds in the place of betas, and leaves in doubt. `places`
+    With what its header says that it holds in place of betas, and leaves in doubt. `places`
     takes why the place of a file cannot be trusted, where that is ignored.
     """
     voxels = regions.union

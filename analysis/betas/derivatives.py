@@ -52,7 +52,7 @@ def read_derivatives(
     task : str, optional
         Needed only where there are betas of several tasks.
     atlas : Path, optional
-        Label volume in the place of each subject's own; see `regions_by_subject`.
+        Label volume in place of each subject's own; see `regions_by_subject`.
     with_runs : bool
         Whether run-wise betas and residual covariances are read where the participant level left
         them (`*_desc-runs_roibetas.h5`).

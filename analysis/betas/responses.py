@@ -119,7 +119,7 @@ def require_response(
     Returns
     -------
     kind : {'t', 'z'} or None
-        If the header says that it holds such values in the place of betas.
+        If the header says that it holds such values in place of betas.
     note : str or None
         What the header leaves in doubt.
 
@@ -164,7 +164,7 @@ def require_response(
 
 
 def require_one_kind(kinds: Sequence[tuple[str | None, Path]]) -> str | None:
-    """Give what files hold in the place of betas, 't' or 'z', where they agree.
+    """Give what files hold in place of betas, 't' or 'z', where they agree.
 
     Raises
     ------

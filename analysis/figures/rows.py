@@ -98,7 +98,7 @@ def draw_rows(panel: Axes, rows: Rows, limits: tuple[float, float]) -> None:
 
 
 def draw_points(panel: Axes, rows: Rows, limits: tuple[float, float], marker: str = "o") -> None:
-    """Draw a marker and a whisker per row in the place of bars and dots."""
+    """Draw a marker and a whisker per row in place of bars and dots."""
     panel.set_xlim(limits)
     panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     panel.axvline(0, color="#333333", linewidth=0.8)

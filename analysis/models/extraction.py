@@ -30,7 +30,7 @@ class ExtractionSettings:
         From a layer's output to one vector, for networks that are shown pictures and texts; the
         registry's by default.
     prompt : str
-        What a language model reads, with `{label}` in the place of the stimulus' label; or
+        What a language model reads, with `{label}` in place of the stimulus' label; or
         'paper' or 'related-code', see `PROMPTS`.
     device : {'cpu', 'cuda', 'mps'}
     half_precision : bool

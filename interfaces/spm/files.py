@@ -102,7 +102,7 @@ def mend_spikes(image_file: Path) -> None:
 
 
 def _replace(image_file: Path, header: Any, volumes: Iterable[NDArray[Any]]) -> None:
-    """Write an image, volume by volume in the type of its header, in the place of another."""
+    """Write an image, volume by volume in the type of its header, in place of another."""
     written = image_file.with_name(f"new_{image_file.name}")
     with written.open("wb") as file:
         header.write_to(file)

@@ -66,7 +66,7 @@ def compare_with_models(
     out_dir : Path
         Where the `group` folder goes.
     rois : sequence of RoiDefinition, optional
-        Regions in the place of the configuration's.
+        Regions in place of the configuration's.
     notes : sequence of str
         What was noticed before.
 

@@ -68,7 +68,7 @@ def _add_layers(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--prompt", metavar="TEXT",
-        help="what language models read, with {label} in the place of a stimulus' label; "
+        help="what language models read, with {label} in place of a stimulus' label; "
         "'related-code' is that of the code that the paper's authors published for another study, "
         f"with a full stop (default: the configuration's, which is the paper's, '{PROMPT}')",
     )  # fmt: skip

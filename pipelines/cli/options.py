@@ -54,7 +54,7 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--task-id", type=label_of("task-"), metavar="TASK",
-        help="in the place of the configuration's, with or without task-",
+        help="in place of the configuration's, with or without task-",
     )  # fmt: skip
 
 
@@ -275,7 +275,7 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--features", type=Path, metavar="DIR",
-        help="features in the place of networks: <model>.tsv or <model>.npz, and models.tsv",
+        help="features in place of networks: <model>.tsv or <model>.npz, and models.tsv",
     )  # fmt: skip
     group.add_argument(
         "--preset", choices=("recommended", "paper"), default="recommended",

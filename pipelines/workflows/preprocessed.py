@@ -9,7 +9,7 @@ from pipelines.workflows.steps import MapNode, Node
 
 
 def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:
-    """Take runs that lie in T1w space in the place of slice timing, realignment, coregistration.
+    """Take runs that lie in T1w space in place of slice timing, realignment, coregistration.
 
     Its outputs are those of `init_realignment_wf` and of `init_coregistration_wf` together. Nothing
     is interpolated and no engine has a part in it. Whether EPI and T1w lie on one another is looked

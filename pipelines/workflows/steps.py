@@ -1,4 +1,4 @@
-"""nipype's nodes, with a record of what they did in the place of nipype's own hash files.
+"""nipype's nodes, with a record of what they did in place of nipype's own hash files.
 
 nipype takes a step for done when a file named after its inputs is there; whether its outputs still
 are what they were goes unnoticed, and inputs must be there to be looked at. These nodes go by

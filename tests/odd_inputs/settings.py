@@ -11,7 +11,7 @@ from bids_config import load_dataset_config
 from bids_config.recorded import write_recorded
 
 OTHER = data.CONFIG.replace("visual = [1011, 2011]", "visual = [1011]")
-"""The same names, but a region of one label in the place of two."""
+"""The same names, but a region of one label in place of two."""
 
 RENAMED = data.CONFIG.replace('name = "small"', 'name = "other"\ndescription = "the same"')
 OTHER_EVENTS = data.CONFIG.replace('rule = "none"', 'rule = "repeat"')

@@ -45,7 +45,7 @@ class ConSE:
     n_classes : int
         How many of the most probable classes are combined; ten in the paper.
     class_prompt : str
-        The text embedded for a class, with `{label}` in the place of its name.
+        The text embedded for a class, with `{label}` in place of its name.
     """
 
     visual: Classifier

@@ -111,7 +111,7 @@ def read_chunks(response: HTTPResponse, at_beginning: bool) -> Iterator[bytes]:
         if at_beginning:
             head = response.read(_HEAD)
             if _WEB_PAGE.match(head):
-                raise Refused("a web page came in the place of the file, the link may be dead")
+                raise Refused("a web page came in place of the file, the link may be dead")
             yield head
         while chunk := response.read1(_CHUNK):
             yield chunk

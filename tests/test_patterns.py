@@ -262,17 +262,17 @@ def test_folder_without_subjects(tmp_path: Path) -> None:
         (
             "sub-02/func/*effect_statmap.tsv",
             lambda file: file.write_text("volume\tstimulus\n0\ta\none\tb\n2\tc\n3\td\n"),
-            "a volume that is no number",
+            "which is no number",
         ),
         (
             "sub-02/func/*effect_statmap.tsv",
             lambda file: file.write_bytes("volume\tstimulus\n0\té\n".encode("latin-1")),
-            "is not a table",
+            "is not UTF-8 text",
         ),
         (
             "sub-02/func/*effect_statmap.tsv",
             lambda file: file.write_text("index\tname\n"),
-            "needs the columns volume and stimulus",
+            "lacks the columns volume, stimulus",
         ),
         (
             "sub-02/func/*effect_statmap.nii.gz",

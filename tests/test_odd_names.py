@@ -226,7 +226,7 @@ def test_two_pictures_are_not_one_stimulus(second: str, tmp_path: Path) -> None:
         check_names(runs, tmp_path)
     tables.write(tmp_path / "labels.tsv", "stimulus\tlabel\napple.jpg\tx\napple\ty\n")
     Image.new("RGB", (2, 2)).save(tmp_path / "apple.png")
-    with pytest.raises(InputError, match="'apple.jpg' and 'apple', which are both stimulus"):
+    with pytest.raises(InputError, match=r"'apple\.jpg' and 'apple', which are both stimulus"):
         read_stimuli(tmp_path)
 
 

@@ -206,9 +206,20 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
         except BrokenProcessPool:
             self._mend_pool()
             future = self.pool.submit(step)
+        self._watch_new_worker()
         self._task_obj[taskid] = future
         future.add_done_callback(partial(self._keep_result, taskid))
         return future
+
+    def _watch_new_worker(self) -> None:
+        """Have the pool look at its workers again.
+
+        Its thread is woken before a worker is started for a step, so it may have begun to wait for
+        the other workers only, and would not notice that this one dies.
+        """
+        with self.pool._shutdown_lock:
+            if self.pool._executor_manager_thread_wakeup is not None:
+                self.pool._executor_manager_thread_wakeup.wakeup()
 
     def _keep_result(self, taskid: int, future: "Future[dict[str, Any]]") -> None:
         """Called when a step has ended, by a thread of the pool."""

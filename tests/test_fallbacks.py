@@ -57,7 +57,10 @@ STATED: Mapping[str, Case] = {
     "constant-voxels-recommended": Case(
         "patterns",
         arrays(ONE, visual__betas=filled(0.0, ..., slice(0, 6))),
-        ("sub-02: voxels whose beta is the same for all stimuli, kept: visual 6 of 70",),
+        (
+            "sub-02: voxels left out because their beta is the same for all stimuli (of all runs, "
+            "a half or a run), as outside of a mask: visual 6 of 70",
+        ),
         ("--no-multiverse",),
     ),
     "stimulus-in-fewer-runs": Case(

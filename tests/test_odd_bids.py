@@ -213,7 +213,7 @@ def test_equal_problems_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "sub-07_task-perception_run-2_bold.nii.gz has no events file" in said[0]
     assert said[1].startswith(
         "problem: 90 alike (sub-01, sub-02, sub-03 and 27 more participants), the first: "
-        f"{root}/sub-01/anat/sub-01_T1w.nii.gz is not a readable NIfTI image"
+        f"{root}/sub-01/anat/sub-01_T1w.nii.gz cannot be read"
     )
 
 

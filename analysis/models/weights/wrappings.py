@@ -36,7 +36,10 @@ def wrappings(
     prefixes = {keys.prefix for keys in (weights.keys, *weights.layouts)}
     unused = [pattern for keys in (weights.keys, *weights.layouts) for pattern in keys.unused]
     for place, tree in _trees(checkpoint):
-        tensors = flat_tensors(tree, "/")
+        try:
+            tensors = flat_tensors(tree, "/")
+        except ValueError:  # too many entries, of which the published form has told
+            return
         if not tensors or 2 * len(tensors) < n_wanted:
             continue
         for inside in _bare(tensors):

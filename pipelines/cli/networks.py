@@ -176,7 +176,7 @@ def _spelled(name: str, zoo: Zoo) -> str:
 
 
 def require_models(args: argparse.Namespace, stimuli: StimuliConfig | None) -> None:
-    """Refuse models that are none, or that were named and lack labels, before betas are read.
+    """Refuse unknown models, and named ones that lack labels, before betas are read.
 
     Raises
     ------

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from analysis.ceiling_sweep import MIN_VOXELS
-from analysis.inference.comparisons import (
+from conceptrsa.analysis.inference.comparisons import (
     NO_ZERO,
     SIGN_FLIP,
     SLOW_BOOTSTRAPS,
@@ -13,9 +12,7 @@ from analysis.inference.comparisons import (
     SLOW_PERMUTATIONS,
     WITHOUT_ZERO,
 )
-from analysis.noise_ceiling import sem_of_ceilings
-from analysis.results import Analysis, RoiResult
-from analysis.significance import (
+from conceptrsa.analysis.inference.paper_tests import (
     SIGNED_RANK,
     WELCH,
     GroupTest,
@@ -23,6 +20,9 @@ from analysis.significance import (
     mean_over_subjects,
     signed_rank_floor,
 )
+from conceptrsa.analysis.results import Analysis, RoiResult
+from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS
+from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 
 ALPHA = 0.05
 

@@ -9,39 +9,56 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from analysis.brain_rdms import BrainRdms, brain_rdms, selection_scores, supplied_rdms
-from analysis.cautions import cautions
-from analysis.ceiling_null import ceiling_p_value
-from analysis.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
-from analysis.coverage import coverage_of
-from analysis.folds import betas_of, fitted_to, folds_of, is_circular, is_possible
-from analysis.inference.recommended import infer
-from analysis.inference.scored_region import ScoredRegion
-from analysis.models.feature_files import Features
-from analysis.models.model_rdms import ModelRdm
-from analysis.models.model_set import ModelSet, gather_models, hash_model
-from analysis.multiverse import MultiverseRow, run_multiverse
-from analysis.noise_ceiling import NoiseCeiling, noise_ceiling
-from analysis.patterns import (
+from conceptrsa.analysis.brain.brain_rdms import (
+    BrainRdms,
+    brain_rdms,
+    selection_scores,
+    supplied_rdms,
+)
+from conceptrsa.analysis.brain.folds import (
+    betas_of,
+    fitted_to,
+    folds_of,
+    is_circular,
+    is_possible,
+)
+from conceptrsa.analysis.brain.patterns import (
     SubjectPatterns,
     SubjectRdms,
+    coverage_of,
     have_patterns,
     require_comparable,
     with_data_only,
 )
-from analysis.results import PRIMARY, Analysis, ComparisonResult, Model, RoiResult
-from analysis.rsa import correlate_rdms
-from analysis.settings import ComparisonSettings
-from analysis.significance import (
+from conceptrsa.analysis.brain.voxel_selection import rank_voxels
+from conceptrsa.analysis.cautions import cautions
+from conceptrsa.analysis.inference.generalisation import ScoredRegion
+from conceptrsa.analysis.inference.infer import infer
+from conceptrsa.analysis.inference.paper_tests import (
     GroupTest,
     ModelTest,
     Score,
     compare_groups,
     compare_models_with_reference,
 )
-from analysis.voxel_selection import rank_voxels
-from bids_config.errors import InputError
-from bids_config.tables import did_you_mean
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.model_set import ModelSet, gather_models, hash_model
+from conceptrsa.analysis.multiverse import MultiverseRow, run_multiverse
+from conceptrsa.analysis.results import (
+    PRIMARY,
+    Analysis,
+    ComparisonResult,
+    Model,
+    RoiResult,
+)
+from conceptrsa.analysis.rsa.ceiling_null import ceiling_p_value
+from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, noise_ceiling
+from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import did_you_mean
 
 PAPER_REFERENCE = "ResNet50"
 

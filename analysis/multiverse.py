@@ -6,16 +6,21 @@ from typing import get_args
 
 from scipy.stats import rankdata
 
-from analysis.brain_rdms import BrainRdms, brain_rdms
-from analysis.folds import is_circular
-from analysis.inference.comparisons import SLOW_METRIC
-from analysis.models.model_set import ModelSet
-from analysis.noise_ceiling import noise_ceiling
-from analysis.patterns import SubjectPatterns
-from analysis.rsa import MAX_PAIRS_OF_SIGNS, correlate_rdms
-from analysis.settings import ComparisonSettings, RdmMetric, RsaMetric, VoxelSelection
-from analysis.significance import mean_over_subjects
-from bids_config.errors import InputError
+from conceptrsa.analysis.brain.brain_rdms import BrainRdms, brain_rdms
+from conceptrsa.analysis.brain.folds import is_circular
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.analysis.inference.comparisons import SLOW_METRIC
+from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
+from conceptrsa.analysis.models.model_set import ModelSet
+from conceptrsa.analysis.rsa.correlations import MAX_PAIRS_OF_SIGNS, correlate_rdms
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
+from conceptrsa.analysis.settings import (
+    ComparisonSettings,
+    RdmMetric,
+    RsaMetric,
+    VoxelSelection,
+)
+from conceptrsa.bids_config.errors import InputError
 
 N_RANDOM_DRAWS = 4
 """Draws of random voxels, enough for a mean; the sweep of Figure 1 shows their spread."""

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ceiling_sweep import CeilingSweep
-from analysis.coverage import RegionCoverage
-from analysis.folds import Fold, is_circular
-from analysis.inference.findings import Inference
-from analysis.multiverse import MultiverseRow
-from analysis.noise_ceiling import NoiseCeiling, normalise
-from analysis.settings import ComparisonSettings
-from analysis.significance import GroupTest, ModelTest
+from conceptrsa.analysis.brain.folds import Fold, is_circular
+from conceptrsa.analysis.brain.patterns import RegionCoverage
+from conceptrsa.analysis.inference.findings import Inference
+from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest
+from conceptrsa.analysis.multiverse import MultiverseRow
+from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, normalise
+from conceptrsa.analysis.settings import ComparisonSettings
 
 CEILING_ALPHA = 0.05
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from bids_config.errors import InputError
-from bids_config.tables import did_you_mean
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import did_you_mean
 
 Preset = Literal["recommended", "paper"]
 VoxelSelection = Literal["top-n", "threshold", "best-n", "random", "all"]
@@ -59,9 +59,9 @@ class ComparisonSettings:
     remove_mean_pattern : bool
         Whether the mean pattern over stimuli is subtracted first, voxel by voxel.
     rdm_metric : {'correlation', 'cosine', 'euclidean', 'mahalanobis', 'crossnobis'}
-        Distance between two patterns; see `analysis.rdm`.
+        Distance between two patterns; see `conceptrsa.analysis.rsa.distances`.
     rsa_metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
-        Comparison of two RDMs; see `analysis.rsa`.
+        Comparison of two RDMs; see `conceptrsa.analysis.rsa.correlations`.
     reference_model : str or None
         Every other model is tested against it; None takes ResNet50, else the first visual model.
     groups : {'paper', 'authors-code'}

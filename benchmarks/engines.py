@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 
-from analysis.betas.derivatives import read_derivatives
-from bids_config import load_dataset_config
-from interfaces.embedded.transforms import displacements, mask_points, read_matrix
-from pipelines.demo.dataset import TASK
-from pipelines.demo.truth import SubjectTruth
+from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, read_matrix
+from conceptrsa.pipelines.demo.demo_dataset import TASK
+from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 _FINISHED = re.compile(r'Finished "_?([a-z_0-9]+?)\d*", elapsed time ([\d.]+)s')
 

@@ -8,12 +8,6 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial.distance import pdist
 
-from analysis.ceiling_null import ceiling_p_value
-from analysis.inference.generalisation import generalise
-from analysis.inference.permutation import permute_labels
-from analysis.inference.sign_flip import sign_flip_test
-from analysis.rsa import correlate_rdms
-from analysis.settings import RsaMetric
 from benchmarks.calibration_study import SIGNALS, UNRELATED, Study, described, rows_of
 from benchmarks.simulation import (
     GROUPS,
@@ -23,6 +17,12 @@ from benchmarks.simulation import (
     draw_features,
     draw_models,
 )
+from conceptrsa.analysis.inference.generalisation import generalise
+from conceptrsa.analysis.inference.permutation import permute_labels
+from conceptrsa.analysis.inference.sign_flip import sign_flip_test
+from conceptrsa.analysis.rsa.ceiling_null import ceiling_p_value
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.settings import RsaMetric
 
 ALPHA = 0.05
 N_PERMUTATIONS = 200

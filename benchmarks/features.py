@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from analysis.models.check import peak_megabytes
-from analysis.models.extraction import Device, ExtractionSettings
 from benchmarks.timing import best_time
+from conceptrsa.analysis.models.check import peak_megabytes
+from conceptrsa.analysis.models.extraction import Device, ExtractionSettings
 
 N_PICTURES, SIZE = 50, (500, 375)
 """Pictures of ImageNet are of that size on average."""
@@ -112,7 +112,7 @@ def clip() -> Any:
 
 
 def tsm() -> Any:
-    from analysis.models.networks.tsm import TsmResNet50
+    from conceptrsa.analysis.models.networks.tsm import TsmResNet50
 
     return TsmResNet50()
 
@@ -129,9 +129,9 @@ def measure(name: str, sweep: bool, device: Device, folder: Path) -> Measured:
     """Time one network in this process."""
     import torch
 
-    from analysis.models.networks.running import choose_device, run_network
-    from analysis.models.networks.vision import ImageNetwork, compose
-    from analysis.models.registry import Preprocessing
+    from conceptrsa.analysis.models.networks.running import choose_device, run_network
+    from conceptrsa.analysis.models.networks.vision import ImageNetwork, compose
+    from conceptrsa.analysis.models.registry import Preprocessing
 
     tower = TOWERS[name]
     torch.manual_seed(0)

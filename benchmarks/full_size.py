@@ -27,12 +27,17 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from bids_config import load_dataset_config
-from pipelines.demo.design import Schedule
-from pipelines.demo.settings import DemoSettings, PlantedRoi
-from pipelines.demo.sidecars import describe
-from pipelines.demo.subject import Subject, draw_subject, scan_bold, scan_t1w
-from pipelines.events import read_run_events, summarize_events
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.pipelines.bids.events import read_run_events, summarize_events
+from conceptrsa.pipelines.demo.demo_dataset import describe
+from conceptrsa.pipelines.demo.demo_settings import DemoSettings, PlantedRoi
+from conceptrsa.pipelines.demo.presentations import Schedule
+from conceptrsa.pipelines.demo.subject import (
+    Subject,
+    draw_subject,
+    scan_bold,
+    scan_t1w,
+)
 
 SHAPE, N_ONE_BACKS = (64, 64, 50), 5
 _FINISHED = re.compile(r'Finished "_?([a-z_0-9]+?)\d*", elapsed time ([\d.]+)s')
@@ -187,7 +192,7 @@ def main() -> None:
 
     start = time.monotonic()
     command = [
-        sys.executable, "-m", "pipelines", "run", str(bids), str(derivatives), "participant",
+        sys.executable, "-m", "conceptrsa", "run", str(bids), str(derivatives), "participant",
         "--dataset-config", "ds001246", "--nprocs", str(args.nprocs), "--mem-mb", "4000",
         "--engine", args.engine,
     ]  # fmt: skip

@@ -25,14 +25,14 @@ import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from bids_config.errors import InputError, StepError
-from interfaces.embedded import mni305
-from interfaces.embedded.atlas import desikan_killiany_mni152, desikan_killiany_mni305
-from interfaces.embedded.freesurfer import labels_mni305
-from interfaces.embedded.normalization import Normalization, normalize
-from interfaces.embedded.subject_regions import find_regions
-from interfaces.embedded.t1w_mask import find_brain
-from interfaces.embedded.transforms import displacements, rigid_matrix
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni152, desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.freesurfer_subject import labels_mni305
+from conceptrsa.interfaces.numerics.normalization import Normalization, normalize
+from conceptrsa.interfaces.numerics.subject_regions import find_regions
+from conceptrsa.interfaces.numerics.t1w_mask import find_brain
+from conceptrsa.interfaces.numerics.transforms import displacements, rigid_matrix
 
 REGIONS = {
     "hippocampus": (17, 53),
@@ -121,11 +121,13 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:
     """Distance (mm) between the centres of two masks, the mean of those of both hemispheres."""
-    right = apply_affine(mni305.AFFINE, np.indices(mni305.SHAPE).reshape(3, -1).T)[:, 0] > 0
+    right = (
+        apply_affine(mni305_grid.AFFINE, np.indices(mni305_grid.SHAPE).reshape(3, -1).T)[:, 0] > 0
+    )
     of_sides = []
-    for side in (right.reshape(mni305.SHAPE), ~right.reshape(mni305.SHAPE)):
+    for side in (right.reshape(mni305_grid.SHAPE), ~right.reshape(mni305_grid.SHAPE)):
         centres = [np.argwhere(mask & side).mean(axis=0) for mask in (first, second)]
-        of_sides.append(np.linalg.norm(mni305.AFFINE[:3, :3] @ (centres[0] - centres[1])))
+        of_sides.append(np.linalg.norm(mni305_grid.AFFINE[:3, :3] @ (centres[0] - centres[1])))
     return float(np.mean(of_sides))
 
 

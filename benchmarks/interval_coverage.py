@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.bootstrap import bootstrap_with, draw_samples
-from analysis.inference.bootstrap_intervals import (
+from benchmarks.calibration_study import SIGNALS, Study, described, rows_of
+from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
+from conceptrsa.analysis.inference.bootstrap import bootstrap_with, draw_samples
+from conceptrsa.analysis.inference.bootstrap_intervals import (
     percentile_interval,
     t_interval,
     two_factor_variance,
 )
-from analysis.inference.generalisation import Generalisation, generalise
-from analysis.rsa import correlate_rdms
-from analysis.settings import RsaMetric
-from benchmarks.calibration_study import SIGNALS, Study, described, rows_of
-from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
+from conceptrsa.analysis.inference.generalisation import Generalisation, generalise
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.settings import RsaMetric
 
 N_BOOTSTRAPS = 300
 UNEQUAL = np.array([{"multimodal": 0.6, "visual": 0.4, "language": 0.2}[name] for name in GROUPS])

@@ -6,10 +6,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.nested_ceilings import nested_ceilings
-from analysis.noise_ceiling import noise_ceiling
-from analysis.rsa import correlate_rdms
-from analysis.voxel_selection import max_beta, rank_voxels
 from benchmarks.calibration_study import UNRELATED, Row, Study
 from benchmarks.simulation import (
     Design,
@@ -18,6 +14,10 @@ from benchmarks.simulation import (
     draw_models,
     draw_patterns,
 )
+from conceptrsa.analysis.brain.voxel_selection import max_beta, rank_voxels
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.nested_ceilings import nested_ceilings
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 
 
 def selection_on_noise(n: int, seed: int, design: Design) -> Study:

@@ -13,8 +13,8 @@ import numpy as np
 import rsatoolbox
 from threadpoolctl import threadpool_limits
 
-from analysis.crossnobis import crossnobis_rdm
 from benchmarks.timing import Comparison, best_time
+from conceptrsa.analysis.rsa.distances import crossnobis_rdm
 
 N_RUNS, N_STIMULI, N_VOXELS = 35, 50, 2000
 N_RESIDUALS = 4000

@@ -15,10 +15,15 @@ from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 from threadpoolctl import threadpool_limits
 
-from analysis.inference.bootstrap import BootstrapSamples, Draws, bootstrap_with, draw_samples
-from analysis.inference.permutation import permute_labels
-from analysis.settings import RsaMetric
 from benchmarks.timing import Comparison, best_time
+from conceptrsa.analysis.inference.bootstrap import (
+    BootstrapSamples,
+    Draws,
+    bootstrap_with,
+    draw_samples,
+)
+from conceptrsa.analysis.inference.permutation import permute_labels
+from conceptrsa.analysis.settings import RsaMetric
 
 N_STIMULI, N_SUBJECTS, N_MODELS, N_BOOTSTRAPS = 50, 5, 16, 1000
 REQUIRED_RATIOS: dict[RsaMetric, float] = {"pearson": 50, "spearman": 20}
@@ -75,7 +80,7 @@ def _compare_bootstraps(
         work=f"{N_BOOTSTRAPS} bootstraps over subjects and stimuli with ceilings, {N_MODELS} "
         f"models, {N_SUBJECTS} subjects, {N_STIMULI} stimuli, {metric}",
         slow="rsatoolbox eval_bootstrap",
-        fast="analysis.inference.bootstrap",
+        fast="conceptrsa.analysis.inference.bootstrap",
         slow_seconds=slow_seconds,
         fast_seconds=fast_seconds,
         required_ratio=REQUIRED_RATIOS[metric],

@@ -16,12 +16,11 @@ from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr, spearmanr
 from threadpoolctl import threadpool_limits
 
-from analysis.ceiling_sweep import CeilingSweep, draw_orders, sweep_ceiling
-from analysis.nested_ceilings import ceilings_of_orders
-from analysis.settings import ComparisonSettings
-from analysis.voxel_scores import max_beta
-from analysis.voxel_selection import rank_voxels
 from benchmarks.timing import Comparison, best_time
+from conceptrsa.analysis.brain.voxel_selection import max_beta, rank_voxels
+from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, draw_orders, sweep_ceiling
+from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders
+from conceptrsa.analysis.settings import ComparisonSettings
 
 N_SUBJECTS, N_STIMULI, N_VOXELS = 5, 50, 2000
 N_TIMED = 20
@@ -163,7 +162,7 @@ def measure() -> list[Comparison]:
 
 
 def _has_numba() -> bool:
-    from analysis import nested_ceilings
+    from conceptrsa.analysis.rsa import nested_ceilings
 
     return nested_ceilings._kernels() is not None
 

@@ -1,5 +1,5 @@
 """What is particular to a data set, and what both halves of the tool share."""
 
-from bids_config.reader import load_dataset_config
+from conceptrsa.bids_config.reader import load_dataset_config
 
 __all__ = ["load_dataset_config"]

@@ -18,8 +18,8 @@ from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
-from bids_config.errors import InputError
-from bids_config.files import require_content
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import require_content
 
 LARGEST_DISAGREEMENT_MM = 0.5
 """Between two affines of one header, in the corners of an image of `DIAGONAL_MM` or less.

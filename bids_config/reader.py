@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bids_config import tsv
-from bids_config.errors import InputError
-from bids_config.names import require_no_quotes, stimulus_ids
-from bids_config.schema import DatasetConfig
-from bids_config.tables import did_you_mean, read_table, read_toml
+from conceptrsa.bids_config import tsv
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_no_quotes, stimulus_ids
+from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.toml_tables import did_you_mean, read_table, read_toml
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
 LABEL_COLUMNS = ("stimulus", "label")

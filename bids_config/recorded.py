@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bids_config.errors import InputError
-from bids_config.files import atomic_path
-from bids_config.reader import load_dataset_config
-from bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.reader import load_dataset_config
+from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.writing import atomic_path
 
 RECORD = "dataset_config.toml"
 MIXED = "dataset_config_mixed.txt"

@@ -7,8 +7,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from bids_config.errors import InputError
-from bids_config.names import warn_of_case
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import warn_of_case
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bids_config.errors import InputError
-from bids_config.files import atomic_path, require_content
-from bids_config.names import clean_name, in_quotes
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import clean_name, in_quotes
+from conceptrsa.bids_config.writing import atomic_path, require_content
 
 if TYPE_CHECKING:  # neither is needed for a command's --help
     import numpy as np

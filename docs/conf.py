@@ -5,7 +5,7 @@ import os
 from importlib.metadata import version as version_of
 from typing import Any
 
-from pipelines.cli import build_parser
+from conceptrsa.pipelines.cli import build_parser
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")

@@ -1,1 +1,1 @@
-"""One step each: nipype interfaces around the engines."""
+"""One step each: numerics, and nipype interfaces around the engines."""

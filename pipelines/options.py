@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bids_config.schema import Baseline, DatasetConfig, Pooling
-from pipelines.plugins.settings import SlurmSettings
+from conceptrsa.bids_config.schema import Baseline, DatasetConfig, Pooling
+from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
 
 EngineName = Literal["python", "spm"]
 Normalization = Literal["python", "freesurfer"]
@@ -30,7 +30,8 @@ class ParticipantOptions:
     participant_labels, session_labels : sequence of str, optional
         Which subjects and sessions; None means all.
     filter_file : Path, optional
-        Entities that the names of images must have, as `pipelines.bids_filters` reads them.
+        Entities that the names of images must have, as `conceptrsa.pipelines.bids.filters` reads
+        them.
     database_dir : Path, optional
         Folder in which the index of the names is kept.
     derivatives_dir : Path, optional

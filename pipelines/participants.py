@@ -12,9 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bids_config.files import remove_leftovers
-from bids_config.names import warn_once
-from bids_config.recorded import (
+from conceptrsa.bids_config.names import warn_once
+from conceptrsa.bids_config.recorded import (
     MIXED,
     RECORD,
     SECTIONS,
@@ -24,31 +23,46 @@ from bids_config.recorded import (
     require_recorded,
     write_recorded,
 )
-from bids_config.schema import DatasetConfig
-from pipelines import work_folders
-from pipelines.bids import SubjectInputs, links_outside, read_dataset, survey
-from pipelines.bids_database import DATABASE
-from pipelines.bids_filters import BidsFilters, read_filters
-from pipelines.bids_runs import Reading
-from pipelines.bids_validation import require_valid
-from pipelines.dataset_description import write_dataset_description
-from pipelines.disk import disk_need, require_room
-from pipelines.events import EventsSummary, read_run_events, summarize_events
-from pipelines.forecast import Forecast, duration, forecast_subject, print_totals
-from pipelines.options import ParticipantOptions
-from pipelines.output_folders import Input, require_no_other_data_set, require_separate
-from pipelines.problems import Problems, grouped
-from pipelines.reports.cautions import read_cautions
-from pipelines.requirements import (
+from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.writing import remove_leftovers
+from conceptrsa.pipelines.bids.database import DATABASE
+from conceptrsa.pipelines.bids.dataset import (
+    SubjectInputs,
+    links_outside,
+    read_dataset,
+    survey,
+)
+from conceptrsa.pipelines.bids.description import write_dataset_description
+from conceptrsa.pipelines.bids.events import EventsSummary, read_run_events, summarize_events
+from conceptrsa.pipelines.bids.filters import BidsFilters, read_filters
+from conceptrsa.pipelines.bids.problems import Problems, grouped
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.validation import require_valid
+from conceptrsa.pipelines.execution.disk import disk_need, require_room
+from conceptrsa.pipelines.execution.forecast import (
+    Forecast,
+    duration,
+    forecast_subject,
+    print_totals,
+)
+from conceptrsa.pipelines.execution.output_folders import (
+    Input,
+    require_no_other_data_set,
+    require_separate,
+)
+from conceptrsa.pipelines.execution.run_lock import one_at_a_time, only_run
+from conceptrsa.pipelines.execution.worker_pool import Failure
+from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.workflows import software
+from conceptrsa.pipelines.workflows.participant import ParticipantSettings
+from conceptrsa.pipelines.workflows.requirements import (
     checks,
     find_normalization,
     find_spm,
     require_makeable,
     require_writable,
 )
-from pipelines.run_lock import one_at_a_time, only_run
-from pipelines.worker_pool import Failure
-from pipelines.workflows.participant import ParticipantSettings
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +126,7 @@ def run_participants(
         runs_per_partition=options.runs_per_partition,
         keep_work=options.keep_work,
     )
-    version_dir = work_folders.of_version(work_dir)
+    version_dir = software.of_version(work_dir)
     require_writable(version_dir, "--work-dir")
     names = {f"sub-{subject.subject}" for subject in subjects}
     with ExitStack() as held:
@@ -243,7 +257,7 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
     require_separate(out_dir, inputs)
     require_no_other_data_set(out_dir)
     if (work_dir := options.work_dir) is not None:
-        part = work_folders.of_version(work_dir).name
+        part = software.of_version(work_dir).name
         require_separate(work_dir, inputs, "--work-dir", part)
 
 
@@ -299,14 +313,14 @@ def write_page(
     task : str
         BIDS task label.
     cautions : sequence of str
-        From `pipelines.reports.cautions.read_cautions`.
+        From `conceptrsa.pipelines.reports.subject_cautions.read_cautions`.
 
     Returns
     -------
     list of str
         A note, or nothing.
     """
-    from pipelines.reports.page import write_subject_page
+    from conceptrsa.pipelines.reports.subject_page import write_subject_page
 
     try:
         write_subject_page(out_dir, subject.subject, task, cautions)
@@ -323,17 +337,17 @@ def _run_subjects(
     options: ParticipantOptions,
     work_dir: Path,
 ) -> Mapping[str, list[str]]:
-    from pipelines.earlier_results import notes_on_other_runs
-    from pipelines.execution import Resources, run_workflow
-    from pipelines.workflows.participant import init_dataset_wf
+    from conceptrsa.pipelines.execution.earlier_results import notes_on_other_runs
+    from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
+    from conceptrsa.pipelines.workflows.participant import init_dataset_wf
 
-    version_dir = work_folders.of_version(work_dir)
+    version_dir = software.of_version(work_dir)
     for note in notes_on_other_runs(settings.out_dir, subjects, config.runs.task):
         log.warning("%s", note)
     workflow = init_dataset_wf(subjects, config, settings, version_dir)
     for label in (subject.subject for subject in subjects):
         remove_leftovers(settings.out_dir / f"sub-{label}")
-        remove_leftovers(work_folders.of_subject(version_dir, label))
+        remove_leftovers(software.of_subject(version_dir, label))
         remove_leftovers(version_dir / "conditions" / f"sub-{label}")
     forecasts = {
         subject.subject: _forecast(subject, config, options, settings.out_dir)

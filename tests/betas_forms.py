@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import supplied_data as data
 
-from analysis.betas.read import read_betas
-from analysis.patterns import SubjectPatterns, have_patterns
+from conceptrsa.analysis.betas.read import read_betas
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, have_patterns
 
 
 def read(path: Path, **options) -> tuple[SubjectPatterns, ...]:

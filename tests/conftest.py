@@ -9,7 +9,7 @@ import fake_freesurfer
 import numpy as np
 import pytest
 
-from interfaces.embedded.transforms import rigid_matrix
+from conceptrsa.interfaces.numerics.transforms import rigid_matrix
 
 TALAIRACH = rigid_matrix(np.array([2.0, -20, 15]), np.array([0.1, 0.02, -0.05])) @ np.diag(
     [1.08, 1.02, 1.11, 1]

@@ -14,7 +14,7 @@ import pytest
 import supplied_data as data
 from numpy.typing import NDArray
 
-from pipelines.cli import main
+from conceptrsa.pipelines.cli import main
 
 Change = Callable[[NDArray[Any]], NDArray[Any]]
 Damage = Callable[[Path], object]
@@ -215,7 +215,7 @@ def run(
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[[Case], tuple[int, list[str], list[str]]]:
     """Damage a copy of a form and run the command: exit code, complaints and notes."""
-    monkeypatch.setattr("analysis.outputs.write_figures", lambda *_: None)
+    monkeypatch.setattr("conceptrsa.analysis.output.write.write_figures", lambda *_: None)
 
     def run_case(case: Case) -> tuple[int, list[str], list[str]]:
         is_table = case.form.endswith(".tsv")

@@ -8,13 +8,13 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.comparison import compare
-from analysis.figures.style import View, style
-from analysis.models.feature_files import Features
-from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms
-from analysis.rdm import compute_rdm
-from analysis.results import ComparisonResult
-from analysis.settings import settings_for
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, SubjectRdms
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.output.figures.style import View, style
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.rsa.distances import compute_rdm
+from conceptrsa.analysis.settings import settings_for
 
 WHOLES = ("visual", "fusiform", "hippocampus", "parahippocampal")
 HALVES = tuple(f"{roi}-{side}" for roi in WHOLES for side in ("left", "right"))

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from interfaces.confounds import ConfoundsTable
-from interfaces.embedded.transforms import read_matrix
-from pipelines.bids import SubjectInputs
+from conceptrsa.interfaces.numerics.transforms import read_matrix
+from conceptrsa.interfaces.python.confounds import ConfoundsTable
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
 from scipy import ndimage
 
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import mask_points, rigid_matrix
-from pipelines.demo.anatomy import sample_template, template_head
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.demo.subject import draw_subject, scan_t1w
-from pipelines.demo.truth import SubjectTruth
-from pipelines.demo.warp import Warp
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import mask_points, rigid_matrix
+from conceptrsa.pipelines.demo.anatomy import sample_template, template_head
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.subject import draw_subject, scan_t1w
+from conceptrsa.pipelines.demo.truth import SubjectTruth
+from conceptrsa.pipelines.demo.warp import Warp
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 4.0])
 DROPOUT = ((0, 38, -22), (42, -20, -30), (-42, -20, -30))

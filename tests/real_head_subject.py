@@ -10,12 +10,17 @@ import pandas as pd
 from nibabel.affines import apply_affine, from_matvec
 from scipy import ndimage
 
-from interfaces.embedded.transforms import mask_points, rigid_matrix
-from pipelines.demo.anatomy import DROPOUTS, bias_field, smooth_field
-from pipelines.demo.bold import MARGIN, MEAN_SIGNAL, StillHead, simulate_run
-from pipelines.demo.design import BLOCK, response_weights, slice_delays
-from pipelines.demo.motion import draw_motion, slice_positions
-from pipelines.demo.settings import DemoSettings
+from conceptrsa.interfaces.numerics.transforms import mask_points, rigid_matrix
+from conceptrsa.pipelines.demo.anatomy import DROPOUTS, bias_field, smooth_field
+from conceptrsa.pipelines.demo.bold import (
+    MARGIN,
+    MEAN_SIGNAL,
+    StillHead,
+    simulate_run,
+)
+from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+from conceptrsa.pipelines.demo.motion import draw_motion, slice_positions
+from conceptrsa.pipelines.demo.presentations import BLOCK, response_weights, slice_delays
 
 TASK = "blocks"
 STIMULI = ("face", "house", "tool")

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.models.feature_files import Features
-from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.settings import settings_for
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.settings import settings_for
 
 N_STIMULI = 16
 STIMULI = tuple(f"n{row:08d}_{row}" for row in range(N_STIMULI))

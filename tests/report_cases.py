@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.comparison import compare
-from analysis.models.feature_files import Features
-from analysis.outputs import write_comparison
-from analysis.patterns import RoiPatterns, SubjectPatterns, SubjectRdms
-from analysis.rdm import compute_rdm
-from analysis.results import ComparisonResult
-from analysis.settings import settings_for
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, SubjectRdms
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.output.write import write_comparison
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.rsa.distances import compute_rdm
+from conceptrsa.analysis.settings import settings_for
 
 QUICK = {"n_random_draws": 2, "sweep_dense_until": 8, "sweep_log_points": 2}
 QUICK_INFERENCE = {"n_permutations": 100, "n_bootstraps": 100}

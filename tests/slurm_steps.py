@@ -9,12 +9,12 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, Trai
 from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
-from bids_config.errors import StepError
-from pipelines.execution import Resources, run_workflow
-from pipelines.forecast import Forecast, Size, StepForecast
-from pipelines.plugins.settings import SlurmSettings
-from pipelines.worker_pool import Failure
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
+from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
+from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
+from conceptrsa.pipelines.execution.worker_pool import Failure
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 SECONDS_TO_WAIT = 120
 

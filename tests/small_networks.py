@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from analysis.models.networks.vision import ImageNetwork, compose
-from analysis.models.registry import Preprocessing
+from conceptrsa.analysis.models.networks.vision import ImageNetwork, compose
+from conceptrsa.analysis.models.registry import Preprocessing
 
 SIDE = 64
 SMALL = Preprocessing(SIDE, SIDE, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))

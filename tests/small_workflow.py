@@ -17,9 +17,9 @@ from nipype.interfaces.base import (
 from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Workflow
 
-from bids_config.files import atomic_path
-from pipelines.tidying import KEPT_BYTES, TidyingPlugin
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.pipelines.execution.tidying import KEPT_BYTES, TidyingPlugin
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 BYTES = 2 * KEPT_BYTES
 N_RUNS = 3

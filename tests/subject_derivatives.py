@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from interfaces.embedded import mni305
-from interfaces.embedded.transforms import write_matrix
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.transforms import write_matrix
 
 GRID = (30, 36, 24)
 AFFINE = np.array([[6.0, 0, 0, -87], [0, 6, 0, -115], [0, 0, 6, -62], [0, 0, 0, 1]])
@@ -45,8 +45,14 @@ def write_subject(out_dir: Path, subject: str = "01", n_runs: int = 2) -> None:
     save(f"{func}_desc-mean_boldref.nii.gz", (brain * 800.0).astype(np.float32), AFFINE)
     save(f"{func}_space-boldref_desc-brain_mask.nii.gz", brain.astype(np.uint8), AFFINE)
     save(f"{anat}_space-boldref_res-fine_T1w.nii.gz", (~brain * 300.0).astype(np.float32), AFFINE)
-    save(f"{anat}_space-MNI305_res-2_T1w.nii.gz", np.ones(mni305.SHAPE, np.float32), mni305.AFFINE)
-    save(f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz", _labels(), mni305.AFFINE)
+    save(
+        f"{anat}_space-MNI305_res-2_T1w.nii.gz",
+        np.ones(mni305_grid.SHAPE, np.float32),
+        mni305_grid.AFFINE,
+    )
+    save(
+        f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz", _labels(), mni305_grid.AFFINE
+    )
     save(f"{anat}_desc-brain_mask.nii.gz", brain.astype(np.uint8), AFFINE)
     write_json(f"{anat}_desc-brain_mask.json", {
         "Type": "Brain", "method": "by hand", "volume_ml": 1005.0, "warnings": [],
@@ -94,11 +100,13 @@ def table(file: str, columns: dict[str, object]) -> None:
 
 
 def _labels() -> np.ndarray:
-    points = nib.affines.apply_affine(mni305.AFFINE, np.indices(mni305.SHAPE).reshape(3, -1).T)
+    points = nib.affines.apply_affine(
+        mni305_grid.AFFINE, np.indices(mni305_grid.SHAPE).reshape(3, -1).T
+    )
     labels = np.zeros(len(points), dtype=np.int16)
     for label, centre in ((17, (-25, -20, -15)), (53, (25, -20, -15)), (1007, (-35, -60, -10))):
         labels[((points - centre) ** 2).sum(axis=1) < 12**2] = label
-    return labels.reshape(mni305.SHAPE)
+    return labels.reshape(mni305_grid.SHAPE)
 
 
 def _write_run(stem: Path, brain: np.ndarray, tsnr: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.io import savemat
 from scipy.spatial.distance import pdist, squareform
 
-from bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.schema import RoiDefinition
 
 SHAPE = (6, 7, 5)
 AFFINE = np.diag([-2.0, 2.0, 2.0, 1.0])

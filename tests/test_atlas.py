@@ -9,10 +9,14 @@ from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template
 from scipy.ndimage import map_coordinates
 
-from bids_config.errors import InputError, StepError
-from interfaces.embedded import mni305
-from interfaces.embedded.atlas import desikan_killiany_mni152, desikan_killiany_mni305, region_names
-from interfaces.rois import MNI305Rois, RoiCoverage
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.atlas import (
+    desikan_killiany_mni152,
+    desikan_killiany_mni305,
+    region_names,
+)
+from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
 
 
 def volume_and_centre(image: nib.Nifti1Image, *labels: int) -> tuple[float, np.ndarray]:
@@ -61,7 +65,7 @@ def test_volumes_are_those_of_a_brain():
 def test_hippocampus_keeps_its_place_between_the_spaces():
     before = volume_and_centre(desikan_killiany_mni152()[0], 17)[1]
     after = volume_and_centre(desikan_killiany_mni305()[0], 17)[1]
-    np.testing.assert_allclose(after, apply_affine(mni305.MNI152_TO_MNI305, before), atol=0.3)
+    np.testing.assert_allclose(after, apply_affine(mni305_grid.MNI152_TO_MNI305, before), atol=0.3)
 
 
 def test_cortex_lies_in_the_grey_matter_of_the_template_to_a_tenth_of_a_mm():
@@ -86,10 +90,10 @@ def test_cortex_lies_in_the_grey_matter_of_the_template_to_a_tenth_of_a_mm():
 
 def write_betas(folder, leftmost: float):
     """Betas without data at x below `leftmost` mm."""
-    data = np.ones((*mni305.SHAPE, 2), dtype=np.float32)
-    x = apply_affine(mni305.AFFINE, np.indices(mni305.SHAPE).reshape(3, -1).T)[:, 0]
-    data[x.reshape(mni305.SHAPE) < leftmost] = np.nan
-    nib.save(nib.Nifti1Image(data, mni305.AFFINE), folder / "betas.nii")
+    data = np.ones((*mni305_grid.SHAPE, 2), dtype=np.float32)
+    x = apply_affine(mni305_grid.AFFINE, np.indices(mni305_grid.SHAPE).reshape(3, -1).T)[:, 0]
+    data[x.reshape(mni305_grid.SHAPE) < leftmost] = np.nan
+    nib.save(nib.Nifti1Image(data, mni305_grid.AFFINE), folder / "betas.nii")
     return str(folder / "betas.nii")
 
 
@@ -106,7 +110,7 @@ def test_steps_write_regions_and_their_coverage(tmp_path):
     table = pd.read_csv(step.run(cwd=str(tmp_path)).outputs.coverage_file, sep="\t")
     table = table.set_index("roi")
     left = np.argwhere(np.asarray(nib.load(found.dseg_file).dataobj) == 17)
-    n_covered = int((apply_affine(mni305.AFFINE, left)[:, 0] >= -27).sum())
+    n_covered = int((apply_affine(mni305_grid.AFFINE, left)[:, 0] >= -27).sum())
     assert table["n_voxels"].to_dict() == {
         "hippocampus-left": 881,
         "hippocampus-right": 813,
@@ -126,7 +130,7 @@ def test_distance_from_the_packaged_atlas_is_that_of_the_centres(tmp_path):
     atlas, _ = desikan_killiany_mni305()
     moved = np.roll(np.asarray(atlas.dataobj), (3, 2, 1), axis=(0, 1, 2))
     moved[:2, :2, :2] = 9999
-    nib.save(nib.Nifti1Image(moved, mni305.AFFINE), tmp_path / "dseg.nii")
+    nib.save(nib.Nifti1Image(moved, mni305_grid.AFFINE), tmp_path / "dseg.nii")
     step = RoiCoverage(
         dseg_file=str(tmp_path / "dseg.nii"),
         betas_file=write_betas(tmp_path, -1000),

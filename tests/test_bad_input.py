@@ -37,8 +37,8 @@ from damaged_input import (
 )
 from PIL import Image
 
-from analysis.stimuli import read_stimuli
-from bids_config.errors import InputError
+from conceptrsa.analysis.files.stimuli import read_stimuli
+from conceptrsa.bids_config.errors import InputError
 
 intact, run = damaged_input.intact, damaged_input.run
 

@@ -14,7 +14,7 @@ import supplied_data as data
 from betas_forms import check, read
 from scipy.io import savemat
 
-from bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError
 
 root = betas_forms.root
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import supplied_data as data
 
-import pipelines.cli.comparison
-from analysis.results import ComparisonResult
-from pipelines.cli import main
+import conceptrsa.pipelines.cli.run_comparison
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.pipelines.cli import main
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "supplied_data.md"
 COMMANDS = re.findall(r"^conceptrsa (compare .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -50,7 +50,7 @@ def results(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[ComparisonResul
         written.append(result)
 
     monkeypatch.chdir(root)
-    monkeypatch.setattr(pipelines.cli.comparison, "write_comparison", keep)
+    monkeypatch.setattr(conceptrsa.pipelines.cli.run_comparison, "write_comparison", keep)
     return written
 
 
@@ -125,7 +125,7 @@ def test_the_paper_s_numbers_are_in_the_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(root)
-    monkeypatch.setattr("analysis.outputs.write_figures", lambda *_: None)
+    monkeypatch.setattr("conceptrsa.analysis.output.write.write_figures", lambda *_: None)
     command = next(c for c in COMMANDS if "--betas paper_betas " in c)
     out = f"--out {shlex.quote(str(tmp_path))} --preset paper --check-paper"
     assert run(f"{re.sub(r'--(out|preset) [^ ]+', '', command)} {out}") == 0

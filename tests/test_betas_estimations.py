@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from analysis.betas.estimations import require_of_one_estimation
-from bids_config.errors import InputError
-from interfaces.derivatives import SaveDerivative
+from conceptrsa.analysis.betas.estimations import require_of_one_estimation
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.python.data_sink import SaveDerivative
 
 RUNS = ("bids:raw:run-1", "bids:raw:run-2")
 STEM = "sub-01_task-x_space-MNI305_res-2"

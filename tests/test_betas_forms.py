@@ -9,11 +9,11 @@ import pytest
 import supplied_data as data
 from betas_forms import check, read
 
-from analysis.betas.beta_images import natural_order
-from analysis.betas.conditions import ConditionRule, stimuli_of
-from analysis.betas.read import FORMATS, find_format
-from bids_config.errors import InputError
-from pipelines.cli.compare import BETAS_FORMATS
+from conceptrsa.analysis.betas.beta_images import natural_order
+from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
+from conceptrsa.analysis.betas.read import FORMATS, find_format
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli.compare_command import BETAS_FORMATS
 
 root = betas_forms.root
 

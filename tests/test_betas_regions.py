@@ -10,11 +10,16 @@ import pytest
 import supplied_data as data
 from scipy.spatial.distance import squareform
 
-from analysis.array_files import open_arrays
-from analysis.betas.read import find_format, read_betas
-from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
-from analysis.rdm_files import rdm_vector, reorder
-from bids_config.errors import InputError
+from conceptrsa.analysis.betas.read import find_format, read_betas
+from conceptrsa.analysis.brain.patterns import (
+    SubjectPatterns,
+    SubjectRdms,
+    have_patterns,
+    require_comparable,
+)
+from conceptrsa.analysis.files.array_files import open_arrays
+from conceptrsa.analysis.files.rdm_files import rdm_vector, reorder
+from conceptrsa.bids_config.errors import InputError
 
 N_PAIRS = len(data.STIMULI) * (len(data.STIMULI) - 1) // 2
 

@@ -11,8 +11,8 @@ import supplied_data as data
 from betas_forms import check, read
 from scipy.io import loadmat, savemat
 
-from analysis.betas.responses import regressor_names
-from bids_config.errors import InputError
+from conceptrsa.analysis.betas.responses import regressor_names
+from conceptrsa.bids_config.errors import InputError
 
 root = betas_forms.root
 

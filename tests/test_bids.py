@@ -14,11 +14,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from pipelines.bids import find_problems, links_outside, read_dataset
-from pipelines.graph import example_settings
-from pipelines.workflows.participant import init_dataset_wf
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.bids.dataset import find_problems, links_outside, read_dataset
+from conceptrsa.pipelines.graph import example_settings
+from conceptrsa.pipelines.workflows.participant import init_dataset_wf
 
 CONFIG = load_dataset_config("demo")
 SHAPE = (8, 7, 6, 24)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
 
 PAPER_ROIS = {
     "visual": {1011, 1021, 2011, 2021},

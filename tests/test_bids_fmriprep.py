@@ -16,23 +16,23 @@ from fmriprep_layout import Preprocessed, write_fmriprep
 from scipy.spatial.distance import pdist
 from validation import bids_errors
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from interfaces.embedded.atlas import desikan_killiany_mni305
-from interfaces.embedded.freesurfer import read_talairach, segmentation_mni305
-from interfaces.embedded.mni305 import MNI152_TO_MNI305
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import read_matrix, write_matrix
-from interfaces.preprocessed import outside_field_of_view
-from interfaces.rois import MNI305Rois
-from pipelines.bids import SubjectInputs, read_dataset
-from pipelines.bids_runs import Reading
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.demo.truth import SubjectTruth
-from pipelines.workflows.freesurfer import NormalizationSettings
-from pipelines.workflows.participant import (
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, segmentation_mni305
+from conceptrsa.interfaces.numerics.mni305_grid import MNI152_TO_MNI305
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
+from conceptrsa.interfaces.python.fmriprep_inputs import outside_field_of_view
+from conceptrsa.interfaces.python.rois import MNI305Rois
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.truth import SubjectTruth
+from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.participant import (
     ParticipantSettings,
     init_dataset_wf,
     init_participant_wf,

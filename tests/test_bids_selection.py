@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from pipelines.bids import SubjectInputs, read_dataset
-from pipelines.bids_database import DATABASE, fingerprint_of_names
-from pipelines.bids_filters import BidsFilters, matches, read_filters
-from pipelines.bids_layout import BidsDataset
-from pipelines.bids_runs import Reading
-from pipelines.cli import main
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.bids.database import DATABASE, fingerprint_of_names
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
+from conceptrsa.pipelines.bids.filters import BidsFilters, matches, read_filters
+from conceptrsa.pipelines.bids.layout import BidsDataset
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.cli import main
 
 CONFIG = load_dataset_config("demo")
 EVENTS = (

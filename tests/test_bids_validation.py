@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 from validation import bids_errors
 
-from bids_config.errors import InputError
-from pipelines import bids_validation
-from pipelines.bids_validation import find_validator, list_lines, require_valid, run_validator
-from pipelines.cli import main
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.bids import validation
+from conceptrsa.pipelines.bids.validation import (
+    find_validator,
+    list_lines,
+    require_valid,
+    run_validator,
+)
+from conceptrsa.pipelines.cli import main
 
 needs_validator = pytest.mark.skipif(
     find_validator() is None, reason="bids-validator-deno is not installed"
@@ -64,7 +69,7 @@ def test_warnings_stop_nothing_and_are_listed(
 ) -> None:
     with caplog.at_level(logging.INFO):
         require_valid(bids, {"01", "02"}, tmp_path / "logs")
-    lines = (tmp_path / "logs" / bids_validation.LIST_NAME).read_text().splitlines()
+    lines = (tmp_path / "logs" / validation.LIST_NAME).read_text().splitlines()
     assert lines[0].startswith(f"BIDS validator on {bids}: 0 errors, ")
     assert any(line.startswith("warning ") for line in lines[1:])
     assert f"is valid BIDS ({lines[0].split()[-2]} warnings" in caplog.text
@@ -141,7 +146,7 @@ def fake_validator(tmp_path: Path, does: str) -> str:
 def test_a_validator_that_fails_stops_the_run(
     does: str, said: str, bids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bids_validation, "TIME_LIMIT", 1.0)
+    monkeypatch.setattr(validation, "TIME_LIMIT", 1.0)
     with pytest.raises(InputError, match=said):
         run_validator(fake_validator(tmp_path, does), bids)
 
@@ -149,7 +154,7 @@ def test_a_validator_that_fails_stops_the_run(
 def test_without_a_validator_there_is_one_line(
     bids: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(bids_validation, "find_validator", lambda: None)
+    monkeypatch.setattr(validation, "find_validator", lambda: None)
     with caplog.at_level(logging.INFO):
         require_valid(bids, {"01"})
     assert caplog.messages == [
@@ -164,7 +169,7 @@ def test_validation_can_be_skipped(
     def fail() -> None:
         raise AssertionError("asked for the validator")
 
-    monkeypatch.setattr(bids_validation, "find_validator", fail)
+    monkeypatch.setattr(validation, "find_validator", fail)
     arguments = ["run", str(bids), str(tmp_path / "out"), "participant", "--dataset-config", "demo"]
     with pytest.raises(AssertionError, match="asked for"):
         main(arguments)
@@ -177,10 +182,10 @@ def test_validation_can_be_skipped(
 
 def test_the_list_has_every_error_and_counts_warnings(tmp_path: Path) -> None:
     issues = [
-        bids_validation.Issue(True, "BAD_NAME", "/a", "is bad"),
-        bids_validation.Issue(False, "KEY", "/b", ""),
-        bids_validation.Issue(False, "KEY", "/c", ""),
-        bids_validation.Issue(True, "NO_README", "", ""),
+        validation.Issue(True, "BAD_NAME", "/a", "is bad"),
+        validation.Issue(False, "KEY", "/b", ""),
+        validation.Issue(False, "KEY", "/c", ""),
+        validation.Issue(True, "NO_README", "", ""),
     ]
     assert list(list_lines(tmp_path, issues)) == [
         f"BIDS validator on {tmp_path}: 2 errors, 2 warnings",

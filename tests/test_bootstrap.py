@@ -11,17 +11,22 @@ from scipy.io import loadmat
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import pearsonr, rankdata, spearmanr, t
 
-from analysis.inference import bootstrap as bootstrap_module
-from analysis.inference import bootstrap_ranks
-from analysis.inference.bootstrap import Draws, bootstrap, bootstrap_with, draw_samples
-from analysis.inference.bootstrap_intervals import (
+from conceptrsa.analysis.inference import bootstrap as bootstrap_module
+from conceptrsa.analysis.inference import bootstrap_ranks
+from conceptrsa.analysis.inference.bootstrap import (
+    Draws,
+    bootstrap,
+    bootstrap_with,
+    draw_samples,
+)
+from conceptrsa.analysis.inference.bootstrap_intervals import (
     bootstrap_variance,
     one_factor_variance,
     percentile_interval,
     t_interval,
     two_factor_variance,
 )
-from analysis.noise_ceiling import noise_ceiling
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 
 RSATOOLBOX = {
     "pearson": "corr",

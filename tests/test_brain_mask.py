@@ -5,11 +5,11 @@ from nibabel.affines import from_matvec
 from planted_heads import epi, head, random_rigid
 from scipy import ndimage
 
-from bids_config.errors import StepError
-from interfaces.brain_mask import BrainMask
-from interfaces.embedded.brain_mask import brain_mask
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import write_matrix
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics.brain_mask import brain_mask
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import write_matrix
+from conceptrsa.interfaces.python.masks import BrainMask
 
 
 @pytest.fixture(scope="module")

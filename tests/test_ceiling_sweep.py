@@ -11,8 +11,9 @@ import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr, spearmanr
 
-from analysis import nested_ceilings
-from analysis.ceiling_sweep import (
+from conceptrsa.analysis.brain.voxel_selection import max_beta, rank_voxels
+from conceptrsa.analysis.rsa import nested_ceilings
+from conceptrsa.analysis.rsa.ceiling_sweep import (
     CeilingSweep,
     draw_orders,
     mean_over_folds,
@@ -21,12 +22,10 @@ from analysis.ceiling_sweep import (
     sweep_sizes,
     sweep_top,
 )
-from analysis.nested_ceilings import ceilings_of_orders
-from analysis.nested_ceilings import nested_ceilings as numpy_ceilings
-from analysis.noise_ceiling import NoiseCeiling, noise_ceiling
-from analysis.settings import settings_for
-from analysis.voxel_scores import max_beta
-from analysis.voxel_selection import rank_voxels
+from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders
+from conceptrsa.analysis.rsa.nested_ceilings import nested_ceilings as numpy_ceilings
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, noise_ceiling
+from conceptrsa.analysis.settings import settings_for
 
 PDIST_NAME = {"correlation": "correlation", "cosine": "cosine", "euclidean": "sqeuclidean"}
 
@@ -355,6 +354,6 @@ def test_kernels_do_without_a_cache(tmp_path: Path) -> None:
 
 
 def test_numba_is_imported_only_where_a_sweep_runs() -> None:
-    code = "import sys, analysis.ceiling_sweep; print('numba' in sys.modules)"
+    code = "import sys, conceptrsa.analysis.rsa.ceiling_sweep; print('numba' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.stdout.strip() == "False", found.stderr

@@ -13,8 +13,8 @@ import pytest
 import torch
 from checkpoint_files import WRITERS, network
 
-from analysis.models.weights.tensors import read_checkpoint
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 
@@ -116,7 +116,7 @@ def test_numbers_of_torch_are_mapped_and_not_copied(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(10_000_000)}, tmp_path / "weights.pt")
     script = """
         import pathlib, resource, sys, torch
-        from analysis.models.weights.tensors import read_checkpoint
+        from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 
         read = read_checkpoint(pathlib.Path(sys.argv[1]))
         private = pathlib.Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]

@@ -21,10 +21,10 @@ import pytest
 import torch
 from checkpoint_files import Named, legacy, network, require_same
 
-from analysis.models.registry import KeyMapping
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.tensors import read_checkpoint
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.registry import KeyMapping
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 
@@ -147,7 +147,7 @@ def test_code_of_torchscript_is_never_compiled(tmp_path: Path) -> None:
         replace_member(file, name.partition("/")[2], b"this is no code (")
     script = """
         import sys, pathlib, torch
-        from analysis.models.weights.tensors import read_checkpoint
+        from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 
         def refuse(*arguments, **named):
             sys.exit("compiled")

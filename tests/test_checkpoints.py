@@ -21,7 +21,7 @@ from checkpoint_files import (
     stand_in,
 )
 
-from analysis.models.weights.tensors import flat_tensors, read_checkpoint
+from conceptrsa.analysis.models.weights.tensors import flat_tensors, read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import build_parser, main
+from conceptrsa.pipelines.cli import build_parser, main
 
 DEMO = ("--dataset-config", "demo")
 HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "scipy", "numpy")
@@ -17,8 +17,8 @@ HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "sci
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, pipelines.cli\n"
-        "try: pipelines.cli.main(['--help'])\n"
+        "import sys, conceptrsa.pipelines.cli\n"
+        "try: conceptrsa.pipelines.cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     )
@@ -27,7 +27,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_takes_less_than_a_second() -> None:
-    command = [sys.executable, "-m", "pipelines", "--help"]
+    command = [sys.executable, "-m", "conceptrsa", "--help"]
     times = []
     for _ in range(3):
         start = processor_seconds()

@@ -11,12 +11,12 @@ import pytest
 from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr, spearmanr
 
-from analysis.comparison import compare
-from analysis.models.feature_files import Features
-from analysis.outputs import write_comparison
-from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.settings import settings_for
-from bids_config.errors import InputError
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.output.write import write_comparison
+from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config.errors import InputError
 
 STIMULI = tuple(f"n{10000000 + 7 * row}_{row}" for row in range(14))
 ROIS = {"visual": 90, "hippocampus": 50, "hippocampus-left": 12}
@@ -278,7 +278,7 @@ def test_provenance_says_that_all_is_written(tmp_path: Path, monkeypatch) -> Non
     def fail(*_: object) -> None:
         raise OSError
 
-    monkeypatch.setattr("analysis.outputs.write_figures", fail)
+    monkeypatch.setattr("conceptrsa.analysis.output.write.write_figures", fail)
     with pytest.raises(OSError):
         write_comparison(result, tmp_path)
     assert not file.exists()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from planted_heads import epi, head, random_rigid, t1w
 
-from bids_config.errors import StepError
-from interfaces.coregister import CheckCoregistration, Coregister
-from interfaces.embedded.coregistration import coregister
-from interfaces.embedded.transforms import displacements, mask_points, write_matrix
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics.coregistration import coregister
+from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, write_matrix
+from conceptrsa.interfaces.python.preprocess import CheckCoregistration, Coregister
 
 
 def error(result: np.ndarray, planted: np.ndarray, points_in_t1w: np.ndarray) -> float:

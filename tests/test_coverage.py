@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 
-from analysis.coverage import EVERY_SUBJECT, coverage_of
-from analysis.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.brain.patterns import (
+    EVERY_SUBJECT,
+    RoiPatterns,
+    SubjectPatterns,
+    coverage_of,
+)
 
 
 def subject(label: str, voxels: list[int], n_dropped: int) -> SubjectPatterns:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis
 
-from analysis.crossnobis import crossnobis_rdm, mahalanobis_rdm
-from analysis.rdm import compute_rdm
-from bids_config.errors import InputError
+from conceptrsa.analysis.rsa.distances import compute_rdm, crossnobis_rdm, mahalanobis_rdm
+from conceptrsa.bids_config.errors import InputError
 
 
 def noise_covariance(n_voxels: int, seed: int = 0) -> np.ndarray:

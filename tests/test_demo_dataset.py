@@ -16,19 +16,29 @@ from scipy.spatial.distance import pdist
 from scipy.stats import gamma
 from validation import bids_errors
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from pipelines.bids import read_dataset
-from pipelines.demo.anatomy import bias_field, sample_template, template_head
-from pipelines.demo.bold import MARGIN, StillHead, simulate_run
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.design import draw_schedule, events_table, response_weights, slice_delays
-from pipelines.demo.motion import draw_motion, rigid, slice_positions
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.demo.subject import draw_subject, scan_bold, scan_t1w
-from pipelines.demo.truth import SubjectTruth, plant_responses
-from pipelines.demo.warp import DEVIATION_MM, LEAST_JACOBIAN, Warp, draw_warp
-from pipelines.events import read_run_events
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.bids.dataset import read_dataset
+from conceptrsa.pipelines.bids.events import read_run_events
+from conceptrsa.pipelines.demo.anatomy import bias_field, sample_template, template_head
+from conceptrsa.pipelines.demo.bold import MARGIN, StillHead, simulate_run
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.motion import draw_motion, rigid, slice_positions
+from conceptrsa.pipelines.demo.presentations import (
+    draw_schedule,
+    events_table,
+    response_weights,
+    slice_delays,
+)
+from conceptrsa.pipelines.demo.subject import draw_subject, scan_bold, scan_t1w
+from conceptrsa.pipelines.demo.truth import SubjectTruth, plant_responses
+from conceptrsa.pipelines.demo.warp import (
+    DEVIATION_MM,
+    LEAST_JACOBIAN,
+    Warp,
+    draw_warp,
+)
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
 SMALL = DemoSettings.small(seed=3)

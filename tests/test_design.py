@@ -14,8 +14,8 @@ from block_design import (
     real_events,
 )
 
-from bids_config.errors import StepError
-from interfaces.embedded.design import MOTION_PARAMETERS, make_run_design, n_cosines
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS, make_run_design, n_cosines
 
 NO_MOTION = np.zeros((178, 6))
 

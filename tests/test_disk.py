@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from small_workflow import execute, results
 
-from bids_config.errors import InputError
-from pipelines import work_folders
-from pipelines.disk import DiskNeed, disk_need, require_room
-from pipelines.forecast import Forecast, Size, StepForecast
-from pipelines.options import ParticipantOptions
-from pipelines.worker_pool import last_sentence
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.execution.disk import DiskNeed, disk_need, require_room
+from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
+from conceptrsa.pipelines.execution.worker_pool import last_sentence
+from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.workflows import software
 
 Usage = namedtuple("Usage", "total used free")
 OPTIONS = ParticipantOptions(n_procs=2)
@@ -45,7 +45,7 @@ def test_what_an_earlier_run_of_the_subject_left_counts_as_room(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**11, 0, 0))
     work = tmp_path / ".work"
-    step = work_folders.of_subject(work_folders.of_version(work), "01") / "step"
+    step = software.of_subject(software.of_version(work), "01") / "step"
     step.mkdir(parents=True)
     (step / "file").write_bytes(bytes(2_000_000))
     (work / "of something else").write_bytes(bytes(2_000_000))
@@ -90,7 +90,7 @@ def test_a_disk_that_fails_in_the_middle_leaves_what_is_done_and_goes_on_later(
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from bids_config.files import atomic_path
+from conceptrsa.bids_config.writing import atomic_path
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

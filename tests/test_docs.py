@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bids_config import load_dataset_config
-from pipelines.cli import build_parser, main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.pipelines.cli import build_parser, main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -97,7 +97,7 @@ def test_the_tutorial_is_run(demo: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         fewer = FEW_DRAWS if " group " in step or " compare " in step else []
         fewer = fewer + FEW_SAMPLES if fewer and "paper" not in step else fewer
         if " compare " in step:  # figures are drawn once, by the group level
-            monkeypatch.setattr("analysis.outputs.write_figures", lambda *_: None)
+            monkeypatch.setattr("conceptrsa.analysis.output.write.write_figures", lambda *_: None)
         assert main([*words_of(step), *fewer]) == 0, step
     for table in ("out/group/scores.tsv", "paper/group/rsa.tsv", "own/group/scores.tsv"):
         assert (demo / table).stat().st_size > 0

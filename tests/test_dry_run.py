@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interfaces.embedded import t1w_mask
-from interfaces.freesurfer.installation import NEEDED_FILES
-from pipelines.bids import BoldRun, SubjectInputs
-from pipelines.cli import main
-from pipelines.forecast import duration, forecast_subject, print_totals
-from pipelines.options import ParticipantOptions
-from pipelines.plugins.settings import SlurmSettings
+from conceptrsa.interfaces.freesurfer.installation import NEEDED_FILES
+from conceptrsa.interfaces.numerics import t1w_mask
+from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.execution.forecast import duration, forecast_subject, print_totals
+from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
+from conceptrsa.pipelines.options import ParticipantOptions
 
 OF_PAPER = ("--dataset-config", "ds001246")
 STEPS = (

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.bids import BoldRun, SubjectInputs
-from pipelines.earlier_results import notes_on_other_runs
-from pipelines.workflows.sidecars import of_runs
+from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
+from conceptrsa.pipelines.execution.earlier_results import notes_on_other_runs
+from conceptrsa.pipelines.workflows.sidecars import of_runs
 
 
 @pytest.fixture

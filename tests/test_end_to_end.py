@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 from validation import bids_errors
 
-import bids_config
-from bids_config import load_dataset_config
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from conceptrsa import bids_config
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
 SUBJECTS = ("01", "02")
@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def participant_command(data: Path, out: Path) -> list[str]:
     return [
-        sys.executable, "-m", "pipelines", "run", str(data / "bids"), str(out), "participant",
+        sys.executable, "-m", "conceptrsa", "run", str(data / "bids"), str(out), "participant",
         "--dataset-config", "demo", "--nprocs", "2", "--keep-work",
     ]  # fmt: skip
 

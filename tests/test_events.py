@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.schema import EventsConfig, OneBackConfig
-from pipelines.events import (
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
+from conceptrsa.pipelines.bids.events import (
     check_events_fit_run,
     read_run_events,
     summarize_events,

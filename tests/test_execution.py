@@ -10,13 +10,13 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, Trai
 from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
-from bids_config.errors import InputError, StepError
-from pipelines.execution import Resources, run_workflow
-from pipelines.forecast import Forecast, Size, StepForecast
-from pipelines.plugins.slurm_leftovers import note_jobs
-from pipelines.tidying import TidyingPlugin
-from pipelines.worker_pool import Failure, WorkerPoolPlugin
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
+from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
+from conceptrsa.pipelines.execution.slurm_leftovers import note_jobs
+from conceptrsa.pipelines.execution.tidying import TidyingPlugin
+from conceptrsa.pipelines.execution.worker_pool import Failure, WorkerPoolPlugin
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 
 class DoInput(BaseInterfaceInputSpec):

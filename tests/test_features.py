@@ -10,17 +10,22 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import squareform
 
-from analysis.models import libraries
-from analysis.models.extraction import ExtractionSettings
-from analysis.models.feature_files import file_stem
-from analysis.models.features import Features, extract_features, read_features, write_features
-from analysis.models.model_rdms import ModelRdm
-from analysis.models.registry import Weights, WeightsFile
-from analysis.models.weights import search
-from analysis.models.weights.locate import WeightsOptions
-from analysis.models.zoo import Zoo, read_zoo
-from analysis.stimuli import read_stimuli
-from bids_config.errors import InputError
+from conceptrsa.analysis.files.stimuli import read_stimuli
+from conceptrsa.analysis.models import registry
+from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.feature_files import file_stem
+from conceptrsa.analysis.models.features import (
+    Features,
+    extract_features,
+    read_features,
+    write_features,
+)
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.registry import Weights, WeightsFile
+from conceptrsa.analysis.models.weights import search
+from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.zoo import Zoo, read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 IDS = ("a", "b", "c")
 
@@ -45,8 +50,8 @@ class CountingNetwork:
 def network(monkeypatch: pytest.MonkeyPatch) -> CountingNetwork:
     counting = CountingNetwork()
     loaders = SimpleNamespace(load_entry=lambda entry, files, settings: counting)
-    monkeypatch.setitem(sys.modules, "analysis.models.networks.load", loaders)
-    monkeypatch.setattr(libraries, "version", lambda library: "1.0")
+    monkeypatch.setitem(sys.modules, "conceptrsa.analysis.models.networks.load", loaders)
+    monkeypatch.setattr(registry, "version", lambda library: "1.0")
     return counting
 
 
@@ -104,7 +109,7 @@ def test_another_version_of_a_library_makes_new_entries(
     pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(pictures, tmp_path / "cache")
-    monkeypatch.setattr(libraries, "version", lambda library: "2.0")
+    monkeypatch.setattr(registry, "version", lambda library: "2.0")
     extract(pictures, tmp_path / "cache")
     assert network.shown == list(IDS) * 2
 
@@ -161,9 +166,9 @@ def test_a_missing_library_is_named_with_the_way_to_get_it(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(library: str) -> str:
-        raise libraries.PackageNotFoundError(library)
+        raise registry.PackageNotFoundError(library)
 
-    monkeypatch.setattr(libraries, "version", absent)
+    monkeypatch.setattr(registry, "version", absent)
     with pytest.raises(InputError, match=r"pip install 'conceptrsa\[networks\]'"):
         extract_features(read_stimuli(pictures), ["EfficientNet-Lite0"], tmp_path)
 

@@ -19,14 +19,20 @@ from figure_cases import (
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-from analysis.figures.explained import draw_partial_rsa, draw_variance_partition
-from analysis.figures.group_intervals import draw_group_intervals
-from analysis.figures.model_intervals import draw_normalised_intervals, draw_raw_intervals
-from analysis.figures.model_tests import draw_model_tests
-from analysis.figures.multiverse import draw_multiverse
-from analysis.figures.style import GROUP_COLOURS
-from analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS
-from analysis.inference.standing import model_standing
+from conceptrsa.analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS
+from conceptrsa.analysis.inference.standing import model_standing
+from conceptrsa.analysis.output.figures.explained_shares import (
+    draw_partial_rsa,
+    draw_variance_partition,
+)
+from conceptrsa.analysis.output.figures.group_intervals import draw_group_intervals
+from conceptrsa.analysis.output.figures.model_differences import draw_model_tests
+from conceptrsa.analysis.output.figures.model_intervals import (
+    draw_normalised_intervals,
+    draw_raw_intervals,
+)
+from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
+from conceptrsa.analysis.output.figures.style import GROUP_COLOURS
 
 
 def test_raw_scores_have_their_intervals_and_stars() -> None:
@@ -209,7 +215,7 @@ def test_specification_curve_shows_every_specification_and_counts_the_best() -> 
 def test_a_primary_analysis_too_slow_for_the_multiverse_is_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("analysis.multiverse.MAX_PAIRS_OF_SIGNS", 10)
+    monkeypatch.setattr("conceptrsa.analysis.multiverse.MAX_PAIRS_OF_SIGNS", 10)
     result = result_of(
         TWO_GROUPS, 2, WHOLES[:1], "recommended", multiverse=True, rsa_metric="kendall-tau-a"
     )

@@ -22,20 +22,24 @@ from figure_cases import (
 )
 from matplotlib.figure import Figure
 
-from analysis.figures.captions import visited_sizes
-from analysis.figures.ceiling_sweep import (
+from conceptrsa.analysis.inference.paper_tests import mean_over_subjects, sem_over_subjects
+from conceptrsa.analysis.output.figures.all_figures import primary_figures
+from conceptrsa.analysis.output.figures.captions import visited_sizes
+from conceptrsa.analysis.output.figures.ceiling_curves import (
     PANEL_WIDTH,
     SIZE_TICKS,
     draw_ceiling_sweep,
     fitting_ticks,
 )
-from analysis.figures.groups import draw_groups
-from analysis.figures.models import NORMALISED_LIMITS, draw_normalised_models, draw_raw_models
-from analysis.figures.sheet import LABEL_SIZE
-from analysis.figures.style import GROUP_COLOURS, View
-from analysis.figures.write import primary_figures
-from analysis.noise_ceiling import NoiseCeiling
-from analysis.significance import mean_over_subjects, sem_over_subjects
+from conceptrsa.analysis.output.figures.group_bars import draw_groups
+from conceptrsa.analysis.output.figures.model_bars import (
+    NORMALISED_LIMITS,
+    draw_normalised_models,
+    draw_raw_models,
+)
+from conceptrsa.analysis.output.figures.sheet import LABEL_SIZE
+from conceptrsa.analysis.output.figures.style import GROUP_COLOURS, View
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
 
 
 def test_bars_are_means_in_the_colours_of_their_groups() -> None:

@@ -10,9 +10,9 @@ from figure_cases import CASES, HALVES, ONE, WHOLES, result_of
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.figures.sheet import shorten, text_width, wrap
-from analysis.figures.style import style
-from analysis.figures.write import _figures, write_figures
+from conceptrsa.analysis.output.figures.all_figures import _figures, write_figures
+from conceptrsa.analysis.output.figures.sheet import shorten, text_width, wrap
+from conceptrsa.analysis.output.figures.style import style
 
 
 def texts_of(figure: Figure) -> Iterator[Text]:
@@ -77,7 +77,7 @@ def test_stale_figures_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for suffix in ("svg", "png"):
             stem.with_name(f"{stem.name}.{suffix}").touch()
 
-    monkeypatch.setattr("analysis.figures.write.save", touch)
+    monkeypatch.setattr("conceptrsa.analysis.output.figures.all_figures.save", touch)
     result = result_of(ONE, 2, (*WHOLES[:1], *HALVES[:2]))
     write_figures(result, tmp_path)
     (tmp_path / "multiverse.svg").touch()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bids_config.files import atomic_path, remove_leftovers
+from conceptrsa.bids_config.writing import atomic_path, remove_leftovers
 
 WRITER = """
 import sys, time
-from bids_config.files import atomic_path
+from conceptrsa.bids_config.writing import atomic_path
 
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_text("half")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from pipelines.bids import SubjectInputs, read_dataset
-from pipelines.bids_filters import BidsFilters, read_filters
-from pipelines.bids_runs import Reading
-from pipelines.workflows.freesurfer import NormalizationSettings
-from pipelines.workflows.participant import ParticipantSettings, init_participant_wf
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
+from conceptrsa.pipelines.bids.filters import BidsFilters, read_filters
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 CONFIG = load_dataset_config("demo")
 EVENTS = (

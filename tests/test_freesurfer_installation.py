@@ -4,8 +4,12 @@ import shutil
 
 import pytest
 
-from bids_config.errors import InputError
-from interfaces.freesurfer.installation import find_freesurfer, find_fsaverage, find_license
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.freesurfer.installation import (
+    find_freesurfer,
+    find_fsaverage,
+    find_license,
+)
 
 
 def test_freesurfer_is_found_with_its_version(freesurfer):

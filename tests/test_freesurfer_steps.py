@@ -16,13 +16,16 @@ import pytest
 from conftest import TALAIRACH
 from nibabel.affines import apply_affine
 
-from bids_config.errors import InputError, StepError
-from interfaces.embedded import mni305
-from interfaces.embedded.freesurfer import read_register_dat, segmentation_mni305
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import read_matrix, rigid_matrix, write_matrix
-from interfaces.freesurfer.mni305 import AtlasInMNI305, ResampleByFreeSurfer
-from interfaces.freesurfer.registration import RegisterToReconstruction, header_registration
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.freesurfer.registration import (
+    RegisterToReconstruction,
+    header_registration,
+)
+from conceptrsa.interfaces.freesurfer.to_mni305 import AtlasInMNI305, ResampleByFreeSurfer
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, segmentation_mni305
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import read_matrix, rigid_matrix, write_matrix
 
 BOLD_TO_T1W = rigid_matrix(np.array([4.0, -3, 2]), np.array([0.02, 0.05, -0.03]))
 EPI_SHAPE = (34, 36, 28)
@@ -198,9 +201,9 @@ def test_resampling_equals_the_embedded_engines(freesurfer, epi, tmp_path):
     ]
     assert {path.name for path in cwd.glob("*.nii")} == {"space-MNI305.nii"}
     assert found.get_data_dtype() == np.float32
-    np.testing.assert_array_equal(found.affine, mni305.AFFINE)
+    np.testing.assert_array_equal(found.affine, mni305_grid.AFFINE)
     expected = resample(
-        betas, EPI_AFFINE, mni305.SHAPE, mni305.AFFINE, TALAIRACH @ BOLD_TO_T1W, "linear"
+        betas, EPI_AFFINE, mni305_grid.SHAPE, mni305_grid.AFFINE, TALAIRACH @ BOLD_TO_T1W, "linear"
     )
     values = np.asarray(found.dataobj)
     assert values.shape == expected.shape
@@ -225,7 +228,7 @@ def test_the_papers_way_leaves_betas_at_the_border_as_freesurfer_makes_them(
     )
     *_, mask_call = fake_freesurfer.calls(tmp_path / "calls.jsonl")
     assert mask_call["argv"][:3] == ["mri_vol2vol", "--interp", "nearest"]
-    assert own.shape == paper.shape == mni305.SHAPE
+    assert own.shape == paper.shape == mni305_grid.SHAPE
     own, paper = np.asarray(own.dataobj), np.asarray(paper.dataobj)
     assert not (paper == 0).any()
     both = np.isfinite(own) & np.isfinite(paper)
@@ -299,7 +302,7 @@ def test_atlas_equals_the_embedded_engines(freesurfer, tmp_path):
     ]
     dseg = nib.load(outputs.dseg_file)
     expected = segmentation_mni305(aseg.parents[1], TALAIRACH)
-    assert dseg.get_data_dtype() == np.int16 and dseg.shape == mni305.SHAPE
+    assert dseg.get_data_dtype() == np.int16 and dseg.shape == mni305_grid.SHAPE
     labels, python = np.asarray(dseg.dataobj), np.asarray(expected.dataobj)
     assert (labels != python).sum() <= 5
     assert (labels == 17).sum() > 1000

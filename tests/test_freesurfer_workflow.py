@@ -18,13 +18,13 @@ import pandas as pd
 import pytest
 from validation import bids_errors
 
-from interfaces.embedded.atlas import desikan_killiany_mni305
-from interfaces.embedded.mni305 import AFFINE, MNI152_TO_MNI305
-from interfaces.embedded.resampling import resample
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.demo.truth import SubjectTruth
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.mni305_grid import AFFINE, MNI152_TO_MNI305
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
 BETAS = "sub-01_task-perception_space-MNI305_res-2_stat-effect_statmap"

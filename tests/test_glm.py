@@ -18,11 +18,11 @@ from block_design import (
 )
 from nilearn.glm.first_level import run_glm
 
-from bids_config.errors import InputError, StepError
-from interfaces.embedded import glm
-from interfaces.embedded.design import RunDesign, make_run_design
-from interfaces.embedded.glm import fit_glm, read_masked_series, scale_to_percent
-from interfaces.glm import EstimateBetas
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.numerics import glm
+from conceptrsa.interfaces.numerics.design import RunDesign, make_run_design
+from conceptrsa.interfaces.numerics.glm import fit_glm, read_masked_series, scale_to_percent
+from conceptrsa.interfaces.python.estimate import EstimateBetas
 
 
 def condition_names(design: RunDesign) -> list[str]:

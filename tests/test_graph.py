@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
-from pipelines.cli.graph import KINDS
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.cli.graph_command import KINDS
 
 needs_graphviz = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is absent")
 STEPS = (

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from analysis.models.feature_files import Features, read_features, write_features
-from bids_config.errors import InputError, StepError
-from bids_config.names import clean_name
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.plugins.slurm_job import run_step
+from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.names import clean_name
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.execution.slurm_job import run_step
 
-OWN_FILES = {"pipelines/plugins/slurm_job.py"}
+OWN_FILES = {"pipelines/execution/slurm_job.py"}
 """Reads what the run has just written for it, byte for byte, and nothing else."""
 PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
 ROOT = Path(__file__).resolve().parents[1]

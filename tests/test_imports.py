@@ -11,7 +11,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "python.md"
 DOCUMENTED = sorted(
     set(re.findall(r"^from ([\w.]+) import", PAGE.read_text(), re.MULTILINE))
     | set(re.findall(r"^\.\. automodule:: ([\w.]+)", PAGE.read_text(), re.MULTILINE))
-    | {"analysis.models.features", "analysis.models.named", "analysis.models.zoo"}
+    | {
+        "conceptrsa.analysis.models.features",
+        "conceptrsa.analysis.models.named_models",
+        "conceptrsa.analysis.models.zoo",
+    }
 )
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from checkpoint_files import Block, network, require_same
 
-from analysis.models.registry import KeyMapping
-from analysis.models.weights.key_mapping import fit_state
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.registry import KeyMapping
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.bids_config.errors import InputError
 
 # From the file's names to the architecture's.
 

@@ -15,9 +15,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-import bids_config
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
+from conceptrsa import bids_config
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
 
 pytestmark = pytest.mark.slow
 STIMULI = tuple(f"thing_{n:02d}" for n in range(6))
@@ -61,7 +61,7 @@ def command(
 
     def make(out: Path, *more: str) -> list[str]:
         return [
-            sys.executable, "-m", "pipelines", "run", str(bids), str(out), "participant",
+            sys.executable, "-m", "conceptrsa", "run", str(bids), str(out), "participant",
             "--dataset-config", str(subjects / "regions.toml"), "--nprocs", "2",
             "--fs-subjects-dir", str(subjects), "--skip-bids-validation", *more,
         ]  # fmt: skip

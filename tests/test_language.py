@@ -21,10 +21,10 @@ from text_networks import (
 )
 from tokenizers import Tokenizer
 
-from analysis.models.networks.language import FastTokenizer, load_bert, load_gpt2
-from analysis.models.prompts import Prompt, fill_prompt
-from analysis.models.registry import KeyMapping
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.language import FastTokenizer, load_bert, load_gpt2
+from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.registry import KeyMapping
+from conceptrsa.bids_config.errors import InputError
 
 one_thread = text_networks.one_thread
 minilm, byte_tokenizer = text_networks.minilm, text_networks.byte_tokenizer

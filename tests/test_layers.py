@@ -20,11 +20,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import feature_extraction
 
-from analysis.models.networks.layers import LayerRecorder, pool, require_layers
-from analysis.models.networks.vision import ImageNetwork
-from analysis.models.registry import KeyMapping
-from analysis.models.weights.key_mapping import fit_state
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
+from conceptrsa.analysis.models.registry import KeyMapping
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.bids_config.errors import InputError
 
 same_weights_and_one_thread = small_networks.same_weights_and_one_thread
 pictures, resnet = small_networks.pictures, small_networks.resnet

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import supplied_data as data
 
-from bids_config.errors import InputError
-from pipelines.cli import main
-from pipelines.run_lock import one_at_a_time, only_run
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.execution.run_lock import one_at_a_time, only_run
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pipelines.run_lock import only_run
+from conceptrsa.pipelines.execution.run_lock import only_run
 
 with only_run([Path(sys.argv[1])], sys.argv[2:]):
     print("locked", flush=True)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
-from bids_config.errors import InputError
-from interfaces.embedded import mni305
-from interfaces.embedded.freesurfer import (
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.freesurfer_subject import (
     mni305_to_functional_tkr,
     read_register_dat,
     read_talairach,
@@ -18,9 +18,9 @@ from interfaces.embedded.freesurfer import (
     segmentation_mni305,
     vox2ras_tkr,
 )
-from interfaces.embedded.transforms import rigid_matrix
-from interfaces.normalize import Normalize
-from interfaces.rois import MNI305Rois
+from conceptrsa.interfaces.numerics.transforms import rigid_matrix
+from conceptrsa.interfaces.python.normalize import Normalize
+from conceptrsa.interfaces.python.rois import MNI305Rois
 
 TALAIRACH = rigid_matrix(np.array([2.0, -20, 15]), np.array([0.1, 0.02, -0.05])) @ np.diag(
     [1.08, 1.02, 1.11, 1]
@@ -48,17 +48,17 @@ def conformed(labels=None):
 
 
 def test_grid_is_that_of_mni305_cor_subfov2():
-    corners = apply_affine(mni305.AFFINE, [(0, 0, 0), np.array(mni305.SHAPE) - 1])
+    corners = apply_affine(mni305_grid.AFFINE, [(0, 0, 0), np.array(mni305_grid.SHAPE) - 1])
     np.testing.assert_array_equal(corners, [[74, -109, 85], [-76, 75, -65]])
-    assert np.linalg.det(mni305.AFFINE[:3, :3]) == pytest.approx(-8)
+    assert np.linalg.det(mni305_grid.AFFINE[:3, :3]) == pytest.approx(-8)
 
 
 def test_anterior_commissure_moves_by_a_few_mm_between_the_mni_spaces():
     np.testing.assert_allclose(
-        apply_affine(mni305.MNI305_TO_MNI152, [0.0, 0, 0]), [-0.0429, 1.5496, 1.1840]
+        apply_affine(mni305_grid.MNI305_TO_MNI152, [0.0, 0, 0]), [-0.0429, 1.5496, 1.1840]
     )
     np.testing.assert_allclose(
-        mni305.MNI152_TO_MNI305 @ mni305.MNI305_TO_MNI152, np.eye(4), atol=1e-12
+        mni305_grid.MNI152_TO_MNI305 @ mni305_grid.MNI305_TO_MNI152, np.eye(4), atol=1e-12
     )
 
 
@@ -85,12 +85,12 @@ def test_formula_of_mri_vol2vol_agrees_with_the_route_through_the_scanner():
         scanner_to_tkr(epi) @ np.linalg.inv(bold_to_t1w) @ np.linalg.inv(scanner_to_tkr(anatomy))
     )
     tkr = mni305_to_functional_tkr(registration, TALAIRACH, anatomy)
-    grid = nib.Nifti1Image(np.zeros(mni305.SHAPE, dtype=np.uint8), mni305.AFFINE)
+    grid = nib.Nifti1Image(np.zeros(mni305_grid.SHAPE, dtype=np.uint8), mni305_grid.AFFINE)
     epi_tkr = scanner_to_tkr(epi) @ epi.affine
     grid_tkr = scanner_to_tkr(grid) @ grid.affine
     by_freesurfer = np.linalg.inv(epi_tkr) @ tkr @ grid_tkr
 
-    by_world = np.linalg.inv(TALAIRACH @ bold_to_t1w @ epi.affine) @ mni305.AFFINE
+    by_world = np.linalg.inv(TALAIRACH @ bold_to_t1w @ epi.affine) @ mni305_grid.AFFINE
     np.testing.assert_allclose(by_freesurfer, by_world, atol=1e-9)
 
 
@@ -158,9 +158,9 @@ def test_steps_take_freesurfer_where_it_is_given(tmp_path):
     ).run(cwd=str(tmp_path))
     dseg = nib.load(found.outputs.dseg_file)
     voxels = np.argwhere(np.asarray(dseg.dataobj) == 17)
-    assert dseg.shape == mni305.SHAPE
+    assert dseg.shape == mni305_grid.SHAPE
     np.testing.assert_allclose(
-        apply_affine(mni305.AFFINE, voxels.mean(axis=0)), centre_mni305, atol=0.7
+        apply_affine(mni305_grid.AFFINE, voxels.mean(axis=0)), centre_mni305, atol=0.7
     )
     assert 8 * len(voxels) == pytest.approx(4 / 3 * np.pi * 12**3, rel=0.05)
     assert Path(found.outputs.labels_file).read_text() == "index\tname\n17\tLeft-Hippocampus\n"

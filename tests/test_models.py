@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist
 
-from analysis.models.check import draw_waves
-from analysis.models.features import extract_features
-from analysis.models.prompts import Prompt
-from analysis.models.registry import GROUPS
-from analysis.models.weights.locate import (
+from conceptrsa.analysis.files.stimuli import Stimulus, load_picture, read_stimuli
+from conceptrsa.analysis.models.check import draw_waves
+from conceptrsa.analysis.models.features import extract_features
+from conceptrsa.analysis.models.prompts import Prompt
+from conceptrsa.analysis.models.registry import GROUPS
+from conceptrsa.analysis.models.weights.locate import (
     WeightsOptions,
     all_weights_present,
     obtain_all_weights,
 )
-from analysis.models.zoo import read_zoo
-from analysis.stimuli import Stimulus, load_picture, read_stimuli
-from bids_config.errors import InputError
-from pipelines.demo.pictures import draw_stimuli
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.demo.demo_pictures import draw_stimuli
 
 CATS = ("tabby", "tiger cat", "Egyptian cat")
 HEAVY = ("torch", "timm", "torchvision", "transformers", "sentence_transformers")
@@ -80,11 +80,11 @@ def test_a_combined_model_is_described_whole() -> None:
 def test_listing_needs_no_network_library(tmp_path: Path) -> None:
     run_without_networks(
         "from pathlib import Path\n"
-        "from analysis.models.weights.locate import WeightsOptions, all_weights_present\n"
-        "from analysis.models.zoo import read_zoo\n"
-        f"options = WeightsOptions(cache=Path({str(tmp_path)!r}))\n"
+        "from conceptrsa.analysis.models.weights import locate\n"
+        "from conceptrsa.analysis.models.zoo import read_zoo\n"
+        f"options = locate.WeightsOptions(cache=Path({str(tmp_path)!r}))\n"
         "for entry in read_zoo().entries:\n"
-        "    all_weights_present(entry, options)"
+        "    locate.all_weights_present(entry, options)"
     )
 
 
@@ -112,7 +112,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(name: str):
-    from analysis.models.networks.load import load_network
+    from conceptrsa.analysis.models.networks.load import load_network
 
     entry = read_zoo().find(name)
     options = WeightsOptions(cache=NO_DOWNLOADS, offline=True)
@@ -128,7 +128,7 @@ def class_names() -> list[str]:
 
 @pytest.mark.usefixtures("networks")
 def test_every_model_has_a_loader() -> None:
-    from analysis.models.networks.load import LOADERS
+    from conceptrsa.analysis.models.networks.load import LOADERS
 
     assert {entry.network.loader for entry in read_zoo().entries} <= set(LOADERS)
 
@@ -175,7 +175,7 @@ def test_features_of_a_picture_are_what_they_were(name: str, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("networks")
 def test_conse_is_the_weighted_sum_of_ten_class_names() -> None:
-    from analysis.models.networks.conse import COMBINATION, ConSE
+    from conceptrsa.analysis.models.networks.conse import COMBINATION, ConSE
 
     probabilities = np.linspace(1e-6, 1e-4, 1000, dtype=np.float32)
     probabilities[[281, 282]] = 0.6, 0.2
@@ -223,7 +223,7 @@ def test_an_early_layer_is_the_mean_of_its_map(
 ) -> None:
     import torch
 
-    from analysis.models.networks.vision import compose
+    from conceptrsa.analysis.models.networks.vision import compose
 
     (early,) = extract_features(drawn[:2], ["EfficientNet-Lite0-early"], cache_dir)
     network = load("EfficientNet-Lite0")
@@ -246,8 +246,8 @@ def test_a_warm_cache_needs_no_network_library(
     run_without_networks(
         # Of the processor: other tests run beside this one.
         "import time; start = time.process_time()\n"
-        "from analysis.models.features import extract_features\n"
-        "from analysis.stimuli import read_stimuli\n"
+        "from conceptrsa.analysis.models.features import extract_features\n"
+        "from conceptrsa.analysis.files.stimuli import read_stimuli\n"
         f"stimuli = read_stimuli({str(drawn[0].image.parent)!r})\n"
         f"extract_features(stimuli, {names!r}, {str(cache_dir)!r})\n"
         "assert time.process_time() - start < 2"

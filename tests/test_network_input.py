@@ -9,8 +9,8 @@ from PIL import Image
 from small_networks import SIDE, SMALL
 from torch import nn
 
-from analysis.models.networks import vision
-from analysis.models.networks.vision import ImageNetwork
+from conceptrsa.analysis.models.networks import vision
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
 
 same_weights_and_one_thread = small_networks.same_weights_and_one_thread
 

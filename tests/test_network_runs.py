@@ -19,12 +19,12 @@ from timm.layers import GroupNormAct, StdConv2d
 from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 
-from analysis.models.extraction import ExtractionSettings
-from analysis.models.networks import running
-from analysis.models.networks.onednn import use_onednn
-from analysis.models.networks.running import choose_device, run_batches, run_network
-from analysis.models.networks.vision import ImageNetwork
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.networks import running
+from conceptrsa.analysis.models.networks.onednn import use_onednn
+from conceptrsa.analysis.models.networks.running import choose_device, run_batches, run_network
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
+from conceptrsa.bids_config.errors import InputError
 
 same_weights_and_one_thread = small_networks.same_weights_and_one_thread
 pictures, resnet = small_networks.pictures, small_networks.resnet

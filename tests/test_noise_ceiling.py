@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
-from analysis.ceiling_null import ceiling_p_value
-from analysis.nested_ceilings import nested_ceilings
-from analysis.noise_ceiling import (
+from conceptrsa.analysis.rsa.ceiling_null import ceiling_p_value
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.distances import compute_rdm
+from conceptrsa.analysis.rsa.nested_ceilings import nested_ceilings
+from conceptrsa.analysis.rsa.noise_ceiling import (
     ceiling_from_correlations,
     noise_ceiling,
     normalise,
     sem_of_ceilings,
 )
-from analysis.rdm import compute_rdm
-from analysis.rsa import correlate_rdms
 
 METRICS = {
     "pearson": "corr",

@@ -9,18 +9,18 @@ from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from planted_heads import epi, head, random_rigid, t1w
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from bids_config.errors import StepError
-from interfaces.embedded import mni305
-from interfaces.embedded.normalization import (
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.normalization import (
     COMFORTABLE_DETAIL,
     MINIMUM_DETAIL,
     inner_correlation,
     normalize,
 )
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.t1w_mask import find_brain
-from interfaces.embedded.transforms import displacements, rigid_matrix
-from interfaces.normalize import Normalize
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.t1w_mask import find_brain
+from conceptrsa.interfaces.numerics.transforms import displacements, rigid_matrix
+from conceptrsa.interfaces.python.normalize import Normalize
 
 
 def random_affine(generator: np.random.Generator) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_order_of_the_axes_and_a_far_origin_do_not_matter(anatomy, brain):
 def test_real_head_lies_on_the_template(anatomy, brain, tmp_path):
     files = save_with_mask(anatomy, brain, tmp_path)
     outputs = Normalize(**files).run(cwd=str(tmp_path)).outputs
-    to_mni152 = mni305.MNI305_TO_MNI152 @ np.loadtxt(outputs.transform_file)
+    to_mni152 = mni305_grid.MNI305_TO_MNI152 @ np.loadtxt(outputs.transform_file)
     template, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
     moved = resample(
         np.asarray(anatomy.dataobj), anatomy.affine, mask.shape, mask.affine, to_mni152
@@ -155,13 +155,13 @@ def test_an_epi_is_no_t1w():
     )  # fmt: skip
     with pytest.raises(StepError, match=f"inner structure .* {MINIMUM_DETAIL} is needed"):
         normalize(image, brain > 0)
-    assert inner_correlation(image, mni305.MNI152_TO_MNI305 @ planted, brain > 0) < 0
+    assert inner_correlation(image, mni305_grid.MNI152_TO_MNI305 @ planted, brain > 0) < 0
 
 
 def test_an_image_beside_the_template_has_no_inner_structure():
     image = t1w(np.random.default_rng(1), skull=False)
     beside = rigid_matrix(np.array([0.0, 0, 400]), np.zeros(3))
-    assert inner_correlation(image, beside @ mni305.MNI152_TO_MNI305) == 0
+    assert inner_correlation(image, beside @ mni305_grid.MNI152_TO_MNI305) == 0
 
 
 def test_a_transform_from_elsewhere_is_held_against_the_template(anatomy, brain, tmp_path):

@@ -11,21 +11,21 @@ import supplied_data as data
 from betas_forms import read
 from odd_inputs import betas as odd
 
-from analysis.betas.conditions import ConditionRule, stimuli_of
-from analysis.betas.read import read_betas
-from analysis.betas.responses import AFNI_DOUBT, regressor_names
-from analysis.comparison import compare
-from analysis.models.feature_files import Features
-from analysis.patterns import (
+from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
+from conceptrsa.analysis.betas.read import read_betas
+from conceptrsa.analysis.betas.responses import AFNI_DOUBT, regressor_names
+from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
     SubjectPatterns,
     SubjectRdms,
     require_comparable,
     varying_voxels,
 )
-from analysis.results import ComparisonResult
-from analysis.settings import settings_for
-from bids_config.errors import InputError
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config.errors import InputError
 
 QUICK = {"n_permutations": 100, "n_bootstraps": 100, "n_random_draws": 2, "multiverse": False}
 SAME = (

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from odd_inputs import bids
 
-from analysis.betas.statmaps import _maps_by_subject
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.schema import EventsConfig, OneBackConfig
-from pipelines.bids import SubjectInputs, find_problems, read_dataset
-from pipelines.bids_filters import read_filters
-from pipelines.bids_runs import Reading
-from pipelines.cli import main
-from pipelines.events import read_run_events
-from pipelines.problems import grouped
-from pipelines.reports.cautions import read_cautions
-from pipelines.workflows.derivatives import _betas_metadata
+from conceptrsa.analysis.betas.statmaps import _maps_by_subject
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, find_problems, read_dataset
+from conceptrsa.pipelines.bids.events import read_run_events
+from conceptrsa.pipelines.bids.filters import read_filters
+from conceptrsa.pipelines.bids.problems import grouped
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.workflows.derivatives import _betas_metadata
 
 CONFIG = load_dataset_config("demo")
 

@@ -22,12 +22,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from analysis.models.networks import load
-from analysis.models.networks.language import load_bert, load_gpt2
-from analysis.models.registry import UNVOUCHED_NOTE, ModelEntry, Weights
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.zoo import read_zoo
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks import load
+from conceptrsa.analysis.models.networks.language import load_bert, load_gpt2
+from conceptrsa.analysis.models.registry import UNVOUCHED_NOTE, ModelEntry, Weights
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 one_thread = text_networks.one_thread
 minilm, byte_tokenizer = text_networks.minilm, text_networks.byte_tokenizer

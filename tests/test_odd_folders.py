@@ -9,9 +9,9 @@ import pytest
 import supplied_data as data
 from PIL import Image
 
-from bids_config.errors import InputError
-from pipelines.cli import main
-from pipelines.output_folders import (
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.execution.output_folders import (
     Input,
     below_folder,
     require_no_other_data_set,

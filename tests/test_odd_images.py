@@ -13,32 +13,31 @@ import pytest
 import supplied_data
 from odd_inputs import images as odd
 
-from analysis.betas.derivatives import read_derivatives
-from analysis.betas.read import read_betas
-from analysis.betas.volumes import read_volume
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.images import doubt_about_place, open_image, open_volume
-from interfaces.anatomical import AnatomicalViews
-from interfaces.coregister import Coregister
-from interfaces.embedded.freesurfer import labels_mni305
-from interfaces.embedded.reslicing import realign_files
-from interfaces.embedded.slice_timing import correct_slice_timing
-from interfaces.embedded.time_series import TimeSeries, Volumes, open_time_series
-from interfaces.embedded.tsnr import temporal_snr
-from interfaces.preprocessed import summarize_volumes
-from interfaces.realign import Realign
-from interfaces.spm.files import mend_spikes
-from interfaces.spm.slice_timing import slice_times_ms
-from interfaces.t1w_mask import T1wBrainMask
-from pipelines.bids import SubjectInputs, find_problems, read_dataset
-from pipelines.bids_runs import Reading
-from pipelines.cli import main
-from pipelines.forecast import forecast_subject
-from pipelines.graph import example_settings
-from pipelines.options import ParticipantOptions
-from pipelines.reports.cautions import read_cautions
-from pipelines.workflows.participant import init_participant_wf
+from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+from conceptrsa.analysis.betas.read import read_betas
+from conceptrsa.analysis.betas.volumes import read_volume
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import doubt_about_place, open_image, open_volume
+from conceptrsa.interfaces.numerics.freesurfer_subject import labels_mni305
+from conceptrsa.interfaces.numerics.reslicing import realign_files
+from conceptrsa.interfaces.numerics.slice_timing import correct_slice_timing
+from conceptrsa.interfaces.numerics.time_series import TimeSeries, Volumes, open_time_series
+from conceptrsa.interfaces.numerics.tsnr import temporal_snr
+from conceptrsa.interfaces.python.anatomical import AnatomicalViews
+from conceptrsa.interfaces.python.fmriprep_inputs import summarize_volumes
+from conceptrsa.interfaces.python.masks import T1wBrainMask
+from conceptrsa.interfaces.python.preprocess import Coregister, Realign
+from conceptrsa.interfaces.spm.preprocessing_jobs import slice_times_ms
+from conceptrsa.interfaces.spm.spm_files import mend_spikes
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, find_problems, read_dataset
+from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.execution.forecast import forecast_subject
+from conceptrsa.pipelines.graph import example_settings
+from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.workflows.participant import init_participant_wf
 
 CONFIG = load_dataset_config("demo")
 ORIENTATION = Reading(ignore=frozenset({"orientation"}))
@@ -254,7 +253,7 @@ def test_betas_are_opened_once_and_the_first_bad_one_is_refused_at_once(
 
     nib_load = nib.load
     monkeypatch.setattr("nibabel.load", load)
-    monkeypatch.setattr("analysis.betas.beta_images.read_volume", values_of)
+    monkeypatch.setattr("conceptrsa.analysis.betas.beta_images.read_volume", values_of)
     read_betas(tmp_path, supplied_data.ROIS, atlas=tmp_path / "atlas.nii")
     betas = sorted(tmp_path.glob("sub-*/*"))
     assert sorted(file for file in opened if file in betas) == betas and len(read) == len(betas)
@@ -393,18 +392,18 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
     flat = odd.save(odd.head()[..., 0], tmp_path / "flat.nii.gz")
     np.savetxt(tmp_path / "eye.txt", np.eye(4))
     for target in (
-        "interfaces.t1w_mask.find_brain",
-        "interfaces.t1w_mask.take_brain_mask",
-        "interfaces.coregister.coregister",
-        "interfaces.coregister.gather_evidence",
-        "interfaces.normalize.normalize",
-        "interfaces.rois.find_regions",
-        "interfaces.anatomical.resample_for_display",
+        "conceptrsa.interfaces.python.masks.find_brain",
+        "conceptrsa.interfaces.python.masks.take_brain_mask",
+        "conceptrsa.interfaces.python.preprocess.coregister",
+        "conceptrsa.interfaces.python.preprocess.gather_evidence",
+        "conceptrsa.interfaces.python.normalize.normalize",
+        "conceptrsa.interfaces.python.rois.find_regions",
+        "conceptrsa.interfaces.python.anatomical.resample_for_display",
     ):
         monkeypatch.setattr(target, see)
-    from interfaces.coregister import CheckCoregistration
-    from interfaces.normalize import Normalize
-    from interfaces.rois import MNI305Rois
+    from conceptrsa.interfaces.python.normalize import Normalize
+    from conceptrsa.interfaces.python.preprocess import CheckCoregistration
+    from conceptrsa.interfaces.python.rois import MNI305Rois
 
     eye = str(tmp_path / "eye.txt")
     monkeypatch.chdir(tmp_path)
@@ -753,7 +752,7 @@ def test_without_slice_timing_the_step_is_left_out_and_said(
 
 
 def _events(subject: SubjectInputs) -> list[Any]:
-    from pipelines.events import read_run_events
+    from conceptrsa.pipelines.bids.events import read_run_events
 
     return [read_run_events(run.events, CONFIG.events) for run in subject.runs]
 

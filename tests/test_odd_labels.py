@@ -8,13 +8,13 @@ import pytest
 import supplied_data as data
 from odd_inputs import settings as odd
 
-import analysis.models.features
-import pipelines.cli.comparison
-from analysis.models.features import extract_features
-from analysis.results import ComparisonResult
-from analysis.stimuli import read_stimuli
-from bids_config.errors import InputError
-from pipelines.cli import main
+import conceptrsa.analysis.models.features
+import conceptrsa.pipelines.cli.run_comparison
+from conceptrsa.analysis.files.stimuli import read_stimuli
+from conceptrsa.analysis.models.features import extract_features
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli import main
 
 Ran = list[str]
 
@@ -24,13 +24,17 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Names of the networks that would run; each gives noise."""
     names: Ran = []
 
-    def features(job: Any, progress: Any) -> list[analysis.models.features.Features]:
+    def features(job: Any, progress: Any) -> list[conceptrsa.analysis.models.features.Features]:
         names.append(job.entry.name)
         ids = tuple(stimulus.id for stimulus in job.stimuli)
         values = np.random.default_rng(len(names)).standard_normal((len(ids), 20))
-        return [analysis.models.features.Features(job.entry.name, job.entry.group, ids, values)]
+        return [
+            conceptrsa.analysis.models.features.Features(
+                job.entry.name, job.entry.group, ids, values
+            )
+        ]
 
-    monkeypatch.setattr(analysis.models.features._Job, "features", features)
+    monkeypatch.setattr(conceptrsa.analysis.models.features._Job, "features", features)
     return names
 
 
@@ -39,7 +43,9 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the comparison on small betas and these pictures; gives exit code and result."""
     results: list[ComparisonResult] = []
     monkeypatch.setattr(
-        pipelines.cli.comparison, "write_comparison", lambda result, *_: results.append(result)
+        conceptrsa.pipelines.cli.run_comparison,
+        "write_comparison",
+        lambda result, *_: results.append(result),
     )
     data.write_rdms(tmp_path / "betas")
 

@@ -11,19 +11,19 @@ import pytest
 from odd_inputs import tables
 from PIL import Image
 
-from analysis.betas.conditions import ConditionRule, stimuli_of
-from analysis.betas.rdm_files import read_rdm_files
-from analysis.betas.roi_files import read_roi_files
-from analysis.betas.table import _read_table
-from analysis.models.categorical import read_categories
-from analysis.models.feature_files import Features, read_features, write_features
-from analysis.models.model_set import gather_models
-from analysis.stimuli import read_stimuli
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.names import PICTURE_ENDINGS, clean_name, stimulus_id
-from bids_config.schema import EventsConfig, OneBackConfig, RoiDefinition
-from pipelines.events import check_names, read_run_events, summarize_events
+from conceptrsa.analysis.betas.brain_rdm_files import read_rdm_files
+from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
+from conceptrsa.analysis.betas.roi_files import read_roi_files
+from conceptrsa.analysis.betas.table import _read_table
+from conceptrsa.analysis.files.stimuli import read_stimuli
+from conceptrsa.analysis.models.categorical import read_categories
+from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
+from conceptrsa.analysis.models.model_set import gather_models
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import PICTURE_ENDINGS, clean_name, stimulus_id
+from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig, RoiDefinition
+from conceptrsa.pipelines.bids.events import check_names, read_run_events, summarize_events
 
 CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
 STIM_FILE = replace(CONFIG, condition_column="stim_file")

@@ -9,8 +9,8 @@ import pytest
 from odd_inputs import pictures as odd
 from PIL import Image, ImageCms
 
-from analysis.stimuli import find_pictures, load_picture, read_stimuli
-from bids_config.errors import InputError
+from conceptrsa.analysis.files.stimuli import find_pictures, load_picture, read_stimuli
+from conceptrsa.bids_config.errors import InputError
 
 GREY = np.repeat(odd.as_bytes(odd.GREY)[..., None], 3, axis=-1)
 COLOUR = odd.as_bytes(odd.COLOUR)

@@ -12,17 +12,17 @@ import supplied_data as data
 from odd_inputs import settings as odd
 from recommended_cases import features, patterns, without
 
-import pipelines.cli.comparison
-import pipelines.participants
-from analysis import comparison
-from analysis.betas.read import read_betas
-from analysis.models.feature_files import read_features
-from analysis.results import ComparisonResult
-from analysis.settings import ComparisonSettings, settings_for
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.reader import packaged_configs
-from bids_config.recorded import (
+import conceptrsa.pipelines.cli.run_comparison
+import conceptrsa.pipelines.participants
+from conceptrsa.analysis import comparison
+from conceptrsa.analysis.betas.read import read_betas
+from conceptrsa.analysis.models.feature_files import read_features
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.reader import packaged_configs
+from conceptrsa.bids_config.recorded import (
     LABELS,
     RECORD,
     difference,
@@ -30,8 +30,8 @@ from bids_config.recorded import (
     read_recorded,
     write_recorded,
 )
-from pipelines.cli import build_parser, main
-from pipelines.cli.dataset import comparison_config
+from conceptrsa.pipelines.cli import build_parser, main
+from conceptrsa.pipelines.cli.dataset_option import comparison_config
 
 FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
 
@@ -41,7 +41,9 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[ComparisonResult]:
     """Collects results in place of writing them with all their figures."""
     written: list[ComparisonResult] = []
     monkeypatch.setattr(
-        pipelines.cli.comparison, "write_comparison", lambda result, *_: written.append(result)
+        conceptrsa.pipelines.cli.run_comparison,
+        "write_comparison",
+        lambda result, *_: written.append(result),
     )
     return written
 
@@ -206,7 +208,7 @@ def participant(bids: Path, out: Path, *options: str) -> int:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Subjects and baselines that would have been run; nothing is, but their folders are made."""
     done: list[tuple[str, str]] = []
-    read = pipelines.participants.read_dataset
+    read = conceptrsa.pipelines.participants.read_dataset
 
     def run_none(subjects: Any, config: Any, settings: Any, *_: Any) -> dict[str, Any]:
         for subject in subjects:
@@ -217,9 +219,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def by_name(*args: Any, reading: Any, **_: Any) -> Any:
         return read(*args, names_only=True, reading=reading)
 
-    monkeypatch.setattr(pipelines.participants, "_run_subjects", run_none)
-    monkeypatch.setattr(pipelines.participants, "read_dataset", by_name)
-    monkeypatch.setattr(pipelines.participants, "checks", lambda *_: ())
+    monkeypatch.setattr(conceptrsa.pipelines.participants, "_run_subjects", run_none)
+    monkeypatch.setattr(conceptrsa.pipelines.participants, "read_dataset", by_name)
+    monkeypatch.setattr(conceptrsa.pipelines.participants, "checks", lambda *_: ())
     return done
 
 
@@ -309,14 +311,14 @@ def test_a_run_that_began_before_another_was_recorded(
     """The other one comes, with its lock and its record, while this one reads the data set."""
     bids, out = odd.bids(tmp_path / "bids"), tmp_path / "out"
     config = odd.config_file(tmp_path)
-    read = pipelines.participants.read_dataset
+    read = conceptrsa.pipelines.participants.read_dataset
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
         (out / ".conceptrsa-sub-02.lock").touch()
         write_recorded(load_dataset_config(config), out)
         return read(*arguments, **options)
 
-    monkeypatch.setattr(pipelines.participants, "read_dataset", meanwhile)
+    monkeypatch.setattr(conceptrsa.pipelines.participants, "read_dataset", meanwhile)
     other = odd.config_file(tmp_path, text, "other.toml")
     given = ["--dataset-config", str(other), "--participant-label", "01"]
     assert participant(bids, out, *given) == code

@@ -7,11 +7,11 @@ import pytest
 import supplied_data as data
 from odd_inputs import settings as odd
 
-from analysis.betas.read import find_format
-from analysis.models.zoo import read_zoo
-from analysis.settings import settings_for
-from bids_config.errors import InputError
-from pipelines.cli import build_parser, main
+from conceptrsa.analysis.betas.read import find_format
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli import build_parser, main
 
 COMPARE = "compare --betas x --out y"
 

@@ -10,17 +10,17 @@ import pytest
 from odd_inputs import tables
 from PIL import Image
 
-from analysis.betas.named_volumes import _read_stimuli
-from analysis.betas.table import _read_table
-from analysis.models.categorical import read_categories
-from analysis.models.feature_files import read_features
-from analysis.stimuli import read_stimuli
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from bids_config.schema import EventsConfig, OneBackConfig
-from bids_config.tsv import read_table, write_table
-from interfaces.preprocessed import read_confounds_motion
-from pipelines.events import read_run_events, summarize_events, write_run_events
+from conceptrsa.analysis.betas.named_volumes import _read_stimuli
+from conceptrsa.analysis.betas.table import _read_table
+from conceptrsa.analysis.files.stimuli import read_stimuli
+from conceptrsa.analysis.models.categorical import read_categories
+from conceptrsa.analysis.models.feature_files import read_features
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
+from conceptrsa.bids_config.tsv import read_table, write_table
+from conceptrsa.interfaces.python.fmriprep_inputs import read_confounds_motion
+from conceptrsa.pipelines.bids.events import read_run_events, summarize_events, write_run_events
 
 CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
 

@@ -10,14 +10,14 @@ import paper_algorithm as paper
 import pytest
 from scipy.spatial.distance import pdist
 
-from analysis.betas.paper_layout import read_paper_layout
-from analysis.ceiling_sweep import peak_size
-from analysis.comparison import compare
-from analysis.models.feature_files import Features
-from analysis.patterns import SubjectPatterns
-from analysis.results import ComparisonResult
-from analysis.settings import settings_for
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.betas.paper_layout import read_paper_layout
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.rsa.ceiling_sweep import peak_size
+from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config.schema import RoiDefinition
 
 SHAPE = (8, 6, 4)
 AFFINE = np.diag([-2.0, 2.0, 2.0, 1.0])

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.betas.derivatives import read_derivatives
-from analysis.betas.paper_layout import read_paper_layout
-from analysis.patterns import RoiPatterns, SubjectPatterns, require_comparable
-from bids_config.errors import InputError
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+from conceptrsa.analysis.betas.paper_layout import read_paper_layout
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, require_comparable
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
 
 SHAPE = (5, 6, 4)
 AFFINE = np.diag([-2.0, 2.0, 2.0, 1.0])

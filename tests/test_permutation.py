@@ -7,9 +7,8 @@ from rsatoolbox.rdm import compare
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import false_discovery_control, pearsonr
 
-from analysis.inference import multiple_testing, permutation_null
-from analysis.inference.permutation import permute_labels
-from analysis.inference.permutation_null import draw_permutations, null_scores
+from conceptrsa.analysis.inference import multiple_testing, permutation
+from conceptrsa.analysis.inference.permutation import draw_permutations, null_scores, permute_labels
 
 RSATOOLBOX = {
     "pearson": "corr",
@@ -250,8 +249,8 @@ def test_results_do_not_depend_on_the_size_of_chunks(monkeypatch):
         )
 
     before = {metric: results(metric) for metric in ("pearson", "kendall-tau-a")}
-    monkeypatch.setattr(permutation_null, "PERMUTATIONS_AT_ONCE", 7)
-    monkeypatch.setattr(permutation_null, "SIGNS_AT_ONCE", 300)
+    monkeypatch.setattr(permutation, "PERMUTATIONS_AT_ONCE", 7)
+    monkeypatch.setattr(permutation, "SIGNS_AT_ONCE", 300)
     monkeypatch.setattr(multiple_testing, "STATISTICS_AT_ONCE", 30)
     for metric, values in before.items():
         assert (results(metric) == values).all()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.stimuli import read_stimuli
-from pipelines.demo.drawings import DRAWINGS
-from pipelines.demo.grounds import GROUNDS, noise
-from pipelines.demo.pictures import PICTURES, draw_picture, draw_stimuli
+from conceptrsa.analysis.files.stimuli import read_stimuli
+from conceptrsa.pipelines.demo.demo_pictures import PICTURES, draw_picture, draw_stimuli
+from conceptrsa.pipelines.demo.drawings import DRAWINGS
+from conceptrsa.pipelines.demo.grounds import GROUNDS, noise
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bids_config.errors import InputError
-from pipelines.cli import main
-from pipelines.options import ParticipantOptions
-from pipelines.plugins.settings import PluginSettings, SlurmSettings, read_plugin
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.execution.plugin_settings import (
+    PluginSettings,
+    SlurmSettings,
+    read_plugin,
+)
+from conceptrsa.pipelines.options import ParticipantOptions
 
 OF_DEMO = ("--dataset-config", "demo")
 

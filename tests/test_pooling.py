@@ -10,10 +10,10 @@ import pytest
 import scipy.linalg
 from block_design import TR, autoregressive, block_events, random_motion, simulate
 
-from bids_config.errors import StepError
-from interfaces.embedded.design import column_name, make_run_design
-from interfaces.embedded.glm import fit_glm
-from interfaces.glm import PoolBetas
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics.design import column_name, make_run_design
+from conceptrsa.interfaces.numerics.glm import fit_glm
+from conceptrsa.interfaces.python.estimate import PoolBetas
 
 SHAPE = (3, 2, 2)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis.models.extraction import PROMPT, ExtractionSettings
-from analysis.models.prompts import Prompt, fill_prompt
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings
+from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.bids_config.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,17 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist
 
-from analysis.ceiling_sweep import CeilingSweep
-from analysis.noise_ceiling import NoiseCeiling
-from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.published import PEAK_INDICES, VOXEL_COUNTS, check_against_published, check_result
-from analysis.settings import settings_for
-from bids_config.reader import load_dataset_config
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.output.published import (
+    PEAK_INDICES,
+    VOXEL_COUNTS,
+    check_against_published,
+    check_result,
+)
+from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
+from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config.reader import load_dataset_config
 
 PAPER_TABLE_1 = """\
 visual          530 831 343 707 592

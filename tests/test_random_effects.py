@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.inference.generalisation import generalise
-from analysis.inference.influence import incidence, pair_influence
-from analysis.inference.mixed_model import GroupDifference, compare_groups
-from analysis.inference.random_effects import (
+from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
+from conceptrsa.analysis.inference.generalisation import generalise
+from conceptrsa.analysis.inference.influence import incidence, pair_influence
+from conceptrsa.analysis.inference.mixed_model import GroupDifference, compare_groups
+from conceptrsa.analysis.inference.random_effects import (
     Levels,
     Pairs,
     infer,
@@ -15,10 +16,9 @@ from analysis.inference.random_effects import (
     two_sided_p,
     variance,
 )
-from analysis.noise_ceiling import noise_ceiling
-from analysis.rsa import correlate_rdms
-from analysis.settings import RsaMetric
-from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
+from conceptrsa.analysis.settings import RsaMetric
 
 ONE = np.ones((1, 1))
 METRICS: tuple[RsaMetric, ...] = (

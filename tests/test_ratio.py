@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.inference.random_effects import Levels, mean_squares
-from analysis.inference.ratio import ratios_to_last
+from conceptrsa.analysis.inference.random_effects import Levels, mean_squares
+from conceptrsa.analysis.inference.ratio import ratios_to_last
 
 
 def textbook_interval(a: float, b: float, covariance: np.ndarray, t: float) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from analysis.rdm import compute_rdm, metric_of_models, without_distance
+from conceptrsa.analysis.rsa.distances import compute_rdm, metric_of_models, without_distance
 
 
 def test_by_hand() -> None:

@@ -17,13 +17,13 @@ from nibabel.affines import apply_affine
 from real_head_subject import CONFIG, STIMULI, TASK, Planted, write_subject
 from scipy import ndimage
 
-from bids_config.errors import StepError
-from interfaces.embedded import mni305
-from interfaces.embedded.normalization import Normalization, normalize
-from interfaces.embedded.subject_regions import SubjectRegions, find_regions
-from interfaces.embedded.t1w_mask import T1wMask, find_brain
-from interfaces.embedded.transforms import displacements, mask_points, rigid_matrix
-from pipelines.cli import main
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.normalization import Normalization, normalize
+from conceptrsa.interfaces.numerics.subject_regions import SubjectRegions, find_regions
+from conceptrsa.interfaces.numerics.t1w_mask import T1wMask, find_brain
+from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, rigid_matrix
+from conceptrsa.pipelines.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ def test_hippocampi_have_their_place_and_size(regions: SubjectRegions) -> None:
     for label in (17, 53):
         voxels = np.argwhere(labels == label)
         assert 2.5 < len(voxels) * 8 / 1000 < 7
-        centres.append(apply_affine(mni305.AFFINE, voxels.mean(axis=0)))
+        centres.append(apply_affine(mni305_grid.AFFINE, voxels.mean(axis=0)))
     left, right = centres
     assert left[0] < -18 and right[0] > 18
     assert np.abs(left - right * [-1, 1, 1]).max() < 5

@@ -7,8 +7,8 @@ import pytest
 from scipy.io import loadmat
 from scipy.spatial.distance import squareform
 
-from analysis.noise_ceiling import noise_ceiling
-from analysis.rsa import correlate_rdms
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 
 METRICS = {
     "pearson": "corr",

@@ -15,13 +15,17 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from bids_config.errors import InputError, StepError
-from interfaces.embedded.realignment import estimate_motion, motion_parameters
-from interfaces.embedded.reslicing import common_field_of_view, realign_files
-from interfaces.embedded.rigid import rigid_matrix, rigid_parameters
-from interfaces.embedded.splines import axis_filters, spline_coefficients
-from interfaces.embedded.time_series import open_time_series
-from interfaces.realign import Realign
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.numerics.realignment import (
+    estimate_motion,
+    motion_parameters,
+    rigid_matrix,
+    rigid_parameters,
+)
+from conceptrsa.interfaces.numerics.reslicing import common_field_of_view, realign_files
+from conceptrsa.interfaces.numerics.splines import axis_filters, spline_coefficients
+from conceptrsa.interfaces.numerics.time_series import open_time_series
+from conceptrsa.interfaces.python.preprocess import Realign
 
 GRID = (56, 64, 46)
 AFFINE = np.array([[-3.0, 0, 0, 83], [0, 3, 0, -95], [0, 0, 3, -64], [0, 0, 0, 1]])
@@ -222,7 +226,7 @@ def test_integers_stay_16_bit_and_round_less_than_their_own_unit(planted, tmp_pa
 
 def test_no_overshoot_leaves_the_range_of_16_bits(tmp_path):
     """The worst case for a cubic spline: a lattice of alternating extremes, half a voxel off."""
-    from interfaces.embedded.reslicing import LARGEST_OVERSHOOT, resliced_volumes
+    from conceptrsa.interfaces.numerics.reslicing import LARGEST_OVERSHOOT, resliced_volumes
 
     signs = np.array([(-1) ** abs(i) * (1 if i <= 0 else -1) for i in range(-10, 10)])
     lattice = np.einsum("i,j,k->ijk", signs, signs, signs).astype(float)

@@ -10,16 +10,16 @@ from recommended_cases import MODELS, ROIS, TOP_10, features, patterns
 from scipy.spatial.distance import pdist
 from scipy.stats import pearsonr
 
-from analysis.comparison import compare
-from analysis.inference.comparisons import (
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.inference.comparisons import (
     MIXED_MODEL,
     ONE_SIDED_PERMUTATION,
     RANDOM_EFFECTS,
     TWO_SIDED_PERMUTATION,
     ZERO,
 )
-from analysis.patterns import SubjectPatterns
-from analysis.results import ComparisonResult
+from conceptrsa.analysis.results import ComparisonResult
 
 
 def plain_cross_half(subject: SubjectPatterns, roi: str, chosen_by: str, scored: str) -> np.ndarray:

@@ -8,10 +8,10 @@ import pytest
 from recommended_cases import N_STIMULI, TOP_10, features, patterns, without
 from scipy.spatial.distance import pdist
 
-from analysis.brain_rdms import brain_rdms
-from analysis.comparison import compare
-from analysis.folds import Fold, folds_of
-from bids_config.errors import InputError
+from conceptrsa.analysis.brain.brain_rdms import brain_rdms
+from conceptrsa.analysis.brain.folds import Fold, folds_of
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.bids_config.errors import InputError
 
 
 def test_what_is_scored_does_not_choose() -> None:

@@ -8,12 +8,12 @@ import pandas as pd
 from recommended_cases import FEW, MODELS, ROIS, STIMULI, TOP_10, features, patterns, without
 from scipy.spatial.distance import pdist
 
-from analysis.comparison import compare
-from analysis.models.model_rdms import ModelRdm
-from analysis.outputs import write_comparison
-from analysis.patterns import SubjectRdms
-from analysis.settings import settings_for
-from analysis.tables import write_tables
+from conceptrsa.analysis.brain.patterns import SubjectRdms
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.output.tables import write_tables
+from conceptrsa.analysis.output.write import write_comparison
+from conceptrsa.analysis.settings import settings_for
 
 
 def test_choosing_on_what_is_scored_is_labelled_everywhere(tmp_path: Path) -> None:

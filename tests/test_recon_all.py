@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_config.errors import InputError, StepError
-from interfaces.freesurfer.recon_all import ReconAll, is_complete
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.freesurfer.recon_all import ReconAll, is_complete
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_killed_reconstruction_can_go_on(freesurfer, t1w, tmp_path, monkeypatch)
 def test_reconstruction_whose_own_program_was_killed_goes_on(freesurfer, t1w, tmp_path):
     """Whatever killed it: the mark of FreeSurfer stays, and the process of ours is gone."""
     program = (
-        "import sys; from interfaces.freesurfer.recon_all import ReconAll\n"
+        "import sys; from conceptrsa.interfaces.freesurfer.recon_all import ReconAll\n"
         "ReconAll(t1w_file=sys.argv[1], subject='sub-02', subjects_dir=sys.argv[2]).run()"
     )
     words = [sys.executable, "-c", program, str(t1w), str(tmp_path / "subjects")]

@@ -11,24 +11,24 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
-from bids_config.errors import InputError
-from interfaces.embedded import mni305
-from interfaces.embedded.atlas import desikan_killiany_mni305
-from interfaces.embedded.mni305 import MNI152_TO_MNI305
-from interfaces.embedded.rigid import rigid_parameters
-from interfaces.embedded.transforms import write_matrix
-from pipelines.demo.motion import draw_motion, rigid
-from pipelines.demo.recovery import (
+from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.mni305_grid import MNI152_TO_MNI305
+from conceptrsa.interfaces.numerics.realignment import rigid_parameters
+from conceptrsa.interfaces.numerics.transforms import write_matrix
+from conceptrsa.pipelines.demo.motion import draw_motion, rigid
+from conceptrsa.pipelines.demo.recovery import (
     MOTION_COLUMNS,
     common_offset,
     motion_error,
     write_recovery,
 )
-from pipelines.demo.recovery_rows import RecoveryRow, error_row
-from pipelines.demo.regions import overlap
-from pipelines.demo.truth import SubjectTruth
-from pipelines.demo.warp import draw_warp
+from conceptrsa.pipelines.demo.recovery_rows import RecoveryRow, error_row
+from conceptrsa.pipelines.demo.regions import overlap
+from conceptrsa.pipelines.demo.truth import SubjectTruth
+from conceptrsa.pipelines.demo.warp import draw_warp
 
 SHAPE = (12, 14, 10)
 STIMULI = tuple(f"s{n}" for n in range(8))
@@ -107,7 +107,7 @@ def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: E
     write_matrix(anat / f"{subject}_from-T1w_to-MNI305_xfm.txt", t1w_to_mni305)
     labels = errors.labels(truth.labels_in_mni305(t1w_to_mni305))
     nib.save(
-        nib.Nifti1Image(labels, mni305.AFFINE),
+        nib.Nifti1Image(labels, mni305_grid.AFFINE),
         anat / f"{subject}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz",
     )
     rng = np.random.default_rng(9)
@@ -120,7 +120,7 @@ def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: E
     in_mni305 = to_mni305(truth, noisy[order], errors)
     for space, values, affine in (
         ("boldref", betas, truth.bold_affine),
-        ("MNI305_res-2", in_mni305, mni305.AFFINE),
+        ("MNI305_res-2", in_mni305, mni305_grid.AFFINE),
     ):
         name = func / f"{stem}_space-{space}_stat-effect_statmap"
         nib.save(nib.Nifti1Image(values, affine), f"{name}.nii.gz")
@@ -138,9 +138,9 @@ def to_mni305(truth: SubjectTruth, betas: np.ndarray, errors: Errors) -> np.ndar
         @ errors.coregistration
         @ truth.bold_to_t1w
     )
-    to_bold = np.linalg.inv(bold_to_mni305 @ truth.bold_affine) @ mni305.AFFINE
+    to_bold = np.linalg.inv(bold_to_mni305 @ truth.bold_affine) @ mni305_grid.AFFINE
     there = [
-        ndimage.affine_transform(volume, to_bold, output_shape=mni305.SHAPE, order=1)
+        ndimage.affine_transform(volume, to_bold, output_shape=mni305_grid.SHAPE, order=1)
         for volume in volumes
     ]
     stacked = np.stack(there, axis=-1)
@@ -302,7 +302,7 @@ def test_regions_are_judged_through_the_recovered_affine() -> None:
 
 
 def test_overlap_is_twice_the_common_part() -> None:
-    one, other = np.zeros((2, *mni305.SHAPE), dtype=bool)
+    one, other = np.zeros((2, *mni305_grid.SHAPE), dtype=bool)
     one[10:14, 20, 20] = other[12:16, 20, 20] = True
     assert overlap(one, other).dice == 0.5
     assert overlap(one, other).distance == pytest.approx(4)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.models.registry import KeyMapping
-from analysis.models.zoo import read_zoo, split_layer
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.registry import KeyMapping
+from conceptrsa.analysis.models.zoo import read_zoo, split_layer
+from conceptrsa.bids_config.errors import InputError
 
 DOCS = Path(__file__).parents[1] / "docs" / "models.md"
 

@@ -21,13 +21,13 @@ from report_cases import (
     written_report,
 )
 
-from analysis.figures.write import NAMES
-from analysis.report import explorer, tables
-from analysis.report.explorer import encode_rdm, explorer_data
-from analysis.report.figures import SHOWS, TITLES
-from analysis.report.methods import describe_methods
-from analysis.report.page import embed_picture, embed_smallest, render_page
-from analysis.report.tables import DESCRIPTIONS, read_tables, shortened
+from conceptrsa.analysis.output.figures.all_figures import NAMES
+from conceptrsa.analysis.output.report import explorer, report_tables
+from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
+from conceptrsa.analysis.output.report.html_page import embed_picture, embed_smallest, render_page
+from conceptrsa.analysis.output.report.methods import describe_methods
+from conceptrsa.analysis.output.report.report_figures import SHOWS, TITLES
+from conceptrsa.analysis.output.report.report_tables import DESCRIPTIONS, read_tables, shortened
 
 
 class Page(HTMLParser):
@@ -179,7 +179,7 @@ def test_pictures_are_embedded_in_the_smaller_format(tmp_path: Path) -> None:
 
 
 def test_a_page_can_be_rendered_from_another_package() -> None:
-    text = render_page("base.html.j2", package="analysis.report", title="<x> & y")
+    text = render_page("base.html.j2", package="conceptrsa.analysis.output.report", title="<x> & y")
     assert "<title>&lt;x&gt; &amp; y</title>" in text
     assert any(
         str(attributes.get("content", "")).endswith("script-src 'none'")
@@ -254,7 +254,7 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
 
 
 def test_long_tables_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MAX_ROWS", 30)
+    monkeypatch.setattr(report_tables, "MAX_ROWS", 30)
     rows = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
     rows.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
     (table,) = read_tables(tmp_path)
@@ -275,7 +275,7 @@ def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> Non
 
 
 def test_every_table_that_can_be_written_is_described() -> None:
-    source = Path(tables.__file__).parents[1] / "tables.py"
+    source = Path(report_tables.__file__).parents[1] / "tables.py"
     names = re.findall(r'^        "(\w+)": ', source.read_text(), flags=re.MULTILINE)
     assert {description.name for description in DESCRIPTIONS} == {*names, "published_check"}
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
 
-from analysis.report.answer import Answer
-from analysis.report.answer import answer as answer_in_print
-from analysis.report.wording import unbroken
-from analysis.results import ComparisonResult
+from conceptrsa.analysis.output.report.answer import Answer
+from conceptrsa.analysis.output.report.answer import answer as answer_in_print
+from conceptrsa.analysis.output.report.wording import unbroken
+from conceptrsa.analysis.results import ComparisonResult
 
 
 def answer(result: ComparisonResult) -> Answer:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from report_cases import planted, planted_result, supplied
 
-from analysis.report.explorer import explorer_data
-from analysis.report.methods import describe_methods
-from analysis.report.references import REFERENCES
-from analysis.results import ComparisonResult
+from conceptrsa.analysis.output.report.explorer import explorer_data
+from conceptrsa.analysis.output.report.methods import describe_methods
+from conceptrsa.analysis.output.report.references import REFERENCES
+from conceptrsa.analysis.results import ComparisonResult
 
 
 def methods_of(result: ComparisonResult) -> str:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from interfaces.embedded import mni305
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import rigid_matrix, write_matrix
-from interfaces.resample import ResampleToMNI305
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import rigid_matrix, write_matrix
+from conceptrsa.interfaces.python.normalize import ResampleToMNI305
 
 AFFINE = rigid_matrix(np.array([-30.0, -40, -20]), np.array([0.1, -0.2, 0.3])) @ np.diag(
     [3.0, 3, 3.5, 1]
@@ -102,7 +102,7 @@ def test_fifty_volumes_take_about_a_second():
     affine = np.diag([3.0, 3, 3, 1])
     affine[:3, 3] = [-96, -110, -70]
     before = time.process_time()
-    result = resample(data, affine, mni305.SHAPE, mni305.AFFINE)
+    result = resample(data, affine, mni305_grid.SHAPE, mni305_grid.AFFINE)
     assert time.process_time() - before < 10
     assert result.shape == (76, 76, 93, 50)
 
@@ -119,7 +119,7 @@ def test_step_applies_both_transforms_once(tmp_path):
         t1w_to_mni305_file=str(tmp_path / "t1w_to_mni305.txt"),
     )
     out = nib.load(step.run(cwd=str(tmp_path)).outputs.out_file)
-    expected = resample(data, AFFINE, mni305.SHAPE, mni305.AFFINE, second @ MOTION)
+    expected = resample(data, AFFINE, mni305_grid.SHAPE, mni305_grid.AFFINE, second @ MOTION)
     assert np.isfinite(expected).any()
     np.testing.assert_allclose(out.get_fdata(), expected, atol=1e-5)
-    np.testing.assert_array_equal(out.affine, mni305.AFFINE)
+    np.testing.assert_array_equal(out.affine, mni305_grid.AFFINE)

@@ -11,9 +11,9 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, Trai
 from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
-from pipelines.execution import Resources, run_workflow
-from pipelines.forecast import Forecast, Size, StepForecast
-from pipelines.workflows.steps import Node
+from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
+from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
+from conceptrsa.pipelines.workflows.steps import Node
 
 SECONDS = 0.4
 SECONDS_TO_WAIT = 60

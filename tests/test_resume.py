@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from small_workflow import BYTES, N_RUNS, execute, results
 
-from pipelines.records import RECORD_NAME
-from pipelines.tidying import KEPT_BYTES
+from conceptrsa.pipelines.execution.tidying import KEPT_BYTES
+from conceptrsa.pipelines.workflows.records import RECORD_NAME
 
 EACH_ONCE = Counter({
     **{f"_{step}{n}": 1 for step in ("corrected", "estimated", "saved") for n in range(N_RUNS)},

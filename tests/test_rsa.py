@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
-from analysis import rsa
-from analysis.rsa import correlate_rdms, mean_ranks, standardise, whiten
+from conceptrsa.analysis.rsa import correlations
+from conceptrsa.analysis.rsa.correlations import (
+    correlate_rdms,
+    mean_ranks,
+    standardise,
+    whiten,
+)
 
 METRICS = {
     "pearson": "corr",
@@ -61,7 +66,7 @@ def test_kendall_with_ties_counts_pairs(
     n_pairs: int, by_sorting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by_sorting:
-        monkeypatch.setattr(rsa, "MAX_PAIRS_OF_SIGNS", 0)
+        monkeypatch.setattr(correlations, "MAX_PAIRS_OF_SIGNS", 0)
     rng = np.random.default_rng(n_pairs)
     rdms, others = rng.integers(0, 4, (2, n_pairs)), rng.standard_normal((3, n_pairs)).round(1)
     expected = [

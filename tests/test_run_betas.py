@@ -14,21 +14,21 @@ from nipype.interfaces.base import Undefined
 from scipy.ndimage import map_coordinates
 from validation import bids_errors
 
-import bids_config
-from bids_config.errors import StepError
-from interfaces.embedded import mni305
-from interfaces.embedded.design import make_run_design
-from interfaces.embedded.partitions import RUNS_PER_PARTITION, partition_runs
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.roi_samples import make_sampler
-from interfaces.glm import EstimateBetas, PoolBetas
-from interfaces.resample import ResampleToMNI305
-from interfaces.run_betas import CollectRunBetas, SampleRun
-from pipelines.bids import BoldRun, SubjectInputs
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.workflows.derivatives import MNI305_ENTITIES, init_save_run_betas_node
+from conceptrsa import bids_config
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.design import make_run_design
+from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION, partition_runs
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.roi_samples import make_sampler
+from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
+from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
+from conceptrsa.interfaces.python.normalize import ResampleToMNI305
+from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES, init_save_run_betas_node
 
 SHAPE = (12, 11, 10)
 AFFINE = np.array([[3.0, 0, 0, -16], [0, 3.0, 0, -40], [0, 0, 3.0, -12], [0, 0, 0, 1]])
@@ -44,16 +44,16 @@ def test_sampling_is_resampling_at_the_points(missing: str) -> None:
     data = rng.standard_normal((*SHAPE, 3)).astype(np.float32)
     valid = rng.random(SHAPE) > 0.2
     data[~valid] = np.nan
-    everywhere = np.arange(np.prod(mni305.SHAPE))
+    everywhere = np.arange(np.prod(mni305_grid.SHAPE))
     sampler = make_sampler(everywhere, valid, AFFINE, TO_MNI305 @ TO_T1W, missing)
     found = sampler(data.reshape(-1, 3)[sampler.voxels])
     assert np.isfinite(found).sum() > 1000
     if missing == "excluded":
-        whole = resample(data, AFFINE, mni305.SHAPE, mni305.AFFINE, TO_MNI305 @ TO_T1W)
+        whole = resample(data, AFFINE, mni305_grid.SHAPE, mni305_grid.AFFINE, TO_MNI305 @ TO_T1W)
         assert np.allclose(found, whole.reshape(-1, 3), atol=1e-5, equal_nan=True)
         return
-    to_voxels = np.linalg.inv(TO_MNI305 @ TO_T1W @ AFFINE) @ mni305.AFFINE
-    points = apply_affine(to_voxels, np.indices(mni305.SHAPE).reshape(3, -1).T).T
+    to_voxels = np.linalg.inv(TO_MNI305 @ TO_T1W @ AFFINE) @ mni305_grid.AFFINE
+    points = apply_affine(to_voxels, np.indices(mni305_grid.SHAPE).reshape(3, -1).T).T
     filled = np.nan_to_num(data)
     for volume in range(3):
         whole = map_coordinates(filled[..., volume], points, order=1, mode="grid-constant")
@@ -121,12 +121,14 @@ class Planted:
 
     def _write_labels(self) -> np.ndarray:
         """Two boxes in MNI305 well inside of the EPI, and a corner of one that is not."""
-        world = apply_affine(mni305.AFFINE, np.indices(mni305.SHAPE).reshape(3, -1).T)
+        world = apply_affine(mni305_grid.AFFINE, np.indices(mni305_grid.SHAPE).reshape(3, -1).T)
         index = apply_affine(np.linalg.inv(TO_MNI305 @ TO_T1W @ AFFINE), world)
         inside = ((index > [3, 3, 3]) & (index < [8, 7, 6])).all(axis=1)
         labels = np.where(inside, np.where(index[:, 0] < 5.5, 5, 6), 0)
         labels[((index > [8.5, 4, 4]) & (index < [13, 5, 5])).all(axis=1)] = 6
-        self._save("dseg.nii", labels.reshape(mni305.SHAPE).astype(np.int16), mni305.AFFINE)
+        self._save(
+            "dseg.nii", labels.reshape(mni305_grid.SHAPE).astype(np.int16), mni305_grid.AFFINE
+        )
         return labels
 
     def places(self) -> dict[str, object]:
@@ -185,8 +187,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 
 def interpolate(volumes: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     """(volumes, voxels of MNI305) from (x, y, z, volumes), by scipy; no missing data near."""
-    grid = np.column_stack(np.unravel_index(voxels, mni305.SHAPE))
-    to_voxels = np.linalg.inv(TO_MNI305 @ TO_T1W @ AFFINE) @ mni305.AFFINE
+    grid = np.column_stack(np.unravel_index(voxels, mni305_grid.SHAPE))
+    to_voxels = np.linalg.inv(TO_MNI305 @ TO_T1W @ AFFINE) @ mni305_grid.AFFINE
     points = apply_affine(to_voxels, grid).T
     return np.stack([
         map_coordinates(volumes[..., volume], points, order=1)
@@ -245,7 +247,11 @@ def test_all_runs_in_two_partitions_are_the_halves_pooled_jointly(planted: Plant
     path = planted.collect("halves", N_RUNS)
     odd = nib.load(path.parent / "odd.nii")
     whole = resample(
-        np.asarray(odd.dataobj), odd.affine, mni305.SHAPE, mni305.AFFINE, TO_MNI305 @ TO_T1W
+        np.asarray(odd.dataobj),
+        odd.affine,
+        mni305_grid.SHAPE,
+        mni305_grid.AFFINE,
+        TO_MNI305 @ TO_T1W,
     )
     with h5py.File(path) as file:
         assert list(file["run"].asstr()) == ["run-1+run-3", "run-2+run-4"]

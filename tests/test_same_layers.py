@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.comparison import compare
-from analysis.models.feature_files import Features
-from analysis.models.model_rdms import ModelRdm
-from analysis.models.model_set import gather_models
-from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.settings import settings_for
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.model_set import gather_models
+from conceptrsa.analysis.settings import settings_for
 
 STIMULI = tuple("abcdef")
 RANDOM = np.random.default_rng(0)
@@ -101,8 +101,8 @@ def test_the_pairs_of_real_networks_are_found(library: str, tmp_path: Path) -> N
     from torchvision.models import ResNet, SwinTransformer
     from torchvision.models.resnet import Bottleneck
 
-    from analysis.models.networks.vision import ImageNetwork
-    from analysis.models.registry import Preprocessing
+    from conceptrsa.analysis.models.networks.vision import ImageNetwork
+    from conceptrsa.analysis.models.registry import Preprocessing
 
     torch.manual_seed(0)
     small = Preprocessing(64, 64, "bicubic", (0.5,) * 3, (0.5,) * 3)

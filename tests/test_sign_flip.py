@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.inference.sign_flip import sign_flip_test
+from conceptrsa.analysis.inference.sign_flip import sign_flip_test
 
 
 @pytest.mark.parametrize("n", [2, 5, 8])

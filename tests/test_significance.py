@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.significance import (
+from conceptrsa.analysis.inference.paper_tests import (
     benjamini_hochberg,
     compare_groups,
     compare_models_with_reference,

@@ -7,9 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_config.errors import InputError
-from interfaces.embedded.slice_timing import correct_slice_timing, shift_in_time
-from interfaces.slice_timing import SliceTiming
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics.slice_timing import correct_slice_timing, shift_in_time
+from conceptrsa.interfaces.python.preprocess import SliceTiming
 
 TR = 3.0
 INTERLEAVED = [0.0, 1.5, 0.5, 2.0, 1.0, 2.5]

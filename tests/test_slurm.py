@@ -17,11 +17,11 @@ import pytest
 from slurm_cluster import Cluster, reason_not_to_start, started_cluster
 from slurm_steps import run_steps
 
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.plugins import slurm
-from pipelines.plugins.settings import SlurmSettings
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.execution import slurm
+from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
 
 MAXIMUM_SECONDS = 300
 CLUSTER_PAGE = Path(__file__).parents[1] / "docs" / "cluster.md"

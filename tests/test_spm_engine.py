@@ -13,28 +13,25 @@ import pandas as pd
 import pytest
 from nipype.pipeline.engine import Node
 
-from bids_config.errors import InputError
-from interfaces.embedded import mni305
-from interfaces.embedded.design import make_run_design
-from interfaces.embedded.pooling import pool_betas, read_run_betas
-from interfaces.embedded.realignment import motion_parameters
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.rigid import rigid_matrix
-from interfaces.embedded.slice_timing import correct_slice_timing
-from interfaces.embedded.transforms import displacements, mask_points, read_matrix
-from interfaces.spm import first_level, model
-from interfaces.spm.concatenated import SpmConcatenatedBetas
-from interfaces.spm.coregister import SpmCoregister
-from interfaces.spm.files import workplace
-from interfaces.spm.launcher import find_launcher
-from interfaces.spm.partitions import SpmSamplePartition
-from interfaces.spm.realign import SpmRealign
-from interfaces.spm.sessions import SpmSessionBetas
-from interfaces.spm.slice_timing import SpmSliceTiming
-from pipelines.cli import main
-from pipelines.demo.dataset import write_demo_dataset
-from pipelines.demo.settings import PLANTED_ROIS, DemoSettings
-from pipelines.demo.truth import SubjectTruth
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.design import make_run_design
+from conceptrsa.interfaces.numerics.pooling import pool_betas, read_run_betas
+from conceptrsa.interfaces.numerics.realignment import motion_parameters, rigid_matrix
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.slice_timing import correct_slice_timing
+from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, read_matrix
+from conceptrsa.interfaces.spm import first_level, model
+from conceptrsa.interfaces.spm.concatenated import SpmConcatenatedBetas
+from conceptrsa.interfaces.spm.launcher import find_launcher
+from conceptrsa.interfaces.spm.partitioned import SpmSamplePartition
+from conceptrsa.interfaces.spm.preprocessing_jobs import SpmCoregister, SpmRealign, SpmSliceTiming
+from conceptrsa.interfaces.spm.sessions import SpmSessionBetas
+from conceptrsa.interfaces.spm.spm_files import workplace
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 
 def _find() -> str | None:
@@ -330,12 +327,12 @@ def test_betas_and_residuals_of_a_partition_are_those_of_its_model(
         key: value[:2] if isinstance(value, list) else value
         for key, value in runs["inputs"].items()
     }
-    labels = np.zeros(mni305.SHAPE, np.int16)
+    labels = np.zeros(mni305_grid.SHAPE, np.int16)
     labels[20:30, 30:42, 30:40] = 5
-    nib.save(nib.Nifti1Image(labels, mni305.AFFINE), tmp_path / "dseg.nii")
+    nib.save(nib.Nifti1Image(labels, mni305_grid.AFFINE), tmp_path / "dseg.nii")
     # The middle of the runs' grid to the middle of the region.
     shift = np.eye(4)
-    shift[:3, 3] = (mni305.AFFINE @ [25, 36, 35, 1])[:3] - 3 * (np.array(SHAPE) - 1) / 2
+    shift[:3, 3] = (mni305_grid.AFFINE @ [25, 36, 35, 1])[:3] - 3 * (np.array(SHAPE) - 1) / 2
     np.savetxt(tmp_path / "shift.txt", shift)
     np.savetxt(tmp_path / "same.txt", np.eye(4))
     places = {
@@ -351,7 +348,9 @@ def test_betas_and_residuals_of_a_partition_are_those_of_its_model(
     image = nib.load(model_of_all.betas_file)
 
     def at_points(data: np.ndarray) -> np.ndarray:
-        return resample(data, image.affine, mni305.SHAPE, mni305.AFFINE, shift)[labels == 5]
+        return resample(data, image.affine, mni305_grid.SHAPE, mni305_grid.AFFINE, shift)[
+            labels == 5
+        ]
 
     expected = at_points(np.asarray(image.dataobj))[
         :, [list(table["stimulus"]).index(n) for n in names]

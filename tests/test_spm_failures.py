@@ -17,14 +17,12 @@ import numpy as np
 import pytest
 from nipype.pipeline.engine import Node
 
-from bids_config.errors import StepError
-from interfaces.programs.process import run_logged
-from interfaces.spm.concatenated import SpmConcatenatedBetas
-from interfaces.spm.coregister import SpmCoregister
-from interfaces.spm.realign import SpmRealign
-from interfaces.spm.script import find_fault
-from interfaces.spm.sessions import SpmSessionBetas
-from interfaces.spm.slice_timing import SpmSliceTiming
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.programs.process import run_logged
+from conceptrsa.interfaces.spm.concatenated import SpmConcatenatedBetas
+from conceptrsa.interfaces.spm.preprocessing_jobs import SpmCoregister, SpmRealign, SpmSliceTiming
+from conceptrsa.interfaces.spm.script import find_fault
+from conceptrsa.interfaces.spm.sessions import SpmSessionBetas
 
 FAKE = Path(__file__).parent / "fake_launcher.py"
 TIME_LIMIT = 3.0
@@ -161,7 +159,7 @@ def test_children_of_a_shell_do_not_outlive_the_program(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "run_spm12.sh").write_text(f'{shlex.quote(sys.executable)} -c "{child}"\nexit $?\n')
     program = (
-        "from pathlib import Path; from interfaces.programs.process import run_logged\n"
+        "from pathlib import Path; from conceptrsa.interfaces.programs.process import run_logged\n"
         "run_logged(['sh', 'run_spm12.sh'], Path('.'), Path('log'), 100)"
     )
     worker = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)

@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 from scipy.io import loadmat
 
-from bids_config.errors import InputError
-from interfaces.spm import first_level, model
-from interfaces.spm.coregister import SpmCoregister
-from interfaces.spm.launcher import SpmLauncher
-from interfaces.spm.realign import SpmRealign
-from interfaces.spm.slice_timing import SpmSliceTiming, slice_times_ms
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.spm import first_level, model
+from conceptrsa.interfaces.spm.launcher import SpmLauncher
+from conceptrsa.interfaces.spm.preprocessing_jobs import (
+    SpmCoregister,
+    SpmRealign,
+    SpmSliceTiming,
+    slice_times_ms,
+)
 
 EXPECTED = Path(__file__).parent / "spm_jobs"
 EVENTS = pd.DataFrame(
@@ -42,7 +45,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (folder / "SPM.mat").write_text("specified")
         return ""
 
-    monkeypatch.setattr("interfaces.spm.jobs.run_script", keep)
+    monkeypatch.setattr("conceptrsa.interfaces.spm.jobs.run_script", keep)
     monkeypatch.setenv("SPMMCRCMD", "sh script")
     return told
 

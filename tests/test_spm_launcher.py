@@ -7,10 +7,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from bids_config.errors import InputError, StepError
-from interfaces.programs.files import copy, provide
-from interfaces.spm.files import Written, keep_from_saturating, require_image, workplace
-from interfaces.spm.launcher import find_launcher
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.programs.image_files import copy, provide
+from conceptrsa.interfaces.spm.launcher import find_launcher
+from conceptrsa.interfaces.spm.spm_files import (
+    Written,
+    keep_from_saturating,
+    require_image,
+    workplace,
+)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.stimuli import load_picture, read_stimuli
-from bids_config.errors import InputError
+from conceptrsa.analysis.files.stimuli import load_picture, read_stimuli
+from conceptrsa.bids_config.errors import InputError
 
 RED = (200, 30, 10)
 

@@ -10,14 +10,14 @@ import pytest
 from nibabel.affines import apply_affine
 from planted_heads import DemoHead, demo_head, dice
 
-from bids_config import load_dataset_config
-from bids_config.errors import StepError
-from interfaces.embedded import mni305, subject_regions
-from interfaces.embedded.atlas import desikan_killiany_mni305
-from interfaces.embedded.normalization import normalize
-from interfaces.embedded.subject_regions import SubjectRegions, find_regions
-from interfaces.embedded.transforms import write_matrix
-from interfaces.rois import MNI305Rois
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics import mni305_grid, subject_regions
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.normalization import normalize
+from conceptrsa.interfaces.numerics.subject_regions import SubjectRegions, find_regions
+from conceptrsa.interfaces.numerics.transforms import write_matrix
+from conceptrsa.interfaces.python.rois import MNI305Rois
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_left_is_left_and_every_region_is_there(found: Found) -> None:
     own = []
     for index, name in names.items():
         mask = found.own == index
-        x = apply_affine(mni305.AFFINE, np.argwhere(mask).mean(axis=0))[0]
+        x = apply_affine(mni305_grid.AFFINE, np.argwhere(mask).mean(axis=0))[0]
         if "lh" in name or "Left" in name:
             assert x < 0, name
         elif "rh" in name or "Right" in name:
@@ -88,8 +88,8 @@ def test_left_is_left_and_every_region_is_there(found: Found) -> None:
 
 def test_grid_and_evidence(found: Found) -> None:
     image, regions = found.regions.labels, found.regions
-    assert image.shape == mni305.SHAPE and image.get_data_dtype() == np.int16
-    np.testing.assert_array_equal(image.affine, mni305.AFFINE)
+    assert image.shape == mni305_grid.SHAPE and image.get_data_dtype() == np.int16
+    np.testing.assert_array_equal(image.affine, mni305_grid.AFFINE)
     assert 0.4 < regions.before < regions.after - 0.2
     assert 0.05 < regions.jacobian[0] < 1 < regions.jacobian[1] < 10
     assert 0.6 < regions.grey_share < 0.9
@@ -100,7 +100,7 @@ def test_cortical_labels_keep_to_grey_matter(found: Found) -> None:
     """The planted regions are the atlas', of which a part lies in white matter and liquid."""
     cortex = found.own >= 1000
     brain = found.own > 0
-    to_voxels = np.linalg.inv(found.t1w_to_mni305 @ found.head.t1w.affine) @ mni305.AFFINE
+    to_voxels = np.linalg.inv(found.t1w_to_mni305 @ found.head.t1w.affine) @ mni305_grid.AFFINE
     voxels = np.rint(apply_affine(to_voxels, np.argwhere(cortex))).astype(int)
     values = np.asarray(found.head.t1w.dataobj)[tuple(voxels.T)]
     white = np.median(np.asarray(found.head.t1w.dataobj)[found.head.brain])
@@ -117,7 +117,7 @@ def test_the_step_gives_what_the_function_gives(
         seen.append((t1w.shape, mask.dtype, mask.sum(), matrix))
         return found.regions
 
-    monkeypatch.setattr("interfaces.rois.find_regions", find)
+    monkeypatch.setattr("conceptrsa.interfaces.python.rois.find_regions", find)
     nib.save(found.head.t1w, tmp_path / "T1w.nii")
     mask = nib.Nifti1Image(found.head.brain.astype(np.uint8), found.head.t1w.affine)
     nib.save(mask, tmp_path / "mask.nii")

@@ -21,20 +21,20 @@ from subject_derivatives import (
     write_subject,
 )
 
-from interfaces.anatomical import AnatomicalViews, fine_grid
-from interfaces.confounds import framewise_displacement
-from interfaces.embedded import mni305
-from interfaces.embedded.time_series import open_time_series
-from interfaces.embedded.transforms import rigid_matrix, write_matrix
-from interfaces.embedded.tsnr import temporal_snr
-from pipelines.bids import SubjectInputs
-from pipelines.participants import write_page
-from pipelines.reports.heads import Heads
-from pipelines.reports.page import write_subject_page
-from pipelines.reports.planes import lay_out
-from pipelines.reports.plots import acquisition_order
-from pipelines.reports.records import read_subject
-from pipelines.reports.tsnr import summarize_tsnr
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.time_series import open_time_series
+from conceptrsa.interfaces.numerics.transforms import rigid_matrix, write_matrix
+from conceptrsa.interfaces.numerics.tsnr import temporal_snr
+from conceptrsa.interfaces.python.anatomical import AnatomicalViews, fine_grid
+from conceptrsa.interfaces.python.confounds import framewise_displacement
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.participants import write_page
+from conceptrsa.pipelines.reports.heads import Heads
+from conceptrsa.pipelines.reports.planes import lay_out
+from conceptrsa.pipelines.reports.plots import acquisition_order
+from conceptrsa.pipelines.reports.subject_page import write_subject_page
+from conceptrsa.pipelines.reports.subject_records import read_subject
+from conceptrsa.pipelines.reports.tsnr_maps import summarize_tsnr
 
 CHROMIUM = Path("/usr/bin/chromium")
 LARGEST_PAGE = 10e6  # bytes
@@ -175,7 +175,7 @@ def test_views_of_the_t1w_lie_where_the_matrices_say(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             image.get_fdata()[inside], (there @ direction)[inside], atol=0.01
         )
-    assert nib.load(views.mni305_file).shape == mni305.SHAPE
+    assert nib.load(views.mni305_file).shape == mni305_grid.SHAPE
 
 
 def test_the_fine_grid_covers_the_field_of_view() -> None:

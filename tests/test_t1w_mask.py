@@ -9,14 +9,14 @@ import pytest
 from nibabel.affines import apply_affine, from_matvec
 from planted_heads import BRAIN_CENTRE, demo_head, dice, head, t1w
 
-from bids_config.errors import InputError, StepError
-from interfaces.embedded import t1w_mask
-from interfaces.embedded.normalization import image_data, normalize
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.t1w_mask import find_brain, require_network, take_brain_mask
-from interfaces.embedded.transforms import rigid_matrix
-from interfaces.t1w_mask import T1wBrainMask
-from pipelines.t1w_masks import find_t1w_mask
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.interfaces.numerics import t1w_mask
+from conceptrsa.interfaces.numerics.normalization import image_data, normalize
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.t1w_mask import find_brain, require_network, take_brain_mask
+from conceptrsa.interfaces.numerics.transforms import rigid_matrix
+from conceptrsa.interfaces.python.masks import T1wBrainMask
+from conceptrsa.pipelines.bids.t1w_masks import find_t1w_mask
 
 
 def stripped(background: float = 0.0) -> nib.Nifti1Image:

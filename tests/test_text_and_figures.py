@@ -7,14 +7,21 @@ import pytest
 from figure_cases import CASES, drawn, five, markers, sixteen, view_of
 from report_cases import planted, planted_result
 
-from analysis.figures.group_intervals import draw_group_intervals
-from analysis.figures.groups import draw_groups
-from analysis.figures.model_tests import draw_model_tests, significance_matrix
-from analysis.figures.multiverse import draw_multiverse
-from analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
-from analysis.report.answer import answer
-from analysis.report.methods import describe_methods
-from analysis.results import ComparisonResult
+from conceptrsa.analysis.inference.comparisons import (
+    MIXED_MODEL,
+    RANDOM_EFFECTS,
+    TWO_SIDED_PERMUTATION,
+)
+from conceptrsa.analysis.output.figures.group_bars import draw_groups
+from conceptrsa.analysis.output.figures.group_intervals import draw_group_intervals
+from conceptrsa.analysis.output.figures.model_differences import (
+    draw_model_tests,
+    significance_matrix,
+)
+from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
+from conceptrsa.analysis.output.report.answer import answer
+from conceptrsa.analysis.output.report.methods import describe_methods
+from conceptrsa.analysis.results import ComparisonResult
 
 RECOMMENDED = [name for name in CASES if name.startswith("recommended")]
 PAPER = [name for name in CASES if name.startswith("paper")]

@@ -4,8 +4,8 @@ import pytest
 import SimpleITK as sitk
 from nibabel.affines import apply_affine
 
-from bids_config.errors import InputError
-from interfaces.embedded.transforms import (
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics.transforms import (
     displacements,
     flip_ras_lps,
     from_sitk,

@@ -9,11 +9,11 @@ import torch
 from mmv_checkpoint import mmv_features, random_mmv, shift_in_time
 from torch import Tensor
 
-from analysis.models.networks.tsm import TemporalShift, TsmResNet50
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.tensors import read_checkpoint
-from analysis.models.zoo import read_zoo
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.tsm import TemporalShift, TsmResNet50
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 NARROW = 8
 

@@ -8,10 +8,10 @@ from scipy.optimize import lsq_linear
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from analysis.inference.variance_partition import partial_rsa, partition_variance
-from analysis.rdm import compute_rdm
-from analysis.rsa import whiten
-from bids_config.errors import InputError
+from conceptrsa.analysis.inference.variance_partition import partial_rsa, partition_variance
+from conceptrsa.analysis.rsa.correlations import whiten
+from conceptrsa.analysis.rsa.distances import compute_rdm
+from conceptrsa.bids_config.errors import InputError
 
 GROUPS = ["multimodal"] * 2 + ["visual"] * 3 + ["language"]
 

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway, pearsonr
 
-from analysis.patterns import RoiPatterns
-from analysis.voxel_scores import max_beta, ncsnr, reliability, voxel_scores
-from bids_config.errors import InputError
+from conceptrsa.analysis.brain.patterns import RoiPatterns
+from conceptrsa.analysis.brain.voxel_selection import (
+    max_beta,
+    ncsnr,
+    reliability,
+    voxel_scores,
+)
+from conceptrsa.bids_config.errors import InputError
 
 
 def planted(

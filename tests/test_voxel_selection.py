@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.patterns import RoiPatterns, SubjectPatterns
-from analysis.settings import ComparisonSettings, settings_for
-from analysis.voxel_selection import rank_voxels, select_voxels
-from bids_config.errors import InputError
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels
+from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.bids_config.errors import InputError
 
 
 def subject(**rois: np.ndarray) -> SubjectPatterns:

@@ -10,16 +10,16 @@ import pytest
 from local_weights import FILE, NET, PAIR, put_pair, with_folder
 from weights_server import CONTENT, OTHER, SHA256, Publisher, one_sentence, put
 
-from analysis.models.registry import Weights, WeightsFile
-from analysis.models.weights import hashes
-from analysis.models.weights.locate import (
+from conceptrsa.analysis.models.registry import Weights, WeightsFile
+from conceptrsa.analysis.models.weights import hashes
+from conceptrsa.analysis.models.weights.locate import (
     WeightsOptions,
     identify_weights,
     obtain_weights,
     weights_present,
 )
-from analysis.models.zoo import read_zoo
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 home, options = local_weights.home, local_weights.options
 publisher = local_weights.publisher

@@ -27,11 +27,10 @@ from weights_server import (
     put,
 )
 
-from analysis.models.registry import WeightsFile
-from analysis.models.weights import download as download_module
-from analysis.models.weights import transfer
-from analysis.models.weights.download import download
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.registry import WeightsFile
+from conceptrsa.analysis.models.weights import download as download_module
+from conceptrsa.analysis.models.weights.download import download
+from conceptrsa.bids_config.errors import InputError
 
 publisher = local_weights.publisher
 
@@ -154,7 +153,7 @@ def test_attempts_are_limited_and_keep_what_came(
 def test_a_server_that_falls_silent_is_asked_again(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(download_module, "TIMEOUT_SECONDS", 0.4)
     publisher.stalls = [1_000_000]
     assert get(publisher.file(), tmp_path / "net.pth") == SHA256
     assert publisher.asked[1]["Range"] == "bytes=1000000-"
@@ -256,12 +255,12 @@ def test_nothing_but_the_web_is_read(publisher: Publisher, tmp_path: Path) -> No
      ("https", "http", False)],
 )  # fmt: skip
 def test_a_redirect_does_not_give_up_encryption(begin: str, end: str, allowed: bool) -> None:
-    handler = transfer._SafeRedirects()
+    handler = download_module._SafeRedirects()
     arguments = (Request(f"{begin}://a/"), BytesIO(), 302, "Found", {}, f"{end}://b/")
     if allowed:
         assert handler.redirect_request(*arguments).full_url == f"{end}://b/"
     else:
-        with pytest.raises(transfer.Refused, match="https://"):
+        with pytest.raises(download_module.Refused, match="https://"):
             handler.redirect_request(*arguments)
 
 
@@ -311,8 +310,8 @@ def test_a_folder_that_cannot_be_written_is_said_plainly(
 CHILD = """
 import sys
 from pathlib import Path
-from analysis.models.registry import WeightsFile
-from analysis.models.weights.download import download
+from conceptrsa.analysis.models.registry import WeightsFile
+from conceptrsa.analysis.models.weights.download import download
 url, sha256, target = sys.argv[1:]
 print(download(WeightsFile("net.pth", url, sha256), Path(target), model="Net"))
 """

@@ -14,10 +14,14 @@ import pytest
 from local_weights import FILE, NET, with_folder
 from weights_server import OTHER, SHA256, names_in, put
 
-from analysis.models.registry import Weights, WeightsFile
-from analysis.models.weights import hashes as hashes_module
-from analysis.models.weights.hashes import HashMemory
-from analysis.models.weights.locate import WeightsOptions, identify_weights, obtain_weights
+from conceptrsa.analysis.models.registry import Weights, WeightsFile
+from conceptrsa.analysis.models.weights import hashes as hashes_module
+from conceptrsa.analysis.models.weights.hashes import HashMemory
+from conceptrsa.analysis.models.weights.locate import (
+    WeightsOptions,
+    identify_weights,
+    obtain_weights,
+)
 
 home, options = local_weights.home, local_weights.options
 
@@ -119,8 +123,8 @@ def test_many_may_write_the_memory_at_once(tmp_path: Path, readings: list[Path])
 def test_an_identity_from_memory_imports_no_network_library(tmp_path: Path) -> None:
     command = (
         "import sys; from pathlib import Path; "
-        "from analysis.models.registry import Weights, WeightsFile; "
-        "from analysis.models.weights.locate import WeightsOptions, identify_weights; "
+        "from conceptrsa.analysis.models.registry import Weights, WeightsFile; "
+        "from conceptrsa.analysis.models.weights.locate import WeightsOptions, identify_weights; "
         "options = WeightsOptions(Path(sys.argv[1]), {'Net': Path(sys.argv[2])}); "
         "print(*identify_weights('Net', Weights((WeightsFile('net.pth'),)), options)); "
         "print({'torch', 'transformers', 'huggingface_hub', 'urllib.request', 'rich'} "

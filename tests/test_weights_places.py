@@ -9,8 +9,8 @@ import pytest
 from local_weights import FILE, HUB, NET, PAIR, put_pair, with_folder
 from weights_server import OTHER, SHA256, Publisher, one_sentence, put
 
-from analysis.models.registry import Weights, WeightsFile
-from analysis.models.weights.locate import (
+from conceptrsa.analysis.models.registry import Weights, WeightsFile
+from conceptrsa.analysis.models.weights.locate import (
     WeightsOptions,
     find_files,
     obtain_weights,
@@ -19,7 +19,7 @@ from analysis.models.weights.locate import (
     weights_chosen,
     weights_present,
 )
-from bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError
 
 home, options = local_weights.home, local_weights.options
 publisher = local_weights.publisher

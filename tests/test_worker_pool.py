@@ -15,10 +15,10 @@ from nipype.pipeline.engine import MapNode, Node, Workflow
 from rich.console import Console
 from small_workflow import InProcessPlugin
 
-from bids_config.errors import StepError
-from pipelines.execution import Resources, run_workflow
-from pipelines.forecast import Forecast, Size, StepForecast
-from pipelines.worker_pool import FailureKeeper, last_sentence
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
+from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
+from conceptrsa.pipelines.execution.worker_pool import FailureKeeper, last_sentence
 
 
 class DoInput(BaseInterfaceInputSpec):

@@ -22,11 +22,11 @@ from PIL import Image
 from reference_torch import plain_torch
 from torchvision.models import resnet18
 
-from analysis.models.networks.load import load_entry, load_network
-from analysis.models.registry import ModelEntry
-from analysis.models.weights.tensors import flat_tensors, read_checkpoint
-from analysis.models.zoo import read_zoo
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.load import load_entry, load_network
+from conceptrsa.analysis.models.registry import ModelEntry
+from conceptrsa.analysis.models.weights.tensors import flat_tensors, read_checkpoint
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 Writer = Callable[[Path, int], OfficialCheckpoint]
 Write = Callable[[str], OfficialCheckpoint]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.models.registry import WeightsFile
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.registry import WeightsFile
+from conceptrsa.bids_config.errors import InputError
 
 CONTENT = hashlib.shake_256(b"weights").digest(3_000_000)
 OTHER = hashlib.shake_256(b"others").digest(len(CONTENT))

@@ -16,14 +16,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.betas.responses import (
+from conceptrsa.analysis.betas.responses import (
     MODEL_FILE,
     afni_labels,
     require_canonical,
     require_one_kind,
     require_response,
 )
-from analysis.betas.volumes import (
+from conceptrsa.analysis.betas.volumes import (
     Grid,
     RoiVoxels,
     load_volume,
@@ -31,17 +31,17 @@ from analysis.betas.volumes import (
     require_values,
     split_into_rois,
 )
-from analysis.patterns import (
+from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
     TELLING_VOXELS,
     SubjectPatterns,
     vary_between,
     with_data_only,
 )
-from bids_config.errors import InputError
-from bids_config.files import require_content
-from bids_config.images import require_place
-from bids_config.tables import did_you_mean
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import require_place
+from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.writing import require_content
 
 Half = Literal["odd", "even"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from bids_config.errors import InputError
-from bids_config.names import clean_name, stimulus_id
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import clean_name, stimulus_id
 
 NOT_STIMULI = frozenset({
     "baseline", "blank", "catch", "fix", "fixation", "instruction", "instructions", "null",

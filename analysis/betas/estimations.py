@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_config.errors import InputError
-from bids_config.files import require_content
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import require_content
 
 REFERENCE = "SliceTimeReference"
 REFERENCE_TOLERANCE = 0.01

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.betas.beta_images import BetaImage, Half
-from analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
-from bids_config.errors import InputError
-from bids_config.files import require_content
-from bids_config.names import stimulus_ids
-from bids_config.tsv import read_table
+from conceptrsa.analysis.betas.beta_images import BetaImage, Half
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import stimulus_ids
+from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.writing import require_content
 
 
 def table_beside(betas_file: Path) -> Path:

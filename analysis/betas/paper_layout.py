@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.betas.beta_images import BetaImage, read_beta_images, subject_folders
-from analysis.betas.volumes import VOLUME_SUFFIXES, RoiVoxels, regions_by_subject
-from analysis.patterns import SubjectPatterns, require_comparable
-from bids_config.errors import InputError
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.betas.beta_images import BetaImage, read_beta_images, subject_folders
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, RoiVoxels, regions_by_subject
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, require_comparable
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
 
 BETA_NAME = re.compile(r"(?P<stimulus>[A-Za-z0-9-]+_\d+).*beta_\d+\.(nii|nii\.gz|mgz)")
 """`<synset>_<image>`, anything, `beta_00NN`; the number counts SPM's regressors, not stimuli."""

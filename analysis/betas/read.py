@@ -5,25 +5,29 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.array_files import ARRAY_SUFFIXES, open_arrays
-from analysis.betas.conditions import ConditionRule
-from analysis.betas.derivatives import SPACE, no_regions, read_derivatives
-from analysis.betas.paper_layout import read_paper_layout
-from analysis.betas.rdm_files import HALF_ENDINGS, read_rdm_files
-from analysis.betas.responses import MODEL_FILE, require_one_kind
-from analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
-from analysis.betas.spm import holds_models, read_spm_folders
-from analysis.betas.statmaps import find_statmaps, read_statmaps
-from analysis.betas.table import read_betas_table
-from analysis.betas.volumes import VOLUME_SUFFIXES
-from analysis.folds import have_halves
-from analysis.names import require_names
-from analysis.patterns import SubjectPatterns, SubjectRdms, have_patterns, require_comparable
-from bids_config.errors import InputError
-from bids_config.names import warn_of_case
-from bids_config.recorded import read_recorded
-from bids_config.schema import RoiDefinition
-from bids_config.tables import did_you_mean
+from conceptrsa.analysis.betas.brain_rdm_files import HALF_ENDINGS, read_rdm_files
+from conceptrsa.analysis.betas.conditions import ConditionRule
+from conceptrsa.analysis.betas.own_derivatives import SPACE, no_regions, read_derivatives
+from conceptrsa.analysis.betas.paper_layout import read_paper_layout
+from conceptrsa.analysis.betas.responses import MODEL_FILE, require_one_kind
+from conceptrsa.analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
+from conceptrsa.analysis.betas.spm import holds_models, read_spm_folders
+from conceptrsa.analysis.betas.statmaps import find_statmaps, read_statmaps
+from conceptrsa.analysis.betas.table import read_betas_table
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
+from conceptrsa.analysis.brain.folds import have_halves
+from conceptrsa.analysis.brain.patterns import (
+    SubjectPatterns,
+    SubjectRdms,
+    have_patterns,
+    require_comparable,
+)
+from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_names, warn_of_case
+from conceptrsa.bids_config.recorded import read_recorded
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.toml_tables import did_you_mean
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
-from analysis.betas.mat_files import read_names
-from bids_config.errors import InputError
+from conceptrsa.analysis.betas.mat_files import read_names
+from conceptrsa.bids_config.errors import InputError
 
 MODEL_FILE = "SPM.mat"
 

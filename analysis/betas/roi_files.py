@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
-from analysis.betas.beta_images import LEAVE_OUT, wanted_names, wanted_subjects
-from analysis.betas.volumes import require_values
-from analysis.names import require_names
-from analysis.patterns import RoiPatterns, SubjectPatterns, with_data_only
-from analysis.rdm_files import RELATIVE_TOLERANCE, require_distinct
-from bids_config.errors import InputError
-from bids_config.files import require_content
-from bids_config.names import stimulus_ids
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.betas.beta_images import LEAVE_OUT, wanted_names, wanted_subjects
+from conceptrsa.analysis.betas.volumes import require_values
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, with_data_only
+from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
+from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE, require_distinct
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.writing import require_content
 
 SUBJECT_NAME = re.compile(r"(sub-[0-9a-zA-Z]+)")
 ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")

@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.betas.beta_images import (
+from conceptrsa.analysis.betas.beta_images import (
     BetaImage,
     files_below,
     read_beta_images,
     subject_folders,
 )
-from analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
-from analysis.betas.responses import MODEL_FILE, MODULATOR, REGRESSOR, regressor_names
-from analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
-from analysis.patterns import SubjectPatterns
-from bids_config.errors import InputError
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
+from conceptrsa.analysis.betas.responses import (
+    MODEL_FILE,
+    MODULATOR,
+    REGRESSOR,
+    regressor_names,
+)
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
 
 
 def read_spm_folders(

@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.betas.beta_images import (
+from conceptrsa.analysis.betas.beta_images import (
     BetaImage,
     Half,
     files_below,
     read_beta_images,
     wanted_subjects,
 )
-from analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
-from analysis.betas.named_volumes import named_volumes, table_beside
-from analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
-from analysis.patterns import SubjectPatterns
-from bids_config.errors import InputError
-from bids_config.files import require_content
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
+from conceptrsa.analysis.betas.named_volumes import named_volumes, table_beside
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.writing import require_content
 
 MAP_NAME = re.compile(r"sub-[0-9a-zA-Z]+_(.+_)?stat-effect(_.+)?_statmap\..+")
 

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.betas.beta_images import BetaImage, Half, read_beta_images, wanted_subjects
-from analysis.betas.volumes import regions_by_subject
-from analysis.patterns import SubjectPatterns
-from bids_config.errors import InputError
-from bids_config.names import clean_name, stimulus_id, stimulus_ids
-from bids_config.schema import RoiDefinition
-from bids_config.tsv import read_table
+from conceptrsa.analysis.betas.beta_images import (
+    BetaImage,
+    Half,
+    read_beta_images,
+    wanted_subjects,
+)
+from conceptrsa.analysis.betas.volumes import regions_by_subject
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import clean_name, stimulus_id, stimulus_ids
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.tsv import read_table
 
 NEEDED = ("subject", "stimulus", "file")
 ALLOWED = (*NEEDED, "run", "half", "volume")

@@ -8,10 +8,15 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from analysis.patterns import RoiPatterns
-from bids_config.errors import InputError
-from bids_config.images import open_image, read_labels, readable, require_place
-from bids_config.schema import RoiDefinition
+from conceptrsa.analysis.brain.patterns import RoiPatterns
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import (
+    open_image,
+    read_labels,
+    readable,
+    require_place,
+)
+from conceptrsa.bids_config.schema import RoiDefinition
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import num_obs_y
 
-from analysis.inference.bootstrap_products import compare_weighted_products
-from analysis.inference.bootstrap_ranks import compare_weighted_ranks
-from analysis.inference.bootstrap_weights import SampleComparison
-from analysis.rsa import standardise
-from analysis.settings import RsaMetric
+from conceptrsa.analysis.inference.bootstrap_products import (
+    SampleComparison,
+    compare_weighted_products,
+)
+from conceptrsa.analysis.inference.bootstrap_ranks import compare_weighted_ranks
+from conceptrsa.analysis.rsa.correlations import standardise
+from conceptrsa.analysis.settings import RsaMetric
 
 Factors = Literal["subjects", "stimuli", "both"]
 

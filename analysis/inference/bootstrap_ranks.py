@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.bootstrap_weights import SampleComparison, pair_weights
+from conceptrsa.analysis.inference.bootstrap_products import SampleComparison, pair_weights
 
 RankMetric = Literal["spearman", "rho-a", "kendall-tau-a"]
 

@@ -9,14 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.inference.generalisation import Generalisation
-from analysis.inference.multiple_testing import PermutationTests
-from analysis.inference.permutation import LabelPermutations
-from analysis.inference.random_effects import Estimates
-from analysis.inference.scored_region import ScoredRegion
-from analysis.inference.sign_flip import sign_flip_test
-from analysis.settings import ComparisonSettings
-from analysis.significance import (
+from conceptrsa.analysis.inference.generalisation import Generalisation, ScoredRegion
+from conceptrsa.analysis.inference.multiple_testing import PermutationTests
+from conceptrsa.analysis.inference.paper_tests import (
     ROUNDING,
     GroupTest,
     ModelTest,
@@ -25,6 +20,10 @@ from analysis.significance import (
     mean_over_subjects,
     without_rounding,
 )
+from conceptrsa.analysis.inference.permutation import LabelPermutations
+from conceptrsa.analysis.inference.random_effects import Estimates
+from conceptrsa.analysis.inference.sign_flip import sign_flip_test
+from conceptrsa.analysis.settings import ComparisonSettings
 
 ZERO = "zero"
 """What a model is tested against where there is no other model."""

@@ -6,11 +6,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.findings import PartialScore, VariancePart
-from analysis.inference.random_effects import Levels, infer, mean_squares
-from analysis.inference.variance_partition import partial_rsa, partition_variance
-from analysis.rsa import number_of_stimuli
-from analysis.settings import RsaMetric
+from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
+from conceptrsa.analysis.inference.random_effects import Levels, infer, mean_squares
+from conceptrsa.analysis.inference.variance_partition import partial_rsa, partition_variance
+from conceptrsa.analysis.rsa.correlations import number_of_stimuli
+from conceptrsa.analysis.settings import RsaMetric
 
 MIN_STIMULI = 6
 """Fewer leave too little of an RDM once a stimulus is left out."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.settings import RsaMetric
-from analysis.significance import GroupTest, ModelTest
+from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest
+from conceptrsa.analysis.settings import RsaMetric
 
 CeilingName = Literal["pairwise", "lower", "upper"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import num_obs_y
 
-from analysis.inference.influence import pair_influence
-from analysis.inference.mixed_model import compare_groups
-from analysis.inference.random_effects import (
+from conceptrsa.analysis.inference.influence import pair_influence
+from conceptrsa.analysis.inference.mixed_model import compare_groups
+from conceptrsa.analysis.inference.random_effects import (
     Estimates,
     Levels,
     MeanSquares,
@@ -18,9 +18,9 @@ from analysis.inference.random_effects import (
     infer,
     mean_squares,
 )
-from analysis.inference.ratio import Ratios, ratios_to_last
-from analysis.noise_ceiling import noise_ceiling
-from analysis.settings import RsaMetric
+from conceptrsa.analysis.inference.ratio import Ratios, ratios_to_last
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
+from conceptrsa.analysis.settings import RsaMetric
 
 MIN_SUBJECTS_OF_CEILING = 3
 """Two subjects have one ceiling, which cannot vary over subjects."""
@@ -235,3 +235,25 @@ def _joined(estimates: Sequence[Estimates]) -> Estimates:
             for name in names
         )
     )
+
+
+@dataclass(frozen=True)
+class ScoredRegion:
+    """One region of the primary analysis; a subject without an RDM in a fold has none in any.
+
+    Attributes
+    ----------
+    rdms : ndarray, (folds, subjects, pairs)
+    rsa : ndarray, (subjects, models)
+    ceiling_p : float
+        Of the pairwise ceiling, by permutation.
+    """
+
+    rdms: NDArray[np.float64]
+    rsa: NDArray[np.float64]
+    ceiling_p: float
+
+    @property
+    def n_complete(self) -> int:
+        """Subjects with an RDM in every fold."""
+        return int(np.isfinite(self.rdms).all(axis=(0, 2)).sum())

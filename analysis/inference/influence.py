@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import num_obs_y
 
-from analysis.rsa import correlate_rdms, mean_ranks, standardise
-from analysis.settings import RsaMetric
+from conceptrsa.analysis.rsa.correlations import correlate_rdms, mean_ranks, standardise
+from conceptrsa.analysis.settings import RsaMetric
 
 
 def pair_influence(

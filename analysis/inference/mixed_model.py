@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.random_effects import (
+from conceptrsa.analysis.inference.random_effects import (
     Estimates,
     Levels,
     Pairs,
@@ -55,8 +55,8 @@ def compare_groups(
     Parameters
     ----------
     influence : ndarray, (models, subjects, pairs)
-        From `analysis.inference.influence`, means over folds. A model with a NaN is no member
-        of its group.
+        From `conceptrsa.analysis.inference.influence`, means over folds. A model with a NaN is no
+        member of its group.
     groups : two ndarrays of int
         Models of the first and of the second group.
     n_stimuli : int

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.significance import benjamini_hochberg
+from conceptrsa.analysis.inference.paper_tests import benjamini_hochberg
 
 TOLERANCE = 1e-12
 """Statistics that differ by less are equal: permutations that change nothing but the order of a

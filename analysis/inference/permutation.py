@@ -5,17 +5,160 @@ the brain's RDMs mean nothing: rows and columns of an RDM may be permuted jointl
 al., 2008). Subjects, folds and regions are permuted alike, so that what they share stays shared.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from itertools import permutations as all_orders
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import num_obs_y
+from scipy.spatial.distance import num_obs_y, squareform
 
-from analysis.inference.multiple_testing import PermutationTests, permutation_tests
-from analysis.inference.permutation_null import draw_permutations, null_scores
-from analysis.settings import RsaMetric
+from conceptrsa.analysis.inference.multiple_testing import PermutationTests, permutation_tests
+from conceptrsa.analysis.rsa.correlations import mean_ranks, standardise
+from conceptrsa.analysis.settings import RsaMetric
+
+PERMUTATIONS_AT_ONCE = 50
+"""So many that the permuted RDMs of a chunk stay in the processor's cache."""
+
+SIGNS_AT_ONCE = 1_000_000
+"""Signs of differences that Kendall's tau takes for the brain RDMs at once."""
+
+
+def draw_permutations(
+    n_stimuli: int, n_permutations: int, generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Permutations of the stimuli, the identity first.
+
+    Returns
+    -------
+    ndarray, (permutations, stimuli)
+        `n_permutations` of them; or all there are, each once, where these are no more, which
+        makes the tests exact.
+    """
+    if math.factorial(n_stimuli) <= n_permutations:
+        return np.array(list(all_orders(range(n_stimuli))), dtype=np.intp)
+    orders = np.tile(np.arange(n_stimuli), (n_permutations, 1))
+    generator.permuted(orders[1:], axis=1, out=orders[1:])
+    return orders
+
+
+def null_scores(
+    brain: NDArray[np.float64],
+    models: NDArray[np.float64],
+    metric: RsaMetric,
+    permutations: NDArray[np.intp],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean scores over folds and subjects, the brain RDMs' stimuli permuted jointly.
+
+    Parameters
+    ----------
+    brain : ndarray, (regions, rdms, pairs)
+        RDMs of all folds and subjects; constant ones or those with NaN are left out.
+    models : ndarray, (models, pairs)
+    metric : str
+        Kendall's tau-a takes time in proportion to the *square* of the number of pairs.
+    permutations : ndarray of int, (permutations, stimuli)
+
+    Returns
+    -------
+    scores : ndarray, (permutations, regions, models)
+        NaN for a model that is constant or holds a NaN, and a region without RDMs.
+    expected : ndarray, (regions, models)
+        Mean over all possible permutations: each pair of stimuli is as often in each place.
+    """
+    if metric == "kendall-tau-a":
+        scores = _kendall_scores(brain, models, permutations)
+        return scores, np.zeros(scores.shape[1:])
+    region_vectors = _mean_over_rdms(standardise(brain, metric))
+    model_vectors = standardise(models, metric)
+    scores = _product_scores(region_vectors, model_vectors, permutations)
+    return scores, np.outer(region_vectors.mean(axis=-1), model_vectors.sum(axis=-1))
+
+
+def _mean_over_rdms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the second-last axis of the vectors without NaN; NaN where there is none."""
+    present = np.isfinite(vectors).all(axis=-1, keepdims=True)
+    count = present.sum(axis=-2)
+    total = np.where(present, vectors, 0.0).sum(axis=-2)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _product_scores(
+    region_vectors: NDArray[np.float64],
+    model_vectors: NDArray[np.float64],
+    permutations: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    n_stimuli = permutations.shape[1]
+    first, second = np.triu_indices(n_stimuli, k=1)
+    squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
+    scores = np.empty((len(permutations), len(region_vectors), len(model_vectors)))
+    for start in range(0, len(permutations), PERMUTATIONS_AT_ONCE):
+        orders = permutations[start : start + PERMUTATIONS_AT_ONCE]
+        entries = orders[:, first] * n_stimuli + orders[:, second]
+        permuted = squares.take(entries, axis=1)
+        scores[start : start + len(orders)] = (permuted @ model_vectors.T).swapaxes(0, 1)
+    return scores
+
+
+def _kendall_scores(
+    brain: NDArray[np.float64], models: NDArray[np.float64], permutations: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Kendall's tau-a as products of the signs of differences between all pairs of distances.
+
+    Signs of a block of rows are summed over the RDMs of a region once, for all permutations. Sums
+    are whole numbers, small enough in a block to be exact in single precision.
+    """
+    n_regions, n_rdms, n_pairs = brain.shape
+    first, second = np.triu_indices(permutations.shape[1], k=1)
+    # Differences of doubled ranks are whole numbers: clipped to 1, they are signs.
+    brain_ranks = (2 * mean_ranks(brain)).astype(np.float32)
+    model_ranks = (2 * mean_ranks(models)).astype(np.float32)
+    squares = np.stack([squareform(ranks, checks=False) for ranks in model_ranks])
+    present = _varies(brain_ranks)
+    # Permuting the models the other way is the same and leaves the sums over RDMs alone.
+    inverse = np.argsort(permutations, axis=1)
+    sums = np.zeros((len(permutations), n_regions, len(models)))
+    exact = 2**24 // (n_pairs * n_rdms)
+    n_rows = max(1, min(exact, SIGNS_AT_ONCE // (n_regions * n_pairs), n_pairs))
+    for start in range(0, n_pairs, n_rows):
+        rows = slice(start, min(start + n_rows, n_pairs))
+        brain_signs = _summed_signs(brain_ranks, present, rows)
+        for index, order in enumerate(inverse):
+            permuted = squares[:, order[first], order[second]]
+            model_signs = _signs(permuted, rows).reshape(len(models), -1)
+            sums[index] += brain_signs @ model_signs.T
+    count = present.sum(axis=1)[:, None] * np.where(_varies(model_ranks), 1.0, np.nan)
+    scale = count * (n_pairs * (n_pairs - 1) / 2)
+    return sums / np.where(scale > 0, scale, np.nan)
+
+
+def _signs(ranks: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+    """Signs of the differences of some entries (rows) from them and all later ones (columns)."""
+    differences = ranks[:, rows, None] - ranks[:, None, rows.start :]
+    return np.clip(differences, -1, 1, out=differences)
+
+
+def _summed_signs(
+    ranks: NDArray[np.float32], present: NDArray[np.bool_], rows: slice
+) -> NDArray[np.float32]:
+    """Signs summed over the RDMs of every region, each two entries once: (regions, signs)."""
+    summed = np.stack(
+        [
+            sum(
+                (_signs(rdm[None], rows)[0] for rdm in of_region[there]),
+                start=np.zeros((rows.stop - rows.start, ranks.shape[-1] - rows.start), np.float32),
+            )
+            for of_region, there in zip(ranks, present, strict=True)
+        ]
+    )
+    return np.triu(summed, k=1).reshape(len(ranks), -1)
+
+
+def _varies(ranks: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether RDMs (..., pairs) are without NaN and not constant."""
+    return np.asarray(ranks.max(axis=-1) > ranks.min(axis=-1))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr
 
-from analysis.inference.influence import incidence
+from conceptrsa.analysis.inference.influence import incidence
 
 N_POINTS = 1024
 """Points of the integral over the true mean squares."""

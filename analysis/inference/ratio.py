@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.inference.random_effects import MeanSquares, infer, two_sided_p
+from conceptrsa.analysis.inference.random_effects import MeanSquares, infer, two_sided_p
 
 N_BISECTIONS = 26
 

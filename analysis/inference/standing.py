@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS, ZERO
-from analysis.inference.findings import Inference
+from conceptrsa.analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS, ZERO
+from conceptrsa.analysis.inference.findings import Inference
 
 ALPHA = 0.05
 MOST_NAMES = 3

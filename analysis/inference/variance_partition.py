@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.spatial.distance import squareform
 
-from analysis.rsa import mean_ranks, number_of_stimuli, split_rdms, whiten
-from analysis.settings import RsaMetric
-from bids_config.errors import InputError
+from conceptrsa.analysis.rsa.correlations import (
+    mean_ranks,
+    number_of_stimuli,
+    split_rdms,
+    whiten,
+)
+from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.bids_config.errors import InputError
 
 N_RELABELLINGS = 200
 """Relabellings that the chance level of non-negative weights is the mean of."""
@@ -82,14 +87,14 @@ def partition_variance(
 ) -> VariancePartition:
     """Partition the variance of brain RDMs by least squares on the model RDMs of groups.
 
-    All RDMs are whitened first (`analysis.rsa.whiten`): distances that share a stimulus are
-    related, and unwhitened ones let the few values of a stimulus that is far from all others
-    decide the fit. The shares are then corrected by the mean that models unrelated to the brain
-    reach, which follows exactly from the symmetry of relabelling: relabelling mixes neither an
-    RDM's mean, nor its part of stimuli, nor the rest, and spreads each of them evenly, so that a
-    model space with squared lengths s and t in the last two (of n - 1 and pairs - n dimensions)
-    explains on average s / (n - 1) of the one and t / (pairs - n) of the other. For white RDMs this
-    is the usual adjusted R squared.
+    All RDMs are whitened first (`conceptrsa.analysis.rsa.correlations.whiten`): distances that
+    share a stimulus are related, and unwhitened ones let the few values of a stimulus that is far
+    from all others decide the fit. The shares are then corrected by the mean that models unrelated
+    to the brain reach, which follows exactly from the symmetry of relabelling: relabelling mixes
+    neither an RDM's mean, nor its part of stimuli, nor the rest, and spreads each of them evenly,
+    so that a model space with squared lengths s and t in the last two (of n - 1 and pairs - n
+    dimensions) explains on average s / (n - 1) of the one and t / (pairs - n) of the other. For
+    white RDMs this is the usual adjusted R squared.
 
     It was chosen by simulation: 16 models in groups of 5, 8 and 3, 50 stimuli, 5 subjects sharing
     an RDM unrelated to any model, so that the truth is 0. With Euclidean distances in three

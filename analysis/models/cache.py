@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bids_config.errors import InputError
-from bids_config.files import atomic_path
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import atomic_path
 
 FeatureVector = NDArray[np.float32]
 RECIPE_FILE = "recipe.json"

@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.names import require_names
-from analysis.rdm_files import read_stimuli_column
-from bids_config.errors import InputError
-from bids_config.names import clean_name, require_distinguishable, require_no_quotes, warn_of_case
-from bids_config.tsv import read_table
+from conceptrsa.analysis.files.rdm_files import read_stimuli_column
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import (
+    clean_name,
+    require_distinguishable,
+    require_names,
+    require_no_quotes,
+    warn_of_case,
+)
+from conceptrsa.bids_config.tsv import read_table
 
 CATEGORIES_TABLE = "categories.tsv"
 MISSING = ("", "n/a")

@@ -11,10 +11,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from analysis.models.extraction import ExtractionSettings
-from analysis.models.prompts import Prompt, fill_prompt
-from analysis.models.registry import ModelEntry
-from analysis.models.weights.locate import CheckedFile, WeightsOptions, obtain_all_weights
+from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.registry import ModelEntry
+from conceptrsa.analysis.models.weights.locate import (
+    CheckedFile,
+    WeightsOptions,
+    obtain_all_weights,
+)
 
 TRIAL_LABEL = "cat"
 
@@ -65,8 +69,8 @@ def try_model(
     InputError
         On weights that are missing or wrong, or a layer or device that there is none of.
     """
-    from analysis.models.networks.load import load_entry
-    from analysis.models.networks.running import run_network
+    from conceptrsa.analysis.models.networks.load import load_entry
+    from conceptrsa.analysis.models.networks.running import run_network
 
     network = entry.network
     files = obtain_all_weights(entry, weights)

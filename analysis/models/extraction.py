@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.models.prompts import PROMPTS, find_prompt
-from analysis.models.registry import Network, Pooling
+from conceptrsa.analysis.models.prompts import PROMPTS, find_prompt
+from conceptrsa.analysis.models.registry import Network, Pooling
 
 PROMPT = PROMPTS["paper"]
 Sweep = Literal["all", "blocks"]

@@ -11,22 +11,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.array_files import open_arrays
-from analysis.models.categorical import CATEGORIES_TABLE, Categories, read_categories
-from analysis.models.model_rdms import ModelRdm
-from analysis.models.registry import GROUPS, Group
-from analysis.names import require_names
-from analysis.rdm_files import (
+from conceptrsa.analysis.files.array_files import open_arrays
+from conceptrsa.analysis.files.rdm_files import (
     is_square,
     rdm_vector,
     read_stimuli_column,
     require_distinct,
     square_of_table,
 )
-from bids_config.errors import InputError
-from bids_config.files import atomic_path
-from bids_config.names import clean_name, stimulus_ids
-from bids_config.tsv import MISSING, read_table, write_table
+from conceptrsa.analysis.models.categorical import CATEGORIES_TABLE, Categories, read_categories
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.registry import GROUPS, Group
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
+from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
+from conceptrsa.bids_config.writing import atomic_path
 
 MODELS_TABLE = "models.tsv"
 

@@ -11,24 +11,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.models.cache import FeatureVector, Part, RecipeCache, gathered
-from analysis.models.extraction import ExtractionSettings, Sweep
-from analysis.models.feature_files import Features, read_features, write_features
-from analysis.models.libraries import versions_of
-from analysis.models.named import describe_named, is_named
-from analysis.models.prompts import Prompt, fill_prompt
-from analysis.models.registry import ModelEntry, Network
-from analysis.models.registry_file import LAYER_MARK
-from analysis.models.weights.hashes import hash_file
-from analysis.models.weights.locate import (
+from conceptrsa.analysis.files.stimuli import Stimulus
+from conceptrsa.analysis.models.cache import (
+    FeatureVector,
+    Part,
+    RecipeCache,
+    gathered,
+)
+from conceptrsa.analysis.models.extraction import ExtractionSettings, Sweep
+from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
+from conceptrsa.analysis.models.named_models import describe_named, is_named
+from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.registry import ModelEntry, Network, versions_of
+from conceptrsa.analysis.models.registry_file import LAYER_MARK
+from conceptrsa.analysis.models.weights.hashes import hash_file
+from conceptrsa.analysis.models.weights.locate import (
     KnownFile,
     WeightsOptions,
     identify_all_weights,
     obtain_all_weights,
 )
-from analysis.models.zoo import Zoo, read_zoo, split_layer
-from analysis.stimuli import Stimulus
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.zoo import Zoo, read_zoo, split_layer
+from conceptrsa.bids_config.errors import InputError
 
 __all__ = ["Features", "extract_features", "read_features", "write_features"]
 
@@ -229,7 +233,7 @@ class _Job:
 
     @cached_property
     def _extractor(self) -> Any:
-        from analysis.models.networks.load import load_entry
+        from conceptrsa.analysis.models.networks.load import load_entry
 
         files = [file.path for file in obtain_all_weights(self.entry, self.weights)]
         return load_entry(self.entry, files, self.settings)
@@ -246,7 +250,7 @@ class _Job:
         self, rows: Sequence[int], layers: Sequence[str], columns: dict[str, str]
     ) -> Iterator[Part]:
         """Run the network on some stimuli; what is done when a run is interrupted is kept."""
-        from analysis.models.networks.running import run_batches
+        from conceptrsa.analysis.models.networks.running import run_batches
 
         settings = self.settings
         batches = run_batches(

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.models.registry import Group
-from analysis.rdm_files import reorder
-from bids_config.errors import InputError
+from conceptrsa.analysis.files.rdm_files import reorder
+from conceptrsa.analysis.models.registry import Group
+from conceptrsa.bids_config.errors import InputError
 
 
 @dataclass(frozen=True)

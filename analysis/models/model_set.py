@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.models.feature_files import Features
-from analysis.models.model_rdms import ModelRdm
-from analysis.models.registry import Group
-from analysis.models.registry_file import LAYER_MARK
-from analysis.rdm import compute_rdm, metric_of_models, out_of_range, without_distance
-from analysis.settings import Groups, RdmMetric
-from bids_config.errors import InputError
-from bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.registry import Group
+from conceptrsa.analysis.models.registry_file import LAYER_MARK
+from conceptrsa.analysis.rsa.distances import (
+    compute_rdm,
+    metric_of_models,
+    out_of_range,
+    without_distance,
+)
+from conceptrsa.analysis.settings import Groups, RdmMetric
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
 
 SAME = 1e-5
 """Features that differ by less, in units of the largest, are those of one and the same layer."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError
 
 PLACE = "{label}"
 PROMPTS = {"paper": "a photo of {label}", "related-code": "a photo of {label}."}

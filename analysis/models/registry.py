@@ -1,7 +1,11 @@
 """What the zoo knows of a network: where its weights are, how they are read, what it is shown."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
+
+from conceptrsa.bids_config.errors import InputError
 
 Group = Literal["multimodal", "visual", "language", "categorical"]
 GROUPS: tuple[Group, ...] = ("multimodal", "visual", "language", "categorical")
@@ -146,7 +150,7 @@ class Network:
     Attributes
     ----------
     loader : str
-        The code that builds it, see `analysis.models.networks.load`.
+        The code that builds it, see `conceptrsa.analysis.models.networks.load`.
     input : {'picture', 'label'}
         What of a stimulus it is shown.
     architecture : str
@@ -230,3 +234,35 @@ class ModelEntry:
     def packaged(self) -> bool:
         """Whether all its weights come inside packages."""
         return all(weights.package for _, weights in self.all_weights)
+
+
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "torchvision": ("pillow", "torch", "torchvision"),
+    "timm": ("pillow", "timm", "torch", "torchvision"),
+    "open_clip": ("open_clip_torch", "pillow", "timm", "torch", "torchvision"),
+    "open_clip_text": ("ftfy", "open_clip_torch", "regex", "torch"),
+    "hf": ("pillow", "torch", "transformers"),
+    "hf_text": ("tokenizers", "torch", "transformers"),
+}
+"""What a name begins with, before its colon, and the distributions that the model depends on."""
+
+
+def versions_of(libraries: Iterable[str], model: str) -> dict[str, str]:
+    """Give the versions of the distributions that a model's numbers depend on.
+
+    Raises
+    ------
+    InputError
+        One is not installed.
+    """
+    return {library: _version(library, model) for library in libraries}
+
+
+def _version(library: str, model: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        raise InputError(
+            f"{model} needs the library {library}, which is not installed: "
+            "pip install 'conceptrsa[networks]'."
+        ) from None

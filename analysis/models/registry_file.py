@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.models.registry import ModelEntry, Network, Preprocessing
-from analysis.names import require_names
-from bids_config.errors import InputError
-from bids_config.tables import did_you_mean, read_table, read_toml
+from conceptrsa.analysis.models.registry import ModelEntry, Network, Preprocessing
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_names
+from conceptrsa.bids_config.toml_tables import did_you_mean, read_table, read_toml
 
 LAYER_MARK = "@"
 """Stands between a model's name and a layer's, so that no model may have it in its name."""

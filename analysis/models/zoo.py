@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from analysis.models.libraries import LIBRARIES
-from analysis.models.registry import ModelEntry
-from analysis.models.registry_file import LAYER_MARK, read_registry
-from bids_config.errors import InputError
-from bids_config.tables import did_you_mean
+from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry
+from conceptrsa.analysis.models.registry_file import LAYER_MARK, read_registry
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import did_you_mean
 
 REGISTRY_FILE = Path(__file__).with_name("registry.toml")
 

@@ -12,10 +12,20 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bids_config.errors import StepError
-from interfaces.freesurfer.installation import HOME_VARIABLE, LICENSE_VARIABLE, FreeSurfer
-from interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
+from nipype.interfaces import freesurfer
+from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, isdefined, traits
+
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.freesurfer.installation import (
+    HOME_VARIABLE,
+    LICENSE_VARIABLE,
+    FreeSurfer,
+    find_freesurfer,
+    find_license,
+)
+from conceptrsa.interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
 
 _TROUBLE = re.compile(
     r"error|cannot|could not|no such|not found|killed|fault|abort|licen[cs]e", re.IGNORECASE
@@ -158,3 +168,68 @@ def _last_words(log: Path) -> str:
     telling = [line for line in lines if _TROUBLE.search(line)] or lines
     words = " / ".join(telling[-3:])[-_LONGEST_MESSAGE:]
     return f": {words}" if words else ""
+
+
+class HeaderRegistrationJob(FreeSurferJob, freesurfer.Tkregister2):
+    """`tkregister2 --regheader --noedit`, which only calculates."""
+
+
+class BoundaryRegistrationJob(FreeSurferJob, freesurfer.BBRegister):
+    """`bbregister`."""
+
+
+class ResamplingJob(FreeSurferJob, freesurfer.ApplyVolTransform):
+    """`mri_vol2vol`."""
+
+
+class ReconstructionJob(FreeSurferJob, freesurfer.ReconAll):
+    """`recon-all`, the whole of it.
+
+    nipype's own way of going on leaves out every step whose outputs exist, though one that was
+    killed may have left half of one, and drops the input image as soon as there is an `mri`
+    folder.
+    """
+
+    def _is_resuming(self) -> bool:
+        return False
+
+
+DEFAULT_TIME_LIMIT = 3 * 3600.0
+
+
+class FreeSurferInputSpec(BaseInterfaceInputSpec):
+    """Inputs of all FreeSurfer steps."""
+
+    subjects_dir = Directory(mandatory=True, desc="folder of the reconstructions")
+    license_file = File(nohash=True, desc="default $FS_LICENSE, $FREESURFER_HOME/license.txt")
+    freesurfer_version = traits.Str(desc="another one makes the step run again")
+    time_limit = traits.Float(
+        DEFAULT_TIME_LIMIT, usedefault=True, nohash=True, desc="of one FreeSurfer program (s)"
+    )
+    n_threads = traits.Range(
+        low=1, value=1, usedefault=True, nohash=True, desc="processors of one program"
+    )
+
+
+def session_of(inputs: Any, subjects_dir: Path) -> Session:
+    """Give what a step's inputs say of FreeSurfer.
+
+    Parameters
+    ----------
+    inputs : FreeSurferInputSpec
+    subjects_dir : Path
+        By a path without blanks and quotes.
+
+    Raises
+    ------
+    InputError
+        If FreeSurfer or its licence is not there.
+    """
+    license_file = Path(inputs.license_file) if isdefined(inputs.license_file) else None
+    return Session(
+        find_freesurfer(),
+        subjects_dir,
+        find_license(license_file),
+        inputs.time_limit,
+        inputs.n_threads,
+    )

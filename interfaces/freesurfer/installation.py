@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError
 
 HOME_VARIABLE = "FREESURFER_HOME"
 LICENSE_VARIABLE = "FS_LICENSE"

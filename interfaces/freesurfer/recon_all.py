@@ -11,13 +11,16 @@ from typing import Any
 
 from nipype.interfaces.base import Directory, File, SimpleInterface, TraitedSpec, traits
 
-from bids_config.errors import InputError, StepError
-from bids_config.files import atomic_path
-from interfaces.freesurfer.command import StoppedError
-from interfaces.freesurfer.installation import missing_files, require_plain_name
-from interfaces.freesurfer.jobs import ReconstructionJob
-from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
-from interfaces.programs.paths import is_plain, plain_folder
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.interfaces.freesurfer.command import (
+    FreeSurferInputSpec,
+    ReconstructionJob,
+    StoppedError,
+    session_of,
+)
+from conceptrsa.interfaces.freesurfer.installation import missing_files, require_plain_name
+from conceptrsa.interfaces.programs.image_files import is_plain, plain_folder
 
 TIME_LIMIT = 24 * 3600.0
 _FAILED = "1"
@@ -145,7 +148,8 @@ def _this_process() -> dict[str, object]:
 def _is_abandoned(subject_dir: Path) -> bool:
     """Tell whether the process that started recon-all here, on this machine, is gone.
 
-    A recon-all ends with it (`interfaces.programs.process`), so its own marks mean nothing then.
+    A recon-all ends with it (`conceptrsa.interfaces.programs.process`), so its own marks mean
+    nothing then.
     """
     try:
         owner = json.loads(_mark(subject_dir).read_text())

@@ -12,15 +12,19 @@ from nibabel.spatialimages import SpatialImage
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 from numpy.typing import NDArray
 
-from bids_config.errors import InputError, StepError
-from bids_config.files import atomic_path
-from interfaces.embedded.freesurfer import read_register_dat, scanner_to_tkr
-from interfaces.embedded.transforms import displacements, read_matrix, write_matrix
-from interfaces.freesurfer.command import Session
-from interfaces.freesurfer.installation import require_reconstruction
-from interfaces.freesurfer.jobs import BoundaryRegistrationJob, HeaderRegistrationJob
-from interfaces.freesurfer.specs import FreeSurferInputSpec, session_of
-from interfaces.programs.paths import plain_folder
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.interfaces.freesurfer.command import (
+    BoundaryRegistrationJob,
+    FreeSurferInputSpec,
+    HeaderRegistrationJob,
+    Session,
+    session_of,
+)
+from conceptrsa.interfaces.freesurfer.installation import require_reconstruction
+from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, scanner_to_tkr
+from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix, write_matrix
+from conceptrsa.interfaces.programs.image_files import plain_folder
 
 LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
 HIGHEST_GOOD_COST = 0.8
@@ -74,7 +78,7 @@ class RegisterToReconstruction(SimpleInterface):
     output_spec = RegisterToReconstructionOutputSpec
 
     def files_read(self) -> list[Path]:
-        """Files of the reconstruction that are read; see `pipelines.workflows.steps`."""
+        """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
         folder = Path(self.inputs.subjects_dir) / self.inputs.subject
         surfaces = _SURFACE_FILES if self.inputs.method == "bbregister" else []
         return [folder / name for name in ("mri/orig.mgz", *surfaces)]

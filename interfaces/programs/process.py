@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from bids_config.errors import StepError
+from conceptrsa.bids_config.errors import StepError
 
 _WATCH = 'read -r _; kill -KILL -"$0"'
 

@@ -7,14 +7,13 @@ from typing import Any
 import pandas as pd
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
-from bids_config.errors import StepError
-from bids_config.tsv import write_table
-from interfaces.embedded.design import column_name
-from interfaces.glm import read_events_table
-from interfaces.programs.files import remove_all
-from interfaces.spm import model as spm_model
-from interfaces.spm.files import WORKPLACE, workplace
-from interfaces.spm.first_level import (
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.bids_config.tsv import write_table
+from conceptrsa.interfaces.numerics.design import column_name
+from conceptrsa.interfaces.programs.image_files import remove_all
+from conceptrsa.interfaces.python.estimate import read_events_table
+from conceptrsa.interfaces.spm import model as spm_model
+from conceptrsa.interfaces.spm.first_level import (
     SpmModelInputSpec,
     columns_of,
     estimate,
@@ -22,7 +21,8 @@ from interfaces.spm.first_level import (
     stack_betas,
     write_designs,
 )
-from interfaces.spm.model import EstimatedModel, Run
+from conceptrsa.interfaces.spm.model import EstimatedModel, Run
+from conceptrsa.interfaces.spm.spm_files import WORKPLACE, workplace
 
 SPLITS = {"all": slice(None), "odd": slice(0, None, 2), "even": slice(1, None, 2)}
 

@@ -8,17 +8,16 @@ import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, traits
 
-from bids_config.errors import InputError, StepError
-from bids_config.files import atomic_path
-from bids_config.tsv import write_table
-from interfaces.embedded.glm import NOISE_MODELS
-from interfaces.glm import read_events_table, read_motion
-from interfaces.programs.files import provide
-from interfaces.spm import model as spm_model
-from interfaces.spm.files import Written
-from interfaces.spm.jobs import DesignJob, EstimateJob
-from interfaces.spm.model import Condition, EstimatedModel, Run
-from interfaces.spm.specs import SpmInputSpec, launcher_of
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.tsv import write_table
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.interfaces.numerics.glm import NOISE_MODELS
+from conceptrsa.interfaces.programs.image_files import provide
+from conceptrsa.interfaces.python.estimate import read_events_table, read_motion
+from conceptrsa.interfaces.spm import model as spm_model
+from conceptrsa.interfaces.spm.jobs import DesignJob, EstimateJob, SpmInputSpec, launcher_of
+from conceptrsa.interfaces.spm.model import Condition, EstimatedModel, Run
+from conceptrsa.interfaces.spm.spm_files import Written
 
 MICROTIME_BINS = 16
 _SERIAL_CORRELATIONS = {"ar1": "AR(1)", "ols": "none"}
@@ -91,7 +90,8 @@ def estimate(
     sessions : sequence of dict
         For nipype's `Level1Design`.
     concatenation : str
-        Statements of `interfaces.spm.model.concatenation` where the runs are one session.
+        Statements of `conceptrsa.interfaces.spm.model.concatenation` where the runs are one
+        session.
     n_residuals : int
         Volumes of the model where its residuals are written as well, as `Res_0001.nii` and on.
 

@@ -3,17 +3,18 @@
 nipype knows how the inputs of SPM's batch modules are called; how it runs them hides failures: the
 exit code of SPM is not looked at, an error that SPM reports can end in success, a skipped module
 raises an error without the message, and constructing an interface launches MATLAB. So the job is
-nipype's, and running it is `interfaces.spm.script`'s.
+nipype's, and running it is `conceptrsa.interfaces.spm.script`'s.
 """
 
 from copy import deepcopy
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nipype.interfaces import spm
+from nipype.interfaces.base import BaseInterfaceInputSpec, isdefined, traits
 
-from interfaces.spm.launcher import SpmLauncher
-from interfaces.spm.script import compose, run_script
+from conceptrsa.interfaces.spm.launcher import DEFAULT_TIME_LIMIT, SpmLauncher, find_launcher
+from conceptrsa.interfaces.spm.script import compose, run_script
 
 
 class SpmJob:
@@ -97,3 +98,21 @@ class EstimateJob(SpmJob, spm.EstimateModel):
     """`spm_spm`: estimation of a first-level model."""
 
     module = "Model estimation"
+
+
+class SpmInputSpec(BaseInterfaceInputSpec):
+    """Inputs of all SPM steps."""
+
+    spm_command = traits.Str(
+        nohash=True, desc="command that runs SPM, given 'script FILE.m'; default $SPMMCRCMD"
+    )
+    spm_version = traits.Str(desc="name and release; another one makes the step run again")
+    time_limit = traits.Float(
+        DEFAULT_TIME_LIMIT, usedefault=True, nohash=True, desc="of one SPM process (s)"
+    )
+
+
+def launcher_of(inputs: Any) -> SpmLauncher:
+    """Give the launcher that a step's inputs name."""
+    command = inputs.spm_command if isdefined(inputs.spm_command) else None
+    return find_launcher(command, inputs.time_limit)

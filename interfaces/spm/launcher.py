@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError
 
 COMMAND_VARIABLE = "SPMMCRCMD"
 RUNTIME_VARIABLE = "MCR"

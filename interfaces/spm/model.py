@@ -20,8 +20,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
 
-from bids_config.errors import StepError
-from interfaces.embedded.design import MOTION_PARAMETERS, column_name
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS, column_name
 
 ORDER_OF_KINDS = ("fixation", "one-back", "stimulus")
 """As the paper numbers its betas: 1 fixation, 2 one-back, 3 and on the images."""
@@ -286,7 +286,7 @@ def information(model: EstimatedModel, session: int) -> pd.DataFrame:
     """How well a session determines the betas of its conditions together.
 
     ``A' (I - B B^+) A`` of the whitened and filtered columns of interest A and the others B, as
-    `interfaces.embedded.design.RunDesign.information`.
+    `conceptrsa.interfaces.numerics.design.RunDesign.information`.
     """
     conditions = model.conditions(session)
     nuisance = [index for index in model.of_session(session) if index not in conditions.values()]

@@ -11,9 +11,9 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bids_config.errors import StepError
-from interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
-from interfaces.spm.launcher import SpmLauncher
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
+from conceptrsa.interfaces.spm.launcher import SpmLauncher
 
 FINISHED = "conceptrsa: script finished"
 _ERROR = "conceptrsa: SPM stopped with an error: "

@@ -6,12 +6,11 @@ from typing import Any
 
 from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
 
-from bids_config.tsv import write_table
-from interfaces.glm import conditions_table
-from interfaces.programs.files import remove_all
-from interfaces.spm import model as spm_model
-from interfaces.spm.files import WORKPLACE, workplace
-from interfaces.spm.first_level import (
+from conceptrsa.bids_config.tsv import write_table
+from conceptrsa.interfaces.programs.image_files import remove_all
+from conceptrsa.interfaces.python.estimate import conditions_table
+from conceptrsa.interfaces.spm import model as spm_model
+from conceptrsa.interfaces.spm.first_level import (
     SpmModelInputSpec,
     columns_of,
     estimate,
@@ -19,7 +18,8 @@ from interfaces.spm.first_level import (
     stack_betas,
     write_designs,
 )
-from interfaces.spm.model import Condition, EstimatedModel
+from conceptrsa.interfaces.spm.model import Condition, EstimatedModel
+from conceptrsa.interfaces.spm.spm_files import WORKPLACE, workplace
 
 
 class SpmSessionBetasOutputSpec(TraitedSpec):

@@ -12,13 +12,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from bids_config.errors import InputError, StepError
-from pipelines.cli import compare, demo, doctor, features, graph, models, run
-from pipelines.cli.parser import Parser
+from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.pipelines.cli import (
+    compare_command,
+    demo_command,
+    doctor_command,
+    features_command,
+    graph_command,
+    models_command,
+    run_command,
+)
+from conceptrsa.pipelines.cli.parser import Parser
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-_COMMANDS = (run, compare, features, models, graph, demo, doctor)
-_PACKAGES = ("analysis", "bids_config", "interfaces", "pipelines")
+_COMMANDS = (
+    run_command,
+    compare_command,
+    features_command,
+    models_command,
+    graph_command,
+    demo_command,
+    doctor_command,
+)
 _USERS_TO_MEND = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP,
@@ -80,17 +95,15 @@ def _say(message: str, code: int) -> int:
 
 @contextmanager
 def _messages_on_stderr() -> Iterator[None]:
-    """Show the packages' log messages, and leave logging afterwards as a caller had set it up."""
+    """Show the package's log messages, and leave logging afterwards as a caller had set it up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    loggers = [logging.getLogger(package) for package in _PACKAGES]
-    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)
+    logger = logging.getLogger("conceptrsa")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)

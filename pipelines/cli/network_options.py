@@ -5,8 +5,13 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from analysis.models.extraction import PROMPT, Device, PicturePooling, TextPooling
-from pipelines.cli.options import positive
+from conceptrsa.analysis.models.extraction import (
+    PROMPT,
+    Device,
+    PicturePooling,
+    TextPooling,
+)
+from conceptrsa.pipelines.cli.shared_options import positive
 
 WEIGHTS_VARIABLE = "CONCEPTRSA_WEIGHTS"
 OFFLINE_VARIABLE = "CONCEPTRSA_OFFLINE"

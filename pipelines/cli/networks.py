@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.models.extraction import PROMPT, ExtractionSettings
-from analysis.models.features import Features, extract_features
-from analysis.models.named import is_named
-from analysis.models.registry_file import LAYER_MARK
-from analysis.models.weights.locate import (
+from conceptrsa.analysis.files.stimuli import LABELS_FILE, Stimulus, read_stimuli
+from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings
+from conceptrsa.analysis.models.features import Features, extract_features
+from conceptrsa.analysis.models.named_models import is_named
+from conceptrsa.analysis.models.registry_file import LAYER_MARK
+from conceptrsa.analysis.models.weights.locate import (
     WeightsOptions,
     all_weights_chosen,
     read_given,
     require_given_asked,
 )
-from analysis.models.zoo import Zoo, read_zoo, split_layer
-from analysis.stimuli import LABELS_FILE, Stimulus, read_stimuli
-from bids_config.errors import InputError
-from bids_config.schema import StimuliConfig
-from pipelines.cli.network_options import WEIGHTS_VARIABLE
-from pipelines.cli.options import default_cache_dir
+from conceptrsa.analysis.models.zoo import Zoo, read_zoo, split_layer
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import StimuliConfig
+from conceptrsa.pipelines.cli.network_options import WEIGHTS_VARIABLE
+from conceptrsa.pipelines.cli.shared_options import default_cache_dir
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class NetworkRun:
 
 
 def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) -> NetworkRun:
-    """Read what the options of `pipelines.cli.network_options` say.
+    """Read what the options of `conceptrsa.pipelines.cli.network_options` say.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
 
 
 def weights_options(args: argparse.Namespace) -> WeightsOptions:
-    """Where weights are, as the options of `pipelines.cli.network_options` say."""
+    """Where weights are, as the options of `conceptrsa.pipelines.cli.network_options` say."""
     downloads = os.environ.get(WEIGHTS_VARIABLE)
     return WeightsOptions(
         cache=Path(downloads) if downloads else default_cache_dir() / "weights",

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from scipy import ndimage
 
-from pipelines.demo.anatomy import smooth_field
-from pipelines.demo.settings import DemoSettings
+from conceptrsa.pipelines.demo.anatomy import smooth_field
+from conceptrsa.pipelines.demo.demo_settings import DemoSettings
 
 MARGIN = 4
 """Voxels of head simulated beyond each face of the field of view, so that it can move in."""

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from math import cos, pi, sin
 
-from pipelines.demo.pen import Pen, Point
+from conceptrsa.pipelines.demo.pen import Pen, Point
 
 
 def _polar(x: float, y: float, radius: float, angle: float) -> Point:

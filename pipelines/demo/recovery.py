@@ -18,16 +18,16 @@ import pandas as pd
 from nibabel.affines import apply_affine
 from scipy.linalg import polar
 
-from bids_config.errors import InputError
-from bids_config.tsv import read_table, write_table
-from interfaces.embedded.mni305 import AFFINE, MNI305_TO_MNI152, SHAPE
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.rigid import rigid_matrix
-from interfaces.embedded.transforms import displacements, mask_points, read_matrix
-from pipelines.demo.dataset import TASK
-from pipelines.demo.recovery_rows import RecoveryRow, SubjectErrors, recovery_rows
-from pipelines.demo.regions import region_errors
-from pipelines.demo.truth import SubjectTruth
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.tsv import read_table, write_table
+from conceptrsa.interfaces.numerics.mni305_grid import AFFINE, MNI305_TO_MNI152, SHAPE
+from conceptrsa.interfaces.numerics.realignment import rigid_matrix
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, read_matrix
+from conceptrsa.pipelines.demo.demo_dataset import TASK
+from conceptrsa.pipelines.demo.recovery_rows import RecoveryRow, SubjectErrors, recovery_rows
+from conceptrsa.pipelines.demo.regions import region_errors
+from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 MOTION_COLUMNS = ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
 

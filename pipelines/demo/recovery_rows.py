@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
-from analysis.inference.standing import ALPHA
-from bids_config.errors import InputError
-from bids_config.tsv import read_table
-from pipelines.demo.regions import HEMISPHERES, RegionErrors
+from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
+from conceptrsa.analysis.inference.standing import ALPHA
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.pipelines.demo.regions import HEMISPHERES, RegionErrors
 
 MOTION_LIMIT_MM = 0.1
 COREGISTRATION_LIMIT_MM = 1.0

@@ -7,11 +7,11 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 
-from bids_config import load_dataset_config
-from bids_config.errors import InputError
-from interfaces.embedded.atlas import desikan_killiany_mni305
-from interfaces.embedded.mni305 import AFFINE, SHAPE
-from pipelines.demo.truth import SubjectTruth
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.mni305_grid import AFFINE, SHAPE
+from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 HEMISPHERES = ("left", "right")
 

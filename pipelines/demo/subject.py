@@ -7,14 +7,29 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine, from_matvec
 
-from bids_config import load_dataset_config
-from pipelines.demo.anatomy import bias_field, in_face, sample_template, template_head
-from pipelines.demo.bold import MARGIN, MEAN_SIGNAL, StillHead, simulate_run
-from pipelines.demo.design import Schedule, draw_schedule, response_weights, slice_delays
-from pipelines.demo.motion import draw_motion, rigid, slice_positions
-from pipelines.demo.settings import DemoSettings
-from pipelines.demo.truth import SubjectTruth, place_responsive_voxels, plant_responses
-from pipelines.demo.warp import Warp, draw_warp
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.pipelines.demo.anatomy import (
+    bias_field,
+    in_face,
+    sample_template,
+    template_head,
+)
+from conceptrsa.pipelines.demo.bold import (
+    MARGIN,
+    MEAN_SIGNAL,
+    StillHead,
+    simulate_run,
+)
+from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+from conceptrsa.pipelines.demo.motion import draw_motion, rigid, slice_positions
+from conceptrsa.pipelines.demo.presentations import (
+    Schedule,
+    draw_schedule,
+    response_weights,
+    slice_delays,
+)
+from conceptrsa.pipelines.demo.truth import SubjectTruth, place_responsive_voxels, plant_responses
+from conceptrsa.pipelines.demo.warp import Warp, draw_warp
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 8.0])
 """In MNI152 (mm): about which a subject is turned and scaled, and where its scans are centred."""

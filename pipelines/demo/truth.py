@@ -9,12 +9,12 @@ import numpy as np
 from scipy import ndimage
 from scipy.linalg import polar
 
-from bids_config.files import atomic_path
-from bids_config.schema import RoiDefinition
-from interfaces.embedded import mni305
-from pipelines.demo.anatomy import sample_atlas, smooth_field
-from pipelines.demo.settings import DemoSettings
-from pipelines.demo.warp import Warp
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.pipelines.demo.anatomy import sample_atlas, smooth_field
+from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+from conceptrsa.pipelines.demo.warp import Warp
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class SubjectTruth:
         -------
         (76, 76, 93) int16 array
         """
-        grid_to_mni152 = self.t1w_to_mni152 @ np.linalg.inv(t1w_to_mni305) @ mni305.AFFINE
-        return sample_atlas(Warp(self.warp).template_points(grid_to_mni152, mni305.SHAPE))
+        grid_to_mni152 = self.t1w_to_mni152 @ np.linalg.inv(t1w_to_mni305) @ mni305_grid.AFFINE
+        return sample_atlas(Warp(self.warp).template_points(grid_to_mni152, mni305_grid.SHAPE))
 
 
 def place_responsive_voxels(

@@ -6,7 +6,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from pipelines.demo.anatomy import sample_template, smooth_field, template_head
+from conceptrsa.pipelines.demo.anatomy import sample_template, smooth_field, template_head
 
 DEVIATION_MM = 2.2
 """Standard deviation per axis over the brain, as of region centres in real heads."""

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.reports.planes import Mosaic
+from conceptrsa.pipelines.reports.planes import Mosaic
 
 LineStyle = Literal["solid", "dashed", "dotted"]
 

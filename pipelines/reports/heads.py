@@ -9,13 +9,18 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figures.style import is_hemisphere
-from interfaces.embedded import mni305
-from interfaces.embedded.resampling import resample
-from interfaces.embedded.transforms import read_matrix
-from pipelines.reports.drawing import OKABE_ITO, LineStyle, Outline, draw_mosaic
-from pipelines.reports.planes import Mosaic, bounds, lay_out
-from pipelines.reports.records import SEGMENTATION, RegionRecord, SubjectRecord
+from conceptrsa.analysis.output.figures.style import is_hemisphere
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import read_matrix
+from conceptrsa.pipelines.reports.drawing import (
+    OKABE_ITO,
+    LineStyle,
+    Outline,
+    draw_mosaic,
+)
+from conceptrsa.pipelines.reports.planes import Mosaic, bounds, lay_out
+from conceptrsa.pipelines.reports.subject_records import SEGMENTATION, RegionRecord, SubjectRecord
 
 BRIGHTEST = 99.5  # percentile of an image that is drawn white
 STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")
@@ -80,7 +85,7 @@ class Heads:
         """The same on the grid of the mean EPI, by nearest neighbour."""
         return resample(
             self.labels,
-            mni305.AFFINE,
+            mni305_grid.AFFINE,
             self.boldref.data.shape,
             self.boldref.affine,
             np.linalg.inv(self.bold_to_mni305),
@@ -119,13 +124,13 @@ class Heads:
         from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
         brain = load_mni152_brain_mask(resolution=2)
-        to_mni305 = mni305.MNI152_TO_MNI305 @ brain.affine
+        to_mni305 = mni305_grid.MNI152_TO_MNI305 @ brain.affine
         box = bounds(np.asarray(brain.dataobj) > 0, to_mni305)
         mosaic = lay_out(box, box)
         template = load_mni152_template(resolution=2)
         moved = Volume(
             np.asarray(template.dataobj, dtype=np.float32),
-            mni305.MNI152_TO_MNI305 @ template.affine,
+            mni305_grid.MNI152_TO_MNI305 @ template.affine,
         )
         return (
             _draw_grey(mosaic, Volume.read(file), "T1w in MNI305"),
@@ -144,9 +149,9 @@ class Heads:
         to_mni305 = read_matrix(self._record.anat("from-T1w_to-MNI305_xfm.txt"))
         box = bounds(mask.data > 0, to_mni305 @ mask.affine)
         inside = np.isin(self.labels, [label for region in regions for label in region.labels])
-        mosaic = lay_out(box, bounds(inside, mni305.AFFINE) if inside.any() else box)
+        mosaic = lay_out(box, bounds(inside, mni305_grid.AFFINE) if inside.any() else box)
         brain = mosaic.sample(mask.data, mask.affine, np.linalg.inv(to_mni305), order=0)
-        labels = mosaic.sample(self.labels, mni305.AFFINE, order=0)
+        labels = mosaic.sample(self.labels, mni305_grid.AFFINE, order=0)
         outlines = [Outline("brain mask", brain > 0, "#FFFFFF", "dotted")]
         return _draw_grey(mosaic, t1w, "T1w in MNI305", outlines + _outlines(labels, regions))
 
@@ -159,7 +164,7 @@ class Heads:
         mosaic = lay_out(
             bounds(self.mask, self.boldref.affine), bounds(inside, self.boldref.affine)
         )
-        sampled = mosaic.sample(self.labels, mni305.AFFINE, self.bold_to_mni305, order=0)
+        sampled = mosaic.sample(self.labels, mni305_grid.AFFINE, self.bold_to_mni305, order=0)
         mask = mosaic.sample(self.mask.astype(np.uint8), self.boldref.affine, order=0)
         outlines = [Outline("brain mask", mask > 0, "#FFFFFF", "dotted")]
         return _draw_grey(mosaic, self.boldref, "mean EPI", outlines + _outlines(sampled, regions))

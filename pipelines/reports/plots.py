@@ -8,9 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.figures.style import LINE_COLOUR, MUTED_COLOUR, SMALL, style
-from pipelines.reports.drawing import to_png
-from pipelines.reports.records import HIGH_MOTION_MM, RunRecord
+from conceptrsa.analysis.output.figures.style import (
+    LINE_COLOUR,
+    MUTED_COLOUR,
+    SMALL,
+    style,
+)
+from conceptrsa.pipelines.reports.drawing import to_png
+from conceptrsa.pipelines.reports.subject_records import HIGH_MOTION_MM, RunRecord
 
 AXIS_COLOURS = {"x": "#0072B2", "y": "#E69F00", "z": "#009E73"}
 HIGH_COLOUR = "#CC3311"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.reports.records import RunRecord, SubjectRecord
+from conceptrsa.pipelines.reports.subject_records import RunRecord, SubjectRecord
 
 NONE = "n/a"
 

@@ -1,1 +1,1 @@
-"""Nipype workflows, one init_*_wf a step of the analysis."""
+"""The workflows of a participant: which step follows which."""

@@ -7,16 +7,16 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from bids_config.schema import RoiDefinition
-from interfaces.confounds import ConfoundsTable
-from interfaces.derivatives import SaveDerivative
-from interfaces.embedded.partitions import partition_runs
-from pipelines.bids import SubjectInputs
-from pipelines.software import software_versions
-from pipelines.workflows import sidecars
-from pipelines.workflows.freesurfer import NormalizationSettings
-from pipelines.workflows.sidecars import source_uri
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.interfaces.numerics.partitions import partition_runs
+from conceptrsa.interfaces.python.confounds import ConfoundsTable
+from conceptrsa.interfaces.python.data_sink import SaveDerivative
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.workflows import sidecars
+from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.sidecars import source_uri
+from conceptrsa.pipelines.workflows.software import software_versions
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 SPLITS = ("", "_desc-odd", "_desc-even")
 MNI305_ENTITIES = "space-MNI305_res-2"

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from nipype.pipeline.engine import Workflow
 
-from bids_config.errors import InputError
-from bids_config.schema import GlmConfig
-from pipelines.options import EngineName, RunModel
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import GlmConfig
+from conceptrsa.pipelines.options import EngineName, RunModel
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SpmSettings:
     Attributes
     ----------
     command : str or None
-        Command that runs SPM; None: as `interfaces.spm.launcher.find_launcher` finds it.
+        Command that runs SPM; None: as `conceptrsa.interfaces.spm.launcher.find_launcher` finds it.
     version : str or None
         What it is, such as 'SPM12 7771'; None where it was not asked.
     time_limit : float or None
@@ -48,10 +48,10 @@ class Engine:
     init_estimation_wf : callable
         Makes the workflow from realigned runs to betas from the settings and the number of volumes
         of all runs; inputs and outputs are the same for all engines
-        (`pipelines.workflows.estimation`).
+        (`conceptrsa.pipelines.workflows.estimation`).
     init_run_samples_wf : callable
         Makes the workflow from there to the betas and residuals of partitions of the runs at the
-        voxels of regions (`pipelines.workflows.run_betas`).
+        voxels of regions (`conceptrsa.pipelines.workflows.run_betas`).
     has_run_betas : bool
         Whether `init_estimation_wf` gives the betas of each run.
     """
@@ -89,11 +89,9 @@ def get_engine(name: str, spm: SpmSettings | None = None, n_threads: int = 1) ->
 
 
 def _python_engine() -> Engine:
-    from interfaces.coregister import Coregister
-    from interfaces.realign import Realign
-    from interfaces.slice_timing import SliceTiming
-    from pipelines.workflows.estimation import init_run_estimation_wf
-    from pipelines.workflows.run_betas import init_run_samples_wf
+    from conceptrsa.interfaces.python.preprocess import Coregister, Realign, SliceTiming
+    from conceptrsa.pipelines.workflows.estimation import init_run_estimation_wf
+    from conceptrsa.pipelines.workflows.run_betas import init_run_samples_wf
 
     return Engine(
         "python",
@@ -107,11 +105,16 @@ def _python_engine() -> Engine:
 
 
 def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
-    from interfaces.spm.coregister import SpmCoregister
-    from interfaces.spm.realign import SpmRealign
-    from interfaces.spm.slice_timing import SpmSliceTiming
-    from pipelines.workflows.estimation import init_spm_concatenated_wf, init_spm_sessions_wf
-    from pipelines.workflows.run_betas import init_spm_samples_wf
+    from conceptrsa.interfaces.spm.preprocessing_jobs import (
+        SpmCoregister,
+        SpmRealign,
+        SpmSliceTiming,
+    )
+    from conceptrsa.pipelines.workflows.estimation import (
+        init_spm_concatenated_wf,
+        init_spm_sessions_wf,
+    )
+    from conceptrsa.pipelines.workflows.run_betas import init_spm_samples_wf
 
     given = {
         "spm_command": spm.command,

@@ -9,9 +9,9 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline.engine import Workflow
 
-from bids_config.schema import GlmConfig
-from interfaces.glm import EstimateBetas, PoolBetas
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.bids_config.schema import GlmConfig
+from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 PER_RUN = ("bold_files", "motion_files", "events_files", "repetition_times")
 INPUTS = (*PER_RUN, "brain_mask")
@@ -102,7 +102,7 @@ def init_spm_sessions_wf(
     name : str
         Name of the workflow.
     """
-    from interfaces.spm.sessions import SpmSessionBetas
+    from conceptrsa.interfaces.spm.sessions import SpmSessionBetas
 
     workflow, inputnode, outputnode = _outline(name)
     estimate = Node(
@@ -142,7 +142,7 @@ def init_spm_concatenated_wf(
     name : str
         Name of the workflow.
     """
-    from interfaces.spm.concatenated import SPLITS, SpmConcatenatedBetas
+    from conceptrsa.interfaces.spm.concatenated import SPLITS, SpmConcatenatedBetas
 
     workflow, inputnode, outputnode = _outline(name)
     estimate = MapNode(

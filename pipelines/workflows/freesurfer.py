@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from nipype.pipeline.engine import Workflow
 
-from pipelines.options import Normalization, RoiSource
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.options import Normalization, RoiSource
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 RECONSTRUCTION_GB = 4.0
 
@@ -65,7 +65,7 @@ class NormalizationSettings:
 
 def init_reconstruction_node(settings: NormalizationSettings, subject: str) -> Node:
     """Make the node of `recon-all`, which does nothing where the reconstruction is complete."""
-    from interfaces.freesurfer.recon_all import ReconAll
+    from conceptrsa.interfaces.freesurfer.recon_all import ReconAll
 
     node = Node(
         ReconAll(subject=f"sub-{subject}", **_common(settings)),
@@ -95,9 +95,9 @@ def connect_freesurfer(
     tuple of Node
         What resamples the betas, and what finds the regions.
     """
-    from interfaces.freesurfer.mni305 import AtlasInMNI305, ResampleByFreeSurfer
-    from interfaces.freesurfer.registration import RegisterToReconstruction
-    from interfaces.rois import MNI305Rois
+    from conceptrsa.interfaces.freesurfer.registration import RegisterToReconstruction
+    from conceptrsa.interfaces.freesurfer.to_mni305 import AtlasInMNI305, ResampleByFreeSurfer
+    from conceptrsa.interfaces.python.rois import MNI305Rois
 
     common = _common(settings)
     register = Node(

@@ -6,17 +6,16 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from bids_config.schema import RoiDefinition
-from interfaces.normalize import Normalize
-from interfaces.resample import ResampleToMNI305
-from interfaces.rois import MNI305Rois, RoiCoverage
-from interfaces.t1w_mask import T1wBrainMask
-from pipelines.workflows.freesurfer import (
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.interfaces.python.masks import T1wBrainMask
+from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
+from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
+from conceptrsa.pipelines.workflows.freesurfer import (
     NormalizationSettings,
     connect_freesurfer,
     init_reconstruction_node,
 )
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 
 def init_normalization_wf(

@@ -8,26 +8,26 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
-from interfaces.embedded.partitions import RUNS_PER_PARTITION
-from pipelines import work_folders
-from pipelines.bids import SubjectInputs, count_volumes
-from pipelines.events import read_run_events, write_run_events
-from pipelines.fmriprep import UNCORRECTED
-from pipelines.workflows.derivatives import (
+from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
+from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, count_volumes
+from conceptrsa.pipelines.bids.events import read_run_events, write_run_events
+from conceptrsa.pipelines.bids.fmriprep import UNCORRECTED
+from conceptrsa.pipelines.workflows import software
+from conceptrsa.pipelines.workflows.derivatives import (
     init_derivatives_wf,
     init_save_run_betas_node,
     run_stem,
 )
-from pipelines.workflows.engines import Engine, SpmSettings, get_engine
-from pipelines.workflows.estimation import OF_EACH_RUN
-from pipelines.workflows.freesurfer import NormalizationSettings
-from pipelines.workflows.glm import init_glm_wf
-from pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
-from pipelines.workflows.preprocessing import connect_preprocessing
-from pipelines.workflows.quality import init_quality_wf
-from pipelines.workflows.run_betas import init_run_betas_wf
-from pipelines.workflows.steps import Node
+from conceptrsa.pipelines.workflows.engines import Engine, SpmSettings, get_engine
+from conceptrsa.pipelines.workflows.estimation import OF_EACH_RUN
+from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
+from conceptrsa.pipelines.workflows.model_runs import init_glm_wf
+from conceptrsa.pipelines.workflows.preprocessing import connect_preprocessing
+from conceptrsa.pipelines.workflows.quality import init_quality_wf
+from conceptrsa.pipelines.workflows.run_betas import init_run_betas_wf
+from conceptrsa.pipelines.workflows.steps import Node
 
 PACKAGED_ATLAS = "packaged Desikan-Killiany atlas"
 
@@ -109,7 +109,7 @@ def init_participant_wf(
     """
     settings = _of_subject(settings, subject)
     engine = get_engine(settings.engine, settings.spm, settings.n_threads)
-    workflow = Workflow(name=name or work_folders.subject_workflow(subject.subject))
+    workflow = Workflow(name=name or software.subject_workflow(subject.subject))
     fields = [
         "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
         "slice_times", "slice_axes", "confounds_files",
@@ -232,7 +232,7 @@ def _of_subject(settings: ParticipantSettings, subject: SubjectInputs) -> Partic
         return settings
     reference = UNCORRECTED if first is None else first.slice_time_reference
     if settings.engine == "spm":
-        from interfaces.spm.first_level import MICROTIME_BINS
+        from conceptrsa.interfaces.spm.first_level import MICROTIME_BINS
 
         # SPM samples its model at the beginning of a bin; the nearest is off by TR/32 at most.
         reference = min(round(reference * MICROTIME_BINS), MICROTIME_BINS - 1) / MICROTIME_BINS
@@ -309,7 +309,7 @@ def init_dataset_wf(
     Parameters
     ----------
     subjects : sequence of SubjectInputs
-        What `pipelines.bids.read_dataset` found.
+        What `conceptrsa.pipelines.bids.dataset.read_dataset` found.
     config : DatasetConfig
         How the events are read.
     settings : ParticipantSettings
@@ -322,7 +322,7 @@ def init_dataset_wf(
     Workflow
         Ready to run.
     """
-    workflow = Workflow(name=work_folders.DATASET_WORKFLOW, base_dir=str(work_dir))
+    workflow = Workflow(name=software.DATASET_WORKFLOW, base_dir=str(work_dir))
     for subject in subjects:
         participant_wf = init_participant_wf(subject, settings)
         inputs = participant_wf.get_node("inputnode").inputs

@@ -3,9 +3,9 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from interfaces.coregister import CheckCoregistration
-from interfaces.preprocessed import CombineRuns, ImportRun
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.interfaces.python.fmriprep_inputs import CombineRuns, ImportRun
+from conceptrsa.interfaces.python.preprocess import CheckCoregistration
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 
 def init_preprocessed_wf(name: str = "preprocessed_wf") -> Workflow:

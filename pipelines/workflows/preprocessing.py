@@ -3,9 +3,9 @@
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from pipelines.workflows.engines import Engine
-from pipelines.workflows.preprocessed import init_preprocessed_wf
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.engines import Engine
+from conceptrsa.pipelines.workflows.preprocessed import init_preprocessed_wf
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 
 def connect_preprocessing(
@@ -25,7 +25,7 @@ def connect_preprocessing(
     workflow : Workflow
         Of the subject.
     inputnode : Node
-        Its inputs, as `pipelines.workflows.participant.init_participant_wf` has them.
+        Its inputs, as `conceptrsa.pipelines.workflows.participant.init_participant_wf` has them.
     engine : Engine
         Chooses the interfaces.
     is_preprocessed : bool

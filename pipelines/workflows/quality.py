@@ -6,13 +6,13 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from interfaces.anatomical import FINE_MM, AnatomicalViews
-from interfaces.derivatives import SaveDerivative
-from interfaces.tsnr import TemporalSnr
-from pipelines.bids import BoldRun, SubjectInputs
-from pipelines.workflows.derivatives import MNI305_ENTITIES, RESOLUTION, run_stem
-from pipelines.workflows.sidecars import source_uri
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.interfaces.python.anatomical import FINE_MM, AnatomicalViews
+from conceptrsa.interfaces.python.data_sink import SaveDerivative
+from conceptrsa.interfaces.python.masks import TemporalSnr
+from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
+from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES, RESOLUTION, run_stem
+from conceptrsa.pipelines.workflows.sidecars import source_uri
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 
 def init_quality_wf(

@@ -5,19 +5,19 @@ from collections.abc import Callable, Sequence
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from bids_config.schema import GlmConfig, RoiDefinition
-from interfaces.embedded.partitions import partition_runs
-from interfaces.embedded.resampling import MissingRule
-from interfaces.run_betas import CollectRunBetas, SampleRun
-from pipelines.workflows.engines import Engine
-from pipelines.workflows.estimation import (
+from conceptrsa.bids_config.schema import GlmConfig, RoiDefinition
+from conceptrsa.interfaces.numerics.partitions import partition_runs
+from conceptrsa.interfaces.numerics.resampling import MissingRule
+from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
+from conceptrsa.pipelines.workflows.engines import Engine
+from conceptrsa.pipelines.workflows.estimation import (
     OF_EACH_RUN,
     PER_RUN,
     TO_SPM,
     set_model,
     spm_memory_gb,
 )
-from pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 PLACES = ("bold_to_t1w", "t1w_to_mni305", "segmentation")
 SAMPLE_INPUTS = (*PER_RUN, *OF_EACH_RUN, "design_matrices", "brain_mask", *PLACES)
@@ -49,7 +49,7 @@ def init_run_betas_wf(
     run_names : sequence of str
         Of the runs, in their order.
     runs_per_partition : int
-        See `interfaces.embedded.partitions.partition_runs`.
+        See `conceptrsa.interfaces.numerics.partitions.partition_runs`.
     n_volumes : int
         Of all runs together: decides SPM's memory.
     missing : {'excluded', 'zero'}
@@ -76,7 +76,7 @@ def init_run_betas_wf(
     Outputs
     -------
     run_betas
-        HDF5; see `interfaces.run_betas.CollectRunBetas`.
+        HDF5; see `conceptrsa.interfaces.python.estimate_runs.CollectRunBetas`.
     """
     partitions = partition_runs(len(run_names), runs_per_partition)
     labels: Rois = [(roi.name, list(roi.labels)) for roi in rois]
@@ -192,7 +192,7 @@ def init_spm_samples_wf(
     name : str
         Name of the workflow.
     """
-    from interfaces.spm.partitions import SpmSamplePartition
+    from conceptrsa.interfaces.spm.partitioned import SpmSamplePartition
 
     workflow, inputnode, outputnode = _outline(name)
     runs = [list(part) for part in partitions]

@@ -5,10 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bids_config.schema import RoiDefinition
-from interfaces.confounds import ConfoundsTable
-from pipelines.bids import BoldRun, SubjectInputs
-from pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.interfaces.python.confounds import ConfoundsTable
+from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
+from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
 
 MATRIX_UNITS = "mm (4x4, RAS world of the first space to RAS world of the second)"
 SIGNAL_UNITS = "arbitrary, as in the BOLD images"

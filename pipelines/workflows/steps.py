@@ -2,7 +2,8 @@
 
 nipype takes a step for done when a file named after its inputs is there; whether its outputs still
 are what they were goes unnoticed, and inputs must be there to be looked at. These nodes go by
-`pipelines.records`: outputs are checked, and inputs that were removed are still known.
+`conceptrsa.pipelines.workflows.records`: outputs are checked, and inputs that were removed are
+still known.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,8 @@ from typing import Any
 from nipype.interfaces.base import isdefined
 from nipype.pipeline import engine as nipype
 
-from bids_config.errors import StepError
-from pipelines.records import (
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.pipelines.workflows.records import (
     Record,
     files_in,
     fingerprint,
@@ -23,7 +24,7 @@ from pipelines.records import (
     state_of,
     write_record,
 )
-from pipelines.software import code_digest
+from conceptrsa.pipelines.workflows.software import code_digest
 
 
 class Node(nipype.Node):
@@ -34,7 +35,8 @@ class Node(nipype.Node):
     again : bool
         Do it even if it is finished, as some output is needed that is no longer there.
     needs_outputs : bool
-        Whether it counts as finished only with all its outputs whole; see `pipelines.resume`.
+        Whether it counts as finished only with all its outputs whole; see
+        `conceptrsa.pipelines.execution.resume`.
     """
 
     again = False

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.models.named import describe_named
-from analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.named_models import describe_named
+from conceptrsa.analysis.models.weights.locate import WeightsOptions
 from named_models.named_tools import ODD_SIZES, Describe
 
 

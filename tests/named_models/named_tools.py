@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
-from analysis.models.networks.named import load_named
-from analysis.models.registry import ModelEntry
+from conceptrsa.analysis.models.networks.named_networks import load_named
+from conceptrsa.analysis.models.registry import ModelEntry
 
 SMALL = {
     "hidden_size": 32,

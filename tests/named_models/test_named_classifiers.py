@@ -9,14 +9,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from analysis.models.networks import (
-    named_timm,
-    named_torchvision,
-)
-from analysis.models.networks.named import EMBEDDING, load_named, tap_input
-from analysis.models.registry import KeyMapping
-from analysis.models.weights.key_mapping import fit_state
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks import named_timm, named_torchvision
+from conceptrsa.analysis.models.networks.named_networks import EMBEDDING, load_named, tap_input
+from conceptrsa.analysis.models.registry import KeyMapping
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     Describe,
     assert_near,

@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 import timm
 
-from analysis.models import libraries
-from analysis.models.named import describe_named, is_named
-from analysis.models.networks import (
-    named_timm,
-)
-from analysis.models.networks.named import NAMED_LOADERS
-from analysis.models.registry import ModelEntry
-from analysis.models.weights.locate import WeightsOptions
-from bids_config.errors import InputError
+from conceptrsa.analysis.models import registry
+from conceptrsa.analysis.models.named_models import describe_named, is_named
+from conceptrsa.analysis.models.networks import named_timm
+from conceptrsa.analysis.models.networks.named_networks import NAMED_LOADERS
+from conceptrsa.analysis.models.registry import ModelEntry
+from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     HEAVY,
     Describe,
@@ -172,8 +170,8 @@ def test_a_remembered_model_needs_no_library(tmp_path: Path, options: WeightsOpt
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))\n"
         "from pathlib import Path\n"
-        "from analysis.models.named import describe_named\n"
-        "from analysis.models.weights.locate import WeightsOptions\n"
+        "from conceptrsa.analysis.models.named_models import describe_named\n"
+        "from conceptrsa.analysis.models.weights.locate import WeightsOptions\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "options = WeightsOptions(cache=folder / 'cache', folder=folder, offline=True)\n"
         f"for name in {names!r}:\n"
@@ -226,7 +224,7 @@ def test_a_library_is_asked_once_for_each_of_its_versions(
     describe("timm:resnet18")
     assert len(asked) == 1
     monkeypatch.setattr(
-        libraries, "version", lambda library: f"{importlib.metadata.version(library)}.1"
+        registry, "version", lambda library: f"{importlib.metadata.version(library)}.1"
     )
     describe("timm:resnet18")
     assert len(asked) == 2
@@ -236,6 +234,6 @@ def test_a_missing_library_is_named(describe: Describe, monkeypatch: pytest.Monk
     def missing(library: str) -> str:
         raise importlib.metadata.PackageNotFoundError(library)
 
-    monkeypatch.setattr(libraries, "version", missing)
+    monkeypatch.setattr(registry, "version", missing)
     with pytest.raises(InputError, match=r"needs the library pillow.*pip install"):
         describe("timm:resnet18")

@@ -8,9 +8,9 @@ import open_clip
 import pytest
 import torch
 
-from analysis.models.networks.named import load_named
-from analysis.models.prompts import fill_prompt
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.named_networks import load_named
+from conceptrsa.analysis.models.prompts import fill_prompt
+from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     Describe,
     assert_near,

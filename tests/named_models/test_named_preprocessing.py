@@ -7,7 +7,7 @@ import timm
 import torch
 import torchvision
 
-from analysis.models.networks.vision import compose
+from conceptrsa.analysis.models.networks.vision import compose
 from named_models.named_tools import (
     Describe,
     assert_near,

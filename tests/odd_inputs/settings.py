@@ -7,8 +7,8 @@ from pathlib import Path
 import supplied_data as data
 from PIL import Image
 
-from bids_config import load_dataset_config
-from bids_config.recorded import write_recorded
+from conceptrsa.bids_config import load_dataset_config
+from conceptrsa.bids_config.recorded import write_recorded
 
 OTHER = data.CONFIG.replace("visual = [1011, 2011]", "visual = [1011]")
 """The same names, but a region of one label in place of two."""

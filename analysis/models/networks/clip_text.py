@@ -7,12 +7,12 @@ from typing import Any
 from open_clip import SimpleTokenizer, get_model_config
 from open_clip.transformer import QuickGELU, TextTransformer
 
-from analysis.models.networks.language import TextNetwork, Tokens, unreadable_label
-from analysis.models.prompts import Prompt
-from analysis.models.registry import KeyMapping, Weights
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.tensors import read_checkpoint
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.language import TextNetwork, Tokens, unreadable_label
+from conceptrsa.analysis.models.prompts import Prompt
+from conceptrsa.analysis.models.registry import KeyMapping, Weights
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.errors import InputError
 
 TEXT_PROJECTION = "text_projection"
 END_OF_WORD = "</w>"

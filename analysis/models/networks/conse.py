@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from timm.data import ImageNetInfo
 
-from analysis.models.extraction import Sweep
-from analysis.models.prompts import Prompt, fill_prompt
-from analysis.models.registry import Pooling
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.extraction import Sweep
+from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.registry import Pooling
+from conceptrsa.bids_config.errors import InputError
 
 COMBINATION = "weighted sum of class-name embeddings"
 """The only layer there is."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.models.extraction import Sweep
-from analysis.models.registry import Pooling
+from conceptrsa.analysis.models.extraction import Sweep
+from conceptrsa.analysis.models.registry import Pooling
 
 Arrays = dict[str, NDArray[np.float32]]
 """Of each layer: (inputs, features)."""

@@ -9,14 +9,14 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging
 
-from analysis.models.networks.language import (
+from conceptrsa.analysis.models.networks.language import (
     TOKENIZER,
     FastTokenizer,
     TextNetwork,
     require_vocabulary,
 )
-from analysis.models.networks.named import first_line
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.named_networks import first_line
+from conceptrsa.bids_config.errors import InputError
 
 UNUSED = "pooler."
 """Made from the last hidden state for other tasks; many files lack it."""

@@ -18,14 +18,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
-from analysis.models.extraction import Sweep
-from analysis.models.networks.layers import LayerRecorder, first_tensor
-from analysis.models.prompts import Prompt, fill_prompt
-from analysis.models.registry import KeyMapping, Pooling, Weights
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.tensors import read_checkpoint
-from bids_config.errors import InputError
-from bids_config.tables import did_you_mean
+from conceptrsa.analysis.models.extraction import Sweep
+from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor
+from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.registry import KeyMapping, Pooling, Weights
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import did_you_mean
 
 LAST_HIDDEN_STATE = "last_hidden_state"
 CONFIGURATION, TOKENIZER = "config.json", "tokenizer.json"

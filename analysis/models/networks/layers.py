@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.models.networks.channels import Layout, LayoutTracker
-from analysis.models.registry import Pooling
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.channels import Layout, LayoutTracker
+from conceptrsa.analysis.models.registry import Pooling
+from conceptrsa.bids_config.errors import InputError
 
 Watcher = Callable[[str, nn.Module, Tensor | None, Tensor], None]
 """Called with the name of a layer, its module, the first tensor it was given, and its output."""

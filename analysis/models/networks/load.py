@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from analysis.models.extraction import ExtractionSettings
-from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.named import NAMED_LOADERS, load_named
-from analysis.models.networks.running import choose_device
-from analysis.models.prompts import Prompt
-from analysis.models.registry import ModelEntry, Network, Weights
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.messages import CheckpointError, describe_files
-from analysis.models.weights.tensors import read_checkpoint
-from analysis.models.zoo import read_zoo
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.networks.extractor import Extractor
+from conceptrsa.analysis.models.networks.named_networks import NAMED_LOADERS, load_named
+from conceptrsa.analysis.models.networks.running import choose_device
+from conceptrsa.analysis.models.prompts import Prompt
+from conceptrsa.analysis.models.registry import ModelEntry, Network, Weights
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.messages import CheckpointError, describe_files
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 AUTHORS_EPSILON_OF_BIT = 1e-10
 """Added to the variance of a convolution's weights (google-research/big_transfer, `StdConv2d`)."""
@@ -77,7 +77,7 @@ def _load_pictures(
     settings: ExtractionSettings,
 ) -> Any:
     """Fill an architecture that sees pictures."""
-    from analysis.models.networks.vision import ImageNetwork
+    from conceptrsa.analysis.models.networks.vision import ImageNetwork
 
     if network.weights is None or network.preprocessing is None:
         raise InputError(f"{network.architecture} needs weights and preprocessing in the registry")
@@ -132,7 +132,7 @@ def _build_timm(network: Network) -> torch.nn.Module:
 def _build_open_clip(network: Network) -> torch.nn.Module:
     import open_clip
 
-    from analysis.models.networks.named_open_clip import build
+    from conceptrsa.analysis.models.networks.named_open_clip import build
 
     if network.architecture not in open_clip.list_models():
         raise InputError(f"open_clip has no architecture {network.architecture!r}")
@@ -141,15 +141,15 @@ def _build_open_clip(network: Network) -> torch.nn.Module:
 
 
 def _build_tsm(network: Network) -> torch.nn.Module:
-    from analysis.models.networks.tsm import TsmResNet50
+    from conceptrsa.analysis.models.networks.tsm import TsmResNet50
 
     return TsmResNet50(network.n_frames or 1)
 
 
 def _load_text(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Any:
     """Fill an architecture that reads texts."""
-    from analysis.models.networks.clip_text import load_clip_text
-    from analysis.models.networks.language import load_bert, load_gpt2
+    from conceptrsa.analysis.models.networks.clip_text import load_clip_text
+    from conceptrsa.analysis.models.networks.language import load_bert, load_gpt2
 
     if network.weights is None:
         raise InputError(f"{network.architecture} needs weights in the registry")
@@ -162,7 +162,7 @@ def _load_text(network: Network, files: Sequence[Path], settings: ExtractionSett
 
 
 def _load_conse(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Any:
-    from analysis.models.networks.conse import ConSE
+    from conceptrsa.analysis.models.networks.conse import ConSE
 
     visual, language = network.parts
     if visual.weights is None or network.n_classes is None or network.class_prompt is None:

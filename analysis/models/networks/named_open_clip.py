@@ -14,22 +14,26 @@ from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from torch import Tensor, nn
 
-from analysis.models.libraries import LIBRARIES
-from analysis.models.named import HUB, hub_file
-from analysis.models.networks.clip_text import TEXT_PROJECTION, TEXT_SETTINGS, ClipTokenizer
-from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.language import TOKENIZER, TextNetwork, read_tokenizer
-from analysis.models.networks.named import (
+from conceptrsa.analysis.models.named_models import HUB, hub_file
+from conceptrsa.analysis.models.networks.clip_text import (
+    TEXT_PROJECTION,
+    TEXT_SETTINGS,
+    ClipTokenizer,
+)
+from conceptrsa.analysis.models.networks.extractor import Extractor
+from conceptrsa.analysis.models.networks.language import TOKENIZER, TextNetwork, read_tokenizer
+from conceptrsa.analysis.models.networks.named_networks import (
     EMBEDDING,
     LOADER_PREFIX,
     first_line,
     require_known,
     tap_output,
 )
-from analysis.models.networks.named_torchvision import published_file
-from analysis.models.networks.siglip_text import SIGLIP_SETTINGS, SiglipTokenizer
-from analysis.models.networks.vision import ImageNetwork
-from analysis.models.registry import (
+from conceptrsa.analysis.models.networks.named_torchvision import published_file
+from conceptrsa.analysis.models.networks.siglip_text import SIGLIP_SETTINGS, SiglipTokenizer
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
+from conceptrsa.analysis.models.registry import (
+    LIBRARIES,
     KeyMapping,
     ModelEntry,
     Network,
@@ -37,10 +41,10 @@ from analysis.models.registry import (
     Weights,
     WeightsFile,
 )
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.locate import WeightsOptions
-from analysis.models.weights.tensors import read_checkpoint
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.errors import InputError
 
 TEXT_KIND = "open_clip_text"
 SAFE_FILE, FILE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"

@@ -11,10 +11,9 @@ import torch
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
-from analysis.models.libraries import LIBRARIES
-from analysis.models.named import HUB, hub_file
-from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.named import (
+from conceptrsa.analysis.models.named_models import HUB, hub_file
+from conceptrsa.analysis.models.networks.extractor import Extractor
+from conceptrsa.analysis.models.networks.named_networks import (
     EMBEDDING,
     LOADER_PREFIX,
     count_features,
@@ -22,9 +21,10 @@ from analysis.models.networks.named import (
     require_known,
     tap_output,
 )
-from analysis.models.networks.named_torchvision import published_file
-from analysis.models.networks.vision import ImageNetwork
-from analysis.models.registry import (
+from conceptrsa.analysis.models.networks.named_torchvision import published_file
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
+from conceptrsa.analysis.models.registry import (
+    LIBRARIES,
     KeyMapping,
     ModelEntry,
     Network,
@@ -32,10 +32,10 @@ from analysis.models.registry import (
     Weights,
     WeightsFile,
 )
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.locate import WeightsOptions
-from analysis.models.weights.tensors import read_checkpoint
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.errors import InputError
 
 WITH_TEXT = re.compile(
     "clip|openai|laion|datacomp|dfn2b|dfn5b|merged2b|cc12m|yfcc15m|siglip|webli|pali|tips|"

@@ -9,17 +9,17 @@ import torch
 import torchvision
 from torch import nn
 
-from analysis.models.libraries import LIBRARIES
-from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.named import (
+from conceptrsa.analysis.models.networks.extractor import Extractor
+from conceptrsa.analysis.models.networks.named_networks import (
     EMBEDDING,
     LOADER_PREFIX,
     count_features,
     require_known,
     tap_input,
 )
-from analysis.models.networks.vision import ImageNetwork
-from analysis.models.registry import (
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
+from conceptrsa.analysis.models.registry import (
+    LIBRARIES,
     KeyMapping,
     ModelEntry,
     Network,
@@ -27,9 +27,9 @@ from analysis.models.registry import (
     Weights,
     WeightsFile,
 )
-from analysis.models.weights.key_mapping import fit_state
-from analysis.models.weights.locate import WeightsOptions
-from analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.analysis.models.weights.key_mapping import fit_state
+from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 
 MODELS = torchvision.models
 PAGE = "https://docs.pytorch.org/vision/stable/models.html"

@@ -19,18 +19,17 @@ from transformers import (
 )
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
-from analysis.models.libraries import LIBRARIES
-from analysis.models.named import CONFIGURATION, HUB, hub_file
-from analysis.models.networks.extractor import Extractor
-from analysis.models.networks.hf_text import load_hf_text, quiet, require_all_weights
-from analysis.models.networks.language import (
+from conceptrsa.analysis.models.named_models import CONFIGURATION, HUB, hub_file
+from conceptrsa.analysis.models.networks.extractor import Extractor
+from conceptrsa.analysis.models.networks.hf_text import load_hf_text, quiet, require_all_weights
+from conceptrsa.analysis.models.networks.language import (
     LAST_HIDDEN_STATE,
     TOKENIZER,
     FastTokenizer,
     TextNetwork,
     read_tokenizer,
 )
-from analysis.models.networks.named import (
+from conceptrsa.analysis.models.networks.named_networks import (
     EMBEDDING,
     LOADER_PREFIX,
     count_features,
@@ -38,11 +37,17 @@ from analysis.models.networks.named import (
     tap_input,
     tap_output,
 )
-from analysis.models.networks.siglip_text import SiglipTokenizer
-from analysis.models.networks.vision import ImageNetwork
-from analysis.models.registry import Group, ModelEntry, Network, Weights
-from analysis.models.weights.locate import WeightsOptions, obtain_weights
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.siglip_text import SiglipTokenizer
+from conceptrsa.analysis.models.networks.vision import ImageNetwork
+from conceptrsa.analysis.models.registry import (
+    LIBRARIES,
+    Group,
+    ModelEntry,
+    Network,
+    Weights,
+)
+from conceptrsa.analysis.models.weights.locate import WeightsOptions, obtain_weights
+from conceptrsa.bids_config.errors import InputError
 
 WEIGHTS, PROCESSOR = "model.safetensors", "preprocessor_config.json"
 TEXT_EMBEDDING = "text_embeds"

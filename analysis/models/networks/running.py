@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.models.extraction import Device, ExtractionSettings
-from analysis.models.networks.extractor import Arrays, Extractor
-from analysis.models.registry import Pooling
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.extraction import Device, ExtractionSettings
+from conceptrsa.analysis.models.networks.extractor import Arrays, Extractor
+from conceptrsa.analysis.models.registry import Pooling
+from conceptrsa.bids_config.errors import InputError
 
 CPU_BATCH, ACCELERATOR_BATCH = 1, 32
 ACCELERATOR_THREADS = 2

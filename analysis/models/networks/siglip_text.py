@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from open_clip.tokenizer import canonicalize_text
 from tokenizers import Tokenizer
 
-from analysis.models.networks.language import FastTokenizer, Tokens
-from analysis.models.prompts import Prompt
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.networks.language import FastTokenizer, Tokens
+from conceptrsa.analysis.models.prompts import Prompt
+from conceptrsa.bids_config.errors import InputError
 
 SIGLIP_SETTINGS = {
     "no_causal_mask", "proj_bias", "pool_type", "norm_kwargs", "tokenizer_kwargs",

@@ -9,7 +9,7 @@ comes from the frame before and an eighth from the frame after.
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError
 
 STEM_CHANNELS = 64
 UNITS = ((4, 3, 1), (8, 4, 2), (16, 6, 2), (32, 3, 2))

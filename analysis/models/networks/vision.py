@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from analysis.models.extraction import Sweep
-from analysis.models.networks.layers import LayerRecorder, pool, require_layers
-from analysis.models.networks.onednn import use_onednn
-from analysis.models.networks.running import available_cores
-from analysis.models.registry import Pooling, Preprocessing
-from analysis.stimuli import load_picture
+from conceptrsa.analysis.files.stimuli import load_picture
+from conceptrsa.analysis.models.extraction import Sweep
+from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
+from conceptrsa.analysis.models.networks.onednn import use_onednn
+from conceptrsa.analysis.models.networks.running import available_cores
+from conceptrsa.analysis.models.registry import Pooling, Preprocessing
 
 Preprocess = Callable[[Image.Image], Tensor]
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from analysis.models.registry import WeightsFile
-from bids_config.errors import InputError
-from bids_config.files import atomic_path
+from conceptrsa.analysis.models.registry import WeightsFile
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import atomic_path
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHOWN_DIGITS = 12

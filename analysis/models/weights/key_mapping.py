@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.models.registry import KeyMapping, Weights
-from analysis.models.weights.messages import CheckpointError
-from analysis.models.weights.tensors import flat_tensors
-from analysis.models.weights.wrappings import layouts, wrappings
+from conceptrsa.analysis.models.registry import KeyMapping, Weights
+from conceptrsa.analysis.models.weights.messages import CheckpointError
+from conceptrsa.analysis.models.weights.tensors import flat_tensors
+from conceptrsa.analysis.models.weights.wrappings import layouts, wrappings
 
 _SHOWN = 3
 _REMEDY = "give the weights of this very network"

@@ -5,29 +5,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from analysis.models.registry import ModelEntry, Weights, WeightsFile
-from analysis.models.weights.hashes import (
+from conceptrsa.analysis.models.registry import ModelEntry, Weights, WeightsFile
+from conceptrsa.analysis.models.weights.hashes import (
     HashMemory,
     differing_hash,
     find_difference,
     noted_sha256,
 )
-from analysis.models.weights.libraries import names_are_telling
-from analysis.models.weights.messages import ask_for_copy, describe_files
-from analysis.models.weights.options import WeightsOptions, read_given, require_given_asked
-from analysis.models.weights.search import (
+from conceptrsa.analysis.models.weights.messages import ask_for_copy, describe_files
+from conceptrsa.analysis.models.weights.search import (
     base_name,
     download_folder,
     find_files,
     is_published,
+    names_are_telling,
     package_folder,
     published_as,
     search_files,
     weights_chosen,
     weights_present,
 )
-from analysis.models.zoo import read_zoo
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.weights.weight_options import (
+    WeightsOptions,
+    read_given,
+    require_given_asked,
+)
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.bids_config.errors import InputError
 
 __all__ = [
     "CheckedFile",
@@ -260,7 +264,7 @@ def _download(
     name: str, weights: Weights, options: WeightsOptions, licence: str
 ) -> tuple[Path, ...]:
     # Imported late: a warm feature cache needs no network library.
-    from analysis.models.weights.download import download
+    from conceptrsa.analysis.models.weights.download import download
 
     folder = download_folder(weights, options)
     assert folder is not None

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from analysis.models.registry import Weights, WeightsFile
-from bids_config.errors import InputError
+from conceptrsa.analysis.models.registry import Weights, WeightsFile
+from conceptrsa.bids_config.errors import InputError
 
 _SHOWN_DIGITS = 12
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from analysis.models.weights.messages import CheckpointError
-from analysis.models.weights.restricted_pickle import (
+from conceptrsa.analysis.models.weights.messages import CheckpointError
+from conceptrsa.analysis.models.weights.restricted_pickle import (
     ARRAYS_AND_MAPPINGS,
     HARMLESS,
     Evaluation,
@@ -21,7 +21,7 @@ from analysis.models.weights.restricted_pickle import (
     InertUnpickler,
     mapped,
 )
-from analysis.models.weights.torch_files import read_torch_stream, read_torch_zip
+from conceptrsa.analysis.models.weights.torch_files import read_torch_stream, read_torch_zip
 
 _TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 """The pickled number 0x1950a86a20f9469cfc6c, with which streams of torch begin."""

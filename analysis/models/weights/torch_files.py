@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import torch
 
-from analysis.models.weights.restricted_pickle import (
+from conceptrsa.analysis.models.weights.restricted_pickle import (
     ARRAYS_AND_MAPPINGS,
     HARMLESS,
     Evaluation,

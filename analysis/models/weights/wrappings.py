@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from analysis.models.registry import KeyMapping, Weights
-from analysis.models.weights.tensors import flat_tensors
+from conceptrsa.analysis.models.registry import KeyMapping, Weights
+from conceptrsa.analysis.models.weights.tensors import flat_tensors
 
 _DEEPEST = 3
 """Mappings within mappings: `{"model": {"state_dict": {...}}}`."""

@@ -1,0 +1,140 @@
+"""Brain RDMs that were computed elsewhere, one file a subject, or one a subject and region."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.betas.roi_files import (
+    only_file,
+    ordered_regions,
+    region_names,
+    subject_files,
+)
+from conceptrsa.analysis.brain.patterns import SubjectRdms
+from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
+from conceptrsa.analysis.files.rdm_files import (
+    is_square,
+    rdm_vector,
+    reorder,
+    require_distinct,
+    square_of_table,
+)
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import stimulus_ids
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.tsv import read_table
+
+TABLE_SUFFIXES = (".tsv",)
+HALVES = ("rdm_odd", "rdm_even")
+HALF_ENDINGS = tuple(f"/{half}" for half in HALVES)
+
+
+def read_rdm_files(
+    path: Path, rois: Sequence[RoiDefinition], *, participants: Sequence[str] | None = None
+) -> tuple[SubjectRdms, ...]:
+    """Read `sub-XX*.npz`, `.h5`, or `sub-XX_<roi>.tsv`.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the files. In arrays: `stimulus` (stimuli,) and for each region `<roi>/rdm`,
+        (stimuli, stimuli) or (pairs,) in the order of `pdist`; where `<roi>/rdm_odd` and
+        `<roi>/rdm_even` are there, of odd and even runs, these two folds are taken instead.
+        Tables are square, and name the stimuli in the header and in the first column.
+    rois : sequence of RoiDefinition
+        Gives the order of regions that it names; the files say which there are.
+    participants : sequence of str, optional
+        All by default.
+
+    Raises
+    ------
+    InputError
+        On no file, several of one subject and region, an RDM that is none, a half of the runs
+        that some region lacks, regions of one subject with different stimuli, or a stimulus that
+        is there twice.
+    """
+    files = subject_files(path, (*ARRAY_SUFFIXES, *TABLE_SUFFIXES), participants)
+    subjects = []
+    for name, of_subject in files.items():
+        if of_subject[0].suffix in TABLE_SUFFIXES:
+            subjects.append(_read_tables(name, of_subject, rois))
+        else:
+            subjects.append(_read_arrays(name, only_file(name, of_subject), rois))
+    return tuple(subjects)
+
+
+def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> SubjectRdms:
+    with open_arrays(file) as arrays:
+        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
+        require_distinct(stimuli, file)
+        has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
+        if has_halves:
+            _require_halves_of_all(arrays)
+        regions = region_names(arrays, HALVES[0] if has_halves else "rdm", rois)
+        parts = HALVES if has_halves else ("rdm",)
+        rdms = {
+            roi: np.stack([_read_rdm(arrays, f"{roi}/{part}", stimuli) for part in parts])
+            for roi in regions
+        }
+    notes = (
+        f"{name}: RDMs of odd and even runs are scored and averaged; those of all runs are not used"
+    )
+    return SubjectRdms(
+        subject=name.removeprefix("sub-"),
+        stimuli=tuple(sorted(stimuli)),
+        rois=rdms,
+        sources=(file,),
+        notes=(notes,) if has_halves else (),
+    )
+
+
+def _require_halves_of_all(arrays: ArrayFile) -> None:
+    for array in sorted(arrays.names):
+        region, _, part = array.rpartition("/")
+        if not region or part not in ("rdm", *HALVES):
+            continue
+        for half in HALVES:
+            if f"{region}/{half}" not in arrays.names:
+                raise InputError(
+                    f"{arrays.file} holds {array} but no {region}/{half}: give RDMs of odd and "
+                    "even runs of every region, or of none"
+                )
+
+
+def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> NDArray[np.float64]:
+    rdm = arrays.numbers(name).astype(np.float64)
+    return _sorted(rdm_vector(rdm, len(stimuli), f"{name} in {arrays.file}"), stimuli)
+
+
+def _read_tables(name: str, files: Sequence[Path], rois: Sequence[RoiDefinition]) -> SubjectRdms:
+    of_region: dict[str, Path] = {}
+    for file in files:
+        region = file.name.removeprefix(f"{name}_").removesuffix(file.suffix)
+        if file.suffix not in TABLE_SUFFIXES or not region or region == file.name:
+            raise InputError(f"{file} is not called {name}_<roi>.tsv: rename it or move it away")
+        of_region[region] = file
+    stimuli: tuple[str, ...] = ()
+    rdms = {}
+    for region in ordered_regions(of_region, rois, files[0].parent):
+        file = of_region[region]
+        table = read_table(file)
+        if not is_square(table):
+            raise InputError(
+                f"{file} does not name the same stimuli in its header and in its first column: "
+                "give the whole square RDM with both"
+            )
+        named, square = square_of_table(table)
+        rdm = rdm_vector(square, len(named), f"the RDM in {file}")
+        if stimuli and sorted(named) != list(stimuli):
+            raise InputError(
+                f"{file} holds other stimuli than {name}'s other tables: give the same in all"
+            )
+        stimuli = tuple(sorted(named))
+        rdms[region] = _sorted(rdm, named)[None]
+    return SubjectRdms(name.removeprefix("sub-"), stimuli, rdms, sources=tuple(of_region.values()))
+
+
+def _sorted(rdm: NDArray[np.float64], stimuli: Sequence[str]) -> NDArray[np.float64]:
+    return reorder(rdm, sorted(range(len(stimuli)), key=stimuli.__getitem__))

@@ -1,0 +1,253 @@
+"""Which voxels of a region enter an RDM."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.brain.folds import Half, betas_of, runs_of
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.settings import ComparisonSettings, VoxelScore
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import did_you_mean
+
+
+def voxel_scores(roi: RoiPatterns, score: VoxelScore, half: Half | None) -> NDArray[np.float64]:
+    """Score every voxel of a region by all runs, or by nothing but one half of them.
+
+    Parameters
+    ----------
+    roi : RoiPatterns
+    score : {'max-beta', 'reliability', 'ncsnr'}
+        See `max_beta`, `reliability` and `ncsnr`. The last two compare runs: all of them, or those
+        of the half; where all runs may be used and single runs are not known, the two halves.
+    half : {'odd', 'even'} or None
+        Runs that may be looked at.
+
+    Returns
+    -------
+    ndarray, (voxels,)
+        NaN where a voxel has none.
+
+    Raises
+    ------
+    InputError
+        If the score compares runs and there are not two of them to compare.
+    """
+    if score == "max-beta":
+        return max_beta(betas_of(roi, half))
+    runs = _runs_to_compare(roi, score, half)
+    return reliability(runs) if score == "reliability" else ncsnr(runs)
+
+
+def max_beta(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The paper's score of a voxel: its highest beta for any stimulus, (stimuli, voxels) in."""
+    return np.asarray(values.max(axis=0))
+
+
+def reliability(runs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation over stimuli of the mean betas of the odd and of the even runs.
+
+    Parameters
+    ----------
+    runs : ndarray, (runs, stimuli, voxels)
+        Two or more, counted from 1.
+
+    Returns
+    -------
+    ndarray, (voxels,)
+        NaN where a voxel does not vary over stimuli.
+    """
+    halves = runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)
+    odd, even = (half - half.mean(axis=0) for half in halves)
+    length = np.sqrt((odd**2).sum(axis=0) * (even**2).sum(axis=0))
+    return np.asarray((odd * even).sum(axis=0) / np.where(length > 0, length, np.nan))
+
+
+def ncsnr(runs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Noise ceiling signal-to-noise ratio: standard deviation of the signal over that of noise.
+
+    As Allen et al. (2022, Nature Neuroscience 25, 116-126): the noise is what a voxel's beta for a
+    stimulus varies by from run to run, the signal what it varies by from stimulus to stimulus
+    once the noise's share is taken out, not less than zero. The two are the variance components
+    of a two-way analysis of variance, stimuli x runs, so that a shift of a whole run, which
+    Allen et al. removed by z-scoring sessions, counts as neither.
+
+    Parameters
+    ----------
+    runs : ndarray, (runs, stimuli, voxels)
+        Two or more runs, or halves of the runs; the noise is then that of a half.
+
+    Returns
+    -------
+    ndarray, (voxels,)
+        NaN where a voxel's betas do not vary from run to run, as outside of what was measured.
+    """
+    n_runs, n_stimuli, _ = runs.shape
+    about_run_mean = runs - runs.mean(axis=1, keepdims=True)
+    of_stimulus = about_run_mean.mean(axis=0)
+    residual = about_run_mean - of_stimulus
+    noise = (residual**2).sum(axis=(0, 1)) / ((n_runs - 1) * (n_stimuli - 1))
+    signal = (of_stimulus**2).sum(axis=0) / (n_stimuli - 1) - noise / n_runs
+    return np.asarray(np.sqrt(np.maximum(signal, 0.0) / np.where(noise > 0, noise, np.nan)))
+
+
+def _runs_to_compare(roi: RoiPatterns, score: str, half: Half | None) -> NDArray[np.float64]:
+    runs = runs_of(roi, half)
+    if runs is not None and len(runs) >= 2:
+        return runs
+    if half is None and roi.odd is not None and roi.even is not None:
+        return np.stack([roi.odd, roi.even])
+    needed = "of single runs, two or more" if half is None else f"of two or more {half} runs"
+    raise InputError(
+        f"the voxel score {score} compares runs, but there are no betas {needed}: run the "
+        "participant level with --run-betas, or choose --voxel-score max-beta"
+    )
+
+
+Scores = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class SelectedVoxels:
+    """The voxels that one subject contributes.
+
+    Attributes
+    ----------
+    columns : mapping of str to ndarray of int
+        Columns of the patterns of each region, in the selection's order.
+    warnings : tuple of str
+        Where fewer voxels were there than asked for.
+    """
+
+    columns: Mapping[str, NDArray[np.intp]]
+    warnings: tuple[str, ...] = ()
+
+
+def rank_voxels(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Columns from the highest score to the lowest; of equal scores the lower column first.
+
+    Those without a score (NaN) come last.
+    """
+    return np.argsort(-scores, kind="stable")
+
+
+def select_voxels(
+    subject: SubjectPatterns,
+    settings: ComparisonSettings,
+    scores: Scores | None = None,
+    sizes: Mapping[str, int] | None = None,
+    generator: np.random.Generator | None = None,
+) -> SelectedVoxels:
+    """Select the voxels of every region of one subject as `settings.voxel_selection` says.
+
+    Parameters
+    ----------
+    subject : SubjectPatterns
+    settings : ComparisonSettings
+        With `skip_zeros`, voxels with a beta of exactly 0 for any stimulus are never among those
+        of the highest scores (top-n, best-n); the threshold does not look at zeros, as in the
+        authors' code.
+    scores : mapping of str to ndarray, (voxels,), optional
+        Score of every voxel by region, from whatever runs; by default the highest beta.
+    sizes : mapping of str to int, optional
+        Number of voxels by region, for best-n.
+    generator : Generator, optional
+        For random; the voxels of a region do not depend on which other regions there are.
+
+    Raises
+    ------
+    InputError
+        If the region that sets the threshold is not among the regions, or has no scores.
+    """
+    if scores is None:
+        scores = {name: max_beta(roi.values) for name, roi in subject.rois.items()}
+    n_each = dict.fromkeys(subject.rois, settings.n_voxels)
+    match settings.voxel_selection:
+        case "top-n":
+            return _highest(subject, scores, n_each, settings.skip_zeros)
+        case "best-n":
+            if sizes is None:
+                raise ValueError("best-n needs the number of voxels of each region")
+            return _highest(subject, scores, sizes, settings.skip_zeros)
+        case "threshold":
+            return _above_threshold(subject, scores, settings.threshold_roi, settings.n_voxels)
+        case "random":
+            if generator is None:
+                raise ValueError("a random selection needs a generator")
+            return _at_random(subject, n_each, generator)
+        case "all":
+            return SelectedVoxels(
+                {name: np.arange(roi.n_voxels) for name, roi in subject.rois.items()}
+            )
+
+
+def _highest(
+    subject: SubjectPatterns, scores: Scores, sizes: Mapping[str, int], skip_zeros: bool
+) -> SelectedVoxels:
+    candidates = {}
+    for name, roi in subject.rois.items():
+        order = rank_voxels(scores[name])
+        candidates[name] = order[(roi.values[:, order] != 0).all(axis=0)] if skip_zeros else order
+    return _first(subject, candidates, sizes)
+
+
+def _at_random(
+    subject: SubjectPatterns, sizes: Mapping[str, int], generator: np.random.Generator
+) -> SelectedVoxels:
+    seed = int(generator.integers(2**32))
+    candidates = {
+        name: np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(roi.n_voxels)
+        for name, roi in subject.rois.items()
+    }
+    return _first(subject, candidates, sizes)
+
+
+def _first(
+    subject: SubjectPatterns, candidates: Mapping[str, NDArray[np.intp]], sizes: Mapping[str, int]
+) -> SelectedVoxels:
+    return SelectedVoxels(
+        columns={name: order[: sizes[name]] for name, order in candidates.items()},
+        warnings=tuple(
+            _too_few(subject, name, len(order), sizes[name])
+            for name, order in candidates.items()
+            if len(order) < sizes[name]
+        ),
+    )
+
+
+def _above_threshold(
+    subject: SubjectPatterns, scores: Scores, threshold_roi: str, n_voxels: int
+) -> SelectedVoxels:
+    """Voxels whose score exceeds the (n + 1)th highest of one region (paper, Appendix A.2)."""
+    if threshold_roi not in subject.rois:
+        raise InputError(
+            f"the threshold selection takes its threshold from region {threshold_roi}, which "
+            f"{subject.label} lacks{did_you_mean(threshold_roi, subject.rois)}: add that "
+            "region, or choose another --voxel-selection"
+        )
+    of_region = scores[threshold_roi]
+    of_region = np.sort(of_region[~np.isnan(of_region)])[::-1]
+    if len(of_region) == 0:
+        raise InputError(
+            f"no voxel of region {threshold_roi} of {subject.label} has a score that could be a "
+            "threshold: choose --voxel-score max-beta, or another voxel selection"
+        )
+    warnings: tuple[str, ...] = ()
+    if len(of_region) > n_voxels:
+        threshold = of_region[n_voxels]
+    else:
+        threshold = np.nextafter(of_region[-1], -np.inf)
+        if len(of_region) < n_voxels:
+            warnings = (_too_few(subject, threshold_roi, len(of_region), n_voxels),)
+    columns = {name: np.flatnonzero(scores[name] > threshold) for name in subject.rois}
+    return SelectedVoxels(columns, warnings)
+
+
+def _too_few(subject: SubjectPatterns, roi: str, n_there: int, n_voxels: int) -> str:
+    return (
+        f"{subject.label}: region {roi} holds {n_there} voxels with data, fewer than the "
+        f"{n_voxels} asked for; all of them are used"
+    )

@@ -1,0 +1,1 @@
+"""Files that others made: arrays, RDMs, pictures and labels of stimuli."""

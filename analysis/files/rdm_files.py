@@ -1,0 +1,110 @@
+"""RDMs that others computed: square or as a vector, in arrays or tables, and what is wrong there.
+
+The same for a brain's and for a model's RDM.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.tsv import TextTable
+
+RELATIVE_TOLERANCE = 1e-6
+"""Of the largest distance; float32 files are symmetric to about 1e-7."""
+
+
+def rdm_vector(rdm: NDArray[np.float64], n_stimuli: int, source: str) -> NDArray[np.float64]:
+    """Check an RDM and give its upper triangle.
+
+    Parameters
+    ----------
+    rdm : ndarray, (stimuli, stimuli) or (pairs,)
+        A vector is in the order of `scipy.spatial.distance.pdist`.
+    n_stimuli : int
+    source : str
+        What it is and where it came from, for messages.
+
+    Returns
+    -------
+    ndarray, (pairs,)
+
+    Raises
+    ------
+    InputError
+        On another size than the stimuli ask for, a distance that is not finite, a matrix that is
+        not symmetric or not zero on its diagonal.
+    """
+    n_pairs = n_stimuli * (n_stimuli - 1) // 2
+    if rdm.shape not in ((n_stimuli, n_stimuli), (n_pairs,)):
+        raise InputError(
+            f"{source} is of shape {rdm.shape} for {n_stimuli} stimuli: give a "
+            f"{n_stimuli} x {n_stimuli} matrix, or the {n_pairs} distances above its diagonal"
+        )
+    if not np.isfinite(rdm).all():
+        raise InputError(f"{source} holds a distance that is not finite: compute it again")
+    if rdm.ndim == 1:
+        return np.array(rdm, dtype=np.float64)
+    tolerance = RELATIVE_TOLERANCE * np.abs(rdm).max(initial=0)
+    if np.abs(np.diagonal(rdm)).max(initial=0) > tolerance:
+        raise InputError(
+            f"{source} is not 0 on its diagonal, so it holds similarities or something else: give "
+            "distances, such as 1 - correlation"
+        )
+    if np.abs(rdm - rdm.T).max(initial=0) > tolerance:
+        raise InputError(f"{source} is not symmetric: average it with its transpose")
+    upper: NDArray[np.float64] = ((rdm + rdm.T) / 2)[np.triu_indices(n_stimuli, k=1)]
+    return upper
+
+
+def reorder(rdm: NDArray[np.float64], rows: Sequence[int]) -> NDArray[np.float64]:
+    """Give the distances (pairs,) between some of the stimuli, in the order of their rows."""
+    n_stimuli = round((1 + np.sqrt(1 + 8 * len(rdm))) / 2)
+    square = np.zeros((n_stimuli, n_stimuli))
+    square[np.triu_indices(n_stimuli, k=1)] = rdm
+    square += square.T
+    return square[np.ix_(rows, rows)][np.triu_indices(len(rows), k=1)]
+
+
+def is_square(table: TextTable) -> bool:
+    """Tell whether a table names the same stimuli in its header and in its first column."""
+    columns = stimulus_ids(table.columns[1:], table.file)
+    names = stimulus_ids([row[0] for row in table.rows], table.file)
+    return len(columns) > 0 and sorted(columns) == sorted(names)
+
+
+def square_of_table(table: TextTable) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Stimuli and matrix of a table that is square, its columns in the order of its rows.
+
+    Raises
+    ------
+    InputError
+        On a stimulus that is there twice, or a distance that is no number.
+    """
+    stimuli = read_stimuli_column(table)
+    place = {
+        name: column for column, name in enumerate(stimulus_ids(table.columns[1:], table.file))
+    }
+    return stimuli, table.numbers(table.columns[1:])[:, [place[stimulus] for stimulus in stimuli]]
+
+
+def read_stimuli_column(table: TextTable) -> tuple[str, ...]:
+    """Stimuli of the first column, each once; InputError where one is there twice."""
+    stimuli = stimulus_ids([row[0] for row in table.rows], table.file)
+    require_distinct(stimuli, table.file)
+    return stimuli
+
+
+def require_distinct(stimuli: Sequence[str], file: Path) -> None:
+    """Raise an InputError if a stimulus is there twice or has no name."""
+    require_names(stimuli, "stimulus", file)
+    seen: set[str] = set()
+    for stimulus in stimuli:
+        if stimulus in seen:
+            raise InputError(
+                f"{file} holds the stimulus '{stimulus}' more than once: keep one row."
+            )
+        seen.add(stimulus)

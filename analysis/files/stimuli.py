@@ -1,0 +1,176 @@
+"""The stimuli of an experiment: pictures named by stimulus id, and what they show."""
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from conceptrsa.analysis.files.pictures import load_picture, load_with_frames
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import (
+    PICTURE_ENDINGS,
+    clean_name,
+    require_names,
+    require_no_quotes,
+    stimulus_id,
+    stimulus_ids,
+    warn_of_case,
+)
+from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.writing import require_content
+
+__all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
+
+log = logging.getLogger(__name__)
+
+LABELS_FILE = "labels.tsv"
+
+UNREADABLE = frozenset({
+    ".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".heic", ".heif", ".hif", ".jxl", ".jxr",
+    ".nef", ".orf", ".raf", ".rw2", ".svg", ".svgz",
+})  # fmt: skip
+"""Endings of files that are surely pictures, in formats that Pillow may not read."""
+
+OF_SYSTEMS = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+"""Files that operating systems leave in folders of pictures."""
+
+N_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One picture; `id` is the stem of its file, `label` the noun phrase that names it."""
+
+    id: str
+    image: Path
+    label: str | None = None
+
+
+def read_stimuli(
+    directory: str | Path, labels_file: str | Path | None = None
+) -> tuple[Stimulus, ...]:
+    """Find the pictures of a folder and the labels that belong to them.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Folder of pictures `<stimulus id>.<extension>`, in any format that Pillow reads; other
+        files and folders are named in a warning.
+    labels_file : str or Path, optional
+        Tab-separated table with the columns `stimulus` and `label`; rows of stimuli without a
+        picture are passed over. By default `labels.tsv` in the folder, where there is one.
+
+    Returns
+    -------
+    tuple of Stimulus
+        Sorted by id.
+
+    Raises
+    ------
+    InputError
+        No such folder, no picture in it, two pictures with one id, a picture that cannot be
+        read, also for its format, or a bad table of labels.
+    """
+    folder = Path(directory)
+    pictures = find_pictures(folder)
+    require_names(pictures, "stimulus", folder)
+    warn_of_case(pictures, "stimulus", folder)
+    table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
+    require_content(table)
+    labels = _read_labels(table) if labels_file is not None or table.exists() else {}
+    several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]
+    if several:
+        more = f" and {len(several) - N_NAMED} more" if len(several) > N_NAMED else ""
+        named = ", ".join(several[:N_NAMED])
+        log.warning("%s: of several frames or pages the first is taken: %s%s", folder, named, more)
+    _name_others(folder, {*pictures.values(), table, folder / LABELS_FILE})
+    return tuple(Stimulus(id_, pictures[id_], labels.get(id_)) for id_ in sorted(pictures))
+
+
+def find_pictures(folder: Path) -> dict[str, Path]:
+    """Find the pictures of a folder by stimulus id, without looking into them.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder or no picture in it, two have one id, or the only picture of a
+        stimulus is in a format that cannot be read.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    readable = _readable_endings()
+    pictures: dict[str, Path] = {}
+    for path in _files(folder):
+        if path.name.startswith(".") or path.suffix.lower() not in readable:
+            continue
+        name = stimulus_id(path.name, is_file=True)
+        if name in pictures:
+            raise InputError(
+                f"{path} and {pictures[name].name} are both called stimulus '{name}': "
+                "remove or rename one of them."
+            )
+        pictures[name] = path
+    for path in _files(folder):
+        if path.suffix.lower() not in UNREADABLE - readable:
+            continue
+        if stimulus_id(path.name, is_file=True) not in pictures:
+            raise InputError(
+                f"{path} is in a format that cannot be read: save it as PNG, or remove it."
+            )
+    if not pictures:
+        folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+        inside = f" itself, only folders ({folders[0]} ...)" if folders else ""
+        raise InputError(
+            f"{folder} holds no picture{inside}: put <stimulus id>.png (or .jpg ...) there."
+        )
+    return pictures
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of a folder, without those of operating systems."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.is_dir() and path.name.lower() not in OF_SYSTEMS and path.name[:2] != "._"
+    ]
+
+
+def _readable_endings() -> frozenset[str]:
+    """Endings of pictures that this version of Pillow opens."""
+    Image.init()
+    opened = {ending for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN} | {".mpo"}
+    return frozenset(f".{ending}" for ending in PICTURE_ENDINGS) & opened
+
+
+def _name_others(folder: Path, used: Collection[Path]) -> None:
+    """Name what lies in a folder and is neither a picture nor a table of labels."""
+    endings = _readable_endings() | UNREADABLE
+    others = [
+        path.name
+        for path in _files(folder)
+        if path not in used and (path.name[0] != "." or path.suffix.lower() in endings)
+    ]
+    others += [f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] != "."]
+    if others:
+        more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
+        log.warning("%s: not used as pictures: %s%s", folder, ", ".join(others[:N_NAMED]), more)
+
+
+def _read_labels(table: Path) -> dict[str, str]:
+    listed = read_table(table)
+    listed.require_columns(["stimulus", "label"], "name the tab-separated columns so")
+    require_no_quotes(listed.column("label"), table)
+    labels: dict[str, str] = {}
+    stimuli = stimulus_ids(listed.column("stimulus"), table)
+    for line, stimulus, cell in zip(listed.lines, stimuli, listed.column("label"), strict=True):
+        label = clean_name(cell)
+        if not stimulus or not label:
+            raise InputError(
+                f"{table}, line {line}: give each stimulus a label, in tab-separated columns "
+                "named 'stimulus' and 'label'."
+            )
+        if labels.setdefault(stimulus, label) != label:
+            raise InputError(f"{table}, line {line}: '{stimulus}' has a second label: keep one.")
+    return labels

@@ -1,0 +1,123 @@
+"""Models of torchvision, timm, open_clip and transformers by the names that these give them.
+
+A library is asked once what a name stands for, and the answer is remembered: while it holds, a
+model can be found, and its features taken from a cache, without importing any network library.
+"""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.analysis.models.feature_files import file_stem
+from conceptrsa.analysis.models.registry import (
+    LIBRARIES,
+    ModelEntry,
+    Weights,
+    WeightsFile,
+    versions_of,
+)
+from conceptrsa.analysis.models.weights.locate import WeightsOptions, identify_weights
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import read_table
+from conceptrsa.bids_config.writing import atomic_path
+
+HUB = "https://huggingface.co"
+CONFIGURATION = "config.json"
+MEMORY_VERSION = 1
+"""Raised when the same answer of a library becomes another entry."""
+
+
+def is_named(name: str) -> bool:
+    """Tell whether a name is that of a library's model, as 'timm:resnet18' is."""
+    library, colon, _ = name.partition(":")
+    return bool(colon) and library in LIBRARIES
+
+
+def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEntry:
+    """Describe a library's model as the registry describes its own.
+
+    Parameters
+    ----------
+    name : str
+        `torchvision:NAME[/WEIGHTS]`, `timm:NAME[.TAG]`, `open_clip:NAME/TAG` (what sees pictures),
+        `open_clip_text:NAME/TAG` (what reads texts), `hf:ORG/NAME` (transformers; of a model of
+        pictures and texts what sees pictures) or `hf_text:ORG/NAME` (what reads texts).
+    memory : Path
+        Folder of the answers, one JSON file a model and set of libraries' versions.
+    weights : WeightsOptions
+        Where files are; a model of transformers cannot be described without its configuration.
+
+    Returns
+    -------
+    ModelEntry
+        Called as it was asked for.
+
+    Raises
+    ------
+    InputError
+        There is no such model or no pretrained weights of it, it cannot be run on still pictures
+        or single texts, a library is not installed, or the configuration cannot be had.
+    """
+    kind, _, model = name.partition(":")
+    if not model:
+        raise InputError(f"'{name}' names no model: write one after the colon, see docs/models.md.")
+    origin: dict[str, Any] = {
+        "version": MEMORY_VERSION,
+        "name": name,
+        "libraries": versions_of(LIBRARIES[kind], name),
+    }
+    if kind.startswith("hf"):
+        if model.count("/") != 1:
+            raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
+        configuration = Weights((hub_file(model, CONFIGURATION),))
+        (file,) = identify_weights(name, configuration, weights)
+        origin["configuration"] = file.sha256
+    file_of_memory = memory / f"{file_stem(name)}-{_digest(origin)}.json"
+    entry = _recall(file_of_memory, name)
+    if entry is None:
+        # Imported late: it brings torch, which a remembered answer does without.
+        from conceptrsa.analysis.models.networks.named_networks import describe
+
+        entry = describe(name, weights)
+        with suppress(OSError), atomic_path(file_of_memory) as path:
+            path.write_text(json.dumps({**origin, "entry": as_table(entry)}, indent=1))
+    return entry
+
+
+def hub_file(repository: str, file: str, revision: str = "main") -> WeightsFile:
+    """Give a file of a repository on Hugging Face's hub."""
+    return WeightsFile(file, f"{HUB}/{repository}/resolve/{revision}/{file}")
+
+
+def as_table(record: Any) -> dict[str, Any]:
+    """Write a dataclass as a table that `read_table` reads; fields with their default are left out.
+
+    Dataclasses, and tuples of them, may be its fields.
+    """
+    return {
+        entry.name: _as_value(value)
+        for entry in fields(record)
+        if (value := getattr(record, entry.name)) != entry.default or entry.default is MISSING
+    }
+
+
+def _as_value(value: Any) -> Any:
+    if is_dataclass(value):
+        return as_table(value)
+    return [_as_value(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _recall(file: Path, name: str) -> ModelEntry | None:
+    """Read what is remembered; a damaged file is as good as none."""
+    try:
+        entry = read_table(ModelEntry, json.loads(file.read_text(encoding="utf-8"))["entry"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError):
+        return None
+    return entry if entry.name == name else None
+
+
+def _digest(origin: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]

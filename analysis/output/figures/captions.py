@@ -1,0 +1,102 @@
+"""What a figure says about the analysis that it shows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from conceptrsa.analysis.output.figures.style import RSA_NAMES, View
+from conceptrsa.analysis.results import RoiResult
+from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
+from conceptrsa.analysis.settings import RdmMetric, VoxelScore
+
+RDM_NAMES: dict[RdmMetric, str] = {
+    "correlation": "correlation distance",
+    "cosine": "cosine distance",
+    "euclidean": "squared Euclidean distance",
+    "mahalanobis": "squared Mahalanobis distance",
+    "crossnobis": "crossnobis distance",
+}
+
+SCORE_NAMES: dict[VoxelScore, str] = {
+    "max-beta": "highest betas",
+    "reliability": "highest split-half reliability",
+    "ncsnr": "highest noise-ceiling signal-to-noise ratio",
+}
+
+CIRCULAR = "CIRCULAR SELECTION: voxels are chosen by the betas that are then scored"
+CROSS_HALF = "Voxels chosen on one half of the runs, scored on the other; mean of both ways"
+
+WEAK_NOTE = (
+    "Weak: the noise ceiling is not above 95 % of those of permuted stimuli; shares of it mean "
+    "little. Subjects whose ceiling is not above zero are left out."
+)
+
+
+def has_voxels(view: View) -> bool:
+    """Whether there were voxels to choose; not where RDMs were supplied."""
+    return any((roi.n_voxels > 0).any() for roi in view.analysis.rois)
+
+
+def details_of(view: View) -> list[str]:
+    """Lines that say by which choices the scores were made, and whether that is circular."""
+    settings = view.settings
+    metrics = f"compared by {RSA_NAMES[settings.rsa_metric]}"
+    if not has_voxels(view):
+        return [f"RDMs as supplied, {metrics}; how voxels were chosen is not known here."]
+    lines = [f"{_voxels(view)}; {RDM_NAMES[settings.rdm_metric]}, {metrics}."]
+    if settings.remove_mean_pattern:
+        lines[0] = f"{lines[0][:-1]}; mean pattern removed."
+    if view.analysis.circular:
+        lines.append(f"{CIRCULAR}.")
+    elif any(fold.select_on for fold in view.analysis.folds):
+        lines.append(f"{CROSS_HALF}.")
+    return lines
+
+
+def _voxels(view: View) -> str:
+    settings = view.settings
+    score = SCORE_NAMES[settings.voxel_score]
+    match settings.voxel_selection:
+        case "top-n":
+            return f"The {settings.n_voxels} voxels of the {score} in each region"
+        case "threshold":
+            return (
+                f"Voxels above the score that leaves {settings.n_voxels} in "
+                f"{settings.threshold_roi}, per subject ({score})"
+            )
+        case "best-n":
+            return f"As many voxels of the {score} as give the highest noise ceiling, per region"
+        case "random":
+            return f"{settings.n_voxels} random voxels in each region, mean of draws"
+        case "all":
+            return "All voxels of each region"
+
+
+def n_voxels_label(roi: RoiResult) -> str:
+    """Number of voxels of a region: one, one per fold, or the range; empty for supplied RDMs."""
+    counts = roi.n_voxels
+    if not counts.any():
+        return ""
+    if (counts == counts.flat[0]).all():
+        return f"{counts.flat[0]} voxels"
+    if len(counts) == 2 and (counts == counts[:, :1]).all():
+        return f"{counts[0, 0]} and {counts[1, 0]} voxels"
+    return f"{counts.min()} to {counts.max()} voxels"
+
+
+def visited_sizes(sweeps: Sequence[CeilingSweep]) -> str:
+    """Say which numbers of voxels were visited."""
+    dense_until = []
+    for sweep in sweeps:
+        steps = np.flatnonzero(np.diff(sweep.n_voxels) > 1)
+        if len(steps):
+            dense_until.append(int(sweep.n_voxels[steps[0]]))
+    if not dense_until:
+        return "every number of voxels from 3"
+    return f"every number of voxels from 3 to {min(dense_until)}, above that log-spaced ones"
+
+
+def subjects_left(roi: RoiResult) -> str:
+    """Say how many subjects have shares of the ceiling, where not all have; else empty."""
+    n_subjects = len(roi.rsa)
+    return "" if roi.n_normalised == n_subjects else f"{roi.n_normalised} of {n_subjects} subjects"

@@ -1,0 +1,211 @@
+"""What all figures share: colours, names, the view of a result, files."""
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.inference.findings import (
+    CeilingInterval,
+    CeilingName,
+    Inference,
+    ModelScore,
+)
+from conceptrsa.analysis.results import (
+    Analysis,
+    ComparisonResult,
+    Model,
+    RoiResult,
+)
+from conceptrsa.analysis.settings import ComparisonSettings, RsaMetric
+from conceptrsa.bids_config.writing import atomic_path
+
+GROUP_COLOURS = {
+    "multimodal": "#009E73",
+    "visual": "#CC3311",
+    "language": "#0072B2",
+    "categorical": "#AA4499",
+}
+"""Okabe and Ito's green and blue, Tol's vibrant red: colour-blind readers tell them apart."""
+
+TOP_COLOUR = "#0072B2"
+RANDOM_COLOUR = "#E69F00"
+CEILING_COLOUR = "#555555"
+MUTED_COLOUR = "#666666"
+LINE_COLOUR = "#222222"
+
+SMALL = 7.5
+"""Points of all that is no label or title."""
+
+ALPHA = 0.05
+
+BEYOND_TEXT: dict[str, Any] = {
+    "fontsize": SMALL,
+    "color": "white",
+    "bbox": {"facecolor": "#444444", "edgecolor": "none", "boxstyle": "round,pad=0.2"},
+}
+"""How the value of a bar that leaves the axis is printed."""
+
+FORMATS: dict[str, Any] = {
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+    # Figures are lines and letters: more compression takes time and saves little.
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}},
+}
+"""File formats of a figure, and options that leave dates and versions out of them."""
+
+HEMISPHERE_SUFFIXES = ("-left", "-right")
+NOTE_MARK = "†"
+MINUS = "\N{MINUS SIGN}"
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "conceptrsa",
+    # A dollar sign in a name is a dollar sign.
+    "text.parse_math": False,
+}
+
+RSA_NAMES: dict[RsaMetric, str] = {
+    "pearson": "Pearson r",
+    "spearman": "Spearman ρ",
+    "kendall-tau-a": "Kendall τa",
+    "rho-a": "ρa",
+    "cosine": "cosine",
+    "whitened-cosine": "whitened cosine",
+}
+"""The comparison of RDMs, as an axis names it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A result, and what one figure shows of it: an analysis and some of its regions."""
+
+    result: ComparisonResult
+    analysis: Analysis
+    rois: tuple[RoiResult, ...]
+
+    @property
+    def settings(self) -> ComparisonSettings:
+        """Settings of the analysis."""
+        return self.analysis.settings
+
+    @property
+    def model_order(self) -> list[int]:
+        """Indices of the models, group by group, as given within a group."""
+        groups = list(GROUP_COLOURS)
+        models = self.result.models
+        return sorted(range(len(models)), key=lambda index: groups.index(models[index].group))
+
+    @property
+    def ordered_models(self) -> list[Model]:
+        """The models, group by group."""
+        return [self.result.models[index] for index in self.model_order]
+
+    @property
+    def groups(self) -> list[str]:
+        """Groups that hold a model, in their order of presentation."""
+        present = {model.group for model in self.result.models}
+        return [group for group in GROUP_COLOURS if group in present]
+
+    @property
+    def noted_groups(self) -> set[str]:
+        """Groups that hold a model with a note."""
+        return {model.group for model in self.result.models if model.note}
+
+    @property
+    def model_notes(self) -> list[str]:
+        """A footnote for every model with a note."""
+        return [
+            f"{NOTE_MARK} {model.name}: {model.note}" for model in self.result.models if model.note
+        ]
+
+    @property
+    def inference(self) -> Inference:
+        """What inference found on the primary analysis, for figures that show it."""
+        assert self.result.inference is not None
+        return self.result.inference
+
+    def scores(self, roi: str) -> list[ModelScore]:
+        """Scores with intervals of one region, models in the order of the figures."""
+        of_model = {score.model: score for score in self.inference.model_scores if score.roi == roi}
+        return [of_model[model.name] for model in self.ordered_models]
+
+    def ceiling(self, roi: str, ceiling: CeilingName) -> CeilingInterval:
+        """A noise ceiling of one region with its interval."""
+        return next(
+            found
+            for found in self.inference.ceilings
+            if found.roi == roi and found.ceiling == ceiling
+        )
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Settings under which figures are made and saved, whatever the user's own are."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; the tables hold it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+def model_label(model: Model) -> str:
+    """Name of a model, marked where it has a note."""
+    return f"{model.name}{NOTE_MARK}" if model.note else model.name
+
+
+def is_hemisphere(roi: str) -> bool:
+    """Whether a region's name says that it is half of another."""
+    return roi.endswith(HEMISPHERE_SUFFIXES)
+
+
+def group_handles(groups: Sequence[str], marked: Collection[str] = ()) -> list[Patch]:
+    """Legend entries for groups of models, some of them marked."""
+    return [
+        Patch(
+            color=GROUP_COLOURS[group],
+            label=f"{group}{NOTE_MARK}" if group in marked else group,
+        )
+        for group in groups
+    ]
+
+
+def jitter(n: int, half_width: float) -> NDArray[np.float64]:
+    """Fixed offsets that set n dots side by side."""
+    return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(1)
+
+
+def printed(value: float, decimals: int = 3) -> str:
+    """A number as text in a figure; n/a for none."""
+    if not np.isfinite(value):
+        return "n/a"
+    # Adding zero makes a rounded minus zero zero.
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", MINUS)
+
+
+def printed_interval(low: float, high: float, decimals: int = 3) -> str:
+    """An interval as text, or that there is none."""
+    if not np.isfinite([low, high]).all():
+        return "[n/a]"
+    return f"[{printed(low, decimals)}, {printed(high, decimals)}]"
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Save as `stem`.svg and `stem`.png, without dates or versions in them."""
+    for suffix, options in FORMATS.items():
+        with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as file:
+            figure.savefig(file, format=suffix, dpi=150, **options)

@@ -1,0 +1,88 @@
+"""The report of a comparison: `report.html` beside its tables and figures."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.analysis.output.report.answer import answer
+from conceptrsa.analysis.output.report.citation import write_citation
+from conceptrsa.analysis.output.report.explorer import explorer_data
+from conceptrsa.analysis.output.report.html_page import render_page
+from conceptrsa.analysis.output.report.methods import describe_methods
+from conceptrsa.analysis.output.report.report_figures import embed_figures
+from conceptrsa.analysis.output.report.report_tables import Column, read_tables
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.bids_config.writing import atomic_path
+
+REPORT = "report.html"
+CITATION = "CITATION.bib"
+
+SCRIPTS = ("tables.js", "explorer.js")
+
+SECTIONS = (
+    ("answer", "The answer"),
+    ("warnings", "What to know before trusting it"),
+    ("figures", "Figures"),
+    ("explore", "RDM explorer"),
+    ("tables", "Tables"),
+    ("methods", "Methods"),
+    ("provenance", "Where the numbers come from"),
+)
+
+MODEL_COLUMNS = tuple(
+    Column(name, numeric=False) for name in ("model", "group", "note", "SHA-256 of its features")
+)
+
+
+def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[str, Any]) -> None:
+    """Write the report and the file of citations, from a result and the files made of it.
+
+    Parameters
+    ----------
+    result : ComparisonResult
+    group_dir : Path
+        Holds the tables, and the figures in its folder `figures`; those that are not there are
+        not in the report.
+    provenance : mapping
+        As `conceptrsa.analysis.output.provenance.provenance_of` gives it.
+    """
+    methods = describe_methods(result)
+    write_citation(methods.references, group_dir / CITATION)
+    page = render_page(
+        "group.html.j2",
+        scripts=SCRIPTS,
+        title="Which neural network explains which brain region?",
+        subtitle=_subtitle(result),
+        sections=SECTIONS,
+        answer=answer(result),
+        warnings=result.warnings,
+        figures=list(embed_figures(result, group_dir / "figures")),
+        explorer=explorer_data(result),
+        tables=list(read_tables(group_dir)),
+        methods=methods,
+        citation_file=CITATION,
+        provenance=provenance,
+        further_settings=_as_text(provenance["further_settings"]),
+        origins=_as_text({model.name: model.origin for model in result.models if model.origin}),
+        model_columns=MODEL_COLUMNS,
+        model_rows=[
+            (model.name, model.group, model.note, model.features_sha256) for model in result.models
+        ],
+        input_columns=(Column("file", numeric=False), Column("SHA-256", numeric=False)),
+    )
+    with atomic_path(group_dir / REPORT) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _subtitle(result: ComparisonResult) -> str:
+    return (
+        f"{len(result.subjects)} subjects, {len(result.stimuli)} stimuli, "
+        f"{len(result.rois)} regions, {len(result.models)} models; preset "
+        f"{result.settings.preset}."
+    )
+
+
+def _as_text(content: Mapping[str, Any]) -> str:
+    """Nested settings as indented text; empty where there are none."""
+    return json.dumps(content, indent=2, ensure_ascii=False) if content else ""

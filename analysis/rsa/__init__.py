@@ -1,0 +1,1 @@
+"""Representational similarity analysis on arrays: distances, correlations, noise ceilings."""

@@ -1,0 +1,259 @@
+"""The noise ceiling as a function of the number of voxels (the paper's Figure 1)."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
+from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders, without_mean_pattern
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
+from conceptrsa.analysis.settings import ComparisonSettings, RdmMetric, RsaMetric
+
+MIN_VOXELS = 3
+"""Over two voxels a correlation is 1 or -1 whatever the data."""
+
+MAX_SIZES_OF_SLOW_METRICS = (30, 20)
+"""The sweep's limits where comparing RDMs is neither Pearson's nor Spearman's correlation."""
+
+MAX_DRAWS_OF_TAU = 10
+"""Random draws where RDMs are compared by Kendall's tau-a, which takes ten times longer."""
+
+MAX_UNLUCKY_DRAWS = 1000
+"""So often voxels are drawn again that leave a pattern constant."""
+
+
+@dataclass(frozen=True)
+class CeilingSweep:
+    """Noise ceilings of one region over the number of voxels.
+
+    Attributes
+    ----------
+    roi : str
+    n_voxels : ndarray of int, (sizes,)
+    top : NoiseCeiling
+        Of the voxels that are first in order; arrays (sizes, subjects).
+    random : NoiseCeiling
+        Of random voxels; arrays (draws, sizes, subjects).
+    note : str
+        Where the sweep was not made as the settings say, a sentence; or empty.
+    circular : bool
+        Whether the voxels were put in order by the betas that were then scored.
+    """
+
+    roi: str
+    n_voxels: NDArray[np.intp]
+    top: NoiseCeiling
+    random: NoiseCeiling
+    note: str = ""
+    circular: bool = True
+
+
+def sweep_ceiling(
+    roi: str,
+    patterns: Sequence[NDArray[np.float64]],
+    orders: Sequence[NDArray[np.intp]],
+    settings: ComparisonSettings,
+) -> CeilingSweep:
+    """Sweep the number of voxels of one region, in the order given and at random.
+
+    Parameters
+    ----------
+    roi : str
+        Its name also enters the seed, so that a region's draws do not depend on the other regions.
+    patterns : sequence of ndarray, (stimuli, voxels)
+        Betas that are scored, one array per subject.
+    orders : sequence of ndarray of int, (voxels,)
+        Columns of each subject's patterns, those that enter first before the others. Ranked by
+        other runs than those of `patterns`, the curve is free of circular selection. The shortest
+        ends the sweep.
+    settings : ComparisonSettings
+        Mahalanobis and crossnobis distances would need another inverse of the noise for every
+        choice of voxels: their sweep takes correlation distances, and notes it.
+
+    Returns
+    -------
+    CeilingSweep
+        Lower and upper bounds of the random voxels are NaN for Spearman, for speed.
+    """
+    in_order = sweep_top(patterns, orders, settings)
+    generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode())])
+    draws = draw_orders(
+        patterns,
+        min(len(order) for order in orders),
+        _n_draws(settings),
+        generator,
+        settings.random_replacement,
+    )
+    return replace(
+        in_order,
+        roi=roi,
+        random=ceilings_of_orders(
+            _scored(patterns, settings),
+            draws,
+            in_order.n_voxels,
+            *metrics_of_sweep(settings),
+            spearman_bounds=False,
+        ),
+    )
+
+
+def sweep_top(
+    patterns: Sequence[NDArray[np.float64]],
+    orders: Sequence[NDArray[np.intp]],
+    settings: ComparisonSettings,
+) -> CeilingSweep:
+    """Sweep the number of voxels in the order given only; see `sweep_ceiling`.
+
+    Returns
+    -------
+    CeilingSweep
+        Without a region's name, and without random draws.
+    """
+    n_columns = min(len(order) for order in orders)
+    sizes = sweep_sizes(n_columns, *_limits(settings))
+    top = ceilings_of_orders(
+        _scored(patterns, settings),
+        np.stack([order[:n_columns] for order in orders])[None],
+        sizes,
+        *metrics_of_sweep(settings),
+    )
+    nothing = np.empty((0, *top.pairwise.shape[1:]))
+    return CeilingSweep(
+        roi="",
+        n_voxels=sizes,
+        top=NoiseCeiling(top.pairwise[0], top.lower[0], top.upper[0]),
+        random=NoiseCeiling(nothing, nothing, nothing),
+        note=_note(settings),
+    )
+
+
+def mean_over_folds(sweeps: Sequence[CeilingSweep]) -> CeilingSweep:
+    """Mean of one region's sweeps with the same numbers of voxels; NaN where one of them is."""
+
+    def mean(ceilings: Sequence[NoiseCeiling]) -> NoiseCeiling:
+        return NoiseCeiling(
+            np.mean([ceiling.pairwise for ceiling in ceilings], axis=0),
+            np.mean([ceiling.lower for ceiling in ceilings], axis=0),
+            np.mean([ceiling.upper for ceiling in ceilings], axis=0),
+        )
+
+    return replace(
+        sweeps[0],
+        top=mean([sweep.top for sweep in sweeps]),
+        random=mean([sweep.random for sweep in sweeps]),
+    )
+
+
+def peak_size(sweep: CeilingSweep) -> int:
+    """Number of voxels at which the mean pairwise ceiling over subjects is highest.
+
+    Of the voxels in order, not the random ones. The smallest of several such numbers. Where no
+    number of voxels has a ceiling, the largest that was visited, so that as many voxels as
+    possible can still vary; in a region too small for a sweep 3, the smallest that could be.
+    """
+    if len(sweep.n_voxels) == 0:
+        return MIN_VOXELS
+    curve = mean_over_subjects(sweep.top.pairwise.T)
+    if not np.isfinite(curve).any():
+        return int(sweep.n_voxels[-1])
+    # Rounding must not decide between sizes whose ceilings are the same.
+    return int(sweep.n_voxels[np.flatnonzero(curve >= np.nanmax(curve) - 1e-12)[0]])
+
+
+def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> NDArray[np.intp]:
+    """Numbers of voxels to visit: each from 3 to `dense_until`, then log-spaced to `n_voxels`."""
+    dense = np.arange(MIN_VOXELS, min(dense_until, n_voxels) + 1)
+    if n_voxels <= dense_until:
+        return dense
+    spaced = np.round(np.geomspace(dense_until, n_voxels, log_points + 1)).astype(np.intp)
+    return np.union1d(dense, spaced)
+
+
+def metrics_of_sweep(settings: ComparisonSettings) -> tuple[RdmMetric, RsaMetric]:
+    """Distance and comparison of RDMs that the sweep takes."""
+    if settings.rdm_metric in ("mahalanobis", "crossnobis"):
+        return "correlation", settings.rsa_metric
+    return settings.rdm_metric, settings.rsa_metric
+
+
+def draw_orders(
+    patterns: Sequence[NDArray[np.float64]],
+    n_columns: int,
+    n_draws: int,
+    generator: np.random.Generator,
+    replacement: bool = False,
+) -> NDArray[np.intp]:
+    """Voxels of every subject at random, (draws, subjects, n_columns); prefixes are the samples.
+
+    Parameters
+    ----------
+    patterns : sequence of ndarray, (stimuli, voxels)
+    n_columns, n_draws : int
+    generator : Generator
+    replacement : bool
+        Whether voxels are drawn with replacement, as in the authors' code. As there, a draw is
+        made again while it leaves a pattern constant; here while its first three voxels do.
+    """
+
+    def one(values: NDArray[np.float64]) -> NDArray[np.intp]:
+        n_voxels = values.shape[1]
+        if not replacement:
+            return generator.permutation(n_voxels)[:n_columns]
+        for _ in range(MAX_UNLUCKY_DRAWS):
+            drawn = generator.integers(n_voxels, size=n_columns)
+            if np.ptp(values[:, drawn[:MIN_VOXELS]], axis=1).all():
+                break
+        return drawn
+
+    return np.array(
+        [[one(values) for values in patterns] for _ in range(n_draws)], dtype=np.intp
+    ).reshape(n_draws, len(patterns), n_columns)
+
+
+def _scored(
+    patterns: Sequence[NDArray[np.float64]], settings: ComparisonSettings
+) -> Sequence[NDArray[np.float64]]:
+    if settings.remove_mean_pattern:
+        return [without_mean_pattern(values) for values in patterns]
+    return patterns
+
+
+def _limits(settings: ComparisonSettings) -> tuple[int, int]:
+    """Where the sweep stops taking every number of voxels, and how many it takes from there."""
+    dense_until, log_points = settings.sweep_dense_until, settings.sweep_log_points
+    if settings.rsa_metric in ("pearson", "spearman"):
+        return dense_until, log_points
+    max_dense, max_log = MAX_SIZES_OF_SLOW_METRICS
+    return min(dense_until, max_dense), min(log_points, max_log)
+
+
+def _n_draws(settings: ComparisonSettings) -> int:
+    if settings.rsa_metric == "kendall-tau-a":
+        return min(settings.n_random_draws, MAX_DRAWS_OF_TAU)
+    return settings.n_random_draws
+
+
+def _note(settings: ComparisonSettings) -> str:
+    changes = []
+    if metrics_of_sweep(settings)[0] != settings.rdm_metric:
+        changes.append(
+            f"correlation distances in place of {settings.rdm_metric} ones, which would need "
+            "the noise of every choice of voxels inverted"
+        )
+    if _limits(settings) != (settings.sweep_dense_until, settings.sweep_log_points):
+        dense_until, log_points = _limits(settings)
+        changes.append(
+            f"every number of voxels to {dense_until} and then {log_points}, as "
+            f"{settings.rsa_metric} takes long"
+        )
+    if _n_draws(settings) != settings.n_random_draws:
+        changes.append(
+            f"{_n_draws(settings)} random draws in place of {settings.n_random_draws}, as "
+            "Kendall's tau-a takes long"
+        )
+    if not changes:
+        return ""
+    return f"the sweep of the noise ceiling over the number of voxels takes {'; '.join(changes)}"

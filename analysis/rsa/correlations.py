@@ -1,0 +1,230 @@
+"""Representational similarity analysis: how alike RDMs are."""
+
+from math import isqrt
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.stats import kendalltau, rankdata
+
+from conceptrsa.analysis.settings import RsaMetric
+
+MAX_PAIRS_OF_SIGNS = 4000
+"""Beyond so many pairs Kendall's tau-a is faster by sorting than by comparing all with all."""
+
+
+def correlate_rdms(
+    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
+) -> NDArray[np.float64]:
+    """Compare every RDM of one set with every RDM of another.
+
+    Parameters
+    ----------
+    rdms, others : ndarray, (..., n, pairs) and (..., m, pairs)
+        Upper triangles in the order of `scipy.spatial.distance.pdist`.
+    metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
+        Spearman: Pearson's correlation of the ranks, ties sharing their mean rank. Kendall's
+        tau-a: share of concordant less share of discordant pairs among *all* pairs of distances.
+        Rho-a: what Spearman's rho would be on average if ties were broken at random (Schuett et
+        al. 2023). Both of these, unlike Spearman's rho, do not reward a model for predicting
+        ties. Whitened cosine: the cosine after the covariance that distances have because they
+        share stimuli is taken out (Diedrichsen et al. 2021), which is the alignment of the
+        centred similarity matrices.
+
+    Returns
+    -------
+    ndarray, (..., n, m)
+        NaN where an RDM holds a NaN, is constant (the correlations) or zero (the cosines).
+    """
+    if metric == "kendall-tau-a":
+        return _kendall_tau_a(rdms, others)
+    return standardise(rdms, metric) @ standardise(others, metric).swapaxes(-1, -2)
+
+
+def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:
+    """Transform RDM vectors (..., pairs) so that sums of products are what `metric` compares by.
+
+    Relabelling stimuli before or after gives the same. The vectors have length 1, except for
+    rho-a of RDMs with ties, which are shorter. NaN as in `correlate_rdms`.
+
+    Raises
+    ------
+    ValueError
+        For Kendall's tau-a, which is no sum of products over pairs of stimuli.
+    """
+    if metric == "kendall-tau-a":
+        raise ValueError("Kendall's tau-a is no sum of products: use correlate_rdms")
+    values = np.asarray(rdms, dtype=np.float64)
+    if metric == "cosine":
+        return _scale_to_length_1(values.copy())
+    if metric == "whitened-cosine":
+        return _scale_to_length_1(whiten(values))
+    if metric in ("spearman", "rho-a"):
+        values = mean_ranks(values)
+    units = _centred(values)
+    if metric == "rho-a":
+        n_pairs = values.shape[-1]
+        length_without_ties = np.sqrt((n_pairs**3 - n_pairs) / 12)
+        constant = ~units.any(axis=-1, keepdims=True)
+        return units / np.where(constant, np.nan, length_without_ties)
+    return _scale_to_length_1(units)
+
+
+def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1 along the last axis, ties sharing their mean rank; rows with NaN become NaN.
+
+    The same as `scipy.stats.rankdata`, several times faster on rows without ties.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    order = np.argsort(values, axis=-1)
+    ordered = np.take_along_axis(values, order, axis=-1)
+    ranks = np.empty_like(values)
+    places = np.broadcast_to(np.arange(1.0, values.shape[-1] + 1), values.shape)
+    np.put_along_axis(ranks, order, places, axis=-1)
+    tied = (ordered[..., 1:] == ordered[..., :-1]).any(axis=-1)
+    if tied.any():
+        ranks[tied] = rankdata(values[tied], axis=-1)
+    ranks[np.isnan(ordered[..., -1])] = np.nan
+    return ranks
+
+
+def whiten(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply RDM vectors (..., pairs) by the inverse root of noisy distances' covariance V.
+
+    V (Diedrichsen et al. 2021, sigma_k the identity) is 4 on its diagonal and 1 for two pairs that
+    share a stimulus, so it only distinguishes the three parts of an RDM that `split_rdms` gives,
+    with eigenvalues 2n, n and 2 for n stimuli. Scaling the parts by the roots of 1/n, 2/n and 1
+    saves the (pairs x pairs) matrix; the common factor is of no consequence for a cosine.
+    """
+    mean, of_stimuli, rest = split_rdms(rdms)
+    n_stimuli = number_of_stimuli(rest.shape[-1])
+    whitened: NDArray[np.float64] = (
+        np.sqrt(1 / n_stimuli) * mean + np.sqrt(2 / n_stimuli) * of_stimuli + rest
+    )
+    return whitened
+
+
+def split_rdms(
+    rdms: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Split RDM vectors (..., pairs) into orthogonal parts that add up to them.
+
+    Returns
+    -------
+    mean : ndarray, (..., 1)
+    of_stimuli : ndarray, (..., pairs)
+        How far the two stimuli of a pair are from all others: a sum of a value for each.
+    rest : ndarray, (..., pairs)
+        What the stimuli have as pairs; its mean over the pairs of any stimulus is zero.
+    """
+    values = np.asarray(rdms, dtype=np.float64)
+    n_pairs = values.shape[-1]
+    n_stimuli = number_of_stimuli(n_pairs)
+    first, second = np.triu_indices(n_stimuli, k=1)
+    belongs = np.zeros((n_pairs, n_stimuli))
+    belongs[np.arange(n_pairs), first] = belongs[np.arange(n_pairs), second] = 1.0
+    mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
+    centred = values - mean
+    # Of centred distances a_i + a_j + rest, those of stimulus i sum to (n - 2) a_i.
+    of_stimulus = centred @ belongs / max(n_stimuli - 2, 1)
+    of_stimuli = of_stimulus[..., first] + of_stimulus[..., second]
+    return mean, of_stimuli, centred - of_stimuli
+
+
+def number_of_stimuli(n_pairs: int) -> int:
+    """How many stimuli have so many pairs."""
+    return (1 + isqrt(1 + 8 * n_pairs)) // 2
+
+
+def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Subtract the mean; exactly zero where what is left is only the rounding of a constant."""
+    mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
+    centred = values - mean
+    length = np.sqrt(np.einsum("...p,...p->...", centred, centred))[..., None]
+    constant = length <= 1e-13 * np.sqrt(values.shape[-1]) * np.abs(mean)
+    if constant.any():
+        centred *= ~constant
+    return centred
+
+
+def _scale_to_length_1(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale vectors in place; NaN for those of length zero."""
+    length = np.sqrt(np.einsum("...p,...p->...", values, values))[..., None]
+    values /= np.where(length > 0, length, np.nan)
+    return values
+
+
+def _kendall_tau_a(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    rdms, others = np.asarray(rdms, dtype=np.float64), np.asarray(others, dtype=np.float64)
+    batch = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
+    tau = np.empty((*batch, rdms.shape[-2], others.shape[-2]))
+    of_two_sets = _tau_by_signs if rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS else _tau_by_sorting
+    all_rdms = np.broadcast_to(rdms, (*batch, *rdms.shape[-2:]))
+    all_others = np.broadcast_to(others, (*batch, *others.shape[-2:]))
+    for index in np.ndindex(batch):
+        tau[index] = of_two_sets(all_rdms[index], all_others[index])
+    varies, others_vary = _varies(rdms)[..., :, None], _varies(others)[..., None, :]
+    return np.where(varies & others_vary, tau, np.nan)
+
+
+def _varies(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether vectors (..., pairs) are complete and not constant."""
+    varies: NDArray[np.bool_] = values.min(axis=-1) < values.max(axis=-1)
+    return varies
+
+
+def _tau_by_signs(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kendall's tau-a of (n, pairs) with (m, pairs), all differences of a vector held as bits."""
+    n_pairs = rdms.shape[-1]
+    signs = [_signs_of_differences(ranks) for ranks in mean_ranks(rdms)]
+    balance = np.empty((len(rdms), len(others)))
+    for column, ranks in enumerate(mean_ranks(others)):
+        other_rises, other_differs = _signs_of_differences(ranks)
+        for row, (rises, differs) in enumerate(signs):
+            untied = differs & other_differs
+            discordant = _count_bits((rises ^ other_rises) & untied)
+            balance[row, column] = _count_bits(untied) - 2 * discordant
+    tau: NDArray[np.float64] = balance / (n_pairs * (n_pairs - 1) / 2)
+    return tau
+
+
+def _signs_of_differences(
+    ranks: NDArray[np.float64],
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Whether the later of two ranks is higher, and whether they differ, a bit each.
+
+    Comparing the vector with itself shifted, round its end, by one to half its length takes every
+    two of its entries once.
+    """
+    n_ranks = len(ranks)
+    if np.isnan(ranks[0]):
+        ranks = np.zeros_like(ranks)
+    doubled = (2 * ranks).astype(np.int16)
+    shifted = sliding_window_view(np.concatenate([doubled, doubled]), n_ranks)[1 : n_ranks // 2 + 1]
+    differs = shifted != doubled
+    if n_ranks % 2 == 0:
+        differs[-1, n_ranks // 2 :] = False
+    return _as_bits(shifted > doubled), _as_bits(differs)
+
+
+def _as_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    packed = np.packbits(flags.ravel())
+    return np.pad(packed, (0, -len(packed) % 8)).view(np.uint64)
+
+
+def _count_bits(words: NDArray[np.uint64]) -> int:
+    return int(np.bitwise_count(words).sum(dtype=np.int64))
+
+
+def _tau_by_sorting(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kendall's tau-a of (n, pairs) with (m, pairs), from SciPy's tau-c for its numerator."""
+    n_pairs = rdms.shape[-1]
+    n_values = [len(np.unique(rdm)) for rdm in rdms]
+    n_other_values = [len(np.unique(rdm)) for rdm in others]
+    tau = np.empty((len(rdms), len(others)))
+    for row, rdm in enumerate(rdms):
+        for column, other in enumerate(others):
+            fewest = min(n_values[row], n_other_values[column])
+            tau_c = kendalltau(rdm, other, variant="c", method="asymptotic").statistic
+            tau[row, column] = tau_c * (fewest - 1) / fewest * n_pairs / (n_pairs - 1)
+    return tau

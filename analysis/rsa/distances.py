@@ -1,0 +1,197 @@
+"""Representational dissimilarity matrices."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.spatial.distance import pdist
+
+from conceptrsa.analysis.settings import RdmMetric
+from conceptrsa.bids_config.errors import InputError
+
+
+def compute_rdm(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:
+    """Distances between all pairs of patterns.
+
+    Parameters
+    ----------
+    patterns : ndarray, (stimuli, features)
+        Voxels of a brain region or features of a model.
+    metric : {'correlation', 'cosine', 'euclidean'}
+        One minus Pearson's correlation; one minus the cosine of the angle; or the *squared*
+        Euclidean distance divided by the number of features, as in rsatoolbox, so that the
+        Mahalanobis and crossnobis distances of `conceptrsa.analysis.rsa.distances` differ from it
+        in nothing but what they do about noise.
+
+    Returns
+    -------
+    ndarray, (pairs,)
+        In the order of `scipy.spatial.distance.pdist`. A distance is NaN where a pattern holds a
+        NaN or has no direction: constant over the features (correlation) or zero (cosine).
+
+    Raises
+    ------
+    ValueError
+        On a distance that needs more than patterns.
+    """
+    if metric in ("mahalanobis", "crossnobis"):
+        raise ValueError(
+            f"{metric} distances need noise or runs: see conceptrsa.analysis.rsa.distances"
+        )
+    if metric == "euclidean":
+        values = np.asarray(patterns, dtype=np.float64)
+        distances: NDArray[np.float64] = pdist(values, "sqeuclidean")
+        distances /= values.shape[1]
+        return distances
+    units = unit_patterns(patterns, metric)
+    first, second = np.triu_indices(len(patterns), k=1)
+    return 1.0 - (units @ units.T)[first, second]
+
+
+def metric_of_models(metric: RdmMetric) -> RdmMetric:
+    """Distance between a model's features that belongs to a distance between brain patterns.
+
+    Features have no noise, and without noise Mahalanobis and crossnobis are Euclidean.
+    """
+    return "euclidean" if metric in ("mahalanobis", "crossnobis") else metric
+
+
+def without_distance(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.bool_]:
+    """Which patterns of (stimuli, features) have no distance to any other, (stimuli,).
+
+    Those that are not finite and, for correlation and cosine, those without a direction.
+    """
+    values = np.asarray(patterns, dtype=np.float64)
+    missing = np.asarray(~np.isfinite(values).all(axis=1))
+    if metric in ("correlation", "cosine"):
+        with np.errstate(invalid="ignore"):
+            missing = missing | np.isnan(unit_patterns(values, metric)).any(axis=1)
+    return missing
+
+
+def out_of_range(patterns: NDArray[np.float64]) -> bool:
+    """Whether the largest value is so large, or so small, that its square is no number."""
+    largest = float(np.abs(patterns).max(initial=0.0))
+    return largest > 1e100 or 0 < largest < 1e-100
+
+
+def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:
+    """Patterns scaled to length 1, after subtracting their mean for the correlation distance.
+
+    A pattern without a direction becomes NaN.
+    """
+    values = np.asarray(patterns, dtype=np.float64)
+    length_before: NDArray[np.float64] = np.linalg.norm(values, axis=1, keepdims=True)
+    if metric == "correlation":
+        values = values - values.mean(axis=1, keepdims=True)
+    length: NDArray[np.float64] = np.linalg.norm(values, axis=1, keepdims=True)
+    # What subtracting the mean leaves of a constant pattern is rounding, not a direction.
+    rounding = 1e-13 * length_before
+    return values / np.where(length > rounding, length, np.nan)
+
+
+MIN_RUNS = 2
+
+
+def mahalanobis_rdm(
+    patterns: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Squared Mahalanobis distances between all pairs of patterns, divided by the voxels.
+
+    Parameters
+    ----------
+    patterns : ndarray, (stimuli, voxels)
+    covariance : ndarray, (voxels, voxels)
+        Of the noise.
+
+    Returns
+    -------
+    ndarray, (pairs,)
+        In the order of `scipy.spatial.distance.pdist`; NaN for a pattern that holds a NaN.
+
+    Raises
+    ------
+    InputError
+        If the covariance has another size or is not positive definite.
+    """
+    return compute_rdm(_whitened(patterns, _cholesky(covariance, patterns.shape[-1])), "euclidean")
+
+
+def crossnobis_rdm(
+    runs: NDArray[np.floating], covariance: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Cross-validated squared Mahalanobis distances, divided by the voxels.
+
+    The mean over all ordered pairs of different runs of the product of a difference of patterns in
+    one run with the same difference in the other, which is also the mean over runs left out of the
+    product with the mean of the remaining ones, and what rsatoolbox computes. As noise of different
+    runs is unrelated, a distance is zero on average, and negative as often as not, where two
+    stimuli evoke the same pattern. With T the sum of the runs x_r, the products of different runs
+    sum to T T' less all x_r x_r', so no pair of runs has to be visited.
+
+    Parameters
+    ----------
+    runs : ndarray, (runs, stimuli, voxels)
+        Betas of each run, in single or double precision.
+    covariance : ndarray, (voxels, voxels), optional
+        Of the noise; none takes the identity, which gives cross-validated Euclidean distances.
+
+    Returns
+    -------
+    ndarray, (pairs,)
+        In the order of `scipy.spatial.distance.pdist`; NaN for a stimulus with a NaN in any run.
+
+    Raises
+    ------
+    InputError
+        On fewer than two runs, or if the covariance has another size or is not positive definite.
+    """
+    n_runs, n_stimuli, n_voxels = runs.shape
+    if n_runs < MIN_RUNS:
+        raise InputError(
+            f"crossnobis distances need the betas of at least {MIN_RUNS} runs but there are "
+            f"{n_runs}: supply the betas of each run, or choose another distance"
+        )
+    triangle = None if covariance is None else _cholesky(covariance, n_voxels)
+    total = np.zeros((n_stimuli, n_voxels))
+    within = np.zeros((n_stimuli, n_stimuli))
+    # Run by run, so that a copy in double precision stays in the processor's cache.
+    for run in runs:
+        values = np.asarray(run, dtype=np.float64)
+        if triangle is not None:
+            values = _whitened(values, triangle)
+        total += values
+        within += values @ values.T
+    products = (total @ total.T - within) / (n_runs * (n_runs - 1) * n_voxels)
+    first, second = np.triu_indices(n_stimuli, k=1)
+    own = np.diagonal(products)
+    distances: NDArray[np.float64] = own[first] + own[second] - 2 * products[first, second]
+    return distances
+
+
+def _cholesky(covariance: NDArray[np.float64], n_voxels: int) -> NDArray[np.float64]:
+    """Lower triangle whose product with its transpose is the covariance."""
+    values = np.asarray(covariance, dtype=np.float64)
+    if values.shape != (n_voxels, n_voxels):
+        raise InputError(
+            f"the covariance of the residuals is {' x '.join(map(str, values.shape))} but there "
+            f"are {n_voxels} voxels: estimate it from the same voxels as the betas"
+        )
+    try:
+        triangle: NDArray[np.float64] = cholesky(values, lower=True)
+    except (LinAlgError, ValueError) as error:
+        raise InputError(
+            f"the covariance of the residuals of {n_voxels} voxels is not positive definite: "
+            "shrink it, use more runs, or choose a distance that does not need it"
+        ) from error
+    return triangle
+
+
+def _whitened(patterns: NDArray[np.floating], triangle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Patterns (stimuli, voxels) whose noise has the identity as covariance."""
+    values = np.asarray(patterns, dtype=np.float64)
+    missing = np.asarray(np.isnan(values).any(axis=1))
+    whitened: NDArray[np.float64] = solve_triangular(
+        triangle, np.where(missing[:, None], 0.0, values).T, lower=True, check_finite=False
+    ).T
+    whitened[missing] = np.nan
+    return whitened

@@ -1,0 +1,164 @@
+"""How well any model could do, judged by how well subjects agree."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.inference.paper_tests import sem_over_subjects
+from conceptrsa.analysis.rsa.correlations import (
+    correlate_rdms,
+    mean_ranks,
+    standardise,
+    whiten,
+)
+from conceptrsa.analysis.settings import RsaMetric
+
+
+@dataclass(frozen=True)
+class NoiseCeiling:
+    """Noise ceilings of each subject; arrays (..., subjects).
+
+    Attributes
+    ----------
+    pairwise : ndarray
+        The paper's: mean comparison of a subject's RDM with each other subject's.
+    lower, upper : ndarray
+        Nili et al. (2014): comparison of a subject's RDM with the mean of the others' and with
+        the mean of all. Before the mean, RDMs are z-scored (Pearson), ranked (Spearman, rho-a and
+        tau-a) or scaled to one length (cosines), as in rsatoolbox. The upper bound is the highest
+        value that a model can have for Pearson, Spearman and the cosine; for tau-a and the
+        whitened cosine such a mean only comes near it.
+    """
+
+    pairwise: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+
+
+def noise_ceiling(
+    rdms: NDArray[np.float64], metric: RsaMetric, *, spearman_bounds: bool = True
+) -> NoiseCeiling:
+    """Ceilings of subjects' RDMs.
+
+    A subject whose RDM cannot be compared (see
+    `conceptrsa.analysis.rsa.correlations.correlate_rdms`) gets NaN, and does not touch the others;
+    where fewer than two subjects are left, all get NaN.
+
+    Parameters
+    ----------
+    rdms : ndarray, (..., subjects, pairs)
+    metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
+    spearman_bounds : bool
+        False leaves the lower and upper bounds of Spearman, rho-a and tau-a NaN: ranking the mean
+        RDMs takes longer than all the rest.
+    """
+    if metric == "kendall-tau-a":
+        return _rank_ceiling(rdms, metric, correlate_rdms(rdms, rdms, metric), spearman_bounds)
+    if metric == "whitened-cosine":
+        # Before the mean the RDMs have one length as they are, not one length when whitened.
+        whitened = whiten(standardise(rdms, "cosine"))
+        lengths = np.linalg.norm(whitened, axis=-1)
+        units = whitened / lengths[..., None]
+        return ceiling_from_correlations(units @ units.swapaxes(-1, -2), weights=lengths)
+    units = standardise(rdms, metric)
+    correlations = units @ units.swapaxes(-1, -2)
+    if metric in ("pearson", "cosine"):
+        return ceiling_from_correlations(correlations)
+    return _rank_ceiling(rdms, metric, correlations, spearman_bounds)
+
+
+def ceiling_from_correlations(
+    correlations: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> NoiseCeiling:
+    """All ceilings from the products of subjects' RDMs, each scaled to length 1.
+
+    With A these products, w the weights of the scaled RDMs in the mean RDM, a = A w and
+    T = w' A w, the product with the mean of all is a_i / sqrt(T), and with the mean of the others
+    (a_i - w_i) / sqrt(T - 2 w_i a_i + w_i^2).
+
+    Parameters
+    ----------
+    correlations : ndarray, (..., subjects, subjects)
+        Symmetric, ones on the diagonal; NaN in the row and column of a subject without RDM.
+    weights : ndarray, (..., subjects), optional
+        All ones unless given; of subjects without RDM they are of no consequence.
+
+    Returns
+    -------
+    NoiseCeiling
+        NaN for a subject without RDM, and where the mean RDM is constant.
+    """
+    pairwise = _mean_with_others(correlations)
+    present = np.isfinite(pairwise)
+    if weights is None:
+        weights = np.ones(pairwise.shape)
+    weights = np.where(present, weights, 0.0)
+    with_all = np.where(present, np.nansum(correlations * weights[..., None, :], axis=-1), np.nan)
+    total = np.nansum(weights * with_all, axis=-1, keepdims=True)
+    return NoiseCeiling(
+        pairwise,
+        lower=_ratio(with_all - weights, total - 2 * weights * with_all + weights**2),
+        upper=_ratio(with_all, total),
+    )
+
+
+def _rank_ceiling(
+    rdms: NDArray[np.float64],
+    metric: RsaMetric,
+    correlations: NDArray[np.float64],
+    bounds: bool,
+) -> NoiseCeiling:
+    """Ceilings whose bounds are those of mean ranks."""
+    pairwise = _mean_with_others(correlations)
+    if not bounds:
+        unknown = np.full_like(pairwise, np.nan)
+        return NoiseCeiling(pairwise, unknown, unknown)
+    present = np.isfinite(pairwise)[..., None]
+    ranks = np.where(present, mean_ranks(rdms), 0.0)
+    all_ranks = ranks.sum(axis=-2, keepdims=True)
+    return NoiseCeiling(
+        pairwise,
+        lower=_one_by_one(rdms, all_ranks - ranks, metric),
+        upper=_one_by_one(rdms, all_ranks, metric),
+    )
+
+
+def _one_by_one(
+    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
+) -> NDArray[np.float64]:
+    """Compare each RDM of (..., n, pairs) with the one in its place, or with the only other."""
+    if metric == "kendall-tau-a":
+        return correlate_rdms(rdms[..., None, :], others[..., None, :], metric)[..., 0, 0]
+    products = standardise(rdms, metric) * standardise(others, metric)
+    return np.asarray(products.sum(axis=-1))
+
+
+def _mean_with_others(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
+    with_all: NDArray[np.float64] = np.nansum(correlations, axis=-1)
+    with_self = np.diagonal(correlations, axis1=-2, axis2=-1)
+    n_others = np.isfinite(with_self).sum(axis=-1, keepdims=True) - 1
+    return np.where(n_others > 0, (with_all - with_self) / np.maximum(n_others, 1), np.nan)
+
+
+def _ratio(covariance: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(variance > 1e-12, covariance / np.sqrt(variance), np.nan)
+
+
+def sem_of_ceilings(pairwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error over subjects (first axis); NaN for two subjects, whose ceilings are one."""
+    enough = np.isfinite(pairwise).sum(axis=0) > 2
+    return np.where(enough, sem_over_subjects(pairwise), np.nan)
+
+
+def normalise(
+    rsa: NDArray[np.float64], pairwise_ceiling: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Divide each subject's scores (subjects, models) by that subject's ceiling (subjects,).
+
+    NaN where the ceiling is not above zero: a share of nothing has no meaning. The pairwise
+    ceiling c is a reliability, the attainable maximum is sqrt(c): results above 1 are legitimate.
+    """
+    usable: NDArray[np.float64] = np.where(pairwise_ceiling > 0, pairwise_ceiling, np.nan)
+    return rsa / usable[:, None]

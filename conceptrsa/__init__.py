@@ -1,0 +1,1 @@
+"""Which neural network explains which brain region?"""

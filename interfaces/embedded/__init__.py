@@ -1,1 +1,0 @@
-"""The embedded engine: the numerical work behind the interfaces, without nipype."""

@@ -1,0 +1,1 @@
+"""The embedded engine: arrays in, arrays out, without nipype."""

@@ -1,0 +1,199 @@
+"""What this project reads of a FreeSurfer subject directory, and FreeSurfer's two worlds.
+
+A FreeSurfer volume has a scanner world (`vox2ras`, the RAS of its NIfTI affine) and a
+"tkregister" world (`vox2ras-tkr`), centred on the volume with the axes along the scanner's nearest
+ones for conformed volumes. `talairach.xfm` maps the *scanner* RAS of `orig.mgz` to MNI305 RAS;
+`register.dat` maps *tkregister* RAS of the anatomy to *tkregister* RAS of the functional volume.
+Everything else in this project speaks scanner RAS.
+"""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import read_labels
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.transforms import is_affine
+
+LARGEST_LABEL = 32767
+"""Regions are saved as int16."""
+
+
+def talairach_file(subject_dir: str | Path) -> Path:
+    """Where a FreeSurfer subject directory keeps its transform to MNI305."""
+    return Path(subject_dir) / "mri" / "transforms" / "talairach.xfm"
+
+
+def segmentation_file(subject_dir: str | Path) -> Path:
+    """Where a FreeSurfer subject directory keeps its regions."""
+    return Path(subject_dir) / "mri" / "aparc+aseg.mgz"
+
+
+def read_talairach(subject_dir: str | Path) -> np.ndarray:
+    """Read the scanner RAS to MNI305 RAS matrix (4x4) of `mri/transforms/talairach.xfm`.
+
+    Raises
+    ------
+    InputError
+        If the subject directory or the file is missing, or the file is not an MNI .xfm file with
+        a linear transform.
+    """
+    path = talairach_file(subject_dir)
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing; run recon-all on this subject, or leave the FreeSurfer subjects "
+            "directory out."
+        )
+    return read_xfm(path)
+
+
+def read_xfm(path: str | Path) -> np.ndarray:
+    """Read the 4x4 matrix of a linear MNI `.xfm` transform file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as one.
+    """
+    try:
+        text = Path(path).read_text()
+        header, _, body = text.partition("Linear_Transform")
+        numbers = [float(word) for word in body.partition(";")[0].replace("=", " ").split()]
+        matrix = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]])
+    except (OSError, ValueError) as error:
+        raise _broken_xfm(path) from error
+    if "MNI Transform File" not in header or not is_affine(matrix):
+        raise _broken_xfm(path)
+    return matrix
+
+
+def read_register_dat(path: str | Path) -> tuple[str, np.ndarray]:
+    """Read a tkregister `register.dat` file.
+
+    Returns
+    -------
+    subject : str
+    matrix : array (4, 4)
+        tkregister RAS of the subject's anatomy to tkregister RAS of the registered volume.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as one.
+    """
+    try:
+        lines = Path(path).read_text().split("\n")
+        matrix = np.array([[float(word) for word in line.split()] for line in lines[4:8]])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a register.dat file.") from error
+    if not is_affine(matrix):
+        raise InputError(f"{path} does not hold an invertible 4x4 matrix in its lines 5 to 8.")
+    return lines[0].strip(), matrix
+
+
+def vox2ras_tkr(shape: tuple[int, ...], voxel_sizes: np.ndarray) -> np.ndarray:
+    """Voxel indices to tkregister RAS of a volume: FreeSurfer's `vox2ras-tkr` (4x4)."""
+    columns, rows, slices = np.asarray(shape[:3]) / 2
+    x, y, z = voxel_sizes
+    return np.array(
+        [
+            [-x, 0, 0, x * columns],
+            [0, 0, z, -z * slices],
+            [0, -y, 0, y * rows],
+            [0, 0, 0, 1],
+        ]
+    )
+
+
+def scanner_to_tkr(image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """Scanner RAS to tkregister RAS (4x4) of a volume."""
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    return np.asarray(vox2ras_tkr(image.shape, sizes) @ np.linalg.inv(image.affine))
+
+
+def mni305_to_functional_tkr(
+    registration: np.ndarray,
+    talairach: np.ndarray,
+    anatomy: nib.spatialimages.SpatialImage,
+) -> np.ndarray:
+    """What `mri_vol2vol --tal` applies: R * inv(talairach.xfm) * inv(Rtal).
+
+    Parameters
+    ----------
+    registration : array (4, 4)
+        R, from `read_register_dat`.
+    talairach : array (4, 4)
+        Scanner RAS of `anatomy` to MNI305 RAS, from `read_talairach`. mri_vol2vol first changes
+        it to start from tkregister RAS, as done here.
+    anatomy : nibabel image
+        The subject's `orig.mgz`.
+
+    Returns
+    -------
+    array (4, 4)
+        tkregister RAS of the 2 mm MNI305 grid to tkregister RAS of the functional volume.
+    """
+    grid = nib.Nifti1Image(np.empty(mni305_grid.SHAPE, dtype=np.uint8), mni305_grid.AFFINE)
+    tkr_to_mni305 = talairach @ np.linalg.inv(scanner_to_tkr(anatomy))
+    return np.asarray(
+        registration @ np.linalg.inv(tkr_to_mni305) @ np.linalg.inv(scanner_to_tkr(grid))
+    )
+
+
+def segmentation_mni305(subject_dir: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Image:
+    """The subject's `aparc+aseg` in the MNI305 grid, by nearest neighbour, int16.
+
+    Parameters
+    ----------
+    subject_dir : str or Path
+    t1w_to_mni305 : array (4, 4)
+        Scanner RAS of the subject to MNI305 RAS.
+
+    Raises
+    ------
+    InputError
+        If `mri/aparc+aseg.mgz` is missing or cannot be read.
+    """
+    return labels_mni305(segmentation_file(subject_dir), t1w_to_mni305)
+
+
+def labels_mni305(path: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Image:
+    """A label image in the MNI305 grid, by nearest neighbour, int16.
+
+    Parameters
+    ----------
+    path : str or Path
+        3D label image in T1w space.
+    t1w_to_mni305 : array (4, 4)
+        World RAS mm of the image to MNI305 RAS.
+
+    Raises
+    ------
+    InputError
+        If the image is missing, cannot be read, or holds no labels.
+    """
+    labels, affine = read_labels(path)
+    if labels.max() > LARGEST_LABEL:
+        raise InputError(
+            f"{path} holds the label {labels.max()}, above the largest of an aparc+aseg that is "
+            f"known, {LARGEST_LABEL}: give an aparc+aseg"
+        )
+    moved = resample(
+        labels.astype(np.int16),
+        affine,
+        mni305_grid.SHAPE,
+        mni305_grid.AFFINE,
+        t1w_to_mni305,
+        "nearest",
+    )
+    return nib.Nifti1Image(moved, mni305_grid.AFFINE)
+
+
+def _broken_xfm(path: str | Path) -> InputError:
+    return InputError(
+        f"{path} is not an MNI .xfm file with a linear transform; run recon-all's talairach step "
+        "again, or leave the FreeSurfer subjects directory out."
+    )

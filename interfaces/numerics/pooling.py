@@ -1,0 +1,309 @@
+"""One beta a stimulus from all runs of a subject, and from the odd and the even ones.
+
+Both ways of pooling are a weighted sum over runs and conditions, and unbiased:
+
+- The mean weighs every run the same. It is poor where a stimulus is shown once a run: slow
+  patterns of betas over a run then look like drift, the high-pass filter leaves a few directions
+  of a run's betas almost undetermined, and their noise goes into the mean.
+- The joint estimate weighs the betas b of run r by the information I of its design,
+  ``(sum_r I_r)^-1 sum_r I_r b_r``. With white noise that is least squares on all runs at once: one
+  regressor a condition over the concatenated runs; drift, motion and constant a run. What is
+  undetermined in one run is taken from those that show the stimuli in another order.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptrsa.bids_config.errors import StepError
+from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.interfaces.numerics.design import column_name
+from conceptrsa.interfaces.numerics.glm import same_grid
+
+logger = logging.getLogger(__name__)
+
+
+class EstimatedRun(Protocol):
+    """What the weights of a run depend on: its design columns and their information."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def information(self) -> NDArray[np.float64] | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class RunConditions:
+    """Conditions of one run, in the order of its betas.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Design column of each.
+    stimuli : frozenset of str
+        Ids of the stimuli among them.
+    information : array, shape (conditions, conditions), or None
+        Of the run's design; None to pool by the mean.
+    """
+
+    columns: tuple[str, ...]
+    stimuli: frozenset[str]
+    information: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class RunBetas:
+    """Betas of one run on disk.
+
+    Attributes
+    ----------
+    image : nib.Nifti1Image
+        4D, not yet read; a volume a condition.
+    columns : tuple of str
+        Design column of each volume.
+    stimuli : frozenset of str
+        Ids of the stimuli among them.
+    information : array, shape (conditions, conditions), or None
+        Of the run's design, in the order of the volumes; None to pool by the mean.
+    """
+
+    image: nib.Nifti1Image
+    columns: tuple[str, ...]
+    stimuli: frozenset[str]
+    information: NDArray[np.float64] | None
+
+
+def read_run_betas(
+    betas_files: Sequence[str | Path],
+    conditions_files: Sequence[str | Path],
+    information_files: Sequence[str | Path] = (),
+) -> tuple[RunBetas, ...]:
+    """Open the betas of all runs of a subject.
+
+    Parameters
+    ----------
+    betas_files : sequence of path
+        4D NIfTI, one a run, in run order.
+    conditions_files : sequence of path
+        Their tables, columns volume, condition, kind.
+    information_files : sequence of path
+        The information matrices of their designs; none to pool by the mean.
+
+    Returns
+    -------
+    tuple of RunBetas
+
+    Raises
+    ------
+    StepError
+        When a table does not fit its image, or the runs lie in different grids.
+    """
+    information: Sequence[str | Path | None] = information_files or [None] * len(betas_files)
+    runs = tuple(
+        _open_run(*files) for files in zip(betas_files, conditions_files, information, strict=True)
+    )
+    for run, betas_file in zip(runs, betas_files, strict=True):
+        if not same_grid(run.image, runs[0].image):
+            raise StepError(
+                f"The betas {betas_file} and {betas_files[0]} lie in different grids: "
+                "runs are pooled only when realigned and resampled together."
+            )
+    return runs
+
+
+def pool_betas(
+    runs: Sequence[RunBetas], pooled_file: Path, odd_file: Path, even_file: Path
+) -> pd.DataFrame:
+    """Write the betas of each stimulus from all, odd (1st, 3rd, ...) and even runs.
+
+    Stimuli are matched by name. A run without the stimulus does not count; a stimulus in none of
+    the runs is NaN, and so is a voxel without signal in one of them.
+
+    Parameters
+    ----------
+    runs : sequence of RunBetas
+        In run order.
+    pooled_file, odd_file, even_file : Path
+        Uncompressed 4D NIfTI to write, float32, one volume a stimulus sorted by id.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns volume, stimulus, n_runs, n_runs_odd, n_runs_even; one row a volume.
+
+    Raises
+    ------
+    StepError
+        When no run has a stimulus.
+    """
+    stimuli = sorted({stimulus for run in runs for stimulus in run.stimuli})
+    if not stimuli:
+        raise StepError("No run has a beta of a stimulus: check the events of this subject.")
+    if len(runs) == 1:
+        logger.warning("There is only one run: the betas of the even runs are all missing.")
+    odd, even = runs[0::2], runs[1::2]
+    for path, part in ((pooled_file, runs), (odd_file, odd), (even_file, even)):
+        weights = pooling_weights(part, stimuli)
+        _write_weighted_sum(path, runs[0].image, len(stimuli), part, weights)
+    return pd.DataFrame(
+        {
+            "volume": range(len(stimuli)),
+            "stimulus": stimuli,
+            "n_runs": [_count(runs, stimulus) for stimulus in stimuli],
+            "n_runs_odd": [_count(odd, stimulus) for stimulus in stimuli],
+            "n_runs_even": [_count(even, stimulus) for stimulus in stimuli],
+        }
+    )
+
+
+def pooling_weights(
+    runs: Sequence[EstimatedRun], stimuli: Sequence[str]
+) -> tuple[NDArray[np.float64], ...]:
+    """Weigh each run's betas in the pooled beta of each stimulus.
+
+    Parameters
+    ----------
+    runs : sequence of RunBetas or RunConditions
+    stimuli : sequence of str
+
+    Returns
+    -------
+    tuple of array, shape (stimuli, conditions of the run)
+        NaN in the row of a stimulus that no run has.
+    """
+    columns = sorted({column for run in runs for column in run.columns})
+    members = [[columns.index(column) for column in run.columns] for run in runs]
+    total = np.zeros((len(columns), len(columns)))
+    for run, member in zip(runs, members, strict=True):
+        total[np.ix_(member, member)] += _information(run)
+    rows = [column_name(stimulus, "stimulus") for stimulus in stimuli]
+    present = [row in columns for row in rows]
+    chosen = [columns.index(row) for row in rows if row in columns]
+
+    inverse = np.linalg.inv(total)
+    weights = []
+    for run, member in zip(runs, members, strict=True):
+        weight = np.full((len(stimuli), len(member)), np.nan)
+        weight[present] = inverse[np.ix_(chosen, member)] @ _information(run)
+        weights.append(weight)
+    return tuple(weights)
+
+
+def _information(run: EstimatedRun) -> NDArray[np.float64]:
+    """Information of a run; with the identity in its place the joint estimate is the mean."""
+    return np.eye(len(run.columns)) if run.information is None else run.information
+
+
+def _open_run(
+    betas_file: str | Path, conditions_file: str | Path, information_file: str | Path | None
+) -> RunBetas:
+    image = nib.load(betas_file)
+    table = _read_table(conditions_file)
+    run = _conditions(table, information_file)
+    if (
+        image.ndim != 4
+        or list(table["volume"]) != list(range(image.shape[3]))
+        or len(set(run.columns)) < len(run.columns)
+    ):
+        raise StepError(f"{conditions_file} does not name each volume of {betas_file} once.")
+    return RunBetas(image, run.columns, run.stimuli, run.information)
+
+
+def read_run_conditions(
+    conditions_file: str | Path, information_file: str | Path | None = None
+) -> RunConditions:
+    """Read which condition each beta of a run is of.
+
+    Parameters
+    ----------
+    conditions_file : path
+        Columns volume, condition, kind.
+    information_file : path, optional
+        The information matrix of the run's design; None to pool by the mean.
+    """
+    return _conditions(_read_table(conditions_file), information_file)
+
+
+def _read_table(conditions_file: str | Path) -> pd.DataFrame:
+    return read_table(conditions_file).frame(texts=["condition", "kind"]).sort_values("volume")
+
+
+def _conditions(table: pd.DataFrame, information_file: str | Path | None) -> RunConditions:
+    columns = tuple(map(column_name, table["condition"], table["kind"]))
+    stimuli = frozenset(table.loc[table["kind"] == "stimulus", "condition"])
+    return RunConditions(columns, stimuli, _read_information(information_file, columns))
+
+
+def _read_information(
+    information_file: str | Path | None, columns: Sequence[str]
+) -> NDArray[np.float64] | None:
+    if information_file is None:
+        return None
+    table = read_table(information_file).frame(texts=["condition"]).set_index("condition")
+    if set(table.columns) != set(columns) or list(table.index) != list(table.columns):
+        raise StepError(f"{information_file} is not about the conditions of its run's betas.")
+    ordered = table.loc[list(columns), list(columns)]
+    return ordered.to_numpy(dtype=np.float64)
+
+
+def _count(runs: Sequence[RunBetas], stimulus: str) -> int:
+    return sum(stimulus in run.stimuli for run in runs)
+
+
+def _write_weighted_sum(
+    path: Path,
+    grid: nib.Nifti1Image,
+    n_stimuli: int,
+    runs: Sequence[RunBetas],
+    weights: Sequence[NDArray[np.float64]],
+) -> None:
+    """Write the sum over runs of weights @ betas; NaN where there is no run.
+
+    Slice by slice from and to memory-mapped files, so that neither the runs nor the result need
+    be in memory.
+    """
+    shape = (*grid.shape[:3], n_stimuli)
+    header = grid.header.copy()
+    header.set_data_shape(shape)
+    header.set_data_dtype(np.float32)
+    header.set_slope_inter(1.0, 0.0)
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            header.write_to(file)
+        written = np.memmap(
+            temporary,
+            dtype=header.get_data_dtype(),
+            mode="r+",
+            offset=int(header.get_data_offset()),
+            shape=shape,
+            order="F",
+        )
+        for z in range(shape[2]):
+            # Mapped anew for each slice, so that pages already read can go.
+            betas = [np.asanyarray(run.image.dataobj)[:, :, z, :] for run in runs]
+            written[:, :, z, :] = _weighted_sum(betas, weights, (*shape[:2], n_stimuli))
+        written.flush()
+
+
+def _weighted_sum(
+    betas: Sequence[NDArray[np.floating]],
+    weights: Sequence[NDArray[np.float64]],
+    shape: tuple[int, ...],
+) -> NDArray[np.float64]:
+    """Sum of weights @ betas at the voxels where the first run has betas; NaN elsewhere."""
+    total = np.full(shape, np.nan)
+    if betas:
+        inside = np.isfinite(betas[0][..., 0])
+        total[inside] = sum(
+            values[inside].astype(np.float64) @ weight.T
+            for values, weight in zip(betas, weights, strict=True)
+        )
+    return total

@@ -1,0 +1,1 @@
+"""Steps of the embedded engine, and steps that both engines share, as nipype interfaces."""

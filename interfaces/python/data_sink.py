@@ -1,0 +1,93 @@
+"""Copying a node's result into the BIDS derivatives folder under its final name."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from conceptrsa.bids_config.writing import atomic_path
+
+
+class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
+    """Inputs of `SaveDerivative`."""
+
+    in_file = File(exists=True, mandatory=True, desc="image, matrix or table to save")
+    base_dir = Directory(mandatory=True, desc="root of the derivatives data set")
+    name = traits.Str(mandatory=True, desc="path below base_dir, with its extension")
+    table_file = File(exists=True, desc="TSV saved beside the image under the same name")
+    metadata = traits.Dict(desc="content of the JSON sidecar; no sidecar where it is absent")
+    report_file = File(exists=True, desc="JSON with an object that is added to the sidecar")
+
+
+class SaveDerivativeOutputSpec(TraitedSpec):
+    """Outputs of `SaveDerivative`."""
+
+    out_file = File(desc="the saved file")
+    beside_files = traits.List(File(), desc="its table and its sidecar")
+
+
+class SaveDerivative(SimpleInterface):
+    """Save a file under its BIDS derivative name, whole or not at all; its sidecar last.
+
+    Images (`.nii`) are compressed and stored as float32 where they are floating point; tables and
+    matrices are copied.
+    """
+
+    input_spec = SaveDerivativeInputSpec
+    output_spec = SaveDerivativeOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        target = Path(self.inputs.base_dir) / self.inputs.name
+        stem = target.name.split(".")[0]
+        sidecar = target.parent / f"{stem}.json"
+        beside = []
+        # Written last, so that a sidecar that is there belongs to the file beside it.
+        sidecar.unlink(missing_ok=True)
+        if target.name.endswith(".nii.gz"):
+            save_compressed(Path(self.inputs.in_file), target)
+        else:
+            copy_file(Path(self.inputs.in_file), target)
+        if self.inputs.table_file:
+            beside.append(target.parent / f"{stem}.tsv")
+            copy_file(Path(self.inputs.table_file), beside[-1])
+        if self.inputs.metadata:
+            beside.append(sidecar)
+            content = dict(self.inputs.metadata)
+            if self.inputs.report_file:
+                content |= json.loads(Path(self.inputs.report_file).read_text())
+            with atomic_path(beside[-1]) as temporary:
+                temporary.write_text(json.dumps(content, indent=2) + "\n")
+        self._results["out_file"] = str(target)
+        self._results["beside_files"] = [str(path) for path in beside]
+        return runtime
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file so that `target` is either the old or the whole new one."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def save_compressed(source: Path, target: Path) -> None:
+    """Write an image as `.nii.gz`: integers as they are, floating point as float32."""
+    image = nib.load(source)
+    data = np.asanyarray(image.dataobj)
+    if np.issubdtype(data.dtype, np.floating):
+        data = data.astype(np.float32)
+    compressed = nib.Nifti1Image(data, image.affine, image.header)
+    compressed.set_data_dtype(data.dtype)
+    compressed.header.set_slope_inter(1, 0)
+    compressed.header.set_xyzt_units("mm")
+    with atomic_path(target) as temporary:
+        nib.save(compressed, temporary)

@@ -1,7 +1,0 @@
-"""`python -m pipelines`: the same as the command `conceptrsa`."""
-
-import sys
-
-from pipelines.cli import main
-
-sys.exit(main())

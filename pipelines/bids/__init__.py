@@ -1,0 +1,1 @@
+"""What a BIDS data set holds: subjects, runs, events, timing, and what is wrong with them."""

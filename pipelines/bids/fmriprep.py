@@ -1,0 +1,331 @@
+"""What fMRIPrep left of a subject: its runs in T1w space, their motion, and the anatomy.
+
+fMRIPrep gives every run a reference image of its own, so only in T1w space do the voxels of all
+runs of a subject lie in the same places; runs in the space of their own reference are refused.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bids.layout import parse_file_entities
+
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import open_image
+from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.writing import require_content
+from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
+from conceptrsa.pipelines.bids.filters import BidsFilters
+from conceptrsa.pipelines.bids.layout import (
+    BidsFile,
+    natural_key,
+    read_json_object,
+    unpadded,
+)
+from conceptrsa.pipelines.bids.timing import Timing, check_tr, tr_in_header
+
+T1W_BOLD = "_space-T1w_desc-preproc_bold"
+CONFOUNDS = "_desc-confounds_timeseries"
+PREPROC_T1W = "_desc-preproc_T1w"
+OWN_SPACE = "its own space"
+_LEFT_OUT = ("echo", "part", "echo|part")
+"""Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
+MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column a volume
+REFERENCE_TOLERANCE = 0.01  # TR
+UNCORRECTED = 0.5
+"""Where slice timing was not corrected, slices were taken from 0 to 1 TR: half of it on average."""
+
+
+@dataclass(frozen=True)
+class PreprocessedRun:
+    """A run as fMRIPrep left it.
+
+    Attributes
+    ----------
+    bold : Path
+        4D image in T1w space.
+    confounds : Path
+        TSV with the motion parameters among its columns.
+    slice_time_reference : float
+        Moment within a volume that its data stand for, as a share of the TR.
+    corrected : bool
+        Whether all slices were brought to that moment; else they stand for it on average.
+    non_steady_state : int
+        Volumes at its beginning that fMRIPrep found, or was told, to be of no steady state.
+    wrong_header_tr : float or None
+        TR (s) in the header of the image where it is not that of the sidecar, which counts:
+        fMRIPrep 23.2.0 writes 1 s into every header.
+    """
+
+    bold: Path
+    confounds: Path
+    slice_time_reference: float
+    corrected: bool = True
+    non_steady_state: int = 0
+    wrong_header_tr: float | None = None
+
+
+class FmriprepDerivatives:
+    """Names in what fMRIPrep left.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Root of the derivatives data set.
+
+    Raises
+    ------
+    InputError
+        When the folder is no BIDS derivatives data set.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.root = Path(folder).resolve()
+        description = self.root / "dataset_description.json"
+        require_content(description)
+        if not description.is_file():
+            below = self.root / "fmriprep" / description.name
+            where = below.parent if below.is_file() else "the folder that holds that file"
+            raise InputError(
+                f"{self.root} is no BIDS derivatives data set, it has no {description.name}: give "
+                f"--derivatives {where}"
+            )
+        content = read_json_object(description)
+        if content.get("DatasetType", "derivative") != "derivative":
+            raise InputError(
+                f"{self.root} is a raw data set ({description.name} says so): give --derivatives "
+                "what fMRIPrep made of it"
+            )
+        self.made_by = _generated_by(content.get("GeneratedBy"))
+
+    def find_run(self, raw: BidsFile) -> tuple[PreprocessedRun, Timing]:
+        """Find what became of a raw run, and its timing.
+
+        Raises
+        ------
+        InputError
+            When a file is missing, or the sidecar does not tell the timing.
+        """
+        stems = _stems(raw)
+        session = [f"ses-{raw.session}"] if raw.session else []
+        folder = self.root.joinpath(f"sub-{raw.entities['subject']}", *session, "func")
+        names = [f"{stem}{T1W_BOLD}.nii.gz" for stem in stems]
+        bold = _first_of(folder, names)
+        if bold is None:
+            raise _no_bold(folder, names)
+        names = [f"{stem}{CONFOUNDS}.tsv" for stem in (bold.name.partition(T1W_BOLD)[0], *stems)]
+        confounds = _first_of(folder, names)
+        if confounds is None:
+            raise InputError(
+                f"{_listed(folder, names)} is missing, which holds the motion parameters of "
+                f"{bold.name}: restore it, or leave --derivatives out"
+            )
+        columns = _read_columns(confounds)
+        sidecar = folder / f"{bold.name.split('.')[0]}.json"
+        timing, reference, corrected = _read_timing(bold, sidecar)
+        non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in columns)
+        in_header = None
+        with suppress(InputError):  # where it cannot be read, the check of images says so
+            in_header = tr_in_header(open_image(bold).header)
+        if in_header is None or abs(in_header - timing.repetition_time) <= TIME_TOLERANCE:
+            in_header = None
+        run = PreprocessedRun(bold, confounds, reference, corrected, non_steady_state, in_header)
+        return run, timing
+
+    def find_t1w(self, subject: str, filters: BidsFilters | None = None) -> Path:
+        """Find the anatomical image whose world T1w space is.
+
+        Parameters
+        ----------
+        subject : str
+            Label without `sub-`.
+        filters : BidsFilters, optional
+            Entities that its name must have. fMRIPrep leaves out of it what the images that it
+            averaged do not share, so an entity that is not there is no hindrance, unless there is
+            a name that has it.
+
+        Raises
+        ------
+        InputError
+            When there is none, or several are left, as one for each of several sessions.
+        """
+        filters = filters or BidsFilters()
+        there = self._anatomical(subject)
+        if not there:
+            raise InputError(
+                f"sub-{subject} has no sub-{subject}{PREPROC_T1W}.nii.gz in {self.root}: run "
+                "fMRIPrep to its end, or leave this participant out"
+            )
+        found = [path for path in there if filters.take_t1w(_entities(path))] or [
+            path for path in there if filters.may_take_t1w(_entities(path))
+        ]
+        if not found:
+            raise InputError(
+                f"sub-{subject} has {len(there)} anatomical references in {self.root} but none "
+                f"that {filters.file} lets through ({there[0].name}, ...): mend the filter"
+            )
+        if len(found) > 1:
+            raise InputError(
+                f"sub-{subject} has {len(found)} anatomical references in {self.root} "
+                f"({found[0].name}, ...), so its T1w space is not one: choose one by t1w in "
+                "--bids-filter-file, or run fMRIPrep with one for all sessions"
+            )
+        return found[0]
+
+    def check_t1w_space(self, t1w: Path, raws: Sequence[BidsFile]) -> None:
+        """Raise InputError where the session of a run has an anatomical reference of its own."""
+        chosen = _entities(t1w)
+        references = map(_entities, self._anatomical(chosen["subject"]))
+        others = {entities.get("session") for entities in references} - {chosen.get("session")}
+        for raw in raws:
+            if raw.session in others:
+                raise InputError(
+                    f"{raw.path} lies in the T1w space of its own session in {self.root}, not in "
+                    f"that of {t1w.name}: take runs of one session by --session-label, or run "
+                    "fMRIPrep with one anatomical reference for all"
+                )
+
+    def find_segmentation(self, t1w: Path) -> Path | None:
+        """Find FreeSurfer's aparc+aseg that lies on an anatomical reference; None without one."""
+        stem = t1w.name.partition(PREPROC_T1W)[0]
+        return _first_of(t1w.parent, [f"{stem}_desc-aparcaseg_dseg.nii.gz"])
+
+    def find_mask(self, t1w: Path) -> Path | None:
+        """Find the brain mask that lies on an anatomical reference; None without one."""
+        stem = t1w.name.partition(PREPROC_T1W)[0]
+        return _first_of(t1w.parent, [f"{stem}_desc-brain_mask.nii.gz"])
+
+    def _anatomical(self, subject: str) -> list[Path]:
+        """List references in T1w space, each once, be it there both packed and unpacked."""
+        paths = [
+            path
+            for folder in (self.root / f"sub-{subject}").glob("**/anat")
+            for path in folder.glob(f"sub-{subject}*{PREPROC_T1W}.nii*")
+            if "_space-" not in path.name and path.name.endswith((".nii", ".nii.gz"))
+        ]
+        paths.sort(key=lambda path: natural_key(str(path)))
+        return list({path.with_name(path.name.split(".")[0]): path for path in paths}.values())
+
+
+def _stems(raw: BidsFile) -> list[str]:
+    """Names that fMRIPrep may give a raw run, the likeliest first.
+
+    It leaves out `echo` where it combined echoes, and `part` in some versions.
+    """
+    name = raw.path.name.removesuffix(f"_bold{raw.entities['extension']}")
+    stems = [name, *(re.sub(rf"_({which})-[0-9a-zA-Z]+", "", name) for which in _LEFT_OUT)]
+    if not raw.path.exists():  # a run that is known by its events, whose names say nothing of parts
+        stems += [f"{stem}_part-mag" for stem in stems if "_part-" not in stem]
+    return list(dict.fromkeys(stems))
+
+
+def _entities(path: Path) -> dict[str, str]:
+    found = parse_file_entities(f"/{path.parent.name}/{path.name}")
+    return {entity: str(value) for entity, value in found.items()}
+
+
+def _first_of(folder: Path, names: Sequence[str]) -> Path | None:
+    for name in names:
+        for path in (folder / name, folder / name.removesuffix(".gz")):
+            if path.exists() or path.is_symlink():  # a link without content is said to be one later
+                return path
+    # fMRIPrep 20.2 writes run-1 for run-01.
+    there = {unpadded(path.name): path for path in sorted(folder.glob("*"))}
+    for name in map(unpadded, names):
+        for spelt in (name, name.removesuffix(".gz")):
+            if spelt in there:
+                return there[spelt]
+    return None
+
+
+def _listed(folder: Path, names: Sequence[str]) -> str:
+    first, *others = dict.fromkeys(names)
+    return f"{folder / first}" + (f" (or {', '.join(others)})" if others else "")
+
+
+def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
+    missing = _listed(folder, names)
+    spaces = _spaces_of(folder, [name.partition(T1W_BOLD)[0] for name in names])
+    if spaces == [OWN_SPACE]:
+        return InputError(
+            f"{missing} is missing and the run is there in its own space only, in which runs "
+            "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
+        )
+    if spaces:
+        return InputError(
+            f"{missing} is missing and the run is there in {', '.join(spaces)} only, while runs "
+            "are taken in T1w space: run fMRIPrep again with T1w among its --output-spaces"
+        )
+    others = len(list(folder.glob(f"*{T1W_BOLD}.nii*")))
+    return InputError(
+        f"{missing} is missing, in T1w space and in any other ({others} other runs are there in "
+        "T1w space): run fMRIPrep on this run too, with T1w among its --output-spaces, or leave "
+        "the run or participant out"
+    )
+
+
+def _spaces_of(folder: Path, stems: Sequence[str]) -> list[str]:
+    """Name the spaces in which a run is there, as images or on surfaces."""
+    wanted = set(map(unpadded, stems))
+    spaces = set()
+    for path in folder.glob("*_bold.*"):
+        if path.suffix == ".json":
+            continue
+        name = unpadded(path.name)
+        stem = re.split("_(?:hemi|space|res|cohort|den|desc)-", name)[0]
+        if stem in wanted:
+            space = re.search("_space-([0-9a-zA-Z]+)", name)
+            spaces.add(f"space {space[1]}" if space else OWN_SPACE)
+    return sorted(spaces)
+
+
+def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:
+    """Give the timing, the moment that slices stand for, and whether they were corrected to it."""
+    values = read_json_object(sidecar)
+    if "RepetitionTime" not in values:
+        raise InputError(f"{sidecar} has no RepetitionTime: add it, in seconds")
+    timing = Timing(check_tr(values["RepetitionTime"], bold, sidecar), (), "k")
+    if not values.get("SliceTimingCorrected", "StartTime" in values):
+        return timing, UNCORRECTED, False
+    start = values.get("StartTime", timing.repetition_time * UNCORRECTED)
+    if not isinstance(start, int | float) or not -TIME_TOLERANCE <= start < timing.repetition_time:
+        raise InputError(
+            f"{sidecar} has the StartTime {start!r}: it must be the moment (s) within a volume "
+            "that slices were corrected to"
+        )
+    return timing, max(0.0, start / timing.repetition_time), True
+
+
+def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
+    """Raise InputError when slices of several runs were not corrected in the same way."""
+    for run in runs:
+        if run.corrected != runs[0].corrected:
+            one, other = (run, runs[0]) if run.corrected else (runs[0], run)
+            raise InputError(
+                f"the slices of {one.bold} were corrected for their timing and those of "
+                f"{other.bold.name} were not: run fMRIPrep on both with slice times in their "
+                "sidecars, or on both with --ignore slicetiming, or leave one out"
+            )
+        if abs(run.slice_time_reference - runs[0].slice_time_reference) > REFERENCE_TOLERANCE:
+            raise InputError(
+                f"the slices of {run.bold} were corrected to {run.slice_time_reference:g} TR and "
+                f"those of {runs[0].bold.name} to {runs[0].slice_time_reference:g} TR: run "
+                "fMRIPrep on both with the same --slice-time-ref"
+            )
+
+
+def _read_columns(confounds: Path) -> tuple[str, ...]:
+    """Give the names of the columns; InputError where those of motion are not among them."""
+    table = read_table(confounds)
+    table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
+    return table.columns
+
+
+def _generated_by(value: object) -> str:
+    first = value[0] if isinstance(value, list) and value else {}
+    if not isinstance(first, dict) or "Name" not in first:
+        return "unknown"
+    return f"{first['Name']} {first.get('Version', '')}".strip()

@@ -1,0 +1,133 @@
+"""`conceptrsa compare`: the comparison on betas from anywhere."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.pipelines.cli.network_options import add_network_options
+from conceptrsa.pipelines.cli.shared_options import (
+    add_comparison_options,
+    add_dataset_options,
+    add_ignore_option,
+    add_selection_options,
+)
+
+BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "compare",
+        help="the comparison on supplied betas",
+        description="The comparison on supplied betas: a derivatives folder of this tool, the "
+        "paper's published betas, SPM folders, statistical maps of fitlins or nilearn, a table of "
+        "files, patterns of regions, or brain RDMs. docs/supplied_data.md shows each.",
+    )
+    group = parser.add_argument_group("supplied data")
+    group.add_argument(
+        "--betas", type=Path, required=True, metavar="PATH",
+        help="the folder that holds sub-*, or a table",
+    )  # fmt: skip
+    group.add_argument(
+        "--betas-format", choices=BETAS_FORMATS,
+        help="what PATH holds (default: found from its content)",
+    )  # fmt: skip
+    group.add_argument(
+        "--atlas", type=Path, metavar="FILE",
+        help="label volume (aparc+aseg) in the grid of the betas; {subject} in its name stands for "
+        "the subject's label, where each has an own; not needed for this tool's derivatives, "
+        "patterns of regions and RDMs",
+    )  # fmt: skip
+    group.add_argument(
+        "--conditions", nargs="+", default=(), metavar="PATTERN",
+        help="of SPM folders and statistical maps: conditions that are stimuli, * and ? allowed "
+        "(default: all with features or a picture)",
+    )  # fmt: skip
+    group.add_argument(
+        "--exclude-conditions", nargs="+", default=(), metavar="PATTERN",
+        help="conditions that are no stimuli",
+    )  # fmt: skip
+    group.add_argument(
+        "--rois", nargs="+", type=region, metavar="NAME=LABELS",
+        help="regions by labels of the atlas, as in visual=1011,2011 hippocampus=17,53 (default: "
+        "the configuration's)",
+    )  # fmt: skip
+    add_ignore_option(group, ("orientation",))
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT_DIR")
+    add_selection_options(parser)
+    add_dataset_options(parser, "the one that the betas carry", with_force=True)
+    add_comparison_options(parser)
+    add_network_options(parser)
+    parser.set_defaults(function=run)
+
+
+def region(text: str) -> RoiDefinition:
+    """Read 'NAME=LABEL,LABEL', for argparse."""
+    name, _, labels = text.partition("=")
+    try:
+        return RoiDefinition(name, tuple(int(label) for label in labels.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no region: write NAME=LABEL,LABEL with whole numbers"
+        ) from None
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from conceptrsa.analysis.betas.read import find_format, read_betas
+    from conceptrsa.pipelines.cli.dataset_option import comparison_config
+    from conceptrsa.pipelines.cli.networks import require_models
+    from conceptrsa.pipelines.cli.run_comparison import compare_with_models, comparison_settings
+    from conceptrsa.pipelines.execution.output_folders import Input, require_separate
+
+    # Regions of another atlas are given with it, and are others.
+    of_options = ["rois"] if args.rois or args.atlas else []
+    config, notes = comparison_config(args, args.betas, of_options)
+    settings = comparison_settings(args)
+    form = find_format(args.betas, args.betas_format)
+    require_separate(
+        args.out,
+        [
+            # Into derivatives of this tool `run ... group` writes as well.
+            *([] if form.name == "derivatives" else [Input("--betas", args.betas, "betas")]),
+            Input("--features", args.features, "files"),
+            Input("--stimuli", args.stimuli, "files"),
+        ],
+        "--out",
+        part="group",
+    )
+    rois = args.rois or (config.rois if config else None)
+    if config is not None and args.rois:
+        notes = (*notes, "the regions are those of --rois, not of the data set configuration")
+    require_models(args, config.stimuli if config else None)
+    subjects = read_betas(
+        args.betas,
+        rois,
+        atlas=args.atlas,
+        betas_format=form.name,
+        participants=args.participant_label,
+        task=args.task_id,
+        with_runs=settings.needs_runs,
+        stimuli=_known_stimuli(args) if "conditions" in form.options else None,
+        conditions=args.conditions,
+        exclude_conditions=args.exclude_conditions,
+        ignore=args.ignore,
+    )
+    return compare_with_models(subjects, config, args, args.out, rois, notes)
+
+
+def _known_stimuli(args: argparse.Namespace) -> list[str] | None:
+    """Stimuli that have features or a picture, which conditions are matched with."""
+    from conceptrsa.analysis.files.stimuli import find_pictures
+    from conceptrsa.analysis.models.feature_files import read_features
+
+    if args.features is not None:
+        return sorted({name for model in read_features(args.features) for name in model.stimuli})
+    if args.stimuli is not None:
+        return sorted(find_pictures(args.stimuli))
+    return None

@@ -1,0 +1,123 @@
+"""`conceptrsa demo OUT_DIR`: a data set with planted truth, everything run on it, and the score."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.cli.shared_options import (
+    add_engine_options,
+    add_program_options,
+    add_resource_options,
+    require_fitting,
+)
+
+log = logging.getLogger(__name__)
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "demo",
+        help="makes a small BIDS data set with planted truth, runs everything, says how well the "
+        "truth was recovered",
+        description="Writes OUT_DIR/bids (raw data), OUT_DIR/derivatives (betas, regions, and in "
+        "group/ tables and figures) and OUT_DIR/recovery.tsv (planted against recovered). Started "
+        "again, it goes on where it was.",
+    )
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
+    parser.add_argument("--subjects", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--runs", type=int, default=6, metavar="N", help="default: 6")
+    parser.add_argument("--seed", type=int, default=0, help="of the data set (default: 0)")
+    # An image that has SPM and FreeSurfer as defaults does not mean a newcomer's demo.
+    add_engine_options(parser, environment={})
+    add_program_options(parser)
+    add_resource_options(parser)
+    parser.set_defaults(function=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from conceptrsa.pipelines.demo.demo_dataset import require_demo_folder
+    from conceptrsa.pipelines.execution.output_folders import Input, require_separate
+    from conceptrsa.pipelines.execution.run_lock import only_run
+    from conceptrsa.pipelines.workflows.requirements import require_writable
+
+    if args.subjects < 2 or args.runs < 2 or args.seed < 0:
+        raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
+    require_fitting(args)
+    require_demo_folder(args.out_dir)
+    require_separate(args.out_dir, [Input("--fs-subjects-dir", args.fs_subjects_dir, "files")])
+    require_writable(args.out_dir)
+    with only_run([args.out_dir], ["demo"]):
+        return _make_and_run(args)
+
+
+def _make_and_run(args: argparse.Namespace) -> int:
+    from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+    from conceptrsa.analysis.files.stimuli import read_stimuli
+    from conceptrsa.analysis.models.features import extract_features
+    from conceptrsa.analysis.models.zoo import read_zoo
+    from conceptrsa.analysis.settings import settings_for
+    from conceptrsa.bids_config import load_dataset_config
+    from conceptrsa.pipelines.cli.run_command import participant_options
+    from conceptrsa.pipelines.cli.run_comparison import compare_and_write, used_configuration
+    from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
+    from conceptrsa.pipelines.demo.demo_pictures import draw_stimuli
+    from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+    from conceptrsa.pipelines.demo.recovery import write_recovery
+    from conceptrsa.pipelines.participants import run_participants
+
+    out: Path = args.out_dir
+    bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
+    config = load_dataset_config("demo")
+
+    log.info("drawing pictures and running networks on them")
+    draw_stimuli(bids / "stimuli")
+    stimuli = read_stimuli(bids / "stimuli")
+    models = [entry.name for entry in read_zoo().entries if entry.packaged]
+    features = extract_features(stimuli, models, out / "cache")
+    settings = DemoSettings(n_subjects=args.subjects, n_runs=args.runs, seed=args.seed)
+    ids = [stimulus.id for stimulus in stimuli]
+    write_demo_dataset(
+        out,
+        {model.model: model.values for model in features},
+        ids,
+        settings,
+        args.nprocs,
+        on_progress=lambda done, total: log.info("data set: %d of %d sessions", done, total),
+    )
+
+    options = participant_options(
+        args,
+        stimuli_dir=bids / "stimuli",
+        work_dir=out / "work",
+        force_config=True,  # all its subjects are made again where an option differs
+    )
+    failed = run_participants(bids, derivatives, config, options)
+    if failed:
+        return failed
+    patterns = read_derivatives(derivatives, config.rois)
+    compare_and_write(
+        patterns, features, settings_for("recommended"), used_configuration(config), derivatives
+    )
+    rows = write_recovery(truth, derivatives, out / "recovery.tsv")
+    _show(rows)
+    return 0 if all(row.within_limit is not False for row in rows) else 1
+
+
+def _show(rows: Any) -> None:
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("quantity", "region", "subject", "planted", "recovered", "limit", "within"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*row.as_text())
+    console = Console()
+    # A row that is broken over lines cannot be read; one that runs over the edge can.
+    console.width = max(console.width, 170)
+    console.print(table)

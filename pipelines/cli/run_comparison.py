@@ -1,0 +1,241 @@
+"""What `run ... group` and `compare` have in common: models, settings, results."""
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.analysis.brain.folds import fitted_to
+from conceptrsa.analysis.brain.patterns import have_patterns
+from conceptrsa.analysis.comparison import Subjects, compare
+from conceptrsa.analysis.models.feature_files import Features, read_features
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.output.published import check_result
+from conceptrsa.analysis.output.report.group import REPORT
+from conceptrsa.analysis.output.tables import write_table
+from conceptrsa.analysis.output.write import write_comparison
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import clean_name, spelt_otherwise
+from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
+from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.writing import remove_leftovers
+from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli
+from conceptrsa.pipelines.execution.run_lock import only_run
+from conceptrsa.pipelines.workflows.requirements import require_writable
+
+log = logging.getLogger(__name__)
+
+PUBLISHED_CHECK = "published_check.tsv"
+
+OF_VOXELS = (
+    "voxel_selection", "voxel_score", "selection_data", "n_voxels", "skip_zeros",
+    "remove_mean_pattern", "n_random_draws", "random_replacement", "multiverse",
+)  # fmt: skip
+"""Options that have no meaning where RDMs are supplied."""
+
+OF_SELECTIONS = {
+    "n_voxels": ("top-n", "threshold", "random"),
+    "skip_zeros": ("top-n", "best-n"),
+}
+"""Options that have a meaning with some voxel selections only."""
+
+
+def compare_with_models(
+    subjects: Subjects,
+    config: DatasetConfig | None,
+    args: argparse.Namespace,
+    out_dir: Path,
+    rois: Sequence[RoiDefinition] | None = None,
+    notes: Sequence[str] = (),
+) -> int:
+    """Get the features the arguments ask for, compare, write, and say where.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectPatterns or of SubjectRdms
+        The brain's side.
+    config : DatasetConfig, optional
+        Stimulus labels and prompt.
+    args : Namespace
+        With the options of `add_comparison_options`.
+    out_dir : Path
+        Where the `group` folder goes.
+    rois : sequence of RoiDefinition, optional
+        Regions in place of the configuration's.
+    notes : sequence of str
+        What was noticed before.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    settings, further_notes = settle(args, subjects)
+    stimuli = StimuliConfig() if config is None else config.stimuli
+    used = used_configuration(config, rois, stimuli)
+    require_writable(out_dir)
+    with only_run([out_dir], ["group"]):
+        remove_leftovers(out_dir / "group")
+        features, on_labels = _get_features(subjects, stimuli, args)
+        notes = (*notes, *further_notes, *on_labels)
+        compare_and_write(
+            subjects, features, settings, used, out_dir, notes, check_paper=args.check_paper
+        )
+    return 0
+
+
+def comparison_settings(args: argparse.Namespace) -> ComparisonSettings:
+    """Give the preset that was asked for with what was asked to be different."""
+    chosen = {
+        setting.name: getattr(args, setting.name, None)
+        for setting in fields(ComparisonSettings)
+        if setting.name != "preset"
+    }
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    return settings_for(args.preset, **changes)
+
+
+def settle(
+    args: argparse.Namespace, subjects: Subjects
+) -> tuple[ComparisonSettings, tuple[str, ...]]:
+    """Give the settings, fitted to what the data allow, and notes on what was fitted.
+
+    Raises
+    ------
+    InputError
+        If an option was given that the data or other options leave without a meaning.
+    """
+    settings = comparison_settings(args)
+    if not have_patterns(subjects):
+        if args.check_paper:
+            raise InputError(
+                f"--check-paper is about voxels, and {subjects[0].origin} holds RDMs: leave it out"
+            )
+        for option in OF_VOXELS:
+            if getattr(args, option):
+                raise InputError(
+                    f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
+                    "RDMs: leave it out"
+                )
+        settings, _ = fitted_to(settings, subjects)
+        _require_meaning(args, settings)
+        return settings, ()
+    _require_meaning(args, settings)
+    chosen_freely = args.voxel_selection is None and args.selection_data is None
+    return fitted_to(settings, subjects) if chosen_freely else (settings, ())
+
+
+def _require_meaning(args: argparse.Namespace, settings: ComparisonSettings) -> None:
+    """Refuse options that would be ignored."""
+    if args.check_paper and settings.preset != "paper":
+        raise InputError("--check-paper is of --preset paper; give both, or leave it out")
+    if settings.preset == "paper":
+        for option in ("n_permutations", "n_bootstraps"):
+            if getattr(args, option) is not None:
+                raise InputError(
+                    f"--{option.replace('_', '-')} is of --preset recommended, the paper has none; "
+                    "leave it out"
+                )
+    for option, selections in OF_SELECTIONS.items():
+        if getattr(args, option) is not None and settings.voxel_selection not in selections:
+            raise InputError(
+                f"--{option.replace('_', '-')} has no meaning with --voxel-selection "
+                f"{settings.voxel_selection}: add --voxel-selection {' or '.join(selections)}, or "
+                "leave it out"
+            )
+    if args.features is not None and args.stimuli is not None and not args.stimuli.is_dir():
+        raise InputError(f"--stimuli {args.stimuli} is not a folder; with --features leave it out")
+
+
+def compare_and_write(
+    subjects: Subjects,
+    features: Sequence[Features | ModelRdm],
+    settings: ComparisonSettings,
+    used: Mapping[str, Any],
+    out_dir: Path,
+    notes: Sequence[str] = (),
+    check_paper: bool = False,
+) -> ComparisonResult:
+    """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
+    result = compare(subjects, features, settings, progress=log.info)
+    result = replace(result, warnings=(*notes, *result.warnings))
+    published = out_dir / "group" / PUBLISHED_CHECK
+    published.unlink(missing_ok=True)
+    if check_paper:
+        _check_paper(result, subjects, published)
+    write_comparison(result, out_dir, {"dataset_config": used})
+    for warning in result.warnings:
+        print(f"note: {warning}")
+    print(f"tables and figures: {out_dir / 'group'}")
+    print(f"report: {out_dir / 'group' / REPORT}")
+    return result
+
+
+def _check_paper(result: ComparisonResult, subjects: Subjects, file: Path) -> None:
+    """Hold a result of the paper's betas against the published numbers, as a table and in words."""
+    assert have_patterns(subjects)
+    table = check_result(result, subjects)
+    write_table(table, file)
+    held = table["agrees"].dropna()
+    unknown = len(table) - len(held)
+    print(
+        f"published numbers: {held.sum()} of {len(held)} agree, {unknown} could not be held "
+        f"against anything: {file}"
+    )
+
+
+def used_configuration(
+    config: DatasetConfig | None,
+    rois: Sequence[RoiDefinition] | None = None,
+    stimuli: StimuliConfig | None = None,
+) -> dict[str, Any]:
+    """What of the configuration is used, as JSON can hold it.
+
+    Runs, events and the linear model are of the participant level, which may have had others; how
+    betas came about is known from their sidecars alone.
+    """
+    stimuli = stimuli or (config.stimuli if config else StimuliConfig())
+    used = {
+        "name": config and config.name,
+        "rois": [asdict(roi) for roi in rois or (config.rois if config else ())],
+        "stimuli": asdict(stimuli),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(used, default=str))
+    return plain
+
+
+def _get_features(
+    subjects: Subjects, stimuli_config: StimuliConfig, args: argparse.Namespace
+) -> tuple[Sequence[Features | ModelRdm], tuple[str, ...]]:
+    """Features, and a note on models that have none."""
+    if args.features is not None:
+        features = read_features(args.features)
+        there = [model.model for model in features]
+        wanted = list(map(clean_name, args.models or there))
+        unknown = sorted(set(wanted) - set(there))
+        if unknown:
+            close = did_you_mean(unknown[0], there) if len(unknown) == 1 else ""
+            raise InputError(
+                f"{args.features} has no features of {', '.join(unknown)}{close}: leave them out "
+                "of --models, or add them there"
+            )
+        return [model for model in features if model.model in wanted], ()
+    if args.stimuli is None:
+        raise InputError("give --stimuli DIR with the pictures, or --features DIR")
+    shown = set(subjects[0].stimuli)
+    stimuli = read_labelled_stimuli(args.stimuli, stimuli_config)
+    missing = sorted(shown - {stimulus.id for stimulus in stimuli})
+    if missing:
+        raise InputError(
+            f"{args.stimuli} has no picture of {', '.join(missing[:5])}"
+            f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
+            f"{spelt_otherwise(missing[0], [stimulus.id for stimulus in stimuli])}"
+        )
+    stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
+    networks, notes = network_run(args, stimuli_config).without_labels(stimuli)
+    return networks.features(stimuli), notes

@@ -1,0 +1,1 @@
+"""Running workflows: processes, Slurm, resuming, disk space, forecast, progress."""

@@ -1,0 +1,128 @@
+"""What is written must not lie among what is read: checked before anything is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.pipelines.bids.layout import read_json_object
+
+TOOL = "conceptrsa"
+
+HOLD_INPUTS = ("sourcedata", "inputs")
+"""Where BIDS and datalad's layout keep what results were made from."""
+
+Kind = Literal["data set", "betas", "files"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A folder that is read.
+
+    Attributes
+    ----------
+    name : str
+        What the user gave it as, for messages.
+    folder : Path or None
+        None and folders that are not there are no inputs.
+    kind : {'data set', 'betas', 'files'}
+        A BIDS data set may hold output in its `derivatives`; a folder of betas anywhere outside of
+        its subjects; one of files nowhere.
+    """
+
+    name: str
+    folder: Path | None
+    kind: Kind
+
+    def may_hold(self, below: Path) -> bool:
+        """Whether output may lie at a place below the folder."""
+        match self.kind:
+            case "data set":
+                return below.parts[0].lower() == "derivatives"
+            case "betas":
+                return not below.parts[0].lower().startswith("sub-")
+            case "files":
+                return False
+
+
+def require_separate(
+    output: Path, inputs: Sequence[Input], option: str = "OUT_DIR", part: str | None = None
+) -> None:
+    """Refuse an output folder that is an input, lies in one or holds one where they would mix.
+
+    Links, relative paths and, on disks that know no difference, upper and lower case are seen
+    through.
+
+    Parameters
+    ----------
+    output : Path
+        It need not be there.
+    inputs : sequence of Input
+    option : str
+        Where it was given, for messages.
+    part : str, optional
+        The only folder in it that is written to; all of it by default. Reconstructions, raw data
+        and the like may lie in its `sourcedata` or `inputs`.
+
+    Raises
+    ------
+    InputError
+    """
+    for given in inputs:
+        if given.folder is None or not given.folder.is_dir():
+            continue
+        raw = next((i.folder for i in inputs if i.kind == "data set"), None)
+        place = f"in {raw}/derivatives" if given.kind == "data set" else "elsewhere"
+        remedy = f"choose another {option}, such as a new folder {place}"
+        below = below_folder(output, given.folder)
+        if below == Path():
+            raise InputError(
+                f"{option} {output} is {given.name} itself, whose files would be mixed with "
+                f"results or overwritten: {remedy}"
+            )
+        if below is not None and not given.may_hold(below):
+            raise InputError(
+                f"{option} {output} lies in {given.name} ({given.folder}), whose files would be "
+                f"mixed with results: {remedy}"
+            )
+        if part is None and given.kind != "data set":
+            continue
+        above = below_folder(given.folder, output / (part or ""))
+        if above is not None and (part or above.parts[0].lower() not in HOLD_INPUTS):
+            raise InputError(
+                f"{option} {output} holds {given.name} ({given.folder}), which results would be "
+                f"mixed with: {remedy}"
+            )
+
+
+def require_no_other_data_set(folder: Path, option: str = "OUT_DIR") -> None:
+    """Refuse a folder that holds a data set which this tool did not derive.
+
+    Raises
+    ------
+    InputError
+    """
+    file = folder / "dataset_description.json"
+    if not file.is_file():
+        return
+    content = read_json_object(file)
+    generated = content.get("GeneratedBy")
+    makers = generated if isinstance(generated, list) else []
+    is_own = any(isinstance(maker, Mapping) and maker.get("Name") == TOOL for maker in makers)
+    if not is_own or content.get("DatasetType") != "derivative":
+        raise InputError(
+            f"{option} {folder} holds another data set, whose {file.name} would be overwritten: "
+            f"choose another {option}, such as a folder of its own in derivatives"
+        )
+
+
+def below_folder(inner: Path, outer: Path) -> Path | None:
+    """Path from a folder to what is in it or is it; None for what lies elsewhere."""
+    if not outer.exists():
+        return None
+    real = inner.resolve()
+    for parent in (real, *real.parents):
+        if parent.exists() and parent.samefile(outer):
+            return real.relative_to(parent)
+    return None

@@ -1,0 +1,303 @@
+"""A nipype plugin on local processes that neither hangs, nor outlives its parent, nor hides why."""
+
+import ctypes
+import errno
+import gc
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from traceback import format_exception
+from typing import Any
+
+from nipype.pipeline.plugins.base import DistributedPluginBase
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+from conceptrsa.pipelines.execution.tidying import TidyingPlugin
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+}
+NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
+_SENTENCE = re.compile(r"^\s*(?:[\w.]+\.)?(?:StepError|InputError): (.+)$", re.MULTILINE)
+_LAST_ERROR = re.compile(r"^\s*(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
+_OF_DISK = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+)")
+DISK_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+}  # fmt: skip
+_KILLED = (
+    "StepError: the process that did this step was killed while no other was at work, perhaps for "
+    "want of memory; run the same command again to continue, where there is more if it was that"
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed.
+
+    Attributes
+    ----------
+    step_dir : Path
+        Working folder of the step.
+    sentence : str
+        What went wrong.
+    crash_file : Path or None
+        Text file with the whole traceback.
+    """
+
+    step_dir: Path
+    sentence: str
+    crash_file: Path | None
+
+
+class FailureKeeper(DistributedPluginBase):
+    """What a nipype plugin needs to keep what went wrong, as a sentence a step.
+
+    It is mixed into a plugin, first among the bases.
+    """
+
+    failures: list[Failure]
+
+    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
+        if result is None:  # nipype found the step at fault itself, and is handling what it raised
+            result = {"result": None, "traceback": format_exception(*sys.exc_info())}
+        report = super()._clean_queue(jobid, graph, result=result)
+        self.failures.append(failure_of(self.procs[jobid], result, report))
+        return report
+
+
+class _LogFile(logging.FileHandler):
+    """A full disk fails the step that needs it, and need not be complained of at every message.
+
+    Nor does a folder that was removed: the log file is opened when there is something to write.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+def log_to_file(log_file: Path) -> None:
+    """Send nipype's messages to a file and nowhere else."""
+    handler = _LogFile(log_file, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    for name in NIPYPE_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler] if name == "nipype" else []
+
+
+def die_with_parent() -> None:
+    """Ask the kernel (Linux) to kill this process when its parent dies, however it dies.
+
+    A process of `multiprocessing` whose parent died while it was starting ends at once.
+    """
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        os._exit(1)
+
+
+def _start_worker(work_dir: Path, log_file: Path) -> None:
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["NIPYPE_NO_ET"] = "1"
+    os.chdir(work_dir)
+    log_to_file(log_file)
+
+
+class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
+    """nipype's MultiProc with three faults mended.
+
+    A worker that is killed fails its step (nipype waits for it for ever) and no other; workers die
+    with their parent (nipype's go on and damage a run started afterwards); and what went wrong is
+    kept as a sentence a step.
+
+    When a worker dies, the pool ends all others and does not tell whose step it was. So the steps
+    that were in flight are done again one after the other, and nothing else meanwhile: a step that
+    was alone when the pool broke is to blame.
+
+    Parameters
+    ----------
+    work_dir : Path
+        Working folder of the workers.
+    log_file : Path
+        Where nipype's messages go.
+    n_procs : int
+        Number of processes.
+    memory_gb : float
+        Steps are started only as long as their estimates sum to less than this.
+    status_callback : callable
+        Called with the node and 'start', 'end' or 'exception'.
+    """
+
+    def __init__(
+        self,
+        work_dir: Path,
+        log_file: Path,
+        n_procs: int,
+        memory_gb: float,
+        status_callback: Callable[[Any, str], None],
+    ) -> None:
+        super().__init__({
+            "n_procs": n_procs,
+            "memory_gb": memory_gb,
+            "raise_insufficient": False,
+        })  # fmt: skip
+        # A step is one processor's work: threads below it would only compete with other steps.
+        os.environ.update(ONE_THREAD)
+        # Not among the arguments: nipype pickles those with every step.
+        self._status_callback = status_callback
+        self.failures: list[Failure] = []
+        self._steps: dict[int, tuple[Any, bool]] = {}
+        self._felled: list[int] = []
+        self._to_repeat: deque[int] = deque()
+        self._alone: Future[dict[str, Any]] | None = None
+        self._make_pool = partial(
+            ProcessPoolExecutor,
+            max_workers=n_procs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(work_dir, log_file),
+        )
+        self.pool.shutdown()
+        self.pool: ProcessPoolExecutor = self._make_pool()
+
+    def _prerun_check(self, graph: Any) -> None:
+        super()._prerun_check(graph)
+        # nipype collects garbage before each step: 0.15 s if it looks through all that is loaded.
+        gc.freeze()
+        for name in sorted({node.name for node in graph if node.mem_gb > self.memory_gb}):
+            most = max(node.mem_gb for node in graph if node.name == name)
+            log.warning(
+                "%s may need %.1f GB, more than the %.1f GB of --mem-mb; it runs alone",
+                name.replace("_", " "), most, self.memory_gb,
+            )  # fmt: skip
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid: int = self._taskid + 1
+        self._steps[self._taskid] = (node, updatehash)
+        self._submit(self._taskid)
+        return self._taskid
+
+    def _submit(self, taskid: int) -> "Future[dict[str, Any]]":
+        step = partial(run_node, *self._steps[taskid], taskid)
+        try:
+            future = self.pool.submit(step)
+        except BrokenProcessPool:
+            self._mend_pool()
+            future = self.pool.submit(step)
+        self._watch_new_worker()
+        self._task_obj[taskid] = future
+        future.add_done_callback(partial(self._keep_result, taskid))
+        return future
+
+    def _watch_new_worker(self) -> None:
+        """Have the pool look at its workers again.
+
+        Its thread is woken before a worker is started for a step, so it may have begun to wait for
+        the other workers only, and would not notice that this one dies.
+        """
+        with self.pool._shutdown_lock:
+            if self.pool._executor_manager_thread_wakeup is not None:
+                self.pool._executor_manager_thread_wakeup.wakeup()
+
+    def _keep_result(self, taskid: int, future: "Future[dict[str, Any]]") -> None:
+        """Called when a step has ended, by a thread of the pool."""
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, BrokenProcessPool):
+            self._felled.append(taskid)
+        elif future.cancelled() or error is not None:
+            self._fail(taskid, _KILLED if error is None else f"{type(error).__name__}: {error}")
+        else:
+            self._taskresult[taskid] = future.result()
+
+    def _fail(self, taskid: int, sentence: str) -> None:
+        self._taskresult[taskid] = {"result": None, "traceback": [sentence], "taskid": taskid}
+
+    def _mend_pool(self) -> None:
+        """Make another pool in place of one that broke."""
+        self._kill_workers()
+        self.pool.shutdown()  # until its thread has ended, which has told of every step by then
+        felled, self._felled = self._felled, []
+        if len(felled) == 1:
+            self._fail(felled[0], _KILLED)
+        elif felled:
+            log.warning("a process was killed; its step and those beside it are done again singly")
+            self._to_repeat.extend(felled)
+        self.pool = self._make_pool()
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        if self._felled:
+            self._mend_pool()
+        if self._alone is not None and self._alone.done():
+            self._alone = None
+        if not self._to_repeat and self._alone is None:
+            super()._send_procs_to_workers(updatehash, graph)
+        elif self._to_repeat and all(future.done() for future in self._task_obj.values()):
+            self._alone = self._submit(self._to_repeat.popleft())
+
+    def _clear_task(self, taskid: int) -> None:
+        super()._clear_task(taskid)
+        del self._steps[taskid]
+
+    def stop(self) -> None:
+        """Kill the workers at once."""
+        gc.unfreeze()
+        self._kill_workers()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _kill_workers(self) -> None:
+        for process in list((self.pool._processes or {}).values()):
+            process.kill()
+
+
+def failure_of(node: Any, result: Mapping[str, Any] | None, report: Mapping[str, Any]) -> Failure:
+    """Take what nipype knows of a step that failed.
+
+    Parameters
+    ----------
+    node : nipype Node
+        The step.
+    result : mapping, optional
+        Its `traceback` is a list of lines.
+    report : mapping
+        Its `crashfile` is a path or None.
+    """
+    traceback = "" if result is None else "".join(result["traceback"])
+    crash_file = Path(report["crashfile"]) if report["crashfile"] else None
+    return Failure(Path(node.output_dir()), last_sentence(traceback), crash_file)
+
+
+def last_sentence(traceback: str) -> str:
+    """Find the one sentence in a traceback that says what went wrong."""
+    sentences = _SENTENCE.findall(traceback)
+    if sentences:
+        return str(sentences[-1])
+    errors = _LAST_ERROR.findall(traceback)
+    of_disk = _OF_DISK.search(errors[-1]) if errors else None
+    if of_disk is not None and int(of_disk["number"]) in DISK_ERRORS:
+        return (
+            f"{of_disk['reason']}; make room or mend the permissions, and run the same command "
+            "again: finished steps are not repeated"
+        )
+    return errors[-1].strip() if errors else "the step failed without a message"

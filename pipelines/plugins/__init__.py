@@ -1,1 +1,0 @@
-"""Where steps run other than in the processes of this machine, and how a user says so."""

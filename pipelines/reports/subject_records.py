@@ -1,0 +1,229 @@
+"""What a subject's derivatives say about it: read from the output folder alone."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.interfaces.python.confounds import ConfoundsTable
+from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES
+
+SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
+
+HIGH_MOTION_MM = 0.5
+"""Framewise displacement above which a volume is counted (Power et al., 2012)."""
+
+MOTION_COLUMNS = tuple(ConfoundsTable.columns)[:6]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes
+    ----------
+    name : str
+        Session and run as in the file names.
+    motion : array (volumes, 6)
+        Translations (mm) and rotations (rad).
+    displacement : array (volumes,)
+        Framewise displacement (mm); NaN for the first volume.
+    design_file, tsnr_file : Path or None
+        None where there is no such file.
+    acquisition : mapping
+        `RepetitionTime`, `StartTime` (s, where slices were corrected to it) and, of runs that were
+        not preprocessed before, `SliceTiming` (s) and `SliceEncodingDirection`; empty without a
+        map of the tSNR.
+    """
+
+    name: str
+    motion: NDArray[np.float64]
+    displacement: NDArray[np.float64]
+    design_file: Path | None
+    tsnr_file: Path | None
+    acquisition: Mapping[str, Any]
+
+    @property
+    def n_volumes(self) -> int:
+        """Volumes of the run."""
+        return len(self.motion)
+
+    @property
+    def repetition_time(self) -> float | None:
+        """TR (s)."""
+        value = self.acquisition.get("RepetitionTime")
+        return None if value is None else float(value)
+
+    @property
+    def n_high_motion(self) -> int:
+        """Volumes with a framewise displacement above 0.5 mm."""
+        return int((self.displacement > HIGH_MOTION_MM).sum())
+
+    def design(self) -> pd.DataFrame | None:
+        """Columns and rows of the linear model; None where they were not saved."""
+        return None if self.design_file is None else read_table(self.design_file).frame(texts=())
+
+
+@dataclass(frozen=True)
+class RegionRecord:
+    """A region of interest: labels (empty where unknown), voxels with betas, and its place.
+
+    `distance_mm` is that of its centre from the packaged atlas'; NaN where it is not known.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    n_voxels: int
+    n_covered: int
+    coverage: float
+    distance_mm: float = float("nan")
+
+
+@dataclass(frozen=True)
+class SubjectRecord:
+    """A subject's derivatives.
+
+    Attributes
+    ----------
+    subject, task : str
+        Labels.
+    data_set : str
+        Name that the derivatives have as a data set.
+    raw : str
+        Where the raw data were.
+    estimation, software : mapping of str to str
+        Settings of the betas, and versions of libraries.
+    n_stimuli : int
+        Volumes of the betas.
+    runs : tuple of RunRecord
+        As they went into the betas, in that order.
+    regions : tuple of RegionRecord
+    coregistration, normalization, t1w_mask, segmentation : mapping
+        The evidence that the steps left; of the mask and the regions, empty where there is none.
+    folder : Path
+        The subject's folder.
+    """
+
+    subject: str
+    task: str
+    data_set: str
+    raw: str
+    estimation: Mapping[str, Any]
+    software: Mapping[str, str]
+    n_stimuli: int
+    runs: tuple[RunRecord, ...]
+    regions: tuple[RegionRecord, ...]
+    coregistration: Mapping[str, Any]
+    normalization: Mapping[str, Any]
+    t1w_mask: Mapping[str, Any]
+    segmentation: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def is_preprocessed(self) -> bool:
+        """Whether the runs came from fMRIPrep."""
+        return "Preprocessing" in self.estimation
+
+    @property
+    def by_freesurfer(self) -> bool:
+        """Whether FreeSurfer took the betas to MNI305."""
+        return str(self.estimation.get("Normalization", "")).startswith("FreeSurfer")
+
+    def func(self, rest: str) -> Path:
+        """Path of a functional derivative of all runs; `rest` follows the task."""
+        return self.folder / "func" / f"{self.folder.name}_task-{self.task}_{rest}"
+
+    def anat(self, rest: str) -> Path:
+        """Path of an anatomical derivative."""
+        return self.folder / "anat" / f"{self.folder.name}_{rest}"
+
+
+def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
+    """Read the tables and sidecars of a finished subject.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject, task : str
+        Labels without `sub-` and `task-`.
+
+    Raises
+    ------
+    OSError, ValueError
+        When a file is missing or is not what it should be.
+    """
+    folder = out_dir / f"sub-{subject}"
+    anat = folder / "anat"
+    stem = folder / "func" / f"sub-{subject}_task-{task}"
+    betas = read_json(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
+    stimuli = read_table(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv").rows
+    description = read_json(out_dir / "dataset_description.json")
+    return SubjectRecord(
+        subject=subject,
+        task=task,
+        data_set=str(description.get("Name", "")),
+        raw=str(description.get("DatasetLinks", {}).get("raw", "")),
+        estimation=betas.get("Estimation", {}),
+        software=betas.get("Software", {}),
+        n_stimuli=len(stimuli),
+        runs=tuple(_read_run(folder / "func", name) for name in betas["Runs"]),
+        regions=_read_regions(Path(f"{stem}_{MNI305_ENTITIES}_desc-coverage_rois.tsv")),
+        coregistration=read_json(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
+        normalization=read_json(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        t1w_mask=_read_if_there(anat / f"sub-{subject}_desc-brain_mask.json"),
+        segmentation=_read_if_there(anat / f"sub-{subject}_{SEGMENTATION}.json"),
+        folder=folder,
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no JSON object")
+    return content
+
+
+def _read_if_there(file: Path) -> dict[str, Any]:
+    return read_json(file) if file.is_file() else {}
+
+
+def _read_run(func: Path, name: str) -> RunRecord:
+    stem = func / name
+    table = read_table(f"{stem}_desc-confounds_timeseries.tsv")
+    design = Path(f"{stem}_design.tsv")
+    tsnr = Path(f"{stem}_space-boldref_stat-tsnr_boldmap.nii.gz")
+    sidecar = tsnr.with_name(tsnr.name.replace(".nii.gz", ".json"))
+    entities = name.split("_")[1:]
+    return RunRecord(
+        name=" ".join(part for part in entities if not part.startswith("task-")) or name,
+        motion=table.numbers(MOTION_COLUMNS, missing=True),
+        displacement=table.numbers(["framewise_displacement"], missing=True)[:, 0],
+        design_file=design if design.is_file() else None,
+        tsnr_file=tsnr if tsnr.is_file() else None,
+        acquisition=_read_if_there(sidecar),
+    )
+
+
+def _read_regions(table_file: Path) -> tuple[RegionRecord, ...]:
+    sidecar = table_file.with_suffix(".json")
+    labels = _read_if_there(sidecar).get("roi", {}).get("Labels", {})
+    table = read_table(table_file).frame(texts=["roi"])
+    return tuple(
+        RegionRecord(
+            name=str(row["roi"]),
+            labels=tuple(labels.get(row["roi"], ())),
+            n_voxels=int(row["n_voxels"]),
+            n_covered=int(row["n_covered"]),
+            coverage=float(row["coverage"]),
+            distance_mm=float(row.get("distance_from_atlas_mm", "nan")),
+        )
+        for row in table.to_dict("records")
+    )

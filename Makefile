@@ -1,4 +1,5 @@
 # Two commands on a fresh clone with Python 3.11 or newer: `make demo` and `make test`.
+# While you change the code: `make test-fast`, `make lint`, `make size`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,19 +9,28 @@ BRAIN_NETWORK = deepbet>=1.0.2
 # One of them grows to 7 GB; tests of one file stay together, as they share what they need.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-fast lint size docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/conceptrsa demo out/demo
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \
-		--no-loadscope-reorder
+		--no-loadscope-reorder --cov=conceptrsa --cov-report=term:skip-covered
+
+test-fast: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \
+		--no-loadscope-reorder -m "not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Lines of the product without comments, docstrings and blank ones, folder by folder.
+size: $(INSTALLED)
+	$(BIN)/python -m benchmarks.size
 
 docs: $(INSTALLED)
 	$(BIN)/sphinx-build -W --keep-going -q docs out/docs

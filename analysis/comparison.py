@@ -15,8 +15,8 @@ from conceptrsa.analysis.brain.brain_rdms import (
     selection_scores,
     supplied_rdms,
 )
+from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import (
-    betas_of,
     fitted_to,
     folds_of,
     is_circular,
@@ -27,7 +27,6 @@ from conceptrsa.analysis.brain.patterns import (
     SubjectRdms,
     coverage_of,
     have_patterns,
-    require_comparable,
     with_data_only,
 )
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels
@@ -264,7 +263,7 @@ def _sweep(
         ranked = replace(ranked, selection_data="same")
     sweeps = []
     for fold in folds_of(ranked):
-        patterns = [betas_of(region, fold.score_on) for region in regions]
+        patterns = [region.betas_of(fold.score_on) for region in regions]
         orders = [
             rank_voxels(selection_scores(subject, roi, fold.select_on, settings))
             for subject in subjects

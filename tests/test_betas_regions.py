@@ -11,12 +11,8 @@ import supplied_data as data
 from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.betas.read import find_format, read_betas
-from conceptrsa.analysis.brain.patterns import (
-    SubjectPatterns,
-    SubjectRdms,
-    have_patterns,
-    require_comparable,
-)
+from conceptrsa.analysis.brain.comparable import require_comparable
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import open_arrays
 from conceptrsa.analysis.files.rdm_files import rdm_vector, reorder
 from conceptrsa.bids_config.errors import InputError

@@ -14,11 +14,11 @@ from odd_inputs import betas as odd
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import read_betas
 from conceptrsa.analysis.betas.responses import AFNI_DOUBT, regressor_names
+from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
     SubjectPatterns,
     SubjectRdms,
-    require_comparable,
     varying_voxels,
 )
 from conceptrsa.analysis.comparison import compare

@@ -13,7 +13,8 @@ import pytest
 
 from conceptrsa.analysis.betas.own_derivatives import read_derivatives
 from conceptrsa.analysis.betas.paper_layout import read_paper_layout
-from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, require_comparable
+from conceptrsa.analysis.brain.comparable import require_comparable
+from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import RoiDefinition
 

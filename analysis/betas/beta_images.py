@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +30,10 @@ from conceptrsa.analysis.betas.volumes import (
     require_values,
     split_into_rois,
 )
+from conceptrsa.analysis.brain.comparable import TELLING_VOXELS
 from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
-    TELLING_VOXELS,
+    Half,
     SubjectPatterns,
     vary_between,
     with_data_only,
@@ -42,8 +42,6 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import require_place
 from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.writing import require_content
-
-Half = Literal["odd", "even"]
 
 FOLDER_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 

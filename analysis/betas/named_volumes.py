@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from conceptrsa.analysis.betas.beta_images import BetaImage, Half
+from conceptrsa.analysis.betas.beta_images import BetaImage
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, load_volume
+from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import stimulus_ids
 from conceptrsa.bids_config.tsv import read_table

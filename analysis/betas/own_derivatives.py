@@ -4,12 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from conceptrsa.analysis.betas.beta_images import (
-    Half,
-    is_there,
-    read_beta_images,
-    wanted_subjects,
-)
+from conceptrsa.analysis.betas.beta_images import is_there, read_beta_images, wanted_subjects
 from conceptrsa.analysis.betas.estimations import (
     estimation_of,
     noticed_of,
@@ -19,12 +14,8 @@ from conceptrsa.analysis.betas.estimations import (
 from conceptrsa.analysis.betas.named_volumes import named_volumes, table_beside
 from conceptrsa.analysis.betas.roi_files import add_runs
 from conceptrsa.analysis.betas.volumes import regions_by_subject
-from conceptrsa.analysis.brain.patterns import (
-    SubjectPatterns,
-    require_comparable,
-    voxel_notes,
-    with_data_only,
-)
+from conceptrsa.analysis.brain.comparable import require_comparable
+from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, voxel_notes, with_data_only
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
 from conceptrsa.bids_config.schema import RoiDefinition

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from conceptrsa.analysis.betas.beta_images import BetaImage, read_beta_images, subject_folders
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, RoiVoxels, regions_by_subject
-from conceptrsa.analysis.brain.patterns import SubjectPatterns, require_comparable
+from conceptrsa.analysis.brain.comparable import require_comparable
+from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import RoiDefinition
 

@@ -15,13 +15,9 @@ from conceptrsa.analysis.betas.spm import holds_models, read_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, read_statmaps
 from conceptrsa.analysis.betas.table import read_betas_table
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
+from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import have_halves
-from conceptrsa.analysis.brain.patterns import (
-    SubjectPatterns,
-    SubjectRdms,
-    have_patterns,
-    require_comparable,
-)
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_names, warn_of_case

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,7 +201,7 @@ def _read_subject(
         SubjectPatterns(
             subject=name.removeprefix("sub-"),
             stimuli=stimuli,
-            rois={roi: _of_stimuli(patterns, rows) for roi, patterns in regions.items()},
+            rois={roi: patterns.of_stimuli(rows) for roi, patterns in regions.items()},
             sources=(file,),
         )
     )
@@ -212,43 +213,29 @@ def _read_subject(
 def _read_roi(arrays: ArrayFile, name: str, *, with_covariance: bool) -> RoiPatterns:
     """The arrays of a region as they are in the file, its voxels in increasing order."""
     betas = arrays.numbers(f"{name}/betas").astype(np.float64)
-    if betas.ndim not in (2, 3) or betas.size == 0:
-        raise InputError(
-            f"{name}/betas in {arrays.file} is of shape {betas.shape}: give (stimuli, voxels) or "
-            "(runs, stimuli, voxels)"
-        )
-    n_voxels = betas.shape[-1]
-    runs = betas if betas.ndim == 3 and len(betas) > 1 else None
-    values = betas.mean(axis=0) if betas.ndim == 3 else betas
-    halves: dict[str, NDArray[np.float64] | None] = {"odd": None, "even": None}
-    if runs is not None:
-        halves = {"odd": runs[0::2].mean(axis=0), "even": runs[1::2].mean(axis=0)}
-    for half in halves:
-        if f"{name}/{half}" in arrays.names:
-            halves[half] = _array(arrays, f"{name}/{half}", values.shape).astype(np.float64)
-            if runs is not None:
-                raise InputError(
-                    f"{name}/{half} in {arrays.file} stands beside betas of single runs, which "
-                    "make halves of their own (every other run): leave one of them out"
-                )
-    voxels = np.arange(n_voxels)
+    try:
+        plain = RoiPatterns.from_array(betas)
+    except ValueError as error:
+        raise InputError(f"{name}/betas in {arrays.file} is {error}") from error
+    shape, n_voxels = plain.values.shape, plain.n_voxels
+    given: dict[str, Any] = {}
+    for half in ("odd", "even"):
+        if f"{name}/{half}" not in arrays.names:
+            continue
+        given[half] = _array(arrays, f"{name}/{half}", shape).astype(np.float64)
+        if plain.runs is not None:
+            raise InputError(
+                f"{name}/{half} in {arrays.file} stands beside betas of single runs, which make "
+                "halves of their own (every other run): leave one of them out"
+            )
     if f"{name}/voxels" in arrays.names:
-        voxels = _array(arrays, f"{name}/voxels", (n_voxels,)).astype(np.intp)
-        if len(np.unique(voxels)) < n_voxels:
+        given["voxels"] = _array(arrays, f"{name}/voxels", (n_voxels,)).astype(np.intp)
+        if len(np.unique(given["voxels"])) < n_voxels:
             raise InputError(f"{name}/voxels in {arrays.file} holds a voxel twice: keep one")
-    covariance = None
     if with_covariance and f"{name}/residual_covariance" in arrays.names:
         covariance = _read_covariance(arrays, f"{name}/residual_covariance", n_voxels)
-    roi = RoiPatterns(
-        values=values,
-        voxels=voxels,
-        odd=halves["odd"],
-        even=halves["even"],
-        runs=runs,
-        residual_covariance=covariance,
-    )
-    order = np.argsort(voxels)
-    return roi if (np.diff(order) == 1).all() else roi.of_voxels(order)
+        given["residual_covariance"] = covariance
+    return RoiPatterns.from_array(betas, **given) if given else plain
 
 
 def _require_alternating(arrays: ArrayFile) -> None:
@@ -286,13 +273,3 @@ def _rows_of(stimuli: Sequence[str], names: Sequence[str], file: Path) -> list[i
         if stimulus not in places:
             raise InputError(f"{file} holds no beta of stimulus {stimulus}: make it again")
     return [places[stimulus] for stimulus in stimuli]
-
-
-def _of_stimuli(roi: RoiPatterns, rows: Sequence[int]) -> RoiPatterns:
-    return replace(
-        roi,
-        values=roi.values[rows],
-        odd=None if roi.odd is None else roi.odd[rows],
-        even=None if roi.even is None else roi.even[rows],
-        runs=None if roi.runs is None else roi.runs[:, rows],
-    )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from conceptrsa.analysis.betas.beta_images import (
     BetaImage,
-    Half,
     files_below,
     read_beta_images,
     wanted_subjects,
@@ -16,7 +15,7 @@ from conceptrsa.analysis.betas.beta_images import (
 from conceptrsa.analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
 from conceptrsa.analysis.betas.named_volumes import named_volumes, table_beside
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
-from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.writing import require_content

@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from conceptrsa.analysis.betas.beta_images import (
-    BetaImage,
-    Half,
-    read_beta_images,
-    wanted_subjects,
-)
+from conceptrsa.analysis.betas.beta_images import BetaImage, read_beta_images, wanted_subjects
 from conceptrsa.analysis.betas.volumes import regions_by_subject
-from conceptrsa.analysis.brain.patterns import SubjectPatterns
+from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, stimulus_id, stimulus_ids
 from conceptrsa.bids_config.schema import RoiDefinition

@@ -10,13 +10,9 @@ from numpy.typing import NDArray
 
 from conceptrsa.analysis.brain.folds import (
     Fold,
-    Half,
-    betas_of,
     folds_of,
-    require_halves,
-    runs_of,
 )
-from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms
+from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels, voxel_scores
 from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS, peak_size, sweep_top
 from conceptrsa.analysis.rsa.distances import (
@@ -85,7 +81,7 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
     folds = folds_of(settings)
     for subject in subjects:
         if any(fold.select_on for fold in folds):
-            require_halves(subject)
+            subject.require_halves()
         lacking = what_lacks(subject, settings)
         if lacking is not None:
             raise InputError(lacking)
@@ -178,7 +174,7 @@ def _best_sizes(
     every = replace(settings, sweep_dense_until=EVERY_SIZE)
     sizes = {}
     for roi in subjects[0].rois:
-        patterns = [betas_of(subject.rois[roi], fold.select_on) for subject in subjects]
+        patterns = [subject.rois[roi].betas_of(fold.select_on) for subject in subjects]
         orders = [rank_voxels(of_subject[roi]) for of_subject in scores]
         sweep = sweep_top(patterns, orders, every)
         sizes[roi] = peak_size(sweep)
@@ -201,11 +197,11 @@ def _brain_rdm(
     if covariance is not None:
         covariance = covariance[np.ix_(columns, columns)].astype(np.float64)
     if settings.rdm_metric == "crossnobis":
-        runs = runs_of(patterns, half)
+        runs = patterns.runs_of(half)
         assert runs is not None
         with _named(subject, roi):
             return crossnobis_rdm(runs[:, :, columns], covariance)
-    values = betas_of(patterns, half)[:, columns]
+    values = patterns.betas_of(half)[:, columns]
     if out_of_range(values):
         raise InputError(
             f"the betas of {subject.label} in {roi} in {subject.origin} are too large or too small "
@@ -263,7 +259,7 @@ def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | 
             )
         if settings.rdm_metric == "crossnobis":
             for fold in folds_of(settings):
-                runs = runs_of(roi, fold.score_on)
+                runs = roi.runs_of(fold.score_on)
                 if runs is None:
                     return (
                         f"{subject.origin} holds no betas of single runs of {subject.label} in "

@@ -2,21 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from conceptrsa.analysis.brain.patterns import (
-    RoiPatterns,
+    Half,
     SubjectPatterns,
     SubjectRdms,
     have_patterns,
 )
 from conceptrsa.analysis.settings import ComparisonSettings
-from conceptrsa.bids_config.errors import InputError
-
-Half = Literal["odd", "even"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ def is_circular(settings: ComparisonSettings) -> bool:
 
 def have_halves(subjects: Sequence[SubjectPatterns]) -> bool:
     """Whether there are betas of the odd and of the even runs of every subject and region."""
-    return all(_lacks_halves(subject) is None for subject in subjects)
+    return all(subject.roi_without_halves is None for subject in subjects)
 
 
 def is_possible(settings: ComparisonSettings, subjects: Sequence[SubjectPatterns]) -> bool:
@@ -76,45 +69,3 @@ def fitted_to(
         "runs and scored on the other: all voxels of every region are used"
     )
     return replace(settings, voxel_selection="all"), (note,)
-
-
-def require_halves(subject: SubjectPatterns) -> None:
-    """Check that a subject has betas of the odd and of the even runs.
-
-    Raises
-    ------
-    InputError
-        Naming the subject, and what can be done without.
-    """
-    roi = _lacks_halves(subject)
-    if roi is not None:
-        raise InputError(
-            f"{subject.origin} holds no betas of odd and even runs of {subject.label} in {roi}, "
-            "which choosing voxels on one half and scoring the other needs: supply them, or choose "
-            "--voxel-selection all (nothing is chosen), --selection-data same (results are "
-            "labelled circular) or --preset paper"
-        )
-
-
-def _lacks_halves(subject: SubjectPatterns) -> str | None:
-    """The first region without halves, if any."""
-    for name, roi in subject.rois.items():
-        if roi.odd is None or roi.even is None:
-            return name
-    return None
-
-
-def betas_of(roi: RoiPatterns, half: Half | None) -> NDArray[np.float64]:
-    """Betas (stimuli, voxels) of all runs, or of a half of them that is known to be there."""
-    if half is None:
-        return roi.values
-    betas = roi.odd if half == "odd" else roi.even
-    assert betas is not None
-    return betas
-
-
-def runs_of(roi: RoiPatterns, half: Half | None) -> NDArray[np.float64] | None:
-    """Betas of each run (runs, stimuli, voxels) of all runs or of a half; None where not known."""
-    if roi.runs is None or half is None:
-        return roi.runs
-    return roi.runs[0 if half == "odd" else 1 :: 2]

@@ -1,28 +1,26 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import spelt_otherwise
+from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-MIN_SUBJECTS = 2
-"""The noise ceiling correlates each subject with the others."""
+Half = Literal["odd", "even"]
+"""The first, third, ... runs, or the second, fourth, ... ones."""
 
 MIN_STIMULI = 3
 """Two stimuli give an RDM of one number, which correlates with nothing."""
-
 
 NOTHING = 1e-6
 """What varies over stimuli by less than this share of its values is rounding, and no data."""
@@ -30,11 +28,8 @@ NOTHING = 1e-6
 RESIDUE = 1e-9
 """What varies by less than this share of the median voxel is rounding around 0."""
 
-TELLING_VOXELS = 10
-"""In fewer the betas of two stimuli can be the same by chance, where they are whole numbers."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RoiPatterns:
     """The betas of one subject in one region of interest.
 
@@ -65,10 +60,88 @@ class RoiPatterns:
     residual_covariance: NDArray[np.float32] | NDArray[np.float64] | None = None
     n_same: int = 0
 
+    @classmethod
+    def from_array(
+        cls,
+        betas: ArrayLike,
+        voxels: NDArray[np.intp] | None = None,
+        odd: ArrayLike | None = None,
+        even: ArrayLike | None = None,
+        residual_covariance: NDArray[np.float32] | NDArray[np.float64] | None = None,
+    ) -> "RoiPatterns":
+        """Make the patterns of a region from an array.
+
+        Parameters
+        ----------
+        betas : array_like, (stimuli, voxels) or (runs, stimuli, voxels)
+            Of single runs: patterns are their means, over all runs and over every other run.
+        voxels : ndarray of int, (voxels,), optional
+            Flat indices of the voxels in a volume; by default they are numbered.
+        odd, even : array_like, (stimuli, voxels), optional
+            Betas of halves of the runs, where those of single runs are not given.
+        residual_covariance : ndarray, (voxels, voxels), optional
+
+        Raises
+        ------
+        ValueError
+            On an array of another number of dimensions, or without a value.
+        """
+        array = np.asarray(betas, dtype=np.float64)
+        if array.ndim not in (2, 3) or array.size == 0:
+            raise ValueError(
+                f"of shape {array.shape}: give (stimuli, voxels) or (runs, stimuli, voxels)"
+            )
+        runs = array if array.ndim == 3 and len(array) > 1 else None
+        halves = [None if half is None else np.asarray(half, float) for half in (odd, even)]
+        if runs is not None:
+            halves = [runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)]
+        patterns = cls(
+            values=array.mean(axis=0) if array.ndim == 3 else array,
+            voxels=np.arange(array.shape[-1]) if voxels is None else voxels,
+            odd=halves[0],
+            even=halves[1],
+            runs=runs,
+            residual_covariance=residual_covariance,
+        )
+        order = np.argsort(patterns.voxels)
+        return patterns if (np.diff(order) == 1).all() else patterns.of_voxels(order)
+
+    def __repr__(self) -> str:
+        """Shapes in place of numbers."""
+        runs = "" if self.runs is None else f", {len(self.runs)} runs"
+        return f"RoiPatterns({len(self.values)} stimuli, {self.n_voxels} voxels{runs})"
+
     @property
     def n_voxels(self) -> int:
         """Number of usable voxels."""
         return int(self.values.shape[1])
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether there are betas of the odd and of the even runs."""
+        return self.odd is not None and self.even is not None
+
+    def betas_of(self, half: Half | None) -> NDArray[np.float64]:
+        """Betas (stimuli, voxels) of all runs, or of a half of them that is known to be there."""
+        betas = {None: self.values, "odd": self.odd, "even": self.even}[half]
+        assert betas is not None
+        return betas
+
+    def runs_of(self, half: Half | None) -> NDArray[np.float64] | None:
+        """Betas (runs, stimuli, voxels) of all runs or of a half; None where not known."""
+        if self.runs is None or half is None:
+            return self.runs
+        return self.runs[0 if half == "odd" else 1 :: 2]
+
+    def of_stimuli(self, rows: Sequence[int]) -> "RoiPatterns":
+        """Give the betas of some stimuli, in the order of `rows`."""
+        return replace(
+            self,
+            values=self.values[rows],
+            odd=None if self.odd is None else self.odd[rows],
+            even=None if self.even is None else self.even[rows],
+            runs=None if self.runs is None else self.runs[:, rows],
+        )
 
     def of_voxels(self, columns: NDArray[np.intp]) -> "RoiPatterns":
         """Give some of the voxels; the others count as dropped."""
@@ -153,7 +226,7 @@ class _Labelled:
         return str(self.sources[0].parent) if self.sources else "the patterns given"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SubjectPatterns(_Labelled):
     """The betas of one subject in every region.
 
@@ -184,8 +257,88 @@ class SubjectPatterns(_Labelled):
     kind: str | None = None
     datum: ClassVar[str] = "beta"
 
+    @classmethod
+    def from_arrays(
+        cls,
+        subject: str,
+        stimuli: Sequence[str],
+        rois: Mapping[str, ArrayLike | RoiPatterns],
+    ) -> "SubjectPatterns":
+        """Make the patterns of a subject from arrays.
 
-@dataclass(frozen=True)
+        Parameters
+        ----------
+        subject : str
+            Label with or without `sub-`.
+        stimuli : sequence of str
+            Their names, in the order of the arrays' rows.
+        rois : mapping of str to array_like
+            Betas of each region by its name, (stimuli, voxels) or (runs, stimuli, voxels); see
+            `RoiPatterns.from_array` for betas of halves and other particulars.
+
+        Raises
+        ------
+        InputError
+            On stimuli of one name, an array that does not fit the stimuli, or no region.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> runs = np.random.default_rng(0).normal(size=(4, 3, 20))
+        >>> SubjectPatterns.from_arrays("01", ["cat", "dog", "car"], {"visual": runs})
+        SubjectPatterns(sub-01: 3 stimuli; visual 20 voxels)
+        """
+        label = clean_name(subject).removeprefix("sub-")
+        names = stimulus_ids(stimuli, f"sub-{label}")
+        if twice := [name for name, n in Counter(names).items() if n > 1]:
+            raise InputError(f"stimulus {twice[0]} of sub-{label} is given twice: keep one row")
+        if not rois:
+            raise InputError(f"sub-{label} has no region: give an array for at least one")
+        regions: dict[str, RoiPatterns] = {}
+        for name, betas in rois.items():
+            require_names([name], "region", f"sub-{label}")
+            try:
+                roi = betas if isinstance(betas, RoiPatterns) else RoiPatterns.from_array(betas)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"the betas of {name} of sub-{label} are {error}") from error
+            if len(roi.values) != len(names):
+                raise InputError(
+                    f"the betas of {name} of sub-{label} have {len(roi.values)} rows for "
+                    f"{len(names)} stimuli: give (stimuli, voxels) or (runs, stimuli, voxels)"
+                )
+            regions[name] = roi
+        rows = sorted(range(len(names)), key=lambda row: names[row])
+        in_order = {name: roi.of_stimuli(rows) for name, roi in regions.items()}
+        return with_data_only(cls(label, tuple(names[row] for row in rows), in_order))
+
+    @property
+    def roi_without_halves(self) -> str | None:
+        """The first region without betas of the odd and of the even runs, if any."""
+        return next((name for name, roi in self.rois.items() if not roi.has_halves), None)
+
+    def require_halves(self) -> None:
+        """Check that there are betas of the odd and of the even runs of every region.
+
+        Raises
+        ------
+        InputError
+            Naming the subject, and what can be done without.
+        """
+        if roi := self.roi_without_halves:
+            raise InputError(
+                f"{self.origin} holds no betas of odd and even runs of {self.label} in {roi}, "
+                "which choosing voxels on one half and scoring the other needs: supply them, or "
+                "choose --voxel-selection all (nothing is chosen), --selection-data same (results "
+                "are labelled circular) or --preset paper"
+            )
+
+    def __repr__(self) -> str:
+        """What is there, without the numbers."""
+        rois = ", ".join(f"{name} {roi.n_voxels} voxels" for name, roi in self.rois.items())
+        return f"SubjectPatterns({self.label}: {len(self.stimuli)} stimuli; {rois})"
+
+
+@dataclass(frozen=True, repr=False)
 class SubjectRdms(_Labelled):
     """The RDMs of one subject in every region, where patterns are not known.
 
@@ -209,6 +362,10 @@ class SubjectRdms(_Labelled):
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     datum: ClassVar[str] = "RDM"
+
+    def __repr__(self) -> str:
+        """What is there, without the numbers."""
+        return f"SubjectRdms({self.label}: {len(self.stimuli)} stimuli; {', '.join(self.rois)})"
 
 
 def have_patterns(
@@ -262,151 +419,6 @@ def voxel_notes(subject: SubjectPatterns) -> tuple[str, ...]:
 def _n_with_zeros(roi: RoiPatterns) -> int:
     arrays = [array for array in (roi.values, roi.odd, roi.even) if array is not None]
     return int(np.count_nonzero(np.logical_or.reduce([(a == 0).any(axis=0) for a in arrays])))
-
-
-def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
-    """Check that subjects can be compared: enough of them, with the same stimuli and regions.
-
-    Raises
-    ------
-    InputError
-        On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
-        stimuli, a stimulus or region that one subject lacks, or a region without data; on
-        RDMs of another size than the stimuli ask for, with missing distances, or of other folds
-        than another subject's; on stimuli, halves or subjects with the same numbers throughout.
-    """
-    if len(subjects) < MIN_SUBJECTS:
-        found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
-        raise InputError(
-            f"the noise ceiling needs the betas of at least {MIN_SUBJECTS} subjects but there is "
-            f"{found}: add another subject"
-        )
-    labels = [subject.label for subject in subjects]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"{label} is given more than once: keep one set of betas per subject")
-    for subject in subjects:
-        _require_distinct_stimuli(subject)
-    every_stimulus = set().union(*(subject.stimuli for subject in subjects))
-    every_roi = list(dict.fromkeys(roi for subject in subjects for roi in subject.rois))
-    for subject in subjects:
-        _require_stimuli(subject, every_stimulus)
-        for roi in every_roi:
-            _require_roi(subject, roi)
-    if have_patterns(subjects):
-        for subject in subjects:
-            _require_values(subject)
-    else:
-        n_folds = {roi: len(rdms) for roi, rdms in subjects[0].rois.items()}
-        for subject in subjects:
-            _require_rdms(subject, n_folds)
-    _require_no_copy(subjects)
-
-
-def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
-    stimuli = subject.stimuli
-    if len(stimuli) < MIN_STIMULI:
-        raise InputError(
-            f"{subject.origin} holds {len(stimuli)} stimuli of {subject.label}: comparing RDMs "
-            f"needs at least {MIN_STIMULI}"
-        )
-    for before, after in pairwise(stimuli):
-        if before == after:
-            raise InputError(
-                f"stimulus {after} of {subject.label} is there twice in {subject.origin}: keep one "
-                "beta per stimulus"
-            )
-        if before > after:
-            raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
-
-
-def _require_stimuli(subject: SubjectPatterns | SubjectRdms, expected: set[str]) -> None:
-    missing = sorted(expected - set(subject.stimuli))
-    if missing:
-        raise InputError(
-            f"{subject.label} has no {subject.datum} of stimulus {missing[0]} in {subject.origin}, "
-            "which another subject has: add it, or take that stimulus out of every subject"
-            f"{spelt_otherwise(missing[0], subject.stimuli)}"
-        )
-
-
-def _require_roi(subject: SubjectPatterns | SubjectRdms, roi: str) -> None:
-    if roi not in subject.rois:
-        raise InputError(
-            f"{subject.label} has no region {roi}, which another subject has: use the same regions "
-            "for all subjects"
-        )
-
-
-def _require_values(subject: SubjectPatterns) -> None:
-    for name, roi in subject.rois.items():
-        if roi.n_voxels == 0:
-            raise InputError(
-                f"region {name} of {subject.label} holds no voxel with data in {subject.origin}: "
-                "check its coverage, or leave the region out"
-            )
-    rois = subject.rois.values()
-    are_telling = sum(roi.n_voxels for roi in rois) >= TELLING_VOXELS
-    first: dict[bytes, str] = {}
-    for row, stimulus in enumerate(subject.stimuli):
-        other = first.setdefault(_digest([roi.values[row] for roi in rois]), stimulus)
-        if other != stimulus and are_telling:
-            raise InputError(
-                f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "
-                "the same in every voxel, so one is a copy: give each its own beta"
-            )
-    if all(
-        roi.odd is not None and roi.even is not None and np.array_equal(roi.odd, roi.even)
-        for roi in rois
-    ):
-        raise InputError(
-            f"the betas of the odd and of the even runs of {subject.label} in {subject.origin} are "
-            "the same, so one is a copy: give those of each half, or of all runs alone"
-        )
-
-
-def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
-    """Refuse two subjects with the same numbers, of which the noise ceiling would be 1."""
-    first: dict[bytes, str] = {}
-    for subject in subjects:
-        rois = subject.rois.values()
-        arrays = [roi.values if isinstance(roi, RoiPatterns) else roi for roi in rois]
-        other = first.setdefault(_digest(arrays), subject.label)
-        if other != subject.label:
-            raise InputError(
-                f"{other} and {subject.label} in {subject.origin} have the same {subject.datum}s "
-                "in every region, so one is a copy: give each subject its own, or leave one out"
-            )
-
-
-def _digest(arrays: Sequence[NDArray[np.float64]]) -> bytes:
-    found = sha256()
-    for array in arrays:
-        found.update(np.ascontiguousarray(array).data)
-    return found.digest()
-
-
-def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
-    n_stimuli = len(subject.stimuli)
-    n_pairs = n_stimuli * (n_stimuli - 1) // 2
-    for roi, rdms in subject.rois.items():
-        of = f"of {subject.label} in region {roi} from {subject.origin}"
-        if rdms.shape != (n_folds[roi], n_pairs):
-            raise InputError(
-                f"the RDMs {of} are of shape {rdms.shape} where {n_folds[roi]} of {n_pairs} "
-                f"distances are needed for {n_stimuli} stimuli: give every subject RDMs of the "
-                "same stimuli, and of halves for all or for none"
-            )
-        if not np.isfinite(rdms).all():
-            raise InputError(
-                f"a distance {of} is not finite: compute it again, or leave that stimulus out of "
-                "every subject"
-            )
-        if not np.ptp(rdms, axis=1).all():
-            raise InputError(
-                f"all distances {of} are the same, so that they compare with nothing: compute "
-                "them again, or leave the region out"
-            )
 
 
 EVERY_SUBJECT = "all subjects"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.brain.folds import Half, betas_of, runs_of
-from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
+from conceptrsa.analysis.brain.patterns import Half, RoiPatterns, SubjectPatterns
 from conceptrsa.analysis.settings import ComparisonSettings, VoxelScore
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import did_you_mean
@@ -37,7 +36,7 @@ def voxel_scores(roi: RoiPatterns, score: VoxelScore, half: Half | None) -> NDAr
         If the score compares runs and there are not two of them to compare.
     """
     if score == "max-beta":
-        return max_beta(betas_of(roi, half))
+        return max_beta(roi.betas_of(half))
     runs = _runs_to_compare(roi, score, half)
     return reliability(runs) if score == "reliability" else ncsnr(runs)
 
@@ -95,7 +94,7 @@ def ncsnr(runs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _runs_to_compare(roi: RoiPatterns, score: str, half: Half | None) -> NDArray[np.float64]:
-    runs = runs_of(roi, half)
+    runs = roi.runs_of(half)
     if runs is not None and len(runs) >= 2:
         return runs
     if half is None and roi.odd is not None and roi.even is not None:

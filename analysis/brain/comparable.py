@@ -1,0 +1,169 @@
+"""Whether subjects can be compared with each other."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.brain.patterns import (
+    MIN_STIMULI,
+    RoiPatterns,
+    SubjectPatterns,
+    SubjectRdms,
+    have_patterns,
+)
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import spelt_otherwise
+
+MIN_SUBJECTS = 2
+"""The noise ceiling correlates each subject with the others."""
+
+TELLING_VOXELS = 10
+"""In fewer the betas of two stimuli can be the same by chance, where they are whole numbers."""
+
+
+def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
+    """Check that subjects can be compared: enough of them, with the same stimuli and regions.
+
+    Raises
+    ------
+    InputError
+        On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
+        stimuli, a stimulus or region that one subject lacks, or a region without data; on
+        RDMs of another size than the stimuli ask for, with missing distances, or of other folds
+        than another subject's; on stimuli, halves or subjects with the same numbers throughout.
+    """
+    if len(subjects) < MIN_SUBJECTS:
+        found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
+        raise InputError(
+            f"the noise ceiling needs the betas of at least {MIN_SUBJECTS} subjects but there is "
+            f"{found}: add another subject"
+        )
+    labels = [subject.label for subject in subjects]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"{label} is given more than once: keep one set of betas per subject")
+    for subject in subjects:
+        _require_distinct_stimuli(subject)
+    every_stimulus = set().union(*(subject.stimuli for subject in subjects))
+    every_roi = list(dict.fromkeys(roi for subject in subjects for roi in subject.rois))
+    for subject in subjects:
+        _require_stimuli(subject, every_stimulus)
+        for roi in every_roi:
+            _require_roi(subject, roi)
+    if have_patterns(subjects):
+        for subject in subjects:
+            _require_values(subject)
+    else:
+        n_folds = {roi: len(rdms) for roi, rdms in subjects[0].rois.items()}
+        for subject in subjects:
+            _require_rdms(subject, n_folds)
+    _require_no_copy(subjects)
+
+
+def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
+    stimuli = subject.stimuli
+    if len(stimuli) < MIN_STIMULI:
+        raise InputError(
+            f"{subject.origin} holds {len(stimuli)} stimuli of {subject.label}: comparing RDMs "
+            f"needs at least {MIN_STIMULI}"
+        )
+    for before, after in pairwise(stimuli):
+        if before == after:
+            raise InputError(
+                f"stimulus {after} of {subject.label} is there twice in {subject.origin}: keep one "
+                "beta per stimulus"
+            )
+        if before > after:
+            raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
+
+
+def _require_stimuli(subject: SubjectPatterns | SubjectRdms, expected: set[str]) -> None:
+    missing = sorted(expected - set(subject.stimuli))
+    if missing:
+        raise InputError(
+            f"{subject.label} has no {subject.datum} of stimulus {missing[0]} in {subject.origin}, "
+            "which another subject has: add it, or take that stimulus out of every subject"
+            f"{spelt_otherwise(missing[0], subject.stimuli)}"
+        )
+
+
+def _require_roi(subject: SubjectPatterns | SubjectRdms, roi: str) -> None:
+    if roi not in subject.rois:
+        raise InputError(
+            f"{subject.label} has no region {roi}, which another subject has: use the same regions "
+            "for all subjects"
+        )
+
+
+def _require_values(subject: SubjectPatterns) -> None:
+    for name, roi in subject.rois.items():
+        if roi.n_voxels == 0:
+            raise InputError(
+                f"region {name} of {subject.label} holds no voxel with data in {subject.origin}: "
+                "check its coverage, or leave the region out"
+            )
+    rois = subject.rois.values()
+    are_telling = sum(roi.n_voxels for roi in rois) >= TELLING_VOXELS
+    first: dict[bytes, str] = {}
+    for row, stimulus in enumerate(subject.stimuli):
+        other = first.setdefault(_digest([roi.values[row] for roi in rois]), stimulus)
+        if other != stimulus and are_telling:
+            raise InputError(
+                f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "
+                "the same in every voxel, so one is a copy: give each its own beta"
+            )
+    if all(
+        roi.odd is not None and roi.even is not None and np.array_equal(roi.odd, roi.even)
+        for roi in rois
+    ):
+        raise InputError(
+            f"the betas of the odd and of the even runs of {subject.label} in {subject.origin} are "
+            "the same, so one is a copy: give those of each half, or of all runs alone"
+        )
+
+
+def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
+    """Refuse two subjects with the same numbers, of which the noise ceiling would be 1."""
+    first: dict[bytes, str] = {}
+    for subject in subjects:
+        rois = subject.rois.values()
+        arrays = [roi.values if isinstance(roi, RoiPatterns) else roi for roi in rois]
+        other = first.setdefault(_digest(arrays), subject.label)
+        if other != subject.label:
+            raise InputError(
+                f"{other} and {subject.label} in {subject.origin} have the same {subject.datum}s "
+                "in every region, so one is a copy: give each subject its own, or leave one out"
+            )
+
+
+def _digest(arrays: Sequence[NDArray[np.float64]]) -> bytes:
+    found = sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).data)
+    return found.digest()
+
+
+def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
+    n_stimuli = len(subject.stimuli)
+    n_pairs = n_stimuli * (n_stimuli - 1) // 2
+    for roi, rdms in subject.rois.items():
+        of = f"of {subject.label} in region {roi} from {subject.origin}"
+        if rdms.shape != (n_folds[roi], n_pairs):
+            raise InputError(
+                f"the RDMs {of} are of shape {rdms.shape} where {n_folds[roi]} of {n_pairs} "
+                f"distances are needed for {n_stimuli} stimuli: give every subject RDMs of the "
+                "same stimuli, and of halves for all or for none"
+            )
+        if not np.isfinite(rdms).all():
+            raise InputError(
+                f"a distance {of} is not finite: compute it again, or leave that stimulus out of "
+                "every subject"
+            )
+        if not np.ptp(rdms, axis=1).all():
+            raise InputError(
+                f"all distances {of} are the same, so that they compare with nothing: compute "
+                "them again, or leave the region out"
+            )

@@ -1,5 +1,6 @@
 """First-level models of SPM of any version and layout are read, and damaged ones refused."""
 
+import contextlib
 from pathlib import Path
 
 import betas_forms
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import supplied_data as data
 from betas_forms import check, read
+from odd_inputs import betas as odd
 from scipy.io import loadmat, savemat
 
+from conceptrsa.analysis.betas.mat_files import read_names, read_numbers
 from conceptrsa.analysis.betas.responses import regressor_names
 from conceptrsa.bids_config.errors import InputError
 
@@ -69,10 +72,44 @@ def test_names_are_read_as_scipy_does(tmp_path: Path, compressed: bool) -> None:
     assert [str(name) if len(name) else "" for name in read_back] == names
 
 
+@pytest.mark.parametrize("kind", ["5", "7.3"])
+@pytest.mark.parametrize("n_contrasts", [1, 3])
+def test_contrasts_are_read_as_they_were_written(
+    tmp_path: Path, n_contrasts: int, kind: str
+) -> None:
+    rng = np.random.default_rng(1)
+    written = [rng.standard_normal(4), np.array([0.0, 1, -1, 300]), np.zeros(0)][:n_contrasts]
+    names = ["a > b", "é", "c"][:n_contrasts]
+    contrasts = list(zip(names, written, strict=True))
+    odd.write_model(tmp_path / "SPM.mat", ["x"] * 4, "hrf", kind, contrasts)
+    assert read_names(tmp_path / "SPM.mat", ("SPM", "xCon", "name")) == names
+    found = read_numbers(tmp_path / "SPM.mat", ("SPM", "xCon", "c"))
+    for weights, expected in zip(found, written, strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
+@pytest.mark.parametrize("values", [np.array([[1, 0], [0, 300]], dtype=np.int16), np.eye(2) > 0])
+def test_numbers_of_any_type_are_read_column_after_column(
+    tmp_path: Path, values: np.ndarray
+) -> None:
+    savemat(tmp_path / "SPM.mat", {"SPM": {"xCon": {"c": values}}})
+    (found,) = read_numbers(tmp_path / "SPM.mat", ("SPM", "xCon", "c"))
+    np.testing.assert_array_equal(found, values.ravel(order="F"))
+
+
+@pytest.mark.parametrize("kind", ["5", "7.3"])
+def test_what_is_no_numbers_is_refused(tmp_path: Path, kind: str) -> None:
+    odd.write_model(tmp_path / "SPM.mat", ["x"], "hrf", kind)
+    for path in (("SPM", "xCon", "c"), ("SPM", "xX"), ("none",)):
+        with pytest.raises(ValueError, match=r"holds|full array|without"):
+            read_numbers(tmp_path / "SPM.mat", path)
+
+
 def test_damaged_models_end_in_one_sentence(tmp_path: Path) -> None:
     """SciPy's reader crashes the process on some of these."""
-    data.write_spm_model(tmp_path, "01", range(1))
     file = tmp_path / "SPM.mat"
+    names = [name for _, _, name in data.spm_names(1)]
+    odd.write_model(file, names, "hrf", contrasts=[("a", np.arange(len(names)) / 7)])
     intact = file.read_bytes()
     rng = np.random.default_rng(2)
     n_refused = 0
@@ -83,6 +120,8 @@ def test_damaged_models_end_in_one_sentence(tmp_path: Path) -> None:
         file.write_bytes(damaged[: rng.integers(len(intact) // 2, 2 * len(intact))])
         try:
             assert all(isinstance(name, str) for name in regressor_names(file))
+            with contextlib.suppress(ValueError):
+                read_numbers(file, ("SPM", "xCon", "c"))
         except InputError:
             n_refused += 1
     assert n_refused > 100

@@ -13,7 +13,7 @@ from odd_inputs import betas as odd
 
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import read_betas
-from conceptrsa.analysis.betas.responses import AFNI_DOUBT, regressor_names
+from conceptrsa.analysis.betas.responses import AFNI_DOUBT, CONTRAST_DOUBT, regressor_names
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
@@ -344,7 +344,7 @@ def test_t_values_of_every_stimulus_are_said_to_be_such(tmp_path: Path, atlas: P
     "header",
     [
         {"description": "spm_spm:beta (0003) - Sn(1) n01*bf(1)"},
-        {"description": "Contrast 3: n01"},
+        {"description": "spm_spm:beta (0003) - Sn(1) n01*bf(1) - conv(6,6,6)"},
         {"description": f"spm_spm:beta (0003) - Sn(1) {'n' * 90}"},
         {"intent": 1001},
         {"labels": "a#0_Coef"},
@@ -356,6 +356,188 @@ def test_volumes_that_say_that_they_are_responses(
     assert [s.notes for s in read(odd.write_one_changed(tmp_path, **header), atlas=atlas)] == [
         ()
     ] * 3
+
+
+FIRST, OTHER = data.STIMULI[3], data.STIMULI[5]
+CANONICAL = "betas of the canonical response are used, not of its derivatives"
+
+
+@pytest.mark.parametrize("kind", ["5", "7.3"])
+@pytest.mark.parametrize(
+    ("changed", "has"),
+    [
+        (
+            {f"Sn(1) {FIRST}*bf(1)": 1.0, f"Sn(1) {OTHER}*bf(1)": -1.0},
+            "weights of both signs (a difference)",
+        ),
+        (
+            {f"Sn(1) {FIRST}*bf(1)": 0.5, f"Sn(2) {OTHER}*bf(1)": 0.5},
+            f"weights on 2 conditions, {FIRST} the first",
+        ),
+        ({f"Sn(2) {FIRST}*bf(1)": 1.0, "Sn(2) R1": 1.0}, "a weight on Sn(2) R1"),
+        ({f"Sn(3) {FIRST}*bf(2)": 1.0}, f"a weight on Sn(3) {FIRST}*bf(2)"),
+        (
+            {f"Sn(1) {data.STIMULI[0]}xreaction time^1*bf(1)": 1.0},
+            f"a weight on Sn(1) {data.STIMULI[0]}xreaction time^1*bf(1)",
+        ),
+        ({"Sn(4) constant": 1.0}, "a weight on Sn(4) constant"),
+        ({f"Sn(1) {FIRST}*bf(1)": -1.0}, "negative weights"),
+        ({}, "no weights"),
+    ],
+)
+def test_contrasts_that_are_no_responses(
+    changed: dict[str, float], has: str, kind: str, tmp_path: Path, atlas: Path
+) -> None:
+    table = odd.write_contrasts(tmp_path / "spm", changed, kind=kind)
+    with pytest.raises(InputError) as caught:
+        read(table, atlas=atlas)
+    assert str(caught.value) == (
+        f"{tmp_path}/spm/02/con_0004.nii is SPM's contrast 4 ({odd.contrast_name(3)}), which has "
+        f"{has}, as SPM.mat beside it says, and is no condition's response: give the betas, or a "
+        "contrast of each condition alone"
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"kind": "7.3"},
+        {"description": "SPM contrast - {number}: {name}"},
+        {"description": "Contrast {number}: {name} - conv(6,6,6)", "prefix": "swcon"},
+        {"description": "Contrast {number}: {name}", "prefix": "renamed"},
+        {"description": ""},
+        {"description": "SPM{{T_[172.0]}} - contrast {number}: {name}", "prefix": "spmT"},
+        {"description": "", "prefix": "spmT", "each": 1.0},
+    ],
+)
+def test_contrasts_of_one_condition_are_responses(form: dict, tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_contrasts(tmp_path / "spm", **form)
+    # A weight of rounding, and fewer sessions: a mean still.
+    changed = {f"Sn({n}) {FIRST}*bf(1)": 1 / 3 for n in (1, 2, 4)} | {"Sn(1) R1": -1e-17}
+    odd.write_contrasts(tmp_path / "fewer", changed, **form)
+    (tmp_path / "spm/02/SPM.mat").write_bytes((tmp_path / "fewer/02/SPM.mat").read_bytes())
+    is_t = form.get("prefix") == "spmT"
+    for subject in read(table, atlas=atlas):
+        expected = data.patterns_of(subject.subject, data.ROIS[0]).mean(axis=0)
+        factor = 4 * form.get("each", 0.25)
+        np.testing.assert_allclose(subject.rois["visual"].values, factor * expected, atol=1e-6)
+        notes = [CANONICAL] if form.get("prefix") != "renamed" else []
+        notes += ["the volumes hold t values, as their headers say"] if is_t else []
+        assert subject.notes == tuple(f"{subject.label}: {note}" for note in notes)
+        assert subject.kind == ("t" if is_t else None)
+
+
+def test_multiples_of_responses_are_told(tmp_path: Path, atlas: Path) -> None:
+    changed = {f"Sn({n}) {FIRST}*bf(1)": 1.0 for n in (1, 2, 4)}
+    told = [
+        [note for note in subject.notes if "times the mean" in note]
+        for subject in read(odd.write_contrasts(tmp_path, changed, each=1.0), atlas=atlas)
+    ]
+    notes = [
+        f"contrasts of SPM's whose weights sum to {total} are {total} times the mean response: "
+        "distances that depend on its size are wrong where other stimuli have another sum"
+        for total in (4, 3)
+    ]
+    assert told == [
+        [f"sub-01: {notes[0]}"],
+        [f"sub-02: {n}" for n in notes],
+        [f"sub-03: {notes[0]}"],
+    ]
+
+
+def test_contrasts_without_weights(tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_contrasts(tmp_path, description="")
+    for model in tmp_path.rglob("SPM.mat"):
+        model.unlink()
+    for subject in read(table, atlas=atlas):
+        assert subject.notes == (f"{subject.label}: {CONTRAST_DOUBT}",)
+    table = odd.write_one_changed(tmp_path, description="Contrast 3: n01")
+    notes = [subject.notes for subject in read(table, atlas=atlas)]
+    assert notes == [(), (f"sub-02: {CONTRAST_DOUBT}",), ()]
+    (tmp_path / "02" / "SPM.mat").symlink_to("absent")
+    with pytest.raises(InputError, match=r"SPM\.mat is a link to a file that is not here"):
+        read(tmp_path / "contrasts.tsv", atlas=atlas)
+
+
+def test_contrasts_in_one_file_have_the_description_of_the_first(
+    tmp_path: Path, atlas: Path
+) -> None:
+    odd.write_contrasts(tmp_path)
+    lines = ["subject\tstimulus\tfile\tvolume"]
+    for subject in data.SUBJECTS:
+        betas = np.moveaxis(data.runs_of(subject).mean(axis=0), 0, -1)
+        odd.write_described(tmp_path / subject / "all.nii", betas, "Contrast 9: none such")
+        lines += [f"{subject}\t{s}\t{subject}/all.nii\t{n}" for n, s in enumerate(data.STIMULI)]
+    (tmp_path / "all.tsv").write_text("\n".join(lines) + "\n")
+    for subject in read(tmp_path / "all.tsv", atlas=atlas):
+        assert subject.notes == (f"{subject.label}: {CONTRAST_DOUBT}",)
+
+
+@pytest.mark.parametrize("kind", ["5", "7.3"])
+@pytest.mark.parametrize(
+    ("n_left", "names", "said"),
+    [
+        (0, None, "SPM.mat does not tell the weights of the contrasts beside it ("),
+        (
+            1,
+            None,
+            "SPM's contrast 2 (NAME), where SPM.mat beside it tells of no such contrast: put",
+        ),
+        (
+            8,
+            "other",
+            "SPM's contrast 1 (NAME), where SPM.mat beside it tells of the contrast other",
+        ),
+        (
+            8,
+            "short",
+            "SPM.mat holds no weight of each of 92 regressors for contrast 1 (NAME): give",
+        ),
+    ],
+)
+def test_models_that_are_not_of_the_contrasts(
+    n_left: int, names: str | None, said: str, kind: str, tmp_path: Path, atlas: Path
+) -> None:
+    table = odd.write_contrasts(tmp_path)
+    regressors = [name for _, _, name in data.spm_names()]
+    weights = np.array([name == f"Sn(1) {data.STIMULI[0]}*bf(1)" for name in regressors], float)
+    short = weights[:5] if names == "short" else weights
+    contrasts = [
+        (names if names == "other" else odd.contrast_name(row), short) for row in range(n_left)
+    ]
+    odd.write_model(tmp_path / "01" / "SPM.mat", regressors, "hrf", kind, contrasts)
+    with pytest.raises(InputError) as caught:
+        read(table, atlas=atlas)
+    row = 1 if n_left == 1 else 0
+    assert said.replace("NAME", odd.contrast_name(row)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("description", "prefix", "said"),
+    [
+        ("", "ess", "ess_0001.nii is of an F contrast of SPM's, as its name says, and no"),
+        ("", "spmF", "spmF_0001.nii is of an F contrast of SPM's, as its name says, and no"),
+        ("ESS contrast {number}: {name}", "x", "is SPM's ESS contrast 1: NAME, an F contrast, as"),
+        ("SPM ESS -contrast {number}: {name}", "x", "SPM's SPM ESS -contrast 1: NAME, an F"),
+    ],
+)
+def test_f_contrasts_are_refused(
+    description: str, prefix: str, said: str, tmp_path: Path, atlas: Path
+) -> None:
+    table = odd.write_contrasts(tmp_path, description=description, prefix=prefix)
+    with pytest.raises(InputError) as caught:
+        read(table, atlas=atlas)
+    assert said.replace("NAME", odd.contrast_name(0)) in str(caught.value)
+
+
+def test_contrasts_of_other_bases_are_no_responses(tmp_path: Path, atlas: Path) -> None:
+    table = odd.write_contrasts(tmp_path, prefix="renamed")
+    names = [name for _, _, name in data.spm_names()]
+    odd.write_model(tmp_path / "01" / "SPM.mat", names, "Finite Impulse Response")
+    with pytest.raises(InputError, match="of which no beta is the response"):
+        read(table, atlas=atlas)
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ from conceptrsa.bids_config.writing import require_content
 
 FOLDER_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 
-SPM_NAME = re.compile(r".*beta_\d{4,}\..+")
-"""Betas of SPM's; `SPM.mat` beside them tells of which basis they are."""
+SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
+"""Betas and contrasts of SPM's; `SPM.mat` beside them tells of which basis they are."""
 
 LEAVE_OUT = ", or leave that subject out by --participant-label"
 

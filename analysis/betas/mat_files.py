@@ -1,7 +1,7 @@
-"""Lists of names from MATLAB's files, without the rest of what is in them.
+"""Names and numbers from MATLAB's files, without the rest of what is in them.
 
 SciPy's reader crashes the process on some damaged files, and reads every array of a model of
-hundreds of megabytes for its few names. Formats: "MAT-File Format" of The MathWorks (level 5), and
+hundreds of megabytes for a few names. Formats: "MAT-File Format" of The MathWorks (level 5), and
 HDF5 since MATLAB 7.3.
 """
 
@@ -12,9 +12,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 MATRIX, COMPRESSED = 14, 15
 CELL, STRUCT, OBJECT, CHAR = 1, 2, 3, 4
+NUMERIC = range(6, 16)
+"""Classes of full arrays of numbers."""
+
 HEADER_BYTES = 128
 ORDERS = {b"IM": "<", b"MI": ">"}
 """What a file of each byte order holds in the last two bytes of its header."""
@@ -22,9 +26,14 @@ ORDERS = {b"IM": "<", b"MI": ">"}
 ENCODINGS = {1: "latin-1", 2: "latin-1", 3: "utf-16", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
 """Of text, by the type of its data."""
 
+NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
+"""Of numbers, by the type of their data: the smallest that holds all of an array."""
+
 
 def read_names(file: Path, path: Sequence[str]) -> list[str]:
     """Read a cell array of texts, or one text, that lies in a structure.
+
+    Of an array of structures it is the texts of all of them.
 
     Parameters
     ----------
@@ -45,6 +54,34 @@ def read_names(file: Path, path: Sequence[str]) -> list[str]:
         raise ValueError(f"damaged: {error}") from error
 
 
+def read_numbers(file: Path, path: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Read a full array of numbers of each structure of an array of them.
+
+    Parameters
+    ----------
+    file : Path
+    path : sequence of str
+        As for `read_names`.
+
+    Returns
+    -------
+    list of ndarray
+        An array a structure, flat, column after column.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, is damaged, or does not hold it.
+    """
+    if h5py.is_hdf5(file):
+        return _numbers_in_hdf5(file, path)
+    try:
+        found, order = _find(file.read_bytes(), path)
+        return [_numbers(matrix, order) for matrix in found]
+    except (struct.error, zlib.error, IndexError, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(f"damaged: {error}") from error
+
+
 def _names_in_hdf5(file: Path, path: Sequence[str]) -> list[str]:
     try:
         with h5py.File(file, "r") as content:
@@ -60,19 +97,46 @@ def _names_in_hdf5(file: Path, path: Sequence[str]) -> list[str]:
         raise ValueError(f"damaged, or without {'.'.join(path)}: {error}") from error
 
 
+def _numbers_in_hdf5(file: Path, path: Sequence[str]) -> list[NDArray[np.float64]]:
+    try:
+        with h5py.File(file, "r") as content:
+            found = content["/".join(path)]
+            # The only structure of an array has its fields in itself, several have references.
+            several = h5py.check_ref_dtype(found.dtype) is not None
+            arrays = [content[place] for place in found[()].ravel()] if several else [found]
+            return [
+                np.zeros(0)
+                if "MATLAB_empty" in array.attrs  # it holds its shape in place of its content
+                else np.asarray(array[()], dtype=np.float64).ravel()
+                for array in arrays
+            ]
+    except (OSError, KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"damaged, or without {'.'.join(path)}: {error}") from error
+
+
 def _names_in_level_5(content: bytes, path: Sequence[str]) -> list[str]:
+    found, order = _find(content, path)
+    names = []
+    for matrix in found:
+        kind, _, parts = _matrix(matrix, order)
+        if kind not in (CELL, CHAR):
+            raise ValueError(f"{'.'.join(path)} is not a cell array")
+        texts = [matrix] if kind == CHAR else [text for _, text in parts]
+        names += [_text(text, order) for text in texts]
+    return names
+
+
+def _find(content: bytes, path: Sequence[str]) -> tuple[list[memoryview], str]:
+    """What lies at a path, of each structure of an array of them, and the file's byte order."""
     order = ORDERS.get(content[HEADER_BYTES - 2 : HEADER_BYTES])
     if order is None:
         raise ValueError("not a MAT-file of level 5")
-    found = _variable(memoryview(content)[HEADER_BYTES:], path[0], order)
+    found = [_variable(memoryview(content)[HEADER_BYTES:], path[0], order)]
     for field in path[1:]:
-        found = _field(found, field, order)
-    kind, _, parts = _matrix(found, order)
-    if kind == CHAR:
-        return [_text(found, order)]
-    if kind != CELL:
-        raise ValueError(f"{'.'.join(path)} is not a cell array")
-    return [_text(matrix, order) for _, matrix in parts]
+        found = [inner for matrix in found for inner in _fields(matrix, field, order)]
+    if not found:
+        raise ValueError(f"it holds no {'.'.join(path)}")
+    return found, order
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -112,7 +176,8 @@ def _name(matrix: memoryview, order: str) -> str:
     return bytes(_matrix(matrix, order)[1]).decode("latin-1")
 
 
-def _field(matrix: memoryview, field: str, order: str) -> memoryview:
+def _fields(matrix: memoryview, field: str, order: str) -> list[memoryview]:
+    """A field of each structure of an array."""
     kind, _, parts = _matrix(matrix, order)
     if kind == OBJECT:  # the name of its class comes first
         parts = parts[1:]
@@ -128,7 +193,7 @@ def _field(matrix: memoryview, field: str, order: str) -> memoryview:
     ]
     if field not in names:
         raise ValueError(f"it holds no field {field}")
-    return parts[2 + names.index(field)][1]
+    return [part for _, part in parts[2 + names.index(field) :: len(names)]]
 
 
 def _text(matrix: memoryview, order: str) -> str:
@@ -144,3 +209,15 @@ def _text(matrix: memoryview, order: str) -> str:
     if encoding == "utf-16":
         encoding += "-le" if order == "<" else "-be"
     return bytes(data).decode(encoding)
+
+
+def _numbers(matrix: memoryview, order: str) -> NDArray[np.float64]:
+    if not len(matrix):
+        return np.zeros(0)
+    kind, _, parts = _matrix(matrix, order)
+    if kind not in NUMERIC:
+        raise ValueError("what should be numbers is not a full array of them")
+    if not parts or not len(parts[0][1]):
+        return np.zeros(0)
+    data_type, data = parts[0]
+    return np.frombuffer(data, f"{order}{NUMBERS[data_type]}").astype(np.float64)

@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
-from conceptrsa.analysis.betas.mat_files import read_names
+from conceptrsa.analysis.betas.mat_files import read_names, read_numbers
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import require_content
 
 MODEL_FILE = "SPM.mat"
 
@@ -24,9 +29,33 @@ CANONICAL = "hrf"
 MOST_OF_CANONICAL = 3
 """The canonical response and its derivatives by time and dispersion."""
 
-SPM_BETA = re.compile(r"spm_spm:beta \(\d+\) - (?P<regressor>.+)")
+SPM_BETA = re.compile(r"spm_spm:beta \(\d+\) - (?P<regressor>.+?)(?: - conv\(.*)?")
+"""A description; SPM adds `- conv(...)` where it smooths."""
+
 LONGEST_DESCRIPTION = 80
 """Bytes that a NIfTI header has for it; SPM's may be cut off there."""
+
+SPM_CONTRAST = re.compile(
+    r"(Contrast |SPM contrast - |SPM\{T_[^}]*\} - contrast )(?P<number>\d+):( (?P<name>.*))?"
+)
+"""A contrast (SPM8 wrote it otherwise), and its t values."""
+
+SPM_ESS = re.compile(r"(SPM )?ESS[ -]+contrast .*")
+"""The sum of squares of an F contrast."""
+
+CONTRAST_NAME = re.compile(r"[rsw]*(?P<kind>con|spmT|ess|spmF)_(?P<number>\d{4,})\..+")
+"""Files of contrasts, resampled or smoothed ones too; other programs may empty the description."""
+
+CONTRAST_DOUBT = (
+    "SPM's contrasts are each taken as the response to a stimulus, as no SPM.mat beside them tells "
+    "their weights"
+)
+
+NO_WEIGHT = 1e-6
+"""Weights that are smaller in proportion to the largest come of rounding."""
+
+ONE_BY_HAND = 0.01
+"""Weights that people type, as 0.33 three times, sum to 1 up to this."""
 
 STATISTICS = range(2, 25)
 """Intent codes of NIfTI for test statistics and p values."""
@@ -102,7 +131,8 @@ def require_response(
 ) -> tuple[str | None, str | None]:
     """Refuse a volume whose header says that it is no condition's response.
 
-    SPM writes what it is into the description, AFNI into labels, others into the intent.
+    SPM writes what it is into the description, AFNI into labels, others into the intent. Of SPM's
+    contrasts the weights count, in the `SPM.mat` beside the volume.
 
     Parameters
     ----------
@@ -121,15 +151,21 @@ def require_response(
     kind : {'t', 'z'} or None
         If the header says that it holds such values in place of betas.
     note : str or None
-        What the header leaves in doubt.
+        What the header leaves in doubt, or which multiple of a response it is.
 
     Raises
     ------
     InputError
     """
-    if not isinstance(image, Nifti1Image):
-        return None, None
-    description = _text(image.header["descrip"])
+    is_nifti = isinstance(image, Nifti1Image)
+    description = _text(image.header["descrip"]) if is_nifti else ""
+    contrast = _contrast_of(description, file, volume)
+    note = None
+    if contrast is not None:
+        is_alone = len(image.shape) < 4 or image.shape[3] == 1  # else it is the first one's at most
+        note = _note_of_contrast(contrast, file) if is_alone else CONTRAST_DOUBT
+    if not is_nifti:
+        return contrast.kind if contrast else None, note
     index = volume or 0
     label, is_of_several = labels[index] if index < len(labels) else ("", False)
     beta = SPM_BETA.fullmatch(description)
@@ -154,13 +190,13 @@ def require_response(
         if is_of_several and volume is None:
             _refuse(file, volume, f"AFNI's {label}, one of several functions of time")
     intent = int(image.header["intent_code"])
-    if description.startswith("SPM{T"):
-        return "t", None
+    if description.startswith("SPM{T") or (contrast and contrast.kind):
+        return "t", note
     if intent in SCALED:
-        return SCALED[intent], None
+        return SCALED[intent], note
     if intent in STATISTICS:
         _refuse(file, volume, f"of the intent '{image.header.get_intent()[0]}'")
-    return None, AFNI_DOUBT if is_of_several else None
+    return None, note or (AFNI_DOUBT if is_of_several else None)
 
 
 def require_one_kind(kinds: Sequence[tuple[str | None, Path]]) -> str | None:
@@ -182,10 +218,117 @@ def require_one_kind(kinds: Sequence[tuple[str | None, Path]]) -> str | None:
     return first
 
 
-def _refuse(file: Path, volume: int | None, what: str) -> None:
+def _refuse(file: Path, volume: int | None, what: str, source: str = "header") -> None:
     place = f"volume {volume} of {file}" if volume else str(file)
     raise InputError(
-        f"{place} is {what}, as its header says, and no condition's response: give the beta"
+        f"{place} is {what}, as its {source} says, and no condition's response: give the beta"
+    )
+
+
+class _Contrast(NamedTuple):
+    """A T contrast of SPM's: its number, its name if told, and 't' of its t values."""
+
+    number: int
+    name: str | None
+    kind: str | None
+
+
+def _contrast_of(description: str, file: Path, volume: int | None) -> _Contrast | None:
+    """What a description says of a contrast, or the file's name where it says nothing."""
+    if found := SPM_CONTRAST.fullmatch(description):
+        kind = "t" if description.startswith("SPM{T") else None
+        return _Contrast(int(found["number"]), found["name"] or None, kind)
+    if SPM_ESS.fullmatch(description):
+        _refuse(file, volume, f"SPM's {description}, an F contrast")
+    named = CONTRAST_NAME.fullmatch(file.name)
+    if named is None or description.startswith(("spm_spm:", "SPM{")):
+        return None
+    if named["kind"] in ("ess", "spmF"):
+        _refuse(file, volume, "of an F contrast of SPM's", "name")
+    return _Contrast(int(named["number"]), None, "t" if named["kind"] == "spmT" else None)
+
+
+def _note_of_contrast(contrast: _Contrast, file: Path) -> str | None:
+    """Refuse a contrast that is no condition's response; say which multiple of one it is."""
+    model = file.parent / MODEL_FILE
+    require_content(model)
+    if not model.is_file():
+        return CONTRAST_DOUBT
+    status = model.stat()
+    regressors, names, weights = _contrasts(model, status.st_mtime_ns, status.st_size)
+    what = f"contrast {contrast.number}{f' ({contrast.name})' if contrast.name else ''}"
+    known = names[contrast.number - 1] if 0 < contrast.number <= len(names) else None
+    if known is None or not _is_called(known, contrast.name):
+        tells = "no such contrast" if known is None else f"the contrast {known} there"
+        raise InputError(
+            f"{file} is SPM's {what}, where {MODEL_FILE} beside it tells of {tells}: put the "
+            f"{MODEL_FILE} there that belongs to the contrast"
+        )
+    of_it = weights[contrast.number - 1]
+    if len(of_it) != len(regressors) or not np.isfinite(of_it).all():
+        raise InputError(
+            f"{model} holds no weight of each of {len(regressors)} regressors for {what}: give an "
+            f"intact {MODEL_FILE}"
+        )
+    if has := _why_no_response(of_it, regressors):
+        raise InputError(
+            f"{file} is SPM's contrast {contrast.number} ({known}), which has {has}, as "
+            f"{MODEL_FILE} beside it says, and is no condition's response: give the betas, or a "
+            "contrast of each condition alone"
+        )
+    total = float(of_it.sum())
+    if contrast.kind or abs(total - 1) <= ONE_BY_HAND:  # t values are the same for any multiple
+        return None
+    return (
+        f"contrasts of SPM's whose weights sum to {total:.3g} are {total:.3g} times the mean "
+        "response: distances that depend on its size are wrong where other stimuli have another sum"
+    )
+
+
+def _why_no_response(weights: NDArray[np.float64], regressors: Sequence[str]) -> str | None:
+    """Say what of a contrast's weights makes it no single condition's response, if anything."""
+    counts = np.abs(weights) > NO_WEIGHT * np.abs(weights).max(initial=0)
+    if not counts.any():
+        return "no weights"
+    if (weights[counts] > 0).any() and (weights[counts] < 0).any():
+        return "weights of both signs (a difference)"
+    names = [name for name, is_weighted in zip(regressors, counts, strict=True) if is_weighted]
+    others = [name for name in names if not _is_condition(name, "")]
+    if others:
+        return f"a weight on {others[0]}"
+    matches = [REGRESSOR.fullmatch(name) for name in names]
+    conditions = list(dict.fromkeys(match["name"] for match in matches if match))
+    if len(conditions) > 1:
+        return f"weights on {len(conditions)} conditions, {conditions[0]} the first"
+    return "negative weights" if (weights[counts] < 0).any() else None
+
+
+@lru_cache(maxsize=2)
+def _contrasts(
+    model: Path, _changed_ns: int, _size: int
+) -> tuple[list[str], list[str], list[NDArray[np.float64]]]:
+    """Regressors of a model, and names and weights of its contrasts.
+
+    Kept, as a model of hundreds of megabytes may have a contrast for each of many stimuli.
+    """
+    require_canonical(model)
+    try:
+        names = read_names(model, ("SPM", "xCon", "name"))
+        weights = read_numbers(model, ("SPM", "xCon", "c"))
+        if len(names) != len(weights):
+            raise ValueError(f"{len(names)} names and weights of {len(weights)}")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{model} does not tell the weights of the contrasts beside it ({error}): put the "
+            f"{MODEL_FILE} there that SPM wrote with them"
+        ) from error
+    return regressor_names(model), names, weights
+
+
+def _is_called(name: str, described: str | None) -> bool:
+    """Whether a contrast's name is the one described, if any; SPM adds how it was smoothed."""
+    return (
+        described is None or _begins_with(name, described) or _begins_with(described, f"{name} - ")
     )
 
 

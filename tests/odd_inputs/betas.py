@@ -1,6 +1,6 @@
 """Betas that hold nothing, or that are not the response to one condition."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -51,13 +51,26 @@ def write_spm_basis(root: Path, basis: str | None, n_functions: int, kind: str =
         write_model(folder / "SPM.mat", names, basis, kind)
 
 
-def write_model(file: Path, names: Sequence[str], basis: str | None, kind: str = "5") -> None:
-    """`SPM.mat` as MATLAB writes it in version 5 or 7.3, with the name of its basis or without."""
+def write_model(
+    file: Path,
+    names: Sequence[str],
+    basis: str | None,
+    kind: str = "5",
+    contrasts: Sequence[tuple[str, np.ndarray]] = (),
+) -> None:
+    """`SPM.mat` as MATLAB writes it in version 5 or 7.3, with the name of its basis or without.
+
+    `contrasts` are names and weights.
+    """
     if kind == "5":
         design: dict[str, object] = {"xX": {"name": np.array(names, dtype=object)[None]}}
         if basis is not None:
             design["xBF"] = {"name": basis, "order": 3.0}
-        savemat(file, {"SPM": design})
+        if contrasts:
+            of_each = [("T", name, weights[:, None]) for name, weights in contrasts]
+            fields = [(field, object) for field in ("STAT", "name", "c")]
+            design["xCon"] = np.array(of_each, dtype=fields)[None]
+        savemat(file, {"SPM": design}, do_compression=len(contrasts) > 1)
         return
     with h5py.File(file, "w", userblock_size=512) as content:
         references = np.empty((len(names), 1), dtype=h5py.ref_dtype)
@@ -66,6 +79,62 @@ def write_model(file: Path, names: Sequence[str], basis: str | None, kind: str =
         content.create_dataset("SPM/xX/name", data=references)
         if basis is not None:
             content.create_dataset("SPM/xBF/name", data=_codes(basis))
+        of_fields = {
+            "name": [_codes(c[0]) for c in contrasts],
+            "c": [c[1][None] for c in contrasts],
+        }
+        for field, values in of_fields.items():
+            if len(values) == 1:  # the only structure has its fields in itself
+                content.create_dataset(f"SPM/xCon/{field}", data=values[0])
+            elif values:
+                references = np.empty((len(values), 1), dtype=h5py.ref_dtype)
+                for row, value in enumerate(values):
+                    stored = content.create_dataset(f"#refs#/{field}{row}", data=value)
+                    references[row, 0] = stored.ref
+                content.create_dataset(f"SPM/xCon/{field}", data=references)
+
+
+def contrast_name(row: int) -> str:
+    return f"{data.STIMULI[row]} - All Sessions"
+
+
+def write_contrasts(
+    root: Path,
+    changed: Mapping[str, float] | None = None,
+    *,
+    each: float = 0.25,
+    kind: str = "5",
+    description: str = "Contrast {number}: {name}",
+    prefix: str = "con",
+) -> Path:
+    """A contrast of each stimulus over SPM's sessions, and a table of their volumes.
+
+    `changed` are other weights of regressors in the contrast of the fourth stimulus of sub-02, and
+    of no others in it; `each` is the weight in all others, by which the volumes are made.
+    """
+    regressors = [name for _, _, name in data.spm_names()]
+    lines = ["subject\tstimulus\tfile"]
+    for subject in data.SUBJECTS:
+        folder = root / subject
+        folder.mkdir(parents=True)
+        contrasts = []
+        for row, stimulus in enumerate(data.STIMULI):
+            weights = np.zeros(len(regressors))
+            weights[[name.endswith(f") {stimulus}*bf(1)") for name in regressors]] = each
+            if changed is not None and (subject, row) == ("02", 3):
+                weights = np.array([changed.get(name, 0.0) for name in regressors])
+            contrasts.append((contrast_name(row), weights))
+            file = f"{prefix}_{row + 1:04d}.nii"
+            write_described(
+                folder / file,
+                each * data.runs_of(subject)[:, row].sum(axis=0),
+                description.format(number=row + 1, name=contrast_name(row)),
+            )
+            lines.append(f"{subject}\t{stimulus}\t{subject}/{file}")
+        write_model(folder / "SPM.mat", regressors, "hrf", kind, contrasts)
+    table = root / "contrasts.tsv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
 
 
 def _codes(text: str) -> np.ndarray:

@@ -136,7 +136,7 @@ class Analysis:
         return not self.supplied and is_circular(self.settings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ComparisonResult:
     """All that a comparison found.
 
@@ -188,6 +188,13 @@ class ComparisonResult:
     sources: tuple[Path, ...]
     estimation: dict[str, Any] = field(default_factory=dict)
     coverage: tuple[RegionCoverage, ...] = ()
+
+    def __repr__(self) -> str:
+        """What was compared, without the numbers."""
+        return (
+            f"ComparisonResult({len(self.models)} models, {len(self.subjects)} subjects, "
+            f"{len(self.stimuli)} stimuli; {', '.join(roi.roi for roi in self.rois)})"
+        )
 
     @property
     def settings(self) -> ComparisonSettings:

@@ -1,7 +1,9 @@
 """What of a network is taken as features, and on what it runs."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from conceptrsa.analysis.models.prompts import PROMPTS, find_prompt
@@ -15,6 +17,12 @@ SWEEPS: tuple[Sweep, ...] = ("all", "blocks")
 PicturePooling = Literal["mean", "flatten", "first-token"]
 TextPooling = Literal["mean", "first-token", "last-token", "label-token"]
 Device = Literal["cpu", "cuda", "mps"]
+
+
+def default_cache_dir() -> Path:
+    """Give the user's cache folder of this program (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "conceptrsa"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from conceptrsa.bids_config.writing import atomic_path
 MODELS_TABLE = "models.tsv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Features:
     """What one model makes of every stimulus.
 
@@ -57,6 +57,21 @@ class Features:
     values: NDArray[np.float64]
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.ndim != 2 or len(values) != len(self.stimuli):
+            raise InputError(
+                f"the features of {self.model} are of shape {values.shape} for "
+                f"{len(self.stimuli)} stimuli: give (stimuli, features)"
+            )
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "stimuli", tuple(self.stimuli))
+
+    def __repr__(self) -> str:
+        """Shapes in place of numbers."""
+        n_stimuli, n_features = np.shape(self.values)
+        return f"Features({self.model}, {self.group}: {n_stimuli} stimuli, {n_features} features)"
 
 
 def _narrowed(values: NDArray[np.float64]) -> NDArray[np.floating[Any]]:

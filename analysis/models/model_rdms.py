@@ -12,7 +12,7 @@ from conceptrsa.analysis.models.registry import Group
 from conceptrsa.bids_config.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelRdm:
     """Distances of one model between stimuli.
 
@@ -38,6 +38,10 @@ class ModelRdm:
     rdm: NDArray[np.float64]
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Shapes in place of numbers."""
+        return f"ModelRdm({self.model}, {self.group}: {len(self.stimuli)} stimuli)"
 
     def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
         """Distances (pairs,) between some of the stimuli, in the order given.

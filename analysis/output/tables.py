@@ -41,8 +41,8 @@ CEILING_COLUMNS = [
 ]  # fmt: skip
 
 
-def write_tables(result: ComparisonResult, group_dir: Path) -> None:
-    """Write every table of a result as .tsv, and remove those that only another result has."""
+def tables_of(result: ComparisonResult) -> dict[str, pd.DataFrame | None]:
+    """Give every table by the name of its file; None for those that this result does not have."""
     tables = {
         "rsa": rsa_table(result, result.primary),
         "rsa_variants": _variant_table(result),
@@ -59,7 +59,12 @@ def write_tables(result: ComparisonResult, group_dir: Path) -> None:
         table = tables.get(name)
         if table is not None:
             table["circular"] = _circular(result.primary)
-    for name, table in tables.items():
+    return tables
+
+
+def write_tables(result: ComparisonResult, group_dir: Path) -> None:
+    """Write every table of a result as .tsv, and remove those that only another result has."""
+    for name, table in tables_of(result).items():
         file = group_dir / f"{name}.tsv"
         if table is None:
             file.unlink(missing_ok=True)

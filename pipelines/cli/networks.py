@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conceptrsa.analysis.files.stimuli import LABELS_FILE, Stimulus, read_stimuli
-from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings
+from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings, default_cache_dir
 from conceptrsa.analysis.models.features import Features, extract_features
 from conceptrsa.analysis.models.named_models import is_named
 from conceptrsa.analysis.models.registry_file import LAYER_MARK
@@ -22,7 +22,6 @@ from conceptrsa.analysis.models.zoo import Zoo, read_zoo, split_layer
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import StimuliConfig
 from conceptrsa.pipelines.cli.network_options import WEIGHTS_VARIABLE
-from conceptrsa.pipelines.cli.shared_options import default_cache_dir
 
 log = logging.getLogger(__name__)
 

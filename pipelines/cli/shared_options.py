@@ -362,12 +362,6 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, help="of everything random (default: 0)")
 
 
-def default_cache_dir() -> Path:
-    """Give the user's cache folder of this program (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "conceptrsa"
-
-
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -27,6 +27,8 @@ from conceptrsa.analysis.output.figures.style import (
     style,
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.toml_tables import did_you_mean
 
 Draw = Callable[[View], Figure]
 
@@ -60,6 +62,25 @@ def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
     for stem in stale:
         for file_format in FORMATS:
             stem.with_name(f"{stem.name}.{file_format}").unlink(missing_ok=True)
+
+
+def draw_figure(result: ComparisonResult, name: str) -> Figure:
+    """Draw the figure that is written under a name.
+
+    Raises
+    ------
+    InputError
+        If the result has no such figure, with a list of those that it has.
+    """
+    figures = {stem.name: (draw, view) for stem, draw, view in _figures(result, Path())}
+    if name not in figures:
+        raise InputError(
+            f"the result has no figure {name}{did_you_mean(name, figures)}: choose one of "
+            f"{', '.join(figures)}"
+        )
+    draw, view = figures[name]
+    with style():
+        return draw(view)
 
 
 def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:

@@ -1,0 +1,295 @@
+"""The library as a notebook uses it: the functions of `import conceptrsa`."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conceptrsa.analysis.betas import read as betas
+from conceptrsa.analysis.comparison import Subjects
+from conceptrsa.analysis.comparison import compare as compare_patterns
+from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
+from conceptrsa.analysis.models import features as networks
+from conceptrsa.analysis.models.extraction import ExtractionSettings, default_cache_dir
+from conceptrsa.analysis.models.feature_files import Features
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.weights.weight_options import WeightsOptions
+from conceptrsa.analysis.models.zoo import read_zoo
+from conceptrsa.analysis.output.plots import Plots
+from conceptrsa.analysis.output.tables import tables_of
+from conceptrsa.analysis.output.write import write_comparison
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
+
+
+class ComparisonWarning(UserWarning):
+    """What a result's reader should know; see `Comparison.notes`."""
+
+
+def read_betas(
+    path: str | Path,
+    rois: Mapping[str, Sequence[int]] | Sequence[RoiDefinition] | None = None,
+    *,
+    atlas: str | Path | None = None,
+    with_runs: bool = True,
+    **options: Any,
+) -> Subjects:
+    """Read the betas, patterns or RDMs of all subjects, in any form that `compare` takes.
+
+    Parameters
+    ----------
+    path : str or Path
+        Derivatives of this tool, a table of volumes, SPM folders, statistical maps, patterns of
+        regions, or RDMs; `docs/supplied_data.md` shows each.
+    rois : mapping of str to sequence of int, optional
+        Regions by labels of the atlas, as in ``{"hippocampus": [17, 53]}``; by default those that
+        the data carry.
+    atlas : str or Path, optional
+        Label volume on the grid of the betas, where the data have none.
+    with_runs : bool
+        Keep betas of single runs and residual covariances, which the preset 'recommended' uses.
+    **options
+        `participants`, `task`, `betas_format`, `conditions`, `exclude_conditions`, `stimuli`,
+        `ignore`; see `conceptrsa.analysis.betas.read.read_betas`.
+
+    Returns
+    -------
+    tuple of SubjectPatterns or of SubjectRdms
+
+    Raises
+    ------
+    InputError
+        On data that cannot be read, or cannot be compared.
+    """
+    if isinstance(rois, Mapping):
+        rois = [RoiDefinition(name, tuple(labels)) for name, labels in rois.items()]
+    return betas.read_betas(
+        Path(path),
+        rois,
+        atlas=None if atlas is None else Path(atlas),
+        with_runs=with_runs,
+        **options,
+    )
+
+
+def extract_features(
+    stimuli: str | Path | Sequence[Stimulus],
+    models: Sequence[str] | None = None,
+    *,
+    weights: Mapping[str, str | Path] | None = None,
+    cache_dir: str | Path | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+    **settings: Any,
+) -> list[Features]:
+    """Run networks on stimuli; what was computed before comes from the cache.
+
+    Parameters
+    ----------
+    stimuli : str, Path or sequence of Stimulus
+        Folder of pictures, with `labels.tsv` where models read labels.
+    models : sequence of str, optional
+        Names of the registry, `MODEL@LAYER`, or `timm:NAME`, `torchvision:NAME`,
+        `open_clip:NAME`, `hf_text:NAME` and the like; by default all of the registry.
+    weights : mapping of str to path, optional
+        Files of weights by the models' names; by default they are downloaded.
+    cache_dir : str or Path, optional
+        Holds features and weights; by default the user's cache folder.
+    progress : callable, optional
+        Told of each model before its network runs.
+    **settings
+        Of `ExtractionSettings`: `layers`, `pooling`, `prompt`, `device`, `batch_size` ...
+
+    Returns
+    -------
+    list of Features
+        One a model and layer.
+
+    Raises
+    ------
+    InputError
+        On an unknown model or layer, missing weights or labels, or a picture that cannot be read.
+    """
+    cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+    given = {name: Path(file) for name, file in (weights or {}).items()}
+    return networks.extract_features(
+        read_stimuli(stimuli) if isinstance(stimuli, (str, Path)) else stimuli,
+        read_zoo().names if models is None else models,
+        cache,
+        ExtractionSettings(**settings),
+        WeightsOptions(cache=cache / "weights", given=given),
+        progress=progress,
+    )
+
+
+def compare(
+    subjects: Subjects,
+    models: Sequence[Features | ModelRdm],
+    preset: str | ComparisonSettings | None = None,
+    *,
+    progress: Callable[[str], None] = lambda step: None,
+    **changes: Any,
+) -> "Comparison":
+    """Compare the patterns of every subject and region with every model.
+
+    The numbers are those of the command line, with the same defaults.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectPatterns or of SubjectRdms
+        As `read_betas` gives them, or made by `SubjectPatterns.from_arrays`; two or more with the
+        same stimuli and regions.
+    models : sequence of Features or ModelRdm
+        Matched with the subjects by the names of the stimuli; further stimuli are ignored.
+    preset : {'recommended', 'paper'} or ComparisonSettings, optional
+        By default 'recommended'; where there are no betas of odd and even runs, with all voxels.
+    progress : callable, optional
+        Told of each step before it begins.
+    **changes
+        Settings that differ from the preset's, such as ``rsa_metric="spearman"``; see
+        `ComparisonSettings`.
+
+    Returns
+    -------
+    Comparison
+        Tables as DataFrames, plots, and `save`.
+
+    Warns
+    -----
+    ComparisonWarning
+        On everything that a reader of the result should know, once each.
+
+    Raises
+    ------
+    InputError
+        On subjects or models that cannot be compared, or data that lack what the settings need.
+    """
+    settings: ComparisonSettings | None
+    if isinstance(preset, ComparisonSettings):
+        settings = replace(preset, **changes)
+    elif preset is None and not changes:
+        settings = None
+    else:
+        settings = settings_for(preset or "recommended", **changes)
+    result = Comparison(compare_patterns(subjects, models, settings, progress))
+    for note in result.notes:
+        warnings.warn(note, ComparisonWarning, stacklevel=2)
+    return result
+
+
+class Comparison:
+    """What a comparison found: DataFrames, plots and files.
+
+    Attributes
+    ----------
+    result : ComparisonResult
+        All of it, as arrays and dataclasses.
+    """
+
+    def __init__(self, result: ComparisonResult) -> None:
+        self.result = result
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Every table that `save` writes, by the name of its file without `.tsv`."""
+        return {name: table for name, table in tables_of(self.result).items() if table is not None}
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row a region and model: mean RSA, 95 % interval, p-values, share of the ceiling."""
+        return self._table("scores")
+
+    @property
+    def rsa(self) -> pd.DataFrame:
+        """A row a region, subject and model."""
+        return self._table("rsa")
+
+    @property
+    def ceilings(self) -> pd.DataFrame:
+        """Noise ceilings of each region, with intervals."""
+        return self._table("ceilings")
+
+    @property
+    def noise_ceilings(self) -> pd.DataFrame:
+        """The noise ceiling over the number of voxels."""
+        return self._table("noise_ceilings")
+
+    @property
+    def model_tests(self) -> pd.DataFrame:
+        """Models against each other."""
+        return self._table("model_tests")
+
+    @property
+    def group_tests(self) -> pd.DataFrame:
+        """Groups of models against each other."""
+        return self._table("group_tests")
+
+    @property
+    def variance_partition(self) -> pd.DataFrame:
+        """What groups of models explain alone and together."""
+        return self._table("variance_partition")
+
+    @property
+    def partial_rsa(self) -> pd.DataFrame:
+        """What each model explains beyond the other groups."""
+        return self._table("partial_rsa")
+
+    @property
+    def multiverse(self) -> pd.DataFrame:
+        """The answer under every choice of voxels, distance and comparison."""
+        return self._table("multiverse")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What happened on the way, and what should not be trusted."""
+        return self.result.warnings
+
+    @property
+    def settings(self) -> ComparisonSettings:
+        """Settings that it was made with."""
+        return self.result.settings
+
+    @property
+    def plot(self) -> Plots:
+        """Plots, each into one matplotlib `Axes`."""
+        return Plots(self.result)
+
+    def save(self, out_dir: str | Path) -> Path:
+        """Write tables, figures, report and provenance to `out_dir`/group.
+
+        Returns
+        -------
+        Path
+            Of the folder.
+        """
+        write_comparison(self.result, Path(out_dir))
+        return Path(out_dir) / "group"
+
+    def _table(self, name: str) -> pd.DataFrame:
+        if name not in self.tables:
+            raise InputError(
+                f"this result has no table {name} (preset {self.settings.preset}): it has "
+                f"{', '.join(self.tables)}"
+            )
+        return self.tables[name]
+
+    def __repr__(self) -> str:
+        """What was compared, and what else there is to look at."""
+        result = self.result
+        return (
+            f"Comparison of {len(result.models)} models with {len(result.subjects)} subjects "
+            f"({len(result.stimuli)} stimuli; {', '.join(roi.roi for roi in result.rois)}): "
+            f"{len(self.tables)} tables, {len(self.notes)} notes"
+        )
+
+    def _repr_html_(self) -> str:
+        """The same with the table of scores, for notebooks."""
+        table = self.tables.get("scores", self.tables["rsa"])
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"<p>{escape(repr(self))}</p>{table.to_html(max_rows=20)}<ul>{notes}</ul>"

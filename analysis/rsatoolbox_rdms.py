@@ -1,0 +1,166 @@
+"""RDMs to and from rsatoolbox, which is only needed when one of these functions is called."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.brain.patterns import SubjectRdms
+from conceptrsa.analysis.files.rdm_files import reorder
+from conceptrsa.analysis.library import Comparison
+from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.registry import GROUPS, Group
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
+
+if TYPE_CHECKING:
+    from rsatoolbox.rdm import RDMs
+
+STIMULUS_NAMES = ("stimulus", "stimuli", "conds", "cond", "condition", "conditions")
+"""How pattern descriptors that name the stimuli are called, in rsatoolbox's examples and here."""
+
+Rows = list[tuple[dict[str, str], NDArray[np.float64]]]
+
+
+def to_rsatoolbox(rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm]) -> "RDMs":
+    """Make an `RDMs` object of rsatoolbox.
+
+    Parameters
+    ----------
+    rdms : Comparison, or sequence of SubjectRdms or ModelRdm
+
+    Returns
+    -------
+    rsatoolbox.rdm.RDMs
+        Pattern descriptor `stimulus`; RDM descriptors `kind` ('brain' or 'model'), `subject` and
+        `roi`, `model` and `group`, empty where they do not apply. RDMs of several folds of the runs
+        are averaged.
+
+    Raises
+    ------
+    InputError
+        If the RDMs are not of the same stimuli in the same order.
+    """
+    from rsatoolbox.rdm import RDMs
+
+    stimuli, rows = _rows_of(rdms)
+    names = ("kind", "subject", "roi", "model", "group")
+    return RDMs(
+        np.stack([rdm for _, rdm in rows]),
+        rdm_descriptors={name: [told.get(name, "") for told, _ in rows] for name in names},
+        pattern_descriptors={"stimulus": list(stimuli)},
+    )
+
+
+def from_rsatoolbox(
+    rdms: "RDMs", *, stimulus: str | None = None, group: Group | None = None
+) -> list[SubjectRdms] | list[ModelRdm]:
+    """Make RDMs that `compare` takes from an `RDMs` object of rsatoolbox.
+
+    Parameters
+    ----------
+    rdms : rsatoolbox.rdm.RDMs
+        With the RDM descriptor `subject` (and `roi`) they are subjects'; else they are models',
+        called by `model` or `name`.
+    stimulus : str, optional
+        Pattern descriptor that names the stimuli; by default the first of `stimulus`, `stimuli`,
+        `conds`, `cond`, `condition`, `conditions` that there is.
+    group : {'multimodal', 'visual', 'language', 'categorical'}, optional
+        Of models without the RDM descriptor `group`.
+
+    Raises
+    ------
+    InputError
+        On RDMs whose descriptors name no stimuli, no subjects and no models.
+    """
+    patterns: Mapping[str, Any] = rdms.pattern_descriptors
+    known = [name for name in ((stimulus,) if stimulus else STIMULUS_NAMES) if name in patterns]
+    if not known:
+        raise InputError(
+            f"the RDMs have no pattern descriptor {stimulus or STIMULUS_NAMES[0]}: name the one "
+            f"that holds the stimuli by stimulus=..., among {', '.join(patterns)}"
+        )
+    names = stimulus_ids([str(name) for name in patterns[known[0]]], "the RDMs")
+    if len(set(names)) < len(names):
+        raise InputError(f"the pattern descriptor {known[0]} names a stimulus twice: average first")
+    rows = sorted(range(len(names)), key=lambda row: names[row])
+    stimuli = tuple(names[row] for row in rows)
+    vectors = [reorder(np.asarray(rdm, dtype=np.float64), rows) for rdm in rdms.dissimilarities]
+    told = {
+        name: [clean_name(str(value)) for value in values]
+        for name, values in rdms.rdm_descriptors.items()
+    }
+    if any(told.get("subject", ())):
+        return _subjects(stimuli, told, vectors)
+    return _models(stimuli, told, vectors, group)
+
+
+def _subjects(
+    stimuli: tuple[str, ...], told: Mapping[str, Sequence[str]], rdms: Sequence[NDArray[np.float64]]
+) -> list[SubjectRdms]:
+    regions = told.get("roi", ["region"] * len(rdms))
+    of_subject: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for subject, roi, rdm in zip(told["subject"], regions, rdms, strict=True):
+        # In an object that holds models as well, theirs have no subject.
+        if not subject:
+            continue
+        require_names([roi], "region", f"the RDMs of {subject}")
+        of_rois = of_subject.setdefault(subject.removeprefix("sub-"), {})
+        if roi in of_rois:
+            raise InputError(f"{subject} has two RDMs of {roi}: keep or average one")
+        of_rois[roi] = rdm[None]
+    return [SubjectRdms(subject, stimuli, rois) for subject, rois in of_subject.items()]
+
+
+def _models(
+    stimuli: tuple[str, ...],
+    told: Mapping[str, Sequence[str]],
+    rdms: Sequence[NDArray[np.float64]],
+    group: Group | None,
+) -> list[ModelRdm]:
+    names = told.get("model", told.get("name"))
+    if names is None:
+        raise InputError(
+            "the RDMs have no RDM descriptor subject, model or name: add the one that says what "
+            "they are of"
+        )
+    groups = told.get("group", [str(group or "")] * len(rdms))
+    for name, of_model in zip(names, groups, strict=True):
+        if of_model not in GROUPS:
+            raise InputError(
+                f"model {name} is of the group {of_model or None!r}: give group=..., one of "
+                f"{', '.join(GROUPS)}"
+            )
+    return [
+        ModelRdm(name, cast(Group, of_model), stimuli, rdm)
+        for name, of_model, rdm in zip(names, groups, rdms, strict=True)
+    ]
+
+
+def _rows_of(
+    rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm],
+) -> tuple[tuple[str, ...], Rows]:
+    rows: Rows = []
+    if isinstance(rdms, Comparison):
+        result = rdms.result
+        for roi in result.rois:
+            of_subjects = roi.rdms.mean(axis=0)
+            for subject, rdm in zip(result.subjects, of_subjects, strict=True):
+                rows.append(({"kind": "brain", "subject": subject, "roi": roi.roi}, rdm))
+        for model, rdm in zip(result.models, result.model_rdms, strict=True):
+            rows.append(({"kind": "model", "model": model.name, "group": model.group}, rdm))
+        return result.stimuli, rows
+    for one in rdms:
+        if one.stimuli != rdms[0].stimuli:
+            raise InputError(
+                "the RDMs are of different stimuli, or in another order: give those of the same"
+            )
+        if isinstance(one, ModelRdm):
+            rows.append(({"kind": "model", "model": one.model, "group": one.group}, one.rdm))
+        else:
+            rows += [
+                ({"kind": "brain", "subject": one.label, "roi": roi}, folds.mean(axis=0))
+                for roi, folds in one.rois.items()
+            ]
+    return rdms[0].stimuli, rows

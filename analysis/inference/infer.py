@@ -39,11 +39,10 @@ from conceptrsa.analysis.inference.generalisation import (
     ScoredRegion,
     generalise,
 )
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
 from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
 from conceptrsa.analysis.inference.random_effects import Estimates
 from conceptrsa.analysis.inference.ratio import Ratios
-from conceptrsa.analysis.rsa.correlations import number_of_stimuli
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, number_of_stimuli
 from conceptrsa.analysis.settings import ComparisonSettings
 
 

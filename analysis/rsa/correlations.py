@@ -1,4 +1,4 @@
-"""Representational similarity analysis: how alike RDMs are."""
+"""How alike RDMs are, and means of such scores over subjects."""
 
 from math import isqrt
 
@@ -134,6 +134,23 @@ def split_rdms(
 def number_of_stimuli(n_pairs: int) -> int:
     """How many stimuli have so many pairs."""
     return (1 + isqrt(1 + 8 * n_pairs)) // 2
+
+
+def mean_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the first axis of the values that are there; NaN where none is."""
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    total = np.where(present, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def sem_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error of the mean over the first axis (n - 1); NaN for fewer than two values."""
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    deviation = np.where(present, values - mean_over_subjects(values), 0.0)
+    variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
+    return np.where(count > 1, np.sqrt(variance / np.maximum(count, 1)), np.nan)
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,11 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.bootstrap import bootstrap_with, draw_samples
-from conceptrsa.analysis.inference.bootstrap_intervals import (
-    one_factor_variance,
-    two_factor_variance,
-)
+from conceptrsa.analysis.inference.bootstrap import bootstrap_errors, draw_samples
 from conceptrsa.analysis.inference.comparisons import (
     NO_ZERO,
     SLOW_BOOTSTRAPS,
@@ -170,32 +166,17 @@ def _bootstrap_errors(
     n_bootstraps: int,
     settings: ComparisonSettings,
 ) -> dict[str, NDArray[np.float64]]:
-    """Standard errors (3, models) over subjects, stimuli and both, from the same draws.
-
-    With their small-sample factors, and that over both corrected (Schuett et al., 2023).
-    """
+    """Standard errors (3, models) by region, from the same draws."""
     n_subjects = next(iter(regions.values())).rsa.shape[0]
     n_stimuli = number_of_stimuli(model_rdms.shape[-1])
-    draws = draw_samples(
-        n_stimuli, n_subjects, "both", n_bootstraps, np.random.default_rng([settings.seed, 4])
-    )
-    errors = {}
-    for roi, region in regions.items():
-        over_subjects, over_stimuli, over_both = (
-            bootstrap_with(drawn, region.rdms, model_rdms, settings.rsa_metric).scores
-            for drawn in (draws.of_subjects(), draws.of_stimuli(), draws)
-        )
-        variances = np.stack(
-            [
-                one_factor_variance(over_subjects, n_subjects),
-                one_factor_variance(over_stimuli, n_stimuli),
-                two_factor_variance(over_both, over_subjects, over_stimuli, n_subjects, n_stimuli),
-            ]
-        )
-        errors[roi] = (
-            np.sqrt(variances) if n_stimuli >= MIN_STIMULI else np.full_like(variances, np.nan)
-        )
-    return errors
+    if n_stimuli < MIN_STIMULI:
+        return {roi: np.full((3, len(model_rdms)), np.nan) for roi in regions}
+    generator = np.random.default_rng([settings.seed, 4])
+    draws = draw_samples(n_stimuli, n_subjects, n_bootstraps, generator)
+    return {
+        roi: bootstrap_errors(draws, region.rdms, model_rdms, settings.rsa_metric)
+        for roi, region in regions.items()
+    }
 
 
 def _model_scores(

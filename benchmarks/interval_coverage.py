@@ -73,13 +73,12 @@ def _intervals(result: Generalisation) -> dict[str, NDArray[np.float64]]:
     def stacked(*arrays: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(arrays)
 
+    bounds = result.ceilings
     ceilings = {
-        f"noise ceiling, {name}": np.array([[each.estimate], [each.lower], [each.upper]])
-        for name, each in (
-            ("pairwise", result.ceilings.pairwise),
-            ("Nili lower", result.ceilings.nili_lower),
-            ("Nili upper", result.ceilings.nili_upper),
+        f"noise ceiling, {name}": np.array(
+            [[bounds.estimate[row]], [bounds.lower[row]], [bounds.upper[row]]]
         )
+        for row, name in enumerate(("pairwise", "Nili lower", "Nili upper"))
     }
     models, pairs, groups = result.models, result.model_pairs, result.group_pairs
     return {

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
-from conceptrsa.analysis.inference.random_effects import Levels, infer, mean_squares
+from conceptrsa.analysis.inference.random_effects import infer, levels, mean_squares
 from conceptrsa.analysis.rsa.correlations import (
     mean_ranks,
     number_of_stimuli,
@@ -164,7 +164,7 @@ def _estimates(whole: _Values, pseudo: _Values) -> list[tuple[float, float, floa
     there = np.isfinite(means) & np.isfinite(pseudo[:, present]).all(axis=(0, 1))
     if present.sum() > 1 and there.any():
         values = pseudo[:, present][..., there].transpose(2, 1, 0)
-        found = infer(mean_squares(values, (Levels(), Levels())), np.eye(len(values)))
+        found = infer(mean_squares(values, (levels, levels)), np.eye(len(values)))
         half_width[there] = (found.upper - found.lower) / 2
     return [
         (float(mean), float(mean - half), float(mean + half))

@@ -30,14 +30,12 @@ from conceptrsa.analysis.inference.findings import (
     ModelScore,
 )
 from conceptrsa.analysis.inference.generalisation import (
-    Bounds,
     Generalisation,
     ScoredRegion,
     generalise,
 )
 from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
-from conceptrsa.analysis.inference.random_effects import Estimates
-from conceptrsa.analysis.inference.ratio import Ratios
+from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects, number_of_stimuli
 from conceptrsa.analysis.settings import ComparisonSettings
 
@@ -122,7 +120,7 @@ def _without_zero(found: Generalisation) -> Generalisation:
     """Take away tests against zero, and shares of ceilings, where zero is not what chance gives."""
 
     def untested(estimates: Estimates) -> Estimates:
-        return replace(estimates, p=np.full_like(estimates.p, np.nan))
+        return estimates._replace(p=np.full_like(estimates.p, np.nan))
 
     nothing = np.full_like(found.normalised.ratio, np.nan)
     return replace(
@@ -217,10 +215,12 @@ def _ceilings(
 ) -> Iterator[CeilingInterval]:
     for roi, region in regions.items():
         found = general[roi].ceilings
-        yield _ceiling_row(roi, "pairwise", found.pairwise, region.ceiling_p)
-        yield _ceiling_row(roi, "lower", found.nili_lower, np.nan)
-        yield _ceiling_row(roi, "upper", found.nili_upper, np.nan)
-
-
-def _ceiling_row(roi: str, ceiling: CeilingName, bounds: Bounds, p: float) -> CeilingInterval:
-    return CeilingInterval(roi, ceiling, bounds.estimate, bounds.lower, bounds.upper, p)
+        for row, ceiling in enumerate(get_args(CeilingName)):
+            yield CeilingInterval(
+                roi=roi,
+                ceiling=ceiling,
+                estimate=float(found.estimate[row]),
+                low=float(found.lower[row]),
+                high=float(found.upper[row]),
+                p=region.ceiling_p if ceiling == "pairwise" else np.nan,
+            )

@@ -1,5 +1,6 @@
 """How alike RDMs are, and means of such scores over subjects."""
 
+from functools import lru_cache
 from math import isqrt
 
 import numpy as np
@@ -118,17 +119,24 @@ def split_rdms(
         What the stimuli have as pairs; its mean over the pairs of any stimulus is zero.
     """
     values = np.asarray(rdms, dtype=np.float64)
-    n_pairs = values.shape[-1]
-    n_stimuli = number_of_stimuli(n_pairs)
+    n_stimuli = number_of_stimuli(values.shape[-1])
     first, second = np.triu_indices(n_stimuli, k=1)
-    belongs = np.zeros((n_pairs, n_stimuli))
-    belongs[np.arange(n_pairs), first] = belongs[np.arange(n_pairs), second] = 1.0
     mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
     centred = values - mean
     # Of centred distances a_i + a_j + rest, those of stimulus i sum to (n - 2) a_i.
-    of_stimulus = centred @ belongs / max(n_stimuli - 2, 1)
+    of_stimulus = centred @ incidence(n_stimuli) / max(n_stimuli - 2, 1)
     of_stimuli = of_stimulus[..., first] + of_stimulus[..., second]
     return mean, of_stimuli, centred - of_stimuli
+
+
+@lru_cache(maxsize=8)
+def incidence(n_stimuli: int) -> NDArray[np.float64]:
+    """Which stimuli (columns) each pair (rows) is made of: ones and zeros, read-only."""
+    first, second = np.triu_indices(n_stimuli, k=1)
+    shares = np.zeros((len(first), n_stimuli))
+    shares[np.arange(len(first)), first] = shares[np.arange(len(first)), second] = 1.0
+    shares.setflags(write=False)
+    return shares
 
 
 def number_of_stimuli(n_pairs: int) -> int:

@@ -17,11 +17,11 @@ from conceptrsa.analysis.inference.paper_tests import (
     WELCH,
     GroupTest,
     ModelTest,
-    mean_over_subjects,
     signed_rank_floor,
 )
 from conceptrsa.analysis.results import Analysis, RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 
 ALPHA = 0.05

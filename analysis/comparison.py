@@ -51,10 +51,9 @@ from conceptrsa.analysis.results import (
     Model,
     RoiResult,
 )
-from conceptrsa.analysis.rsa.ceiling_null import ceiling_p_value
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
-from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, noise_ceiling
+from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import did_you_mean
@@ -207,9 +206,7 @@ def _score(
         n_voxels=brain.n_voxels[roi],
         rdms=rdms,
         rsa=scores.reshape(n_folds, n_subjects, len(models)).mean(axis=0),
-        ceiling=NoiseCeiling(
-            ceiling.pairwise.mean(axis=0), ceiling.lower.mean(axis=0), ceiling.upper.mean(axis=0)
-        ),
+        ceiling=NoiseCeiling(*(bound.mean(axis=0) for bound in ceiling)),
         ceiling_p=ceiling_p_value(rdms, settings.rsa_metric, generator),
     )
 

@@ -10,9 +10,12 @@ from conceptrsa.analysis.brain.brain_rdms import BrainRdms, brain_rdms
 from conceptrsa.analysis.brain.folds import is_circular
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.analysis.inference.comparisons import SLOW_METRIC
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
 from conceptrsa.analysis.models.model_set import ModelSet
-from conceptrsa.analysis.rsa.correlations import MAX_PAIRS_OF_SIGNS, correlate_rdms
+from conceptrsa.analysis.rsa.correlations import (
+    MAX_PAIRS_OF_SIGNS,
+    correlate_rdms,
+    mean_over_subjects,
+)
 from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 from conceptrsa.analysis.settings import (
     ComparisonSettings,

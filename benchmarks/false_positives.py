@@ -20,8 +20,8 @@ from benchmarks.simulation import (
 from conceptrsa.analysis.inference.generalisation import generalise
 from conceptrsa.analysis.inference.permutation import permute_labels
 from conceptrsa.analysis.inference.sign_flip import sign_flip_test
-from conceptrsa.analysis.rsa.ceiling_null import ceiling_p_value
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.noise_ceiling import ceiling_p_value
 from conceptrsa.analysis.settings import RsaMetric
 
 ALPHA = 0.05

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from benchmarks.calibration_study import SIGNALS, Study, described, rows_of
 from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
-from conceptrsa.analysis.inference.bootstrap import bootstrap_with, draw_samples
-from conceptrsa.analysis.inference.bootstrap_intervals import (
-    percentile_interval,
-    t_interval,
+from conceptrsa.analysis.inference.bootstrap import (
+    bootstrap_scores,
+    draw_samples,
     two_factor_variance,
 )
 from conceptrsa.analysis.inference.generalisation import Generalisation, generalise
@@ -73,13 +73,12 @@ def _intervals(result: Generalisation) -> dict[str, NDArray[np.float64]]:
     def stacked(*arrays: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(arrays)
 
+    bounds = result.ceilings
     ceilings = {
-        f"noise ceiling, {name}": np.array([[each.estimate], [each.lower], [each.upper]])
-        for name, each in (
-            ("pairwise", result.ceilings.pairwise),
-            ("Nili lower", result.ceilings.nili_lower),
-            ("Nili upper", result.ceilings.nili_upper),
+        f"noise ceiling, {name}": np.array(
+            [[bounds.estimate[row]], [bounds.lower[row]], [bounds.upper[row]]]
         )
+        for row, name in enumerate(("pairwise", "Nili lower", "Nili upper"))
     }
     models, pairs, groups = result.models, result.model_pairs, result.group_pairs
     return {
@@ -104,19 +103,19 @@ def _bootstrap_intervals(
     """Intervals of scores by bootstraps over subjects and stimuli."""
     n_subjects = rdms.shape[1]
     n_stimuli = round((1 + np.sqrt(1 + 8 * rdms.shape[2])) / 2)
-    draws = draw_samples(n_stimuli, n_subjects, "both", N_BOOTSTRAPS, generator)
-    once = replace(draws, subjects=np.ones_like(draws.subjects))
-    same = replace(draws, stimuli=np.ones_like(draws.stimuli))
+    draws = draw_samples(n_stimuli, n_subjects, N_BOOTSTRAPS, generator)
     both, stimuli, subjects = (
-        bootstrap_with(each, rdms, models, metric).scores for each in (draws, once, same)
+        bootstrap_scores(each, rdms, models, metric)
+        for each in (draws, draws.of_stimuli(), draws.of_subjects())
     )
     estimate = correlate_rdms(rdms, models, metric).mean(axis=(0, 1))
-    dual = t_interval(
-        estimate,
-        two_factor_variance(both, subjects, stimuli, n_subjects, n_stimuli),
-        min(n_subjects, n_stimuli) - 1,
-    )
+    variance = two_factor_variance(both, subjects, stimuli, n_subjects, n_stimuli)
+    degrees_of_freedom = min(n_subjects, n_stimuli) - 1
+    half_width = np.sqrt(variance) * stats.t.ppf(0.975, degrees_of_freedom)
+    percentiles = np.nanquantile(both, [0.025, 0.975], axis=0)
     return {
-        "score, percentile bootstrap": np.stack([estimate, *percentile_interval(both)]),
-        "score, dual bootstrap with t": np.stack([estimate, *dual]),
+        "score, percentile bootstrap": np.stack([estimate, *percentiles]),
+        "score, dual bootstrap with t": np.stack(
+            [estimate, estimate - half_width, estimate + half_width]
+        ),
     }

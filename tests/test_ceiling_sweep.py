@@ -342,7 +342,7 @@ def test_kernels_do_without_a_cache(tmp_path: Path) -> None:
         "from numba.core.caching import CacheImpl\n"
         "CacheImpl._locator_classes = []\n"
         "import numpy as np\n"
-        "from analysis import nested_ceilings_numba as kernels\n"
+        "from conceptrsa.analysis.rsa import nested_ceilings_numba as kernels\n"
         "print(kernels.dot(np.ones(3), np.ones(3)))\n"
     )
     root = Path(__file__).parent.parent

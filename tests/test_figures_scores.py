@@ -22,7 +22,6 @@ from figure_cases import (
 )
 from matplotlib.figure import Figure
 
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects, sem_over_subjects
 from conceptrsa.analysis.output.figures.all_figures import primary_figures
 from conceptrsa.analysis.output.figures.captions import visited_sizes
 from conceptrsa.analysis.output.figures.ceiling_curves import (
@@ -39,6 +38,7 @@ from conceptrsa.analysis.output.figures.model_bars import (
 )
 from conceptrsa.analysis.output.figures.sheet import LABEL_SIZE
 from conceptrsa.analysis.output.figures.style import GROUP_COLOURS, View
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
 
 

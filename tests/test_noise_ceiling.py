@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
-from conceptrsa.analysis.rsa.ceiling_null import ceiling_p_value
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.distances import compute_rdm
 from conceptrsa.analysis.rsa.nested_ceilings import nested_ceilings
 from conceptrsa.analysis.rsa.noise_ceiling import (
     ceiling_from_correlations,
+    ceiling_p_value,
     noise_ceiling,
     normalise,
     sem_of_ceilings,

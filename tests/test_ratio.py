@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from conceptrsa.analysis.inference.random_effects import Levels, mean_squares
-from conceptrsa.analysis.inference.ratio import ratios_to_last
+from conceptrsa.analysis.inference.random_effects import levels, mean_squares, ratios_to_last
 
 
 def textbook_interval(a: float, b: float, covariance: np.ndarray, t: float) -> tuple[float, float]:
@@ -20,7 +19,7 @@ def textbook_interval(a: float, b: float, covariance: np.ndarray, t: float) -> t
 def test_intervals_from_one_mean_square_are_the_textbooks():
     generator = np.random.default_rng(3)
     values = generator.standard_normal((3, 8)) * 0.4 + np.array([0.5, -1.0, 2.0])[:, None]
-    found = ratios_to_last(mean_squares(values, [Levels()]))
+    found = ratios_to_last(mean_squares(values, [levels]))
     critical = stats.t.ppf(0.975, 7)
     for index in range(2):
         pair = values[[index, 2]]
@@ -34,7 +33,7 @@ def test_intervals_from_one_mean_square_are_the_textbooks():
 def test_withheld_where_the_ceiling_is_not_above_zero(ceiling):
     generator = np.random.default_rng(5)
     values = generator.standard_normal((2, 6)) * 0.3 + np.array([0.2, ceiling])[:, None]
-    found = ratios_to_last(mean_squares(values, [Levels()]))
+    found = ratios_to_last(mean_squares(values, [levels]))
     assert np.isnan(found.ratio).all() and np.isnan(found.lower).all()
     assert "not known to be above zero" in found.withheld
 
@@ -45,6 +44,6 @@ def test_coverage():
     for _ in range(150):
         common = generator.standard_normal(6) * 0.3
         values = np.stack([0.5 + common, 1 + common]) + generator.standard_normal((2, 6)) * 0.2
-        found = ratios_to_last(mean_squares(values, [Levels()]))
+        found = ratios_to_last(mean_squares(values, [levels]))
         covered.append(not (found.lower[0] > 0.5 or found.upper[0] < 0.5))
     assert 0.89 < np.mean(covered) < 0.99

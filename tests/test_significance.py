@@ -10,10 +10,9 @@ from conceptrsa.analysis.inference.paper_tests import (
     benjamini_hochberg,
     compare_groups,
     compare_models_with_reference,
-    mean_over_subjects,
-    sem_over_subjects,
     signed_rank_floor,
 )
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 
 
 def exact_signed_rank(differences: np.ndarray) -> float:

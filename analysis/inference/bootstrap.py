@@ -1,4 +1,4 @@
-"""Bootstrap over subjects, stimuli, or both: scores of models and noise ceilings in every sample.
+"""Standard errors of models' scores by bootstrap over subjects, stimuli, or both.
 
 A sample is described by how often each subject and each stimulus was drawn. A pair of stimuli
 drawn c_i and c_j times occurs c_i c_j times in the resampled RDM; pairs of a stimulus with itself
@@ -6,27 +6,21 @@ are left out (Schuett et al., 2023). So no RDM has to be resampled: its entries 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import num_obs_y
+from scipy.stats import rankdata
 
-from conceptrsa.analysis.inference.bootstrap_products import (
-    SampleComparison,
-    compare_weighted_products,
-)
-from conceptrsa.analysis.inference.bootstrap_ranks import compare_weighted_ranks
 from conceptrsa.analysis.rsa.correlations import standardise
 from conceptrsa.analysis.settings import RsaMetric
-
-Factors = Literal["subjects", "stimuli", "both"]
 
 MIN_STIMULI = 3
 """Distinct stimuli of a sample: two make a single distance."""
 
 WEIGHTS_AT_ONCE = 300_000
 """Weights of pairs held at once, whatever the number of samples."""
+
+SIGNS_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True)
@@ -52,35 +46,10 @@ class Draws:
         return replace(self, subjects=np.ones_like(self.subjects))
 
 
-@dataclass(frozen=True)
-class BootstrapSamples:
-    """Results in every sample; NaN where a sample does not allow one.
-
-    Attributes
-    ----------
-    scores : ndarray, (bootstraps, models)
-        Means over the RDMs of all folds and drawn subjects.
-    pairwise, lower, upper : ndarray, (bootstraps,)
-        Noise ceilings, means over the *distinct* subjects drawn and the folds. All copies of a
-        subject are left out together of the others' mean. NaN where one subject alone was drawn.
-    draws : Draws
-    """
-
-    scores: NDArray[np.float64]
-    pairwise: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    draws: Draws
-
-
 def draw_samples(
-    n_stimuli: int,
-    n_subjects: int,
-    over: Factors,
-    n_bootstraps: int,
-    generator: np.random.Generator,
+    n_stimuli: int, n_subjects: int, n_bootstraps: int, generator: np.random.Generator
 ) -> Draws:
-    """Draw with replacement as many stimuli, subjects or both as there are.
+    """Draw with replacement as many stimuli, and as many subjects, as there are.
 
     Samples of fewer than 3 distinct stimuli are drawn anew.
 
@@ -91,41 +60,43 @@ def draw_samples(
     """
     if n_stimuli < MIN_STIMULI:
         raise ValueError(f"{n_stimuli} stimuli cannot be resampled: {MIN_STIMULI} are needed")
-    stimuli = np.ones((n_bootstraps, n_stimuli), dtype=np.intp)
-    subjects = np.ones((n_bootstraps, n_subjects), dtype=np.intp)
-    if over != "stimuli":
-        subjects = _counts(n_subjects, n_bootstraps, generator)
-    if over != "subjects":
-        stimuli = _counts(n_stimuli, n_bootstraps, generator)
-        while (few := np.count_nonzero(stimuli, axis=1) < MIN_STIMULI).any():
-            stimuli[few] = _counts(n_stimuli, int(few.sum()), generator)
+
+    def counts(n: int, size: int) -> NDArray[np.intp]:
+        return generator.multinomial(n, np.full(n, 1 / n), size=size).astype(np.intp)
+
+    subjects, stimuli = counts(n_subjects, n_bootstraps), counts(n_stimuli, n_bootstraps)
+    while (few := np.count_nonzero(stimuli, axis=1) < MIN_STIMULI).any():
+        stimuli[few] = counts(n_stimuli, int(few.sum()))
     return Draws(stimuli, subjects)
 
 
-def _counts(n: int, n_bootstraps: int, generator: np.random.Generator) -> NDArray[np.intp]:
-    return generator.multinomial(n, np.full(n, 1 / n), size=n_bootstraps).astype(np.intp)
+def bootstrap_errors(
+    draws: Draws, brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
+) -> NDArray[np.float64]:
+    """Standard errors (3, models) of mean scores over subjects, over stimuli, and over both.
+
+    With their small-sample factors, and that over both corrected (`two_factor_variance`).
+    Parameters as in `bootstrap_scores`.
+    """
+    n_subjects, n_stimuli = draws.subjects.shape[1], draws.stimuli.shape[1]
+    over_subjects, over_stimuli, over_both = (
+        bootstrap_scores(drawn, brain, models, metric)
+        for drawn in (draws.of_subjects(), draws.of_stimuli(), draws)
+    )
+    variances = np.stack(
+        [
+            one_factor_variance(over_subjects, n_subjects),
+            one_factor_variance(over_stimuli, n_stimuli),
+            two_factor_variance(over_both, over_subjects, over_stimuli, n_subjects, n_stimuli),
+        ]
+    )
+    return np.asarray(np.sqrt(variances))
 
 
-def bootstrap(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-    over: Factors,
-    n_bootstraps: int,
-    generator: np.random.Generator,
-) -> BootstrapSamples:
-    """Draw samples and compute scores and ceilings in each; see `bootstrap_with`."""
-    draws = draw_samples(num_obs_y(models[0]), brain.shape[1], over, n_bootstraps, generator)
-    return bootstrap_with(draws, brain, models, metric)
-
-
-def bootstrap_with(
-    draws: Draws,
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-) -> BootstrapSamples:
-    """Scores and noise ceilings in given samples, so that regions can share them.
+def bootstrap_scores(
+    draws: Draws, brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
+) -> NDArray[np.float64]:
+    """Score models in given samples, so that regions can share them.
 
     Parameters
     ----------
@@ -142,66 +113,30 @@ def bootstrap_with(
 
     Returns
     -------
-    BootstrapSamples
-        Equal to rsatoolbox's on the same draws, but for the ceilings of samples of one subject:
-        those are NaN here, and 1 there.
+    ndarray, (bootstraps, models)
+        Means over the RDMs of all folds and drawn subjects, equal to rsatoolbox's on the same
+        draws; NaN where a sample does not allow a score.
     """
     # Few subjects make few samples: each is computed once.
     both = np.concatenate([draws.stimuli, draws.subjects], axis=1)
     distinct, place = np.unique(both, axis=0, return_inverse=True)
     stimuli, subjects = np.split(distinct, [draws.stimuli.shape[1]], axis=1)
-    n_rows = max(1, WEIGHTS_AT_ONCE // models.shape[1])
-    chunks = [
-        _compute(
-            stimuli[start : start + n_rows], subjects[start : start + n_rows], brain, models, metric
-        )
-        for start in range(0, len(distinct), n_rows)
-    ]
-    scores, ceilings = (np.concatenate(parts)[place.ravel()] for parts in zip(*chunks, strict=True))
-    return BootstrapSamples(
-        scores=scores,
-        pairwise=ceilings[:, 0],
-        lower=ceilings[:, 1],
-        upper=ceilings[:, 2],
-        draws=draws,
-    )
-
-
-def _compute(
-    stimuli: NDArray[np.intp],
-    subjects: NDArray[np.intp],
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scores (bootstraps, models) and pairwise, lower and upper ceiling (bootstraps, 3)."""
+    compare = _compare_ranks if metric in ("spearman", "rho-a", "kendall-tau-a") else _compare
     usable = _usable(models, metric)
-    total = np.zeros((len(stimuli), len(models)))
-    count = np.zeros_like(total)
-    ceilings = []
-    for fold in brain:
-        there = _usable(fold, metric)
-        drawn = subjects[:, there]
-        found = _compare(stimuli, drawn, fold[there], models[usable], metric)
-        present = drawn[..., None] * np.isfinite(found.scores)
-        total[:, usable] += np.where(present > 0, present * found.scores, 0.0).sum(axis=1)
-        count[:, usable] += present.sum(axis=1)
-        ceilings.append(_ceilings(found, drawn))
-    enough = (np.count_nonzero(stimuli, axis=1) >= MIN_STIMULI)[:, None]
-    scores = np.where((count > 0) & enough, total / np.maximum(count, 1), np.nan)
-    return scores, np.where(enough, _mean_without_nan(np.stack(ceilings)), np.nan)
-
-
-def _compare(
-    stimuli: NDArray[np.intp],
-    subjects: NDArray[np.intp],
-    fold: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-) -> SampleComparison:
-    if metric == "pearson" or metric == "cosine" or metric == "whitened-cosine":
-        return compare_weighted_products(stimuli, subjects, fold, models, metric)
-    return compare_weighted_ranks(stimuli, subjects, fold, models, metric)
+    scores = np.full((len(distinct), len(models)), np.nan)
+    n_rows = max(1, WEIGHTS_AT_ONCE // models.shape[1])
+    for start in range(0, len(distinct), n_rows):
+        rows = slice(start, start + n_rows)
+        total = np.zeros((len(stimuli[rows]), usable.sum()))
+        count = np.zeros_like(total)
+        for fold in brain:
+            there = _usable(fold, metric)
+            found = compare(stimuli[rows], fold[there], models[usable], metric)
+            present = subjects[rows, there, None] * np.isfinite(found)
+            total += np.where(present > 0, present * found, 0.0).sum(axis=1)
+            count += present.sum(axis=1)
+        scores[rows, usable] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return scores[place.ravel()]
 
 
 def _usable(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.bool_]:
@@ -210,20 +145,210 @@ def _usable(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(vectors).all(axis=-1))
 
 
-def _ceilings(found: SampleComparison, subjects: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Pairwise, lower and upper ceiling of one fold, (bootstraps, 3)."""
-    drawn = subjects > 0
-    others = subjects[:, None, :] * (1 - np.eye(subjects.shape[1], dtype=np.intp))
-    others = np.where(np.isfinite(found.among), others, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pairwise = np.where(others > 0, others * found.among, 0.0).sum(axis=2) / others.sum(axis=2)
-    ceilings = np.stack([pairwise, found.lower, found.upper])
-    ceilings[:, ~drawn | (drawn.sum(axis=1, keepdims=True) < 2)] = np.nan
-    return _mean_without_nan(ceilings.transpose(2, 1, 0))
+def _pair_weights(counts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """How often each pair of distinct stimuli occurs, (..., pairs), from counts (..., stimuli)."""
+    first, second = np.triu_indices(counts.shape[-1], k=1)
+    as_float = counts.astype(np.float64)
+    return as_float[..., first] * as_float[..., second]
 
 
-def _mean_without_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    present = np.isfinite(values)
-    total = np.where(present, values, 0.0).sum(axis=0)
+def _compare(
+    stimuli: NDArray[np.intp],
+    brain: NDArray[np.float64],
+    models: NDArray[np.float64],
+    metric: RsaMetric,
+) -> NDArray[np.float64]:
+    """Compare by Pearson's correlation or a cosine: (bootstraps, subjects, models).
+
+    One product of the weights with all products of two RDMs serves all samples: centring (Pearson)
+    and double centring (whitened cosine) are projections, and take a product of two vectors of few
+    elements off a weighted sum of products. NaN where an RDM is constant in a sample.
+    """
+    n_subjects = len(brain)
+    rdms = np.concatenate([brain, models])
+    if metric == "pearson":
+        rdms = rdms - rdms.mean(axis=1, keepdims=True)
+    # Of one size, so that one limit tells rounding from variance.
+    rdms = rdms / np.sqrt(np.square(rdms).mean(axis=1, keepdims=True))
+    weights = _pair_weights(stimuli)
+    products = rdms[:n_subjects, None] * rdms[n_subjects:]
+    covariance = np.einsum("bp,smp->bsm", weights, products, optimize=True)
+    variance = weights @ np.square(rdms).T
+    if metric != "cosine":
+        removed, coefficients = (
+            _centring(weights, rdms) if metric == "pearson" else _double_centring(stimuli, rdms)
+        )
+        covariance -= removed[:, :n_subjects] @ coefficients[:, n_subjects:].swapaxes(1, 2)
+        variance -= np.einsum("brk,brk->br", removed, coefficients)
+    varies = variance > 1e-12 * weights.sum(axis=1, keepdims=True)
+    length = np.sqrt(np.where(varies, variance, np.nan))
+    return np.asarray(covariance / (length[:, :n_subjects, None] * length[:, None, n_subjects:]))
+
+
+def _centring(
+    weights: NDArray[np.float64], rdms: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Factors (bootstraps, rdms, 1) of what centring takes off the sums of products."""
+    sums = (weights @ rdms.T)[..., None]
+    return sums, sums / weights.sum(axis=1)[:, None, None]
+
+
+def _double_centring(
+    stimuli: NDArray[np.intp], rdms: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What double centring takes off, where pairs of a stimulus with itself are missing.
+
+    Whitened RDMs are the Gram matrices of centred patterns (Diedrichsen et al., 2021). With copies
+    of stimuli, whose distances are left out, centring is the least-squares fit of b_i + b_j to all
+    distances between two different stimuli (twice) and to the zeros of the diagonal (once).
+    """
+    n_stimuli = stimuli.shape[1]
+    first, second = np.triu_indices(n_stimuli, k=1)
+    squares = np.zeros((len(rdms), n_stimuli, n_stimuli))
+    squares[:, first, second] = squares[:, second, first] = rdms
+    counts = stimuli.astype(np.float64)
+    sums = np.einsum("bi,rij->brj", counts, squares, optimize=True) * counts[:, None]
+    normal = counts[:, :, None] * counts[:, None, :]
+    diagonal = np.arange(n_stimuli)
+    n_others = counts.sum(axis=1, keepdims=True) - counts
+    normal[:, diagonal, diagonal] = np.where(counts > 0, counts * (n_others + 2), 1.0)
+    return sums, np.linalg.solve(normal, sums.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def _compare_ranks(
+    stimuli: NDArray[np.intp],
+    brain: NDArray[np.float64],
+    models: NDArray[np.float64],
+    metric: RsaMetric,
+) -> NDArray[np.float64]:
+    """Compare by ranks, sample by sample: (bootstraps, subjects, models).
+
+    The order of each RDM's entries is found once; ranks follow from cumulative weights. NaN where
+    an RDM is constant in a sample (Spearman).
+    """
+    places = rankdata(np.concatenate([brain, models]), method="dense", axis=-1).astype(np.intp) - 1
+    found = np.empty((len(stimuli), len(brain), len(models)))
+    for index, all_weights in enumerate(_pair_weights(stimuli)):
+        occurs = np.flatnonzero(all_weights)
+        weights = all_weights[occurs]
+        ranks = _weighted_ranks(places[:, occurs], weights, places.shape[1])
+        of_brain, of_models = np.split(ranks, [len(brain)])
+        total = weights.sum()
+        if metric == "kendall-tau-a":
+            found[index] = _concordance(of_brain, of_models, weights) / (total * (total - 1))
+            continue
+        centre = (total + 1) / 2
+        deviations, other_deviations = of_brain - centre, of_models - centre
+        weighted = deviations * weights
+        products = weighted @ other_deviations.T
+        if metric == "rho-a":
+            found[index] = products * (12 / (total**3 - total))
+            continue
+        squares = np.einsum("np,np->n", weighted, deviations)
+        other_squares = np.square(other_deviations) @ weights
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[index] = products / np.sqrt(squares[:, None] * other_squares)
+    return found
+
+
+def _weighted_ranks(
+    places: NDArray[np.intp], weights: NDArray[np.float64], n_places: int
+) -> NDArray[np.float64]:
+    """Mean ranks from 1 of entries that occur several times, all copies tied.
+
+    Parameters
+    ----------
+    places : ndarray of int, (rdms, entries)
+        Numbers below `n_places` in the order of the values, equal for equal values.
+    weights : ndarray, (entries,)
+        How often each entry occurs.
+    n_places : int
+
+    Returns
+    -------
+    ndarray, (rdms, entries)
+    """
+    n_rdms = len(places)
+    shifted = places + n_places * np.arange(n_rdms)[:, None]
+    occurrences = np.bincount(
+        shifted.ravel(), np.tile(weights, n_rdms), minlength=n_rdms * n_places
+    ).reshape(n_rdms, n_places)
+    middle = np.cumsum(occurrences, axis=1) - (occurrences - 1) / 2
+    return np.asarray(middle.ravel()[shifted])
+
+
+def _concordance(
+    ranks: NDArray[np.float64], others: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Concordant minus discordant pairs of entries, each two entries counted in both orders."""
+    n_entries = len(weights)
+    n_rows = max(1, SIGNS_AT_ONCE // n_entries)
+    found = np.zeros((len(ranks), len(others)))
+    for start in range(0, n_entries, n_rows):
+        rows = slice(start, start + n_rows)
+        signs = np.sign(ranks[:, rows, None] - ranks[:, None]) * weights
+        signs *= weights[rows, None]
+        other_signs = np.sign(others[:, rows, None] - others[:, None])
+        found += signs.reshape(len(ranks), -1) @ other_signs.reshape(len(others), -1).T
+    return found
+
+
+def bootstrap_variance(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance over samples (bootstraps, ...), n - 1; NaN for fewer than two."""
+    present = np.isfinite(samples)
     count = present.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    mean = np.where(present, samples, 0.0).sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(present, samples - mean, 0.0) ** 2
+    return np.where(count > 1, squares.sum(axis=0) / np.maximum(count - 1, 1), np.nan)
+
+
+def one_factor_variance(samples: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Variance over samples of one factor of n subjects or stimuli, times n / (n - 1).
+
+    A bootstrap draws from n values about their own mean, and gives too little by that factor.
+    """
+    return bootstrap_variance(samples) * (n / (n - 1) if n > 1 else np.nan)
+
+
+def two_factor_variance(
+    both: NDArray[np.float64],
+    subjects: NDArray[np.float64],
+    stimuli: NDArray[np.float64],
+    n_subjects: int,
+    n_stimuli: int,
+) -> NDArray[np.float64]:
+    """Variance to be expected with new subjects and new stimuli (Schuett et al., 2023).
+
+    A bootstrap over both factors counts the variance of measurement noise three times. The
+    corrected variance adds those of the two factors and takes off their interaction, each with
+    its small-sample factor; it is kept between the larger of the two and that over both.
+
+    Parameters
+    ----------
+    both, subjects, stimuli : ndarray, (bootstraps, ...)
+        The same quantity in samples over both factors and over either one, from the same draws.
+        A sample with a NaN in any of the three is left out of all.
+    n_subjects, n_stimuli : int
+
+    Returns
+    -------
+    ndarray, (...)
+        NaN for one subject.
+    """
+    present = np.isfinite(both) & np.isfinite(subjects) & np.isfinite(stimuli)
+    of_both, of_subjects, of_stimuli = (
+        bootstrap_variance(np.where(present, values, np.nan))
+        for values in (both, subjects, stimuli)
+    )
+    if n_subjects < 2 or n_stimuli < 2:
+        return np.full_like(of_both, np.nan)
+    subject_factor = n_subjects / (n_subjects - 1)
+    stimulus_factor = n_stimuli / (n_stimuli - 1)
+    interaction = of_both - of_subjects - of_stimuli
+    corrected = (
+        subject_factor * of_subjects
+        + stimulus_factor * of_stimuli
+        - subject_factor * stimulus_factor * interaction
+    )
+    at_least = np.maximum(subject_factor * of_subjects, stimulus_factor * of_stimuli)
+    return np.minimum(np.maximum(corrected, at_least), of_both)

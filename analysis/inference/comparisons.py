@@ -17,12 +17,12 @@ from conceptrsa.analysis.inference.paper_tests import (
     ModelTest,
     compare_models_with_reference,
     correct,
-    mean_over_subjects,
     without_rounding,
 )
 from conceptrsa.analysis.inference.permutation import LabelPermutations
 from conceptrsa.analysis.inference.random_effects import Estimates
 from conceptrsa.analysis.inference.sign_flip import sign_flip_test
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.settings import ComparisonSettings
 
 ZERO = "zero"

@@ -1,16 +1,22 @@
 """What models explain beyond others, with intervals over new subjects and new stimuli."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
-from conceptrsa.analysis.inference.random_effects import Levels, infer, mean_squares
-from conceptrsa.analysis.inference.variance_partition import partial_rsa, partition_variance
-from conceptrsa.analysis.rsa.correlations import number_of_stimuli
+from conceptrsa.analysis.inference.random_effects import infer, levels, mean_squares
+from conceptrsa.analysis.rsa.correlations import (
+    mean_ranks,
+    number_of_stimuli,
+    split_rdms,
+    whiten,
+)
 from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.bids_config.errors import InputError
 
 MIN_STIMULI = 6
 """Fewer leave too little of an RDM once a stimulus is left out."""
@@ -27,6 +33,9 @@ PARTIAL_METRICS: dict[RsaMetric, RsaMetric] = {
     "whitened-cosine": "pearson",
 }
 """Correlation that stands for each comparison where others are partialled out."""
+
+SPANNED = 1e-8
+"""What is left of an RDM, as a share of its length, where others explain it up to rounding."""
 
 
 def variance_parts(
@@ -49,7 +58,6 @@ def variance_parts(
         Empty where there is one group, or where there are fewer than 6 stimuli.
     """
     names = tuple(dict.fromkeys(groups))
-    subsets = [chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)]
     if len(names) < 2:
         return ()
 
@@ -63,7 +71,7 @@ def variance_parts(
         "explained by all",
         *(
             f"only by {chosen[0]}" if len(chosen) == 1 else f"shared by {' and '.join(chosen)}"
-            for chosen in subsets
+            for chosen in _subsets(names)
         ),
     ]
     return tuple(
@@ -95,8 +103,7 @@ def partial_scores(
 
     def statistic(rdms: NDArray[np.float64], of_models: NDArray[np.float64]) -> _Values:
         found = partial_rsa(rdms, of_models, groups, PARTIAL_METRICS[metric])
-        every = np.concatenate([found.given_group, found.given_others[..., None]], axis=-1)
-        return every.reshape(*every.shape[:-2], -1)
+        return found.reshape(*found.shape[:-2], -1)
 
     given = [*group_names, "all others"]
     return tuple(
@@ -157,9 +164,213 @@ def _estimates(whole: _Values, pseudo: _Values) -> list[tuple[float, float, floa
     there = np.isfinite(means) & np.isfinite(pseudo[:, present]).all(axis=(0, 1))
     if present.sum() > 1 and there.any():
         values = pseudo[:, present][..., there].transpose(2, 1, 0)
-        found = infer(mean_squares(values, (Levels(), Levels())), np.eye(len(values)))
+        found = infer(mean_squares(values, (levels, levels)), np.eye(len(values)))
         half_width[there] = (found.upper - found.lower) / 2
     return [
         (float(mean), float(mean - half), float(mean + half))
         for mean, half in zip(means, half_width, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class VariancePartition:
+    """Shares of the variance of brain RDMs; arrays (..., subsets).
+
+    Attributes
+    ----------
+    subsets : tuple of tuple of str
+        All that can be made of the groups, the single groups first, all groups last.
+    r2_raw : ndarray
+        Share explained by all models of a subset's groups together.
+    chance : ndarray
+        Mean share that they would explain if the stimuli of the brain RDM were relabelled.
+    r2 : ndarray
+        The share corrected for chance, 1 - (1 - r2_raw) / (1 - chance); can be negative.
+    parts : ndarray
+        Of the corrected share of all groups, what exactly the groups of a subset have in common
+        and no other group explains (commonality analysis). The parts add up to the last of `r2`;
+        one is negative by noise, or where groups suppress each other.
+    """
+
+    subsets: tuple[tuple[str, ...], ...]
+    r2_raw: NDArray[np.float64]
+    chance: NDArray[np.float64]
+    r2: NDArray[np.float64]
+    parts: NDArray[np.float64]
+
+
+def partition_variance(
+    rdms: NDArray[np.float64], models: NDArray[np.float64], groups: Sequence[str]
+) -> VariancePartition:
+    """Partition the variance of brain RDMs by least squares on the model RDMs of groups.
+
+    All RDMs are whitened first (`conceptrsa.analysis.rsa.correlations.whiten`): distances that
+    share a stimulus are related, and unwhitened ones let the few values of a stimulus that is far
+    from all others decide the fit. The shares are then corrected by the mean that models unrelated
+    to the brain reach, which follows exactly from the symmetry of relabelling: relabelling mixes
+    neither an RDM's mean, nor its part of stimuli, nor the rest, and spreads each of them evenly,
+    so that a model space with squared lengths s and t in the last two (of n - 1 and pairs - n
+    dimensions) explains on average s / (n - 1) of the one and t / (pairs - n) of the other. For
+    white RDMs this is the usual adjusted R squared.
+
+    It was chosen by simulation: 16 models in groups of 5, 8 and 3, 50 stimuli, 5 subjects sharing
+    an RDM unrelated to any model, so that the truth is 0. With Euclidean distances in three
+    dimensions, the mean share of all models was 0.147 to 0.184 raw, 0.136 to 0.173 with the
+    usual adjustment, 0.04 to 0.19 with weights fitted to the other subjects (who share what
+    the models match by chance) and -0.2 to -0.4 with weights tested on the pairs of two held-out
+    stimuli, in subjects or between them, because fitting 16 weights costs more than they
+    explain; with this correction it was 0.001 to 0.002, with a standard deviation of 0.003 to
+    0.007. With correlation distances in many dimensions all corrections agreed. Shares
+    of planted groups came out within 0.02 of those with 300 stimuli.
+
+    Parameters
+    ----------
+    rdms : ndarray, (..., pairs)
+        Of subjects, or their mean, or permutations of either; NaN gives NaN.
+    models : ndarray, (models, pairs)
+    groups : sequence of str
+        Each model's group.
+
+    Returns
+    -------
+    VariancePartition
+        NaN where models explain everything by their number alone.
+
+    Raises
+    ------
+    InputError
+        On a model RDM that holds a NaN or is constant.
+    """
+    _require_usable(models)
+    names = tuple(dict.fromkeys(groups))
+    subsets = _subsets(names)
+    values, predictors = _units(whiten(rdms)), _units(whiten(models))
+    n_pairs = values.shape[-1]
+    n_stimuli = number_of_stimuli(n_pairs)
+    in_stimuli, in_rest = (_square(part) for part in split_rdms(values)[1:])
+    r2_raw = np.empty((*values.shape[:-1], len(subsets)))
+    chance = np.empty_like(r2_raw)
+    for index, chosen in enumerate(subsets):
+        members = [m for name in chosen for m, group in enumerate(groups) if group == name]
+        basis = _basis(predictors[members])
+        _, basis_of_stimuli, basis_rest = split_rdms(basis.T)
+        chance_of_stimuli = np.square(basis_of_stimuli).sum() / (n_stimuli - 1)
+        chance_in_rest = np.square(basis_rest).sum() / max(n_pairs - n_stimuli, 1)
+        chance[..., index] = in_stimuli * chance_of_stimuli + in_rest * chance_in_rest
+        r2_raw[..., index] = _square(values @ basis)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r2 = np.where(chance < 1 - SPANNED, 1 - (1 - r2_raw) / (1 - chance), np.nan)
+    return VariancePartition(subsets, r2_raw, chance, r2, _commonality(r2, names, subsets))
+
+
+def partial_rsa(
+    rdms: NDArray[np.float64],
+    models: NDArray[np.float64],
+    groups: Sequence[str],
+    metric: RsaMetric,
+) -> NDArray[np.float64]:
+    """Correlate brain RDMs with each model RDM while models of other groups are held constant.
+
+    Both are replaced by what least squares on the other models leaves of them.
+
+    Parameters
+    ----------
+    rdms : ndarray, (..., pairs)
+        NaN or constant gives NaN.
+    models : ndarray, (models, pairs)
+    groups : sequence of str
+        Each model's group.
+    metric : {'pearson', 'spearman'}
+        Spearman: everything by ranks.
+
+    Returns
+    -------
+    ndarray, (..., models, groups + 1)
+        With the models of each group held constant; last, those of all groups but a model's own.
+        NaN for a model given its own group; for a model, or a brain RDM, that the models held
+        constant explain up to rounding; and for all models where there is a single group.
+
+    Raises
+    ------
+    InputError
+        On a model RDM that holds a NaN or is constant.
+    ValueError
+        On another metric.
+    """
+    if metric not in ("pearson", "spearman"):
+        raise ValueError(f"there is no partial correlation of the kind {metric}")
+    _require_usable(models)
+    if metric == "spearman":
+        rdms, models = mean_ranks(rdms), mean_ranks(models)
+    values, predictors = _units(rdms), _units(models)
+    names = tuple(dict.fromkeys(groups))
+    found = np.full((*values.shape[:-1], len(predictors), len(names) + 1), np.nan)
+    for column, name in enumerate(names):
+        own = np.asarray(groups) == name
+        if own.all():
+            continue
+        found[..., ~own, column] = _correlate_residuals(values, predictors[~own], predictors[own])
+        found[..., own, -1] = _correlate_residuals(values, predictors[own], predictors[~own])
+    return found
+
+
+def _subsets(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """All that can be made of the names, single ones first, all last."""
+    return tuple(
+        chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)
+    )
+
+
+def _require_usable(models: NDArray[np.float64]) -> None:
+    for index, rdm in enumerate(models):
+        if not (np.isfinite(rdm).all() and np.ptp(rdm) > 0):
+            raise InputError(
+                f"the RDM of model {index + 1} of {len(models)} holds a NaN or is constant, so it "
+                "explains nothing: leave that model out"
+            )
+
+
+def _units(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Centre vectors (..., pairs) and scale them to length 1; NaN for constant ones."""
+    values = vectors - vectors.mean(axis=-1, keepdims=True)
+    length: NDArray[np.float64] = np.linalg.norm(values, axis=-1, keepdims=True)
+    return values / np.where(length > 0, length, np.nan)
+
+
+def _basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal basis (pairs, rank) of vectors (n, pairs), which may depend on each other."""
+    vectors, singular, _ = np.linalg.svd(columns.T, full_matrices=False)
+    return np.asarray(vectors[:, singular > SPANNED * singular[0]])
+
+
+def _square(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.square(values).sum(axis=-1))
+
+
+def _commonality(
+    r2: NDArray[np.float64], names: tuple[str, ...], subsets: Sequence[tuple[str, ...]]
+) -> NDArray[np.float64]:
+    """Inclusion and exclusion: what is explained with some groups but not without them."""
+    position = {chosen: index for index, chosen in enumerate(subsets)}
+    parts = np.zeros_like(r2)
+    for index, chosen in enumerate(subsets):
+        for size in range(len(chosen) + 1):
+            for added in combinations(chosen, size):
+                together = tuple(n for n in names if n not in chosen or n in added)
+                if together:
+                    parts[..., index] -= (-1) ** size * r2[..., position[together]]
+    return parts
+
+
+def _correlate_residuals(
+    values: NDArray[np.float64], models: NDArray[np.float64], constant: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Correlate (..., pairs) with (n, pairs), both without what `constant` (m, pairs) explains."""
+    basis = _basis(constant)
+    residuals = [vectors - vectors @ basis @ basis.T for vectors in (values, models)]
+    units = [
+        left / np.where(length > SPANNED, length, np.nan)
+        for left in residuals
+        for length in [np.linalg.norm(left, axis=-1, keepdims=True)]
+    ]
+    return np.asarray(units[0] @ units[1].T)

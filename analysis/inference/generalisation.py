@@ -6,19 +6,19 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import num_obs_y
 
 from conceptrsa.analysis.inference.influence import pair_influence
-from conceptrsa.analysis.inference.mixed_model import compare_groups
 from conceptrsa.analysis.inference.random_effects import (
     Estimates,
-    Levels,
     MeanSquares,
-    Pairs,
+    Ratios,
+    difference_of_groups,
     infer,
+    levels,
     mean_squares,
+    pairs,
+    ratios_to_last,
 )
-from conceptrsa.analysis.inference.ratio import Ratios, ratios_to_last
 from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 from conceptrsa.analysis.settings import RsaMetric
 
@@ -27,37 +27,22 @@ MIN_SUBJECTS_OF_CEILING = 3
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """A noise ceiling with its interval.
-
-    Attributes
-    ----------
-    estimate, lower, upper : float
-        Mean over folds and subjects, and the ends of its interval; NaN where unknown.
-    """
-
-    estimate: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
 class CeilingEstimates:
     """Noise ceilings with intervals over new subjects and stimuli.
 
     Attributes
     ----------
-    pairwise : Bounds
-        The mean similarity of two subjects' RDMs.
-    nili_lower, nili_upper : Bounds
-        Nili et al. (2014), for as many subjects as there are.
+    estimate, lower, upper : ndarray, (3,)
+        Means over folds and subjects, and the ends of their intervals (NaN where unknown): of the
+        pairwise ceiling, the mean similarity of two subjects' RDMs; and of the lower and upper
+        bound of Nili et al. (2014), for as many subjects as there are.
     p : float
         Two-sided, of the pairwise ceiling against zero.
     """
 
-    pairwise: Bounds
-    nili_lower: Bounds
-    nili_upper: Bounds
+    estimate: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
     p: float
 
 
@@ -67,8 +52,6 @@ class Generalisation:
 
     Attributes
     ----------
-    n_subjects, n_stimuli : int
-        Subjects with a complete RDM in every fold, and stimuli.
     models : Estimates
         Mean score of each model.
     model_pairs : Estimates
@@ -81,8 +64,6 @@ class Generalisation:
         Mean score of each model divided by the mean pairwise ceiling.
     """
 
-    n_subjects: int
-    n_stimuli: int
     models: Estimates
     model_pairs: Estimates
     group_pairs: Estimates
@@ -112,41 +93,64 @@ def generalise(
         Coverage of the intervals.
     """
     brain = brain[:, np.isfinite(brain).all(axis=(0, 2))]
-    n_subjects, n_stimuli = brain.shape[1], num_obs_y(models[0])
-    if n_subjects < 2:
+    if brain.shape[1] < 2:
         raise ValueError("inference over subjects needs two of them with RDMs")
-    scores = _mean_influence(brain, models, metric)
-    squares = mean_squares(scores, (Levels(), Pairs(n_stimuli)))
+    # Influences (models, subjects, pairs), means over folds.
+    scores = np.zeros((len(models), *brain.shape[1:]))
+    for rdms in brain:
+        scores += pair_influence(models, rdms, metric)
+    scores /= len(brain)
+    squares = mean_squares(scores, (levels, pairs))
     membership = np.asarray(groups)
     group_pairs = [
-        compare_groups(
-            scores,
-            [np.flatnonzero(membership == group) for group in pair],
-            n_stimuli,
-            confidence,
-        )
+        compare_groups(scores, [np.flatnonzero(membership == group) for group in pair], confidence)
         for pair in combinations(dict.fromkeys(groups), 2)
     ]
     with_ceiling = _with_pairwise_ceiling(scores, brain, metric)
+    first, second = np.triu_indices(len(models), k=1)
+    unit = np.eye(len(models))
     return Generalisation(
-        n_subjects=n_subjects,
-        n_stimuli=n_stimuli,
-        models=infer(squares, np.eye(len(models)), confidence),
-        model_pairs=infer(squares, _differences(len(models)), confidence),
-        group_pairs=_joined(group_pairs),
+        models=infer(squares, unit, confidence),
+        model_pairs=infer(squares, unit[first] - unit[second], confidence),
+        group_pairs=Estimates(*np.concatenate([np.empty((5, 0)), *group_pairs], axis=1)),
         ceilings=_ceilings(brain, metric, with_ceiling, confidence),
         normalised=_normalised(with_ceiling, len(models), confidence),
     )
 
 
-def _mean_influence(
-    brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
-    """Influences (models, subjects, pairs), means over folds."""
-    total = np.zeros((len(models), *brain.shape[1:]))
-    for rdms in brain:
-        total += pair_influence(models, rdms, metric)
-    return np.asarray(total / len(brain))
+def compare_groups(
+    influence: NDArray[np.float64], groups: Sequence[NDArray[np.intp]], confidence: float = 0.95
+) -> Estimates:
+    """Difference in mean score between two groups, over new subjects, stimuli and models.
+
+    Parameters
+    ----------
+    influence : ndarray, (models, subjects, pairs)
+        From `conceptrsa.analysis.inference.influence`, means over folds. A model with a NaN is no
+        member of its group.
+    groups : two ndarrays of int
+        Models of the first and of the second group.
+    confidence : float
+
+    Returns
+    -------
+    Estimates
+        Of one element; NaN where either group has no model, or neither has two, because nothing
+        is then known of how models differ.
+
+    Notes
+    -----
+    The linear mixed model score ~ group + (1 | subject) + (1 | stimulus) + (1 | group:model) and
+    all interactions, in a balanced design, by the method of moments: where no component is
+    negative that is restricted maximum likelihood.
+    """
+    usable = np.isfinite(influence.sum(axis=(1, 2)))
+    first, second = (group[usable[group]] for group in groups)
+    if min(len(first), len(second)) == 0 or max(len(first), len(second)) == 1:
+        return Estimates(*(np.full(1, np.nan) for _ in range(5)))
+    factors = levels, pairs, difference_of_groups(first, second)
+    values = np.moveaxis(influence, 0, -1)[None]
+    return infer(mean_squares(values, factors), np.ones((1, 1)), confidence)
 
 
 def _with_pairwise_ceiling(
@@ -161,8 +165,7 @@ def _with_pairwise_ceiling(
     for rdms in brain:
         agreement += pair_influence(rdms, rdms, metric)[first, second] / len(brain)
     of_pairs = (scores[:, first] + scores[:, second]) / 2
-    factors = Pairs(n_subjects), Pairs(num_obs_y(brain[0, 0]))
-    return mean_squares(np.concatenate([of_pairs, agreement[None]]), factors)
+    return mean_squares(np.concatenate([of_pairs, agreement[None]]), (pairs, pairs))
 
 
 def _ceilings(
@@ -177,37 +180,25 @@ def _ceilings(
     sqrt((1 + (n - 1) c) / n), and the lower bound c sqrt((n - 1) / (1 + (n - 2) c)) where all
     pairs of subjects correlate alike.
     """
-    ceilings = noise_ceiling(brain, metric)
-    pairwise, lower, upper = (
-        float(np.mean(values)) for values in (ceilings.pairwise, ceilings.lower, ceilings.upper)
-    )
+    estimate = np.array([np.mean(values) for values in noise_ceiling(brain, metric)])
     if with_ceiling is None:
-        return CeilingEstimates(
-            pairwise=Bounds(pairwise, np.nan, np.nan),
-            nili_lower=Bounds(lower, np.nan, np.nan),
-            nili_upper=Bounds(upper, np.nan, np.nan),
-            p=np.nan,
-        )
+        nothing = np.full(3, np.nan)
+        return CeilingEstimates(estimate, nothing, nothing, np.nan)
     last = np.eye(len(with_ceiling.estimates))[-1:]
     found = infer(with_ceiling, last, confidence)
-    interval = np.array([found.lower[0], found.upper[0]])
     n = brain.shape[1]
 
-    def nili_lower(c: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(c * np.sqrt((n - 1) / np.maximum(1 + (n - 2) * c, 1e-12)))
+    def moved(end: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Ends of all three intervals, from that of the pairwise ceiling."""
+        there, here = bounds(end[0]), bounds(estimate[0])
+        return np.array([end[0], *(estimate[1:] + there - here)])
 
-    def nili_upper(c: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.sqrt(np.maximum(1 + (n - 1) * c, 0.0) / n))
+    def bounds(c: float) -> NDArray[np.float64]:
+        lower = c * np.sqrt((n - 1) / np.maximum(1 + (n - 2) * c, 1e-12))
+        upper = np.sqrt(np.maximum(1 + (n - 1) * c, 0.0) / n)
+        return np.array([lower, upper])
 
-    centre = np.array(pairwise)
-    lower_ends = lower + nili_lower(interval) - nili_lower(centre)
-    upper_ends = upper + nili_upper(interval) - nili_upper(centre)
-    return CeilingEstimates(
-        pairwise=Bounds(pairwise, *map(float, interval)),
-        nili_lower=Bounds(lower, *map(float, lower_ends)),
-        nili_upper=Bounds(upper, *map(float, upper_ends)),
-        p=float(found.p[0]),
-    )
+    return CeilingEstimates(estimate, moved(found.lower), moved(found.upper), float(found.p[0]))
 
 
 def _normalised(with_ceiling: MeanSquares | None, n_models: int, confidence: float) -> Ratios:
@@ -216,25 +207,6 @@ def _normalised(with_ceiling: MeanSquares | None, n_models: int, confidence: flo
         reason = "two subjects have one noise ceiling, whose uncertainty over subjects is unknown"
         return Ratios(nothing, nothing, nothing, reason)
     return ratios_to_last(with_ceiling, confidence)
-
-
-def _differences(n: int) -> NDArray[np.float64]:
-    """Contrasts (pairs, n) of each two of n."""
-    first, second = np.triu_indices(n, k=1)
-    unit = np.eye(n)
-    return np.asarray(unit[first] - unit[second])
-
-
-def _joined(estimates: Sequence[Estimates]) -> Estimates:
-    names = ("estimate", "standard_error", "lower", "upper", "p")
-    return Estimates(
-        *(
-            np.concatenate([getattr(each, name) for each in estimates])
-            if estimates
-            else np.empty(0)
-            for name in names
-        )
-    )
 
 
 @dataclass(frozen=True)

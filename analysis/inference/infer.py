@@ -10,11 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.bootstrap import bootstrap_with, draw_samples
-from conceptrsa.analysis.inference.bootstrap_intervals import (
-    one_factor_variance,
-    two_factor_variance,
-)
+from conceptrsa.analysis.inference.bootstrap import bootstrap_errors, draw_samples
 from conceptrsa.analysis.inference.comparisons import (
     NO_ZERO,
     SLOW_BOOTSTRAPS,
@@ -34,16 +30,13 @@ from conceptrsa.analysis.inference.findings import (
     ModelScore,
 )
 from conceptrsa.analysis.inference.generalisation import (
-    Bounds,
     Generalisation,
     ScoredRegion,
     generalise,
 )
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
 from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
-from conceptrsa.analysis.inference.random_effects import Estimates
-from conceptrsa.analysis.inference.ratio import Ratios
-from conceptrsa.analysis.rsa.correlations import number_of_stimuli
+from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, number_of_stimuli
 from conceptrsa.analysis.settings import ComparisonSettings
 
 
@@ -127,7 +120,7 @@ def _without_zero(found: Generalisation) -> Generalisation:
     """Take away tests against zero, and shares of ceilings, where zero is not what chance gives."""
 
     def untested(estimates: Estimates) -> Estimates:
-        return replace(estimates, p=np.full_like(estimates.p, np.nan))
+        return estimates._replace(p=np.full_like(estimates.p, np.nan))
 
     nothing = np.full_like(found.normalised.ratio, np.nan)
     return replace(
@@ -171,32 +164,17 @@ def _bootstrap_errors(
     n_bootstraps: int,
     settings: ComparisonSettings,
 ) -> dict[str, NDArray[np.float64]]:
-    """Standard errors (3, models) over subjects, stimuli and both, from the same draws.
-
-    With their small-sample factors, and that over both corrected (Schuett et al., 2023).
-    """
+    """Standard errors (3, models) by region, from the same draws."""
     n_subjects = next(iter(regions.values())).rsa.shape[0]
     n_stimuli = number_of_stimuli(model_rdms.shape[-1])
-    draws = draw_samples(
-        n_stimuli, n_subjects, "both", n_bootstraps, np.random.default_rng([settings.seed, 4])
-    )
-    errors = {}
-    for roi, region in regions.items():
-        over_subjects, over_stimuli, over_both = (
-            bootstrap_with(drawn, region.rdms, model_rdms, settings.rsa_metric).scores
-            for drawn in (draws.of_subjects(), draws.of_stimuli(), draws)
-        )
-        variances = np.stack(
-            [
-                one_factor_variance(over_subjects, n_subjects),
-                one_factor_variance(over_stimuli, n_stimuli),
-                two_factor_variance(over_both, over_subjects, over_stimuli, n_subjects, n_stimuli),
-            ]
-        )
-        errors[roi] = (
-            np.sqrt(variances) if n_stimuli >= MIN_STIMULI else np.full_like(variances, np.nan)
-        )
-    return errors
+    if n_stimuli < MIN_STIMULI:
+        return {roi: np.full((3, len(model_rdms)), np.nan) for roi in regions}
+    generator = np.random.default_rng([settings.seed, 4])
+    draws = draw_samples(n_stimuli, n_subjects, n_bootstraps, generator)
+    return {
+        roi: bootstrap_errors(draws, region.rdms, model_rdms, settings.rsa_metric)
+        for roi, region in regions.items()
+    }
 
 
 def _model_scores(
@@ -237,10 +215,12 @@ def _ceilings(
 ) -> Iterator[CeilingInterval]:
     for roi, region in regions.items():
         found = general[roi].ceilings
-        yield _ceiling_row(roi, "pairwise", found.pairwise, region.ceiling_p)
-        yield _ceiling_row(roi, "lower", found.nili_lower, np.nan)
-        yield _ceiling_row(roi, "upper", found.nili_upper, np.nan)
-
-
-def _ceiling_row(roi: str, ceiling: CeilingName, bounds: Bounds, p: float) -> CeilingInterval:
-    return CeilingInterval(roi, ceiling, bounds.estimate, bounds.lower, bounds.upper, p)
+        for row, ceiling in enumerate(get_args(CeilingName)):
+            yield CeilingInterval(
+                roi=roi,
+                ceiling=ceiling,
+                estimate=float(found.estimate[row]),
+                low=float(found.lower[row]),
+                high=float(found.upper[row]),
+                p=region.ceiling_p if ceiling == "pairwise" else np.nan,
+            )

@@ -6,13 +6,17 @@ variance over new stimuli follows from the spread of the influences (the infinit
 without resampling.
 """
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import num_obs_y
 
-from conceptrsa.analysis.rsa.correlations import correlate_rdms, mean_ranks, standardise
+from conceptrsa.analysis.rsa.correlations import (
+    correlate_rdms,
+    incidence,
+    mean_ranks,
+    number_of_stimuli,
+    split_rdms,
+    standardise,
+)
 from conceptrsa.analysis.settings import RsaMetric
 
 
@@ -52,16 +56,6 @@ def pair_influence(
         return np.asarray(products + shifted + others_shifted.swapaxes(0, 1) - 2 * similarity)
     values = products - similarity * (x[:, None] ** 2 + y[None] ** 2) / 2 + similarity
     return np.asarray(values)
-
-
-@lru_cache(maxsize=8)
-def incidence(n_stimuli: int) -> NDArray[np.float64]:
-    """Which stimuli (columns) each pair (rows) is made of: ones and zeros, read-only."""
-    first, second = np.triu_indices(n_stimuli, k=1)
-    shares = np.zeros((len(first), n_stimuli))
-    shares[np.arange(len(first)), first] = shares[np.arange(len(first)), second] = 1.0
-    shares.setflags(write=False)
-    return shares
 
 
 def _rank_shift(rdms: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,7 +104,7 @@ def _whitened_influence(
     the sum over the pairs of a stimulus.
     """
     n_pairs = rdms.shape[-1]
-    n_stimuli = num_obs_y(rdms[0])
+    n_stimuli = number_of_stimuli(n_pairs)
     shares = incidence(n_stimuli)
     similarity = correlate_rdms(rdms, others, "whitened-cosine")
     of_stimuli = np.empty((*similarity.shape, n_stimuli))
@@ -120,19 +114,12 @@ def _whitened_influence(
         of_stimuli[..., stimulus] = (n_pairs * similarity - kept.sum() * without) / (n_stimuli - 2)
     of_stimuli -= of_stimuli.mean(axis=-1, keepdims=True)
     x, y = (
-        _rest(np.sqrt(n_pairs) * standardise(each, "whitened-cosine")) for each in (rdms, others)
+        split_rdms(np.sqrt(n_pairs) * standardise(each, "whitened-cosine"))[2]
+        for each in (rdms, others)
     )
     products = x[:, None] * y[None]
     products -= similarity[..., None] * (x[:, None] ** 2 + y[None] ** 2) / 2
-    return np.asarray(similarity[..., None] + of_stimuli @ shares.T + _rest(products))
-
-
-def _rest(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the mean and the stimuli's means leave of values (..., pairs)."""
-    n_stimuli = num_obs_y(values.reshape(-1, values.shape[-1])[0])
-    shares = incidence(n_stimuli)
-    centred = values - values.mean(axis=-1, keepdims=True)
-    return np.asarray(centred - centred @ shares / (n_stimuli - 2) @ shares.T)
+    return np.asarray(similarity[..., None] + of_stimuli @ shares.T + split_rdms(products)[2])
 
 
 def _tau_influence(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

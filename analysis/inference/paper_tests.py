@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
+
 Score = Literal["rsa", "rsa_normalised"]
 
 ROUNDING = 1e-12
@@ -199,23 +201,6 @@ def compare_groups(
 def without_rounding(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Differences between scores, those that rounding made set to zero."""
     return np.where(np.abs(differences) < ROUNDING, 0.0, differences)
-
-
-def mean_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the first axis of the values that are there; NaN where none is."""
-    present = np.isfinite(values)
-    count = present.sum(axis=0)
-    total = np.where(present, values, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def sem_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard error of the mean over the first axis (n - 1); NaN for fewer than two values."""
-    present = np.isfinite(values)
-    count = present.sum(axis=0)
-    deviation = np.where(present, values - mean_over_subjects(values), 0.0)
-    variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
-    return np.where(count > 1, np.sqrt(variance / np.maximum(count, 1)), np.nan)
 
 
 def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

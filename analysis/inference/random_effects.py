@@ -8,17 +8,16 @@ a balanced analysis of variance. An RDM holds *pairs* of stimuli, so that its va
 has two strata: what a stimulus does to all its pairs, and what is particular to pairs.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr
 
-from conceptrsa.analysis.inference.influence import incidence
+from conceptrsa.analysis.rsa.correlations import incidence, number_of_stimuli
 
 N_POINTS = 1024
 """Points of the integral over the true mean squares."""
@@ -32,9 +31,11 @@ SMALLEST_SHARE_OF_PAIRS = 0.5
 FEW = 20
 """Degrees of freedom below which a mean square says little."""
 
+N_BISECTIONS = 26
+"""Of the ends of ratios' intervals."""
 
-@dataclass(frozen=True)
-class Stratum:
+
+class Stratum(NamedTuple):
     """One part of the variation over a factor.
 
     Attributes
@@ -52,33 +53,25 @@ class Stratum:
     df: int
 
 
-class Factor(Protocol):
-    """A random factor of a balanced design."""
+Split = tuple[NDArray[np.float64], tuple[Stratum, ...]]
+"""The mean (..., 1) of values over a factor, and the strata about it."""
 
-    def split(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Stratum, ...]]:
-        """Split values (..., units) into their mean (..., 1) and the strata about it."""
-        ...
-
-
-@dataclass(frozen=True)
-class Levels:
-    """A factor whose units are its levels: subjects, or models."""
-
-    def split(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Stratum, ...]]:
-        """Split values (..., levels)."""
-        n = values.shape[-1]
-        mean = values.mean(axis=-1, keepdims=True)
-        return mean, (Stratum((values - mean) / np.sqrt(n - 1), 1 / n, n - 1),)
+Factor = Callable[[NDArray[np.float64]], Split]
+"""A random factor of a balanced design: splits values (..., units)."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """A factor whose units are the pairs of its levels: stimuli, or subjects in noise ceilings.
+def levels(values: NDArray[np.float64]) -> Split:
+    """Split values (..., levels) of a factor whose units are its levels: subjects, or models."""
+    n = values.shape[-1]
+    mean = values.mean(axis=-1, keepdims=True)
+    return mean, (Stratum((values - mean) / np.sqrt(n - 1), 1 / n, n - 1),)
 
-    Attributes
-    ----------
-    n : int
-        Levels, at least 3.
+
+def pairs(values: NDArray[np.float64]) -> Split:
+    """Split values of a factor whose units are the pairs of its levels, at least 3.
+
+    These are stimuli, or subjects in noise ceilings; values are (..., pairs) in the order of
+    `scipy.spatial.distance.pdist`.
 
     Notes
     -----
@@ -86,26 +79,38 @@ class Pairs:
     2 var(b) / (n (n - 1)), that of a U-statistic of two arguments (Hoeffding, 1948). The mean
     squares of the levels and of the rest have the expectations var(b) + (n - 2) var(a) and var(b).
     """
-
-    n: int
-
-    def split(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[Stratum, ...]]:
-        """Split values (..., pairs) in the order of `scipy.spatial.distance.pdist`."""
-        n = self.n
-        shares = incidence(n)
-        mean = values.mean(axis=-1, keepdims=True)
-        deviation = values - mean
-        levels = deviation @ shares / (n - 2)
-        of_levels = Stratum(levels * np.sqrt((n - 2) / (n - 1)), 4 / (n * (n - 2)), n - 1)
-        df = n * (n - 3) // 2
-        if df == 0:
-            return mean, (of_levels,)
-        rest = (deviation - levels @ shares.T) / np.sqrt(df)
-        return mean, (of_levels, Stratum(rest, -2 / ((n - 1) * (n - 2)), df))
+    n = number_of_stimuli(values.shape[-1])
+    shares = incidence(n)
+    mean = values.mean(axis=-1, keepdims=True)
+    deviation = values - mean
+    of_level = deviation @ shares / (n - 2)
+    of_levels = Stratum(of_level * np.sqrt((n - 2) / (n - 1)), 4 / (n * (n - 2)), n - 1)
+    df = n * (n - 3) // 2
+    if df == 0:
+        return mean, (of_levels,)
+    rest = (deviation - of_level @ shares.T) / np.sqrt(df)
+    return mean, (of_levels, Stratum(rest, -2 / ((n - 1) * (n - 2)), df))
 
 
-@dataclass(frozen=True)
-class Part:
+def difference_of_groups(in_first: NDArray[np.intp], in_second: NDArray[np.intp]) -> Factor:
+    """Factor of models nested in two groups, whose difference in means is of interest.
+
+    The groups are taken to vary alike, as the paper's 3 language models would else leave two
+    degrees of freedom.
+    """
+
+    def split(values: NDArray[np.float64]) -> Split:
+        groups = values[..., in_first], values[..., in_second]
+        first, second = (group.mean(axis=-1, keepdims=True) for group in groups)
+        deviations = np.concatenate([groups[0] - first, groups[1] - second], axis=-1)
+        df = len(in_first) + len(in_second) - 2
+        weight = 1 / len(in_first) + 1 / len(in_second)
+        return first - second, (Stratum(deviations / np.sqrt(df), weight, df),)
+
+    return split
+
+
+class Part(NamedTuple):
     """A mean square, of one stratum of each of some factors, in the variance of the mean.
 
     Attributes
@@ -125,8 +130,7 @@ class Part:
     products: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class MeanSquares:
+class MeanSquares(NamedTuple):
     """The analysis of variance of several statistics at once.
 
     Attributes
@@ -140,8 +144,7 @@ class MeanSquares:
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True)
-class Estimates:
+class Estimates(NamedTuple):
     """Estimates with intervals and tests against zero; arrays of one length.
 
     Attributes
@@ -176,7 +179,7 @@ def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> Mean
     for axis, factor in enumerate(factors):
         split = []
         for crossed, array, weight, df in found:
-            mean, strata = factor.split(np.moveaxis(array, axis + 1, -1))
+            mean, strata = factor(np.moveaxis(array, axis + 1, -1))
             split.append((crossed, np.moveaxis(mean, -1, axis + 1), weight, df))
             for index, stratum in enumerate(strata):
                 part = np.moveaxis(stratum.values, -1, axis + 1)
@@ -188,17 +191,6 @@ def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> Mean
         flat = array.reshape(len(values), -1)
         parts.append(Part(crossed, weight, df, flat @ flat.T))
     return MeanSquares(found[0][1].reshape(len(values)), tuple(parts))
-
-
-def estimates(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Contrasts (contrasts, statistics) of the means; NaN where a statistic of theirs is."""
-    known = np.nan_to_num(squares.estimates)
-    return np.where(_unknown(squares, contrasts), np.nan, contrasts @ known)
-
-
-def variance(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unbiased variances of contrasts (contrasts, statistics) of the means; may be negative."""
-    return np.asarray(_weighted_parts(squares, contrasts).sum(axis=1))
 
 
 def infer(
@@ -223,31 +215,28 @@ def infer(
     where Satterthwaite's degrees of freedom, taken from an estimate that is near zero or negative,
     do not.
     """
-    estimate = estimates(squares, contrasts)
-    parts = _weighted_parts(squares, contrasts)
-    inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
-    variances = _summed(squares, parts, inverse)
+    estimate = _contrasted(squares, contrasts)
+    variances, weights = _possible_variances(squares, contrasts)
     half_width = _half_width(variances, weights, 1 - confidence)
     return Estimates(
         estimate=estimate,
-        standard_error=np.sqrt(_summed(squares, parts, np.ones((1, parts.shape[1])))[:, 0]),
+        standard_error=np.sqrt(_summed(squares, contrasts, np.ones((1, len(squares.parts))))[:, 0]),
         lower=estimate - half_width,
         upper=estimate + half_width,
-        p=_two_sided(np.abs(estimate), variances, weights),
+        p=_two_sided(estimate, variances, weights),
     )
 
 
 def two_sided_p(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Two-sided p of contrasts against zero, as in `infer`."""
-    inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
-    variances = _summed(squares, _weighted_parts(squares, contrasts), inverse)
-    return _two_sided(np.abs(estimates(squares, contrasts)), variances, weights)
+    return _two_sided(_contrasted(squares, contrasts), *_possible_variances(squares, contrasts))
 
 
-def _weighted_parts(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+def weighted_parts(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each mean square adds to the variance of contrasts, (contrasts, parts).
 
-    Inclusion and exclusion: parts that cross an odd number of factors are added.
+    Inclusion and exclusion: parts that cross an odd number of factors are added. The sum is an
+    unbiased estimate of the variance, which may be negative.
     """
     columns = [
         (1 if len(part.strata) % 2 else -1)
@@ -264,10 +253,24 @@ def _unknown(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np
     return np.asarray((contrasts[:, np.isnan(squares.estimates)] != 0).any(axis=1))
 
 
+def _contrasted(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Contrasts (contrasts, statistics) of the means; NaN where a statistic of theirs is."""
+    known = np.nan_to_num(squares.estimates)
+    return np.where(_unknown(squares, contrasts), np.nan, contrasts @ known)
+
+
+def _possible_variances(
+    squares: MeanSquares, contrasts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variances (contrasts, points) that the mean squares allow for, and weights (points,)."""
+    inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
+    return _summed(squares, contrasts, inverse), weights
+
+
 def _summed(
-    squares: MeanSquares, parts: NDArray[np.float64], multiples: NDArray[np.float64]
+    squares: MeanSquares, contrasts: NDArray[np.float64], multiples: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Sum the parts (contrasts, parts), multiplied in several ways (points, parts).
+    """Variances of contrasts, the parts multiplied in several ways (points, parts).
 
     A difference of mean squares can come out near or below zero, where the true variance is at
     least that over a single factor, and at least that of what is particular to pairs of stimuli.
@@ -277,30 +280,25 @@ def _summed(
     -------
     ndarray, (contrasts, points)
     """
+    parts = weighted_parts(squares, contrasts)
     variances = parts @ multiples.T
-    for share, chosen, sign in _limits(squares):
-        limit = sign * share * (parts[:, chosen] @ multiples[:, chosen].T)
+    for share, chosen in _limits(squares):
+        limit = share * (parts[:, chosen] @ multiples[:, chosen].T)
         np.maximum(variances, limit, out=variances)
     return np.maximum(variances, 0.0)
 
 
-def _limits(squares: MeanSquares) -> Iterator[tuple[float, list[int], int]]:
-    """Shares, parts whose sum the variance is compared with, and the sign of that sum."""
-    alone = [part for part in squares.parts if len(part.strata) == 1]
-    for factor in {part.strata[0][0] for part in alone}:
-        chosen = [i for i, part in enumerate(squares.parts) if _is_over(part, factor)]
-        yield SMALLEST_SHARE, chosen, 1
-    for part in alone:
+def _limits(squares: MeanSquares) -> Iterator[tuple[float, list[int]]]:
+    """Signed shares, and parts with whose sum the variance is compared."""
+    alone = [(i, part) for i, part in enumerate(squares.parts) if len(part.strata) == 1]
+    for factor in {part.strata[0][0] for _, part in alone}:
+        yield SMALLEST_SHARE, [i for i, part in alone if part.strata[0][0] == factor]
+    for _, part in alone:
         # What is subtracted for pairs, less their interactions, is left; unless hardly known.
         if part.weight < 0 and part.df >= FEW:
             stratum = part.strata[0]
             chosen = [i for i, each in enumerate(squares.parts) if stratum in each.strata]
-            yield SMALLEST_SHARE_OF_PAIRS, chosen, -1
-
-
-def _is_over(part: Part, factor: int) -> bool:
-    """Whether a part is of this factor alone."""
-    return len(part.strata) == 1 and part.strata[0][0] == factor
+            yield -SMALLEST_SHARE_OF_PAIRS, chosen
 
 
 @lru_cache(maxsize=32)
@@ -320,10 +318,10 @@ def _inverse_chi_squared(
 
 
 def _two_sided(
-    distance: NDArray[np.float64], variances: NDArray[np.float64], weights: NDArray[np.float64]
+    estimate: NDArray[np.float64], variances: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(2 * ndtr(-distance[:, None] / np.sqrt(variances)) @ weights)
+        return np.asarray(2 * ndtr(-np.abs(estimate)[:, None] / np.sqrt(variances)) @ weights)
 
 
 def _half_width(
@@ -343,3 +341,69 @@ def _half_width(
             if not (np.abs(step) > 1e-9 * width).any():
                 break
     return np.where(scale == 0, 0.0, width * scale)
+
+
+class Ratios(NamedTuple):
+    """Ratios with intervals; arrays (ratios,).
+
+    Attributes
+    ----------
+    ratio, lower, upper : ndarray
+        NaN where withheld.
+    withheld : str
+        Why no ratio is given, for all of them; empty where they are.
+    """
+
+    ratio: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    withheld: str = ""
+
+
+def ratios_to_last(squares: MeanSquares, confidence: float = 0.95) -> Ratios:
+    """Ratios of all statistics but the last to the last, with Fieller's intervals.
+
+    Parameters
+    ----------
+    squares : MeanSquares
+        Scores, then the noise ceiling.
+    confidence : float
+
+    Returns
+    -------
+    Ratios
+        Withheld where the interval of the last includes zero or lies below it.
+    """
+    n = len(squares.estimates) - 1
+    last = infer(squares, np.eye(n + 1)[-1:], confidence)
+    if not last.lower[0] > 0:
+        nothing = np.full(n, np.nan)
+        reason = (
+            f"the noise ceiling, {last.estimate[0]:.3f}, is not known to be above zero: its "
+            f"{100 * confidence:g} % interval is [{last.lower[0]:.3f}, {last.upper[0]:.3f}]"
+        )
+        return Ratios(nothing, nothing, nothing, reason)
+    ratio = squares.estimates[:-1] / squares.estimates[-1]
+    ends = [ratio + side * _reach(squares, ratio, side, 1 - confidence) for side in (-1.0, 1.0)]
+    return Ratios(ratio, *ends)
+
+
+def _reach(
+    squares: MeanSquares, ratio: NDArray[np.float64], side: float, alpha: float
+) -> NDArray[np.float64]:
+    """How far from the ratios the test of numerator - r denominator starts to reject.
+
+    It ends, since at infinity that is the test of the denominator. Bisection of the angle whose
+    tangent is the distance reaches all of that way.
+    """
+    inside, outside = np.zeros(len(ratio)), np.full(len(ratio), np.pi / 2)
+    contrasts = np.eye(len(ratio), len(ratio) + 1)
+    for _ in range(N_BISECTIONS):
+        angle = (inside + outside) / 2
+        # The contrast is scaled by the cosine, to stay finite.
+        scaled = contrasts * np.cos(angle)[:, None]
+        scaled[:, -1] = -(ratio * np.cos(angle) + side * np.sin(angle))
+        kept = ~(two_sided_p(squares, scaled) < alpha)
+        inside, outside = np.where(kept, angle, inside), np.where(kept, outside, angle)
+    distance: NDArray[np.float64] = np.tan((inside + outside) / 2)
+    return np.where(np.isfinite(ratio), distance, np.nan)

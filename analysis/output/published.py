@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from conceptrsa.analysis.brain.brain_rdms import brain_rdms
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.analysis.brain.voxel_selection import max_beta, rank_voxels
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, peak_size, sweep_top
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, noise_ceiling, sem_of_ceilings
 from conceptrsa.analysis.settings import PRESETS
 
@@ -163,7 +163,7 @@ def _peaks(sweeps: Mapping[str, CeilingSweep]) -> Iterator[Row]:
 
 def _within_published_range(sweep: CeilingSweep) -> CeilingSweep:
     kept = sweep.n_voxels <= LAST_SIZE
-    top = NoiseCeiling(sweep.top.pairwise[kept], sweep.top.lower[kept], sweep.top.upper[kept])
+    top = NoiseCeiling(*(bound[kept] for bound in sweep.top))
     return CeilingSweep(sweep.roi, sweep.n_voxels[kept], top, sweep.random, sweep.note)
 
 

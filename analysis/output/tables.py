@@ -16,10 +16,11 @@ from conceptrsa.analysis.inference.findings import (
     PartialScore,
     VariancePart,
 )
-from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest, mean_over_subjects
+from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.results import Analysis, ComparisonResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, sem_of_ceilings
 from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.tsv import MISSING

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders, without_mean_pattern
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
-from conceptrsa.analysis.settings import ComparisonSettings, RdmMetric, RsaMetric
+from conceptrsa.analysis.settings import ComparisonSettings
 
 MIN_VOXELS = 3
 """Over two voxels a correlation is 1 or -1 whatever the data."""
@@ -78,26 +78,18 @@ def sweep_ceiling(
     CeilingSweep
         Lower and upper bounds of the random voxels are NaN for Spearman, for speed.
     """
+    taken, _ = _affordable(settings)
     in_order = sweep_top(patterns, orders, settings)
     generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode())])
     draws = draw_orders(
         patterns,
         min(len(order) for order in orders),
-        _n_draws(settings),
+        taken.n_random_draws,
         generator,
         settings.random_replacement,
     )
-    return replace(
-        in_order,
-        roi=roi,
-        random=ceilings_of_orders(
-            _scored(patterns, settings),
-            draws,
-            in_order.n_voxels,
-            *metrics_of_sweep(settings),
-            spearman_bounds=False,
-        ),
-    )
+    random = _ceilings(patterns, draws, in_order.n_voxels, taken, spearman_bounds=False)
+    return replace(in_order, roi=roi, random=random)
 
 
 def sweep_top(
@@ -112,39 +104,27 @@ def sweep_top(
     CeilingSweep
         Without a region's name, and without random draws.
     """
+    taken, note = _affordable(settings)
     n_columns = min(len(order) for order in orders)
-    sizes = sweep_sizes(n_columns, *_limits(settings))
-    top = ceilings_of_orders(
-        _scored(patterns, settings),
-        np.stack([order[:n_columns] for order in orders])[None],
-        sizes,
-        *metrics_of_sweep(settings),
-    )
-    nothing = np.empty((0, *top.pairwise.shape[1:]))
+    sizes = sweep_sizes(n_columns, taken.sweep_dense_until, taken.sweep_log_points)
+    first_columns = np.stack([order[:n_columns] for order in orders])[None]
+    top = _ceilings(patterns, first_columns, sizes, taken)
     return CeilingSweep(
         roi="",
         n_voxels=sizes,
-        top=NoiseCeiling(top.pairwise[0], top.lower[0], top.upper[0]),
-        random=NoiseCeiling(nothing, nothing, nothing),
-        note=_note(settings),
+        top=NoiseCeiling(*(bound[0] for bound in top)),
+        random=NoiseCeiling(*(bound[:0] for bound in top)),
+        note=note,
     )
 
 
 def mean_over_folds(sweeps: Sequence[CeilingSweep]) -> CeilingSweep:
     """Mean of one region's sweeps with the same numbers of voxels; NaN where one of them is."""
-
-    def mean(ceilings: Sequence[NoiseCeiling]) -> NoiseCeiling:
-        return NoiseCeiling(
-            np.mean([ceiling.pairwise for ceiling in ceilings], axis=0),
-            np.mean([ceiling.lower for ceiling in ceilings], axis=0),
-            np.mean([ceiling.upper for ceiling in ceilings], axis=0),
-        )
-
-    return replace(
-        sweeps[0],
-        top=mean([sweep.top for sweep in sweeps]),
-        random=mean([sweep.random for sweep in sweeps]),
+    top, random = (
+        NoiseCeiling(*(np.mean(bound, axis=0) for bound in zip(*ceilings, strict=True)))
+        for ceilings in zip(*((sweep.top, sweep.random) for sweep in sweeps), strict=True)
     )
+    return replace(sweeps[0], top=top, random=random)
 
 
 def peak_size(sweep: CeilingSweep) -> int:
@@ -170,13 +150,6 @@ def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> NDArray[np.
         return dense
     spaced = np.round(np.geomspace(dense_until, n_voxels, log_points + 1)).astype(np.intp)
     return np.union1d(dense, spaced)
-
-
-def metrics_of_sweep(settings: ComparisonSettings) -> tuple[RdmMetric, RsaMetric]:
-    """Distance and comparison of RDMs that the sweep takes."""
-    if settings.rdm_metric in ("mahalanobis", "crossnobis"):
-        return "correlation", settings.rsa_metric
-    return settings.rdm_metric, settings.rsa_metric
 
 
 def draw_orders(
@@ -213,47 +186,56 @@ def draw_orders(
     ).reshape(n_draws, len(patterns), n_columns)
 
 
-def _scored(
-    patterns: Sequence[NDArray[np.float64]], settings: ComparisonSettings
-) -> Sequence[NDArray[np.float64]]:
+def _ceilings(
+    patterns: Sequence[NDArray[np.float64]],
+    orders: NDArray[np.intp],
+    sizes: NDArray[np.intp],
+    settings: ComparisonSettings,
+    *,
+    spearman_bounds: bool = True,
+) -> NoiseCeiling:
     if settings.remove_mean_pattern:
-        return [without_mean_pattern(values) for values in patterns]
-    return patterns
+        patterns = [without_mean_pattern(values) for values in patterns]
+    return ceilings_of_orders(
+        patterns,
+        orders,
+        sizes,
+        settings.rdm_metric,
+        settings.rsa_metric,
+        spearman_bounds=spearman_bounds,
+    )
 
 
-def _limits(settings: ComparisonSettings) -> tuple[int, int]:
-    """Where the sweep stops taking every number of voxels, and how many it takes from there."""
-    dense_until, log_points = settings.sweep_dense_until, settings.sweep_log_points
-    if settings.rsa_metric in ("pearson", "spearman"):
-        return dense_until, log_points
-    max_dense, max_log = MAX_SIZES_OF_SLOW_METRICS
-    return min(dense_until, max_dense), min(log_points, max_log)
-
-
-def _n_draws(settings: ComparisonSettings) -> int:
-    if settings.rsa_metric == "kendall-tau-a":
-        return min(settings.n_random_draws, MAX_DRAWS_OF_TAU)
-    return settings.n_random_draws
-
-
-def _note(settings: ComparisonSettings) -> str:
-    changes = []
-    if metrics_of_sweep(settings)[0] != settings.rdm_metric:
-        changes.append(
+def _affordable(settings: ComparisonSettings) -> tuple[ComparisonSettings, str]:
+    """Replace what would take too long; say what in a sentence, empty where nothing is replaced."""
+    taken, notes = settings, []
+    if settings.rdm_metric in ("mahalanobis", "crossnobis"):
+        taken = replace(taken, rdm_metric="correlation")
+        notes.append(
             f"correlation distances in place of {settings.rdm_metric} ones, which would need "
             "the noise of every choice of voxels inverted"
         )
-    if _limits(settings) != (settings.sweep_dense_until, settings.sweep_log_points):
-        dense_until, log_points = _limits(settings)
-        changes.append(
-            f"every number of voxels to {dense_until} and then {log_points}, as "
-            f"{settings.rsa_metric} takes long"
+    dense_until, log_points = MAX_SIZES_OF_SLOW_METRICS
+    if settings.rsa_metric not in ("pearson", "spearman") and (
+        settings.sweep_dense_until > dense_until or settings.sweep_log_points > log_points
+    ):
+        taken = replace(
+            taken,
+            sweep_dense_until=min(settings.sweep_dense_until, dense_until),
+            sweep_log_points=min(settings.sweep_log_points, log_points),
         )
-    if _n_draws(settings) != settings.n_random_draws:
-        changes.append(
-            f"{_n_draws(settings)} random draws in place of {settings.n_random_draws}, as "
+        notes.append(
+            f"every number of voxels to {taken.sweep_dense_until} and then "
+            f"{taken.sweep_log_points}, as {settings.rsa_metric} takes long"
+        )
+    if settings.rsa_metric == "kendall-tau-a" and settings.n_random_draws > MAX_DRAWS_OF_TAU:
+        taken = replace(taken, n_random_draws=MAX_DRAWS_OF_TAU)
+        notes.append(
+            f"{MAX_DRAWS_OF_TAU} random draws in place of {settings.n_random_draws}, as "
             "Kendall's tau-a takes long"
         )
-    if not changes:
-        return ""
-    return f"the sweep of the noise ceiling over the number of voxels takes {'; '.join(changes)}"
+    if not notes:
+        return settings, ""
+    return taken, (
+        f"the sweep of the noise ceiling over the number of voxels takes {'; '.join(notes)}"
+    )

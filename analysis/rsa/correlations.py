@@ -1,5 +1,6 @@
-"""Representational similarity analysis: how alike RDMs are."""
+"""How alike RDMs are, and means of such scores over subjects."""
 
+from functools import lru_cache
 from math import isqrt
 
 import numpy as np
@@ -118,22 +119,46 @@ def split_rdms(
         What the stimuli have as pairs; its mean over the pairs of any stimulus is zero.
     """
     values = np.asarray(rdms, dtype=np.float64)
-    n_pairs = values.shape[-1]
-    n_stimuli = number_of_stimuli(n_pairs)
+    n_stimuli = number_of_stimuli(values.shape[-1])
     first, second = np.triu_indices(n_stimuli, k=1)
-    belongs = np.zeros((n_pairs, n_stimuli))
-    belongs[np.arange(n_pairs), first] = belongs[np.arange(n_pairs), second] = 1.0
     mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
     centred = values - mean
     # Of centred distances a_i + a_j + rest, those of stimulus i sum to (n - 2) a_i.
-    of_stimulus = centred @ belongs / max(n_stimuli - 2, 1)
+    of_stimulus = centred @ incidence(n_stimuli) / max(n_stimuli - 2, 1)
     of_stimuli = of_stimulus[..., first] + of_stimulus[..., second]
     return mean, of_stimuli, centred - of_stimuli
+
+
+@lru_cache(maxsize=8)
+def incidence(n_stimuli: int) -> NDArray[np.float64]:
+    """Which stimuli (columns) each pair (rows) is made of: ones and zeros, read-only."""
+    first, second = np.triu_indices(n_stimuli, k=1)
+    shares = np.zeros((len(first), n_stimuli))
+    shares[np.arange(len(first)), first] = shares[np.arange(len(first)), second] = 1.0
+    shares.setflags(write=False)
+    return shares
 
 
 def number_of_stimuli(n_pairs: int) -> int:
     """How many stimuli have so many pairs."""
     return (1 + isqrt(1 + 8 * n_pairs)) // 2
+
+
+def mean_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the first axis of the values that are there; NaN where none is."""
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    total = np.where(present, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def sem_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error of the mean over the first axis (n - 1); NaN for fewer than two values."""
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    deviation = np.where(present, values - mean_over_subjects(values), 0.0)
+    variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
+    return np.where(count > 1, np.sqrt(variance / np.maximum(count, 1)), np.nan)
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:

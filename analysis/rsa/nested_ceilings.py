@@ -61,9 +61,14 @@ def ceilings_of_orders(
         return _compiled_ceilings(
             kernels, patterns, orders, sizes, rdm_metric, rsa_metric, with_bounds
         )
+
+    def gather(draw: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Patterns (subjects, stimuli, columns) with voxels in the order of a draw."""
+        return np.stack([values[:, order] for values, order in zip(patterns, draw, strict=True)])
+
     blocks = [
         nested_ceilings(
-            _gathered(patterns, orders[start : start + DRAWS_AT_ONCE]),
+            np.stack([gather(draw) for draw in orders[start : start + DRAWS_AT_ONCE]]),
             sizes,
             rdm_metric,
             rsa_metric,
@@ -71,7 +76,7 @@ def ceilings_of_orders(
         )
         for start in range(0, len(orders), DRAWS_AT_ONCE)
     ]
-    return _joined(blocks)
+    return NoiseCeiling(*map(np.concatenate, zip(*blocks, strict=True)))
 
 
 def nested_ceilings(
@@ -98,7 +103,12 @@ def nested_ceilings(
     """
     n_stimuli = patterns.shape[-2]
     first, second = np.triu_indices(n_stimuli, k=1)
-    columns = _columns_to_multiply(patterns, rdm_metric)
+    # Columns whose sums of products over the first n are what the RDM of n voxels is made of.
+    columns = patterns
+    if rdm_metric == "correlation":
+        columns = _helmert(patterns)
+    elif rdm_metric == "euclidean":
+        columns = without_mean_pattern(patterns)
     products = np.zeros((*patterns.shape[:-1], n_stimuli))
     found = np.empty((3, *patterns.shape[:-3], len(sizes), patterns.shape[-3]))
     done = 0
@@ -113,20 +123,8 @@ def nested_ceilings(
         else:
             scale = 1.0 / np.sqrt(np.where(squares > 0, squares, np.nan))
             rdms = 1.0 - between * (scale[..., first] * scale[..., second])
-        ceiling = noise_ceiling(rdms, rsa_metric, spearman_bounds=spearman_bounds)
-        found[..., index, :] = ceiling.pairwise, ceiling.lower, ceiling.upper
+        found[..., index, :] = noise_ceiling(rdms, rsa_metric, spearman_bounds=spearman_bounds)
     return NoiseCeiling(*found)
-
-
-def _columns_to_multiply(
-    patterns: NDArray[np.float64], rdm_metric: RdmMetric
-) -> NDArray[np.float64]:
-    """Columns whose sums of products over the first n are what the RDM of n voxels is made of."""
-    if rdm_metric == "correlation":
-        return _helmert(patterns)
-    if rdm_metric == "euclidean":
-        return without_mean_pattern(patterns)
-    return patterns
 
 
 def _helmert(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,11 +167,7 @@ def _compiled_ceilings(
     voxels = np.ascontiguousarray(np.concatenate([values.T for values in patterns]))
     n_before = np.cumsum([0, *(values.shape[1] for values in patterns[:-1])])
     rows = orders + n_before[:, None]
-    distance = {
-        "correlation": kernels.CORRELATION,
-        "cosine": kernels.COSINE,
-        "euclidean": kernels.EUCLIDEAN,
-    }[rdm_metric]
+    distance = kernels.DISTANCES[rdm_metric]
     n_subjects = len(patterns)
 
     def ceilings(some: NDArray[np.intp]) -> NoiseCeiling:
@@ -183,10 +177,10 @@ def _compiled_ceilings(
         kernels.sweep_draws(
             voxels, some, sizes, distance, by_rank, with_rank_bounds, correlations, bounds
         )
-        found = ceiling_from_correlations(correlations)
+        ceiling = ceiling_from_correlations(correlations)
         if by_rank:
-            return NoiseCeiling(found.pairwise, bounds[..., 0, :], bounds[..., 1, :])
-        return found
+            return NoiseCeiling(ceiling.pairwise, bounds[..., 0, :], bounds[..., 1, :])
+        return ceiling
 
     n_threads = min(_n_cores(), len(rows))
     per_draw = max(len(sizes) * n_subjects**2, 1)
@@ -195,7 +189,8 @@ def _compiled_ceilings(
     if len(blocks) == 1:
         return ceilings(blocks[0])
     with ThreadPoolExecutor(n_threads) as threads:
-        return _joined(list(threads.map(ceilings, blocks)))
+        found = list(threads.map(ceilings, blocks))
+    return NoiseCeiling(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _kernels() -> ModuleType | None:
@@ -212,24 +207,3 @@ def _n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _gathered(
-    patterns: Sequence[NDArray[np.float64]], orders: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Patterns (draws, subjects, stimuli, columns) with voxels in the order of each draw."""
-    return np.stack(
-        [
-            [values[:, order] for values, order in zip(patterns, draw, strict=True)]
-            for draw in orders
-        ]
-    )
-
-
-def _joined(blocks: Sequence[NoiseCeiling]) -> NoiseCeiling:
-    """Concatenate the draws of all blocks."""
-    return NoiseCeiling(
-        pairwise=np.concatenate([block.pairwise for block in blocks]),
-        lower=np.concatenate([block.lower for block in blocks]),
-        upper=np.concatenate([block.upper for block in blocks]),
-    )

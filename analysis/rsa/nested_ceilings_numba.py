@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 CORRELATION, COSINE, EUCLIDEAN = 0, 1, 2
+DISTANCES = {"correlation": CORRELATION, "cosine": COSINE, "euclidean": EUCLIDEAN}
 """What the kernels call the distances."""
 
 FASTMATH = frozenset({"reassoc", "contract", "nsz"})
@@ -101,10 +102,8 @@ def sweep_draws(
                         helmert_column(twice, n, means[subject])
                     add_products(twice, products[subject], squares[subject])
                 rdm = rdms[subject]
-                if distance == EUCLIDEAN:
-                    squared_euclidean(products[subject], squares[subject], twice, rdm)
-                else:
-                    one_minus_cosine(products[subject], squares[subject], twice, rdm)
+                euclidean = distance == EUCLIDEAN
+                distances_of_pairs(products[subject], squares[subject], twice, euclidean, rdm)
                 if by_rank and not np.isnan(rdm.sum()):
                     rank_in_place(rdm, scratch)
                 lengths[subject] = centre_in_place(rdm)
@@ -153,42 +152,33 @@ def add_products(
 
 
 @partial(compiled, fastmath=IN_ORDER)
-def one_minus_cosine(
-    products: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    rdm: NDArray[np.float64],
-) -> None:
-    """One minus the cosines of all pairs; NaN where a pattern is zero."""
-    n = len(squares)
-    for i in range(n):
-        scale[i] = 1.0 / np.sqrt(squares[i])  # infinite for a zero, and 0 times that is NaN
-    repeat(scale)
-    for start in range(0, len(products), n):
-        row = products[start : start + n]
-        found = rdm[start : start + n]
-        partner = scale[start // n + 1 :]
-        for i in range(len(row)):
-            found[i] = 1.0 - row[i] * (scale[i] * partner[i])
-
-
-@partial(compiled, fastmath=IN_ORDER)
-def squared_euclidean(
+def distances_of_pairs(
     products: NDArray[np.float64],
     squares: NDArray[np.float64],
     twice: NDArray[np.float64],
+    euclidean: bool,
     rdm: NDArray[np.float64],
 ) -> None:
-    """Squared distances of all pairs, without dividing by the number of voxels."""
+    """Squared Euclidean distances of all pairs, not divided by the voxels; or 1 minus cosines.
+
+    The cosine's are NaN where a pattern is zero.
+    """
     n = len(squares)
     twice[:n] = squares
+    if not euclidean:
+        for i in range(n):
+            twice[i] = 1.0 / np.sqrt(squares[i])  # infinite for a zero, and 0 times that is NaN
     repeat(twice)
     for start in range(0, len(products), n):
         row = products[start : start + n]
         found = rdm[start : start + n]
         partner = twice[start // n + 1 :]
-        for i in range(len(row)):
-            found[i] = max((twice[i] + partner[i]) - 2.0 * row[i], 0.0)
+        if euclidean:
+            for i in range(len(row)):
+                found[i] = max((twice[i] + partner[i]) - 2.0 * row[i], 0.0)
+        else:
+            for i in range(len(row)):
+                found[i] = 1.0 - row[i] * (twice[i] * partner[i])
 
 
 @compiled

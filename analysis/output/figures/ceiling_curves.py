@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
 from conceptrsa.analysis.output.figures.captions import CIRCULAR, SCORE_NAMES, visited_sizes
 from conceptrsa.analysis.output.figures.sheet import (
     LABEL_SIZE,
@@ -30,6 +29,7 @@ from conceptrsa.analysis.output.figures.style import (
 )
 from conceptrsa.analysis.results import RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 
 SIZE_TICKS = (3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000)

@@ -8,7 +8,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects, sem_over_subjects
 from conceptrsa.analysis.output.figures.captions import WEAK_NOTE, details_of, subjects_left
 from conceptrsa.analysis.output.figures.model_bars import NORMALISED_LIMITS
 from conceptrsa.analysis.output.figures.sheet import (
@@ -31,6 +30,7 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
 )
 from conceptrsa.analysis.results import RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 
 ROI_WIDTH = 1.35
 BAR_WIDTH = 0.26

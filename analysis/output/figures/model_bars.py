@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects, sem_over_subjects
 from conceptrsa.analysis.output.figures.captions import (
     WEAK_NOTE,
     details_of,
@@ -36,6 +35,7 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
 )
 from conceptrsa.analysis.results import PRIMARY, RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 
 NORMALISED_LIMITS = (-0.5, 2.0)

@@ -9,8 +9,6 @@ from conceptrsa.analysis.inference.paper_tests import (
     WELCH,
     GroupTest,
     ModelTest,
-    mean_over_subjects,
-    sem_over_subjects,
 )
 from conceptrsa.analysis.output.figures.style import RSA_NAMES, printed
 from conceptrsa.analysis.output.report.wording import (
@@ -20,6 +18,7 @@ from conceptrsa.analysis.output.report.wording import (
     p_value,
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 
 
 class OfThePaper:

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.paper_tests import mean_over_subjects
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES
 from conceptrsa.analysis.output.figures.style import RSA_NAMES
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.distances import metric_of_models
 
 MAX_DISTANCES = 3_000_000

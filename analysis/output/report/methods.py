@@ -21,8 +21,8 @@ from conceptrsa.analysis.output.report.beta_estimation import describe_estimatio
 from conceptrsa.analysis.output.report.references import REFERENCES, Reference
 from conceptrsa.analysis.output.report.wording import counted, joined
 from conceptrsa.analysis.results import ComparisonResult
-from conceptrsa.analysis.rsa.ceiling_null import N_PERMUTATIONS
 from conceptrsa.analysis.rsa.distances import metric_of_models
+from conceptrsa.analysis.rsa.noise_ceiling import N_PERMUTATIONS
 from conceptrsa.analysis.settings import RdmMetric, RsaMetric
 
 RDM_TEXTS: dict[RdmMetric, str] = {

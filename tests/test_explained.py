@@ -4,11 +4,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from scipy.optimize import lsq_linear
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from conceptrsa.analysis.inference.variance_partition import partial_rsa, partition_variance
+from conceptrsa.analysis.inference.explained import partial_rsa, partition_variance
 from conceptrsa.analysis.rsa.correlations import whiten
 from conceptrsa.analysis.rsa.distances import compute_rdm
 from conceptrsa.bids_config.errors import InputError
@@ -36,7 +35,6 @@ def test_raw_shares_are_least_squares_of_whitened_rdms() -> None:
     rng = np.random.default_rng(0)
     rdms, models = random_rdms(rng, 3, 12), random_rdms(rng, 6, 12)
     found = partition_variance(rdms, models, GROUPS)
-    assert found.groups == ("multimodal", "visual", "language")
     assert found.subsets[3] == ("multimodal", "visual")
     assert found.r2_raw.shape == (3, 7)
     for column, chosen in enumerate(found.subsets):
@@ -80,7 +78,7 @@ def test_two_groups_by_hand() -> None:
     found = partition_variance(rdms, models, ["a", "b", "b", "a"])
     a, b, both = found.r2.T
     np.testing.assert_allclose(found.parts.T, [both - b, both - a, a + b - both], atol=1e-12)
-    np.testing.assert_allclose(found.unique.T, [both - b, both - a], atol=1e-12)
+    np.testing.assert_allclose(found.parts.T[:2], [both - b, both - a], atol=1e-12)
 
 
 @pytest.mark.parametrize("n_groups", [1, 3, 4])
@@ -102,7 +100,7 @@ def test_unrelated_models_explain_nothing_where_the_usual_adjustment_fails() -> 
     for _ in range(60):
         rdm, models = random_rdms(rng, 1, 30)[0], random_rdms(rng, 6, 30)
         found = partition_variance(rdm, models, GROUPS)
-        corrected.append([found.r2[-1], *found.unique])
+        corrected.append([found.r2[-1], *found.parts[:3]])
         adjusted.append(1 - (1 - plain_r2(rdm, models)) * 434 / 428)
     mean, error = np.mean(corrected, axis=0), np.std(corrected, axis=0) / np.sqrt(60)
     assert (np.abs(mean) < 4 * error).all()
@@ -139,36 +137,13 @@ def test_models_that_repeat_others_add_nothing() -> None:
     np.testing.assert_allclose(twice.r2, once.r2, atol=1e-12)
 
 
-def test_non_negative_weights() -> None:
-    rng = np.random.default_rng(7)
-    models = random_rdms(rng, 4, 15)
-    rdm = models[0] - models[1] + 0.5 * models[3] + 0.2 * random_rdms(rng, 1, 15)[0]
-    groups = ["a", "a", "b", "b"]
-    found = partition_variance(
-        rdm, models, groups, non_negative=True, generator=np.random.default_rng(0)
-    )
-    design = np.column_stack([np.ones(105) / np.sqrt(105), *whiten(models)])
-    target = whiten(rdm)
-    bounds = np.array([-np.inf, 0, 0, 0, 0]), np.full(5, np.inf)
-    left = 2 * lsq_linear(design, target, bounds, tol=1e-14).cost
-    expected = 1 - left / np.sum((target - target.mean()) ** 2)
-    assert found.r2_raw[-1] == pytest.approx(expected, abs=1e-6)
-    free = partition_variance(rdm, models, groups)
-    assert (found.r2_raw <= free.r2_raw + 1e-12).all()
-    assert (found.chance < free.chance).all()
-    assert found.r2_raw[-1] < free.r2_raw[-1] - 0.05
-    with pytest.raises(ValueError, match="generator"):
-        partition_variance(rdm, models, groups, non_negative=True)
-
-
 def test_missing_rdms_and_too_many_models() -> None:
     rng = np.random.default_rng(8)
     rdms, models = random_rdms(rng, 3, 12), random_rdms(rng, 6, 12)
     rdms[1, 4] = np.nan
-    for constraint in ({}, {"non_negative": True, "generator": rng}):
-        found = partition_variance(rdms, models, GROUPS, **constraint)
-        assert np.isnan(found.parts[1]).all()
-        assert np.isfinite(found.parts[[0, 2]]).all()
+    found = partition_variance(rdms, models, GROUPS)
+    assert np.isnan(found.parts[1]).all()
+    assert np.isfinite(found.parts[[0, 2]]).all()
     few = partition_variance(random_rdms(rng, 1, 4)[0], random_rdms(rng, 6, 4), GROUPS)
     assert np.isnan(few.r2[-1])
     models[3] = 0.5
@@ -182,7 +157,7 @@ def test_partial_correlations_of_the_precision_matrix(metric: str) -> None:
     rng = np.random.default_rng(9)
     rdms, models = random_rdms(rng, 2, 15), random_rdms(rng, 6, 15)
     found = partial_rsa(rdms, models, GROUPS, metric)
-    assert found.given_group.shape == (2, 6, 3)
+    assert found.shape == (2, 6, 4)
     groups = np.array(GROUPS)
 
     def partial(rdm: np.ndarray, model: int, constant: np.ndarray) -> float:
@@ -195,9 +170,9 @@ def test_partial_correlations_of_the_precision_matrix(metric: str) -> None:
     for subject, rdm in enumerate(rdms):
         for model, group in enumerate(GROUPS):
             others = partial(rdm, model, groups != group)
-            assert found.given_others[subject, model] == pytest.approx(others, abs=1e-10)
-            for column, name in enumerate(found.groups):
-                value = found.given_group[subject, model, column]
+            assert found[subject, model, -1] == pytest.approx(others, abs=1e-10)
+            for column, name in enumerate(dict.fromkeys(GROUPS)):
+                value = found[subject, model, column]
                 if name == group:
                     assert np.isnan(value)
                 else:
@@ -210,9 +185,9 @@ def test_partial_correlation_of_what_is_held_constant_is_unknown() -> None:
     models[3] = 2 * models[0] + 1
     rdms[1] = np.nan
     found = partial_rsa(rdms, models, ["a", "a", "b", "b"], "pearson")
-    assert np.isfinite(found.given_others[0, [1, 2]]).all()
-    assert np.isnan(found.given_others[0, [0, 3]]).all()
-    assert np.isnan(found.given_others[1]).all()
-    assert np.isnan(partial_rsa(rdms, models, ["a"] * 4, "pearson").given_others).all()
+    assert np.isfinite(found[0, [1, 2], -1]).all()
+    assert np.isnan(found[0, [0, 3], -1]).all()
+    assert np.isnan(found[1]).all()
+    assert np.isnan(partial_rsa(rdms, models, ["a"] * 4, "pearson")).all()
     with pytest.raises(ValueError, match="cosine"):
         partial_rsa(rdms, models, ["a", "a", "b", "b"], "cosine")

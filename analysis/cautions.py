@@ -8,9 +8,9 @@ from conceptrsa.analysis.inference.comparisons import (
     NO_ZERO,
     SIGN_FLIP,
     SLOW_BOOTSTRAPS,
-    SLOW_METRIC,
     SLOW_PERMUTATIONS,
-    WITHOUT_ZERO,
+    UNKNOWN_ZERO,
+    has_no_zero,
 )
 from conceptrsa.analysis.inference.paper_tests import (
     SIGNED_RANK,
@@ -23,6 +23,7 @@ from conceptrsa.analysis.results import Analysis, RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
+from conceptrsa.analysis.settings import is_own, is_product
 
 ALPHA = 0.05
 
@@ -131,9 +132,9 @@ def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> 
 
 def _costly_metric(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
-    if settings.preset == "recommended" and settings.rsa_metric == SLOW_METRIC:
+    if settings.preset == "recommended" and not is_product(settings.rsa_metric):
         yield (
-            "Kendall's tau-a is slow: "
+            f"{settings.rsa_metric} is slow: "
             f"{min(SLOW_PERMUTATIONS, settings.n_permutations)} permutations and "
             f"{min(SLOW_BOOTSTRAPS, settings.n_bootstraps)} bootstrap samples are made, and the "
             "permutation test of the ceiling takes Spearman's rho"
@@ -142,8 +143,9 @@ def _costly_metric(primary: Analysis) -> Iterator[str]:
 
 def _no_zero(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
-    if settings.preset == "recommended" and settings.rsa_metric in WITHOUT_ZERO:
-        yield f"{settings.rsa_metric}: {NO_ZERO}"
+    if settings.preset == "recommended" and has_no_zero(settings.rsa_metric):
+        why = UNKNOWN_ZERO if is_own(settings.rsa_metric) else NO_ZERO
+        yield f"{settings.rsa_metric}: {why}"
 
 
 def _dependent_models(group_tests: Sequence[GroupTest]) -> Iterator[str]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 from scipy.stats import rankdata
 
 from conceptrsa.analysis.brain.brain_rdms import BrainRdms, brain_rdms
 from conceptrsa.analysis.brain.folds import is_circular
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
-from conceptrsa.analysis.inference.comparisons import SLOW_METRIC
 from conceptrsa.analysis.models.model_set import ModelSet
 from conceptrsa.analysis.rsa.correlations import (
     MAX_PAIRS_OF_SIGNS,
@@ -22,6 +21,8 @@ from conceptrsa.analysis.settings import (
     RdmMetric,
     RsaMetric,
     VoxelSelection,
+    is_own,
+    is_product,
 )
 from conceptrsa.bids_config.errors import InputError
 
@@ -95,9 +96,9 @@ def run_multiverse(
         except InputError as error:
             left_out.setdefault((choice.rdm_metric, str(error)), []).append(choice.voxel_selection)
             continue
-        for rsa_metric in get_args(RsaMetric):
+        for rsa_metric in _with_own(get_args(RsaMetric), settings.rsa_metric):
             specified = replace(choice, rsa_metric=rsa_metric)
-            if rsa_metric != SLOW_METRIC or not many_pairs or _is_primary(specified, settings):
+            if is_product(rsa_metric) or not many_pairs or _is_primary(specified, settings):
                 rows.extend(_rows(brain, model_set, specified, settings))
     return tuple(rows), (*_note_on_slow(many_pairs, settings), *_notes(left_out))
 
@@ -112,9 +113,11 @@ def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool
 
 def _note_on_slow(many_pairs: bool, settings: ComparisonSettings) -> Iterator[str]:
     if many_pairs:
-        but = ", but for the primary analysis" if settings.rsa_metric == SLOW_METRIC else ""
+        slow = [metric for metric in get_args(RsaMetric) if not is_product(metric)]
+        but = ", but for the primary analysis" if not is_product(settings.rsa_metric) else ""
         yield (
-            f"the multiverse leaves out {SLOW_METRIC}, which takes hours with so many stimuli{but}"
+            f"the multiverse leaves out {', '.join(slow)}, which takes hours with so many "
+            f"stimuli{but}"
         )
 
 
@@ -137,13 +140,18 @@ def _choices(settings: ComparisonSettings) -> Iterator[ComparisonSettings]:
     if settings.voxel_selection != "random":
         n_draws = min(n_draws, N_RANDOM_DRAWS)
     for voxel_selection in get_args(VoxelSelection):
-        for rdm_metric in get_args(RdmMetric):
+        for rdm_metric in _with_own(get_args(RdmMetric), settings.rdm_metric):
             yield replace(
                 settings,
                 voxel_selection=voxel_selection,
                 rdm_metric=rdm_metric,
                 n_random_draws=n_draws,
             )
+
+
+def _with_own(metrics: tuple[str, ...], chosen: str) -> tuple[Any, ...]:
+    """The metrics that there are, and the user's own function where one was chosen."""
+    return (*metrics, chosen) if is_own(chosen) else metrics
 
 
 def _rows(

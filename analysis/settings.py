@@ -1,5 +1,6 @@
 """What a comparison can be told, checked when it is made."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -15,8 +16,47 @@ RsaMetric = Literal["pearson", "spearman", "kendall-tau-a", "rho-a", "cosine", "
 Groups = Literal["paper", "authors-code"]
 
 
+class OwnFunction(str):
+    """A distance or a comparison of the user's own: its name, with the function itself.
+
+    Settings, tables and figures hold the name, and computing calls the function.
+    """
+
+    function: Callable[..., Any]
+
+    def __new__(cls, function: Callable[..., Any]) -> "OwnFunction":
+        """Take the name of a function."""
+        name = super().__new__(cls, getattr(function, "__name__", type(function).__name__))
+        name.function = function
+        return name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a copy is made of."""
+        return OwnFunction, (self.function,)
+
+
+def is_own(metric: str) -> bool:
+    """Whether a distance or comparison is a function of the user's own."""
+    return isinstance(metric, OwnFunction)
+
+
+def is_product(metric: str) -> bool:
+    """Whether a comparison is a sum of products over pairs of stimuli, which is quick."""
+    return metric != "kendall-tau-a" and not is_own(metric)
+
+
+class Names(dict[Any, str]):
+    """What people call distances and comparisons; one's own function goes by its name."""
+
+    def __missing__(self, metric: str) -> str:
+        """Give the name of a function."""
+        if not is_own(metric):
+            raise KeyError(metric)
+        return str(metric)
+
+
 def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
+    if value not in allowed and not is_own(value):
         raise InputError(
             f"{name} = {value!r} is unknown{did_you_mean(value, allowed)}: choose one of "
             f"{', '.join(allowed)}"
@@ -58,10 +98,14 @@ class ComparisonSettings:
         code.
     remove_mean_pattern : bool
         Whether the mean pattern over stimuli is subtracted first, voxel by voxel.
-    rdm_metric : {'correlation', 'cosine', 'euclidean', 'mahalanobis', 'crossnobis'}
-        Distance between two patterns; see `conceptrsa.analysis.rsa.distances`.
-    rsa_metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
-        Comparison of two RDMs; see `conceptrsa.analysis.rsa.correlations`.
+    rdm_metric : {'correlation', 'cosine', 'euclidean', 'mahalanobis', 'crossnobis'} or callable
+        Distance between two patterns; see `conceptrsa.analysis.rsa.distances`. A function takes
+        patterns (stimuli, features) and gives the pairs in the order of
+        `scipy.spatial.distance.pdist`.
+    rsa_metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'} \
+            or callable
+        Comparison of two RDMs; see `conceptrsa.analysis.rsa.correlations`. A function takes two
+        vectors of pairs and gives a number.
     reference_model : str or None
         Every other model is tested against it; None takes ResNet50, else the first visual model.
     groups : {'paper', 'authors-code'}
@@ -104,6 +148,10 @@ class ComparisonSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("rdm_metric", "rsa_metric"):
+            metric = getattr(self, name)
+            if callable(metric):
+                object.__setattr__(self, name, OwnFunction(metric))
         _require_choice("preset", self.preset, get_args(Preset))
         _require_choice("voxel_selection", self.voxel_selection, get_args(VoxelSelection))
         _require_choice("voxel_score", self.voxel_score, get_args(VoxelScore))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from conceptrsa.analysis.rsa.correlations import standardise
-from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.analysis.settings import RsaMetric, is_own
 
 MIN_STIMULI = 3
 """Distinct stimuli of a sample: two make a single distance."""
@@ -115,8 +115,11 @@ def bootstrap_scores(
     -------
     ndarray, (bootstraps, models)
         Means over the RDMs of all folds and drawn subjects, equal to rsatoolbox's on the same
-        draws; NaN where a sample does not allow a score.
+        draws; NaN where a sample does not allow a score, and for a function of the user's own,
+        which knows no weights.
     """
+    if is_own(metric):
+        return np.full((len(draws.stimuli), len(models)), np.nan)
     # Few subjects make few samples: each is computed once.
     both = np.concatenate([draws.stimuli, draws.subjects], axis=1)
     distinct, place = np.unique(both, axis=0, return_inverse=True)

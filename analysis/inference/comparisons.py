@@ -23,7 +23,7 @@ from conceptrsa.analysis.inference.permutation import LabelPermutations
 from conceptrsa.analysis.inference.random_effects import Estimates
 from conceptrsa.analysis.inference.sign_flip import sign_flip_test
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import ComparisonSettings, is_own
 
 ZERO = "zero"
 """What a model is tested against where there is no other model."""
@@ -44,9 +44,20 @@ NO_ZERO = (
     "those of label permutation only"
 )
 
+UNKNOWN_ZERO = (
+    "what this function gives for unrelated RDMs is not known, so a score is no share of a "
+    "ceiling; p-values are those of label permutation only"
+)
+
 SLOW_METRIC = "kendall-tau-a"
+
 SLOW_PERMUTATIONS, SLOW_BOOTSTRAPS = 200, 100
-"""Kendall's tau-a costs hundreds of times what the others do."""
+"""What is no sum of products costs hundreds of times what the others do."""
+
+
+def has_no_zero(metric: str) -> bool:
+    """Whether unrelated RDMs may be alike by a comparison."""
+    return metric in WITHOUT_ZERO or is_own(metric)
 
 
 def model_tests_by_permutation(
@@ -120,7 +131,7 @@ def tests_over_subjects(
     settings: ComparisonSettings,
 ) -> tuple[ModelTest, ...]:
     """Sign-flip and signed-rank tests, where zero is what chance gives."""
-    if settings.rsa_metric in WITHOUT_ZERO:
+    if has_no_zero(settings.rsa_metric):
         return ()
     scores = {roi: region.rsa for roi, region in regions.items()}
     return (

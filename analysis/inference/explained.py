@@ -24,7 +24,7 @@ MIN_STIMULI = 6
 MAX_GROUPS = 50
 """Stimuli are left out one by one up to so many, in so many groups beyond."""
 
-PARTIAL_METRICS: dict[RsaMetric, RsaMetric] = {
+_PARTIAL_METRICS: dict[RsaMetric, RsaMetric] = {
     "pearson": "pearson",
     "spearman": "spearman",
     "kendall-tau-a": "spearman",
@@ -32,7 +32,12 @@ PARTIAL_METRICS: dict[RsaMetric, RsaMetric] = {
     "cosine": "pearson",
     "whitened-cosine": "pearson",
 }
-"""Correlation that stands for each comparison where others are partialled out."""
+
+
+def partial_metric(metric: RsaMetric) -> RsaMetric:
+    """Correlation that stands for a comparison where others are partialled out."""
+    return _PARTIAL_METRICS.get(metric, "spearman")
+
 
 SPANNED = 1e-8
 """What is left of an RDM, as a share of its length, where others explain it up to rounding."""
@@ -102,12 +107,12 @@ def partial_scores(
         return ()
 
     def statistic(rdms: NDArray[np.float64], of_models: NDArray[np.float64]) -> _Values:
-        found = partial_rsa(rdms, of_models, groups, PARTIAL_METRICS[metric])
+        found = partial_rsa(rdms, of_models, groups, partial_metric(metric))
         return found.reshape(*found.shape[:-2], -1)
 
     given = [*group_names, "all others"]
     return tuple(
-        PartialScore(roi, model, group, other, PARTIAL_METRICS[metric], *row)
+        PartialScore(roi, model, group, other, partial_metric(metric), *row)
         for roi, rows in _jackknifed(statistic, regions, models).items()
         for (model, group, other), row in zip(
             (
@@ -334,7 +339,8 @@ def _units(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centre vectors (..., pairs) and scale them to length 1; NaN for constant ones."""
     values = vectors - vectors.mean(axis=-1, keepdims=True)
     length: NDArray[np.float64] = np.linalg.norm(values, axis=-1, keepdims=True)
-    return values / np.where(length > 0, length, np.nan)
+    units: NDArray[np.float64] = values / np.where(length > 0, length, np.nan)
+    return units
 
 
 def _basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:

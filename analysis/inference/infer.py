@@ -14,10 +14,9 @@ from conceptrsa.analysis.inference.bootstrap import bootstrap_errors, draw_sampl
 from conceptrsa.analysis.inference.comparisons import (
     NO_ZERO,
     SLOW_BOOTSTRAPS,
-    SLOW_METRIC,
     SLOW_PERMUTATIONS,
-    WITHOUT_ZERO,
     group_tests_of,
+    has_no_zero,
     model_tests_by_permutation,
     model_tests_by_random_effects,
     tests_over_subjects,
@@ -37,7 +36,7 @@ from conceptrsa.analysis.inference.generalisation import (
 from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
 from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects, number_of_stimuli
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import ComparisonSettings, is_product
 
 
 def infer(
@@ -71,7 +70,7 @@ def infer(
     if not regions:
         return Inference(*_nothing_known(empty, names, groups), (), (), (), ())
     n_permutations, n_bootstraps = settings.n_permutations, settings.n_bootstraps
-    if settings.rsa_metric == SLOW_METRIC:
+    if not is_product(settings.rsa_metric):
         n_permutations = min(n_permutations, SLOW_PERMUTATIONS)
         n_bootstraps = min(n_bootstraps, SLOW_BOOTSTRAPS)
     permutations = permute_labels(
@@ -87,7 +86,7 @@ def infer(
         roi: generalise(region.rdms, model_rdms, groups, settings.rsa_metric)
         for roi, region in regions.items()
     }
-    if settings.rsa_metric in WITHOUT_ZERO:
+    if has_no_zero(settings.rsa_metric):
         general = {roi: _without_zero(found) for roi, found in general.items()}
     errors = _bootstrap_errors(regions, model_rdms, n_bootstraps, settings)
     scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)

@@ -17,7 +17,7 @@ from conceptrsa.analysis.rsa.correlations import (
     split_rdms,
     standardise,
 )
-from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.analysis.settings import RsaMetric, is_own
 
 
 def pair_influence(
@@ -30,6 +30,7 @@ def pair_influence(
     rdms, others : ndarray, (n, pairs) and (m, pairs)
         Upper triangles in the order of `scipy.spatial.distance.pdist`.
     metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
+        Of a function of the user's own the influence is found by leaving out each pair.
 
     Returns
     -------
@@ -42,6 +43,8 @@ def pair_influence(
     values are x y - r (x^2 + y^2) / 2 + r (cosine and Pearson). Rank correlations have two terms
     more, because a new pair also changes the ranks of the others (Croux and Dehon, 2010).
     """
+    if is_own(metric):
+        return _own_influence(rdms, others, metric)
     if metric == "kendall-tau-a":
         return _tau_influence(rdms, others)
     if metric == "whitened-cosine":
@@ -56,6 +59,20 @@ def pair_influence(
         return np.asarray(products + shifted + others_shifted.swapaxes(0, 1) - 2 * similarity)
     values = products - similarity * (x[:, None] ** 2 + y[None] ** 2) / 2 + similarity
     return np.asarray(values)
+
+
+def _own_influence(
+    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
+) -> NDArray[np.float64]:
+    """Jackknife pseudo-values, moved so that their mean is the similarity (Efron, 1982)."""
+    n_pairs = rdms.shape[-1]
+    left_out = [
+        correlate_rdms(np.delete(rdms, pair, axis=-1), np.delete(others, pair, axis=-1), metric)
+        for pair in range(n_pairs)
+    ]
+    values = -(n_pairs - 1) * np.stack(left_out, axis=-1)
+    similarity = correlate_rdms(rdms, others, metric)[..., None]
+    return np.asarray(values - values.mean(axis=-1, keepdims=True) + similarity)
 
 
 def _rank_shift(rdms: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

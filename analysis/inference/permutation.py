@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import num_obs_y, squareform
 
 from conceptrsa.analysis.inference.multiple_testing import PermutationTests, permutation_tests
-from conceptrsa.analysis.rsa.correlations import mean_ranks, standardise
-from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.analysis.rsa.correlations import (
+    correlate_rdms,
+    mean_over_subjects,
+    mean_ranks,
+    standardise,
+)
+from conceptrsa.analysis.settings import RsaMetric, is_own
 
 PERMUTATIONS_AT_ONCE = 50
 """So many that the permuted RDMs of a chunk stay in the processor's cache."""
@@ -68,6 +73,9 @@ def null_scores(
     expected : ndarray, (regions, models)
         Mean over all possible permutations: each pair of stimuli is as often in each place.
     """
+    if is_own(metric):
+        scores = _own_scores(brain, models, metric, permutations)
+        return scores, scores.mean(axis=0)
     if metric == "kendall-tau-a":
         scores = _kendall_scores(brain, models, permutations)
         return scores, np.zeros(scores.shape[1:])
@@ -99,6 +107,23 @@ def _product_scores(
         entries = orders[:, first] * n_stimuli + orders[:, second]
         permuted = squares.take(entries, axis=1)
         scores[start : start + len(orders)] = (permuted @ model_vectors.T).swapaxes(0, 1)
+    return scores
+
+
+def _own_scores(
+    brain: NDArray[np.float64],
+    models: NDArray[np.float64],
+    metric: RsaMetric,
+    permutations: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Scores by a function of the user's own, which is called for every permutation and RDM."""
+    first, second = np.triu_indices(permutations.shape[1], k=1)
+    squares = np.stack([squareform(model, checks=False) for model in models])
+    scores = np.empty((len(permutations), len(brain), len(models)))
+    for index, order in enumerate(np.argsort(permutations, axis=1)):
+        permuted = squares[:, order[first], order[second]]
+        for region, rdms in enumerate(brain):
+            scores[index, region] = mean_over_subjects(correlate_rdms(rdms, permuted, metric))
     return scores
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders, without_mean_pattern
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
 
 MIN_VOXELS = 3
 """Over two voxels a correlation is 1 or -1 whatever the data."""
@@ -209,11 +209,11 @@ def _ceilings(
 def _affordable(settings: ComparisonSettings) -> tuple[ComparisonSettings, str]:
     """Replace what would take too long; say what in a sentence, empty where nothing is replaced."""
     taken, notes = settings, []
-    if settings.rdm_metric in ("mahalanobis", "crossnobis"):
+    if settings.rdm_metric in ("mahalanobis", "crossnobis") or is_own(settings.rdm_metric):
         taken = replace(taken, rdm_metric="correlation")
         notes.append(
-            f"correlation distances in place of {settings.rdm_metric} ones, which would need "
-            "the noise of every choice of voxels inverted"
+            f"correlation distances in place of {settings.rdm_metric} ones, which would have to be "
+            "computed anew for every choice of voxels"
         )
     dense_until, log_points = MAX_SIZES_OF_SLOW_METRICS
     if settings.rsa_metric not in ("pearson", "spearman") and (
@@ -228,11 +228,11 @@ def _affordable(settings: ComparisonSettings) -> tuple[ComparisonSettings, str]:
             f"every number of voxels to {taken.sweep_dense_until} and then "
             f"{taken.sweep_log_points}, as {settings.rsa_metric} takes long"
         )
-    if settings.rsa_metric == "kendall-tau-a" and settings.n_random_draws > MAX_DRAWS_OF_TAU:
+    if not is_product(settings.rsa_metric) and settings.n_random_draws > MAX_DRAWS_OF_TAU:
         taken = replace(taken, n_random_draws=MAX_DRAWS_OF_TAU)
         notes.append(
             f"{MAX_DRAWS_OF_TAU} random draws in place of {settings.n_random_draws}, as "
-            "Kendall's tau-a takes long"
+            f"{settings.rsa_metric} takes long"
         )
     if not notes:
         return settings, ""

@@ -2,13 +2,15 @@
 
 from functools import lru_cache
 from math import isqrt
+from typing import cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.analysis.settings import OwnFunction, RsaMetric, is_own, is_product
+from conceptrsa.bids_config.errors import InputError
 
 MAX_PAIRS_OF_SIGNS = 4000
 """Beyond so many pairs Kendall's tau-a is faster by sorting than by comparing all with all."""
@@ -30,16 +32,41 @@ def correlate_rdms(
         al. 2023). Both of these, unlike Spearman's rho, do not reward a model for predicting
         ties. Whitened cosine: the cosine after the covariance that distances have because they
         share stimuli is taken out (Diedrichsen et al. 2021), which is the alignment of the
-        centred similarity matrices.
+        centred similarity matrices. One's own function takes two vectors and gives a number.
 
     Returns
     -------
     ndarray, (..., n, m)
         NaN where an RDM holds a NaN, is constant (the correlations) or zero (the cosines).
     """
+    if is_own(metric):
+        return _own_similarities(cast(OwnFunction, metric), rdms, others)
     if metric == "kendall-tau-a":
         return _kendall_tau_a(rdms, others)
     return standardise(rdms, metric) @ standardise(others, metric).swapaxes(-1, -2)
+
+
+def _own_similarities(
+    metric: OwnFunction, rdms: NDArray[np.float64], others: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compare by a function of the user's own, (..., n, m); NaN where an RDM holds a NaN."""
+    rdms, others = np.asarray(rdms, np.float64), np.asarray(others, np.float64)
+    leading = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
+    rdms = np.broadcast_to(rdms, (*leading, *rdms.shape[-2:]))
+    others = np.broadcast_to(others, (*leading, *others.shape[-2:]))
+    found = np.full((*leading, rdms.shape[-2], others.shape[-2]), np.nan)
+    for place in np.ndindex(found.shape):
+        *leads, row, column = place
+        rdm, other = rdms[(*leads, row)], others[(*leads, column)]
+        if np.isfinite(rdm).all() and np.isfinite(other).all():
+            try:
+                found[place] = metric.function(rdm, other)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{metric} failed on two RDMs of {len(rdm)} pairs ({error}): let it take two "
+                    "vectors and give a number"
+                ) from error
+    return found
 
 
 def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:
@@ -53,8 +80,8 @@ def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.floa
     ValueError
         For Kendall's tau-a, which is no sum of products over pairs of stimuli.
     """
-    if metric == "kendall-tau-a":
-        raise ValueError("Kendall's tau-a is no sum of products: use correlate_rdms")
+    if not is_product(metric):
+        raise ValueError(f"{metric} is no sum of products: use correlate_rdms")
     values = np.asarray(rdms, dtype=np.float64)
     if metric == "cosine":
         return _scale_to_length_1(values.copy())

@@ -1,26 +1,31 @@
 """Representational dissimilarity matrices."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.spatial.distance import pdist
 
-from conceptrsa.analysis.settings import RdmMetric
+from conceptrsa.analysis.settings import OwnFunction, RdmMetric
 from conceptrsa.bids_config.errors import InputError
 
 
-def compute_rdm(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:
+def compute_rdm(
+    patterns: NDArray[np.float64], metric: RdmMetric | Callable[..., Any]
+) -> NDArray[np.float64]:
     """Distances between all pairs of patterns.
 
     Parameters
     ----------
     patterns : ndarray, (stimuli, features)
         Voxels of a brain region or features of a model.
-    metric : {'correlation', 'cosine', 'euclidean'}
+    metric : {'correlation', 'cosine', 'euclidean'} or callable
         One minus Pearson's correlation; one minus the cosine of the angle; or the *squared*
         Euclidean distance divided by the number of features, as in rsatoolbox, so that the
         Mahalanobis and crossnobis distances of `conceptrsa.analysis.rsa.distances` differ from it
-        in nothing but what they do about noise.
+        in nothing but what they do about noise. A function takes the patterns and gives the pairs.
 
     Returns
     -------
@@ -32,7 +37,13 @@ def compute_rdm(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.
     ------
     ValueError
         On a distance that needs more than patterns.
+    InputError
+        On a function that gives anything but the pairs.
     """
+    if not isinstance(metric, str):
+        return _own_distances(OwnFunction(metric), patterns)
+    if isinstance(metric, OwnFunction):
+        return _own_distances(metric, patterns)
     if metric in ("mahalanobis", "crossnobis"):
         raise ValueError(
             f"{metric} distances need noise or runs: see conceptrsa.analysis.rsa.distances"
@@ -45,6 +56,17 @@ def compute_rdm(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.
     units = unit_patterns(patterns, metric)
     first, second = np.triu_indices(len(patterns), k=1)
     return 1.0 - (units @ units.T)[first, second]
+
+
+def _own_distances(metric: OwnFunction, patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+    distances = np.asarray(metric.function(np.asarray(patterns, dtype=np.float64)), np.float64)
+    n_pairs = len(patterns) * (len(patterns) - 1) // 2
+    if distances.shape != (n_pairs,):
+        raise InputError(
+            f"{metric} gave an array of shape {distances.shape} for {len(patterns)} patterns: let "
+            f"it give the {n_pairs} pairs in the order of scipy.spatial.distance.pdist"
+        )
+    return distances
 
 
 def metric_of_models(metric: RdmMetric) -> RdmMetric:

@@ -13,7 +13,7 @@ from conceptrsa.analysis.rsa.correlations import (
     standardise,
     whiten,
 )
-from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.analysis.settings import RsaMetric, is_product
 
 N_PERMUTATIONS = 199
 """Of the test whether subjects agree more than they would if stimuli meant nothing."""
@@ -28,10 +28,10 @@ class NoiseCeiling(NamedTuple):
         The paper's: mean comparison of a subject's RDM with each other subject's.
     lower, upper : ndarray
         Nili et al. (2014): comparison of a subject's RDM with the mean of the others' and with
-        the mean of all. Before the mean, RDMs are z-scored (Pearson), ranked (Spearman, rho-a and
-        tau-a) or scaled to one length (cosines), as in rsatoolbox. The upper bound is the highest
-        value that a model can have for Pearson, Spearman and the cosine; for tau-a and the
-        whitened cosine such a mean only comes near it.
+        the mean of all. Before the mean, RDMs are z-scored (Pearson), ranked (Spearman, rho-a,
+        tau-a and a function of the user's own) or scaled to one length (cosines), as in
+        rsatoolbox. The upper bound is the highest value that a model can have for Pearson,
+        Spearman and the cosine; for tau-a and the whitened cosine such a mean only comes near it.
     """
 
     pairwise: NDArray[np.float64]
@@ -56,7 +56,7 @@ def noise_ceiling(
         False leaves the lower and upper bounds of Spearman, rho-a and tau-a NaN: ranking the mean
         RDMs takes longer than all the rest.
     """
-    if metric == "kendall-tau-a":
+    if not is_product(metric):
         return _rank_ceiling(rdms, metric, correlate_rdms(rdms, rdms, metric), spearman_bounds)
     if metric == "whitened-cosine":
         # Before the mean the RDMs have one length as they are, not one length when whitened.
@@ -131,7 +131,7 @@ def _one_by_one(
     rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
 ) -> NDArray[np.float64]:
     """Compare each RDM of (..., n, pairs) with the one in its place, or with the only other."""
-    if metric == "kendall-tau-a":
+    if not is_product(metric):
         return correlate_rdms(rdms[..., None, :], others[..., None, :], metric)[..., 0, 0]
     products = standardise(rdms, metric) * standardise(others, metric)
     return np.asarray(products.sum(axis=-1))
@@ -181,7 +181,7 @@ def ceiling_p_value(
         The ceiling is the mean over folds, in which a subject's stimuli are permuted alike;
         subjects without an RDM (NaN) in a fold are left out.
     metric : str
-        Kendall's tau-a, which is no sum of products, is replaced by Spearman's rho.
+        One that is no sum of products, as Kendall's tau-a, is replaced by Spearman's rho.
     generator : Generator
         Draws the permutations.
 
@@ -191,7 +191,7 @@ def ceiling_p_value(
         Share of the permutations, the identity among them, whose ceiling is as high; NaN for
         fewer than two subjects.
     """
-    replaced = "spearman" if metric == "kendall-tau-a" else metric
+    replaced = metric if is_product(metric) else "spearman"
     units = standardise(rdms.reshape(-1, *rdms.shape[-2:]), replaced)
     units = units[:, np.isfinite(units).all(axis=(0, 2))]
     n_folds, n_subjects, _ = units.shape

@@ -7,15 +7,17 @@ import numpy as np
 from conceptrsa.analysis.output.figures.style import RSA_NAMES, View
 from conceptrsa.analysis.results import RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.settings import RdmMetric, VoxelScore
+from conceptrsa.analysis.settings import Names, RdmMetric, VoxelScore
 
-RDM_NAMES: dict[RdmMetric, str] = {
-    "correlation": "correlation distance",
-    "cosine": "cosine distance",
-    "euclidean": "squared Euclidean distance",
-    "mahalanobis": "squared Mahalanobis distance",
-    "crossnobis": "crossnobis distance",
-}
+RDM_NAMES: dict[RdmMetric, str] = Names(
+    {
+        "correlation": "correlation distance",
+        "cosine": "cosine distance",
+        "euclidean": "squared Euclidean distance",
+        "mahalanobis": "squared Mahalanobis distance",
+        "crossnobis": "crossnobis distance",
+    }
+)
 
 SCORE_NAMES: dict[VoxelScore, str] = {
     "max-beta": "highest betas",

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from conceptrsa.analysis.inference.explained import PARTIAL_METRICS
+from conceptrsa.analysis.inference.explained import partial_metric
 from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
 from conceptrsa.analysis.output.figures.captions import details_of
 from conceptrsa.analysis.output.figures.rows import (
@@ -73,7 +73,7 @@ def draw_variance_partition(view: View) -> Figure:
 
 def draw_partial_rsa(view: View) -> Figure:
     """Draw each model's RSA beside what is left of it when the other groups are held constant."""
-    metric = PARTIAL_METRICS[view.settings.rsa_metric]
+    metric = partial_metric(view.settings.rsa_metric)
     # Another statistic than RSA has no place beside it.
     has_plain = metric == view.settings.rsa_metric
     sheet = row_panels(view, model_labels(view), 0)

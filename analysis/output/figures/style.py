@@ -25,7 +25,7 @@ from conceptrsa.analysis.results import (
     Model,
     RoiResult,
 )
-from conceptrsa.analysis.settings import ComparisonSettings, RsaMetric
+from conceptrsa.analysis.settings import ComparisonSettings, Names, RsaMetric
 from conceptrsa.bids_config.writing import atomic_path
 
 GROUP_COLOURS = {
@@ -78,14 +78,16 @@ RC: dict[Any, Any] = {
     "text.parse_math": False,
 }
 
-RSA_NAMES: dict[RsaMetric, str] = {
-    "pearson": "Pearson r",
-    "spearman": "Spearman ρ",
-    "kendall-tau-a": "Kendall τa",
-    "rho-a": "ρa",
-    "cosine": "cosine",
-    "whitened-cosine": "whitened cosine",
-}
+RSA_NAMES: dict[RsaMetric, str] = Names(
+    {
+        "pearson": "Pearson r",
+        "spearman": "Spearman ρ",
+        "kendall-tau-a": "Kendall τa",
+        "rho-a": "ρa",
+        "cosine": "cosine",
+        "whitened-cosine": "whitened cosine",
+    }
+)
 """The comparison of RDMs, as an axis names it."""
 
 

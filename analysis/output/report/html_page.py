@@ -44,10 +44,10 @@ def render_page(
     str
         The HTML.
     """
-    environment = _environment(package)
-    texts = [_source(environment, name) for name in scripts]
-    return environment.get_template(template).render(
-        style_text=Markup(_source(environment, "style.css")),
+    loaded = environment(package)
+    texts = [_source(loaded, name) for name in scripts]
+    return loaded.get_template(template).render(
+        style_text=Markup(_source(loaded, "style.css")),
         script_texts=[Markup(text) for text in texts],
         script_policy=" ".join(_policy_hash(text) for text in texts) or "'none'",
         **values,
@@ -66,22 +66,23 @@ def embed_smallest(*files: Path) -> str:
 
 
 @lru_cache
-def _environment(package: str) -> Environment:
+def environment(package: str = PACKAGE) -> Environment:
+    """Where templates of a package and of this one are found; values in HTML are escaped."""
     packages = dict.fromkeys((package, PACKAGE))
-    environment = Environment(
+    made = Environment(
         loader=ChoiceLoader([PackageLoader(name, "templates") for name in packages]),
-        autoescape=True,
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    return environment
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
+    return made
 
 
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+def _source(loaded: Environment, name: str) -> str:
+    assert loaded.loader is not None
+    return loaded.loader.get_source(loaded, name)[0]
 
 
 def _policy_hash(text: str) -> str:

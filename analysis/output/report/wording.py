@@ -1,11 +1,13 @@
-"""Numbers and lists as a sentence holds them."""
+"""Texts of the report: their templates, and numbers and lists as a sentence holds them."""
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from conceptrsa.analysis.output.figures.style import printed, printed_interval
+from conceptrsa.analysis.output.report.html_page import environment
 
 SMALLEST_P = 1e-4
 """Smaller values of p say no more than that they are."""
@@ -50,3 +52,10 @@ def unbroken(text: str) -> str:
     return re.sub(
         r"(?<=\d) (?=[%[])| (?=[=<±] )|(?<=[=<±]) |(?<=\d,) (?=[^ ]*\])", "\N{NO-BREAK SPACE}", text
     )
+
+
+def render_paragraphs(template: str, **values: Any) -> list[str]:
+    """Render a text; an empty line ends a paragraph, and all other white space is a space."""
+    text = environment().get_template(template).render(joined=joined, counted=counted, **values)
+    paragraphs = (" ".join(re.split(r"[ \n]+", part.strip())) for part in text.split("\n\n"))
+    return [paragraph for paragraph in paragraphs if paragraph]

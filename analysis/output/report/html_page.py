@@ -44,10 +44,10 @@ def render_page(
     str
         The HTML.
     """
-    loaded = environment(package)
-    texts = [_source(loaded, name) for name in scripts]
-    return loaded.get_template(template).render(
-        style_text=Markup(_source(loaded, "style.css")),
+    environment = _environment(package)
+    texts = [_source(environment, name) for name in scripts]
+    return environment.get_template(template).render(
+        style_text=Markup(_source(environment, "style.css")),
         script_texts=[Markup(text) for text in texts],
         script_policy=" ".join(_policy_hash(text) for text in texts) or "'none'",
         **values,
@@ -66,23 +66,22 @@ def embed_smallest(*files: Path) -> str:
 
 
 @lru_cache
-def environment(package: str = PACKAGE) -> Environment:
-    """Where templates of a package and of this one are found; values in HTML are escaped."""
+def _environment(package: str) -> Environment:
     packages = dict.fromkeys((package, PACKAGE))
-    made = Environment(
+    environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, "templates") for name in packages]),
-        autoescape=lambda name: name is None or name.endswith(".html.j2"),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    return made
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
+    return environment
 
 
-def _source(loaded: Environment, name: str) -> str:
-    assert loaded.loader is not None
-    return loaded.loader.get_source(loaded, name)[0]
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
 
 
 def _policy_hash(text: str) -> str:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from conceptrsa.analysis.output.figures.style import printed, printed_interval
-from conceptrsa.analysis.output.report.html_page import environment
+from conceptrsa.analysis.output.report.html_page import PACKAGE
 
 SMALLEST_P = 1e-4
 """Smaller values of p say no more than that they are."""
@@ -15,17 +17,7 @@ SMALLEST_P = 1e-4
 
 def joined(parts: Sequence[str]) -> str:
     """Join as in 'a, b and c'."""
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def by_place(found: Sequence[tuple[str, str]]) -> str:
-    """Pairs of a region and words on it as 'in A, x and y; in B, z'."""
-    places: dict[str, list[str]] = {}
-    for place, words in found:
-        places.setdefault(place, []).append(words)
-    return "; ".join(f"in {place}, {joined(words)}" for place, words in places.items())
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def counted(number: int, noun: str) -> str:
@@ -55,7 +47,22 @@ def unbroken(text: str) -> str:
 
 
 def render_paragraphs(template: str, **values: Any) -> list[str]:
-    """Render a text; an empty line ends a paragraph, and all other white space is a space."""
-    text = environment().get_template(template).render(joined=joined, counted=counted, **values)
-    paragraphs = (" ".join(re.split(r"[ \n]+", part.strip())) for part in text.split("\n\n"))
+    """Render a plain text; an empty line ends a paragraph, all other white space is one space."""
+    text = _environment().get_template(template).render(values)
+    paragraphs = (re.sub(r"[ \n]+", " ", part).strip() for part in text.split("\n\n"))
     return [paragraph for paragraph in paragraphs if paragraph]
+
+
+@lru_cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, "templates"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (joined, counted, p_value, estimate, printed)
+    environment.globals.update({word.__name__: word for word in words})
+    environment.tests["finite"] = np.isfinite
+    return environment

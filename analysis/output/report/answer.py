@@ -19,12 +19,17 @@ from conceptrsa.analysis.inference.paper_tests import (
 )
 from conceptrsa.analysis.inference.standing import group_standing, model_standing
 from conceptrsa.analysis.output.figures.specification_curve import specifications
-from conceptrsa.analysis.output.figures.style import RSA_NAMES, View, is_hemisphere, printed
+from conceptrsa.analysis.output.figures.style import (
+    RSA_NAMES,
+    View,
+    is_hemisphere,
+    printed,
+    unbroken,
+)
 from conceptrsa.analysis.output.report.wording import (
     estimate,
     p_value,
     render_paragraphs,
-    unbroken,
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 
@@ -186,7 +191,8 @@ def _order(test: GroupTest) -> str:
     order = f"{better} models above {worse} ones"
     if test.test != MIXED_MODEL:
         return order
-    return f"{order} by {estimate(sign * test.statistic, *sorted((sign * test.low, sign * test.high)))}"
+    low, high = sorted((sign * test.low, sign * test.high))
+    return f"{order} by {estimate(sign * test.statistic, low, high)}"
 
 
 def _difference(test: GroupTest) -> str:

@@ -39,13 +39,6 @@ def estimate(value: float, low: float, high: float) -> str:
     return f"{printed(value)} {printed_interval(low, high)}"
 
 
-def unbroken(text: str) -> str:
-    """Text in which no line breaks within '95 %', 'p = 0.01' or '0.2 [0.1, 0.3]'."""
-    return re.sub(
-        r"(?<=\d) (?=[%[])| (?=[=<±] )|(?<=[=<±]) |(?<=\d,) (?=[^ ]*\])", "\N{NO-BREAK SPACE}", text
-    )
-
-
 def render_paragraphs(template: str, **values: Any) -> list[str]:
     """Render a plain text; an empty line ends a paragraph, all other white space is one space."""
     text = _environment().get_template(template).render(values)

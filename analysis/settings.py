@@ -19,16 +19,18 @@ Groups = Literal["paper", "authors-code"]
 class OwnFunction(str):
     """A distance or a comparison of the user's own: its name, with the function itself.
 
-    Settings, tables and figures hold the name, and computing calls the function.
+    Settings, tables and figures hold the name, and computing calls the function. The name ends in
+    brackets, so that it is never that of a distance or comparison of this package.
     """
 
     function: Callable[..., Any]
 
     def __new__(cls, function: Callable[..., Any]) -> "OwnFunction":
         """Take the name of a function."""
-        name = super().__new__(cls, getattr(function, "__name__", type(function).__name__))
-        name.function = function
-        return name
+        name = getattr(function, "__name__", type(function).__name__)
+        own = super().__new__(cls, f"{name}()")
+        own.function = function
+        return own
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What a copy is made of."""

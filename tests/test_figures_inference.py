@@ -25,12 +25,9 @@ from conceptrsa.analysis.output.figures.explained_shares import (
     draw_partial_rsa,
     draw_variance_partition,
 )
-from conceptrsa.analysis.output.figures.group_intervals import draw_group_intervals
+from conceptrsa.analysis.output.figures.groups import draw_groups
 from conceptrsa.analysis.output.figures.model_differences import draw_model_tests
-from conceptrsa.analysis.output.figures.model_intervals import (
-    draw_normalised_intervals,
-    draw_raw_intervals,
-)
+from conceptrsa.analysis.output.figures.models import draw_scores, draw_shares
 from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
 from conceptrsa.analysis.output.figures.style import GROUP_COLOURS
 
@@ -45,7 +42,7 @@ def test_raw_scores_have_their_intervals_and_stars() -> None:
     )
     result = replace(found, inference=replace(found.inference, model_scores=scores))
     view = view_of(result)
-    figure = drawn(draw_raw_intervals, view)
+    figure = drawn(draw_scores, view)
     n_stars = 0
     for axes, roi in zip(figure.axes, result.rois, strict=True):
         scores = view.scores(roi.roi)
@@ -66,7 +63,7 @@ def test_raw_scores_have_their_intervals_and_stars() -> None:
 def test_shares_have_their_intervals_or_the_reason_for_none() -> None:
     result = sixteen()
     view = view_of(result)
-    figure = drawn(draw_normalised_intervals, view)
+    figure = drawn(draw_shares, view)
     withheld = 0
     for axes, roi in zip(figure.axes, result.rois, strict=True):
         scores = view.scores(roi.roi)
@@ -88,7 +85,7 @@ def test_shares_have_their_intervals_or_the_reason_for_none() -> None:
 def test_groups_have_the_marks_of_the_test_that_finds_them_different() -> None:
     result = sixteen()
     view = view_of(result)
-    figure = drawn(draw_group_intervals, view)
+    figure = drawn(draw_groups, view)
     n_marks = 0
     for axes, roi in zip(figure.axes, result.rois, strict=True):
         tests = [test for test in view.inference.group_tests if test.roi == roi.roi]
@@ -232,17 +229,17 @@ def test_unknown_intervals_are_not_drawn() -> None:
         replace(score, low=np.nan, high=np.nan) for score in result.inference.model_scores
     )
     blind = replace(result, inference=replace(result.inference, model_scores=unknown))
-    (axes,) = drawn(draw_raw_intervals, view_of(blind)).axes
+    (axes,) = drawn(draw_scores, view_of(blind)).axes
     assert len(whiskers(axes)) == 0
     assert len(bars(axes)) == len(result.models) + 3
-    (axes,) = drawn(draw_group_intervals, view_of(blind)).axes
+    (axes,) = drawn(draw_groups, view_of(blind)).axes
     assert len(markers(axes, "o")) == len(result.models)
-    (axes,) = drawn(draw_normalised_intervals, view_of(blind)).axes
+    (axes,) = drawn(draw_shares, view_of(blind)).axes
     assert "two subjects have" in " ".join(text.get_text() for text in axes.texts)
 
 
 def test_legend_names_the_mark_of_the_test() -> None:
-    figure = drawn(draw_group_intervals, view_of(sixteen()))
+    figure = drawn(draw_groups, view_of(sixteen()))
     (legend,) = figure.legends
     handles = {
         handle.get_marker() for handle in legend.legend_handles if isinstance(handle, Line2D)

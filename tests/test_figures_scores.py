@@ -26,16 +26,11 @@ from conceptrsa.analysis.output.figures.all_figures import primary_figures
 from conceptrsa.analysis.output.figures.captions import visited_sizes
 from conceptrsa.analysis.output.figures.ceiling_curves import (
     PANEL_WIDTH,
-    SIZE_TICKS,
     draw_ceiling_sweep,
     fitting_ticks,
 )
-from conceptrsa.analysis.output.figures.group_bars import draw_groups
-from conceptrsa.analysis.output.figures.model_bars import (
-    NORMALISED_LIMITS,
-    draw_normalised_models,
-    draw_raw_models,
-)
+from conceptrsa.analysis.output.figures.groups import draw_groups
+from conceptrsa.analysis.output.figures.models import SHARE_LIMITS, draw_scores, draw_shares
 from conceptrsa.analysis.output.figures.sheet import LABEL_SIZE
 from conceptrsa.analysis.output.figures.style import GROUP_COLOURS, View
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
@@ -44,7 +39,7 @@ from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
 
 def test_bars_are_means_in_the_colours_of_their_groups() -> None:
     result = result_of(FIVE, 5, WHOLES)
-    figure = drawn(draw_raw_models, view_of(result))
+    figure = drawn(draw_scores, view_of(result))
     order = ["ConSE-standin", *dict(FIVE)["visual"], "MiniLM"]
     columns = [[model.name for model in result.models].index(name) for name in order]
     for axes, roi in zip(figure.axes, result.rois, strict=True):
@@ -72,7 +67,7 @@ def test_variants_say_what_they_are() -> None:
     }
     assert [variant.name for variant in result.variants] == list(said)
     for variant in result.variants:
-        figure = drawn(draw_raw_models, View(result, variant, variant.rois))
+        figure = drawn(draw_scores, View(result, variant, variant.rois))
         assert said[variant.name] in notes_of(figure)
         assert "CIRCULAR SELECTION" in notes_of(figure)
         for axes, roi in zip(figure.axes, variant.rois, strict=True):
@@ -101,30 +96,29 @@ def test_selection_is_called_circular_only_where_it_is() -> None:
 
 def test_stand_ins_are_marked_and_explained() -> None:
     result = result_of(FIVE, 5, WHOLES)
-    for draw in (draw_normalised_models, draw_raw_models, draw_groups):
+    for draw in (draw_shares, draw_scores, draw_groups):
         notes = notes_of(drawn(draw, view_of(result)))
         assert f"† ConSE-standin: {STAND_IN_NOTE}" in notes
         assert notes.count("†") == 1
 
 
 def test_ceiling_is_drawn_at_one() -> None:
-    figure = drawn(draw_normalised_models, view_of(result_of(FIVE, 5, WHOLES)))
+    figure = drawn(draw_shares, view_of(result_of(FIVE, 5, WHOLES)))
     for axes in figure.axes:
         dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
         assert [line.get_xdata()[0] for line in dashed] == [1]
         assert axes.get_xlim()[1] > 1
 
 
-def test_every_pair_that_welch_finds_has_an_asterisk() -> None:
+def test_every_pair_that_welch_finds_has_a_star() -> None:
     result = result_of(SIXTEEN, 5, NINE)
     significant = [
         test for test in result.group_tests if test.score == "rsa_normalised" and test.p < 0.05
     ]
     (axes,) = drawn(draw_groups, view_of(result)).axes
-    asterisks = [text for text in axes.texts if text.get_text() == "*"]
-    assert len(asterisks) == len(significant) > 0
-    top = axes.get_ylim()[1]
-    assert all(text.get_position()[1] < top for text in asterisks)
+    stars = markers(axes, "*")
+    assert len(stars) == len(significant) > 0
+    assert all(height < axes.get_ylim()[1] for _, height in stars)
 
 
 def test_groups_are_drawn_as_they_are() -> None:
@@ -146,7 +140,7 @@ def test_groups_are_drawn_as_they_are() -> None:
         [patch.get_height() for patch in axes.patches],
         [values.mean() for values in means if len(values)],
     )
-    low, high = NORMALISED_LIMITS
+    low, high = SHARE_LIMITS
     inside = [values[(values >= low) & (values <= high)] for values in means]
     dots = [float(y) for _, y in markers(axes, "o")]
     np.testing.assert_allclose(dots, np.concatenate(inside))
@@ -197,7 +191,7 @@ def test_what_there_is_not_is_called_so() -> None:
     unknown = NoiseCeiling(*np.full((3, 5), np.nan))
     rois = (replace(first, rsa=nothing, ceiling=unknown), replace(second, rsa=without_model))
     view = View(result, replace(result.primary, rois=rois), rois)
-    for draw, expected in ((draw_raw_models, [5, 1]), (draw_normalised_models, [5, 1])):
+    for draw, expected in ((draw_scores, [5, 1]), (draw_shares, [5, 1])):
         figure = drawn(draw, view)
         for axes, roi, n in zip(figure.axes, rois, expected, strict=True):
             assert len([text for text in axes.texts if text.get_text() == " n/a"]) == n
@@ -212,9 +206,9 @@ def test_what_there_is_not_is_called_so() -> None:
 
 @pytest.mark.parametrize("largest", [3, 9, 40, 250, 1200, 3577, 9000, 150_000])
 def test_numbers_of_voxels_on_the_axis_do_not_touch(largest: int) -> None:
-    ticks = fitting_ticks(3, largest)
-    assert ticks[0] == 3 and ticks[-1] <= max(largest, 3)
-    assert len(ticks) >= min(3, sum(tick <= largest for tick in SIZE_TICKS))
+    ticks = fitting_ticks(largest)
+    assert ticks[0] == 3 and ticks[-1] <= largest
+    assert len(ticks) >= sum(tick <= largest for tick in (3, 10, 30))
     figure = Figure(figsize=(PANEL_WIDTH, 1.6))
     axes = figure.add_axes((0, 0.3, 1, 0.7))
     axes.set_xscale("log")

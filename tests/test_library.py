@@ -171,7 +171,7 @@ def test_tables_of_another_preset_are_named(result: crsa.Comparison) -> None:
         _ = paper.scores
 
 
-def test_a_comparison_of_ones_own_gives_what_it_gives_by_name() -> None:
+def test_a_comparison_of_ones_own_gives_what_it_gives_by_name(tmp_path: Path) -> None:
     def tau_a(rdm: np.ndarray, other: np.ndarray) -> float:
         # Without ties tau-b is tau-a.
         return float(kendalltau(rdm, other).statistic)
@@ -186,19 +186,23 @@ def test_a_comparison_of_ones_own_gives_what_it_gives_by_name() -> None:
             subjects_of(3), models_of(), rdm_metric=correlation, rsa_metric=tau_a, **given
         )
         named = crsa.compare(subjects_of(3), models_of(), rsa_metric="kendall-tau-a", **given)
+    page = (own.save(tmp_path) / "report.html").read_text()
+    assert "computed by the function correlation()" in page and "the function tau_a()" in page
     np.testing.assert_allclose(own.rsa["rsa"], named.rsa["rsa"], rtol=1e-12)
     np.testing.assert_allclose(own.rsa["ceiling"], named.rsa["ceiling"], rtol=1e-12)
     np.testing.assert_allclose(own.scores["p"], named.scores["p"])
-    assert set(own.rsa["rdm_metric"]) == {"correlation"} and set(own.rsa["rsa_metric"]) == {"tau_a"}
+    assert set(own.rsa["rdm_metric"]) == {"correlation()"} and set(own.rsa["rsa_metric"]) == {
+        "tau_a()"
+    }
     primary = own.multiverse[own.multiverse["primary"]]
-    assert set(primary["rsa_metric"]) == {"tau_a"}
+    assert set(primary["rsa_metric"]) == {"tau_a()"}
 
 
 def test_bad_functions_are_one_sentence() -> None:
     def whole_matrix(patterns: np.ndarray) -> np.ndarray:
         return np.ones((len(patterns), len(patterns)))
 
-    with pytest.raises(crsa.InputError, match=r"whole_matrix gave .*\(10, 10\).* 45 "):
+    with pytest.raises(crsa.InputError, match=r"whole_matrix\(\) gave .*\(10, 10\).* 45 "):
         crsa.compare(subjects_of(3), models_of(), rdm_metric=whole_matrix, voxel_selection="all")
 
 

@@ -21,12 +21,11 @@ from report_cases import (
     written_report,
 )
 
-from conceptrsa.analysis.output.figures.all_figures import NAMES
+from conceptrsa.analysis.output.figures.captions import CAPTIONS
 from conceptrsa.analysis.output.report import explorer, report_tables
 from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
 from conceptrsa.analysis.output.report.html_page import embed_picture, embed_smallest, render_page
 from conceptrsa.analysis.output.report.methods import describe_methods
-from conceptrsa.analysis.output.report.report_figures import SHOWS, TITLES
 from conceptrsa.analysis.output.report.report_tables import DESCRIPTIONS, read_tables, shortened
 
 
@@ -149,7 +148,7 @@ def test_every_figure_and_table_is_in_the_page(page: Page, group_dir: Path) -> N
 def test_warnings_stand_before_figures_and_all_of_them(page: Page) -> None:
     assert planted().warnings
     for warning in planted().warnings:
-        assert page.text.index(warning) < page.text.index(TITLES["figure_1"])
+        assert page.text.index(warning) < page.text.index(CAPTIONS["figure_1"]["title"])
 
 
 def test_of_many_warnings_the_first_are_open_and_none_is_lost(tmp_path: Path) -> None:
@@ -167,7 +166,7 @@ def test_the_same_result_gives_the_same_bytes(group_dir: Path, tmp_path: Path) -
 
 
 def test_every_figure_has_words() -> None:
-    assert set(TITLES) == set(SHOWS) == set(NAMES)
+    assert all({"title", "shows"} <= set(words) for words in CAPTIONS.values())
 
 
 def test_pictures_are_embedded_in_the_smaller_format(tmp_path: Path) -> None:

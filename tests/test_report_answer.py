@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
 
+from conceptrsa.analysis.output.figures.style import unbroken
 from conceptrsa.analysis.output.report.answer import Answer
 from conceptrsa.analysis.output.report.answer import answer as answer_in_print
-from conceptrsa.analysis.output.report.wording import unbroken
 from conceptrsa.analysis.results import ComparisonResult
 
 

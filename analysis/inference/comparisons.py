@@ -49,7 +49,6 @@ UNKNOWN_ZERO = (
     "ceiling; p-values are those of label permutation only"
 )
 
-SLOW_METRIC = "kendall-tau-a"
 
 SLOW_PERMUTATIONS, SLOW_BOOTSTRAPS = 200, 100
 """What is no sum of products costs hundreds of times what the others do."""

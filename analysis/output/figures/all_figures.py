@@ -5,19 +5,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from conceptrsa.analysis.output.figures.captions import CAPTIONS
 from conceptrsa.analysis.output.figures.ceiling_curves import draw_ceiling_sweep
 from conceptrsa.analysis.output.figures.explained_shares import (
     draw_partial_rsa,
     draw_variance_partition,
 )
-from conceptrsa.analysis.output.figures.group_bars import draw_groups
-from conceptrsa.analysis.output.figures.group_intervals import draw_group_intervals
-from conceptrsa.analysis.output.figures.model_bars import draw_normalised_models, draw_raw_models
+from conceptrsa.analysis.output.figures.groups import draw_groups
 from conceptrsa.analysis.output.figures.model_differences import draw_model_tests
-from conceptrsa.analysis.output.figures.model_intervals import (
-    draw_normalised_intervals,
-    draw_raw_intervals,
-)
+from conceptrsa.analysis.output.figures.models import draw_scores, draw_shares
 from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
 from conceptrsa.analysis.output.figures.style import (
     FORMATS,
@@ -32,29 +28,15 @@ from conceptrsa.bids_config.toml_tables import did_you_mean
 
 Draw = Callable[[View], Figure]
 
-NAMES = (
-    "figure_1",
-    "figure_2a",
-    "figure_2b",
-    "figure_3",
-    "figure_4",
-    "figure_5",
-    "figure_6",
-    "figure_7",
-    "model_tests",
-    "variance_partition",
-    "partial_rsa",
-    "multiverse",
-)
-"""Every figure that a result can have."""
-
 
 def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
     """Write the figures as SVG and PNG; regions that are a hemisphere get their own.
 
     Figures of an earlier result that this one does not have are removed.
     """
-    stale = {figures_dir / f"{name}{suffix}" for name in NAMES for suffix in ("", "_hemispheres")}
+    stale = {
+        figures_dir / f"{name}{suffix}" for name in CAPTIONS for suffix in ("", "_hemispheres")
+    }
     with style():
         for stem, draw, view in _figures(result, figures_dir):
             save(draw(view), stem)
@@ -88,24 +70,13 @@ def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
     figures: dict[str, Draw] = {}
     if result.sweeps:
         figures["figure_1"] = draw_ceiling_sweep
-    inference = result.inference
-    if inference is None:
-        figures |= {
-            "figure_2a": draw_normalised_models,
-            "figure_2b": draw_groups,
-            "figure_3": draw_raw_models,
-        }
-    else:
-        figures |= {
-            "figure_2a": draw_normalised_intervals,
-            "figure_2b": draw_group_intervals,
-            "figure_3": draw_raw_intervals,
-        }
+    figures |= {"figure_2a": draw_shares, "figure_2b": draw_groups, "figure_3": draw_scores}
+    if result.inference is not None:
         if len(result.models) > 1:
             figures["model_tests"] = draw_model_tests
-        if inference.variance_parts:
+        if result.inference.variance_parts:
             figures["variance_partition"] = draw_variance_partition
-        if inference.partial_scores:
+        if result.inference.partial_scores:
             figures["partial_rsa"] = draw_partial_rsa
     if result.multiverse:
         figures["multiverse"] = draw_multiverse
@@ -114,19 +85,16 @@ def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
 
 def _is_there(name: str, roi: RoiResult, result: ComparisonResult) -> bool:
     """Whether a figure has something to show of a region."""
-    if result.inference is None:
+    kinds = {"variance_partition": "variance_parts", "partial_rsa": "partial_scores"}
+    if name not in kinds:
         return True
-    if name == "variance_partition":
-        return any(part.roi == roi.roi for part in result.inference.variance_parts)
-    if name == "partial_rsa":
-        return any(score.roi == roi.roi for score in result.inference.partial_scores)
-    return True
+    return any(found.roi == roi.roi for found in getattr(result.inference, kinds[name]))
 
 
 def _figures(result: ComparisonResult, figures_dir: Path) -> Iterator[tuple[Path, Draw, View]]:
     """Give the path without extension, the function and the view of each figure."""
     drawings = [(name, draw, result.primary) for name, draw in primary_figures(result).items()]
-    drawings += [(variant.name, draw_raw_models, variant) for variant in result.variants]
+    drawings += [(variant.name, draw_scores, variant) for variant in result.variants]
     for suffix, hemispheres in (("", False), ("_hemispheres", True)):
         for name, draw, analysis in drawings:
             rois = tuple(

@@ -1,10 +1,12 @@
 """What a figure says about the analysis that it shows."""
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 
 import numpy as np
 
-from conceptrsa.analysis.output.figures.style import RSA_NAMES, View
+from conceptrsa.analysis.output.figures.style import ALPHA, RSA_NAMES, View
 from conceptrsa.analysis.results import RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.settings import Names, RdmMetric, VoxelScore
@@ -28,10 +30,24 @@ SCORE_NAMES: dict[VoxelScore, str] = {
 CIRCULAR = "CIRCULAR SELECTION: voxels are chosen by the betas that are then scored"
 CROSS_HALF = "Voxels chosen on one half of the runs, scored on the other; mean of both ways"
 
-WEAK_NOTE = (
-    "Weak: the noise ceiling is not above 95 % of those of permuted stimuli; shares of it mean "
-    "little. Subjects whose ceiling is not above zero are left out."
+CAPTIONS: Mapping[str, Mapping[str, str]] = tomllib.loads(
+    files(__package__).joinpath("captions.toml").read_text(encoding="utf-8")
 )
+"""Of every figure that a result can have, by its name: title, notes and what it shows."""
+
+_FILLED_IN = {
+    "alpha": f"{ALPHA:g}",
+    "bars": "Bars: mean over subjects; whiskers: ± standard error over subjects; dots: subjects; "
+    "triangles: beyond the axis.",
+    "weak": "Weak: the noise ceiling is not above 95 % of those of permuted stimuli; shares of it "
+    "mean little. Subjects whose ceiling is not above zero are left out.",
+}
+
+
+def note(name: str, *kinds: str, **values: object) -> str:
+    """Give the note under a figure: that of `captions.toml`, or those of the kinds named."""
+    texts = (CAPTIONS[name][f"note_{kind}" if kind else "note"] for kind in kinds or ("",))
+    return " ".join(text.format(**_FILLED_IN, **values) for text in texts)
 
 
 def has_voxels(view: View) -> bool:

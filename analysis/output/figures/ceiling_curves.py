@@ -8,17 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.output.figures.captions import CIRCULAR, SCORE_NAMES, visited_sizes
-from conceptrsa.analysis.output.figures.sheet import (
-    LABEL_SIZE,
-    Room,
-    Sheet,
-    label_outer,
-    lay_out,
-    set_title,
-    text_width,
-    title_room,
+from conceptrsa.analysis.output.figures.captions import (
+    CAPTIONS,
+    CIRCULAR,
+    SCORE_NAMES,
+    note,
+    visited_sizes,
 )
+from conceptrsa.analysis.output.figures.sheet import Sheet, lay_out, set_title, title_room
 from conceptrsa.analysis.output.figures.style import (
     CEILING_COLOUR,
     RANDOM_COLOUR,
@@ -32,25 +29,22 @@ from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 
-SIZE_TICKS = (3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000)
 PANEL_WIDTH = 2.1
-TICK_GAP = 0.08
-"""Inches between the labels of two numbers of voxels."""
 
 
 def draw_ceiling_sweep(view: View) -> Figure:
     """Draw mean and standard error over subjects, in the voxels' order and at random."""
     sweep_of = {sweep.roi: sweep for sweep in view.result.sweeps}
     sweeps = [sweep_of[roi.roi] for roi in view.rois]
-    sheet = lay_out(len(sweeps), PANEL_WIDTH, [1.6], Room(left=0.65, above=title_room(1)))
+    sheet = lay_out(len(sweeps), PANEL_WIDTH, [1.6], left=0.65, above=title_room(1))
     for panel, sweep, roi in zip(sheet.panels, sweeps, view.rois, strict=True):
         _draw_roi(panel, view, sweep)
         _mark_selection(panel, view, sweep, roi)
     _share_y(sheet)
-    label_outer(sheet, "number of voxels", f"ceiling ({RSA_NAMES[view.settings.rsa_metric]})")
+    sheet.label_outer("number of voxels", f"ceiling ({RSA_NAMES[view.settings.rsa_metric]})")
     curves = [panel.get_legend_handles_labels()[0] for panel in sheet.panels]
     return sheet.finish(
-        "Figure 1. Noise ceiling over the number of voxels",
+        CAPTIONS["figure_1"]["title"],
         _details(view),
         max(curves, key=len),
         _notes(view, sweeps),
@@ -72,25 +66,15 @@ def _draw_roi(panel: Axes, view: View, sweep: CeilingSweep) -> None:
     panel.set_xscale("log")
     smallest, largest = int(sweep.n_voxels[0]), max(int(sweep.n_voxels[-1]), 4)
     panel.set_xlim(smallest * 0.93, largest * 1.07)
-    panel.xaxis.set_major_locator(FixedLocator(fitting_ticks(smallest, largest)))
+    panel.xaxis.set_major_locator(FixedLocator(fitting_ticks(largest)))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
 
 
-def fitting_ticks(smallest: int, largest: int) -> list[int]:
-    """Numbers of voxels whose labels do not touch: the first one, then powers of ten."""
-    inches = PANEL_WIDTH / np.log(largest * 1.07 / (smallest * 0.93))
-    powers_first = sorted(SIZE_TICKS[1:], key=lambda tick: str(tick)[0] != "1")
-    taken: list[int] = []
-    for tick in (SIZE_TICKS[0], *powers_first):
-        room = [
-            inches * abs(np.log(tick / other))
-            - (text_width(str(tick), LABEL_SIZE) + text_width(str(other), LABEL_SIZE)) / 2
-            for other in taken
-        ]
-        if tick <= largest and min(room, default=np.inf) > TICK_GAP:
-            taken.append(tick)
-    return sorted(taken)
+def fitting_ticks(largest: int) -> list[int]:
+    """Numbers of voxels whose labels do not touch: fewer of them on a longer axis."""
+    ticks = [3, 10, 30, 100, 300, 1000] if largest < 3000 else [3, 10, 100, 1000, 10000]
+    return [tick for tick in ticks if tick <= largest]
 
 
 def _mark_selection(panel: Axes, view: View, sweep: CeilingSweep, roi: RoiResult) -> None:
@@ -151,21 +135,21 @@ def _details(view: View) -> list[str]:
 
 def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
     settings = view.settings
-    replacement = "with" if settings.random_replacement else "without"
-    sizes = visited_sizes(sweeps)
-    note = (
-        f"Mean over {len(view.result.subjects)} subjects of the mean RDM correlation with the "
-        "other subjects; band: ± standard error over subjects. Random: mean over "
-        f"{settings.n_random_draws} draws {replacement} replacement. Visited: {sizes}."
+    text = note(
+        "figure_1",
+        n_subjects=len(view.result.subjects),
+        n_draws=settings.n_random_draws,
+        replacement="with" if settings.random_replacement else "without",
+        sizes=visited_sizes(sweeps),
     )
     match settings.voxel_selection:
         case "top-n":
-            note += f" Dotted: the {settings.n_voxels} voxels of the main analysis."
+            text += f" Dotted: the {settings.n_voxels} voxels of the main analysis."
         case "best-n" if _is_cross_half(view):
-            note += (
+            text += (
                 " Dotted: N of the main analysis, at the peak that the ceiling has in each half "
                 "of the runs, used in the other half: need not be where this curve peaks."
             )
         case "best-n":
-            note += " Dotted: N of the main analysis, at the peak of the ceiling."
-    return [note, *(f"Note: {text}." for text in dict.fromkeys(s.note for s in sweeps) if text)]
+            text += " Dotted: N of the main analysis, at the peak of the ceiling."
+    return [text, *(f"Note: {said}." for said in dict.fromkeys(s.note for s in sweeps) if said)]

@@ -7,17 +7,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from conceptrsa.analysis.inference.explained import partial_metric
-from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
-from conceptrsa.analysis.output.figures.captions import details_of
+from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import (
     PANEL_WIDTH,
-    Rows,
-    draw_points,
+    draw_rows,
+    estimates_of,
     limits_of,
     model_labels,
     row_panels,
 )
-from conceptrsa.analysis.output.figures.sheet import label_outer, set_title
+from conceptrsa.analysis.output.figures.sheet import set_title
 from conceptrsa.analysis.output.figures.style import (
     GROUP_COLOURS,
     LINE_COLOUR,
@@ -42,32 +41,29 @@ PLAIN_STYLE: dict[str, Any] = {
 
 def draw_variance_partition(view: View) -> Figure:
     """Draw the parts of the variance that groups of models explain, with intervals."""
-    parts = [
-        [part for part in view.inference.variance_parts if part.roi == roi.roi] for roi in view.rois
-    ]
-    names = [part.part for part in parts[0]]
-    order = sorted(range(len(names)), key=lambda index: _rank(names[index]))
-    kinds = [_kind(names[index]) for index in order]
-    sheet = row_panels(view, [_part_label(names[index], len(view.groups)) for index in order], 0)
-    for panel, roi, of_roi in zip(sheet.panels, view.rois, parts, strict=True):
-        rows = _part_rows([of_roi[index] for index in order])
-        draw_points(panel, rows, limits_of([rows.values, rows.low, rows.high], (-1.0, 1.0)))
-        for row in range(1, len(kinds)):
-            if kinds[row] != kinds[row - 1]:
-                panel.axhline(row - 0.5, color="#bbbbbb", linewidth=0.6)
-        set_title(panel, PANEL_WIDTH, roi.roi)
-    label_outer(sheet, "share of variance (R²)")
+    parts_of = {
+        roi.roi: sorted(
+            (part for part in view.inference.variance_parts if part.roi == roi.roi),
+            key=lambda part: _rank(part.part),
+        )
+        for roi in view.rois
+    }
+    names = [part.part for part in parts_of[view.rois[0].roi]]
+    ends = np.flatnonzero(np.diff([_kind(name) for name in names])) + 0.5
+    sheet = row_panels(view, [_part_label(name, len(view.groups)) for name in names], 0)
+    for panel, (roi, parts) in zip(sheet.panels, parts_of.items(), strict=True):
+        estimates = estimates_of(parts, "r2")
+        limits = limits_of([estimates], (-1.0, 1.0))
+        draw_rows(panel, estimates, list(map(_part_colour, names)), limits, as_points=True)
+        for end in ends:
+            panel.axhline(end, color="#bbbbbb", linewidth=0.6)
+        set_title(panel, PANEL_WIDTH, roi)
+    sheet.label_outer("share of variance (R²)")
     return sheet.finish(
-        "Variance of the brain RDMs explained by groups of models",
+        CAPTIONS["variance_partition"]["title"],
         details_of(view),
         group_handles(view.groups),
-        [
-            "Points: share of the variance of a subject's whitened RDM that least-squares weights "
-            "of the models explain, corrected for chance, mean over subjects; whiskers: 95 % "
-            "interval for new subjects and new stimuli. 'Only by' and 'shared by' add up to what "
-            "all explain (commonality analysis). A part below zero is noise, or groups that "
-            "suppress each other. Each region has its own scale."
-        ],
+        [note("variance_partition")],
     )
 
 
@@ -83,30 +79,25 @@ def draw_partial_rsa(view: View) -> Figure:
         if score.given == ALL_OTHERS or len(view.groups) < 3
     }
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
-        plain = np.array([score.rsa for score in view.scores(roi.roi)])
-        rows = _partial_rows([partials[roi.roi, model.name] for model in view.ordered_models])
-        limits = limits_of(
-            [plain if has_plain else rows.values, rows.values, rows.low, rows.high], (-1.0, 1.0)
+        estimates = estimates_of(
+            (partials[roi.roi, model.name] for model in view.ordered_models), "partial"
         )
+        plain = np.array([score.rsa for score in view.scores(roi.roi)]) if has_plain else estimates
         if has_plain:
             there = np.flatnonzero(np.isfinite(plain))
             panel.plot(plain[there], there, **PLAIN_STYLE)
-        draw_points(panel, rows, limits)
+        limits = limits_of([plain, estimates], (-1.0, 1.0))
+        draw_rows(panel, estimates, view.model_colours, limits, as_points=True)
         set_title(panel, PANEL_WIDTH, roi.roi)
-    label_outer(sheet, f"partial {RSA_NAMES[metric]}")
+    sheet.label_outer(f"partial {RSA_NAMES[metric]}")
     handles = [Line2D([], [], label="beyond other groups", **PARTIAL_STYLE)]
     if has_plain:
         handles.append(Line2D([], [], label="RSA", **PLAIN_STYLE))
     return sheet.finish(
-        "RSA of every model beyond the models of all other groups",
+        CAPTIONS["partial_rsa"]["title"],
         details_of(view),
         [*group_handles(view.groups), *handles],
-        [
-            "Dots: partial correlation of a model's RDM with the brain's, the RDMs of all models "
-            "of the other groups held constant, mean over subjects; whiskers: 95 % interval for "
-            "new subjects and new stimuli, where there is one. Each region has its own scale.",
-            *view.model_notes,
-        ],
+        [note("partial_rsa"), *view.model_notes],
     )
 
 
@@ -135,23 +126,3 @@ def _part_label(name: str, n_groups: int) -> str:
 def _part_colour(name: str) -> str:
     groups = [group for group in GROUP_COLOURS if name in (EXPLAINED + group, ONLY + group)]
     return GROUP_COLOURS[groups[0]] if groups else LINE_COLOUR
-
-
-def _part_rows(parts: list[VariancePart]) -> Rows:
-    return Rows(
-        values=np.array([part.r2 for part in parts]),
-        low=np.array([part.low for part in parts]),
-        high=np.array([part.high for part in parts]),
-        colours=[_part_colour(part.part) for part in parts],
-        dots=np.empty((0, len(parts))),
-    )
-
-
-def _partial_rows(scores: list[PartialScore]) -> Rows:
-    return Rows(
-        values=np.array([score.partial for score in scores]),
-        low=np.array([score.low for score in scores]),
-        high=np.array([score.high for score in scores]),
-        colours=[GROUP_COLOURS[score.group] for score in scores],
-        dots=np.empty((0, len(scores))),
-    )

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 
 from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
 from conceptrsa.analysis.inference.paper_tests import ModelTest
-from conceptrsa.analysis.output.figures.captions import details_of
+from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import model_labels
 from conceptrsa.analysis.output.figures.sheet import (
-    Room,
     label_room,
     lay_out,
     set_title,
@@ -21,7 +19,6 @@ from conceptrsa.analysis.output.figures.sheet import (
 )
 from conceptrsa.analysis.output.figures.style import (
     ALPHA,
-    GROUP_COLOURS,
     LINE_COLOUR,
     MUTED_COLOUR,
     SMALL,
@@ -34,14 +31,6 @@ MIN_PANEL = 1.5
 COLOURS = "PuOr"
 """Diverging, and told apart by colour-blind readers."""
 
-NOTE = "Colour: mean RSA of the row's model less that of the column's, over subjects. "
-DOTS = (
-    f"Dots: the two differ for new subjects and new stimuli (random effects, p < {ALPHA:g}, "
-    "corrected for all pairs of models and regions by false discovery rate). "
-)
-UNTESTED = "Models could not be tested against each other. "
-SCALES = "Each region has its own scale."
-
 
 def draw_model_tests(view: View) -> Figure:
     """Draw a matrix of differences per region, marked where they are significant."""
@@ -49,63 +38,38 @@ def draw_model_tests(view: View) -> Figure:
     n_models = len(labels)
     size = max(CELL * n_models, MIN_PANEL)
     sheet = lay_out(
-        len(view.rois),
-        size,
-        [size],
-        Room(left, between=0.95, right=0.85, above=title_room(0), below=left + 0.1),
-        per_row=PANELS_PER_ROW,
-    )
+        len(view.rois), size, [size], per_row=PANELS_PER_ROW,
+        left=left, between=0.95, right=0.85, above=title_room(0), below=left + 0.1,
+    )  # fmt: skip
     for index, (panel, roi) in enumerate(zip(sheet.panels, view.rois, strict=True)):
         _draw_differences(panel, difference_matrix(view, roi.roi), size)
         _draw_marks(panel, significance_matrix(view, roi.roi), size / n_models)
         _label_models(panel, view, labels, with_rows=sheet.is_first_column(index))
         set_title(panel, size, roi.roi)
-    dot = Line2D(
-        [],
-        [],
-        marker="o",
-        linestyle="none",
-        color=LINE_COLOUR,
-        markersize=4,
-        label=f"p < {ALPHA:g}",
-    )
     rois = {roi.roi for roi in view.rois}
     tested = any(np.isfinite(test.p_corrected) for test in _tests(view) if test.roi in rois)
+    style = {"marker": "o", "linestyle": "none", "color": LINE_COLOUR, "markersize": 4}
+    said = note("model_tests", "tested" if tested else "untested")
     return sheet.finish(
-        "Differences between models",
+        CAPTIONS["model_tests"]["title"],
         details_of(view),
-        [dot] if tested else [],
-        [f"{NOTE}{DOTS if tested else UNTESTED}{SCALES}", *view.model_notes],
+        [Line2D([], [], label=f"p < {ALPHA:g}", **style)] if tested else [],
+        [note("model_tests", tested=said), *view.model_notes],
     )
 
 
 def _draw_differences(panel: Axes, differences: NDArray[np.float64], size: float) -> None:
     """Draw the differences and their colours' scale right of the panel of so many inches."""
     largest = float(np.nanmax(np.abs(differences), initial=0.0)) or 1.0
-    norm = Normalize(-largest, largest)
-    panel.imshow(differences, cmap=COLOURS, norm=norm, interpolation="nearest")
+    image = panel.imshow(differences, cmap=COLOURS, vmin=-largest, vmax=largest)
     scale = panel.inset_axes((1 + 0.1 / size, 0.1, 0.12 / size, 0.65))
-    scale.imshow(
-        np.linspace(-largest, largest, 64)[:, None],
-        cmap=COLOURS,
-        norm=norm,
-        aspect="auto",
-        origin="lower",
-        extent=(0.0, 1.0, -largest, largest),
-    )
-    scale.set_xticks([])
-    scale.yaxis.tick_right()
-    scale.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    bar = panel.figure.colorbar(image, cax=scale, ticks=MaxNLocator(4, steps=[1, 2, 5, 10]))
+    bar.outline.set_visible(False)
     scale.tick_params(labelsize=SMALL, length=2)
     scale.annotate(
-        "row −\ncolumn",
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 5),
-        textcoords="offset points",
-        fontsize=SMALL,
-        color=MUTED_COLOUR,
-    )
+        "row −\ncolumn", (0, 1), xycoords="axes fraction", xytext=(0, 5),
+        textcoords="offset points", fontsize=SMALL, color=MUTED_COLOUR,
+    )  # fmt: skip
 
 
 def difference_matrix(view: View, roi: str) -> NDArray[np.float64]:
@@ -137,15 +101,8 @@ def _tests(view: View) -> list[ModelTest]:
 
 def _draw_marks(panel: Axes, significant: NDArray[np.bool_], cell: float) -> None:
     rows, columns = np.nonzero(significant)
-    panel.plot(
-        columns,
-        rows,
-        "o",
-        color=LINE_COLOUR,
-        markersize=min(5.0, cell * 72 * 0.32),
-        markeredgecolor="white",
-        markeredgewidth=0.5,
-    )
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    panel.plot(columns, rows, "o", color=LINE_COLOUR, markersize=min(5.0, cell * 23), **edge)
     n_models = len(significant)
     panel.plot([-0.5, n_models - 0.5], [-0.5, n_models - 0.5], color="#bbbbbb", linewidth=0.8)
 
@@ -158,8 +115,7 @@ def _label_models(panel: Axes, view: View, labels: list[str], *, with_rows: bool
     else:
         panel.yaxis.set_visible(False)
     panel.tick_params(length=0)
-    for side in ("left", "bottom"):
-        panel.spines[side].set_visible(False)
-    for ticks in (panel.get_xticklabels(), panel.get_yticklabels() if with_rows else []):
-        for text, model in zip(ticks, view.ordered_models, strict=False):
-            text.set_color(GROUP_COLOURS[model.group])
+    panel.spines[["left", "bottom"]].set_visible(False)
+    texts = [*panel.get_xticklabels(), *(panel.get_yticklabels() if with_rows else [])]
+    for text, colour in zip(texts, view.model_colours * 2, strict=False):
+        text.set_color(colour)

@@ -1,24 +1,16 @@
-"""Panels of one row per model: bars, whiskers and dots, each kind drawn as one artist."""
+"""Panels of one row per model: bars or points, whiskers and dots, each kind drawn as one artist."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.lines import Line2D
+from matplotlib.collections import PolyCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.output.figures.sheet import (
-    Room,
-    Sheet,
-    label_room,
-    lay_out,
-    title_room,
-)
+from conceptrsa.analysis.output.figures.sheet import Sheet, label_room, lay_out, title_room
 from conceptrsa.analysis.output.figures.style import (
-    BEYOND_TEXT,
     LINE_COLOUR,
     MUTED_COLOUR,
     SMALL,
@@ -32,28 +24,9 @@ PANEL_WIDTH = 2.05
 ROW_HEIGHT = 0.21
 BAR_HEIGHT = 0.66
 DOT_COLOUR = "#444444"
-BEYOND_MARKERS = ("<", ">")
 
-
-@dataclass(frozen=True)
-class Rows:
-    """What is drawn in a panel, from the top row down.
-
-    Attributes
-    ----------
-    values, low, high : ndarray, (rows,)
-        Bars, and whiskers; NaN for what there is not.
-    colours : sequence of str
-        One per row.
-    dots : ndarray, (subjects, rows)
-        NaN for subjects without; no subjects for no dots.
-    """
-
-    values: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    colours: Sequence[str]
-    dots: NDArray[np.float64]
+Limits = tuple[float, float]
+FloatArray = NDArray[np.float64]
 
 
 def row_panels(
@@ -65,12 +38,11 @@ def row_panels(
     """
     fitting, left = label_room(labels)
     n_shown = max(len(labels), min_rows)
+    heights = [ROW_HEIGHT * (n_shown + 0.4)]
     sheet = lay_out(
-        len(view.rois),
-        PANEL_WIDTH,
-        [ROW_HEIGHT * (n_shown + 0.4)],
-        Room(left, between=right, right=right, above=title_room(n_details)),
-    )
+        len(view.rois), PANEL_WIDTH, heights,
+        left=left, between=right, right=right, above=title_room(n_details),
+    )  # fmt: skip
     for index, panel in enumerate(sheet.panels):
         panel.set_ylim(n_shown - 0.3, -0.7)
         panel.spines["left"].set_visible(False)
@@ -87,69 +59,67 @@ def model_labels(view: View) -> list[str]:
     return [model_label(model) for model in view.ordered_models]
 
 
-def draw_rows(panel: Axes, rows: Rows, limits: tuple[float, float]) -> None:
-    """Draw bars, whiskers and dots; what lies beyond the limits is marked at the edge."""
+def estimates_of(found: Iterable[Any], value: str, low: str = "low", high: str = "high") -> Any:
+    """Values and the ends of their intervals, (rows, 3), from these attributes."""
+    return np.array([[getattr(one, name) for name in (value, low, high)] for one in found])
+
+
+def draw_rows(
+    panel: Axes,
+    estimates: FloatArray,
+    colours: Sequence[str],
+    limits: Limits,
+    *,
+    dots: FloatArray | None = None,
+    as_points: bool = False,
+) -> None:
+    """Draw bars or points, whiskers and dots, from the top row down.
+
+    What lies beyond the limits is marked at the edge.
+
+    Parameters
+    ----------
+    panel : Axes
+    estimates : ndarray, (rows, 3)
+        Values, and the ends of their whiskers; NaN for what there is not.
+    colours : sequence of str
+        One per row.
+    limits : pair of float
+        Of the x axis.
+    dots : ndarray, (subjects, rows), optional
+        NaN for subjects without.
+    as_points : bool
+        Whether values are points on whiskers of their colour, instead of bars.
+    """
     panel.set_xlim(limits)
     panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     panel.axvline(0, color="#333333", linewidth=0.8)
-    there = np.flatnonzero(np.isfinite(rows.values)).tolist()
-    _draw_bars(panel, rows, there)
-    _draw_whiskers(panel, rows, limits)
-    _draw_dots(panel, rows.dots, limits)
-    for row in there:
-        if not limits[0] <= rows.values[row] <= limits[1]:
-            _print_beyond(panel, row, float(rows.values[row]), limits)
-    for row in np.flatnonzero(~np.isfinite(rows.values)).tolist():
+    values = estimates[:, 0]
+    known = np.isfinite(values)
+    inside = (values >= limits[0]) & (values <= limits[1])
+    if not as_points:
+        half = BAR_HEIGHT / 2
+        bars = [
+            [(0, row - half), (values[row], row - half), (values[row], row + half), (0, row + half)]
+            for row in np.flatnonzero(known)
+        ]
+        faces = np.array(colours)[known].tolist()
+        panel.add_collection(PolyCollection(bars, facecolors=faces, alpha=0.75), autolim=False)
+    _draw_whiskers(panel, estimates[:, 1:], limits, colours if as_points else LINE_COLOUR)
+    if as_points:
+        shown = np.flatnonzero(inside)
+        panel.scatter(values[shown], shown, s=26, color=np.array(colours)[shown], zorder=3)
+    if dots is not None:
+        size = 3.0 if len(dots) <= 12 else 1.7
+        places = np.add.outer(jitter(len(dots), 0.24), np.arange(len(values)))
+        draw_dots(panel, dots, places, limits, size)
+    for row in np.flatnonzero(known & ~inside):
+        print_beyond(panel, row, float(values[row]), limits, decimals=2)
+    for row in np.flatnonzero(~known):
         panel.text(0, row, " n/a", va="center", fontsize=SMALL, color=MUTED_COLOUR)
 
 
-def draw_points(panel: Axes, rows: Rows, limits: tuple[float, float], marker: str = "o") -> None:
-    """Draw a marker and a whisker per row in place of bars and dots."""
-    panel.set_xlim(limits)
-    panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    panel.axvline(0, color="#333333", linewidth=0.8)
-    _draw_whiskers(panel, rows, limits, rows.colours)
-    inside = (rows.values >= limits[0]) & (rows.values <= limits[1])
-    panel.scatter(
-        rows.values[inside],
-        np.flatnonzero(inside),
-        s=26,
-        marker=marker,
-        color=np.array(rows.colours)[inside],
-        zorder=3,
-    )
-    for row in np.flatnonzero(~inside).tolist():
-        if np.isfinite(rows.values[row]):
-            _print_beyond(panel, row, float(rows.values[row]), limits)
-        else:
-            panel.text(0, row, " n/a", va="center", fontsize=SMALL, color=MUTED_COLOUR)
-
-
-def draw_stars(panel: Axes, significant: NDArray[np.bool_]) -> None:
-    """Draw a star right of the panel in every row that is significant."""
-    rows = np.flatnonzero(significant)
-    panel.plot(
-        np.full(len(rows), 1.04),
-        rows,
-        "*",
-        color=LINE_COLOUR,
-        markersize=6,
-        markeredgewidth=0,
-        transform=panel.get_yaxis_transform(),
-        clip_on=False,
-    )
-
-
-def star_handle(label: str) -> Line2D:
-    """Legend entry for `draw_stars`."""
-    return Line2D(
-        [], [], marker="*", linestyle="none", color=LINE_COLOUR, markeredgewidth=0, label=label
-    )
-
-
-def limits_of(
-    scores: Sequence[NDArray[np.float64]], widest: tuple[float, float]
-) -> tuple[float, float]:
+def limits_of(scores: Sequence[FloatArray], widest: Limits) -> Limits:
     """Axis limits that hold zero and all the scores, within the widest."""
     values = np.concatenate([np.ravel(part) for part in scores])
     values = np.clip(values[np.isfinite(values)], *widest)
@@ -159,86 +129,85 @@ def limits_of(
     return (low - margin if low < 0 else 0.0), high + margin
 
 
-def _draw_bars(panel: Axes, rows: Rows, there: Sequence[int]) -> None:
-    half = BAR_HEIGHT / 2
-    bars = []
-    for row in there:
-        value, top, bottom = rows.values[row], row - half, row + half
-        bars.append([(0, top), (value, top), (value, bottom), (0, bottom)])
-    colours = [rows.colours[row] for row in there]
-    panel.add_collection(PolyCollection(bars, facecolors=colours, alpha=0.75), autolim=False)
-
-
 def _draw_whiskers(
-    panel: Axes,
-    rows: Rows,
-    limits: tuple[float, float],
-    colours: Sequence[str] | str = LINE_COLOUR,
+    panel: Axes, ends: FloatArray, limits: Limits, colours: Sequence[str] | str
 ) -> None:
-    known = np.flatnonzero(np.isfinite(rows.low) & np.isfinite(rows.high))
-    low, high = rows.low[known], rows.high[known]
-    shown = (low < limits[1]) & (high > limits[0])
-    ends = np.clip(np.stack([low, high], axis=1), *limits)[shown]
-    places = known[shown]
-    lines = [[(start, row), (end, row)] for (start, end), row in zip(ends, places, strict=True)]
-    if not isinstance(colours, str):
-        colours = [colours[row] for row in places]
-    panel.add_collection(
-        LineCollection(lines, colors=colours, linewidths=1.3, zorder=2.5), autolim=False
-    )
-    for side, marker in enumerate(BEYOND_MARKERS):
-        beyond = (low < limits[0], high > limits[1])[side]
-        _plot_markers(
-            panel,
-            np.full(beyond.sum(), limits[side]),
-            known[beyond].astype(np.float64),
-            marker,
-            3.5,
-        )
+    known = np.isfinite(ends).all(axis=1)
+    shown = np.flatnonzero(known & (ends[:, 0] < limits[1]) & (ends[:, 1] > limits[0]))
+    low, high = np.clip(ends[shown], *limits).T
+    own = colours if isinstance(colours, str) else np.array(colours)[shown].tolist()
+    panel.hlines(shown, low, high, colors=own, linewidths=1.3, zorder=2.5)
+    places = np.repeat(np.flatnonzero(known), 2).reshape(-1, 2)
+    mark_beyond(panel, ends[known], places, limits, 3.5)
 
 
-def _draw_dots(panel: Axes, dots: NDArray[np.float64], limits: tuple[float, float]) -> None:
-    n_subjects, n_rows = dots.shape
-    size = 3.0 if n_subjects <= 12 else 1.7
-    rows = np.add.outer(jitter(n_subjects, 0.24), np.arange(n_rows))
-    inside = (dots >= limits[0]) & (dots <= limits[1])
-    _plot_markers(panel, dots[inside], rows[inside], "o", size, "white")
-    for side, marker in enumerate(BEYOND_MARKERS):
-        beyond = (dots < limits[0], dots > limits[1])[side]
-        _plot_markers(panel, np.full(beyond.sum(), limits[side]), rows[beyond], marker, size * 1.2)
-
-
-def _plot_markers(
+def draw_dots(
     panel: Axes,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    values: FloatArray,
+    places: FloatArray,
+    limits: Limits,
+    size: float,
+    *,
+    vertical: bool = False,
+) -> None:
+    """Draw a dot at each value, or a triangle at the end of the axis that it is beyond."""
+    inside = (values >= limits[0]) & (values <= limits[1])
+    _plot(panel, values[inside], places[inside], "o", size, "white", vertical)
+    mark_beyond(panel, values, places, limits, size * 1.2, vertical=vertical)
+
+
+def mark_beyond(
+    panel: Axes,
+    values: FloatArray,
+    places: NDArray[Any],
+    limits: Limits,
+    size: float,
+    colour: str = DOT_COLOUR,
+    *,
+    vertical: bool = False,
+) -> None:
+    """Draw a triangle at the end of the axis for every value that is beyond it."""
+    low, high = values < limits[0], values > limits[1]
+    _plot(panel, limits[0], places[low], "v" if vertical else "<", size, colour, vertical)
+    _plot(panel, limits[1], places[high], "^" if vertical else ">", size, colour, vertical)
+
+
+def _plot(
+    panel: Axes,
+    values: FloatArray | float,
+    places: NDArray[Any],
     marker: str,
     size: float,
-    face: str = DOT_COLOUR,
+    face: str,
+    vertical: bool,
 ) -> None:
-    if len(x):
-        panel.plot(
-            x,
-            y,
-            marker,
-            markersize=size,
-            markerfacecolor=face,
-            markeredgecolor=DOT_COLOUR,
-            markeredgewidth=0.6,
-            clip_on=False,
-            zorder=3,
-        )
+    if not len(places):
+        return
+    at = (np.broadcast_to(values, places.shape), places)
+    panel.plot(
+        *(at[::-1] if vertical else at), marker, markersize=size, markerfacecolor=face,
+        markeredgecolor=DOT_COLOUR if face == "white" else face, markeredgewidth=0.6,
+        clip_on=False, zorder=3,
+    )  # fmt: skip
 
 
-def _print_beyond(panel: Axes, row: int, value: float, limits: tuple[float, float]) -> None:
-    right = value > limits[1]
+def print_beyond(
+    panel: Axes,
+    place: float,
+    value: float,
+    limits: Limits,
+    decimals: int,
+    *,
+    vertical: bool = False,
+) -> None:
+    """Write a value beyond the axis at its end."""
+    is_high = value > limits[1]
+    at, inwards = (limits[1], -7) if is_high else (limits[0], 7)
+    across: dict[str, Any] = {"ha": "right" if is_high else "left", "va": "center"}
+    along: dict[str, Any] = {"ha": "center", "va": "top" if is_high else "bottom"}
     panel.annotate(
-        printed(value, 2),
-        (limits[1] if right else limits[0], row),
-        xytext=(-7 if right else 7, 0),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="center",
-        zorder=4,
-        **BEYOND_TEXT,
-    )
+        printed(value, decimals), (place, at) if vertical else (at, place),
+        xytext=(0, inwards) if vertical else (inwards, 0), textcoords="offset points",
+        **(along if vertical else across), zorder=4, fontsize=SMALL, color="white",
+        bbox={"facecolor": "#444444", "edgecolor": "none", "boxstyle": "round,pad=0.2"},
+    )  # fmt: skip

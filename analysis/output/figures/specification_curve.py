@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from conceptrsa.analysis.inference.findings import Inference
 from conceptrsa.analysis.inference.standing import Standing, group_standing, model_standing
 from conceptrsa.analysis.multiverse import MultiverseRow
-from conceptrsa.analysis.output.figures.captions import RDM_NAMES
+from conceptrsa.analysis.output.figures.captions import RDM_NAMES, note
 from conceptrsa.analysis.output.figures.sheet import (
-    Room,
     label_room,
     lay_out,
     line_height,
@@ -68,12 +67,9 @@ def draw_multiverse(view: View) -> Figure:
     dashboard = _dashboard_rows(next(iter(rows_of.values())))
     labels, left = label_room([label for _, _, label in dashboard], SMALL)
     sheet = lay_out(
-        len(view.rois),
-        PANEL_WIDTH,
-        [CURVE_HEIGHT, ROW_HEIGHT * (len(labels) + 0.6)],
-        Room(left, between=0.55, above=title_room(2), below=0.3),
-        per_row=PANELS_PER_ROW,
-    )
+        len(view.rois), PANEL_WIDTH, [CURVE_HEIGHT, ROW_HEIGHT * (len(labels) + 0.6)],
+        per_row=PANELS_PER_ROW, left=left, between=0.55, above=title_room(2), below=0.3,
+    )  # fmt: skip
     for index, (curve, choices) in enumerate(sheet.stacks):
         roi = view.rois[index].roi
         ordered = _sorted(rows_of[roi])
@@ -85,23 +81,15 @@ def draw_multiverse(view: View) -> Figure:
         else:
             choices.set_yticks([])
         set_title(curve, PANEL_WIDTH, roi, agreement(rows_of[roi], view.result.inference, roi))
-    n = len(next(iter(rows_of.values())))
+    found = next(iter(rows_of.values()))
     primary = Line2D([], [], color=LINE_COLOUR, linestyle="--", linewidth=1, label="primary")
+    circular = any(spec.circular for spec in found)
+    notes = (note("multiverse"), note("multiverse", "circular" if circular else "independent"))
     return sheet.finish(
-        f"Specification curve: {n} ways to the answer",
+        f"Specification curve: {len(found)} ways to the answer",
         [],
         [*group_handles(view.groups), primary],
-        [
-            "Points: mean score over subjects and over the models of a group, by every "
-            "combination of voxel selection, distance and comparison of RDMs, sorted by the score "
-            "of the group that is highest in the primary analysis; scores of different "
-            "comparisons are not on one scale, what counts is the order of colours. Row 'highest "
-            "group': colour of the group with the highest mean. Titles name what is highest in "
-            "the primary analysis, and how many others it is level with: not told apart from, or "
-            "not tested against. Dashed: the primary analysis, declared before. "
-            + _note_on_circular(next(iter(rows_of.values()))),
-            *view.model_notes,
-        ],
+        [" ".join(notes), *view.model_notes],
     )
 
 
@@ -121,21 +109,12 @@ def agreement(found: Sequence[Specification], inference: Inference | None, roi: 
     What is first without being told apart from others is not named without saying so.
     """
     primary = next(spec for spec in found if spec.primary)
+    group, model = primary.best_group, primary.best_model
     return [
-        f"{what} {name}{_company(standing)}: highest in {first.count(name)} of {len(found)}"
-        for what, name, standing, first in (
-            (
-                "group",
-                primary.best_group,
-                group_standing(inference, roi, primary.best_group),
-                [spec.best_group for spec in found],
-            ),
-            (
-                "model",
-                primary.best_model,
-                model_standing(inference, roi, primary.best_model),
-                [spec.best_model for spec in found],
-            ),
+        f"{what} {name}{_company(standing)}: highest in {firsts.count(name)} of {len(found)}"
+        for what, name, standing, firsts in (
+            ("group", group, group_standing(inference, roi, group), [s.best_group for s in found]),
+            ("model", model, model_standing(inference, roi, model), [s.best_model for s in found]),
         )
     ]
 
@@ -240,9 +219,3 @@ def _mark_primary(panel: Axes, ordered: Sequence[Specification]) -> None:
 
 def _places(chosen: Any) -> NDArray[np.intp]:
     return np.flatnonzero(np.array(list(chosen), dtype=np.bool_))
-
-
-def _note_on_circular(found: Sequence[Specification]) -> str:
-    if not any(spec.circular for spec in found):
-        return "No specification scores the betas that its voxels were chosen by."
-    return "Grey: CIRCULAR, voxels chosen by the betas that are scored."

@@ -1,5 +1,6 @@
 """What all figures share: colours, names, the view of a result, files."""
 
+import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from conceptrsa.analysis.inference.findings import (
     ModelScore,
 )
 from conceptrsa.analysis.results import (
+    PRIMARY,
     Analysis,
     ComparisonResult,
     Model,
@@ -46,13 +49,6 @@ SMALL = 7.5
 """Points of all that is no label or title."""
 
 ALPHA = 0.05
-
-BEYOND_TEXT: dict[str, Any] = {
-    "fontsize": SMALL,
-    "color": "white",
-    "bbox": {"facecolor": "#444444", "edgecolor": "none", "boxstyle": "round,pad=0.2"},
-}
-"""How the value of a bar that leaves the axis is printed."""
 
 FORMATS: dict[str, Any] = {
     "svg": {"metadata": {"Date": None, "Creator": None}},
@@ -117,6 +113,11 @@ class View:
         return [self.result.models[index] for index in self.model_order]
 
     @property
+    def model_colours(self) -> list[str]:
+        """Colour of each model, in this order."""
+        return [GROUP_COLOURS[model.group] for model in self.ordered_models]
+
+    @property
     def groups(self) -> list[str]:
         """Groups that hold a model, in their order of presentation."""
         present = {model.group for model in self.result.models}
@@ -133,6 +134,11 @@ class View:
         return [
             f"{NOTE_MARK} {model.name}: {model.note}" for model in self.result.models if model.note
         ]
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether inference was made on what is shown: of the primary analysis, if at all."""
+        return self.result.inference is not None and self.analysis.name == PRIMARY
 
     @property
     def inference(self) -> Inference:
@@ -186,6 +192,17 @@ def group_handles(groups: Sequence[str], marked: Collection[str] = ()) -> list[P
     ]
 
 
+def ceiling_handle() -> Line2D:
+    """Legend entry for the line at the noise ceiling."""
+    return Line2D([], [], color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
+
+
+def star_style(size: float) -> dict[str, Any]:
+    """How stars are drawn where something is significant."""
+    star = {"marker": "*", "markersize": size, "color": LINE_COLOUR, "markeredgewidth": 0}
+    return star | {"linestyle": "none"}
+
+
 def jitter(n: int, half_width: float) -> NDArray[np.float64]:
     """Fixed offsets that set n dots side by side."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(1)
@@ -204,6 +221,15 @@ def printed_interval(low: float, high: float, decimals: int = 3) -> str:
     if not np.isfinite([low, high]).all():
         return "[n/a]"
     return f"[{printed(low, decimals)}, {printed(high, decimals)}]"
+
+
+def unbroken(text: str) -> str:
+    """Text in which no line breaks within '95 %', 'p = 0.01', 'Pearson r' or '0.2 [0.1, 0.3]'."""
+    return re.sub(
+        r"(?<=\d) (?=[%[])| (?=[=<±] )|(?<=[=<±]) | (?=[rρ](?:\W|$))|(?<=\d,) (?=[^ ]*\])",
+        "\N{NO-BREAK SPACE}",
+        text,
+    )
 
 
 def save(figure: Figure, stem: Path) -> None:

@@ -1,15 +1,33 @@
-"""The answer in words: which models and groups explain which region, and how certain that is."""
+"""The answer in words: which models and groups explain which region, and how certain that is.
 
-from collections.abc import Sequence
+Here is found what there is to say of each region; the sentences are in the templates `answer_*`.
+"""
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from conceptrsa.analysis.output.figures.style import is_hemisphere
-from conceptrsa.analysis.output.report.answer_of_the_paper import OfThePaper
-from conceptrsa.analysis.output.report.answer_recommended import Recommended
-from conceptrsa.analysis.output.report.wording import joined, unbroken
+from conceptrsa.analysis.cautions import ALPHA
+from conceptrsa.analysis.inference.comparisons import MIXED_MODEL
+from conceptrsa.analysis.inference.findings import ModelScore
+from conceptrsa.analysis.inference.paper_tests import WELCH, GroupTest
+from conceptrsa.analysis.inference.standing import group_standing, model_standing
+from conceptrsa.analysis.output.figures.specification_curve import specifications
+from conceptrsa.analysis.output.figures.style import (
+    RSA_NAMES,
+    View,
+    is_hemisphere,
+    printed,
+    unbroken,
+)
+from conceptrsa.analysis.output.report.wording import (
+    estimate,
+    p_value,
+    render_paragraphs,
+)
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 
 
 @dataclass(frozen=True)
@@ -30,51 +48,148 @@ class Answer:
 
 def answer(result: ComparisonResult) -> Answer:
     """Put into words what a comparison found, with its uncertainty, and what it did not find."""
-    found = OfThePaper(result) if result.inference is None else Recommended(result)
-    rois = main_rois(result)
-    sentences = [
-        *found.models_in(rois),
-        *found.groups_in(rois),
-        *_on_weak_ceilings(rois),
-        *found.scope(),
-        *_on_circularity(result),
-        *_on_stand_ins(result),
-    ]
-    return Answer(
-        unbroken(" ".join(sentences)),
-        tuple((roi.roi, unbroken(found.region(roi))) for roi in result.rois),
-    )
-
-
-def main_rois(result: ComparisonResult) -> tuple[RoiResult, ...]:
-    """Regions that are no halves of others; all where there are only halves."""
-    wholes = tuple(roi for roi in result.rois if not is_hemisphere(roi.roi))
-    return wholes or result.rois
-
-
-def _on_weak_ceilings(rois: Sequence[RoiResult]) -> list[str]:
-    weak = [roi.roi for roi in rois if roi.has_weak_ceiling and np.isfinite(roi.ceiling_p)]
-    if not weak:
-        return []
-    where = "any region" if len(weak) == len(rois) else joined(weak)
-    return [
-        f"Subjects do not agree with each other beyond chance in {where}: what is found there, or "
-        "not found, says little about the models."
-    ]
-
-
-def _on_circularity(result: ComparisonResult) -> list[str]:
-    if not result.primary.circular:
-        return []
-    return [
-        "The voxels were chosen by the very betas that were then scored: scores and ceilings are "
-        "optimistic."
-    ]
-
-
-def _on_stand_ins(result: ComparisonResult) -> list[str]:
-    models_of: dict[str, list[str]] = {}
+    by_the_paper = result.inference is None
+    look = _found_by_the_paper if by_the_paper else _found_recommended
+    template = f"answer_{'of_the_paper' if by_the_paper else 'recommended'}.txt.j2"
+    found = {roi.roi: _found(roi) | look(result, roi) for roi in result.rois}
+    wholes = [region for name, region in found.items() if not is_hemisphere(name)]
+    notes: dict[str, list[str]] = {}
     for model in result.models:
         if model.note:
-            models_of.setdefault(model.note, []).append(model.name)
-    return [f"Note on {joined(names)}: {note}." for note, names in models_of.items()]
+            notes.setdefault(model.note, []).append(model.name)
+    values = {
+        "result": result,
+        "regions": wholes or list(found.values()),
+        "measure": RSA_NAMES[result.settings.rsa_metric],
+        "alpha": ALPHA,
+        "n_groups": len({model.group for model in result.models}),
+        "tested": [] if result.inference is None else _tested(result.inference.model_scores),
+        "notes": notes,
+    }
+
+    def written(region: dict[str, Any] | None) -> str:
+        return unbroken(" ".join(render_paragraphs(template, region=region, **values)))
+
+    return Answer(written(None), tuple((name, written(region)) for name, region in found.items()))
+
+
+def _tested(scores: Any) -> list[ModelScore]:
+    return [score for score in scores if np.isfinite(score.p_max)]
+
+
+def _found(roi: RoiResult) -> dict[str, Any]:
+    """What is known of a region by any preset."""
+    return {
+        "name": roi.roi,
+        "has_ceiling": bool(np.isfinite(roi.ceiling_p)),
+        "has_weak_ceiling": roi.has_weak_ceiling,
+        "ceiling": float(mean_over_subjects(roi.ceiling.pairwise)),
+        "ceiling_p": roi.ceiling_p,
+    }
+
+
+def _found_by_the_paper(result: ComparisonResult, roi: RoiResult) -> dict[str, Any]:
+    """Means over subjects, Wilcoxon's test and Welch's."""
+    model_tests = [t for t in result.model_tests if t.roi == roi.roi and t.score == "rsa"]
+    group_tests = [
+        test
+        for test in result.group_tests
+        if (test.roi, test.score, test.test) == (roi.roi, "rsa_normalised", WELCH)
+    ]
+    made = [test for test in model_tests if np.isfinite(test.p_corrected)]
+    found = {
+        "best": None,
+        "champion": [],
+        "model_tests": made,
+        "told_apart": [f"{t.model} in {t.roi}" for t in made if t.p_corrected < ALPHA],
+        "group_tests": [test for test in group_tests if np.isfinite(test.p)],
+        "groups_apart": [f"{_order(t)} ({p_value(t.p)})" for t in group_tests if t.p < ALPHA],
+    }
+    means = mean_over_subjects(roi.rsa)
+    if not np.isfinite(means).any():
+        return found
+    highest = int(np.nanargmax(means))
+    best = result.models[highest]
+    error = float(sem_over_subjects(roi.rsa)[highest])
+    # One subject alone has no standard error.
+    spread = f" ± {printed(error)}" if np.isfinite(error) else ""
+    n_subjects = int(np.isfinite(roi.rsa[:, highest]).sum())
+    score = f"{printed(float(means[highest]))}{spread} (n = {n_subjects})"
+    return found | {
+        "best": best,
+        "score": score,
+        "champion": [f"{best.name} ({best.group}): {score}"],
+        "tests_of_best": [t for t in model_tests if t.model == best.name and np.isfinite(t.p)],
+    }
+
+
+def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, Any]:
+    """Label permutation, random effects, and the mixed model of groups."""
+    inference = result.inference
+    assert inference is not None
+    every = [score for score in inference.model_scores if score.roi == roi.roi]
+    scores = [score for score in every if np.isfinite(score.rsa)]
+    related = [score for score in every if score.p_max < ALPHA]
+    tests = [
+        test
+        for test in inference.group_tests
+        if (test.roi, test.test) == (roi.roi, MIXED_MODEL) and np.isfinite(test.p_corrected)
+    ]
+    found = {
+        "best": None,
+        "withheld": every[0].withheld,
+        "n_models": len(every),
+        "tested": _tested(every),
+        "related": related,
+        "group_tests": tests,
+        "groups_apart": [_order(test) for test in tests if test.p_corrected < ALPHA],
+        "differences": [_difference(test) for test in tests if test.p_corrected < ALPHA],
+        "clearest": [],
+    }
+    if tests:
+        clearest = min(tests, key=lambda test: test.p_corrected)
+        found |= {"clearest": [_difference(clearest)], "clearest_p": clearest.p_corrected}
+    if not scores:
+        return found
+    best = max(scores, key=lambda score: score.rsa)
+    means = {
+        group: np.mean([score.rsa for score in scores if score.group == group])
+        for group in dict.fromkeys(score.group for score in scores)
+    }
+    first = max(means, key=lambda group: means[group])
+    choices = specifications(View(result, result.primary, (roi,)), roi.roi)
+    found |= {
+        "best": best,
+        "standing": model_standing(inference, roi.roi, best.model),
+        "leading_group": [_named(first, group_standing(inference, roi.roi, first).in_words())],
+        "n_choices": len(choices),
+        "n_agreeing": sum(choice.best_model == best.model for choice in choices),
+    }
+    if related:
+        ahead = max(related, key=lambda score: score.rsa)
+        parts = (
+            f"{_named(ahead.model, ahead.group)}: {estimate(ahead.rsa, ahead.low, ahead.high)}",
+            p_value(ahead.p_max),
+            model_standing(inference, roi.roi, ahead.model).in_words(),
+        )
+        found |= {"best_related": ahead, "champion": [", ".join(filter(None, parts))]}
+    return found
+
+
+def _named(name: str, more: str) -> str:
+    return f"{name} ({more})" if more else name
+
+
+def _order(test: GroupTest) -> str:
+    """Which group does better, and by how much where the test has an interval for that."""
+    sign = 1 if test.statistic >= 0 else -1
+    better, worse = (test.group_a, test.group_b)[::sign]
+    order = f"{better} models above {worse} ones"
+    if test.test != MIXED_MODEL:
+        return order
+    low, high = sorted((sign * test.low, sign * test.high))
+    return f"{order} by {estimate(sign * test.statistic, low, high)}"
+
+
+def _difference(test: GroupTest) -> str:
+    return f"{_order(test)}, {p_value(test.p_corrected, 'corrected p')}"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.output.report.answer import answer
-from conceptrsa.analysis.output.report.citation import write_citation
 from conceptrsa.analysis.output.report.explorer import explorer_data
 from conceptrsa.analysis.output.report.html_page import render_page
 from conceptrsa.analysis.output.report.methods import describe_methods
+from conceptrsa.analysis.output.report.references import write_citation
 from conceptrsa.analysis.output.report.report_figures import embed_figures
 from conceptrsa.analysis.output.report.report_tables import Column, read_tables
 from conceptrsa.analysis.results import ComparisonResult

@@ -1,11 +1,15 @@
-"""Numbers and lists as a sentence holds them."""
+"""Texts of the report: their templates, and numbers and lists as a sentence holds them."""
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from conceptrsa.analysis.output.figures.style import printed, printed_interval
+from conceptrsa.analysis.output.report.html_page import PACKAGE
 
 SMALLEST_P = 1e-4
 """Smaller values of p say no more than that they are."""
@@ -13,17 +17,7 @@ SMALLEST_P = 1e-4
 
 def joined(parts: Sequence[str]) -> str:
     """Join as in 'a, b and c'."""
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def by_place(found: Sequence[tuple[str, str]]) -> str:
-    """Pairs of a region and words on it as 'in A, x and y; in B, z'."""
-    places: dict[str, list[str]] = {}
-    for place, words in found:
-        places.setdefault(place, []).append(words)
-    return "; ".join(f"in {place}, {joined(words)}" for place, words in places.items())
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def counted(number: int, noun: str) -> str:
@@ -45,8 +39,23 @@ def estimate(value: float, low: float, high: float) -> str:
     return f"{printed(value)} {printed_interval(low, high)}"
 
 
-def unbroken(text: str) -> str:
-    """Text in which no line breaks within '95 %', 'p = 0.01' or '0.2 [0.1, 0.3]'."""
-    return re.sub(
-        r"(?<=\d) (?=[%[])| (?=[=<±] )|(?<=[=<±]) |(?<=\d,) (?=[^ ]*\])", "\N{NO-BREAK SPACE}", text
+def render_paragraphs(template: str, **values: Any) -> list[str]:
+    """Render a plain text; an empty line ends a paragraph, all other white space is one space."""
+    text = _environment().get_template(template).render(values)
+    paragraphs = (re.sub(r"[ \n]+", " ", part).strip() for part in text.split("\n\n"))
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+@lru_cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(PACKAGE, "templates"),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    words = (joined, counted, p_value, estimate, printed)
+    environment.globals.update({word.__name__: word for word in words})
+    environment.tests["finite"] = np.isfinite
+    return environment

@@ -1,0 +1,231 @@
+"""Figure 2B: groups of models in every region, and which of them differ.
+
+With the models' intervals and the mixed model where inference was made; else with standard errors
+over models and Welch's test.
+"""
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.inference.comparisons import MIXED_MODEL
+from conceptrsa.analysis.inference.paper_tests import GroupTest
+from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note, subjects_left
+from conceptrsa.analysis.output.figures.models import SHARE_LIMITS
+from conceptrsa.analysis.output.figures.rows import (
+    draw_dots,
+    estimates_of,
+    limits_of,
+    mark_beyond,
+    print_beyond,
+)
+from conceptrsa.analysis.output.figures.sheet import (
+    LABEL_SIZE,
+    lay_out,
+    line_height,
+    set_title,
+    shorten,
+    title_room,
+)
+from conceptrsa.analysis.output.figures.style import (
+    ALPHA,
+    CEILING_COLOUR,
+    GROUP_COLOURS,
+    LINE_COLOUR,
+    MUTED_COLOUR,
+    RSA_NAMES,
+    SMALL,
+    View,
+    ceiling_handle,
+    group_handles,
+    jitter,
+    star_style,
+)
+from conceptrsa.analysis.results import RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
+
+ROI_WIDTH, BAR_WIDTH = 1.35, 0.26
+PANEL_WIDTH, GROUP_WIDTH = 2.05, 0.8
+RAW_LIMITS, WIDEST_SHARES = (-1.0, 1.0), (-1.0, 4.0)
+
+
+def draw_groups(view: View) -> Figure:
+    """Draw the models of each group in every region, and brackets over groups that differ."""
+    return (_draw_intervals if view.has_intervals else _draw_bars)(view)
+
+
+def _draw_bars(view: View) -> Figure:
+    """Draw means over the models of each group, all regions on one axis."""
+    n_rois = len(view.rois)
+    labels = [_label(roi) for roi in view.rois]
+    below = 0.2 + max(label.count("\n") + 1 for label in labels) * line_height(LABEL_SIZE)
+    sheet = lay_out(1, ROI_WIDTH * n_rois, [2.8], left=0.7, above=0.1, below=below)
+    (axes,) = sheet.panels
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    axes.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
+    extents = [_draw_bars_of(axes, view, place, roi) for place, roi in enumerate(view.rois)]
+    low = min(extent[0] for extent in extents)
+    high = max(1.0, *(extent[1] for extent in extents))
+    _end_axis(axes, low, high, n_ticks=6)
+    inside = Rectangle((0, low), 1, high - low, transform=axes.get_yaxis_transform())
+    for bar in axes.patches:
+        bar.set_clip_path(inside)
+    step = 0.075 * (high - low)
+    free = [
+        _draw_brackets(axes, view, roi.roi, extent[1] + step, step, place, BAR_WIDTH)
+        for place, (roi, extent) in enumerate(zip(view.rois, extents, strict=True))
+    ]
+    axes.set_ylim(low - step if low < 0 else 0.0, max(high, *free) + step)
+    axes.set_xlim(-0.6, n_rois - 0.4)
+    axes.set_xticks(range(n_rois), labels)
+    axes.set_ylabel("RSA / noise ceiling")
+    return sheet.finish(
+        f"{CAPTIONS['figure_2b']['title']} as a share of the noise ceiling",
+        details_of(view),
+        [*group_handles(view.groups, view.noted_groups), ceiling_handle()],
+        [note("figure_2b"), *view.model_notes],
+    )
+
+
+def _draw_intervals(view: View) -> Figure:
+    """Draw the models' intervals, a panel per region."""
+    sheet = lay_out(
+        len(view.rois), PANEL_WIDTH, [2.3],
+        left=0.78, between=0.88, above=title_room(0), below=0.3,
+    )  # fmt: skip
+    for panel, roi in zip(sheet.panels, view.rois, strict=True):
+        _draw_intervals_of(panel, view, roi.roi)
+    handles: list[Artist] = [*group_handles(view.groups, view.noted_groups), ceiling_handle()]
+    kinds = ["intervals"]
+    if len(view.groups) > 1:
+        rois = {roi.roi for roi in view.rois}
+        tested = any(np.isfinite(t.p_corrected) for t in _tests(view) if t.roi in rois)
+        kinds.append("tested" if tested else "untested")
+        if tested:
+            handles.append(Line2D([], [], label=f"mixed model p < {ALPHA:g}", **star_style(6.5)))
+    text = f"{note('figure_2b', *kinds)} Each region has its own scale."
+    title = CAPTIONS["figure_2b"]["title"]
+    return sheet.finish(title, details_of(view), handles, [text, *view.model_notes])
+
+
+def _label(roi: RoiResult) -> str:
+    lines = [shorten(line, ROI_WIDTH - 0.1, LABEL_SIZE) for line in roi.roi.split("-", 1)]
+    more = ("weak ceiling" if roi.has_weak_ceiling else "", subjects_left(roi))
+    return "\n".join([*lines, *(f"({text})" for text in more if text)])
+
+
+def _end_axis(axes: Axes, low: float, high: float, n_ticks: int) -> None:
+    """Let the axis end where data do; above it is room for brackets only."""
+    axes.spines["left"].set_bounds(low, high)
+    ticks = MaxNLocator(n_ticks, steps=[1, 2, 5, 10]).tick_values(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.tick_params(axis="x", length=0)
+
+
+def _draw_bars_of(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float, float]:
+    """Draw one bar per group; gives the lowest and highest point of the region."""
+    extent = [0.0]
+    for group in view.groups:
+        means = mean_over_subjects(roi.rsa_normalised)
+        members = np.array([model.group == group for model in view.result.models])
+        means = means[members & np.isfinite(means)]
+        x = place + _offset(view, group, BAR_WIDTH)
+        if not len(means):
+            axes.text(x, 0, "n/a", ha="center", va="bottom", fontsize=8, color=MUTED_COLOUR)
+            continue
+        mean = float(mean_over_subjects(means))
+        sem = float(np.nan_to_num(sem_over_subjects(means)))
+        axes.bar(x, mean, width=BAR_WIDTH * 0.9, color=GROUP_COLOURS[group], alpha=0.75)
+        whisker = np.clip([mean - sem, mean + sem], *SHARE_LIMITS)
+        axes.plot([x, x], whisker, color=LINE_COLOUR, linewidth=1.2)
+        places = x + jitter(len(means), BAR_WIDTH * 0.28)
+        draw_dots(axes, means, places, SHARE_LIMITS, 3.0, vertical=True)
+        if not SHARE_LIMITS[0] <= mean <= SHARE_LIMITS[1]:
+            print_beyond(axes, x, mean, SHARE_LIMITS, decimals=1, vertical=True)
+        extent.extend([*np.clip(means, *SHARE_LIMITS).tolist(), *whisker.tolist()])
+    return min(extent), max(extent)
+
+
+def _draw_intervals_of(panel: Axes, view: View, roi: str) -> None:
+    scores = view.scores(roi)
+    is_raw = bool(scores[0].withheld)
+    names = ("rsa", "low", "high") if is_raw else (
+        "normalised", "normalised_low", "normalised_high"
+    )  # fmt: skip
+    estimates = np.asarray(estimates_of(scores, *names))
+    one = np.array([0.0 if is_raw else 1.0])
+    limits = low, high = limits_of([estimates, one], RAW_LIMITS if is_raw else WIDEST_SHARES)
+    panel.axhline(0, color="#333333", linewidth=0.8)
+    if not is_raw:
+        panel.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
+    groups = np.array([score.group for score in scores])
+    for place, group in enumerate(view.groups):
+        _draw_group(panel, place, estimates[groups == group], GROUP_COLOURS[group], limits)
+    step = 0.07 * (high - low)
+    middle = (len(view.groups) - 1) / 2
+    panel.set_ylim(low, _draw_brackets(panel, view, roi, high + step, step, middle, 1.0))
+    panel.set_xlim(-0.6, len(view.groups) - 0.4)
+    panel.set_xticks(range(len(view.groups)), view.groups, fontsize=SMALL - 0.5)
+    _end_axis(panel, low, high, n_ticks=5)
+    raw_name = f"RSA ({RSA_NAMES[view.settings.rsa_metric]})"
+    panel.set_ylabel(raw_name if is_raw else "RSA / noise ceiling", labelpad=2)
+    set_title(panel, PANEL_WIDTH, roi)
+
+
+def _draw_group(
+    panel: Axes,
+    place: int,
+    estimates: NDArray[np.float64],
+    colour: str,
+    limits: tuple[float, float],
+) -> None:
+    """Draw the estimates and intervals (models, 3) of one group, and the mean."""
+    x = place + jitter(len(estimates), GROUP_WIDTH * 0.4)
+    values, ends = estimates[:, 0], estimates[:, 1:]
+    known = np.isfinite(ends).all(axis=1)
+    panel.vlines(x[known], *np.clip(ends[known], *limits).T, colors=colour, alpha=0.6, lw=1.1)
+    inside = (values >= limits[0]) & (values <= limits[1])
+    panel.plot(x[inside], values[inside], "o", color=colour, markersize=3.6, zorder=3)
+    places = np.stack([x, x], axis=1)
+    mark_beyond(panel, ends, places, limits, 3.6, colour, vertical=True)
+    mean = float(np.mean(values)) if len(values) else np.nan
+    if limits[0] <= mean <= limits[1]:
+        panel.hlines(mean, place - GROUP_WIDTH / 2, place + GROUP_WIDTH / 2, LINE_COLOUR, lw=2)
+
+
+def _tests(view: View) -> list[GroupTest]:
+    """Tests of the groups that the answer goes by."""
+    if view.has_intervals:
+        return [test for test in view.inference.group_tests if test.test == MIXED_MODEL]
+    return [test for test in view.result.group_tests if test.score == "rsa_normalised"]
+
+
+def _draw_brackets(
+    axes: Axes, view: View, roi: str, height: float, step: float, middle: float, width: float
+) -> float:
+    """Draw a bracket per pair of groups that differ, upwards; gives the free height above.
+
+    The groups lie about the middle, each of such a width.
+    """
+    for test in _tests(view):
+        p = test.p_corrected if view.has_intervals else test.p
+        if test.roi != roi or not p < ALPHA:
+            continue
+        left, right = sorted(
+            middle + _offset(view, name, width) for name in (test.group_a, test.group_b)
+        )
+        foot = height - step / 3
+        corners = ([left, left, right, right], [foot, height, height, foot])
+        axes.plot(*corners, color=LINE_COLOUR, linewidth=0.9)
+        axes.plot((left + right) / 2, height + step * 0.45, **star_style(6.5))
+        height += 1.5 * step
+    return height
+
+
+def _offset(view: View, group: str, width: float) -> float:
+    return (view.groups.index(group) - (len(view.groups) - 1) / 2) * width

@@ -8,8 +8,8 @@ import pytest
 from block_design import TR, random_motion, real_events
 from rsatoolbox.data.noise import cov_from_residuals
 
-from conceptrsa.interfaces.numerics.covariance import residual_basis, shrunk_covariance
 from conceptrsa.interfaces.numerics.design import make_run_design
+from conceptrsa.interfaces.numerics.glm import residual_basis, shrunk_covariance
 from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION, partition_runs
 
 

@@ -18,9 +18,9 @@ from conceptrsa import bids_config
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.design import make_run_design
+from conceptrsa.interfaces.numerics.mni305_grid import make_sampler
 from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION, partition_runs
 from conceptrsa.interfaces.numerics.resampling import resample
-from conceptrsa.interfaces.numerics.roi_samples import make_sampler
 from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
 from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
 from conceptrsa.interfaces.python.normalize import ResampleToMNI305

@@ -25,17 +25,18 @@ from conceptrsa.interfaces.freesurfer.installation import (
     find_freesurfer,
     find_license,
 )
-from conceptrsa.interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
+from conceptrsa.interfaces.programs import (
+    StoppedError,
+    Written,
+    remove_all,
+    run_logged,
+)
 
 _TROUBLE = re.compile(
     r"error|cannot|could not|no such|not found|killed|fault|abort|licen[cs]e", re.IGNORECASE
 )
 _TAIL_BYTES = 1 << 16
 _LONGEST_MESSAGE = 400
-
-
-class StoppedError(StepError):
-    """A program was ended from outside: by the time limit, for want of memory, by somebody."""
 
 
 @dataclass(frozen=True)
@@ -126,44 +127,32 @@ class FreeSurferJob:
             If the program is not installed.
         """
         name, *arguments = shlex.split(self.cmdline)  # type: ignore[attr-defined]
+        title = f"FreeSurfer's {name}"
         program = str(session.freesurfer.program(name))
         log = folder / f"{log_name or name}.log"
-        for path in outputs:
-            path.unlink(missing_ok=True)
-        code = _run([program, *arguments], name, folder, log, session)
+        remove_all(outputs)
+        written = Written(outputs)
+        code = run_logged(
+            [program, *arguments],
+            folder,
+            log,
+            session.time_limit,
+            session.n_threads,
+            session.environment(),
+            title=title,
+            option="--fs-time-limit",
+        )
         said = f"{_last_words(log)}; see {log.resolve()}."
         if code < 0:
-            raise StoppedError(f"FreeSurfer's {name} was killed (signal {-code}){said}")
+            raise StoppedError(f"{title} was killed (signal {-code}){said}")
         if code > 0:
-            raise StepError(f"FreeSurfer's {name} failed (exit code {code}){said}")
-        for path in outputs:
-            if not path.is_file() or path.stat().st_size == 0:
-                raise StepError(
-                    f"FreeSurfer's {name} ended as if all were well but left no {path.name}{said}"
-                )
-
-
-def _run(command: list[str], name: str, folder: Path, log: Path, session: Session) -> int:
-    try:
-        return run_logged(
-            command, folder, log, session.time_limit, session.n_threads, session.environment()
-        )
-    except OutOfTimeError as error:
-        raise StoppedError(
-            f"FreeSurfer's {name} did not end within {session.time_limit / 60:g} minutes and "
-            f"was stopped; see {log.resolve()}, and give a longer --fs-time-limit if it was still "
-            "at work."
-        ) from error
-    except NotStartedError as error:
-        raise StepError(f"FreeSurfer's {error}.") from error
+            raise StepError(f"{title} failed (exit code {code}){said}")
+        written.require(title, said)
 
 
 def _last_words(log: Path) -> str:
     """What FreeSurfer itself said last of what went wrong, else what it said last."""
-    try:
-        text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-    except OSError:
-        return ""
+    text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if _TROUBLE.search(line)] or lines
     words = " / ".join(telling[-3:])[-_LONGEST_MESSAGE:]

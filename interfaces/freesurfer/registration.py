@@ -1,19 +1,17 @@
 """Registration of the mean EPI with a FreeSurfer reconstruction as a nipype step."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import TraitedSpec, traits
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.freesurfer.command import (
     BoundaryRegistrationJob,
     FreeSurferInputSpec,
@@ -24,7 +22,8 @@ from conceptrsa.interfaces.freesurfer.command import (
 from conceptrsa.interfaces.freesurfer.installation import require_reconstruction
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, scanner_to_tkr
 from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix, write_matrix
-from conceptrsa.interfaces.programs.image_files import plain_folder
+from conceptrsa.interfaces.programs import plain_folder
+from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
 HIGHEST_GOOD_COST = 0.8
@@ -43,8 +42,8 @@ _METHODS = {
 class RegisterToReconstructionInputSpec(FreeSurferInputSpec):
     """Inputs of `RegisterToReconstruction`."""
 
-    boldref_file = File(exists=True, mandatory=True, desc="mean EPI, 3D")
-    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm, rigid")
+    boldref_file = file_in("mean EPI, 3D")
+    bold_to_t1w_file = file_in("4x4 matrix, RAS mm, rigid")
     subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
     method = traits.Enum(
         *_METHODS, usedefault=True, desc="that matrix as it is, or refined by bbregister"
@@ -54,12 +53,12 @@ class RegisterToReconstructionInputSpec(FreeSurferInputSpec):
 class RegisterToReconstructionOutputSpec(TraitedSpec):
     """Outputs of `RegisterToReconstruction`."""
 
-    register_file = File(exists=True, desc="register.dat: tkregister RAS of orig.mgz to the EPI's")
-    transform_file = File(exists=True, desc="the same as a 4x4 matrix, EPI world to T1w, RAS mm")
-    report_file = File(exists=True, desc="JSON: method, final cost, displacement (mm), warnings")
+    register_file = file_out("register.dat: tkregister RAS of orig.mgz to the EPI's")
+    transform_file = file_out("the same as a 4x4 matrix, EPI world to T1w, RAS mm")
+    report_file = file_out("JSON: method, final cost, displacement (mm), warnings")
 
 
-class RegisterToReconstruction(SimpleInterface):
+class RegisterToReconstruction(Step):
     """Make FreeSurfer's register.dat of the mean EPI from the coregistration with the T1w.
 
     A reconstruction keeps the scanner world of its T1w, so an EPI whose header is moved by
@@ -83,8 +82,8 @@ class RegisterToReconstruction(SimpleInterface):
         surfaces = _SURFACE_FILES if self.inputs.method == "bbregister" else []
         return [folder / name for name in ("mri/orig.mgz", *surfaces)]
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs, folder = self.inputs, Path(runtime.cwd)
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
         subjects_dir = Path(inputs.subjects_dir).absolute()
         subject_dir = require_reconstruction(subjects_dir, inputs.subject)
         boldref = nib.load(inputs.boldref_file)
@@ -98,18 +97,12 @@ class RegisterToReconstruction(SimpleInterface):
         subject, found = read_register_dat(register)
         if subject != inputs.subject:
             raise StepError(f"{register} is of {subject!r} and not of {inputs.subject!r}.")
-        evidence = examine(found, moved, orig, inputs.method, cost)
         transform, report = folder / "bold_to_t1w.txt", folder / "registration.json"
+        write_json(report, asdict(examine(found, moved, orig, inputs.method, cost)))
         write_matrix(
-            transform,
-            np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref),
+            transform, np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref)
         )
-        with atomic_path(report) as temporary:
-            temporary.write_text(json.dumps(asdict(evidence), indent=2) + "\n")
-        self._results["register_file"] = str(register)
-        self._results["transform_file"] = str(transform)
-        self._results["report_file"] = str(report)
-        return runtime
+        return {"register_file": register, "transform_file": transform, "report_file": report}
 
     def _register(self, session: Session, folder: Path) -> float | None:
         """Run the chosen program; give bbregister's final cost."""

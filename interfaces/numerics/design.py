@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,19 +65,35 @@ class RunDesign:
     condition_number: float
 
     def information(self) -> pd.DataFrame:
-        """Compute how well the run determines the betas of its conditions together.
-
-        Returns
-        -------
-        pd.DataFrame
-            (conditions, conditions), the inverse of the betas' covariance under white noise of
-            unit variance: ``A' (I - B B^+) A`` of the columns of interest A and the nuisance B.
-        """
+        """Compute how well the run determines the betas of its conditions; `information_of`."""
         columns = [condition.column for condition in self.conditions]
-        of_interest = self.matrix[columns].to_numpy()
-        nuisance, _ = np.linalg.qr(self.matrix.drop(columns=columns).to_numpy())
-        remainder = of_interest - nuisance @ (nuisance.T @ of_interest)
-        return pd.DataFrame(remainder.T @ remainder, index=columns, columns=columns)
+        nuisance = self.matrix.drop(columns=columns).to_numpy()
+        return information_of(columns, self.matrix[columns].to_numpy(), nuisance)
+
+
+def information_of(
+    columns: Sequence[str], of_interest: NDArray[np.float64], nuisance: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Compute how well a design determines the betas of its columns of interest together.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the columns of interest.
+    of_interest : array, shape (volumes, conditions)
+        A.
+    nuisance : array, shape (volumes, others)
+        B.
+
+    Returns
+    -------
+    pd.DataFrame
+        (conditions, conditions), the inverse of the betas' covariance under white noise of unit
+        variance: ``A' (I - B B^+) A``.
+    """
+    basis, _ = np.linalg.qr(nuisance)
+    remainder = of_interest - basis @ (basis.T @ of_interest)
+    return pd.DataFrame(remainder.T @ remainder, index=columns, columns=columns)
 
 
 def make_run_design(

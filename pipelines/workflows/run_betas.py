@@ -192,7 +192,7 @@ def init_spm_samples_wf(
     name : str
         Name of the workflow.
     """
-    from conceptrsa.interfaces.spm.partitioned import SpmSamplePartition
+    from conceptrsa.interfaces.spm.run_models import SpmSamplePartition
 
     workflow, inputnode, outputnode = _outline(name)
     runs = [list(part) for part in partitions]

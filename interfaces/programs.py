@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
 
 from conceptrsa.bids_config.errors import InputError, StepError
 
@@ -34,7 +34,7 @@ def run_logged(
     log: Path,
     time_limit: float,
     n_threads: int = 1,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
     *,
     title: str = "The program",
     option: str = "time limit",
@@ -57,7 +57,7 @@ def run_logged(
         In seconds.
     n_threads : int
         Processors for its matrix products.
-    variables : mapping of str to str, optional
+    variables : mapping of str to str
         Set in its environment.
     title : str
         What messages call it.
@@ -78,52 +78,37 @@ def run_logged(
     """
     # Below the folder, so that it goes with it where this process is killed.
     home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    own = {"HOME": str(home), "MCR_CACHE_ROOT": str(home / "mcr")}
     try:
-        environment = {**_environment(home, n_threads), **(variables or {})}
         with log.open("wb") as output:
-            process = _start(command, title, folder, output, environment)
-            try:
-                with _ended_with_this_process(process.pid):
-                    return process.wait(timeout=time_limit)
-            except subprocess.TimeoutExpired as error:
-                raise StoppedError(
-                    f"{title} did not end within {time_limit / 60:g} minutes and was stopped; see "
-                    f"{real(log)}, and give a longer {option} if it was still at work."
-                ) from error
-            finally:
-                _kill_group(process)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _start(
-    command: Sequence[str],
-    title: str,
-    folder: Path,
-    output: BinaryIO,
-    environment: Mapping[str, str],
-) -> "subprocess.Popen[bytes]":
-    try:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **dict.fromkeys(threads, str(n_threads)), **own, **variables},
+                start_new_session=True,
+            )
+        try:
+            with _ended_with_this_process(process.pid):
+                return process.wait(timeout=time_limit)
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    except subprocess.TimeoutExpired as error:
+        raise StoppedError(
+            f"{title} did not end within {time_limit / 60:g} minutes and was stopped; see "
+            f"{real(log)}, and give a longer {option} if it was still at work."
+        ) from error
     except OSError as error:
         raise StepError(
             f"{title} cannot be started ({error.strerror}): try {command[0]} in a terminal."
         ) from error
-
-
-def _environment(home: Path, n_threads: int) -> dict[str, str]:
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(n_threads)
-    )
-    return {**os.environ, **threads, "HOME": str(home), "MCR_CACHE_ROOT": str(home / "mcr")}
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
@@ -145,12 +130,6 @@ def _ended_with_this_process(group: int) -> Iterator[None]:
     finally:
         watch.kill()
         watch.communicate()
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 class Written:

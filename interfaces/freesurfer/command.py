@@ -9,7 +9,8 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from conceptrsa.interfaces.freesurfer.installation import (
 from conceptrsa.interfaces.programs import (
     StoppedError,
     Written,
+    plain_folder,
     remove_all,
     run_logged,
 )
@@ -46,8 +48,10 @@ class Session:
     Attributes
     ----------
     freesurfer : FreeSurfer
+    folder : Path
+        Working directory, by a path without blanks and quotes, as all paths in the inputs.
     subjects_dir : Path
-        By a path without blanks and quotes.
+        Likewise.
     license_file : Path
     time_limit : float
         Of one program, in seconds.
@@ -56,10 +60,11 @@ class Session:
     """
 
     freesurfer: FreeSurfer
+    folder: Path
     subjects_dir: Path
     license_file: Path
     time_limit: float
-    n_threads: int = 1
+    n_threads: int
 
     def environment(self) -> dict[str, str]:
         """Variables that are set for the program; those of SetUpFreeSurfer.sh where it was not run.
@@ -102,20 +107,16 @@ class FreeSurferJob:
         """Unknown here: nipype knows only some of the ways in which FreeSurfer writes it."""
         return None
 
-    def run_in(
-        self, session: Session, folder: Path, outputs: Sequence[Path] = (), log_name: str = ""
-    ) -> None:
+    def run_in(self, session: Session, outputs: Sequence[Path] = (), log_name: str = "") -> None:
         """Run the program to its end, and make sure that it wrote what it should.
 
         Parameters
         ----------
         session : Session
-        folder : Path
-            Working directory, by a path without blanks and quotes, as all paths in the inputs.
         outputs : sequence of Path
             Files that it must write; what stands there before is removed.
         log_name : str
-            Name of the log in `folder`, without its suffix; the program's by default.
+            Name of the log in the working directory, without its suffix; the program's by default.
 
         Raises
         ------
@@ -129,12 +130,12 @@ class FreeSurferJob:
         name, *arguments = shlex.split(self.cmdline)  # type: ignore[attr-defined]
         title = f"FreeSurfer's {name}"
         program = str(session.freesurfer.program(name))
-        log = folder / f"{log_name or name}.log"
+        log = session.folder / f"{log_name or name}.log"
         remove_all(outputs)
         written = Written(outputs)
         code = run_logged(
             [program, *arguments],
-            folder,
+            session.folder,
             log,
             session.time_limit,
             session.n_threads,
@@ -200,14 +201,15 @@ class FreeSurferInputSpec(BaseInterfaceInputSpec):
     )
 
 
-def session_of(inputs: Any, subjects_dir: Path) -> Session:
+@contextmanager
+def session_of(inputs: Any, folder: Path) -> Iterator[Session]:
     """Give what a step's inputs say of FreeSurfer.
 
     Parameters
     ----------
     inputs : FreeSurferInputSpec
-    subjects_dir : Path
-        By a path without blanks and quotes.
+    folder : Path
+        Of the step.
 
     Raises
     ------
@@ -215,10 +217,13 @@ def session_of(inputs: Any, subjects_dir: Path) -> Session:
         If FreeSurfer or its licence is not there.
     """
     license_file = Path(inputs.license_file) if isdefined(inputs.license_file) else None
-    return Session(
-        find_freesurfer(),
-        subjects_dir,
-        find_license(license_file),
-        inputs.time_limit,
-        inputs.n_threads,
-    )
+    subjects_dir = Path(inputs.subjects_dir).absolute()
+    with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
+        yield Session(
+            find_freesurfer(),
+            plain,
+            plain_subjects,
+            find_license(license_file),
+            inputs.time_limit,
+            inputs.n_threads,
+        )

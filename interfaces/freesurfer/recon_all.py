@@ -6,6 +6,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from nipype.interfaces.base import Directory, TraitedSpec, traits
@@ -21,7 +22,6 @@ from conceptrsa.interfaces.freesurfer.installation import missing_files, require
 from conceptrsa.interfaces.programs import (
     StoppedError,
     is_plain,
-    plain_folder,
     remove_all,
 )
 from conceptrsa.interfaces.python.step import Step, file_in
@@ -72,7 +72,6 @@ class ReconAll(Step):
             directive="all",
             openmp=self.inputs.n_threads,
         )
-        session = session_of(self.inputs, subjects_dir)
         begun = subject_dir.exists()
         if begun and not (subject_dir / "mri" / "orig" / "001.mgz").is_file():
             raise StepError(
@@ -80,14 +79,17 @@ class ReconAll(Step):
                 "which recon-all could go on with it; remove that folder and run the same command "
                 "again."
             )
-        with plain_folder(folder) as plain, _plain_image(Path(self.inputs.t1w_file)) as image:
+        with (
+            session_of(self.inputs, folder) as session,
+            _plain_image(Path(self.inputs.t1w_file)) as image,
+        ):
             if not begun:
                 job.inputs.T1_files = [str(image)]
             mark = _mark(subject_dir)
             pid = os.getpid()
             write_json(mark, {"host": platform.node(), "pid": pid, "started": _start_time(pid)})
             try:
-                job.run_in(session, plain)
+                job.run_in(replace(session, subjects_dir=subjects_dir))
             except StoppedError:
                 # recon-all was killed with all that it had started, and could not take them away.
                 _forget(subject_dir)

@@ -32,7 +32,7 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import (
 )
 from conceptrsa.interfaces.numerics.glm import same_grid
 from conceptrsa.interfaces.numerics.resampling import MINIMUM_VALID_WEIGHT
-from conceptrsa.interfaces.programs import plain_folder, provide, remove_all
+from conceptrsa.interfaces.programs import provide, remove_all
 from conceptrsa.interfaces.python.rois import write_segmentation
 from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
@@ -90,8 +90,7 @@ class ResampleByFreeSurfer(Step):
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
-        subjects_dir = Path(inputs.subjects_dir).absolute()
-        require_reconstruction(subjects_dir, inputs.subject)
+        require_reconstruction(Path(inputs.subjects_dir), inputs.subject)
         registered = read_register_dat(inputs.register_file)[0]
         if registered != inputs.subject:
             raise InputError(
@@ -103,13 +102,12 @@ class ResampleByFreeSurfer(Step):
         valid = np.isfinite(data) & _read_mask(inputs.mask_file, image)[..., np.newaxis]
         kept = valid if (valid != valid[..., :1]).any() else valid[..., :1]
         zero = inputs.missing == "zero"
-        with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
-            session = session_of(inputs, plain_subjects)
-            registration = plain / "registration_of_epi.dat"
+        with session_of(inputs, folder) as session:
+            registration = session.folder / "registration_of_epi.dat"
             provide(Path(inputs.register_file), registration)
             filled = np.where(valid, data, np.float32(0))
-            values = _resample(session, plain, "betas", filled, image, "trilin")
-            weight = _resample(session, plain, "mask", kept, image, "nearest" if zero else "trilin")
+            values = _resample(session, "betas", filled, image, "trilin")
+            weight = _resample(session, "mask", kept, image, "nearest" if zero else "trilin")
             registration.unlink()
         inside = weight > MINIMUM_VALID_WEIGHT - 1e-5
         if valid.any() and not inside.any():
@@ -152,19 +150,18 @@ class AtlasInMNI305(Step):
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         subject = self.inputs.subject
-        subjects_dir = Path(self.inputs.subjects_dir).absolute()
-        subject_dir = require_reconstruction(subjects_dir, subject)
-        with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
-            session = session_of(self.inputs, plain_subjects)
-            source = plain_subjects / subject / "mri" / "aparc+aseg.mgz"
-            registration, resampled = plain / "atlas.dat", plain / "atlas_MNI305.nii"
+        subject_dir = require_reconstruction(Path(self.inputs.subjects_dir), subject)
+        with session_of(self.inputs, folder) as session:
+            source = session.subjects_dir / subject / "mri" / "aparc+aseg.mgz"
+            registration = session.folder / "atlas.dat"
+            resampled = session.folder / "atlas_MNI305.nii"
             HeaderRegistrationJob(
                 moving_image=str(source),
                 subject_id=subject,
                 reg_header=True,
                 reg_file=str(registration),
-            ).run_in(session, plain, [registration])
-            labels = _vol2vol(session, plain, source, registration, resampled, "nearest")[..., 0]
+            ).run_in(session, [registration])
+            labels = _vol2vol(session, source, registration, resampled, "nearest")[..., 0]
             remove_all([resampled])
         known = np.unique(np.asarray(nib.load(segmentation_file(subject_dir)).dataobj))
         if not np.isin(labels, known).all() or not labels.any():
@@ -177,19 +174,18 @@ class AtlasInMNI305(Step):
 
 def _resample(
     session: Session,
-    folder: Path,
     name: str,
     data: NDArray[Any],
     like: nib.spatialimages.SpatialImage,
     interpolation: Interpolation,
 ) -> NDArray[np.float32]:
     """Hand an array in the grid of `like` to mri_vol2vol, and read what it makes of it."""
-    source, target = folder / f"{name}.nii", folder / f"{name}_MNI305.nii"
+    source, target = (session.folder / f"{name}{end}.nii" for end in ("", "_MNI305"))
     image = nib.Nifti1Image(data.astype(np.float32), like.affine)
     image.header.set_xyzt_units("mm", "sec")
     nib.save(image, source)
-    registration = folder / "registration_of_epi.dat"
-    resampled = _vol2vol(session, folder, source, registration, target, interpolation)
+    registration = session.folder / "registration_of_epi.dat"
+    resampled = _vol2vol(session, source, registration, target, interpolation)
     if resampled.shape[3] != data.shape[3]:
         raise StepError(
             f"mri_vol2vol left {resampled.shape[3]} volumes of {data.shape[3]} in {target.name}."
@@ -200,7 +196,6 @@ def _resample(
 
 def _vol2vol(
     session: Session,
-    folder: Path,
     source: Path,
     registration: Path,
     target: Path,
@@ -224,7 +219,7 @@ def _vol2vol(
         tal_resolution=RESOLUTION,
         transformed_file=str(target),
         interp=interpolation,
-    ).run_in(session, folder, [target], log_name=f"mri_vol2vol_{target.stem}")
+    ).run_in(session, [target], log_name=f"mri_vol2vol_{target.stem}")
     try:
         image = nib.load(target)
         data = np.asarray(image.dataobj, dtype=np.float32)

@@ -143,14 +143,18 @@ def make_run_design(
     frame_times = repetition_time * (np.arange(n_volumes) + slice_time_reference)
     modelled = events if baseline == "explicit" else events[events["kind"] != "fixation"]
     conditions = _conditions(modelled)
+    cosines = n_cosines(n_volumes, repetition_time, high_pass_seconds)
+    centred = pd.DataFrame(motion - motion.mean(axis=0), columns=list(MOTION_PARAMETERS))
     matrix = _unchecked_matrix(
         frame_times=frame_times,
         events=_convolution_events(modelled, repetition_time),
         hrf_model=hrf,
         oversampling=_oversampling(repetition_time),
         drift_model="cosine",
-        high_pass=_high_pass_frequency(n_volumes, repetition_time, high_pass_seconds),
-        add_regs=_centred_motion(motion),
+        # In Hz, half-way between two cosines, so that rounding cannot lose or add one.
+        high_pass=(cosines + 0.5) / (2 * n_volumes * repetition_time),
+        # A parameter that never changes would repeat the constant.
+        add_regs=centred.loc[:, np.ptp(motion, axis=0) > 0],
     )
     of_interest = [condition.column for condition in conditions]
     matrix = matrix[of_interest + [name for name in matrix.columns if name not in of_interest]]
@@ -226,18 +230,6 @@ def _convolution_events(events: pd.DataFrame, repetition_time: float) -> pd.Data
     )
     stick = table["duration"] == 0
     return table.assign(modulation=np.where(stick, 1 / bin_seconds, 1.0)) if stick.any() else table
-
-
-def _high_pass_frequency(n_volumes: int, repetition_time: float, high_pass_seconds: float) -> float:
-    """Cut-off in Hz half-way between two cosines, so that rounding cannot lose or add one."""
-    cosines = n_cosines(n_volumes, repetition_time, high_pass_seconds)
-    return (cosines + 0.5) / (2 * n_volumes * repetition_time)
-
-
-def _centred_motion(motion: NDArray[np.float64]) -> pd.DataFrame:
-    """Motion parameters about their mean, without any that never changes."""
-    centred = pd.DataFrame(motion - motion.mean(axis=0), columns=list(MOTION_PARAMETERS))
-    return pd.DataFrame(centred.loc[:, np.ptp(motion, axis=0) > 0])
 
 
 def _unchecked_matrix(**arguments: object) -> pd.DataFrame:

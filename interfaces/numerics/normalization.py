@@ -24,6 +24,7 @@ from conceptrsa.interfaces.numerics.registration_search import (
     image_data,
     isotropic,
     starting_points,
+    those_true,
 )
 from conceptrsa.interfaces.numerics.transforms import displacements, is_inside, rigid_matrix
 
@@ -107,40 +108,39 @@ class Normalization:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the result must not be used; empty for a good one."""
-        found = []
-        if self.correlation < MINIMUM_CORRELATION:
-            found.append(
-                f"its correlation with the template is {self.correlation:.2f} "
-                f"(at least {MINIMUM_CORRELATION} is needed)"
-            )
-        if self.detail < MINIMUM_DETAIL:
-            found.append(
-                "the inner structure of its brain correlates with the template's by "
-                f"{self.detail:.2f} (at least {MINIMUM_DETAIL} is needed)"
-            )
-        if self.filled < MINIMUM_FILLED:
-            found.append(f"it shows only {self.filled:.0%} of a brain")
+        correlation = (
+            f"its correlation with the template is {self.correlation:.2f} (at least "
+            f"{MINIMUM_CORRELATION} is needed)"
+        )
+        detail = (
+            "the inner structure of its brain correlates with the template's by "
+            f"{self.detail:.2f} (at least {MINIMUM_DETAIL} is needed)"
+        )
+        filled = f"it shows only {self.filled:.0%} of a brain"
         rival = max(self.controls, key=lambda control: control.detail)
-        if self.detail < rival.detail + MINIMUM_LEAD:
-            found.append(f"it fits no better than after {rival.name}, as if the head were turned")
-        if self.agreeing < MINIMUM_AGREEING:
-            found.append(f"only {self.agreeing} of {len(self.searches)} starts led to it")
-        if min(self.zooms) < ZOOMS[0] or max(self.zooms) > ZOOMS[1]:
-            sizes = ", ".join(f"{zoom:.2f}" for zoom in self.zooms)
-            found.append(f"its zooms ({sizes}) are not those of a human head")
-        if self.shear > MAXIMUM_SHEAR:
-            found.append(f"it is sheared by {self.shear:.2f}")
-        return tuple(found)
+        turned = f"it fits no better than after {rival.name}, as if the head were turned"
+        agreeing = f"only {self.agreeing} of {len(self.searches)} starts led to it"
+        sizes = ", ".join(f"{zoom:.2f}" for zoom in self.zooms)
+        is_human = ZOOMS[0] <= min(self.zooms) and max(self.zooms) <= ZOOMS[1]
+        return those_true(
+            (self.correlation < MINIMUM_CORRELATION, correlation),
+            (self.detail < MINIMUM_DETAIL, detail),
+            (self.filled < MINIMUM_FILLED, filled),
+            (self.detail < rival.detail + MINIMUM_LEAD, turned),
+            (self.agreeing < MINIMUM_AGREEING, agreeing),
+            (not is_human, f"its zooms ({sizes}) are not those of a human head"),
+            (self.shear > MAXIMUM_SHEAR, f"it is sheared by {self.shear:.2f}"),
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons to look at the result."""
-        found = []
-        if self.detail < COMFORTABLE_DETAIL:
-            found.append(f"inner structure correlates with the template by only {self.detail:.2f}")
-        if self.agreeing < COMFORTABLE_AGREEING:
-            found.append(f"{self.agreeing} of {len(self.searches)} starts led to the result")
-        return tuple(found)
+        detail = f"inner structure correlates with the template by only {self.detail:.2f}"
+        agreeing = f"{self.agreeing} of {len(self.searches)} starts led to the result"
+        return those_true(
+            (self.detail < COMFORTABLE_DETAIL, detail),
+            (self.agreeing < COMFORTABLE_AGREEING, agreeing),
+        )
 
     def report(self) -> dict[str, object]:
         """All figures as plain values for a JSON file."""

@@ -249,7 +249,7 @@ def _write_weighted_sum(
     runs: Sequence[RunBetas],
     weights: Sequence[NDArray[np.float64]],
 ) -> None:
-    """Write the sum over runs of weights @ betas; NaN where there is no run.
+    """Write the sum over runs of weights @ betas; NaN where there is no run, or it has no betas.
 
     Slice by slice from and to memory-mapped files, so that neither the runs nor the result need
     be in memory.
@@ -273,21 +273,12 @@ def _write_weighted_sum(
         for z in range(shape[2]):
             # Mapped anew for each slice, so that pages already read can go.
             betas = [np.asanyarray(run.image.dataobj)[:, :, z, :] for run in runs]
-            written[:, :, z, :] = _weighted_sum(betas, weights, (*shape[:2], n_stimuli))
+            total = np.full((*shape[:2], n_stimuli), np.nan)
+            if betas:
+                inside = np.isfinite(betas[0][..., 0])
+                total[inside] = sum(
+                    values[inside].astype(np.float64) @ weight.T
+                    for values, weight in zip(betas, weights, strict=True)
+                )
+            written[:, :, z, :] = total
         written.flush()
-
-
-def _weighted_sum(
-    betas: Sequence[NDArray[np.floating]],
-    weights: Sequence[NDArray[np.float64]],
-    shape: tuple[int, ...],
-) -> NDArray[np.float64]:
-    """Sum of weights @ betas at the voxels where the first run has betas; NaN elsewhere."""
-    total = np.full(shape, np.nan)
-    if betas:
-        inside = np.isfinite(betas[0][..., 0])
-        total[inside] = sum(
-            values[inside].astype(np.float64) @ weight.T
-            for values, weight in zip(betas, weights, strict=True)
-        )
-    return total

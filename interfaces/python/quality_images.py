@@ -126,17 +126,13 @@ class AnatomicalViews(Step):
     def _run_in(self, folder: Path) -> dict[str, Path]:
         t1w = open_volume(self.inputs.t1w_file)
         t1w_to_bold = np.linalg.inv(read_matrix(self.inputs.bold_to_t1w_file))
-        t1w_to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file)
-        fine = fine_grid(nib.load(self.inputs.boldref_file))
-        mni305 = mni305_grid.SHAPE, mni305_grid.AFFINE
-        outputs = {}
-        for name, (shape, affine), matrix in (
-            ("boldref", fine, t1w_to_bold),
-            ("mni305", mni305, t1w_to_mni305),
-        ):
-            path = outputs[f"{name}_file"] = folder / f"t1w_{name}.nii"
-            save_image(path, resample_for_display(t1w, shape, affine, matrix), affine)
-        return outputs
+        shape, affine = fine_grid(nib.load(self.inputs.boldref_file))
+        boldref, mni305 = folder / "t1w_boldref.nii", folder / "t1w_mni305.nii"
+        save_image(boldref, resample_for_display(t1w, shape, affine, t1w_to_bold), affine)
+        shape, affine = mni305_grid.SHAPE, mni305_grid.AFFINE
+        to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file)
+        save_image(mni305, resample_for_display(t1w, shape, affine, to_mni305), affine)
+        return {"boldref_file": boldref, "mni305_file": mni305}
 
 
 def fine_grid(image: SpatialImage, voxel_mm: float = FINE_MM) -> tuple[tuple[int, ...], np.ndarray]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,6 @@ from conceptrsa.interfaces.numerics.design import (
 ORDER_OF_KINDS = ("fixation", "one-back", "stimulus")
 """As the paper numbers its betas: 1 fixation, 2 one-back, 3 and on the images."""
 
-_ESCAPED = re.compile(r"[^A-Za-z0-9_.:+-]")
 _CONDITION = re.compile(r"Sn\((\d+)\) (.+)\*bf\(1\)")
 # A condition shorter than this share of the longest of its kind has (nearly) no volume after its
 # onsets. Kinds differ in length by nature: fixation is there in every run, a picture perhaps once.
@@ -327,7 +326,7 @@ def run_design(model: EstimatedModel, number: int, n_volumes: Sequence[int]) -> 
 
 def escaped(column: str) -> str:
     """Name of a condition in SPM, where a quote or a blank would not do: as in a URL."""
-    return _ESCAPED.sub(lambda found: "".join(f"%{b:02X}" for b in found.group().encode()), column)
+    return quote(column, safe=":+").replace("~", "%7E")
 
 
 def _check(model: EstimatedModel) -> None:

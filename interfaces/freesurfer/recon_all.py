@@ -19,11 +19,7 @@ from conceptrsa.interfaces.freesurfer.command import (
     session_of,
 )
 from conceptrsa.interfaces.freesurfer.installation import missing_files, require_plain_name
-from conceptrsa.interfaces.programs import (
-    StoppedError,
-    is_plain,
-    remove_all,
-)
+from conceptrsa.interfaces.programs import StoppedError, is_plain, remove_all
 from conceptrsa.interfaces.python.step import Step, file_in
 
 TIME_LIMIT = 24 * 3600.0

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,7 @@ class RunDesign:
 
 
 def information_of(
-    columns: Sequence[str], of_interest: NDArray[np.float64], nuisance: NDArray[np.float64]
+    columns: list[str], of_interest: NDArray[np.float64], nuisance: NDArray[np.float64]
 ) -> pd.DataFrame:
     """Compute how well a design determines the betas of its columns of interest together.
 

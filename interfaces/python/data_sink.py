@@ -6,16 +6,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    TraitedSpec,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, TraitedSpec, traits
 
 from conceptrsa.bids_config.writing import atomic_path, write_json
-from conceptrsa.interfaces.python.step import Step, file_in
+from conceptrsa.interfaces.python.step import Step, file_in, optional_file
 
 
 class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
@@ -24,9 +18,9 @@ class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     in_file = file_in("image, matrix or table to save")
     base_dir = Directory(mandatory=True, desc="root of the derivatives data set")
     name = traits.Str(mandatory=True, desc="path below base_dir, with its extension")
-    table_file = File(exists=True, desc="TSV saved beside the image under the same name")
+    table_file = optional_file("TSV saved beside the image under the same name")
     metadata = traits.Dict(desc="content of the JSON sidecar; no sidecar where it is absent")
-    report_file = File(exists=True, desc="JSON with an object that is added to the sidecar")
+    report_file = optional_file("JSON with an object that is added to the sidecar")
 
 
 class SaveDerivativeOutputSpec(TraitedSpec):

@@ -6,14 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    InputMultiObject,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -35,26 +28,31 @@ from conceptrsa.interfaces.numerics.glm import (
     scale_to_percent,
 )
 from conceptrsa.interfaces.numerics.pooling import pool_betas, read_run_betas
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, optional_files
 
 
-class EstimateBetasInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `EstimateBetas`."""
+class GlmInputSpec(BaseInterfaceInputSpec):
+    """How runs are modelled, by either engine."""
 
-    in_file = file_in("4D BOLD of one run, realigned, not demeaned")
-    mask_file = file_in("3D brain mask in the grid of in_file")
-    motion_file = file_in("volumes x 6: x y z in mm, pitch roll yaw in rad")
-    events_file = file_in("TSV: onset (s), duration (s), condition, kind")
-    repetition_time = traits.Float(mandatory=True, desc="seconds")
+    mask_file = file_in("3D brain mask in the grid of the runs")
     slice_time_reference = traits.Range(
         0.0, 1.0, 0.5, usedefault=True, desc="moment the volumes stand for, fraction of the TR"
     )
-    hrf = traits.Enum("spm", "glover", usedefault=True, desc="haemodynamic response function")
     high_pass_seconds = traits.Float(128.0, usedefault=True, desc="cut-off period, seconds")
     noise_model = traits.Enum(*NOISE_MODELS, usedefault=True, desc="temporal noise")
     baseline = traits.Enum(
         "explicit", "implicit", usedefault=True, desc="with or without a fixation regressor"
     )
+
+
+class EstimateBetasInputSpec(GlmInputSpec):
+    """Inputs of `EstimateBetas`."""
+
+    in_file = file_in("4D BOLD of one run, realigned, not demeaned")
+    motion_file = file_in("volumes x 6: x y z in mm, pitch roll yaw in rad")
+    events_file = file_in("TSV: onset (s), duration (s), condition, kind")
+    repetition_time = traits.Float(mandatory=True, desc="seconds")
+    hrf = traits.Enum("spm", "glover", usedefault=True, desc="haemodynamic response function")
 
 
 class EstimateBetasOutputSpec(TraitedSpec):
@@ -133,9 +131,8 @@ class PoolBetasInputSpec(BaseInterfaceInputSpec):
 
     betas_files = files_in("betas of each run, in run order")
     conditions_files = files_in("conditions of each run, in run order")
-    information_files = InputMultiObject(
-        File(exists=True),
-        desc="information of each run's design: joint estimate; without them: mean over runs",
+    information_files = optional_files(
+        "information of each run's design: joint estimate; without them: mean over runs"
     )
 
 

@@ -7,14 +7,7 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    InputMultiObject,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import TraitedSpec, isdefined, traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -28,28 +21,20 @@ from conceptrsa.interfaces.numerics.glm import (
     shrunk_covariance,
 )
 from conceptrsa.interfaces.numerics.mni305_grid import RoiSampler, make_sampler, roi_points
-from conceptrsa.interfaces.numerics.pooling import (
-    pooling_weights,
-    read_run_conditions,
-)
+from conceptrsa.interfaces.numerics.pooling import pooling_weights, read_run_conditions
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in
+from conceptrsa.interfaces.python.rois import RegionsInputSpec
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, optional_files
 
 LARGEST_DISAGREEMENT = 0.01
 """Of the pooled betas sampled here and resampled there: RMS, as a share of their own."""
 
 
-class SamplingInputSpec(BaseInterfaceInputSpec):
+class SamplingInputSpec(RegionsInputSpec):
     """Where images in EPI space are sampled."""
 
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
-    dseg_file = file_in("labels in MNI305")
-    rois = traits.List(
-        traits.Tuple(traits.Str(), traits.List(traits.Int())),
-        mandatory=True,
-        desc="name and labels of each region",
-    )
     missing = traits.Enum(
         "excluded", "zero", usedefault=True, desc="what voxels without data count as"
     )
@@ -138,8 +123,8 @@ class CollectRunBetasInputSpec(SamplingInputSpec):
     betas_files = files_in("of each sample")
     residuals_files = files_in("of each sample")
     conditions_files = files_in("TSV: volume, condition, kind, of each sample")
-    information_files = InputMultiObject(
-        File(exists=True), desc="of each design: joint estimate; without them: mean over samples"
+    information_files = optional_files(
+        "of each design: joint estimate; without them: mean over samples"
     )
     partitions = traits.List(
         traits.List(traits.Int()), mandatory=True, desc="samples (from 0) pooled in each partition"

@@ -6,10 +6,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    TraitedSpec,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError

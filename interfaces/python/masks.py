@@ -4,19 +4,19 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    TraitedSpec,
-    isdefined,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined
 
 from conceptrsa.bids_config.images import open_volume, save_image
 from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics.brain_mask import brain_mask, find_brain, take_brain_mask
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.python.step import Step, file_in, file_out
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    optional_file,
+    optional_folder,
+)
 
 
 class BrainMaskInputSpec(BaseInterfaceInputSpec):
@@ -59,9 +59,9 @@ class T1wBrainMaskInputSpec(BaseInterfaceInputSpec):
     """Inputs of `T1wBrainMask`."""
 
     t1w_file = file_in("T1w, 3D, with or without skull")
-    mask_file = File(exists=True, desc="supplied mask in the world of the T1w image, in any grid")
-    fs_subject_dir = Directory(
-        desc="FreeSurfer's folder of this subject; its brainmask.mgz is taken, if it is there"
+    mask_file = optional_file("supplied mask in the world of the T1w image, in any grid")
+    fs_subject_dir = optional_folder(
+        "FreeSurfer's folder of this subject; its brainmask.mgz is taken, if it is there"
     )
 
 

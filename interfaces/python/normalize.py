@@ -7,13 +7,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
@@ -24,7 +18,7 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, ta
 from conceptrsa.interfaces.numerics.normalization import correlation, inner_correlation, normalize
 from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix, write_matrix
-from conceptrsa.interfaces.python.step import Step, file_in, file_out
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, optional_folder
 
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
 """Correlations of a T1w with the image that a reconstruction was made from."""
@@ -37,8 +31,8 @@ class NormalizeInputSpec(BaseInterfaceInputSpec):
 
     in_file = file_in("T1w, 3D")
     mask_file = file_in("its brain mask, in the same grid")
-    fs_subject_dir = Directory(
-        desc="FreeSurfer's folder of this subject, made from the same T1w; "
+    fs_subject_dir = optional_folder(
+        "FreeSurfer's folder of this subject, made from the same T1w; "
         "its talairach.xfm is taken instead of a registration"
     )
 

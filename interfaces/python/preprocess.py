@@ -6,12 +6,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.writing import empty_file, write_json

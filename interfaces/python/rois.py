@@ -7,14 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume, save_image
@@ -30,20 +23,24 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import (
 )
 from conceptrsa.interfaces.numerics.subject_regions import find_regions
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.python.step import Step, file_in, file_out
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    optional_file,
+    optional_folder,
+)
 
 
 class MNI305RoisInputSpec(BaseInterfaceInputSpec):
     """Inputs of `MNI305Rois`."""
 
-    fs_subject_dir = Directory(desc="FreeSurfer's folder of this subject; its aparc+aseg is taken")
-    segmentation_file = File(
-        exists=True, desc="aparc+aseg in T1w space, in place of fs_subject_dir's"
-    )
-    t1w_file = File(exists=True, desc="T1w, 3D: the atlas is fitted to this head")
-    t1w_mask_file = File(exists=True, desc="brain mask of t1w_file, in its grid")
-    t1w_to_mni305_file = File(
-        exists=True, desc="4x4 matrix, RAS mm, of the subject; by default its talairach.xfm"
+    fs_subject_dir = optional_folder("FreeSurfer's folder of this subject; its aparc+aseg is taken")
+    segmentation_file = optional_file("aparc+aseg in T1w space, in place of fs_subject_dir's")
+    t1w_file = optional_file("T1w, 3D: the atlas is fitted to this head")
+    t1w_mask_file = optional_file("brain mask of t1w_file, in its grid")
+    t1w_to_mni305_file = optional_file(
+        "4x4 matrix, RAS mm, of the subject; by default its talairach.xfm"
     )
 
 
@@ -103,16 +100,21 @@ def write_segmentation(
     return {"dseg_file": dseg, "labels_file": table}
 
 
-class RoiCoverageInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `RoiCoverage`."""
+class RegionsInputSpec(BaseInterfaceInputSpec):
+    """Regions of interest."""
 
     dseg_file = file_in("labels in MNI305")
-    betas_file = file_in("4D in the same grid, NaN without data")
     rois = traits.List(
         traits.Tuple(traits.Str(), traits.List(traits.Int())),
         mandatory=True,
         desc="name and labels of each region",
     )
+
+
+class RoiCoverageInputSpec(RegionsInputSpec):
+    """Inputs of `RoiCoverage`."""
+
+    betas_file = file_in("4D in the same grid, NaN without data")
 
 
 class RoiCoverageOutputSpec(TraitedSpec):

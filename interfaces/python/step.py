@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import File, InputMultiObject, SimpleInterface, traits
+from nipype.interfaces.base import Directory, File, InputMultiObject, SimpleInterface, traits
 
 
 class Step(SimpleInterface):
@@ -27,6 +27,21 @@ def file_in(desc: str) -> Any:
 def files_in(desc: str) -> Any:
     """Existing files that a step needs, one or more."""
     return InputMultiObject(File(exists=True), mandatory=True, desc=desc)
+
+
+def optional_file(desc: str) -> Any:
+    """An existing file that a step takes where it is given."""
+    return File(exists=True, desc=desc)
+
+
+def optional_files(desc: str) -> Any:
+    """Existing files that a step takes where they are given."""
+    return InputMultiObject(File(exists=True), desc=desc)
+
+
+def optional_folder(desc: str) -> Any:
+    """A folder that a step reads where it is given; it goes by its name."""
+    return Directory(desc=desc)
 
 
 def file_out(desc: str) -> Any:

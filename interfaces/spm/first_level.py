@@ -11,10 +11,9 @@ from nipype.interfaces.base import traits
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.tsv import write_table
-from conceptrsa.interfaces.numerics.glm import NOISE_MODELS
 from conceptrsa.interfaces.programs import provide
-from conceptrsa.interfaces.python.estimate import read_events_table, read_motion
-from conceptrsa.interfaces.python.step import file_in, files_in
+from conceptrsa.interfaces.python.estimate import GlmInputSpec, read_events_table, read_motion
+from conceptrsa.interfaces.python.step import files_in
 from conceptrsa.interfaces.spm import model as spm_model
 from conceptrsa.interfaces.spm.jobs import DesignJob, EstimateJob, SpmInputSpec, launcher_of
 from conceptrsa.interfaces.spm.model import EstimatedModel, Run, TimedCondition
@@ -23,24 +22,15 @@ MICROTIME_BINS = 16
 _SERIAL_CORRELATIONS = {"ar1": "AR(1)", "ols": "none"}
 
 
-class SpmModelInputSpec(SpmInputSpec):
+class SpmModelInputSpec(SpmInputSpec, GlmInputSpec):
     """Inputs of all run models."""
 
     in_files = files_in("4D realigned runs")
     motion_files = files_in("per run, volumes x 6: mm, rad")
     events_files = files_in("per run, TSV: onset, duration, condition, kind")
     repetition_times = traits.List(traits.Float, mandatory=True, desc="per run (s)")
-    mask_file = file_in("explicit mask in the grid of the runs")
-    slice_time_reference = traits.Range(
-        0.0, 1.0, 0.5, usedefault=True, desc="moment the volumes stand for, fraction of the TR"
-    )
     spm_threads = traits.Range(
         low=1, value=1, usedefault=True, nohash=True, desc="processors for matrix products"
-    )
-    high_pass_seconds = traits.Float(128.0, usedefault=True, desc="cut-off period (s)")
-    noise_model = traits.Enum(*NOISE_MODELS, usedefault=True, desc="temporal noise")
-    baseline = traits.Enum(
-        "explicit", "implicit", usedefault=True, desc="with or without a fixation regressor"
     )
 
 

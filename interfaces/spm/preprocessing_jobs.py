@@ -35,11 +35,7 @@ from conceptrsa.interfaces.spm.jobs import (
     SpmInputSpec,
     launcher_of,
 )
-from conceptrsa.interfaces.spm.spm_files import (
-    ready_for_interpolation,
-    require_image,
-    workplace,
-)
+from conceptrsa.interfaces.spm.spm_files import ready_for_interpolation, require_image, workplace
 
 MILLISECONDS = 1000.0
 

@@ -25,17 +25,8 @@ from conceptrsa.interfaces.python.estimate_runs import (
     write_samples,
 )
 from conceptrsa.interfaces.python.step import Step, file_out, files_out
+from conceptrsa.interfaces.spm import first_level
 from conceptrsa.interfaces.spm import model as spm_model
-from conceptrsa.interfaces.spm.first_level import (
-    SpmModelInputSpec,
-    beta_file,
-    columns_of,
-    estimate,
-    read_runs,
-    residual_file,
-    stack_betas,
-    write_designs,
-)
 from conceptrsa.interfaces.spm.model import EstimatedModel, Run, TimedCondition
 from conceptrsa.interfaces.spm.spm_files import WORKPLACE, workplace
 
@@ -57,14 +48,14 @@ class SpmSessionBetasOutputSpec(TraitedSpec):
 class SpmSessionBetas(Step):
     """Estimate one model with a session a run (`spm_fmri_spm_ui`, `spm_spm`)."""
 
-    input_spec = SpmModelInputSpec
+    input_spec = first_level.SpmModelInputSpec
     output_spec = SpmSessionBetasOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         inputs = self.inputs
         betas, tables, information = [], [], []
         with workplace(folder) as plain:
-            runs = read_runs(inputs, plain)
+            runs = first_level.read_runs(inputs, plain)
             conditions = [spm_model.conditions_of(run.events, inputs.baseline) for run in runs]
             sessions = []
             for number, (run, of_run) in enumerate(zip(runs, conditions, strict=True), start=1):
@@ -75,17 +66,19 @@ class SpmSessionBetas(Step):
                         [run.scans], of_run, regressors, inputs.high_pass_seconds
                     )
                 )
-            model = estimate(inputs, plain, sessions)
+            model = first_level.estimate(inputs, plain, sessions)
             for number, of_run in enumerate(conditions, start=1):
                 betas.append(folder / f"betas{number:02d}.nii")
-                stack_betas(plain, columns_of(model, number, of_run), betas[-1])
+                first_level.stack_betas(
+                    plain, first_level.columns_of(model, number, of_run), betas[-1]
+                )
                 tables.append(folder / f"conditions{number:02d}.tsv")
                 write_table(tables[-1], conditions_table(of_run))
                 ordered = [condition.column for condition in of_run]
                 matrix = spm_model.information(model, number).loc[ordered, ordered]
                 information.append(folder / f"information{number:02d}.tsv")
                 write_table(information[-1], matrix.reset_index(names="condition"))
-            designs = write_designs(model, runs, folder)
+            designs = first_level.write_designs(model, runs, folder)
             remove_all([*plain.glob("beta_*.nii"), *(run.scans for run in runs)])
         return {
             "betas_files": betas,
@@ -96,7 +89,7 @@ class SpmSessionBetas(Step):
         }
 
 
-class SpmConcatenatedBetasInputSpec(SpmModelInputSpec):
+class SpmConcatenatedBetasInputSpec(first_level.SpmModelInputSpec):
     """Inputs of `SpmConcatenatedBetas`."""
 
     split = traits.Enum(*SPLITS, usedefault=True, desc="runs: all, 1st 3rd ..., or 2nd 4th ...")
@@ -129,7 +122,7 @@ class SpmConcatenatedBetas(Step):
             "design_matrices": [],
         }
         with workplace(folder) as plain:
-            every_run = read_runs(inputs, plain)
+            every_run = first_level.read_runs(inputs, plain)
             stimuli = stimuli_table([run.stimuli for run in every_run])
             columns: list[int | None] = [None] * len(stimuli)
             if runs := every_run[SPLITS[inputs.split]]:
@@ -137,15 +130,15 @@ class SpmConcatenatedBetas(Step):
                 columns = [
                     of_condition.get(column_name(name, "stimulus")) for name in stimuli["stimulus"]
                 ]
-                outputs["design_matrices"] = write_designs(model, runs, folder)
+                outputs["design_matrices"] = first_level.write_designs(model, runs, folder)
                 outputs["spm_mat_file"] = folder / WORKPLACE / "SPM.mat"
-            stack_betas(plain, columns, folder / "betas.nii", inputs.mask_file)
+            first_level.stack_betas(plain, columns, folder / "betas.nii", inputs.mask_file)
             remove_all([run.scans for run in every_run])
         write_table(folder / "stimuli.tsv", stimuli)
         return outputs
 
 
-class SpmSamplePartitionInputSpec(SpmModelInputSpec, SamplingInputSpec):
+class SpmSamplePartitionInputSpec(first_level.SpmModelInputSpec, SamplingInputSpec):
     """Inputs of `SpmSamplePartition`."""
 
 
@@ -168,13 +161,15 @@ class SpmSamplePartition(Step):
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
         with workplace(folder) as plain:
-            runs = read_runs(inputs, plain)
+            runs = first_level.read_runs(inputs, plain)
             model, of_condition = estimate_concatenated(inputs, plain, runs, residuals=True)
             stimuli = [
                 condition for condition in _conditions(inputs, runs) if condition.kind == "stimulus"
             ]
             stack = plain / "stimuli.nii"
-            stack_betas(plain, [of_condition[stimulus.column] for stimulus in stimuli], stack)
+            first_level.stack_betas(
+                plain, [of_condition[stimulus.column] for stimulus in stimuli], stack
+            )
             sampler, betas = sample_betas(inputs, stack)
             residuals = _independent_residuals(plain, model, sampler.voxels)
             remove_all([*plain.glob("Res_*.nii"), *plain.glob("beta_*.nii"), stack])
@@ -194,7 +189,7 @@ def estimate_concatenated(
     Parameters
     ----------
     inputs : traits
-        Of `SpmModelInputSpec`.
+        Of `first_level.SpmModelInputSpec`.
     plain : Path
         Where SPM works; the betas of the conditions are left there.
     runs : sequence of Run
@@ -216,13 +211,13 @@ def estimate_concatenated(
     )
     n_volumes = [run.n_volumes for run in runs]
     statements = spm_model.concatenation(plain / "SPM.mat", plain / "events.mat", n_volumes)
-    model = estimate(
+    model = first_level.estimate(
         inputs, plain, [session], statements, n_residuals=sum(n_volumes) if residuals else 0
     )
-    numbers = columns_of(model, 1, conditions)
+    numbers = first_level.columns_of(model, 1, conditions)
     of_condition = {c.column: number for c, number in zip(conditions, numbers, strict=True)}
     nuisance = range(len(conditions), len(model.names))
-    remove_all([beta_file(plain, column) for column in nuisance])
+    remove_all([first_level.beta_file(plain, column) for column in nuisance])
     return model, of_condition
 
 
@@ -246,7 +241,7 @@ def _independent_residuals(
     basis = residual_basis(np.hstack([block_diag(*model.filters), model.whitened]))
     volumes = np.empty((len(basis), len(voxels)))
     for volume, values in enumerate(volumes):
-        image = nib.load(residual_file(folder, volume))
+        image = nib.load(first_level.residual_file(folder, volume))
         values[:] = np.asarray(image.dataobj).ravel()[voxels]
     with threadpool_limits(limits=1):
         residuals = (basis.T @ volumes).T

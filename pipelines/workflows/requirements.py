@@ -13,10 +13,9 @@ from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.interfaces.numerics.brain_mask import is_stripped, require_network
-from conceptrsa.interfaces.numerics.partitions import partition_runs
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import read_run_events, summarize_events
-from conceptrsa.pipelines.options import ParticipantOptions, RunModel
+from conceptrsa.pipelines.options import ParticipantOptions, RunModel, partition_runs
 from conceptrsa.pipelines.workflows.engines import SpmSettings
 from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
 

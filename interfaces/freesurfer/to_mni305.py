@@ -33,7 +33,7 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import (
 from conceptrsa.interfaces.numerics.glm import same_grid
 from conceptrsa.interfaces.numerics.resampling import MINIMUM_VALID_WEIGHT
 from conceptrsa.interfaces.programs import provide, remove_all
-from conceptrsa.interfaces.python.rois import write_segmentation
+from conceptrsa.interfaces.python.rois import SegmentationOutputSpec, write_segmentation
 from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 RESOLUTION = 2.0  # mm
@@ -130,18 +130,11 @@ class AtlasInMNI305InputSpec(FreeSurferInputSpec):
     )
 
 
-class AtlasInMNI305OutputSpec(TraitedSpec):
-    """Outputs of `AtlasInMNI305`."""
-
-    dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
-    labels_file = file_out("TSV: index, name")
-
-
 class AtlasInMNI305(Step):
     """Bring a subject's `aparc+aseg` into the MNI305 grid by nearest neighbour."""
 
     input_spec = AtlasInMNI305InputSpec
-    output_spec = AtlasInMNI305OutputSpec
+    output_spec = SegmentationOutputSpec
 
     def files_read(self) -> list[Path]:
         """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
@@ -181,15 +174,9 @@ def _resample(
 ) -> NDArray[np.float32]:
     """Hand an array in the grid of `like` to mri_vol2vol, and read what it makes of it."""
     source, target = (session.folder / f"{name}{end}.nii" for end in ("", "_MNI305"))
-    image = nib.Nifti1Image(data.astype(np.float32), like.affine)
-    image.header.set_xyzt_units("mm", "sec")
-    nib.save(image, source)
+    save_image(source, data.astype(np.float32), like.affine)
     registration = session.folder / "registration_of_epi.dat"
-    resampled = _vol2vol(session, source, registration, target, interpolation)
-    if resampled.shape[3] != data.shape[3]:
-        raise StepError(
-            f"mri_vol2vol left {resampled.shape[3]} volumes of {data.shape[3]} in {target.name}."
-        )
+    resampled = _vol2vol(session, source, registration, target, interpolation, data.shape[3])
     remove_all([source, target])
     return resampled
 
@@ -200,6 +187,7 @@ def _vol2vol(
     registration: Path,
     target: Path,
     interpolation: Interpolation,
+    n_volumes: int = 1,
 ) -> NDArray[np.float32]:
     """Run mri_vol2vol, and read what it made, if it is in the grid it should be in.
 
@@ -210,7 +198,7 @@ def _vol2vol(
     Raises
     ------
     StepError
-        If it is damaged, or has another grid.
+        If it is damaged, or has another grid or number of volumes.
     """
     ResamplingJob(
         source_file=str(source),
@@ -225,8 +213,10 @@ def _vol2vol(
         data = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, EOFError, ValueError, ImageFileError) as error:
         raise StepError(f"mri_vol2vol left {target.name} damaged ({error}).") from error
-    if data.shape[:3] != mni305_grid.SHAPE or not np.allclose(
-        image.affine, mni305_grid.AFFINE, atol=1e-3
+    if (
+        data.shape[:3] != mni305_grid.SHAPE
+        or data.size != np.prod(mni305_grid.SHAPE) * n_volumes
+        or not np.allclose(image.affine, mni305_grid.AFFINE, atol=1e-3)
     ):
         raise StepError(
             f"mri_vol2vol left {target.name} in a grid of {data.shape} that is not MNI305's of "

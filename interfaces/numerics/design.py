@@ -217,10 +217,7 @@ def _convolution_events(events: pd.DataFrame, repetition_time: float) -> pd.Data
     does not depend on the bin width.
     """
     bin_seconds = repetition_time / _oversampling(repetition_time)
-    columns = [
-        column_name(name, kind)
-        for name, kind in zip(events["condition"], events["kind"], strict=True)
-    ]
+    columns = list(map(column_name, events["condition"], events["kind"]))
     table = pd.DataFrame(
         {
             "onset": events["onset"].to_numpy(float),

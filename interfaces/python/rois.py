@@ -44,11 +44,16 @@ class MNI305RoisInputSpec(BaseInterfaceInputSpec):
     )
 
 
-class MNI305RoisOutputSpec(TraitedSpec):
-    """Outputs of `MNI305Rois`."""
+class SegmentationOutputSpec(TraitedSpec):
+    """Regions in MNI305."""
 
     dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
     labels_file = file_out("TSV: index, name")
+
+
+class MNI305RoisOutputSpec(SegmentationOutputSpec):
+    """Outputs of `MNI305Rois`."""
+
     report_file = file_out("JSON: where the regions come from, and the evidence")
 
 

@@ -109,10 +109,7 @@ class EstimatedModel:
 def conditions_of(events: pd.DataFrame, baseline: str) -> tuple[TimedCondition, ...]:
     """Sort events into conditions: fixation (unless implicit), one-back, stimuli by id."""
     modelled = events if baseline == "explicit" else events[events["kind"] != "fixation"]
-    columns = [
-        column_name(name, kind)
-        for name, kind in zip(modelled["condition"], modelled["kind"], strict=True)
-    ]
+    columns = list(map(column_name, modelled["condition"], modelled["kind"]))
     conditions = []
     for column, rows in modelled.assign(column=columns).groupby("column", sort=True):
         kind = str(rows["kind"].iloc[0])

@@ -152,7 +152,7 @@ def coregister(
     StepError
         If the result is not supported by the evidence; the message says in what.
     """
-    result = gather_evidence(source, reference, given, method)
+    result: Coregistration = gather_evidence(source, reference, given, method)
     if result.failures:
         raise StepError(
             f"The EPI could not be registered with the T1w image: {'; '.join(result.failures)}. "

@@ -168,7 +168,7 @@ def resample_affine(
     data: np.ndarray,
     target_to_source: np.ndarray,
     target_shape: tuple[int, ...],
-    order: int = 1,
+    order: Literal[1, 2, 3] = 1,
     **settings: Any,
 ) -> np.ndarray:
     """Resample a 3D array by splines of an order, as `scipy.ndimage.affine_transform` does.

@@ -28,10 +28,10 @@ from scipy import ndimage
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni152, desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.brain_mask import find_brain
 from conceptrsa.interfaces.numerics.freesurfer_subject import labels_mni305
 from conceptrsa.interfaces.numerics.normalization import Normalization, normalize
 from conceptrsa.interfaces.numerics.subject_regions import find_regions
-from conceptrsa.interfaces.numerics.t1w_mask import find_brain
 from conceptrsa.interfaces.numerics.transforms import displacements, rigid_matrix
 
 REGIONS = {

@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import require_content
+from conceptrsa.bids_config.writing import atomic_path, require_content
 
 LARGEST_DISAGREEMENT_MM = 0.5
 """Between two affines of one header, in the corners of an image of `DIAGONAL_MM` or less.
@@ -96,6 +96,14 @@ def read_labels(file: str | Path) -> tuple[NDArray[np.int64], NDArray[np.float64
             "resampled by nearest neighbour"
         )
     return labels.astype(np.int64), np.asarray(image.affine)
+
+
+def save_image(path: str | Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
+    """Write a NIfTI image in mm, whole or not at all."""
+    image = nib.Nifti1Image(data, affine)
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
 
 
 def require_volume(

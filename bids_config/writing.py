@@ -1,6 +1,7 @@
 """Writing files so that a half-written one is never seen, and links that lead nowhere."""
 
 import fcntl
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -89,3 +90,9 @@ def empty_file(path: str | Path) -> None:
     """Leave an empty file in place of a file; who has it open or linked keeps the old one."""
     with atomic_path(path):
         pass
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON file, indented, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

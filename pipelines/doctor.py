@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.interfaces.numerics.t1w_mask import INSTALL
+from conceptrsa.interfaces.numerics.brain_mask import INSTALL
 from conceptrsa.pipelines.bids.validation import find_validator
 
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "pybids", "scipy", "pandas", "abagen")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,8 @@ RoiSource = Literal["template", "subject", "fsaverage"]
 Ignored = Literal["slicetiming", "orientation"]
 IGNORED_BY_FMRIPREP = ("fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian")
 """What fMRIPrep's `--ignore` knows besides, and this tool does not use in any case."""
+RUNS_PER_PARTITION = 3
+"""By default: the fewest whose pooled betas have nearly the precision of all runs pooled."""
 
 
 @dataclass(frozen=True)
@@ -149,3 +152,40 @@ class ParticipantOptions:
         """Processors that one step may use."""
         is_alone = n_subjects == 1 and self.slurm is None
         return self.n_threads or (self.n_procs if is_alone else 1)
+
+
+def partition_runs(n_runs: int, runs_per_partition: int) -> tuple[tuple[int, ...], ...]:
+    """Group runs, odd and even ones apart, so that halves of the runs are partitions as well.
+
+    Crossnobis distances need partitions whose noise is independent. Where each picture is shown
+    once a run, slow directions of a single run's betas are nearly undetermined
+    (`conceptrsa.interfaces.numerics.pooling`), and a distance from such betas is little but noise.
+    A partition of a few runs, pooled jointly, does not have that.
+
+    Parameters
+    ----------
+    n_runs : int
+    runs_per_partition : int
+        At least as many are in a partition, unless a half of the runs has fewer.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Runs of each partition, counted from 0: of the 1st, 3rd, ... runs in the 1st, 3rd, ...
+        partition, of the others in the others. Within a half they take turns, so that each
+        partition spans all of the experiment.
+
+    Examples
+    --------
+    >>> partition_runs(7, 1)
+    ((0,), (1,), (2,), (3,), (4,), (5,), (6,))
+    >>> partition_runs(9, 2)
+    ((0, 4, 8), (1, 5), (2, 6), (3, 7))
+    """
+    halves = [_groups(range(first, n_runs, 2), runs_per_partition) for first in (0, 1)]
+    return tuple(group for group in chain(*zip_longest(*halves)) if group)
+
+
+def _groups(runs: Sequence[int], size: int) -> list[tuple[int, ...]]:
+    n_groups = max(1, len(runs) // size)
+    return [tuple(runs[first::n_groups]) for first in range(n_groups)]

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import ndimage
 
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.python.confounds import ConfoundsTable
+from conceptrsa.interfaces.python.quality_images import ConfoundsTable
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 
 

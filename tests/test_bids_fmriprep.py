@@ -19,7 +19,11 @@ from validation import bids_errors
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
-from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, segmentation_mni305
+from conceptrsa.interfaces.numerics.freesurfer_subject import (
+    labels_mni305,
+    read_talairach,
+    segmentation_file,
+)
 from conceptrsa.interfaces.numerics.mni305_grid import MNI152_TO_MNI305
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
@@ -425,7 +429,7 @@ def test_regions_of_the_subject_come_from_its_segmentation_in_t1w_space(
     found = MNI305Rois(segmentation_file=str(dseg), t1w_to_mni305_file=str(matrix)).run(
         cwd=str(tmp_path / "step")
     )
-    expected = segmentation_mni305(reconstructions / "sub-01", read_matrix(matrix))
+    expected = labels_mni305(segmentation_file(reconstructions / "sub-01"), read_matrix(matrix))
     np.testing.assert_array_equal(
         nib.load(found.outputs.dseg_file).get_fdata(), expected.get_fdata()
     )

@@ -7,8 +7,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from conceptrsa.interfaces.python.confounds import ConfoundsTable, framewise_displacement
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
+from conceptrsa.interfaces.python.quality_images import ConfoundsTable, framewise_displacement
 
 
 def test_framewise_displacement_by_hand() -> None:

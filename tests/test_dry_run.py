@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conceptrsa.interfaces.freesurfer.installation import NEEDED_FILES
-from conceptrsa.interfaces.numerics import t1w_mask
+from conceptrsa.interfaces.numerics import brain_mask
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution.forecast import duration, forecast_subject, print_totals
@@ -127,9 +127,9 @@ def test_the_network_is_asked_for_where_brains_must_be_found(
     ]  # fmt: skip
     main(arguments)
     assert "deepbet" not in capsys.readouterr().out
-    found = t1w_mask.find_spec
+    found = brain_mask.find_spec
     monkeypatch.setattr(
-        t1w_mask, "find_spec", lambda name: None if name == "deepbet" else found(name)
+        brain_mask, "find_spec", lambda name: None if name == "deepbet" else found(name)
     )
     main(arguments)
     assert "`pip install --no-deps deepbet`" in capsys.readouterr().out

@@ -10,13 +10,11 @@ from nibabel.affines import apply_affine
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.freesurfer_subject import (
-    mni305_to_functional_tkr,
+    labels_mni305,
     read_register_dat,
     read_talairach,
-    read_xfm,
     scanner_to_tkr,
-    segmentation_mni305,
-    vox2ras_tkr,
+    segmentation_file,
 )
 from conceptrsa.interfaces.numerics.transforms import rigid_matrix
 from conceptrsa.interfaces.python.normalize import Normalize
@@ -65,7 +63,7 @@ def test_anterior_commissure_moves_by_a_few_mm_between_the_mni_spaces():
 def test_tkregister_world_is_that_of_nibabel():
     anatomy = conformed()
     np.testing.assert_allclose(
-        vox2ras_tkr(anatomy.shape, np.array([2.0, 2, 2])), anatomy.header.get_vox2ras_tkr()
+        scanner_to_tkr(anatomy) @ anatomy.affine, anatomy.header.get_vox2ras_tkr(), atol=1e-12
     )
     point = apply_affine(anatomy.affine, [10, 20, 30])
     np.testing.assert_allclose(
@@ -84,8 +82,9 @@ def test_formula_of_mri_vol2vol_agrees_with_the_route_through_the_scanner():
     registration = (
         scanner_to_tkr(epi) @ np.linalg.inv(bold_to_t1w) @ np.linalg.inv(scanner_to_tkr(anatomy))
     )
-    tkr = mni305_to_functional_tkr(registration, TALAIRACH, anatomy)
     grid = nib.Nifti1Image(np.zeros(mni305_grid.SHAPE, dtype=np.uint8), mni305_grid.AFFINE)
+    tkr_to_mni305 = TALAIRACH @ np.linalg.inv(scanner_to_tkr(anatomy))
+    tkr = registration @ np.linalg.inv(tkr_to_mni305) @ np.linalg.inv(scanner_to_tkr(grid))
     epi_tkr = scanner_to_tkr(epi) @ epi.affine
     grid_tkr = scanner_to_tkr(grid) @ grid.affine
     by_freesurfer = np.linalg.inv(epi_tkr) @ tkr @ grid_tkr
@@ -104,21 +103,22 @@ def test_talairach_is_read(tmp_path):
     ["", "hello", "MNI Transform File\nTransform_Type = Linear;\nLinear_Transform =\n1 2 3;\n"],
 )
 def test_broken_xfm_is_refused(tmp_path, content):
-    path = tmp_path / "talairach.xfm"
+    path = tmp_path / "mri" / "transforms" / "talairach.xfm"
+    path.parent.mkdir(parents=True)
     path.write_text(content)
-    with pytest.raises(InputError, match=r"talairach\.xfm"):
-        read_xfm(path)
+    with pytest.raises(InputError, match=r"talairach\.xfm is not"):
+        read_talairach(tmp_path)
 
 
 def test_missing_freesurfer_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"talairach\.xfm is missing"):
         read_talairach(tmp_path)
     with pytest.raises(InputError, match=r"aparc\+aseg\.mgz"):
-        segmentation_mni305(tmp_path, TALAIRACH)
+        labels_mni305(segmentation_file(tmp_path), TALAIRACH)
     write_subject(tmp_path / "sub-01")
     (tmp_path / "sub-01" / "mri" / "aparc+aseg.mgz").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"aparc\+aseg\.mgz"):
-        segmentation_mni305(tmp_path / "sub-01", TALAIRACH)
+        labels_mni305(segmentation_file(tmp_path / "sub-01"), TALAIRACH)
 
 
 def test_register_dat_is_read(tmp_path):

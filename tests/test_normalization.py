@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.brain_mask import find_brain
 from conceptrsa.interfaces.numerics.normalization import (
     COMFORTABLE_DETAIL,
     MINIMUM_DETAIL,
@@ -18,7 +19,6 @@ from conceptrsa.interfaces.numerics.normalization import (
     normalize,
 )
 from conceptrsa.interfaces.numerics.resampling import resample
-from conceptrsa.interfaces.numerics.t1w_mask import find_brain
 from conceptrsa.interfaces.numerics.transforms import displacements, rigid_matrix
 from conceptrsa.interfaces.python.normalize import Normalize
 

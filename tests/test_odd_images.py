@@ -22,12 +22,16 @@ from conceptrsa.bids_config.images import doubt_about_place, open_image, open_vo
 from conceptrsa.interfaces.numerics.freesurfer_subject import labels_mni305
 from conceptrsa.interfaces.numerics.reslicing import realign_files
 from conceptrsa.interfaces.numerics.slice_timing import correct_slice_timing
-from conceptrsa.interfaces.numerics.time_series import TimeSeries, Volumes, open_time_series
-from conceptrsa.interfaces.numerics.tsnr import temporal_snr
-from conceptrsa.interfaces.python.anatomical import AnatomicalViews
+from conceptrsa.interfaces.numerics.time_series import (
+    TimeSeries,
+    Volumes,
+    open_time_series,
+    temporal_snr,
+)
 from conceptrsa.interfaces.python.fmriprep_inputs import summarize_volumes
 from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.interfaces.python.preprocess import Coregister, Realign
+from conceptrsa.interfaces.python.quality_images import AnatomicalViews
 from conceptrsa.interfaces.spm.preprocessing_jobs import slice_times_ms
 from conceptrsa.interfaces.spm.spm_files import mend_spikes
 from conceptrsa.pipelines.bids.dataset import SubjectInputs, find_problems, read_dataset
@@ -398,7 +402,7 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
         "conceptrsa.interfaces.python.preprocess.gather_evidence",
         "conceptrsa.interfaces.python.normalize.normalize",
         "conceptrsa.interfaces.python.rois.find_regions",
-        "conceptrsa.interfaces.python.anatomical.resample_for_display",
+        "conceptrsa.interfaces.python.quality_images.resample_for_display",
     ):
         monkeypatch.setattr(target, see)
     from conceptrsa.interfaces.python.normalize import Normalize

@@ -19,9 +19,9 @@ from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.brain_mask import T1wMask, find_brain
 from conceptrsa.interfaces.numerics.normalization import Normalization, normalize
 from conceptrsa.interfaces.numerics.subject_regions import SubjectRegions, find_regions
-from conceptrsa.interfaces.numerics.t1w_mask import T1wMask, find_brain
 from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, rigid_matrix
 from conceptrsa.pipelines.cli import main
 

@@ -22,8 +22,8 @@ from conceptrsa.interfaces.numerics.realignment import (
     rigid_matrix,
     rigid_parameters,
 )
+from conceptrsa.interfaces.numerics.resampling import axis_filters, spline_coefficients
 from conceptrsa.interfaces.numerics.reslicing import common_field_of_view, realign_files
-from conceptrsa.interfaces.numerics.splines import axis_filters, spline_coefficients
 from conceptrsa.interfaces.numerics.time_series import open_time_series
 from conceptrsa.interfaces.python.preprocess import Realign
 

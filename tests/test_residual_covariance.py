@@ -8,9 +8,9 @@ import pytest
 from block_design import TR, random_motion, real_events
 from rsatoolbox.data.noise import cov_from_residuals
 
-from conceptrsa.interfaces.numerics.covariance import residual_basis, shrunk_covariance
 from conceptrsa.interfaces.numerics.design import make_run_design
-from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION, partition_runs
+from conceptrsa.interfaces.numerics.glm import residual_basis, shrunk_covariance
+from conceptrsa.pipelines.options import RUNS_PER_PARTITION, partition_runs
 
 
 @pytest.mark.parametrize(("n_samples", "n_voxels"), [(40, 7), (30, 90), (500, 300)])

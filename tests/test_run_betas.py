@@ -18,9 +18,8 @@ from conceptrsa import bids_config
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.design import make_run_design
-from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION, partition_runs
+from conceptrsa.interfaces.numerics.mni305_grid import make_sampler
 from conceptrsa.interfaces.numerics.resampling import resample
-from conceptrsa.interfaces.numerics.roi_samples import make_sampler
 from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
 from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
 from conceptrsa.interfaces.python.normalize import ResampleToMNI305
@@ -28,6 +27,7 @@ from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.options import RUNS_PER_PARTITION, partition_runs
 from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES, init_save_run_betas_node
 
 SHAPE = (12, 11, 10)

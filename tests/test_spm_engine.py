@@ -22,11 +22,13 @@ from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.slice_timing import correct_slice_timing
 from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, read_matrix
 from conceptrsa.interfaces.spm import first_level, model
-from conceptrsa.interfaces.spm.concatenated import SpmConcatenatedBetas
 from conceptrsa.interfaces.spm.launcher import find_launcher
-from conceptrsa.interfaces.spm.partitioned import SpmSamplePartition
 from conceptrsa.interfaces.spm.preprocessing_jobs import SpmCoregister, SpmRealign, SpmSliceTiming
-from conceptrsa.interfaces.spm.sessions import SpmSessionBetas
+from conceptrsa.interfaces.spm.run_models import (
+    SpmConcatenatedBetas,
+    SpmSamplePartition,
+    SpmSessionBetas,
+)
 from conceptrsa.interfaces.spm.spm_files import workplace
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset

@@ -18,11 +18,10 @@ import pytest
 from nipype.pipeline.engine import Node
 
 from conceptrsa.bids_config.errors import StepError
-from conceptrsa.interfaces.programs.process import run_logged
-from conceptrsa.interfaces.spm.concatenated import SpmConcatenatedBetas
+from conceptrsa.interfaces.programs import run_logged
+from conceptrsa.interfaces.spm.jobs import find_fault
 from conceptrsa.interfaces.spm.preprocessing_jobs import SpmCoregister, SpmRealign, SpmSliceTiming
-from conceptrsa.interfaces.spm.script import find_fault
-from conceptrsa.interfaces.spm.sessions import SpmSessionBetas
+from conceptrsa.interfaces.spm.run_models import SpmConcatenatedBetas, SpmSessionBetas
 
 FAKE = Path(__file__).parent / "fake_launcher.py"
 TIME_LIMIT = 3.0
@@ -36,7 +35,7 @@ SENTENCES = {
     "raises and hides it": "stopped with the error: The images do not overlap",
     "does nothing": "without a word that .* was done",
     "hangs": "did not end within .* minutes",
-    "says it was done": "said that its step .* was done, but (left no|did not change)",
+    "says it was done": "as if all were well, but (left no|did not change)",
     "stops before the end": "before the last line of its script",
 }
 STEPS = ("slice timing", "realignment", "coregistration", "concatenated", "sessions")
@@ -138,7 +137,7 @@ def test_long_messages_are_cut() -> None:
     printed = (
         f"x - Failed  'Slice Timing'\n{'word ' * 1000}\nconceptrsa: SPM stopped with an error: "
     )
-    fault = find_fault(printed, 1, ["Slice Timing"])
+    fault = find_fault(printed, 1, "Slice Timing")
     assert fault is not None and len(fault) < 1000
 
 
@@ -159,7 +158,7 @@ def test_children_of_a_shell_do_not_outlive_the_program(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "run_spm12.sh").write_text(f'{shlex.quote(sys.executable)} -c "{child}"\nexit $?\n')
     program = (
-        "from pathlib import Path; from conceptrsa.interfaces.programs.process import run_logged\n"
+        "from pathlib import Path; from conceptrsa.interfaces.programs import run_logged\n"
         "run_logged(['sh', 'run_spm12.sh'], Path('.'), Path('log'), 100)"
     )
     worker = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.interfaces.programs.image_files import copy, provide
+from conceptrsa.interfaces.programs import Written, copy, provide
 from conceptrsa.interfaces.spm.launcher import find_launcher
 from conceptrsa.interfaces.spm.spm_files import (
-    Written,
     keep_from_saturating,
     require_image,
     workplace,
@@ -142,7 +141,7 @@ def test_what_was_not_written_is_noticed(tmp_path: Path) -> None:
 def test_a_truncated_or_empty_image_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
     make_image(path)
-    assert require_image(path, (2, 3, 4, 2), "step").shape == (2, 3, 4, 2)
+    require_image(path, (2, 3, 4, 2), "step")
     with pytest.raises(StepError, match="shape"):
         require_image(path, (2, 3, 4, 3), "step")
     path.write_bytes(path.read_bytes()[:-10])

@@ -22,11 +22,13 @@ from subject_derivatives import (
 )
 
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.time_series import open_time_series
+from conceptrsa.interfaces.numerics.time_series import open_time_series, temporal_snr
 from conceptrsa.interfaces.numerics.transforms import rigid_matrix, write_matrix
-from conceptrsa.interfaces.numerics.tsnr import temporal_snr
-from conceptrsa.interfaces.python.anatomical import AnatomicalViews, fine_grid
-from conceptrsa.interfaces.python.confounds import framewise_displacement
+from conceptrsa.interfaces.python.quality_images import (
+    AnatomicalViews,
+    fine_grid,
+    framewise_displacement,
+)
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.participants import write_page
 from conceptrsa.pipelines.reports.heads import Heads

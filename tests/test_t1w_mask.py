@@ -10,10 +10,11 @@ from nibabel.affines import apply_affine, from_matvec
 from planted_heads import BRAIN_CENTRE, demo_head, dice, head, t1w
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.interfaces.numerics import t1w_mask
-from conceptrsa.interfaces.numerics.normalization import image_data, normalize
+from conceptrsa.interfaces.numerics import brain_mask
+from conceptrsa.interfaces.numerics.brain_mask import find_brain, require_network, take_brain_mask
+from conceptrsa.interfaces.numerics.normalization import normalize
+from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.resampling import resample
-from conceptrsa.interfaces.numerics.t1w_mask import find_brain, require_network, take_brain_mask
 from conceptrsa.interfaces.numerics.transforms import rigid_matrix
 from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.pipelines.bids.t1w_masks import find_t1w_mask
@@ -39,9 +40,9 @@ def as_image(mask: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
 
 def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a package were not installed."""
-    found = t1w_mask.find_spec
+    found = brain_mask.find_spec
     monkeypatch.setattr(
-        t1w_mask, "find_spec", lambda name: None if name == package else found(name)
+        brain_mask, "find_spec", lambda name: None if name == package else found(name)
     )
 
 
@@ -50,11 +51,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: nib.Nifti1Image) -> np.ndarray:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr(t1w_mask, "_by_network", refuse)
+    monkeypatch.setattr(brain_mask, "_by_network", refuse)
 
 
 def network_finds(monkeypatch: pytest.MonkeyPatch, mask: np.ndarray) -> None:
-    monkeypatch.setattr(t1w_mask, "_by_network", lambda _: mask)
+    monkeypatch.setattr(brain_mask, "_by_network", lambda _: mask)
 
 
 # --- Found
@@ -176,15 +177,15 @@ def test_where_nothing_helps_the_file_and_the_way_out_are_named(
 
     image = saved(t1w(np.random.default_rng(0)), tmp_path / "sub-01_T1w.nii")
     network_finds(monkeypatch, np.zeros(image.shape, dtype=bool))
-    monkeypatch.setattr(t1w_mask, "normalize", fail)
+    monkeypatch.setattr(brain_mask, "normalize", fail)
     with pytest.raises(StepError, match=r"it is empty.*sub-01_T1w\.nii.*--t1w-mask"):
         find_brain(image)
 
 
 def test_without_deepbet_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = t1w_mask.find_spec
+    found = brain_mask.find_spec
     monkeypatch.setattr(
-        t1w_mask, "find_spec", lambda name: None if name == "deepbet" else found(name)
+        brain_mask, "find_spec", lambda name: None if name == "deepbet" else found(name)
     )
     with pytest.raises(InputError, match="pip install --no-deps deepbet") as refusal:
         find_brain(t1w(np.random.default_rng(0)))
@@ -206,9 +207,9 @@ def test_each_package_of_the_network_is_asked_for_by_its_name(
     package: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_network()
-    found = t1w_mask.find_spec
+    found = brain_mask.find_spec
     monkeypatch.setattr(
-        t1w_mask, "find_spec", lambda name: None if name == package else found(name)
+        brain_mask, "find_spec", lambda name: None if name == package else found(name)
     )
     with pytest.raises(InputError, match=command):
         require_network()

@@ -8,7 +8,6 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics.transforms import (
     displacements,
     flip_ras_lps,
-    from_sitk,
     from_sitk_transform,
     mask_points,
     read_matrix,
@@ -61,13 +60,7 @@ def test_sitk_sees_each_voxel_where_nibabel_sees_it():
             np.array(lps) * [-1, -1, 1], apply_affine(image.affine, voxel), atol=1e-9
         )
         assert converted[voxel] == pytest.approx(image.get_fdata()[voxel])
-
-
-def test_images_come_back_from_sitk_unchanged():
-    image = oblique_image()
-    back = from_sitk(to_sitk(image))
-    np.testing.assert_allclose(back.affine, image.affine, atol=1e-9)
-    np.testing.assert_array_equal(back.get_fdata(), image.get_fdata())
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(converted).T, image.get_fdata())
 
 
 def test_sheared_images_are_refused():

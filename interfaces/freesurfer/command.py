@@ -9,7 +9,8 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,19 @@ from conceptrsa.interfaces.freesurfer.installation import (
     find_freesurfer,
     find_license,
 )
-from conceptrsa.interfaces.programs.process import NotStartedError, OutOfTimeError, run_logged
+from conceptrsa.interfaces.programs import (
+    StoppedError,
+    Written,
+    plain_folder,
+    remove_all,
+    run_logged,
+)
 
 _TROUBLE = re.compile(
     r"error|cannot|could not|no such|not found|killed|fault|abort|licen[cs]e", re.IGNORECASE
 )
 _TAIL_BYTES = 1 << 16
 _LONGEST_MESSAGE = 400
-
-
-class StoppedError(StepError):
-    """A program was ended from outside: by the time limit, for want of memory, by somebody."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,10 @@ class Session:
     Attributes
     ----------
     freesurfer : FreeSurfer
+    folder : Path
+        Working directory, by a path without blanks and quotes, as all paths in the inputs.
     subjects_dir : Path
-        By a path without blanks and quotes.
+        Likewise.
     license_file : Path
     time_limit : float
         Of one program, in seconds.
@@ -55,10 +60,11 @@ class Session:
     """
 
     freesurfer: FreeSurfer
+    folder: Path
     subjects_dir: Path
     license_file: Path
     time_limit: float
-    n_threads: int = 1
+    n_threads: int
 
     def environment(self) -> dict[str, str]:
         """Variables that are set for the program; those of SetUpFreeSurfer.sh where it was not run.
@@ -101,20 +107,16 @@ class FreeSurferJob:
         """Unknown here: nipype knows only some of the ways in which FreeSurfer writes it."""
         return None
 
-    def run_in(
-        self, session: Session, folder: Path, outputs: Sequence[Path] = (), log_name: str = ""
-    ) -> None:
+    def run_in(self, session: Session, outputs: Sequence[Path] = (), log_name: str = "") -> None:
         """Run the program to its end, and make sure that it wrote what it should.
 
         Parameters
         ----------
         session : Session
-        folder : Path
-            Working directory, by a path without blanks and quotes, as all paths in the inputs.
         outputs : sequence of Path
             Files that it must write; what stands there before is removed.
         log_name : str
-            Name of the log in `folder`, without its suffix; the program's by default.
+            Name of the log in the working directory, without its suffix; the program's by default.
 
         Raises
         ------
@@ -126,44 +128,32 @@ class FreeSurferJob:
             If the program is not installed.
         """
         name, *arguments = shlex.split(self.cmdline)  # type: ignore[attr-defined]
+        title = f"FreeSurfer's {name}"
         program = str(session.freesurfer.program(name))
-        log = folder / f"{log_name or name}.log"
-        for path in outputs:
-            path.unlink(missing_ok=True)
-        code = _run([program, *arguments], name, folder, log, session)
+        log = session.folder / f"{log_name or name}.log"
+        remove_all(outputs)
+        written = Written(outputs)
+        code = run_logged(
+            [program, *arguments],
+            session.folder,
+            log,
+            session.time_limit,
+            session.n_threads,
+            session.environment(),
+            title=title,
+            option="--fs-time-limit",
+        )
         said = f"{_last_words(log)}; see {log.resolve()}."
         if code < 0:
-            raise StoppedError(f"FreeSurfer's {name} was killed (signal {-code}){said}")
+            raise StoppedError(f"{title} was killed (signal {-code}){said}")
         if code > 0:
-            raise StepError(f"FreeSurfer's {name} failed (exit code {code}){said}")
-        for path in outputs:
-            if not path.is_file() or path.stat().st_size == 0:
-                raise StepError(
-                    f"FreeSurfer's {name} ended as if all were well but left no {path.name}{said}"
-                )
-
-
-def _run(command: list[str], name: str, folder: Path, log: Path, session: Session) -> int:
-    try:
-        return run_logged(
-            command, folder, log, session.time_limit, session.n_threads, session.environment()
-        )
-    except OutOfTimeError as error:
-        raise StoppedError(
-            f"FreeSurfer's {name} did not end within {session.time_limit / 60:g} minutes and "
-            f"was stopped; see {log.resolve()}, and give a longer --fs-time-limit if it was still "
-            "at work."
-        ) from error
-    except NotStartedError as error:
-        raise StepError(f"FreeSurfer's {error}.") from error
+            raise StepError(f"{title} failed (exit code {code}){said}")
+        written.require(title, said)
 
 
 def _last_words(log: Path) -> str:
     """What FreeSurfer itself said last of what went wrong, else what it said last."""
-    try:
-        text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-    except OSError:
-        return ""
+    text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if _TROUBLE.search(line)] or lines
     words = " / ".join(telling[-3:])[-_LONGEST_MESSAGE:]
@@ -211,14 +201,15 @@ class FreeSurferInputSpec(BaseInterfaceInputSpec):
     )
 
 
-def session_of(inputs: Any, subjects_dir: Path) -> Session:
+@contextmanager
+def session_of(inputs: Any, folder: Path) -> Iterator[Session]:
     """Give what a step's inputs say of FreeSurfer.
 
     Parameters
     ----------
     inputs : FreeSurferInputSpec
-    subjects_dir : Path
-        By a path without blanks and quotes.
+    folder : Path
+        Of the step.
 
     Raises
     ------
@@ -226,10 +217,13 @@ def session_of(inputs: Any, subjects_dir: Path) -> Session:
         If FreeSurfer or its licence is not there.
     """
     license_file = Path(inputs.license_file) if isdefined(inputs.license_file) else None
-    return Session(
-        find_freesurfer(),
-        subjects_dir,
-        find_license(license_file),
-        inputs.time_limit,
-        inputs.n_threads,
-    )
+    subjects_dir = Path(inputs.subjects_dir).absolute()
+    with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
+        yield Session(
+            find_freesurfer(),
+            plain,
+            plain_subjects,
+            find_license(license_file),
+            inputs.time_limit,
+            inputs.n_threads,
+        )

@@ -112,17 +112,16 @@ def find_license(
         If there is none, or one that was named does not exist.
     """
     remedy = f"it is free of charge at {LICENSE_PAGE}"
-    named = {"--fs-license-file": license_file}
-    if environment.get(LICENSE_VARIABLE):
-        named[f"${LICENSE_VARIABLE}"] = Path(environment[LICENSE_VARIABLE])
-    for title, path in named.items():
-        if path is not None:
-            return _readable_license(path, f"the FreeSurfer licence of {title}", remedy)
     home = environment.get(HOME_VARIABLE)
-    for name in _LICENSE_NAMES if home else ():
-        path = Path(str(home)) / name
-        if path.exists():
-            return _readable_license(path, "the FreeSurfer licence", remedy)
+    in_home = [Path(home) / name for name in _LICENSE_NAMES] if home else []
+    candidates = {
+        "--fs-license-file": license_file,
+        f"${LICENSE_VARIABLE}": environment.get(LICENSE_VARIABLE),
+        f"${HOME_VARIABLE}": next(filter(Path.exists, in_home), None),
+    }
+    for title, path in candidates.items():
+        if path:
+            return _readable_license(Path(path), f"the FreeSurfer licence of {title}", remedy)
     raise InputError(
         f"FreeSurfer needs a licence file and none was found; {remedy}: give "
         f"--fs-license-file, set ${LICENSE_VARIABLE}, or put it at ${HOME_VARIABLE}/license.txt."
@@ -130,19 +129,19 @@ def find_license(
 
 
 def _readable_license(path: Path, title: str, remedy: str) -> Path:
+    fault = None
     if path.is_dir():
-        raise InputError(
-            f"{title}, {path}, is a folder: where it was mounted into a container, the file on the "
-            f"host is not there; {remedy}."
+        fault = (
+            "is a folder: where it was mounted into a container, the file on the host is not there"
         )
-    try:
-        is_empty = not path.read_bytes().strip()
-    except FileNotFoundError:
-        raise InputError(f"{title}, {path}, does not exist; {remedy}.") from None
-    except OSError as error:
-        raise InputError(f"{title}, {path}, cannot be read ({error.strerror}).") from error
-    if is_empty:
-        raise InputError(f"{title}, {path}, is empty; {remedy}.")
+    elif not path.exists():
+        fault = "does not exist"
+    elif not os.access(path, os.R_OK):
+        fault = "may not be read"
+    elif not path.read_bytes().strip():
+        fault = "is empty"
+    if fault is not None:
+        raise InputError(f"{title}, {path}, {fault}; {remedy}.")
     return path.absolute()
 
 

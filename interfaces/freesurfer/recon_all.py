@@ -6,21 +6,21 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from nipype.interfaces.base import Directory, File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import Directory, TraitedSpec, traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.freesurfer.command import (
     FreeSurferInputSpec,
     ReconstructionJob,
-    StoppedError,
     session_of,
 )
 from conceptrsa.interfaces.freesurfer.installation import missing_files, require_plain_name
-from conceptrsa.interfaces.programs.image_files import is_plain, plain_folder
+from conceptrsa.interfaces.programs import StoppedError, is_plain, remove_all
+from conceptrsa.interfaces.python.step import Step, file_in
 
 TIME_LIMIT = 24 * 3600.0
 _FAILED = "1"
@@ -29,7 +29,7 @@ _FAILED = "1"
 class ReconAllInputSpec(FreeSurferInputSpec):
     """Inputs of `ReconAll`."""
 
-    t1w_file = File(exists=True, mandatory=True, desc="T1w, 3D")
+    t1w_file = file_in("T1w, 3D")
     subject = traits.Str(mandatory=True, desc="name of its folder, as sub-01")
     time_limit = traits.Float(TIME_LIMIT, usedefault=True, nohash=True, desc="of recon-all (s)")
 
@@ -41,7 +41,7 @@ class ReconAllOutputSpec(TraitedSpec):
     subjects_dir = Directory(exists=True, desc="as given")
 
 
-class ReconAll(SimpleInterface):
+class ReconAll(Step):
     """Run `recon-all -all` on a T1w, unless its reconstruction is there already.
 
     A reconstruction that recon-all did not finish goes on with the images that it had taken in,
@@ -51,17 +51,14 @@ class ReconAll(SimpleInterface):
     input_spec = ReconAllInputSpec
     output_spec = ReconAllOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        require_plain_name(inputs.subject)
-        subjects_dir = Path(inputs.subjects_dir).absolute()
-        subject_dir = subjects_dir / inputs.subject
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        require_plain_name(self.inputs.subject)
+        subjects_dir = Path(self.inputs.subjects_dir).absolute()
+        subject_dir = subjects_dir / self.inputs.subject
         if not is_complete(subject_dir):
             subjects_dir.mkdir(parents=True, exist_ok=True)
-            self._reconstruct(Path(runtime.cwd), subject_dir)
-        self._results["subject_dir"] = str(subject_dir)
-        self._results["subjects_dir"] = str(subjects_dir)
-        return runtime
+            self._reconstruct(folder, subject_dir)
+        return {"subject_dir": subject_dir, "subjects_dir": subjects_dir}
 
     def _reconstruct(self, folder: Path, subject_dir: Path) -> None:
         subjects_dir = require_plain_folder(subject_dir.parent)
@@ -71,7 +68,6 @@ class ReconAll(SimpleInterface):
             directive="all",
             openmp=self.inputs.n_threads,
         )
-        session = session_of(self.inputs, subjects_dir)
         begun = subject_dir.exists()
         if begun and not (subject_dir / "mri" / "orig" / "001.mgz").is_file():
             raise StepError(
@@ -79,14 +75,17 @@ class ReconAll(SimpleInterface):
                 "which recon-all could go on with it; remove that folder and run the same command "
                 "again."
             )
-        with plain_folder(folder) as plain, _plain_image(Path(self.inputs.t1w_file)) as image:
+        with (
+            session_of(self.inputs, folder) as session,
+            _plain_image(Path(self.inputs.t1w_file)) as image,
+        ):
             if not begun:
                 job.inputs.T1_files = [str(image)]
             mark = _mark(subject_dir)
-            with atomic_path(mark) as temporary:
-                temporary.write_text(json.dumps(_this_process()))
+            pid = os.getpid()
+            write_json(mark, {"host": platform.node(), "pid": pid, "started": _start_time(pid)})
             try:
-                job.run_in(session, plain)
+                job.run_in(replace(session, subjects_dir=subjects_dir))
             except StoppedError:
                 # recon-all was killed with all that it had started, and could not take them away.
                 _forget(subject_dir)
@@ -141,14 +140,10 @@ def _mark(subject_dir: Path) -> Path:
     return subject_dir.with_name(f".{subject_dir.name}.recon-all.json")
 
 
-def _this_process() -> dict[str, object]:
-    return {"host": platform.node(), "pid": os.getpid(), "started": _start_time(os.getpid())}
-
-
 def _is_abandoned(subject_dir: Path) -> bool:
     """Tell whether the process that started recon-all here, on this machine, is gone.
 
-    A recon-all ends with it (`conceptrsa.interfaces.programs.process`), so its own marks mean
+    A recon-all ends with it (`conceptrsa.interfaces.programs`), so its own marks mean
     nothing then.
     """
     try:
@@ -169,8 +164,7 @@ def _start_time(pid: int) -> str | None:
 
 
 def _forget(subject_dir: Path) -> None:
-    for path in (*_running(subject_dir), _mark(subject_dir)):
-        path.unlink(missing_ok=True)
+    remove_all([*_running(subject_dir), _mark(subject_dir)])
 
 
 def require_plain_folder(subjects_dir: Path) -> Path:

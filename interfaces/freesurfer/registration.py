@@ -1,19 +1,16 @@
 """Registration of the mean EPI with a FreeSurfer reconstruction as a nipype step."""
 
-import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import TraitedSpec, traits
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.freesurfer.command import (
     BoundaryRegistrationJob,
     FreeSurferInputSpec,
@@ -24,7 +21,8 @@ from conceptrsa.interfaces.freesurfer.command import (
 from conceptrsa.interfaces.freesurfer.installation import require_reconstruction
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, scanner_to_tkr
 from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix, write_matrix
-from conceptrsa.interfaces.programs.image_files import plain_folder
+from conceptrsa.interfaces.programs import real
+from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
 HIGHEST_GOOD_COST = 0.8
@@ -43,8 +41,8 @@ _METHODS = {
 class RegisterToReconstructionInputSpec(FreeSurferInputSpec):
     """Inputs of `RegisterToReconstruction`."""
 
-    boldref_file = File(exists=True, mandatory=True, desc="mean EPI, 3D")
-    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm, rigid")
+    boldref_file = file_in("mean EPI, 3D")
+    bold_to_t1w_file = file_in("4x4 matrix, RAS mm, rigid")
     subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
     method = traits.Enum(
         *_METHODS, usedefault=True, desc="that matrix as it is, or refined by bbregister"
@@ -54,12 +52,12 @@ class RegisterToReconstructionInputSpec(FreeSurferInputSpec):
 class RegisterToReconstructionOutputSpec(TraitedSpec):
     """Outputs of `RegisterToReconstruction`."""
 
-    register_file = File(exists=True, desc="register.dat: tkregister RAS of orig.mgz to the EPI's")
-    transform_file = File(exists=True, desc="the same as a 4x4 matrix, EPI world to T1w, RAS mm")
-    report_file = File(exists=True, desc="JSON: method, final cost, displacement (mm), warnings")
+    register_file = file_out("register.dat: tkregister RAS of orig.mgz to the EPI's")
+    transform_file = file_out("the same as a 4x4 matrix, EPI world to T1w, RAS mm")
+    report_file = file_out("JSON: method, final cost, displacement (mm), warnings")
 
 
-class RegisterToReconstruction(SimpleInterface):
+class RegisterToReconstruction(Step):
     """Make FreeSurfer's register.dat of the mean EPI from the coregistration with the T1w.
 
     A reconstruction keeps the scanner world of its T1w, so an EPI whose header is moved by
@@ -83,73 +81,49 @@ class RegisterToReconstruction(SimpleInterface):
         surfaces = _SURFACE_FILES if self.inputs.method == "bbregister" else []
         return [folder / name for name in ("mri/orig.mgz", *surfaces)]
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs, folder = self.inputs, Path(runtime.cwd)
-        subjects_dir = Path(inputs.subjects_dir).absolute()
-        subject_dir = require_reconstruction(subjects_dir, inputs.subject)
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
+        subject_dir = require_reconstruction(Path(inputs.subjects_dir), inputs.subject)
         boldref = nib.load(inputs.boldref_file)
         moved = move_header(boldref, read_matrix(inputs.bold_to_t1w_file))
         orig = nib.load(subject_dir / "mri" / "orig.mgz")
-        with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
-            session = session_of(inputs, plain_subjects)
-            nib.save(moved, plain / "boldref_moved.nii")
-            cost = self._register(session, plain)
+        with session_of(inputs, folder) as session:
+            nib.save(moved, session.folder / "boldref_moved.nii")
+            cost = self._register(session)
         register = folder / "register.dat"
         subject, found = read_register_dat(register)
         if subject != inputs.subject:
             raise StepError(f"{register} is of {subject!r} and not of {inputs.subject!r}.")
-        evidence = examine(found, moved, orig, inputs.method, cost)
         transform, report = folder / "bold_to_t1w.txt", folder / "registration.json"
+        write_json(report, examine(found, moved, orig, inputs.method, cost))
         write_matrix(
-            transform,
-            np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref),
+            transform, np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref)
         )
-        with atomic_path(report) as temporary:
-            temporary.write_text(json.dumps(asdict(evidence), indent=2) + "\n")
-        self._results["register_file"] = str(register)
-        self._results["transform_file"] = str(transform)
-        self._results["report_file"] = str(report)
-        return runtime
+        return {"register_file": register, "transform_file": transform, "report_file": report}
 
-    def _register(self, session: Session, folder: Path) -> float | None:
+    def _register(self, session: Session) -> float | None:
         """Run the chosen program; give bbregister's final cost."""
-        moved, register = folder / "boldref_moved.nii", folder / "register.dat"
+        moved = session.folder / "boldref_moved.nii"
+        register = session.folder / "register.dat"
         subject = self.inputs.subject
         if self.inputs.method == "header":
             HeaderRegistrationJob(
                 moving_image=str(moved), subject_id=subject, reg_header=True, reg_file=str(register)
-            ).run_in(session, folder, [register])
+            ).run_in(session, [register])
             return None
-        cost_file = folder / "register.dat.mincost"
+        cost_file = register.with_name("register.dat.mincost")
         BoundaryRegistrationJob(
             subject_id=subject,
             source_file=str(moved),
             init="header",
             contrast_type="bold",
             out_reg_file=str(register),
-        ).run_in(session, folder, [register, cost_file])
-        return _read_cost(cost_file)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What speaks for a registration.
-
-    Attributes
-    ----------
-    method : str
-    cost : float or None
-        bbregister's final cost.
-    mean_displacement, max_displacement : float
-        Over the voxels of the EPI, in mm, between this registration and that by the headers.
-    warnings : list of str
-    """
-
-    method: str
-    cost: float | None
-    mean_displacement: float
-    max_displacement: float
-    warnings: list[str] = field(default_factory=list)
+        ).run_in(session, [register, cost_file])
+        try:
+            # As bbregister itself takes it.
+            return float(cost_file.read_text().split()[0])
+        except (ValueError, IndexError) as error:
+            raise StepError(f"bbregister left no cost in {real(cost_file)}.") from error
 
 
 def move_header(boldref: SpatialImage, bold_to_t1w: NDArray[np.float64]) -> nib.Nifti1Image:
@@ -206,7 +180,7 @@ def examine(
     orig: SpatialImage,
     method: str,
     cost: float | None = None,
-) -> Evidence:
+) -> dict[str, object]:
     """Hold a registration against the one by the headers.
 
     Parameters
@@ -219,6 +193,11 @@ def examine(
     cost : float, optional
         bbregister's.
 
+    Returns
+    -------
+    dict
+        Method, cost, displacement between the two over the voxels of the EPI (mm), warnings.
+
     Raises
     ------
     StepError
@@ -228,7 +207,7 @@ def examine(
     voxels = np.indices(moved.shape).reshape(3, -1).T
     places = apply_affine(scanner_to_tkr(moved) @ moved.affine, voxels)
     moves = displacements(np.linalg.inv(found), np.linalg.inv(expected), places)
-    mean, largest = float(moves.mean()), float(moves.max())
+    largest = float(moves.max())
     if method == "header" and largest > LARGEST_DISAGREEMENT:
         raise StepError(
             f"tkregister2's register.dat lies {largest:.3g} mm from what the headers say; is "
@@ -250,12 +229,10 @@ def examine(
             f"bbregister moved the EPI by up to {largest:.1f} mm from its coregistration with the "
             "T1w image: one of the two is wrong"
         )
-    return Evidence(_METHODS[method], cost, mean, largest, warnings)
-
-
-def _read_cost(path: Path) -> float:
-    """First number of `register.dat.mincost`, as bbregister itself takes it."""
-    try:
-        return float(path.read_text().split()[0])
-    except (ValueError, IndexError) as error:
-        raise StepError(f"bbregister left no cost in {path.resolve()}.") from error
+    return {
+        "method": _METHODS[method],
+        "cost": cost,
+        "mean_displacement": float(moves.mean()),
+        "max_displacement": largest,
+        "warnings": warnings,
+    }

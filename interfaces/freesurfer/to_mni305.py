@@ -5,14 +5,12 @@ from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
-import pandas as pd
 from nibabel.filebasedimages import ImageFileError
-from nipype.interfaces.base import File, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import TraitedSpec, traits
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.tsv import write_table
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.images import save_image
 from conceptrsa.interfaces.freesurfer.command import (
     FreeSurferInputSpec,
     HeaderRegistrationJob,
@@ -26,10 +24,17 @@ from conceptrsa.interfaces.freesurfer.installation import (
     require_reconstruction,
 )
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.atlas import region_names
-from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, talairach_file
+from conceptrsa.interfaces.numerics.atlas import names_of
+from conceptrsa.interfaces.numerics.freesurfer_subject import (
+    read_register_dat,
+    segmentation_file,
+    talairach_file,
+)
+from conceptrsa.interfaces.numerics.glm import same_grid
 from conceptrsa.interfaces.numerics.resampling import MINIMUM_VALID_WEIGHT
-from conceptrsa.interfaces.programs.image_files import plain_folder, provide, remove_all
+from conceptrsa.interfaces.programs import provide, remove_all
+from conceptrsa.interfaces.python.rois import SegmentationOutputSpec, write_segmentation
+from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 RESOLUTION = 2.0  # mm
 Interpolation = Literal["trilin", "nearest"]
@@ -38,9 +43,9 @@ Interpolation = Literal["trilin", "nearest"]
 class ResampleByFreeSurferInputSpec(FreeSurferInputSpec):
     """Inputs of `ResampleByFreeSurfer`."""
 
-    in_file = File(exists=True, mandatory=True, desc="3D or 4D in EPI space, NaN without data")
-    mask_file = File(exists=True, mandatory=True, desc="brain mask in EPI space")
-    register_file = File(exists=True, mandatory=True, desc="register.dat of the EPI")
+    in_file = file_in("3D or 4D in EPI space, NaN without data")
+    mask_file = file_in("brain mask in EPI space")
+    register_file = file_in("register.dat of the EPI")
     subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
     missing = traits.Enum(
         "excluded",
@@ -53,10 +58,10 @@ class ResampleByFreeSurferInputSpec(FreeSurferInputSpec):
 class ResampleByFreeSurferOutputSpec(TraitedSpec):
     """Outputs of `ResampleByFreeSurfer`."""
 
-    out_file = File(exists=True, desc="float32 in the 76x76x93 grid of 2 mm, NaN without data")
+    out_file = file_out("float32 in the 76x76x93 grid of 2 mm, NaN without data")
 
 
-class ResampleByFreeSurfer(SimpleInterface):
+class ResampleByFreeSurfer(Step):
     """Resample betas into the MNI305 grid of 2 mm with `mri_vol2vol --tal --talres 2`.
 
     FreeSurfer has no missing values: it reads NaN as 0 (`MRIread` calls `MRIremoveNaNs`), so at
@@ -83,10 +88,9 @@ class ResampleByFreeSurfer(SimpleInterface):
         folder = Path(self.inputs.subjects_dir) / self.inputs.subject
         return [talairach_file(folder), folder / "mri" / "orig.mgz"]
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs, folder = self.inputs, Path(runtime.cwd)
-        subjects_dir = Path(inputs.subjects_dir).absolute()
-        require_reconstruction(subjects_dir, inputs.subject)
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
+        require_reconstruction(Path(inputs.subjects_dir), inputs.subject)
         registered = read_register_dat(inputs.register_file)[0]
         if registered != inputs.subject:
             raise InputError(
@@ -98,13 +102,12 @@ class ResampleByFreeSurfer(SimpleInterface):
         valid = np.isfinite(data) & _read_mask(inputs.mask_file, image)[..., np.newaxis]
         kept = valid if (valid != valid[..., :1]).any() else valid[..., :1]
         zero = inputs.missing == "zero"
-        with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
-            session = session_of(inputs, plain_subjects)
-            registration = plain / "registration_of_epi.dat"
+        with session_of(inputs, folder) as session:
+            registration = session.folder / "registration_of_epi.dat"
             provide(Path(inputs.register_file), registration)
             filled = np.where(valid, data, np.float32(0))
-            values = _resample(session, plain, "betas", filled, image, "trilin")
-            weight = _resample(session, plain, "mask", kept, image, "nearest" if zero else "trilin")
+            values = _resample(session, "betas", filled, image, "trilin")
+            weight = _resample(session, "mask", kept, image, "nearest" if zero else "trilin")
             registration.unlink()
         inside = weight > MINIMUM_VALID_WEIGHT - 1e-5
         if valid.any() and not inside.any():
@@ -114,12 +117,9 @@ class ResampleByFreeSurfer(SimpleInterface):
             )
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.where(inside, values if zero else values / weight, np.float32(np.nan))
-        out_file = folder / "space-MNI305.nii"
         resampled = values.reshape(*mni305_grid.SHAPE, *image.shape[3:])
-        with atomic_path(out_file) as temporary:
-            nib.save(nib.Nifti1Image(resampled, mni305_grid.AFFINE), temporary)
-        self._results["out_file"] = str(out_file)
-        return runtime
+        save_image(folder / "space-MNI305.nii", resampled, mni305_grid.AFFINE)
+        return {"out_file": folder / "space-MNI305.nii"}
 
 
 class AtlasInMNI305InputSpec(FreeSurferInputSpec):
@@ -130,116 +130,76 @@ class AtlasInMNI305InputSpec(FreeSurferInputSpec):
     )
 
 
-class AtlasInMNI305OutputSpec(TraitedSpec):
-    """Outputs of `AtlasInMNI305`."""
-
-    dseg_file = File(exists=True, desc="int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
-    labels_file = File(exists=True, desc="TSV: index, name")
-
-
-class AtlasInMNI305(SimpleInterface):
+class AtlasInMNI305(Step):
     """Bring a subject's `aparc+aseg` into the MNI305 grid by nearest neighbour."""
 
     input_spec = AtlasInMNI305InputSpec
-    output_spec = AtlasInMNI305OutputSpec
+    output_spec = SegmentationOutputSpec
 
     def files_read(self) -> list[Path]:
         """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
         folder = Path(self.inputs.subjects_dir) / self.inputs.subject
         return [folder / name for name in NEEDED_FILES]
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs, folder = self.inputs, Path(runtime.cwd)
-        subjects_dir = Path(inputs.subjects_dir).absolute()
-        subject_dir = require_reconstruction(subjects_dir, inputs.subject)
-        with plain_folder(folder) as plain, plain_folder(subjects_dir) as plain_subjects:
-            session = session_of(inputs, plain_subjects)
-            source = plain_subjects / inputs.subject / "mri" / "aparc+aseg.mgz"
-            registration, resampled = plain / "atlas.dat", plain / "atlas_MNI305.nii"
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        subject = self.inputs.subject
+        subject_dir = require_reconstruction(Path(self.inputs.subjects_dir), subject)
+        with session_of(self.inputs, folder) as session:
+            source = session.subjects_dir / subject / "mri" / "aparc+aseg.mgz"
+            registration = session.folder / "atlas.dat"
+            resampled = session.folder / "atlas_MNI305.nii"
             HeaderRegistrationJob(
                 moving_image=str(source),
-                subject_id=inputs.subject,
+                subject_id=subject,
                 reg_header=True,
                 reg_file=str(registration),
-            ).run_in(session, plain, [registration])
-            _vol2vol(session, plain, source, registration, resampled, "nearest")
-            labels = read_mni305(resampled, 1)[..., 0]
+            ).run_in(session, [registration])
+            labels = _vol2vol(session, source, registration, resampled, "nearest")[..., 0]
             remove_all([resampled])
-        known = np.unique(np.asarray(nib.load(subject_dir / "mri" / "aparc+aseg.mgz").dataobj))
-        present = np.unique(labels)
-        if not np.isin(present, known).all() or not present.any():
+        known = np.unique(np.asarray(nib.load(segmentation_file(subject_dir)).dataobj))
+        if not np.isin(labels, known).all() or not labels.any():
             raise StepError(
-                f"mri_vol2vol made other labels of {inputs.subject}'s aparc+aseg than it has; see "
+                f"mri_vol2vol made other labels of {subject}'s aparc+aseg than it has; see "
                 f"{folder / 'mri_vol2vol_atlas_MNI305.log'}."
             )
-        dseg, table = folder / "dseg.nii", folder / "dseg.tsv"
-        with atomic_path(dseg) as temporary:
-            nib.save(nib.Nifti1Image(labels.astype(np.int16), mni305_grid.AFFINE), temporary)
-        indices = [int(index) for index in present if index != 0]
-        names = region_names()
-        rows = {"index": indices, "name": [names.get(index, f"label-{index}") for index in indices]}
-        write_table(table, pd.DataFrame(rows))
-        self._results["dseg_file"] = str(dseg)
-        self._results["labels_file"] = str(table)
-        return runtime
-
-
-def read_mni305(path: Path, n_volumes: int) -> NDArray[np.float32]:
-    """Read what mri_vol2vol made, and make sure that it is in the grid it should be in.
-
-    Returns
-    -------
-    array (76, 76, 93, n_volumes)
-
-    Raises
-    ------
-    StepError
-        If it is damaged, or has another grid or number of volumes.
-    """
-    try:
-        image = nib.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise StepError(f"mri_vol2vol left {path.name} damaged ({error}).") from error
-    if (
-        data.shape[:3] != mni305_grid.SHAPE
-        or data.size != np.prod(mni305_grid.SHAPE) * n_volumes
-        or not np.allclose(image.affine, mni305_grid.AFFINE, atol=1e-3)
-    ):
-        raise StepError(
-            f"mri_vol2vol left {path.name} in a grid of {data.shape} that is not MNI305's of 2 mm; "
-            "is average/mni305.cor.subfov2.mgz in FreeSurfer's folder the one it came with?"
-        )
-    return data.reshape(*mni305_grid.SHAPE, n_volumes)
+        return write_segmentation(folder, labels, names_of(labels))
 
 
 def _resample(
     session: Session,
-    folder: Path,
     name: str,
     data: NDArray[Any],
     like: nib.spatialimages.SpatialImage,
     interpolation: Interpolation,
 ) -> NDArray[np.float32]:
     """Hand an array in the grid of `like` to mri_vol2vol, and read what it makes of it."""
-    source, target = folder / f"{name}.nii", folder / f"{name}_MNI305.nii"
-    image = nib.Nifti1Image(data.astype(np.float32), like.affine)
-    image.header.set_xyzt_units("mm", "sec")
-    nib.save(image, source)
-    _vol2vol(session, folder, source, folder / "registration_of_epi.dat", target, interpolation)
-    resampled = read_mni305(target, data.shape[3])
+    source, target = (session.folder / f"{name}{end}.nii" for end in ("", "_MNI305"))
+    save_image(source, data.astype(np.float32), like.affine)
+    registration = session.folder / "registration_of_epi.dat"
+    resampled = _vol2vol(session, source, registration, target, interpolation, data.shape[3])
     remove_all([source, target])
     return resampled
 
 
 def _vol2vol(
     session: Session,
-    folder: Path,
     source: Path,
     registration: Path,
     target: Path,
     interpolation: Interpolation,
-) -> None:
+    n_volumes: int = 1,
+) -> NDArray[np.float32]:
+    """Run mri_vol2vol, and read what it made, if it is in the grid it should be in.
+
+    Returns
+    -------
+    array (76, 76, 93, volumes)
+
+    Raises
+    ------
+    StepError
+        If it is damaged, or has another grid or number of volumes.
+    """
     ResamplingJob(
         source_file=str(source),
         reg_file=str(registration),
@@ -247,12 +207,27 @@ def _vol2vol(
         tal_resolution=RESOLUTION,
         transformed_file=str(target),
         interp=interpolation,
-    ).run_in(session, folder, [target], log_name=f"mri_vol2vol_{target.stem}")
+    ).run_in(session, [target], log_name=f"mri_vol2vol_{target.stem}")
+    try:
+        image = nib.load(target)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError, ImageFileError) as error:
+        raise StepError(f"mri_vol2vol left {target.name} damaged ({error}).") from error
+    if (
+        data.shape[:3] != mni305_grid.SHAPE
+        or data.size != np.prod(mni305_grid.SHAPE) * n_volumes
+        or not np.allclose(image.affine, mni305_grid.AFFINE, atol=1e-3)
+    ):
+        raise StepError(
+            f"mri_vol2vol left {target.name} in a grid of {data.shape} that is not MNI305's of "
+            "2 mm; is average/mni305.cor.subfov2.mgz in FreeSurfer's folder the one it came with?"
+        )
+    return data.reshape(*mni305_grid.SHAPE, -1)
 
 
 def _read_mask(path: str, like: nib.spatialimages.SpatialImage) -> NDArray[np.bool_]:
     mask = nib.load(path)
-    if mask.shape != like.shape[:3] or not np.allclose(mask.affine, like.affine, atol=1e-3):
+    if mask.ndim != 3 or not same_grid(mask, like):
         raise InputError(
             f"{path} and {like.get_filename()} are not in the same grid; give the mask of that EPI."
         )

@@ -15,15 +15,17 @@ from nibabel.spatialimages import SpatialImage
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.errors import StepError
-from conceptrsa.interfaces.numerics.mutual_information import NormalisedMutualInformation
 from conceptrsa.interfaces.numerics.registration_search import (
     HALF_TURNS,
     MattesSearch,
+    NormalisedMutualInformation,
     bright_points,
+    image_data,
     isotropic,
     starting_points,
+    those_true,
 )
-from conceptrsa.interfaces.numerics.transforms import displacements, rigid_matrix
+from conceptrsa.interfaces.numerics.transforms import displacements, is_inside, rigid_matrix
 
 COARSE_VOXEL, FINE_VOXEL = 4.0, 2.0  # mm, of the T1w
 COARSE_STEPS, COARSE_SIGMAS = (4, 2), (8.0, 4.0)  # voxels, mm
@@ -93,31 +95,29 @@ class Coregistration:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the result must not be used; empty for a good one."""
-        found = []
-        if self.agreeing < MINIMUM_AGREEING:
-            found.append(f"only {self.agreeing} of {len(self.starts)} starts led to it")
-        if self.nmi < MINIMUM_NMI:
-            found.append("the images share next to no information")
-        if self.contrast < MINIMUM_CONTRAST:
-            found.append(
-                f"its mutual information is {self.contrast:.2f} times that of a head turned "
-                f"by half a turn (at least {MINIMUM_CONTRAST} is needed)"
-            )
-        if self.overlap < MINIMUM_OVERLAP:
-            found.append(f"only {self.overlap:.0%} of the EPI lies inside the T1w image")
-        return tuple(found)
+        agreeing = f"only {self.agreeing} of {len(self.starts)} starts led to it"
+        contrast = (
+            f"its mutual information is {self.contrast:.2f} times that of a head turned by half a "
+            f"turn (at least {MINIMUM_CONTRAST} is needed)"
+        )
+        overlap = f"only {self.overlap:.0%} of the EPI lies inside the T1w image"
+        return those_true(
+            (self.agreeing < MINIMUM_AGREEING, agreeing),
+            (self.nmi < MINIMUM_NMI, "the images share next to no information"),
+            (self.contrast < MINIMUM_CONTRAST, contrast),
+            (self.overlap < MINIMUM_OVERLAP, overlap),
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes a look at the result worth while."""
-        found = []
-        if self.agreeing < COMFORTABLE_AGREEING:
-            found.append(f"{self.agreeing} of {len(self.starts)} starts led to the result")
-        if self.contrast < COMFORTABLE_CONTRAST:
-            found.append(f"mutual information only {self.contrast:.2f} times that of the controls")
-        if self.moved > FAR_FROM_HEADER:
-            found.append(f"the headers are {self.moved:.0f} mm off")
-        return tuple(found)
+        agreeing = f"{self.agreeing} of {len(self.starts)} starts led to the result"
+        contrast = f"mutual information only {self.contrast:.2f} times that of the controls"
+        return those_true(
+            (self.agreeing < COMFORTABLE_AGREEING, agreeing),
+            (self.contrast < COMFORTABLE_CONTRAST, contrast),
+            (self.moved > FAR_FROM_HEADER, f"the headers are {self.moved:.0f} mm off"),
+        )
 
     def report(self) -> dict[str, object]:
         """All figures as plain values for a JSON file."""
@@ -134,63 +134,25 @@ class Coregistration:
         }
 
 
-def coregister(source: SpatialImage, reference: SpatialImage) -> Coregistration:
+def coregister(
+    source: SpatialImage,
+    reference: SpatialImage,
+    given: np.ndarray | None = None,
+    method: str = METHOD,
+) -> Coregistration:
     """Find the rigid motion that takes the mean EPI to the T1w of the same person.
 
     Parameters
     ----------
-    source : nibabel image
-        Mean EPI, 3D; NaN where there is no data.
-    reference : nibabel image
-        T1w, 3D, with the skull or without.
+    source, reference, given, method
+        As for `gather_evidence`.
 
     Raises
     ------
     StepError
         If the result is not supported by the evidence; the message says in what.
     """
-    return _require_supported(_search(source, reference, None, METHOD))
-
-
-def examine(
-    source: SpatialImage, reference: SpatialImage, matrix: np.ndarray, method: str
-) -> Coregistration:
-    """Gather the evidence for a rigid motion that was found in another way, and refuse a bad one.
-
-    Parameters
-    ----------
-    source, reference, matrix, method
-        As for `gather_evidence`.
-
-    Raises
-    ------
-    StepError
-        If it is not supported by the evidence; the message says in what.
-    """
-    return _require_supported(gather_evidence(source, reference, matrix, method))
-
-
-def gather_evidence(
-    source: SpatialImage, reference: SpatialImage, matrix: np.ndarray, method: str
-) -> Coregistration:
-    """Gather the evidence for a rigid motion that was found in another way, whatever it says.
-
-    The searches of `coregister` are made all the same: how many of them lead to the given motion
-    is part of the evidence.
-
-    Parameters
-    ----------
-    source, reference : nibabel image
-        As for `coregister`.
-    matrix : array (4, 4)
-        World of the source to world of the reference, RAS mm.
-    method : str
-        How it was found.
-    """
-    return _search(source, reference, matrix, method)
-
-
-def _require_supported(result: Coregistration) -> Coregistration:
+    result: Coregistration = gather_evidence(source, reference, given, method)
     if result.failures:
         raise StepError(
             f"The EPI could not be registered with the T1w image: {'; '.join(result.failures)}. "
@@ -199,18 +161,31 @@ def _require_supported(result: Coregistration) -> Coregistration:
     return result
 
 
-def _search(
-    source: SpatialImage, reference: SpatialImage, given: np.ndarray | None, method: str
+@threadpool_limits.wrap(limits=1)
+def gather_evidence(
+    source: SpatialImage,
+    reference: SpatialImage,
+    given: np.ndarray | None = None,
+    method: str = METHOD,
 ) -> Coregistration:
-    with threadpool_limits(limits=1):
-        return _searched(source, reference, given, method)
+    """Find the rigid motion, or take one, and gather the evidence for it, whatever it says.
 
+    The searches are made even where a motion is given: how many of them lead to it is part of the
+    evidence.
 
-def _searched(
-    source: SpatialImage, reference: SpatialImage, given: np.ndarray | None, method: str
-) -> Coregistration:
-    moving = _without_nan(source)
-    fixed = isotropic(_without_nan(reference), FINE_VOXEL)
+    Parameters
+    ----------
+    source : nibabel image
+        Mean EPI, 3D; NaN where there is no data.
+    reference : nibabel image
+        T1w, 3D, with the skull or without.
+    given : array (4, 4), optional
+        World of the source to world of the reference, RAS mm, found in another way.
+    method : str
+        How it was found.
+    """
+    moving = nib.Nifti1Image(image_data(source), source.affine)
+    fixed = isotropic(nib.Nifti1Image(image_data(reference), reference.affine), FINE_VOXEL)
     similarity = NormalisedMutualInformation(source, fixed)
     search = MattesSearch(moving, isotropic(fixed, COARSE_VOXEL), similarity.centre)
 
@@ -224,6 +199,15 @@ def _searched(
     matrix, nmi = similarity.refine(best) if given is None else (given, similarity(given))
 
     points = bright_points(moving)
+
+    def describe(
+        names: list[str], values: list[float], matrices: list[np.ndarray]
+    ) -> tuple[Start, ...]:
+        return tuple(
+            Start(name, value, float(displacements(found, matrix, points).mean()))
+            for name, value, found in zip(names, values, matrices, strict=True)
+        )
+
     return Coregistration(
         method=method,
         matrix=matrix,
@@ -231,38 +215,13 @@ def _searched(
         contrast=(nmi - 1) / max(*(value - 1 for value in control_values), 1e-9),
         overlap=_share_inside(fixed, matrix, points),
         moved=float(displacements(matrix, np.eye(4), points).mean()),
-        starts=_describe([name for name, _ in starts], values, coarse, matrix, points),
-        controls=_describe(
-            [name for name, _ in HALF_TURNS], control_values, controls, matrix, points
-        ),
+        starts=describe([name for name, _ in starts], values, coarse),
+        controls=describe([name for name, _ in HALF_TURNS], control_values, controls),
     )
-
-
-def _describe(
-    names: list[str],
-    values: list[float],
-    matrices: list[np.ndarray],
-    result: np.ndarray,
-    points: np.ndarray,
-) -> tuple[Start, ...]:
-    return tuple(
-        Start(name, value, float(displacements(matrix, result, points).mean()))
-        for name, value, matrix in zip(names, values, matrices, strict=True)
-    )
-
-
-def _without_nan(image: SpatialImage) -> nib.Nifti1Image:
-    data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32))
-    if data.ndim != 3 or np.ptp(data) == 0:
-        raise StepError(
-            f"{image.get_filename() or 'An image to register'} holds no picture: "
-            "it must be 3D and not constant."
-        )
-    return nib.Nifti1Image(data, image.affine)
 
 
 def _share_inside(image: nib.Nifti1Image, matrix: np.ndarray, points: np.ndarray) -> float:
     if len(points) == 0:
         return 0.0
-    coordinates = apply_affine(np.linalg.inv(image.affine) @ matrix, points)
-    return float(((coordinates >= 0) & (coordinates <= np.array(image.shape) - 1)).all(1).mean())
+    voxels = apply_affine(np.linalg.inv(image.affine) @ matrix, points)
+    return float(is_inside(voxels, image.shape).mean())

@@ -65,19 +65,35 @@ class RunDesign:
     condition_number: float
 
     def information(self) -> pd.DataFrame:
-        """Compute how well the run determines the betas of its conditions together.
-
-        Returns
-        -------
-        pd.DataFrame
-            (conditions, conditions), the inverse of the betas' covariance under white noise of
-            unit variance: ``A' (I - B B^+) A`` of the columns of interest A and the nuisance B.
-        """
+        """Compute how well the run determines the betas of its conditions; `information_of`."""
         columns = [condition.column for condition in self.conditions]
-        of_interest = self.matrix[columns].to_numpy()
-        nuisance, _ = np.linalg.qr(self.matrix.drop(columns=columns).to_numpy())
-        remainder = of_interest - nuisance @ (nuisance.T @ of_interest)
-        return pd.DataFrame(remainder.T @ remainder, index=columns, columns=columns)
+        nuisance = self.matrix.drop(columns=columns).to_numpy()
+        return information_of(columns, self.matrix[columns].to_numpy(), nuisance)
+
+
+def information_of(
+    columns: list[str], of_interest: NDArray[np.float64], nuisance: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Compute how well a design determines the betas of its columns of interest together.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of the columns of interest.
+    of_interest : array, shape (volumes, conditions)
+        A.
+    nuisance : array, shape (volumes, others)
+        B.
+
+    Returns
+    -------
+    pd.DataFrame
+        (conditions, conditions), the inverse of the betas' covariance under white noise of unit
+        variance: ``A' (I - B B^+) A``.
+    """
+    basis, _ = np.linalg.qr(nuisance)
+    remainder = of_interest - basis @ (basis.T @ of_interest)
+    return pd.DataFrame(remainder.T @ remainder, index=columns, columns=columns)
 
 
 def make_run_design(
@@ -127,14 +143,18 @@ def make_run_design(
     frame_times = repetition_time * (np.arange(n_volumes) + slice_time_reference)
     modelled = events if baseline == "explicit" else events[events["kind"] != "fixation"]
     conditions = _conditions(modelled)
+    cosines = n_cosines(n_volumes, repetition_time, high_pass_seconds)
+    centred = pd.DataFrame(motion - motion.mean(axis=0), columns=list(MOTION_PARAMETERS))
     matrix = _unchecked_matrix(
         frame_times=frame_times,
         events=_convolution_events(modelled, repetition_time),
         hrf_model=hrf,
         oversampling=_oversampling(repetition_time),
         drift_model="cosine",
-        high_pass=_high_pass_frequency(n_volumes, repetition_time, high_pass_seconds),
-        add_regs=_centred_motion(motion),
+        # In Hz, half-way between two cosines, so that rounding cannot lose or add one.
+        high_pass=(cosines + 0.5) / (2 * n_volumes * repetition_time),
+        # A parameter that never changes would repeat the constant.
+        add_regs=centred.loc[:, np.ptp(motion, axis=0) > 0],
     )
     of_interest = [condition.column for condition in conditions]
     matrix = matrix[of_interest + [name for name in matrix.columns if name not in of_interest]]
@@ -197,10 +217,7 @@ def _convolution_events(events: pd.DataFrame, repetition_time: float) -> pd.Data
     does not depend on the bin width.
     """
     bin_seconds = repetition_time / _oversampling(repetition_time)
-    columns = [
-        column_name(name, kind)
-        for name, kind in zip(events["condition"], events["kind"], strict=True)
-    ]
+    columns = list(map(column_name, events["condition"], events["kind"]))
     table = pd.DataFrame(
         {
             "onset": events["onset"].to_numpy(float),
@@ -210,18 +227,6 @@ def _convolution_events(events: pd.DataFrame, repetition_time: float) -> pd.Data
     )
     stick = table["duration"] == 0
     return table.assign(modulation=np.where(stick, 1 / bin_seconds, 1.0)) if stick.any() else table
-
-
-def _high_pass_frequency(n_volumes: int, repetition_time: float, high_pass_seconds: float) -> float:
-    """Cut-off in Hz half-way between two cosines, so that rounding cannot lose or add one."""
-    cosines = n_cosines(n_volumes, repetition_time, high_pass_seconds)
-    return (cosines + 0.5) / (2 * n_volumes * repetition_time)
-
-
-def _centred_motion(motion: NDArray[np.float64]) -> pd.DataFrame:
-    """Motion parameters about their mean, without any that never changes."""
-    centred = pd.DataFrame(motion - motion.mean(axis=0), columns=list(MOTION_PARAMETERS))
-    return pd.DataFrame(centred.loc[:, np.ptp(motion, axis=0) > 0])
 
 
 def _unchecked_matrix(**arguments: object) -> pd.DataFrame:

@@ -15,7 +15,6 @@ import numpy as np
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import read_labels
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import is_affine
 
 LARGEST_LABEL = 32767
@@ -42,31 +41,17 @@ def read_talairach(subject_dir: str | Path) -> np.ndarray:
         a linear transform.
     """
     path = talairach_file(subject_dir)
+    remedy = "run recon-all on this subject, or leave the FreeSurfer subjects directory out"
     if not path.is_file():
-        raise InputError(
-            f"{path} is missing; run recon-all on this subject, or leave the FreeSurfer subjects "
-            "directory out."
-        )
-    return read_xfm(path)
-
-
-def read_xfm(path: str | Path) -> np.ndarray:
-    """Read the 4x4 matrix of a linear MNI `.xfm` transform file.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read as one.
-    """
+        raise InputError(f"{path} is missing; {remedy}.")
     try:
-        text = Path(path).read_text()
-        header, _, body = text.partition("Linear_Transform")
+        header, _, body = path.read_text().partition("Linear_Transform")
         numbers = [float(word) for word in body.partition(";")[0].replace("=", " ").split()]
         matrix = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]])
-    except (OSError, ValueError) as error:
-        raise _broken_xfm(path) from error
+    except (OSError, ValueError):
+        header, matrix = "", np.zeros((4, 4))
     if "MNI Transform File" not in header or not is_affine(matrix):
-        raise _broken_xfm(path)
+        raise InputError(f"{path} is not an MNI .xfm file with a linear transform; {remedy}.")
     return matrix
 
 
@@ -87,18 +72,20 @@ def read_register_dat(path: str | Path) -> tuple[str, np.ndarray]:
     try:
         lines = Path(path).read_text().split("\n")
         matrix = np.array([[float(word) for word in line.split()] for line in lines[4:8]])
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a register.dat file.") from error
+    except (OSError, ValueError):
+        lines, matrix = [], np.zeros((4, 4))
     if not is_affine(matrix):
-        raise InputError(f"{path} does not hold an invertible 4x4 matrix in its lines 5 to 8.")
+        raise InputError(
+            f"{path} is not a register.dat file with an invertible 4x4 matrix in its lines 5 to 8."
+        )
     return lines[0].strip(), matrix
 
 
-def vox2ras_tkr(shape: tuple[int, ...], voxel_sizes: np.ndarray) -> np.ndarray:
-    """Voxel indices to tkregister RAS of a volume: FreeSurfer's `vox2ras-tkr` (4x4)."""
-    columns, rows, slices = np.asarray(shape[:3]) / 2
-    x, y, z = voxel_sizes
-    return np.array(
+def scanner_to_tkr(image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    """Scanner RAS to tkregister RAS (4x4) of a volume: FreeSurfer's `vox2ras-tkr` for its grid."""
+    columns, rows, slices = np.asarray(image.shape[:3]) / 2
+    x, y, z = np.linalg.norm(image.affine[:3, :3], axis=0)
+    vox2ras_tkr = np.array(
         [
             [-x, 0, 0, x * columns],
             [0, 0, z, -z * slices],
@@ -106,58 +93,7 @@ def vox2ras_tkr(shape: tuple[int, ...], voxel_sizes: np.ndarray) -> np.ndarray:
             [0, 0, 0, 1],
         ]
     )
-
-
-def scanner_to_tkr(image: nib.spatialimages.SpatialImage) -> np.ndarray:
-    """Scanner RAS to tkregister RAS (4x4) of a volume."""
-    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
-    return np.asarray(vox2ras_tkr(image.shape, sizes) @ np.linalg.inv(image.affine))
-
-
-def mni305_to_functional_tkr(
-    registration: np.ndarray,
-    talairach: np.ndarray,
-    anatomy: nib.spatialimages.SpatialImage,
-) -> np.ndarray:
-    """What `mri_vol2vol --tal` applies: R * inv(talairach.xfm) * inv(Rtal).
-
-    Parameters
-    ----------
-    registration : array (4, 4)
-        R, from `read_register_dat`.
-    talairach : array (4, 4)
-        Scanner RAS of `anatomy` to MNI305 RAS, from `read_talairach`. mri_vol2vol first changes
-        it to start from tkregister RAS, as done here.
-    anatomy : nibabel image
-        The subject's `orig.mgz`.
-
-    Returns
-    -------
-    array (4, 4)
-        tkregister RAS of the 2 mm MNI305 grid to tkregister RAS of the functional volume.
-    """
-    grid = nib.Nifti1Image(np.empty(mni305_grid.SHAPE, dtype=np.uint8), mni305_grid.AFFINE)
-    tkr_to_mni305 = talairach @ np.linalg.inv(scanner_to_tkr(anatomy))
-    return np.asarray(
-        registration @ np.linalg.inv(tkr_to_mni305) @ np.linalg.inv(scanner_to_tkr(grid))
-    )
-
-
-def segmentation_mni305(subject_dir: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Image:
-    """The subject's `aparc+aseg` in the MNI305 grid, by nearest neighbour, int16.
-
-    Parameters
-    ----------
-    subject_dir : str or Path
-    t1w_to_mni305 : array (4, 4)
-        Scanner RAS of the subject to MNI305 RAS.
-
-    Raises
-    ------
-    InputError
-        If `mri/aparc+aseg.mgz` is missing or cannot be read.
-    """
-    return labels_mni305(segmentation_file(subject_dir), t1w_to_mni305)
+    return np.asarray(vox2ras_tkr @ np.linalg.inv(image.affine))
 
 
 def labels_mni305(path: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Image:
@@ -181,19 +117,5 @@ def labels_mni305(path: str | Path, t1w_to_mni305: np.ndarray) -> nib.Nifti1Imag
             f"{path} holds the label {labels.max()}, above the largest of an aparc+aseg that is "
             f"known, {LARGEST_LABEL}: give an aparc+aseg"
         )
-    moved = resample(
-        labels.astype(np.int16),
-        affine,
-        mni305_grid.SHAPE,
-        mni305_grid.AFFINE,
-        t1w_to_mni305,
-        "nearest",
-    )
+    moved = mni305_grid.to_mni305(labels.astype(np.int16), affine, t1w_to_mni305, "nearest")
     return nib.Nifti1Image(moved, mni305_grid.AFFINE)
-
-
-def _broken_xfm(path: str | Path) -> InputError:
-    return InputError(
-        f"{path} is not an MNI .xfm file with a linear transform; run recon-all's talairach step "
-        "again, or leave the FreeSurfer subjects directory out."
-    )

@@ -1,13 +1,27 @@
-"""The target space: FreeSurfer's MNI305 grid at 2 mm, and how it lies to MNI152.
+"""The target space: FreeSurfer's MNI305 grid at 2 mm, and images there or at voxels of regions.
 
 The grid is that of FreeSurfer's `average/mni305.cor.subfov2`, into which `mri_vol2vol --tal
 --talres 2` resamples; the affine between the two MNI spaces is that of FreeSurfer's
 `average/mni152.register.dat`.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
+from numpy.typing import NDArray
+from scipy import sparse
+
+from conceptrsa.interfaces.numerics.resampling import (
+    Interpolation,
+    MissingRule,
+    resample,
+    sampling_weights,
+)
 
 SHAPE: Final = (76, 76, 93)
 
@@ -33,3 +47,106 @@ MNI152_TO_MNI305: Final = np.linalg.inv(MNI305_TO_MNI152)
 
 for _matrix in (AFFINE, MNI305_TO_MNI152, MNI152_TO_MNI305):
     _matrix.setflags(write=False)
+
+Rois = Sequence[tuple[str, Sequence[int]]]
+"""Name and labels of each region."""
+
+
+def to_mni305(
+    data: np.ndarray,
+    affine: np.ndarray,
+    world_to_mni305: np.ndarray,
+    interpolation: Interpolation = "linear",
+) -> np.ndarray:
+    """Resample a 3D or 4D array into the MNI305 grid; see `resampling.resample`.
+
+    Parameters
+    ----------
+    data : array (x, y, z) or (x, y, z, volumes)
+        NaN where there is no data.
+    affine : array (4, 4)
+        Voxel indices to world RAS mm.
+    world_to_mni305 : array (4, 4)
+        That world to MNI305, RAS mm.
+    interpolation : {'linear', 'nearest'}
+    """
+    return resample(data, affine, SHAPE, AFFINE, world_to_mni305, interpolation)
+
+
+@dataclass(frozen=True)
+class RoiSampler:
+    """Interpolation of images in one grid at points of the MNI305 grid, and nowhere else.
+
+    A run has hundreds of volumes, and the regions a few thousand voxels: its residuals are
+    interpolated there, in the way of `resampling.resample`, without ever being an image in MNI305.
+
+    Attributes
+    ----------
+    covered : array of bool, shape (points,)
+        Which points have data.
+    voxels : array of int, shape (voxels used,)
+        Flat C-order indices of the voxels that any point takes data from.
+    weights : sparse array, shape (covered points, voxels used)
+    """
+
+    covered: NDArray[np.bool_]
+    voxels: NDArray[np.intp]
+    weights: sparse.csr_array
+
+    def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Interpolate values (voxels used, ...); (points, ...), NaN where there is no data."""
+        sampled = np.full((len(self.covered), *values.shape[1:]), np.nan, dtype=np.float32)
+        sampled[self.covered] = self.weights @ values
+        return sampled
+
+
+def make_sampler(
+    points: NDArray[np.intp],
+    valid: NDArray[np.bool_],
+    affine: NDArray[np.float64],
+    to_mni305: NDArray[np.float64],
+    missing: MissingRule = "excluded",
+) -> RoiSampler:
+    """Prepare interpolation of images that have data in the same voxels.
+
+    Parameters
+    ----------
+    points : array of int, shape (points,)
+        Flat C-order indices in the MNI305 grid.
+    valid : array of bool, shape (x, y, z)
+        Which voxels have data.
+    affine : array, shape (4, 4)
+        Voxel indices to world (RAS, mm).
+    to_mni305 : array, shape (4, 4)
+        That world to MNI305's.
+    missing : {'excluded', 'zero'}
+        What voxels without data count as; see `resampling.sampling_weights`.
+    """
+    to_voxels = np.linalg.inv(affine) @ np.linalg.inv(to_mni305) @ AFFINE
+    indices = np.column_stack(np.unravel_index(points, SHAPE))
+    covered, weights = sampling_weights(apply_affine(to_voxels, indices), valid, missing)
+    weights.eliminate_zeros()
+    used = np.unique(weights.indices)
+    return RoiSampler(covered, np.flatnonzero(valid)[used], sparse.csr_array(weights[:, used]))
+
+
+def roi_points(dseg_file: str | Path, rois: Rois) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Voxels of any region.
+
+    Parameters
+    ----------
+    dseg_file : path
+        Labels in the MNI305 grid.
+    rois : sequence of (str, sequence of int)
+        Name and labels of each region.
+
+    Returns
+    -------
+    points : array of int
+        Flat C-order indices, increasing.
+    labels : array of int
+        The label of each.
+    """
+    labels = np.asarray(nib.load(dseg_file).dataobj).ravel().astype(np.int64)
+    points = np.flatnonzero(np.isin(labels, [label for _, members in rois for label in members]))
+    return points, labels[points]

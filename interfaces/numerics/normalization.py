@@ -21,10 +21,12 @@ from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.registration_search import (
     HALF_TURNS,
     MattesSearch,
+    image_data,
     isotropic,
     starting_points,
+    those_true,
 )
-from conceptrsa.interfaces.numerics.transforms import displacements, rigid_matrix
+from conceptrsa.interfaces.numerics.transforms import displacements, is_inside, rigid_matrix
 
 GRID = 4.0  # mm
 MARGIN = 8.0  # mm round the brain that counts
@@ -106,40 +108,39 @@ class Normalization:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the result must not be used; empty for a good one."""
-        found = []
-        if self.correlation < MINIMUM_CORRELATION:
-            found.append(
-                f"its correlation with the template is {self.correlation:.2f} "
-                f"(at least {MINIMUM_CORRELATION} is needed)"
-            )
-        if self.detail < MINIMUM_DETAIL:
-            found.append(
-                "the inner structure of its brain correlates with the template's by "
-                f"{self.detail:.2f} (at least {MINIMUM_DETAIL} is needed)"
-            )
-        if self.filled < MINIMUM_FILLED:
-            found.append(f"it shows only {self.filled:.0%} of a brain")
+        correlation = (
+            f"its correlation with the template is {self.correlation:.2f} (at least "
+            f"{MINIMUM_CORRELATION} is needed)"
+        )
+        detail = (
+            "the inner structure of its brain correlates with the template's by "
+            f"{self.detail:.2f} (at least {MINIMUM_DETAIL} is needed)"
+        )
+        filled = f"it shows only {self.filled:.0%} of a brain"
         rival = max(self.controls, key=lambda control: control.detail)
-        if self.detail < rival.detail + MINIMUM_LEAD:
-            found.append(f"it fits no better than after {rival.name}, as if the head were turned")
-        if self.agreeing < MINIMUM_AGREEING:
-            found.append(f"only {self.agreeing} of {len(self.searches)} starts led to it")
-        if min(self.zooms) < ZOOMS[0] or max(self.zooms) > ZOOMS[1]:
-            sizes = ", ".join(f"{zoom:.2f}" for zoom in self.zooms)
-            found.append(f"its zooms ({sizes}) are not those of a human head")
-        if self.shear > MAXIMUM_SHEAR:
-            found.append(f"it is sheared by {self.shear:.2f}")
-        return tuple(found)
+        turned = f"it fits no better than after {rival.name}, as if the head were turned"
+        agreeing = f"only {self.agreeing} of {len(self.searches)} starts led to it"
+        sizes = ", ".join(f"{zoom:.2f}" for zoom in self.zooms)
+        is_human = ZOOMS[0] <= min(self.zooms) and max(self.zooms) <= ZOOMS[1]
+        return those_true(
+            (self.correlation < MINIMUM_CORRELATION, correlation),
+            (self.detail < MINIMUM_DETAIL, detail),
+            (self.filled < MINIMUM_FILLED, filled),
+            (self.detail < rival.detail + MINIMUM_LEAD, turned),
+            (self.agreeing < MINIMUM_AGREEING, agreeing),
+            (not is_human, f"its zooms ({sizes}) are not those of a human head"),
+            (self.shear > MAXIMUM_SHEAR, f"it is sheared by {self.shear:.2f}"),
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Reasons to look at the result."""
-        found = []
-        if self.detail < COMFORTABLE_DETAIL:
-            found.append(f"inner structure correlates with the template by only {self.detail:.2f}")
-        if self.agreeing < COMFORTABLE_AGREEING:
-            found.append(f"{self.agreeing} of {len(self.searches)} starts led to the result")
-        return tuple(found)
+        detail = f"inner structure correlates with the template by only {self.detail:.2f}"
+        agreeing = f"{self.agreeing} of {len(self.searches)} starts led to the result"
+        return those_true(
+            (self.detail < COMFORTABLE_DETAIL, detail),
+            (self.agreeing < COMFORTABLE_AGREEING, agreeing),
+        )
 
     def report(self) -> dict[str, object]:
         """All figures as plain values for a JSON file."""
@@ -255,30 +256,18 @@ def normalize(t1w: SpatialImage, mask: np.ndarray | None = None) -> Normalizatio
     return result
 
 
-def image_data(image: SpatialImage) -> np.ndarray:
-    """Give the data (x, y, z) of a 3D image as float32, 0 where they are not finite.
-
-    Raises
-    ------
-    StepError
-        If the image is not 3D or is constant.
-    """
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    data = np.nan_to_num(data, posinf=0, neginf=0)
-    if data.ndim > 3 and set(data.shape[3:]) == {1}:
-        data = data.reshape(data.shape[:3])
-    if data.ndim != 3 or np.ptp(data) == 0:
-        raise StepError(
-            f"{image.get_filename() or 'The T1w image'} is not a 3D image, or it is constant."
-        )
-    return data
-
-
 def brain_data(t1w: SpatialImage, mask: np.ndarray) -> np.ndarray:
     """Give the data (x, y, z) inside a mask, shifted to be positive there; 0 outside."""
     data = image_data(t1w)
     lowest = float(data[mask].min(initial=0.0))
     return np.where(mask, data - lowest, np.float32(0)).astype(np.float32)
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson correlation; 0 where one of the two is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _prepared(t1w: SpatialImage, mask: np.ndarray | None) -> nib.Nifti1Image:
@@ -346,10 +335,7 @@ class _Fit:
         if used.sum() < 0.5 * self._brain.sum():
             return 0.0
         field, *_ = np.linalg.lstsq(self._field[used], values[used], rcond=None)
-        fitted = self._field[used] @ field
-        if np.ptp(fitted) == 0 or np.ptp(values[used]) == 0:
-            return 0.0
-        return float(np.corrcoef(fitted, values[used])[0, 1])
+        return correlation(self._field[used] @ field, values[used])
 
     def filled(self, matrix: np.ndarray) -> float:
         """Share of the brain where the head has signal."""
@@ -359,8 +345,7 @@ class _Fit:
 
     def _sample(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         coordinates = apply_affine(self._world_to_head @ matrix, self._points)
-        last = np.array(self._head.shape[1:]) - 1
-        inside = ((coordinates >= 0) & (coordinates <= last)).all(axis=1)
+        inside = is_inside(coordinates, self._head.shape[1:])
         sampled = np.stack(
             [ndimage.map_coordinates(part, coordinates.T, order=1) for part in self._head]
         )
@@ -380,11 +365,10 @@ class _Detail:
 
     def __call__(self, matrix: np.ndarray) -> float:
         coordinates = apply_affine(self._world_to_head @ matrix, self._points)
-        last = np.array(self._head.shape) - 1
-        if ((coordinates >= 0) & (coordinates <= last)).all(axis=1).mean() < 0.5:
+        if is_inside(coordinates, self._head.shape).mean() < 0.5:
             return 0.0
         values = self._without_trends(ndimage.map_coordinates(self._head, coordinates.T, order=1))
-        return float(np.corrcoef(values, self._template)[0, 1]) if np.ptp(values) > 0 else 0.0
+        return correlation(values, self._template)
 
     def _without_trends(self, values: np.ndarray) -> np.ndarray:
         trends, *_ = np.linalg.lstsq(self._trends, values, rcond=None)

@@ -12,10 +12,9 @@ Both ways of pooling are a weighted sum over runs and conditions, and unbiased:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import nibabel as nib
 import numpy as np
@@ -29,15 +28,6 @@ from conceptrsa.interfaces.numerics.design import column_name
 from conceptrsa.interfaces.numerics.glm import same_grid
 
 logger = logging.getLogger(__name__)
-
-
-class EstimatedRun(Protocol):
-    """What the weights of a run depend on: its design columns and their information."""
-
-    @property
-    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def information(self) -> NDArray[np.float64] | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -58,27 +48,54 @@ class RunConditions:
     stimuli: frozenset[str]
     information: NDArray[np.float64] | None
 
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """The information; with the identity in its place the joint estimate is the mean."""
+        return np.eye(len(self.columns)) if self.information is None else self.information
+
 
 @dataclass(frozen=True)
-class RunBetas:
+class RunBetas(RunConditions):
     """Betas of one run on disk.
 
     Attributes
     ----------
     image : nib.Nifti1Image
         4D, not yet read; a volume a condition.
-    columns : tuple of str
-        Design column of each volume.
-    stimuli : frozenset of str
-        Ids of the stimuli among them.
-    information : array, shape (conditions, conditions), or None
-        Of the run's design, in the order of the volumes; None to pool by the mean.
     """
 
     image: nib.Nifti1Image
-    columns: tuple[str, ...]
-    stimuli: frozenset[str]
-    information: NDArray[np.float64] | None
+
+
+def read_run_conditions(
+    conditions_files: Sequence[str | Path], information_files: Sequence[str | Path] = ()
+) -> list[RunConditions]:
+    """Read which condition each beta of each run is of.
+
+    Parameters
+    ----------
+    conditions_files : sequence of path
+        One a run, columns volume, condition, kind.
+    information_files : sequence of path
+        The information matrices of the designs; none to pool by the mean.
+
+    Raises
+    ------
+    StepError
+        When a table does not name each volume once, or a matrix has other conditions.
+    """
+    runs = []
+    matrices: Sequence[str | Path | None] = information_files or [None] * len(conditions_files)
+    for conditions_file, matrix in zip(conditions_files, matrices, strict=True):
+        table = read_table(conditions_file).frame(texts=["condition", "kind"])
+        table = table.sort_values("volume")
+        columns = tuple(map(column_name, table["condition"], table["kind"]))
+        if list(table["volume"]) != list(range(len(set(columns)))):
+            raise _unfit(conditions_file)
+        stimuli = frozenset(table.loc[table["kind"] == "stimulus", "condition"])
+        information = None if matrix is None else _information(matrix, columns)
+        runs.append(RunConditions(columns, stimuli, information))
+    return runs
 
 
 def read_run_betas(
@@ -92,10 +109,8 @@ def read_run_betas(
     ----------
     betas_files : sequence of path
         4D NIfTI, one a run, in run order.
-    conditions_files : sequence of path
-        Their tables, columns volume, condition, kind.
-    information_files : sequence of path
-        The information matrices of their designs; none to pool by the mean.
+    conditions_files, information_files
+        As for `read_run_conditions`.
 
     Returns
     -------
@@ -106,17 +121,47 @@ def read_run_betas(
     StepError
         When a table does not fit its image, or the runs lie in different grids.
     """
-    information: Sequence[str | Path | None] = information_files or [None] * len(betas_files)
-    runs = tuple(
-        _open_run(*files) for files in zip(betas_files, conditions_files, information, strict=True)
-    )
-    for run, betas_file in zip(runs, betas_files, strict=True):
-        if not same_grid(run.image, runs[0].image):
+    runs: list[RunBetas] = []
+    read = read_run_conditions(conditions_files, information_files)
+    for run, betas_file, conditions_file in zip(read, betas_files, conditions_files, strict=True):
+        image = nib.load(betas_file)
+        if image.ndim != 4 or image.shape[3] != len(run.columns):
+            raise _unfit(conditions_file)
+        if runs and not same_grid(image, runs[0].image):
             raise StepError(
                 f"The betas {betas_file} and {betas_files[0]} lie in different grids: "
                 "runs are pooled only when realigned and resampled together."
             )
-    return runs
+        runs.append(RunBetas(run.columns, run.stimuli, run.information, image))
+    return tuple(runs)
+
+
+def stimuli_table(runs: Sequence[Collection[str]]) -> pd.DataFrame:
+    """Volumes of pooled betas: stimuli by id, and in how many runs each was shown.
+
+    Parameters
+    ----------
+    runs : sequence of collection of str
+        Stimuli of each run, in run order.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns volume, stimulus, n_runs, n_runs_odd, n_runs_even; one row a volume.
+
+    Raises
+    ------
+    StepError
+        When no run has a stimulus.
+    """
+    stimuli = sorted(set().union(*runs))
+    if not stimuli:
+        raise StepError("No run has a beta of a stimulus: check the events of this subject.")
+    table = {"volume": range(len(stimuli)), "stimulus": stimuli}
+    parts = {"n_runs": runs, "n_runs_odd": runs[0::2], "n_runs_even": runs[1::2]}
+    for name, part in parts.items():
+        table[name] = [sum(stimulus in run for run in part) for stimulus in stimuli]
+    return pd.DataFrame(table)
 
 
 def pool_betas(
@@ -137,42 +182,31 @@ def pool_betas(
     Returns
     -------
     pd.DataFrame
-        Columns volume, stimulus, n_runs, n_runs_odd, n_runs_even; one row a volume.
+        As `stimuli_table`.
 
     Raises
     ------
     StepError
         When no run has a stimulus.
     """
-    stimuli = sorted({stimulus for run in runs for stimulus in run.stimuli})
-    if not stimuli:
-        raise StepError("No run has a beta of a stimulus: check the events of this subject.")
+    table = stimuli_table([run.stimuli for run in runs])
     if len(runs) == 1:
         logger.warning("There is only one run: the betas of the even runs are all missing.")
-    odd, even = runs[0::2], runs[1::2]
-    for path, part in ((pooled_file, runs), (odd_file, odd), (even_file, even)):
-        weights = pooling_weights(part, stimuli)
-        _write_weighted_sum(path, runs[0].image, len(stimuli), part, weights)
-    return pd.DataFrame(
-        {
-            "volume": range(len(stimuli)),
-            "stimulus": stimuli,
-            "n_runs": [_count(runs, stimulus) for stimulus in stimuli],
-            "n_runs_odd": [_count(odd, stimulus) for stimulus in stimuli],
-            "n_runs_even": [_count(even, stimulus) for stimulus in stimuli],
-        }
-    )
+    for path, part in ((pooled_file, runs), (odd_file, runs[0::2]), (even_file, runs[1::2])):
+        weights = pooling_weights(part, table["stimulus"])
+        _write_weighted_sum(path, runs[0].image, len(table), part, weights)
+    return table
 
 
 def pooling_weights(
-    runs: Sequence[EstimatedRun], stimuli: Sequence[str]
+    runs: Sequence[RunConditions], stimuli: Iterable[str]
 ) -> tuple[NDArray[np.float64], ...]:
     """Weigh each run's betas in the pooled beta of each stimulus.
 
     Parameters
     ----------
-    runs : sequence of RunBetas or RunConditions
-    stimuli : sequence of str
+    runs : sequence of RunConditions
+    stimuli : iterable of str
 
     Returns
     -------
@@ -183,7 +217,7 @@ def pooling_weights(
     members = [[columns.index(column) for column in run.columns] for run in runs]
     total = np.zeros((len(columns), len(columns)))
     for run, member in zip(runs, members, strict=True):
-        total[np.ix_(member, member)] += _information(run)
+        total[np.ix_(member, member)] += run.weight
     rows = [column_name(stimulus, "stimulus") for stimulus in stimuli]
     present = [row in columns for row in rows]
     chosen = [columns.index(row) for row in rows if row in columns]
@@ -191,71 +225,21 @@ def pooling_weights(
     inverse = np.linalg.inv(total)
     weights = []
     for run, member in zip(runs, members, strict=True):
-        weight = np.full((len(stimuli), len(member)), np.nan)
-        weight[present] = inverse[np.ix_(chosen, member)] @ _information(run)
+        weight = np.full((len(rows), len(member)), np.nan)
+        weight[present] = inverse[np.ix_(chosen, member)] @ run.weight
         weights.append(weight)
     return tuple(weights)
 
 
-def _information(run: EstimatedRun) -> NDArray[np.float64]:
-    """Information of a run; with the identity in its place the joint estimate is the mean."""
-    return np.eye(len(run.columns)) if run.information is None else run.information
+def _unfit(conditions_file: str | Path) -> StepError:
+    return StepError(f"{conditions_file} does not name each volume of its run's betas once.")
 
 
-def _open_run(
-    betas_file: str | Path, conditions_file: str | Path, information_file: str | Path | None
-) -> RunBetas:
-    image = nib.load(betas_file)
-    table = _read_table(conditions_file)
-    run = _conditions(table, information_file)
-    if (
-        image.ndim != 4
-        or list(table["volume"]) != list(range(image.shape[3]))
-        or len(set(run.columns)) < len(run.columns)
-    ):
-        raise StepError(f"{conditions_file} does not name each volume of {betas_file} once.")
-    return RunBetas(image, run.columns, run.stimuli, run.information)
-
-
-def read_run_conditions(
-    conditions_file: str | Path, information_file: str | Path | None = None
-) -> RunConditions:
-    """Read which condition each beta of a run is of.
-
-    Parameters
-    ----------
-    conditions_file : path
-        Columns volume, condition, kind.
-    information_file : path, optional
-        The information matrix of the run's design; None to pool by the mean.
-    """
-    return _conditions(_read_table(conditions_file), information_file)
-
-
-def _read_table(conditions_file: str | Path) -> pd.DataFrame:
-    return read_table(conditions_file).frame(texts=["condition", "kind"]).sort_values("volume")
-
-
-def _conditions(table: pd.DataFrame, information_file: str | Path | None) -> RunConditions:
-    columns = tuple(map(column_name, table["condition"], table["kind"]))
-    stimuli = frozenset(table.loc[table["kind"] == "stimulus", "condition"])
-    return RunConditions(columns, stimuli, _read_information(information_file, columns))
-
-
-def _read_information(
-    information_file: str | Path | None, columns: Sequence[str]
-) -> NDArray[np.float64] | None:
-    if information_file is None:
-        return None
+def _information(information_file: str | Path, columns: Sequence[str]) -> NDArray[np.float64]:
     table = read_table(information_file).frame(texts=["condition"]).set_index("condition")
     if set(table.columns) != set(columns) or list(table.index) != list(table.columns):
         raise StepError(f"{information_file} is not about the conditions of its run's betas.")
-    ordered = table.loc[list(columns), list(columns)]
-    return ordered.to_numpy(dtype=np.float64)
-
-
-def _count(runs: Sequence[RunBetas], stimulus: str) -> int:
-    return sum(stimulus in run.stimuli for run in runs)
+    return table.loc[list(columns), list(columns)].to_numpy(dtype=np.float64)
 
 
 def _write_weighted_sum(
@@ -265,7 +249,7 @@ def _write_weighted_sum(
     runs: Sequence[RunBetas],
     weights: Sequence[NDArray[np.float64]],
 ) -> None:
-    """Write the sum over runs of weights @ betas; NaN where there is no run.
+    """Write the sum over runs of weights @ betas; NaN where there is no run, or it has no betas.
 
     Slice by slice from and to memory-mapped files, so that neither the runs nor the result need
     be in memory.
@@ -289,21 +273,12 @@ def _write_weighted_sum(
         for z in range(shape[2]):
             # Mapped anew for each slice, so that pages already read can go.
             betas = [np.asanyarray(run.image.dataobj)[:, :, z, :] for run in runs]
-            written[:, :, z, :] = _weighted_sum(betas, weights, (*shape[:2], n_stimuli))
+            total = np.full((*shape[:2], n_stimuli), np.nan)
+            if betas:
+                inside = np.isfinite(betas[0][..., 0])
+                total[inside] = sum(
+                    values[inside].astype(np.float64) @ weight.T
+                    for values, weight in zip(betas, weights, strict=True)
+                )
+            written[:, :, z, :] = total
         written.flush()
-
-
-def _weighted_sum(
-    betas: Sequence[NDArray[np.floating]],
-    weights: Sequence[NDArray[np.float64]],
-    shape: tuple[int, ...],
-) -> NDArray[np.float64]:
-    """Sum of weights @ betas at the voxels where the first run has betas; NaN elsewhere."""
-    total = np.full(shape, np.nan)
-    if betas:
-        inside = np.isfinite(betas[0][..., 0])
-        total[inside] = sum(
-            values[inside].astype(np.float64) @ weight.T
-            for values, weight in zip(betas, weights, strict=True)
-        )
-    return total

@@ -10,7 +10,8 @@ like motion (Freire and Mangin 2001, NeuroImage 14:709).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.interfaces.numerics.splines import axis_filters, spline_coefficients
+from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.interfaces.numerics.resampling import axis_filters, spline_coefficients
 from conceptrsa.interfaces.numerics.time_series import TimeSeries, Volumes, ordered_map
 
 
@@ -40,30 +42,18 @@ def rigid_matrix(parameters: ArrayLike) -> NDArray[np.float64]:
         The homogeneous matrix, as `spm_matrix(parameters)` of SPM12.
     """
     x, y, z, pitch, roll, yaw = np.asarray(parameters, dtype=float)
-    about_x = np.array(
-        [
-            [1, 0, 0],
-            [0, np.cos(pitch), np.sin(pitch)],
-            [0, -np.sin(pitch), np.cos(pitch)],
-        ]
-    )
-    about_y = np.array(
-        [
-            [np.cos(roll), 0, np.sin(roll)],
-            [0, 1, 0],
-            [-np.sin(roll), 0, np.cos(roll)],
-        ]
-    )
-    about_z = np.array(
-        [
-            [np.cos(yaw), np.sin(yaw), 0],
-            [-np.sin(yaw), np.cos(yaw), 0],
-            [0, 0, 1],
-        ]
-    )
     matrix = np.eye(4)
-    matrix[:3, :3] = about_x @ about_y @ about_z
+    matrix[:3, :3] = _turn(pitch, 1, 2) @ _turn(roll, 0, 2) @ _turn(yaw, 0, 1)
     matrix[:3, 3] = x, y, z
+    return matrix
+
+
+def _turn(angle: float, first: int, second: int) -> NDArray[np.float64]:
+    """Turn in the plane of two axes, the second towards the first."""
+    matrix = np.eye(3)
+    matrix[first, first] = matrix[second, second] = np.cos(angle)
+    matrix[first, second] = np.sin(angle)
+    matrix[second, first] = -np.sin(angle)
     return matrix
 
 
@@ -146,8 +136,7 @@ class Reference:
 
     def with_values(self, values: FloatArray) -> "Reference":
         """Take other intensities at the same points."""
-        design = np.column_stack([self.design[:, :6], values])
-        return Reference(self.points, design, self.centre, self.radius)
+        return replace(self, design=np.column_stack([self.design[:, :6], values]))
 
 
 def estimate_motion(runs: Sequence[TimeSeries], n_threads: int = 1) -> list[FloatArray]:
@@ -237,6 +226,12 @@ def motion_parameters(motions: FloatArray) -> FloatArray:
         first volume; here all runs are referred to the first volume of the first run.)
     """
     return np.array([rigid_parameters(np.linalg.inv(motion)) for motion in motions])
+
+
+def write_motion(path: Path, parameters: FloatArray) -> None:
+    """Write the six parameters of each volume as plain text, all their digits."""
+    with atomic_path(path) as temporary:
+        np.savetxt(temporary, parameters, fmt="%.17g")
 
 
 def _smoothed_coefficients(run: TimeSeries, volume: NDArray[np.float32]) -> NDArray[np.float32]:

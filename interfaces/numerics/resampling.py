@@ -1,4 +1,4 @@
-"""Resampling of volumes into another grid: one affine, one interpolation.
+"""Interpolation of volumes: trilinear into another grid, where data may be missing, or by splines.
 
 Trilinear interpolation is a sparse matrix with up to eight weights a row, made once and applied
 to all volumes. What has no data (NaN, or lies outside the image) gets no weight:
@@ -9,12 +9,14 @@ and is NaN where less than half of the weight is valid. So missing voxels never 
 neighbours, and the border of the image is treated as any other border of the data.
 """
 
+from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from nibabel.affines import apply_affine
-from scipy import sparse
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
 
 Interpolation = Literal["linear", "nearest"]
 MissingRule = Literal["excluded", "zero"]
@@ -160,3 +162,82 @@ def _nearest(volumes: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
     resampled = np.full((len(coordinates), volumes.shape[3]), outside, dtype=volumes.dtype)
     resampled[inside] = volumes[tuple(voxel[inside].T)]
     return resampled
+
+
+def resample_affine(
+    data: np.ndarray,
+    target_to_source: np.ndarray,
+    target_shape: tuple[int, ...],
+    order: Literal[1, 2, 3] = 1,
+    **settings: Any,
+) -> np.ndarray:
+    """Resample a 3D array by splines of an order, as `scipy.ndimage.affine_transform` does.
+
+    Parameters
+    ----------
+    data : array (x, y, z)
+    target_to_source : array (4, 4)
+        Voxel indices of the target grid to those of `data`.
+    target_shape : tuple
+    order : int
+    **settings
+        Of `affine_transform`; by default it gives the type of `data`, and 0 outside.
+    """
+    # In two parts: SciPy refuses a last row that rounding has moved off 0 0 0 1.
+    matrix, offset = target_to_source[:3, :3], target_to_source[:3, 3]
+    resampled: np.ndarray = ndimage.affine_transform(
+        data, matrix, offset, output_shape=target_shape, order=order, **settings
+    )
+    return resampled
+
+
+def axis_filters(
+    grid: tuple[int, int, int], degree: Literal[2, 3], sigmas: Iterable[float] = (0, 0, 0)
+) -> list[NDArray[np.float32]]:
+    """Matrices that turn values along each axis into spline coefficients of smoothed values.
+
+    Parameters
+    ----------
+    grid : tuple of int
+        Voxels along i, j, k.
+    degree : int
+        Of the spline; volumes are mirrored at their ends.
+    sigmas : iterable of float
+        Of the Gaussian along each axis, in voxels; 0 does not smooth.
+
+    Returns
+    -------
+    list of ndarray, shape (size, size)
+        One for each axis.
+    """
+    filters = []
+    for size, sigma in zip(grid, sigmas, strict=True):
+        smoothing = ndimage.gaussian_filter(np.eye(size), (sigma, 0), mode="mirror")
+        coefficients = ndimage.spline_filter1d(smoothing, degree, axis=0, mode="mirror")
+        filters.append(coefficients.astype(np.float32))
+    return filters
+
+
+def spline_coefficients(
+    volume: NDArray[np.float32], filters: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Apply `axis_filters` to a volume.
+
+    Three matrix products take a fifth of the time of `scipy.ndimage.gaussian_filter` and
+    `spline_filter`, for the same numbers.
+
+    Parameters
+    ----------
+    volume : ndarray, shape (i, j, k)
+    filters : sequence of ndarray
+        From `axis_filters`.
+
+    Returns
+    -------
+    ndarray, shape (i, j, k)
+        To be interpolated with `prefilter=False` and `mode="mirror"`.
+    """
+    along_i, along_j, along_k = filters
+    i, j, k = volume.shape
+    coefficients = along_j @ (np.ascontiguousarray(volume) @ along_k.T)
+    return (along_i @ coefficients.reshape(i, j * k)).reshape(i, j, k)

@@ -8,14 +8,22 @@ from typing import Final
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.writing import atomic_path
-from conceptrsa.interfaces.numerics.realignment import estimate_motion, motion_parameters
-from conceptrsa.interfaces.numerics.splines import axis_filters, spline_coefficients
+from conceptrsa.interfaces.numerics.realignment import (
+    estimate_motion,
+    motion_parameters,
+    write_motion,
+)
+from conceptrsa.interfaces.numerics.resampling import (
+    axis_filters,
+    resample_affine,
+    spline_coefficients,
+)
 from conceptrsa.interfaces.numerics.time_series import (
     TimeSeries,
+    image_stem,
     open_time_series,
     ordered_map,
     write_time_series,
@@ -98,7 +106,7 @@ def realign_files(
         total = np.zeros(runs[0].grid)
         out_runs, out_motions = [], []
         for number, (run, motion) in enumerate(zip(runs, motions, strict=True), start=1):
-            stem = f"{number:02d}_{run.path.name.removesuffix('.gz').removesuffix('.nii')}"
+            stem = f"{number:02d}_{image_stem(run.path)}"
             out_run = out_dir / f"{stem}_realigned.nii"
             low, high = run.volumes().without_spikes().value_range()
             largest = abs(high + low) / 2 + LARGEST_OVERSHOOT * (high - low) / 2
@@ -106,8 +114,7 @@ def realign_files(
             write_time_series(out_run, _added_to(total, volumes), run, runs[0].affine, largest)
             out_runs.append(out_run)
             out_motion = out_dir / f"{stem}_motion.txt"
-            with atomic_path(out_motion) as temporary:
-                np.savetxt(temporary, motion_parameters(motion), fmt="%.17g")
+            write_motion(out_motion, motion_parameters(motion))
             out_motions.append(out_motion)
             if on_resliced is not None:
                 on_resliced(run.path)
@@ -180,14 +187,12 @@ def resliced_volumes(
     def reslice(index: int) -> NDArray[np.float32]:
         coefficients = spline_coefficients(stored[index], filters)
         to_run = _voxels_to_voxels(run, motions[index], target)
-        resliced = ndimage.affine_transform(
+        resliced = resample_affine(
             coefficients,
-            # In two parts: SciPy refuses a last row that rounding has moved off 0 0 0 1.
-            to_run[:3, :3],
-            to_run[:3, 3],
-            output_shape=target.grid,
+            to_run,
+            target.grid,
+            SPLINE_DEGREE,
             output=np.float32,
-            order=SPLINE_DEGREE,
             mode="mirror",
             prefilter=False,
         )

@@ -22,7 +22,7 @@ from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni152
 from conceptrsa.interfaces.numerics.normalization import brain_data
-from conceptrsa.interfaces.numerics.resampling import resample
+from conceptrsa.interfaces.numerics.resampling import resample_affine
 
 WARP_MM, TISSUE_MM = 2.0, 1.0
 MARGIN_MM = 6.0
@@ -125,14 +125,8 @@ def find_regions(t1w: SpatialImage, mask: np.ndarray, t1w_to_mni305: np.ndarray)
             f"{share:.0%} of the cortical labels lie in grey matter (40 to 97 % is usual): does "
             "the T1w image tell grey from white? Below 40 % they keep the shape of the atlas.",
         )
-    in_mni305 = resample(
-        labels,
-        affine,
-        mni305_grid.SHAPE,
-        mni305_grid.AFFINE,
-        mni305_grid.MNI152_TO_MNI305,
-        "nearest",
-    )
+    to_mni305 = mni305_grid.MNI152_TO_MNI305
+    in_mni305 = mni305_grid.to_mni305(labels, affine, to_mni305, "nearest")
     return SubjectRegions(
         nib.Nifti1Image(in_mni305, mni305_grid.AFFINE),
         before,
@@ -180,11 +174,7 @@ def _sample(
 ) -> np.ndarray:
     """The image in the template's grid by the affine transform; 0 outside it."""
     to_voxels = np.linalg.inv(to_mni152 @ affine) @ template.affine
-    # In two parts: SciPy refuses a last row that rounding has moved off 0 0 0 1.
-    sampled: np.ndarray = ndimage.affine_transform(
-        data, to_voxels[:3, :3], to_voxels[:3, 3], output_shape=template.brain.shape, order=1
-    )
-    return sampled
+    return resample_affine(data, to_voxels, template.brain.shape)
 
 
 def _register(head: np.ndarray, template: np.ndarray) -> np.ndarray:

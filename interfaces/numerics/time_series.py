@@ -20,6 +20,8 @@ SPIKE = 20.0
 """How many times the 99th percentile of a run's first volume a value is that no tissue has."""
 MOST_SPIKES = 1e-4
 """Share of a run's samples that may be spikes; more of them are the run's own range."""
+NEGLIGIBLE = 1e-9
+"""Share of a voxel's variation that may be rounding."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,11 @@ def open_time_series(path: str | Path) -> TimeSeries:
     return TimeSeries(path, image.affine, image.header, tuple(grid), n_volumes)
 
 
+def image_stem(path: Path) -> str:
+    """Name of an image without `.nii` or `.nii.gz`."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
 def spike_limit(first_volume: NDArray[np.float32]) -> float:
     """Give the size from which on values of a run are spikes; infinite for an empty volume."""
     sizes = np.abs(first_volume[first_volume != 0])
@@ -215,6 +222,41 @@ def write_time_series(
         for volume in volumes:
             numbers = np.rint(volume / np.float32(step)) if like.is_integer else volume
             file.write(numbers.astype(dtype).tobytes(order="F"))
+
+
+def temporal_snr(run: TimeSeries) -> NDArray[np.float32]:
+    """Mean over time divided by the standard deviation about a straight line.
+
+    The line takes the scanner's linear drift out of the noise; slower and faster fluctuations
+    stay in it. Volumes are read one at a time.
+
+    Parameters
+    ----------
+    run : TimeSeries
+        A realigned run.
+
+    Returns
+    -------
+    ndarray of float32, shape (i, j, k)
+        0 where nothing varies, where the mean is not above 0, and for fewer than three volumes.
+    """
+    volumes = run.volumes()
+    first = volumes[0].astype(np.float64)
+    total, along_time, squares = (np.zeros(run.grid) for _ in range(3))
+    times = np.arange(run.n_volumes) - (run.n_volumes - 1) / 2
+    for index, time in enumerate(times):
+        # Differences from the first volume keep the sums of squares small, and so exact.
+        change = volumes[index] - first
+        total += change
+        along_time += time * change
+        squares += change * change
+    if run.n_volumes < 3:
+        return np.zeros(run.grid, dtype=np.float32)
+    residual = squares - total**2 / run.n_volumes - along_time**2 / (times @ times)
+    mean = first + total / run.n_volumes
+    good = (residual > NEGLIGIBLE * squares) & (mean > 0)
+    deviation = np.sqrt(np.where(good, residual, 1.0) / (run.n_volumes - 2))
+    return np.where(good, mean / deviation, 0.0).astype(np.float32)
 
 
 Item = TypeVar("Item")

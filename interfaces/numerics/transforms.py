@@ -7,7 +7,6 @@ y to the back); the change of sign happens here and nowhere else.
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.affines import apply_affine
@@ -86,6 +85,11 @@ def displacements(first: np.ndarray, second: np.ndarray, points: np.ndarray) -> 
     )
 
 
+def is_inside(voxels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Tell which voxel coordinates (n, 3) lie between the outermost voxel centres of a grid."""
+    return np.asarray(((voxels >= 0) & (voxels <= np.array(shape) - 1)).all(axis=1))
+
+
 def mask_points(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """World coordinates (n, 3) in mm of the voxels that are true in a 3D mask."""
     return np.asarray(apply_affine(affine, np.argwhere(mask)))
@@ -114,14 +118,6 @@ def to_sitk(image: SpatialImage) -> sitk.Image:
     converted.SetDirection((left @ right).ravel().tolist())
     converted.SetOrigin(affine[:3, 3].tolist())
     return converted
-
-
-def from_sitk(image: sitk.Image) -> nib.Nifti1Image:
-    """Give a 3D SimpleITK image back to nibabel."""
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return nib.Nifti1Image(sitk.GetArrayFromImage(image).T, _FLIP @ affine)
 
 
 def to_sitk_transform(matrix: np.ndarray) -> sitk.AffineTransform:

@@ -3,31 +3,24 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    SimpleInterface,
-    TraitedSpec,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, TraitedSpec, traits
 
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import atomic_path, write_json
+from conceptrsa.interfaces.python.step import Step, file_in, optional_file
 
 
 class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
     """Inputs of `SaveDerivative`."""
 
-    in_file = File(exists=True, mandatory=True, desc="image, matrix or table to save")
+    in_file = file_in("image, matrix or table to save")
     base_dir = Directory(mandatory=True, desc="root of the derivatives data set")
     name = traits.Str(mandatory=True, desc="path below base_dir, with its extension")
-    table_file = File(exists=True, desc="TSV saved beside the image under the same name")
+    table_file = optional_file("TSV saved beside the image under the same name")
     metadata = traits.Dict(desc="content of the JSON sidecar; no sidecar where it is absent")
-    report_file = File(exists=True, desc="JSON with an object that is added to the sidecar")
+    report_file = optional_file("JSON with an object that is added to the sidecar")
 
 
 class SaveDerivativeOutputSpec(TraitedSpec):
@@ -37,7 +30,7 @@ class SaveDerivativeOutputSpec(TraitedSpec):
     beside_files = traits.List(File(), desc="its table and its sidecar")
 
 
-class SaveDerivative(SimpleInterface):
+class SaveDerivative(Step):
     """Save a file under its BIDS derivative name, whole or not at all; its sidecar last.
 
     Images (`.nii`) are compressed and stored as float32 where they are floating point; tables and
@@ -47,7 +40,7 @@ class SaveDerivative(SimpleInterface):
     input_spec = SaveDerivativeInputSpec
     output_spec = SaveDerivativeOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         target = Path(self.inputs.base_dir) / self.inputs.name
         stem = target.name.split(".")[0]
         sidecar = target.parent / f"{stem}.json"
@@ -66,11 +59,8 @@ class SaveDerivative(SimpleInterface):
             content = dict(self.inputs.metadata)
             if self.inputs.report_file:
                 content |= json.loads(Path(self.inputs.report_file).read_text())
-            with atomic_path(beside[-1]) as temporary:
-                temporary.write_text(json.dumps(content, indent=2) + "\n")
-        self._results["out_file"] = str(target)
-        self._results["beside_files"] = [str(path) for path in beside]
-        return runtime
+            write_json(sidecar, content)
+        return {"out_file": target, "beside_files": beside}
 
 
 def copy_file(source: Path, target: Path) -> None:

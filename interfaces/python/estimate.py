@@ -1,31 +1,23 @@
 """GLM of each run, and pooling of its betas over runs, on the embedded engine."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    InputMultiObject,
-    SimpleInterface,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.tsv import read_table, write_table
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics.design import (
     KINDS,
     MOTION_PARAMETERS,
+    Condition,
     RunDesign,
     make_run_design,
 )
@@ -36,24 +28,16 @@ from conceptrsa.interfaces.numerics.glm import (
     scale_to_percent,
 )
 from conceptrsa.interfaces.numerics.pooling import pool_betas, read_run_betas
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, optional_files
 
 
-class EstimateBetasInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `EstimateBetas`."""
+class GlmInputSpec(BaseInterfaceInputSpec):
+    """How runs are modelled, by either engine."""
 
-    in_file = File(exists=True, mandatory=True, desc="4D BOLD of one run, realigned, not demeaned")
-    mask_file = File(exists=True, mandatory=True, desc="3D brain mask in the grid of in_file")
-    motion_file = File(
-        exists=True, mandatory=True, desc="volumes x 6: x y z in mm, pitch roll yaw in rad"
-    )
-    events_file = File(
-        exists=True, mandatory=True, desc="TSV: onset (s), duration (s), condition, kind"
-    )
-    repetition_time = traits.Float(mandatory=True, desc="seconds")
+    mask_file = file_in("3D brain mask in the grid of the runs")
     slice_time_reference = traits.Range(
         0.0, 1.0, 0.5, usedefault=True, desc="moment the volumes stand for, fraction of the TR"
     )
-    hrf = traits.Enum("spm", "glover", usedefault=True, desc="haemodynamic response function")
     high_pass_seconds = traits.Float(128.0, usedefault=True, desc="cut-off period, seconds")
     noise_model = traits.Enum(*NOISE_MODELS, usedefault=True, desc="temporal noise")
     baseline = traits.Enum(
@@ -61,33 +45,35 @@ class EstimateBetasInputSpec(BaseInterfaceInputSpec):
     )
 
 
+class EstimateBetasInputSpec(GlmInputSpec):
+    """Inputs of `EstimateBetas`."""
+
+    in_file = file_in("4D BOLD of one run, realigned, not demeaned")
+    motion_file = file_in("volumes x 6: x y z in mm, pitch roll yaw in rad")
+    events_file = file_in("TSV: onset (s), duration (s), condition, kind")
+    repetition_time = traits.Float(mandatory=True, desc="seconds")
+    hrf = traits.Enum("spm", "glover", usedefault=True, desc="haemodynamic response function")
+
+
 class EstimateBetasOutputSpec(TraitedSpec):
     """Outputs of `EstimateBetas`."""
 
-    betas_file = File(
-        exists=True, desc="4D float32, percent of the run's grand mean, NaN outside the mask"
-    )
-    conditions_file = File(exists=True, desc="TSV: volume (from 0), condition, kind, n_events")
-    design_matrix_file = File(exists=True, desc="TSV: a row a volume, a column a regressor")
-    information_file = File(
-        exists=True, desc="TSV: information matrix of the design's conditions, for PoolBetas"
-    )
-    design_report_file = File(
-        exists=True, desc="JSON: condition number, degrees of freedom, settings"
-    )
-    residual_sd_file = File(
-        exists=True, desc="3D float32, standard deviation of the whitened residuals, percent"
-    )
+    betas_file = file_out("4D float32, percent of the run's grand mean, NaN outside the mask")
+    conditions_file = file_out("TSV: volume (from 0), condition, kind, n_events")
+    design_matrix_file = file_out("TSV: a row a volume, a column a regressor")
+    information_file = file_out("TSV: information matrix of the design's conditions, for PoolBetas")
+    design_report_file = file_out("JSON: condition number, degrees of freedom, settings")
+    residual_sd_file = file_out("3D float32, standard deviation of the whitened residuals, percent")
 
 
-class EstimateBetas(SimpleInterface):
+class EstimateBetas(Step):
     """Fit the GLM of one run: in_file, events and motion in, a beta per condition out."""
 
     input_spec = EstimateBetasInputSpec
     output_spec = EstimateBetasOutputSpec
 
-    def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
-        inputs, folder = self.inputs, Path(runtime.cwd)
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
         n_volumes = nib.load(inputs.in_file).shape[-1]
         design = make_run_design(
             read_events_table(inputs.events_file),
@@ -106,18 +92,22 @@ class EstimateBetas(SimpleInterface):
 
         columns = list(design.matrix.columns)
         conditions = [columns.index(condition.column) for condition in design.conditions]
-        outputs = {name: folder / file for name, file in _ESTIMATE_FILES.items()}
+        outputs = {
+            "betas_file": folder / "betas.nii",
+            "conditions_file": folder / "conditions.tsv",
+            "design_matrix_file": folder / "design_matrix.tsv",
+            "information_file": folder / "information.tsv",
+            "design_report_file": folder / "design_matrix.json",
+            "residual_sd_file": folder / "residual_sd.nii",
+        }
         _write_masked(outputs["betas_file"], fit.betas[conditions].T, inputs.mask_file)
         _write_masked(outputs["residual_sd_file"], np.sqrt(fit.residual_variance), inputs.mask_file)
         write_table(outputs["conditions_file"], conditions_table(design.conditions))
         write_table(outputs["design_matrix_file"], design.matrix)
-        write_table(
-            outputs["information_file"], design.information().reset_index(names="condition")
-        )
-        with atomic_path(outputs["design_report_file"]) as temporary:
-            temporary.write_text(json.dumps(self._design_report(design), indent=2) + "\n")
-        self._results.update({name: str(path) for name, path in outputs.items()})
-        return runtime
+        information = design.information().reset_index(names="condition")
+        write_table(outputs["information_file"], information)
+        write_json(outputs["design_report_file"], self._design_report(design))
+        return outputs
 
     def _design_report(self, design: RunDesign) -> dict[str, object]:
         n_volumes, n_regressors = design.matrix.shape
@@ -139,63 +129,37 @@ class EstimateBetas(SimpleInterface):
 class PoolBetasInputSpec(BaseInterfaceInputSpec):
     """Inputs of `PoolBetas`."""
 
-    betas_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="betas of each run, in run order"
-    )
-    conditions_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="conditions of each run, in run order"
-    )
-    information_files = InputMultiObject(
-        File(exists=True),
-        desc="information of each run's design: joint estimate; without them: mean over runs",
+    betas_files = files_in("betas of each run, in run order")
+    conditions_files = files_in("conditions of each run, in run order")
+    information_files = optional_files(
+        "information of each run's design: joint estimate; without them: mean over runs"
     )
 
 
 class PoolBetasOutputSpec(TraitedSpec):
     """Outputs of `PoolBetas`."""
 
-    pooled_file = File(exists=True, desc="4D betas from all runs, a volume a stimulus, by id")
-    odd_file = File(exists=True, desc="the same from the 1st, 3rd, ... run")
-    even_file = File(exists=True, desc="the same from the 2nd, 4th, ... run; NaN for one run")
-    stimuli_file = File(
-        exists=True, desc="TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even"
-    )
+    pooled_file = file_out("4D betas from all runs, a volume a stimulus, by id")
+    odd_file = file_out("the same from the 1st, 3rd, ... run")
+    even_file = file_out("the same from the 2nd, 4th, ... run; NaN for one run")
+    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
 
 
-class PoolBetas(SimpleInterface):
+class PoolBetas(Step):
     """Pool the betas of each stimulus over runs, matching stimuli by name."""
 
     input_spec = PoolBetasInputSpec
     output_spec = PoolBetasOutputSpec
 
-    def _run_interface(self, runtime):  # type: ignore[no-untyped-def]
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
-        outputs = {name: Path(runtime.cwd) / file for name, file in _POOL_FILES.items()}
+        outputs = {f"{name}_file": folder / f"{name}.nii" for name in ("pooled", "odd", "even")}
         information = inputs.information_files if isdefined(inputs.information_files) else ()
         runs = read_run_betas(inputs.betas_files, inputs.conditions_files, information)
         with threadpool_limits(limits=1):
-            stimuli = pool_betas(
-                runs, outputs["pooled_file"], outputs["odd_file"], outputs["even_file"]
-            )
-        write_table(outputs["stimuli_file"], stimuli)
-        self._results.update({name: str(path) for name, path in outputs.items()})
-        return runtime
-
-
-_ESTIMATE_FILES = {
-    "betas_file": "betas.nii",
-    "conditions_file": "conditions.tsv",
-    "design_matrix_file": "design_matrix.tsv",
-    "information_file": "information.tsv",
-    "design_report_file": "design_matrix.json",
-    "residual_sd_file": "residual_sd.nii",
-}
-_POOL_FILES = {
-    "pooled_file": "pooled.nii",
-    "odd_file": "odd.nii",
-    "even_file": "even.nii",
-    "stimuli_file": "stimuli.tsv",
-}
+            stimuli = pool_betas(runs, *outputs.values())
+        write_table(folder / "stimuli.tsv", stimuli)
+        return {**outputs, "stimuli_file": folder / "stimuli.tsv"}
 
 
 def read_events_table(events_file: str | Path) -> pd.DataFrame:
@@ -247,18 +211,7 @@ def read_motion(motion_file: str, n_volumes: int) -> NDArray[np.float64]:
     return motion
 
 
-class CountedCondition(Protocol):
-    """A condition of a run, whichever engine models it."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def n_events(self) -> int: ...  # noqa: D102
-
-
-def conditions_table(conditions: Sequence[CountedCondition]) -> pd.DataFrame:
+def conditions_table(conditions: Sequence[Condition]) -> pd.DataFrame:
     """Name the volumes of a run's betas: columns volume, condition, kind, n_events."""
     return pd.DataFrame(
         [
@@ -274,7 +227,4 @@ def _write_masked(path: Path, values: NDArray[np.float64], mask_file: str) -> No
     mask = np.asanyarray(mask_image.dataobj) != 0
     volume = np.full((*mask.shape, *values.shape[1:]), np.nan, dtype=np.float32)
     volume[mask] = values
-    image = nib.Nifti1Image(volume, mask_image.affine)
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        nib.save(image, temporary)
+    save_image(path, volume, mask_image.affine)

@@ -7,46 +7,34 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    InputMultiObject,
-    SimpleInterface,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import TraitedSpec, isdefined, traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import atomic_path
-from conceptrsa.interfaces.numerics.covariance import residual_basis, shrunk_covariance
-from conceptrsa.interfaces.numerics.glm import read_masked_series, scale_to_percent
-from conceptrsa.interfaces.numerics.pooling import (
-    RunConditions,
-    pooling_weights,
-    read_run_conditions,
+from conceptrsa.interfaces.numerics.glm import (
+    read_masked_series,
+    residual_basis,
+    scale_to_percent,
+    shrunk_covariance,
 )
-from conceptrsa.interfaces.numerics.roi_samples import RoiSampler, make_sampler, roi_points
+from conceptrsa.interfaces.numerics.mni305_grid import RoiSampler, make_sampler, roi_points
+from conceptrsa.interfaces.numerics.pooling import pooling_weights, read_run_conditions
 from conceptrsa.interfaces.numerics.transforms import read_matrix
+from conceptrsa.interfaces.python.rois import RegionsInputSpec
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, optional_files
 
 LARGEST_DISAGREEMENT = 0.01
 """Of the pooled betas sampled here and resampled there: RMS, as a share of their own."""
 
 
-class SamplingInputSpec(BaseInterfaceInputSpec):
+class SamplingInputSpec(RegionsInputSpec):
     """Where images in EPI space are sampled."""
 
-    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
-    t1w_to_mni305_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
-    dseg_file = File(exists=True, mandatory=True, desc="labels in MNI305")
-    rois = traits.List(
-        traits.Tuple(traits.Str(), traits.List(traits.Int())),
-        mandatory=True,
-        desc="name and labels of each region",
-    )
+    bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
+    t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
     missing = traits.Enum(
         "excluded", "zero", usedefault=True, desc="what voxels without data count as"
     )
@@ -55,60 +43,70 @@ class SamplingInputSpec(BaseInterfaceInputSpec):
 class RoiSamplesOutputSpec(TraitedSpec):
     """Outputs of whatever samples a run, or several that are one model."""
 
-    betas_file = File(exists=True, desc=".npy, float32 (conditions, points), NaN without data")
-    residuals_file = File(
-        exists=True, desc=".npy, float32 (points, degrees of freedom), NaN without data"
-    )
+    betas_file = file_out(".npy, float32 (conditions, points), NaN without data")
+    residuals_file = file_out(".npy, float32 (points, degrees of freedom), NaN without data")
 
 
-def sampler_of(
-    inputs: Any, valid: NDArray[np.bool_], affine: NDArray[np.float64]
-) -> RoiSampler:  # fmt: skip
-    """Make the sampler of images that have data in `valid`, at the points of all regions."""
+def sample_betas(inputs: Any, betas_file: str | Path) -> tuple[RoiSampler, NDArray[np.float32]]:
+    """Make the sampler of images that have data where all betas are finite; and sample the betas.
+
+    Parameters
+    ----------
+    inputs : SamplingInputSpec
+    betas_file : path
+        4D, in EPI space.
+
+    Returns
+    -------
+    sampler : RoiSampler
+        For the points of all regions.
+    betas : array (points, volumes)
+    """
+    image = nib.load(betas_file)
+    betas = np.asarray(image.dataobj)
     points, _ = roi_points(inputs.dseg_file, inputs.rois)
     to_mni305 = read_matrix(inputs.t1w_to_mni305_file) @ read_matrix(inputs.bold_to_t1w_file)
-    return make_sampler(points, valid, affine, to_mni305, inputs.missing)
+    valid = np.isfinite(betas).all(axis=-1)
+    sampler = make_sampler(points, valid, image.affine, to_mni305, inputs.missing)
+    return sampler, sampler(betas.reshape(-1, betas.shape[-1])[sampler.voxels])
 
 
 def write_samples(
     folder: Path, betas: NDArray[np.float32], residuals: NDArray[np.float32]
-) -> dict[str, str]:
+) -> dict[str, Path]:
     """Write the two arrays of `RoiSamplesOutputSpec`; give their paths by its names."""
     paths = {}
-    for name, array in (("betas_file", betas), ("residuals_file", residuals)):
-        path = folder / f"{name.removesuffix('_file')}.npy"
+    for name, array in (("betas", betas), ("residuals", residuals)):
+        path = paths[f"{name}_file"] = folder / f"{name}.npy"
         with atomic_path(path) as temporary:
             np.save(temporary, np.ascontiguousarray(array))
-        paths[name] = str(path)
     return paths
 
 
 class SampleRunInputSpec(SamplingInputSpec):
     """Inputs of `SampleRun`."""
 
-    in_file = File(exists=True, mandatory=True, desc="4D BOLD of the run, realigned")
-    mask_file = File(exists=True, mandatory=True, desc="3D brain mask in the grid of in_file")
-    betas_file = File(exists=True, mandatory=True, desc="its betas, from EstimateBetas")
-    design_matrix_file = File(exists=True, mandatory=True, desc="its design, from EstimateBetas")
+    in_file = file_in("4D BOLD of the run, realigned")
+    mask_file = file_in("3D brain mask in the grid of in_file")
+    betas_file = file_in("its betas, from EstimateBetas")
+    design_matrix_file = file_in("its design, from EstimateBetas")
 
 
-class SampleRun(SimpleInterface):
+class SampleRun(Step):
     """Betas and least-squares residuals of one run at the voxels of all regions.
 
     The residuals are those of ordinary least squares, whichever noise the betas were estimated
     with: they are unbiased for the covariance between voxels, and least squares of interpolated
     data are interpolated least squares. They are written as the independent numbers of
-    `conceptrsa.interfaces.numerics.covariance.residual_basis`.
+    `conceptrsa.interfaces.numerics.glm.residual_basis`.
     """
 
     input_spec = SampleRunInputSpec
     output_spec = RoiSamplesOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
-        image = nib.load(inputs.betas_file)
-        betas = np.asarray(image.dataobj)
-        sampler = sampler_of(inputs, np.isfinite(betas).all(axis=-1), image.affine)
+        sampler, of_voxels = sample_betas(inputs, inputs.betas_file)
         in_mask = np.flatnonzero(np.asanyarray(nib.load(inputs.mask_file).dataobj) != 0)
         series = read_masked_series(inputs.in_file, inputs.mask_file)
         scale_to_percent(series)
@@ -116,39 +114,33 @@ class SampleRun(SimpleInterface):
         design = read_table(inputs.design_matrix_file).frame(texts=()).to_numpy()
         with threadpool_limits(limits=1):
             residuals = residual_basis(design).T @ used
-        of_voxels = betas.reshape(-1, betas.shape[-1])[sampler.voxels]
-        self._results.update(
-            write_samples(Path(runtime.cwd), sampler(of_voxels).T, sampler(residuals.T))
-        )
-        return runtime
+        return write_samples(folder, of_voxels.T, sampler(residuals.T))
 
 
 class CollectRunBetasInputSpec(SamplingInputSpec):
     """Inputs of `CollectRunBetas`; lists in the order of what was sampled."""
 
-    betas_files = InputMultiObject(File(exists=True), mandatory=True, desc="of each sample")
-    residuals_files = InputMultiObject(File(exists=True), mandatory=True, desc="of each sample")
-    conditions_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="TSV: volume, condition, kind, of each sample"
-    )
-    information_files = InputMultiObject(
-        File(exists=True), desc="of each design: joint estimate; without them: mean over samples"
+    betas_files = files_in("of each sample")
+    residuals_files = files_in("of each sample")
+    conditions_files = files_in("TSV: volume, condition, kind, of each sample")
+    information_files = optional_files(
+        "of each design: joint estimate; without them: mean over samples"
     )
     partitions = traits.List(
         traits.List(traits.Int()), mandatory=True, desc="samples (from 0) pooled in each partition"
     )
     names = traits.List(traits.Str(), mandatory=True, desc="of each partition")
-    pooled_boldref_file = File(exists=True, mandatory=True, desc="pooled betas in EPI space")
-    pooled_mni305_file = File(exists=True, mandatory=True, desc="the same in MNI305")
+    pooled_boldref_file = file_in("pooled betas in EPI space")
+    pooled_mni305_file = file_in("the same in MNI305")
 
 
 class CollectRunBetasOutputSpec(TraitedSpec):
     """Outputs of `CollectRunBetas`."""
 
-    out_file = File(exists=True, desc="HDF5; see `CollectRunBetas`")
+    out_file = file_out("HDF5; see `CollectRunBetas`")
 
 
-class CollectRunBetas(SimpleInterface):
+class CollectRunBetas(Step):
     """Pool the samples of runs into partitions, and estimate each region's residual covariance.
 
     The file holds `stimulus` (stimuli), `run` and `half` (partitions; odd or even), and a group a
@@ -160,7 +152,7 @@ class CollectRunBetas(SimpleInterface):
     input_spec = CollectRunBetasInputSpec
     output_spec = CollectRunBetasOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
         points, labels = roi_points(inputs.dseg_file, inputs.rois)
         self._require_same_places(points)
@@ -169,7 +161,7 @@ class CollectRunBetas(SimpleInterface):
         finite = np.isfinite(betas).all(axis=(0, 1))
         for sample in residuals:
             finite &= np.isfinite(sample[:, 0])
-        out_file = Path(runtime.cwd) / "run_betas.h5"
+        out_file = folder / "run_betas.h5"
         # Without a lock of its own: `atomic_path` holds one on the temporary file.
         with atomic_path(out_file) as temporary, h5py.File(temporary, "w", locking=False) as file:
             _write_text(file, "stimulus", stimuli)
@@ -192,24 +184,24 @@ class CollectRunBetas(SimpleInterface):
                 )  # fmt: skip
                 written.attrs["shrinkage"] = covariance.shrinkage
                 written.attrs["degrees_of_freedom"] = covariance.degrees_of_freedom
-        self._results["out_file"] = str(out_file)
-        return runtime
+        return {"out_file": out_file}
 
     def _pooled(self) -> tuple[list[str], NDArray[np.float64]]:
         """Ids of the stimuli, and betas (partitions, stimuli, points)."""
         inputs = self.inputs
-        files = inputs.information_files if isdefined(inputs.information_files) else None
-        information: Sequence[str | None] = files or [None] * len(inputs.conditions_files)
-        runs = [
-            read_run_conditions(*both)
-            for both in zip(inputs.conditions_files, information, strict=True)
-        ]
+        information = inputs.information_files if isdefined(inputs.information_files) else ()
+        runs = read_run_conditions(inputs.conditions_files, information)
         samples = [np.load(file, mmap_mode="r") for file in inputs.betas_files]
         stimuli = sorted({stimulus for run in runs for stimulus in run.stimuli})
         pooled = []
         for name, members in zip(inputs.names, inputs.partitions, strict=True):
             part = [runs[member] for member in members]
-            require_all_stimuli(part, stimuli, name)
+            missing = set(stimuli).difference(*(run.stimuli for run in part))
+            if missing:
+                raise StepError(
+                    f"Stimulus {min(missing)} is not shown in the partition of the runs {name}: "
+                    "give --runs-per-partition a larger number, or leave --run-betas out."
+                )
             weights = pooling_weights(part, stimuli)
             pooled.append(
                 sum(
@@ -221,10 +213,7 @@ class CollectRunBetas(SimpleInterface):
 
     def _require_same_places(self, points: NDArray[np.intp]) -> None:
         """Make sure that sampling gives what resampling did, whichever program did that."""
-        image = nib.load(self.inputs.pooled_boldref_file)
-        betas = np.asarray(image.dataobj)
-        sampler = sampler_of(self.inputs, np.isfinite(betas).all(axis=-1), image.affine)
-        sampled = sampler(betas.reshape(-1, betas.shape[-1])[sampler.voxels])
+        _, sampled = sample_betas(self.inputs, self.inputs.pooled_boldref_file)
         resampled = np.asarray(nib.load(self.inputs.pooled_mni305_file).dataobj)
         resampled = resampled.reshape(-1, resampled.shape[-1])[points]
         both = np.isfinite(sampled) & np.isfinite(resampled)
@@ -239,22 +228,6 @@ class CollectRunBetas(SimpleInterface):
                 f"{self.inputs.t1w_to_mni305_file} with what made "
                 f"{self.inputs.pooled_mni305_file}, or leave --run-betas out."
             )
-
-
-def require_all_stimuli(runs: Sequence[RunConditions], stimuli: Sequence[str], name: str) -> None:
-    """Refuse a partition in which a stimulus was not shown.
-
-    Raises
-    ------
-    StepError
-        It names the first such stimulus.
-    """
-    missing = set(stimuli).difference(*(run.stimuli for run in runs))
-    if missing:
-        raise StepError(
-            f"Stimulus {min(missing)} is not shown in the partition of the runs {name}: give "
-            "--runs-per-partition a larger number, or leave --run-betas out."
-        )
 
 
 def _write_text(file: h5py.File, name: str, texts: Sequence[str]) -> None:

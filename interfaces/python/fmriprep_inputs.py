@@ -6,41 +6,38 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    InputMultiObject,
-    SimpleInterface,
-    TraitedSpec,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.interfaces.numerics.glm import same_grid
+from conceptrsa.interfaces.numerics.realignment import write_motion
 from conceptrsa.interfaces.numerics.transforms import write_matrix
-from conceptrsa.interfaces.programs.image_files import copy
+from conceptrsa.interfaces.programs import copy
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in
 
 
 class ImportRunInputSpec(BaseInterfaceInputSpec):
     """Inputs of `ImportRun`."""
 
-    in_file = File(exists=True, mandatory=True, desc="4D, in T1w space")
-    confounds_file = File(exists=True, mandatory=True, desc="TSV with trans_x ... rot_z (mm, rad)")
+    in_file = file_in("4D, in T1w space")
+    confounds_file = file_in("TSV with trans_x ... rot_z (mm, rad)")
 
 
 class ImportRunOutputSpec(TraitedSpec):
     """Outputs of `ImportRun`."""
 
-    out_file = File(exists=True, desc="the run, uncompressed")
-    motion_file = File(exists=True, desc="text, volumes x 6: x y z (mm), pitch roll yaw (rad)")
-    mean_file = File(exists=True, desc="mean of the volumes, float32")
-    valid_file = File(exists=True, desc="1 where every volume has data")
+    out_file = file_out("the run, uncompressed")
+    motion_file = file_out("text, volumes x 6: x y z (mm), pitch roll yaw (rad)")
+    mean_file = file_out("mean of the volumes, float32")
+    valid_file = file_out("1 where every volume has data")
 
 
-class ImportRun(SimpleInterface):
+class ImportRun(Step):
     """Unpack a run, take its motion out of its confounds, and see where it has data.
 
     What lies outside the field of view of the scanner is 0 in fMRIPrep's images.
@@ -49,47 +46,46 @@ class ImportRun(SimpleInterface):
     input_spec = ImportRunInputSpec
     output_spec = ImportRunOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        folder = Path(runtime.cwd)
-        outputs = {name: folder / file for name, file in _IMPORTED.items()}
-        with atomic_path(outputs["out_file"]) as temporary:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        bold, motion_file = folder / "bold.nii", folder / "motion.txt"
+        with atomic_path(bold) as temporary:
             copy(Path(self.inputs.in_file), temporary)
-        image: Any = nib.load(outputs["out_file"])
-        motion = read_confounds_motion(self.inputs.confounds_file, image.shape[3])
-        with atomic_path(outputs["motion_file"]) as temporary:
-            np.savetxt(temporary, motion, fmt="%.17g")
+        image: Any = nib.load(bold)
+        write_motion(motion_file, read_confounds_motion(self.inputs.confounds_file, image.shape[3]))
         mean, valid = summarize_volumes(image)
-        _save(mean.astype(np.float32), image.affine, outputs["mean_file"])
-        _save(valid.astype(np.uint8), image.affine, outputs["valid_file"])
-        self._results.update({name: str(path) for name, path in outputs.items()})
-        return runtime
+        save_image(folder / "mean.nii", mean.astype(np.float32), image.affine)
+        save_image(folder / "valid.nii", valid.astype(np.uint8), image.affine)
+        return {
+            "out_file": bold,
+            "motion_file": motion_file,
+            "mean_file": folder / "mean.nii",
+            "valid_file": folder / "valid.nii",
+        }
 
 
 class CombineRunsInputSpec(BaseInterfaceInputSpec):
     """Inputs of `CombineRuns`."""
 
-    motion_files = InputMultiObject(File(exists=True), mandatory=True, desc="per run")
-    mean_files = InputMultiObject(File(exists=True), mandatory=True, desc="per run")
-    valid_files = InputMultiObject(File(exists=True), mandatory=True, desc="per run")
+    motion_files = files_in("per run")
+    mean_files = files_in("per run")
+    valid_files = files_in("per run")
 
 
 class CombineRunsOutputSpec(TraitedSpec):
     """Outputs of `CombineRuns`."""
 
-    mean_file = File(exists=True, desc="mean of all volumes of all runs")
-    valid_mask_file = File(exists=True, desc="1 where every volume of every run has data")
-    transform_file = File(exists=True, desc="identity, 4x4: the runs lie in T1w space already")
+    mean_file = file_out("mean of all volumes of all runs")
+    valid_mask_file = file_out("1 where every volume of every run has data")
+    transform_file = file_out("identity, 4x4: the runs lie in T1w space already")
 
 
-class CombineRuns(SimpleInterface):
+class CombineRuns(Step):
     """Mean and field of view of all runs of a subject, and the identity in place of a transform."""
 
     input_spec = CombineRunsInputSpec
     output_spec = CombineRunsOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        folder = Path(runtime.cwd)
-        outputs = {name: folder / file for name, file in _COMBINED.items()}
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         first: Any = nib.load(self.inputs.mean_files[0])
         total, valid, n_volumes = np.zeros(first.shape), np.ones(first.shape, dtype=bool), 0
         files = zip(
@@ -106,24 +102,14 @@ class CombineRuns(SimpleInterface):
             total += np.asarray(mean.dataobj, dtype=float) * volumes
             valid &= np.asarray(nib.load(valid_file).dataobj) > 0
             n_volumes += volumes
-        _save((total / n_volumes).astype(np.float32), first.affine, outputs["mean_file"])
-        _save(valid.astype(np.uint8), first.affine, outputs["valid_mask_file"])
-        write_matrix(outputs["transform_file"], np.eye(4))
-        self._results.update({name: str(path) for name, path in outputs.items()})
-        return runtime
-
-
-_IMPORTED = {
-    "out_file": "bold.nii",
-    "motion_file": "motion.txt",
-    "mean_file": "mean.nii",
-    "valid_file": "valid.nii",
-}
-_COMBINED = {
-    "mean_file": "mean.nii",
-    "valid_mask_file": "valid_mask.nii",
-    "transform_file": "bold_to_t1w.txt",
-}
+        save_image(folder / "mean.nii", (total / n_volumes).astype(np.float32), first.affine)
+        save_image(folder / "valid_mask.nii", valid.astype(np.uint8), first.affine)
+        write_matrix(folder / "bold_to_t1w.txt", np.eye(4))
+        return {
+            "mean_file": folder / "mean.nii",
+            "valid_mask_file": folder / "valid_mask.nii",
+            "transform_file": folder / "bold_to_t1w.txt",
+        }
 
 
 def read_confounds_motion(confounds_file: str | Path, n_volumes: int) -> NDArray[np.float64]:
@@ -206,10 +192,3 @@ def _with_neighbours(marked: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
             where = [inside, inside, inside]
             where[axis] = shifted
             yield marked[tuple(where)]
-
-
-def _save(values: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
-    image = nib.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        nib.save(image, temporary)

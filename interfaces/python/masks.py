@@ -1,62 +1,54 @@
-"""The brain mask in EPI space as a nipype step."""
+"""Brain masks of the T1w image and of the EPI as nipype steps."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    SimpleInterface,
-    TraitedSpec,
-    isdefined,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined
 
-from conceptrsa.bids_config.images import open_volume
-from conceptrsa.bids_config.writing import atomic_path
-from conceptrsa.interfaces.numerics.brain_mask import brain_mask
-from conceptrsa.interfaces.numerics.t1w_mask import find_brain, take_brain_mask
-from conceptrsa.interfaces.numerics.time_series import open_time_series
+from conceptrsa.bids_config.images import open_volume, save_image
+from conceptrsa.bids_config.writing import write_json
+from conceptrsa.interfaces.numerics.brain_mask import brain_mask, find_brain, take_brain_mask
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.numerics.tsnr import temporal_snr
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    optional_file,
+    optional_folder,
+)
 
 
 class BrainMaskInputSpec(BaseInterfaceInputSpec):
     """Inputs of `BrainMask`."""
 
-    boldref_file = File(exists=True, mandatory=True, desc="mean EPI; gives the grid")
-    valid_mask_file = File(exists=True, mandatory=True, desc="1 where every volume has data")
-    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
-    t1w_mask_file = File(exists=True, mandatory=True, desc="brain mask of the T1w image")
+    boldref_file = file_in("mean EPI; gives the grid")
+    valid_mask_file = file_in("1 where every volume has data")
+    bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
+    t1w_mask_file = file_in("brain mask of the T1w image")
 
 
 class BrainMaskOutputSpec(TraitedSpec):
     """Outputs of `BrainMask`."""
 
-    mask_file = File(exists=True, desc="brain mask in the grid of boldref_file")
+    mask_file = file_out("brain mask in the grid of boldref_file")
 
 
-class BrainMask(SimpleInterface):
+class BrainMask(Step):
     """Take the brain mask of the T1w image into EPI space."""
 
     input_spec = BrainMaskInputSpec
     output_spec = BrainMaskOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         mask = brain_mask(
             nib.load(self.inputs.boldref_file),
             np.asarray(nib.load(self.inputs.valid_mask_file).dataobj) > 0,
             read_matrix(self.inputs.bold_to_t1w_file),
             nib.load(self.inputs.t1w_mask_file),
         )
-        path = Path(runtime.cwd) / "brain_mask.nii"
-        with atomic_path(path) as temporary:
-            nib.save(mask, temporary)
-        self._results["mask_file"] = str(path)
-        return runtime
+        save_image(folder / "brain_mask.nii", mask.dataobj, mask.affine)
+        return {"mask_file": folder / "brain_mask.nii"}
 
 
 FREESURFER_THRESHOLD = 5.0
@@ -66,21 +58,21 @@ FREESURFER_THRESHOLD = 5.0
 class T1wBrainMaskInputSpec(BaseInterfaceInputSpec):
     """Inputs of `T1wBrainMask`."""
 
-    t1w_file = File(exists=True, mandatory=True, desc="T1w, 3D, with or without skull")
-    mask_file = File(exists=True, desc="supplied mask in the world of the T1w image, in any grid")
-    fs_subject_dir = Directory(
-        desc="FreeSurfer's folder of this subject; its brainmask.mgz is taken, if it is there"
+    t1w_file = file_in("T1w, 3D, with or without skull")
+    mask_file = optional_file("supplied mask in the world of the T1w image, in any grid")
+    fs_subject_dir = optional_folder(
+        "FreeSurfer's folder of this subject; its brainmask.mgz is taken, if it is there"
     )
 
 
 class T1wBrainMaskOutputSpec(TraitedSpec):
     """Outputs of `T1wBrainMask`."""
 
-    mask_file = File(exists=True, desc="uint8, 1 in the brain, in the grid of the T1w image")
-    report_file = File(exists=True, desc="JSON: where the mask comes from, volume, and warnings")
+    mask_file = file_out("uint8, 1 in the brain, in the grid of the T1w image")
+    report_file = file_out("JSON: where the mask comes from, volume, and warnings")
 
 
-class T1wBrainMask(SimpleInterface):
+class T1wBrainMask(Step):
     """Find the brain in the T1w image, or take the mask that is supplied."""
 
     input_spec = T1wBrainMaskInputSpec
@@ -91,7 +83,7 @@ class T1wBrainMask(SimpleInterface):
         mask = self._freesurfer_mask()
         return [] if mask is None else [mask]
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         t1w = open_volume(self.inputs.t1w_file)
         freesurfer = self._freesurfer_mask()
         if isdefined(self.inputs.mask_file):
@@ -102,45 +94,13 @@ class T1wBrainMask(SimpleInterface):
             )
         else:
             found = find_brain(t1w)
-        mask = Path(runtime.cwd) / "brain_mask.nii"
-        with atomic_path(mask) as temporary:
-            nib.save(nib.Nifti1Image(found.mask.astype(np.uint8), t1w.affine), temporary)
-        report = Path(runtime.cwd) / "brain_mask.json"
-        with atomic_path(report) as temporary:
-            temporary.write_text(json.dumps(found.report(), indent=2) + "\n")
-        self._results["mask_file"] = str(mask)
-        self._results["report_file"] = str(report)
-        return runtime
+        mask, report = folder / "brain_mask.nii", folder / "brain_mask.json"
+        save_image(mask, found.mask.astype(np.uint8), t1w.affine)
+        write_json(report, found.report())
+        return {"mask_file": mask, "report_file": report}
 
     def _freesurfer_mask(self) -> Path | None:
         if not isdefined(self.inputs.fs_subject_dir):
             return None
         file = Path(self.inputs.fs_subject_dir) / "mri" / "brainmask.mgz"
         return file if file.is_file() else None
-
-
-class TemporalSnrInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `TemporalSnr`."""
-
-    in_file = File(exists=True, mandatory=True, desc="realigned run, 4D")
-
-
-class TemporalSnrOutputSpec(TraitedSpec):
-    """Outputs of `TemporalSnr`."""
-
-    out_file = File(exists=True, desc="3D, mean over standard deviation, 0 without signal")
-
-
-class TemporalSnr(SimpleInterface):
-    """Map the temporal signal-to-noise ratio of a run."""
-
-    input_spec = TemporalSnrInputSpec
-    output_spec = TemporalSnrOutputSpec
-
-    def _run_interface(self, runtime: Any) -> Any:
-        run = open_time_series(self.inputs.in_file)
-        path = Path(runtime.cwd) / "tsnr.nii"
-        with atomic_path(path) as temporary:
-            nib.save(nib.Nifti1Image(temporal_snr(run), run.affine), temporary)
-        self._results["out_file"] = str(path)
-        return runtime

@@ -1,6 +1,5 @@
-"""Normalization of the T1w to MNI305 as a nipype step."""
+"""Normalization of the T1w to MNI305, and resampling there, as nipype steps."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +7,18 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    SimpleInterface,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
-from conceptrsa.bids_config.images import open_volume
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.images import open_volume, save_image
+from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, talairach_file
-from conceptrsa.interfaces.numerics.normalization import image_data, inner_correlation, normalize
-from conceptrsa.interfaces.numerics.resampling import resample
-from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.normalization import correlation, inner_correlation, normalize
+from conceptrsa.interfaces.numerics.registration_search import image_data
+from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix, write_matrix
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, optional_folder
 
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
 """Correlations of a T1w with the image that a reconstruction was made from."""
@@ -37,10 +29,10 @@ DOUBTFUL_TALAIRACH = 0.4
 class NormalizeInputSpec(BaseInterfaceInputSpec):
     """Inputs of `Normalize`."""
 
-    in_file = File(exists=True, mandatory=True, desc="T1w, 3D")
-    mask_file = File(exists=True, mandatory=True, desc="its brain mask, in the same grid")
-    fs_subject_dir = Directory(
-        desc="FreeSurfer's folder of this subject, made from the same T1w; "
+    in_file = file_in("T1w, 3D")
+    mask_file = file_in("its brain mask, in the same grid")
+    fs_subject_dir = optional_folder(
+        "FreeSurfer's folder of this subject, made from the same T1w; "
         "its talairach.xfm is taken instead of a registration"
     )
 
@@ -48,11 +40,11 @@ class NormalizeInputSpec(BaseInterfaceInputSpec):
 class NormalizeOutputSpec(TraitedSpec):
     """Outputs of `Normalize`."""
 
-    transform_file = File(exists=True, desc="4x4 matrix, T1w world to MNI305, RAS mm")
-    report_file = File(exists=True, desc="JSON: where the transform comes from, and its evidence")
+    transform_file = file_out("4x4 matrix, T1w world to MNI305, RAS mm")
+    report_file = file_out("JSON: where the transform comes from, and its evidence")
 
 
-class Normalize(SimpleInterface):
+class Normalize(Step):
     """Find the affine transform of a T1w to MNI305, by itself or from FreeSurfer's folder."""
 
     input_spec = NormalizeInputSpec
@@ -65,7 +57,7 @@ class Normalize(SimpleInterface):
         folder = Path(self.inputs.fs_subject_dir)
         return [talairach_file(folder), folder / "mri" / "orig.mgz"]
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         t1w = open_volume(self.inputs.in_file)
         mask = np.asarray(nib.load(self.inputs.mask_file).dataobj) > 0
         if isdefined(self.inputs.fs_subject_dir):
@@ -74,14 +66,10 @@ class Normalize(SimpleInterface):
         else:
             result = normalize(t1w, mask)
             matrix, evidence = result.t1w_to_mni305, result.report()
-        transform = Path(runtime.cwd) / "t1w_to_mni305.txt"
-        report = Path(runtime.cwd) / "normalization.json"
+        transform, report = folder / "t1w_to_mni305.txt", folder / "normalization.json"
         write_matrix(transform, matrix)
-        with atomic_path(report) as temporary:
-            temporary.write_text(json.dumps(evidence, indent=2) + "\n")
-        self._results["transform_file"] = str(transform)
-        self._results["report_file"] = str(report)
-        return runtime
+        write_json(report, evidence)
+        return {"transform_file": transform, "report_file": report}
 
 
 def _evidence_for(
@@ -126,53 +114,42 @@ def scanner_correlation(first: SpatialImage, second: SpatialImage) -> float:
         3D. Points are every fourth voxel of the first; both are smoothed over two voxels.
     """
     smooth = [ndimage.gaussian_filter(image_data(image), 2.0) for image in (first, second)]
-    voxels = np.indices(first.shape[:3])[:, ::4, ::4, ::4].reshape(3, -1)
-    there = apply_affine(np.linalg.inv(second.affine) @ first.affine, voxels.T).T
-    inside = ((there >= 0) & (np.array(second.shape[:3]) - 1 >= there.T).T).all(axis=0)
+    voxels = np.indices(first.shape[:3])[:, ::4, ::4, ::4].reshape(3, -1).T
+    there = apply_affine(np.linalg.inv(second.affine) @ first.affine, voxels)
+    inside = is_inside(there, second.shape[:3])
     if inside.sum() < 2:
         return 0.0
-    values = smooth[0][tuple(voxels[:, inside])]
-    others = ndimage.map_coordinates(smooth[1], there[:, inside], order=1)
-    if np.ptp(values) == 0 or np.ptp(others) == 0:
-        return 0.0
-    return float(np.corrcoef(values, others)[0, 1])
+    others = ndimage.map_coordinates(smooth[1], there[inside].T, order=1)
+    return correlation(smooth[0][tuple(voxels[inside].T)], others)
 
 
 class ResampleToMNI305InputSpec(BaseInterfaceInputSpec):
     """Inputs of `ResampleToMNI305`."""
 
-    in_file = File(exists=True, mandatory=True, desc="3D or 4D in EPI space, NaN without data")
-    bold_to_t1w_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
-    t1w_to_mni305_file = File(exists=True, mandatory=True, desc="4x4 matrix, RAS mm")
+    in_file = file_in("3D or 4D in EPI space, NaN without data")
+    bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
+    t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
     interpolation = traits.Enum("linear", "nearest", usedefault=True)
 
 
 class ResampleToMNI305OutputSpec(TraitedSpec):
     """Outputs of `ResampleToMNI305`."""
 
-    out_file = File(exists=True, desc="in the 76x76x93 grid of 2 mm, NaN without data")
+    out_file = file_out("in the 76x76x93 grid of 2 mm, NaN without data")
 
 
-class ResampleToMNI305(SimpleInterface):
+class ResampleToMNI305(Step):
     """Resample once, by the product of the two transforms, into the MNI305 grid of 2 mm."""
 
     input_spec = ResampleToMNI305InputSpec
     output_spec = ResampleToMNI305OutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         image = nib.load(self.inputs.in_file)
         bold_to_t1w = read_matrix(self.inputs.bold_to_t1w_file)
-        t1w_to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file)
-        data = resample(
-            np.asarray(image.dataobj),
-            image.affine,
-            mni305_grid.SHAPE,
-            mni305_grid.AFFINE,
-            t1w_to_mni305 @ bold_to_t1w,
-            self.inputs.interpolation,
+        to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file) @ bold_to_t1w
+        data = mni305_grid.to_mni305(
+            np.asarray(image.dataobj), image.affine, to_mni305, self.inputs.interpolation
         )
-        path = Path(runtime.cwd) / "space-MNI305.nii"
-        with atomic_path(path) as temporary:
-            nib.save(nib.Nifti1Image(data, mni305_grid.AFFINE), temporary)
-        self._results["out_file"] = str(path)
-        return runtime
+        save_image(folder / "space-MNI305.nii", data, mni305_grid.AFFINE)
+        return {"out_file": folder / "space-MNI305.nii"}

@@ -1,35 +1,32 @@
-"""Slice timing as a nipype step."""
+"""Slice timing, realignment and coregistration by the embedded engine as nipype steps."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    File,
-    InputMultiObject,
-    SimpleInterface,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 
 from conceptrsa.bids_config.images import open_volume
-from conceptrsa.bids_config.writing import atomic_path, empty_file
-from conceptrsa.interfaces.numerics.coregistration import coregister, gather_evidence
+from conceptrsa.bids_config.writing import empty_file, write_json
+from conceptrsa.interfaces.numerics.coregistration import (
+    Coregistration,
+    coregister,
+    gather_evidence,
+)
 from conceptrsa.interfaces.numerics.reslicing import realign_files
 from conceptrsa.interfaces.numerics.slice_timing import SLICE_AXES, correct_slice_timing
+from conceptrsa.interfaces.numerics.time_series import image_stem
 from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
-from conceptrsa.interfaces.programs.image_files import provide
+from conceptrsa.interfaces.programs import provide
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, files_out
 
 
 class SliceTimingInputSpec(BaseInterfaceInputSpec):
     """Inputs of `SliceTiming`."""
 
-    in_file = File(exists=True, mandatory=True, desc="4D run")
+    in_file = file_in("4D run")
     slice_times = traits.List(
         traits.Float, mandatory=True, desc="acquisition time of each slice in its volume (s)"
     )
@@ -43,20 +40,18 @@ class SliceTimingInputSpec(BaseInterfaceInputSpec):
 class SliceTimingOutputSpec(TraitedSpec):
     """Outputs of `SliceTiming`."""
 
-    out_file = File(exists=True, desc="the run with all slices at the reference time")
+    out_file = file_out("the run with all slices at the reference time")
 
 
-class SliceTiming(SimpleInterface):
+class SliceTiming(Step):
     """Move all slices of a run to one reference time by a phase shift in Fourier space."""
 
     input_spec = SliceTimingInputSpec
     output_spec = SliceTimingOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        in_file = Path(self.inputs.in_file)
-        stem = in_file.name.removesuffix(".gz").removesuffix(".nii")
-        out_file = Path(runtime.cwd) / f"{stem}_stc.nii"
-        reference_time = self.inputs.reference_time
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        in_file, reference_time = Path(self.inputs.in_file), self.inputs.reference_time
+        out_file = folder / f"{image_stem(in_file)}_stc.nii"
         correct_slice_timing(
             in_file,
             out_file,
@@ -65,14 +60,13 @@ class SliceTiming(SimpleInterface):
             self.inputs.repetition_time,
             reference_time if isdefined(reference_time) else None,
         )
-        self._results["out_file"] = str(out_file)
-        return runtime
+        return {"out_file": out_file}
 
 
 class RealignInputSpec(BaseInterfaceInputSpec):
     """Inputs of `Realign`."""
 
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="4D runs of a subject")
+    in_files = files_in("4D runs of a subject")
     n_threads = traits.Range(
         low=1, value=1, usedefault=True, nohash=True, desc="volumes worked on at the same time"
     )
@@ -85,42 +79,41 @@ class RealignInputSpec(BaseInterfaceInputSpec):
 class RealignOutputSpec(TraitedSpec):
     """Outputs of `Realign`; its lists stay lists for a single run."""
 
-    out_files = traits.List(File(exists=True), desc="runs resliced into the grid of mean_file")
-    mean_file = File(exists=True, desc="mean of all volumes of all runs")
-    motion_files = traits.List(
-        File(exists=True), desc="text, volumes x 6: x y z (mm), pitch roll yaw (rad)"
-    )
-    valid_mask_file = File(exists=True, desc="1 where every volume of every run has data")
+    out_files = files_out("runs resliced into the grid of mean_file")
+    mean_file = file_out("mean of all volumes of all runs")
+    motion_files = files_out("text, volumes x 6: x y z (mm), pitch roll yaw (rad)")
+    valid_mask_file = file_out("1 where every volume of every run has data")
 
 
-class Realign(SimpleInterface):
+class Realign(Step):
     """Realign all volumes of all runs to their mean and reslice them once."""
 
     input_spec = RealignInputSpec
     output_spec = RealignOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         in_files = [Path(path) for path in self.inputs.in_files]
-        with TemporaryDirectory(dir=runtime.cwd) as folder:
+        with TemporaryDirectory(dir=folder) as temporary:
             # Compressed runs would be held in memory, and unpacked for every pass over them.
             for number, packed in enumerate(in_files):
                 if packed.suffix == ".gz":
-                    in_files[number] = Path(folder, str(number), packed.stem)
+                    in_files[number] = Path(temporary, str(number), packed.stem)
                     in_files[number].parent.mkdir()
                     provide(packed, in_files[number])
 
             def give_up(path: Path) -> None:
-                if path.is_relative_to(folder):
+                if path.is_relative_to(temporary):
                     path.unlink()
                 elif self.inputs.uses_up_inputs:
                     empty_file(path)
 
-            realigned = realign_files(in_files, runtime.cwd, self.inputs.n_threads, give_up)
-        self._results["out_files"] = [str(path) for path in realigned.runs]
-        self._results["mean_file"] = str(realigned.mean)
-        self._results["motion_files"] = [str(path) for path in realigned.motions]
-        self._results["valid_mask_file"] = str(realigned.valid_mask)
-        return runtime
+            realigned = realign_files(in_files, folder, self.inputs.n_threads, give_up)
+        return {
+            "out_files": list(realigned.runs),
+            "mean_file": realigned.mean,
+            "motion_files": list(realigned.motions),
+            "valid_mask_file": realigned.valid_mask,
+        }
 
 
 PREPROCESSED = "fMRIPrep's, so the transform is the identity; examined here by mutual information"
@@ -129,52 +122,54 @@ PREPROCESSED = "fMRIPrep's, so the transform is the identity; examined here by m
 class CoregisterInputSpec(BaseInterfaceInputSpec):
     """Inputs of `Coregister`."""
 
-    source_file = File(exists=True, mandatory=True, desc="mean EPI, 3D")
-    reference_file = File(exists=True, mandatory=True, desc="T1w, 3D")
+    source_file = file_in("mean EPI, 3D")
+    reference_file = file_in("T1w, 3D")
 
 
 class CoregisterOutputSpec(TraitedSpec):
     """Outputs of `Coregister`."""
 
-    transform_file = File(exists=True, desc="4x4 matrix, EPI world to T1w world, RAS mm")
-    report_file = File(exists=True, desc="JSON: the evidence for the result, and warnings")
+    transform_file = file_out("4x4 matrix, EPI world to T1w world, RAS mm")
+    report_file = file_out("JSON: the evidence for the result, and warnings")
 
 
-class Coregister(SimpleInterface):
+class Coregister(Step):
     """Find the rigid motion of the mean EPI to the T1w; neither image is resampled."""
 
     input_spec = CoregisterInputSpec
     output_spec = CoregisterOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         result = coregister(
             nib.load(self.inputs.source_file), open_volume(self.inputs.reference_file)
         )
-        transform = Path(runtime.cwd) / "bold_to_t1w.txt"
-        report = Path(runtime.cwd) / "coregistration.json"
-        write_matrix(transform, result.matrix)
-        _write_report(report, result.report())
-        self._results["transform_file"] = str(transform)
-        self._results["report_file"] = str(report)
-        return runtime
+        return write_registration(folder, result)
+
+
+def write_registration(folder: Path, found: Coregistration) -> dict[str, Path]:
+    """Write a registration and the evidence for it, as `Coregister` puts them out."""
+    transform, report = folder / "bold_to_t1w.txt", folder / "coregistration.json"
+    write_matrix(transform, found.matrix)
+    write_json(report, found.report())
+    return {"transform_file": transform, "report_file": report}
 
 
 class CheckCoregistrationInputSpec(BaseInterfaceInputSpec):
     """Inputs of `CheckCoregistration`."""
 
-    source_file = File(exists=True, mandatory=True, desc="mean EPI, 3D")
-    mask_file = File(exists=True, mandatory=True, desc="1 where the EPI has data, in its grid")
-    reference_file = File(exists=True, mandatory=True, desc="T1w, 3D")
-    transform_file = File(exists=True, mandatory=True, desc="EPI world to T1w world, RAS mm")
+    source_file = file_in("mean EPI, 3D")
+    mask_file = file_in("1 where the EPI has data, in its grid")
+    reference_file = file_in("T1w, 3D")
+    transform_file = file_in("EPI world to T1w world, RAS mm")
 
 
 class CheckCoregistrationOutputSpec(TraitedSpec):
     """Outputs of `CheckCoregistration`."""
 
-    report_file = File(exists=True, desc="JSON: the evidence for the transform, and warnings")
+    report_file = file_out("JSON: the evidence for the transform, and warnings")
 
 
-class CheckCoregistration(SimpleInterface):
+class CheckCoregistration(Step):
     """Tell whether EPI and T1w lie where fMRIPrep put them; a doubt is a warning.
 
     Nothing is refused: fMRIPrep registers by the border of white matter, which may well succeed
@@ -184,7 +179,7 @@ class CheckCoregistration(SimpleInterface):
     input_spec = CheckCoregistrationInputSpec
     output_spec = CheckCoregistrationOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
         source: Any = nib.load(inputs.source_file)
         has_data = np.asarray(nib.load(inputs.mask_file).dataobj) > 0
@@ -201,12 +196,5 @@ class CheckCoregistration(SimpleInterface):
                 "the mean EPI does not seem to lie on the T1w image where fMRIPrep put it "
                 f"({'; '.join(found.failures)}): look at both"
             ]
-        report = Path(runtime.cwd) / "coregistration.json"
-        _write_report(report, content)
-        self._results["report_file"] = str(report)
-        return runtime
-
-
-def _write_report(file: Path, content: dict[str, object]) -> None:
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(folder / "coregistration.json", content)
+        return {"report_file": folder / "coregistration.json"}

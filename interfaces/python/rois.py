@@ -1,62 +1,63 @@
 """Regions of interest in the MNI305 grid, and how much of each has data, as nipype steps."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    Directory,
-    File,
-    SimpleInterface,
-    TraitedSpec,
-    isdefined,
-    traits,
-)
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.images import open_volume
+from conceptrsa.bids_config.images import open_volume, save_image
 from conceptrsa.bids_config.tsv import write_table
-from conceptrsa.bids_config.writing import atomic_path
-from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305, region_names
+from conceptrsa.bids_config.writing import write_json
+from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305, names_of, region_names
 from conceptrsa.interfaces.numerics.freesurfer_subject import (
     labels_mni305,
     read_talairach,
     segmentation_file,
-    segmentation_mni305,
     talairach_file,
 )
 from conceptrsa.interfaces.numerics.subject_regions import find_regions
 from conceptrsa.interfaces.numerics.transforms import read_matrix
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    optional_file,
+    optional_folder,
+)
 
 
 class MNI305RoisInputSpec(BaseInterfaceInputSpec):
     """Inputs of `MNI305Rois`."""
 
-    fs_subject_dir = Directory(desc="FreeSurfer's folder of this subject; its aparc+aseg is taken")
-    segmentation_file = File(
-        exists=True, desc="aparc+aseg in T1w space, in place of fs_subject_dir's"
-    )
-    t1w_file = File(exists=True, desc="T1w, 3D: the atlas is fitted to this head")
-    t1w_mask_file = File(exists=True, desc="brain mask of t1w_file, in its grid")
-    t1w_to_mni305_file = File(
-        exists=True, desc="4x4 matrix, RAS mm, of the subject; by default its talairach.xfm"
+    fs_subject_dir = optional_folder("FreeSurfer's folder of this subject; its aparc+aseg is taken")
+    segmentation_file = optional_file("aparc+aseg in T1w space, in place of fs_subject_dir's")
+    t1w_file = optional_file("T1w, 3D: the atlas is fitted to this head")
+    t1w_mask_file = optional_file("brain mask of t1w_file, in its grid")
+    t1w_to_mni305_file = optional_file(
+        "4x4 matrix, RAS mm, of the subject; by default its talairach.xfm"
     )
 
 
-class MNI305RoisOutputSpec(TraitedSpec):
+class SegmentationOutputSpec(TraitedSpec):
+    """Regions in MNI305."""
+
+    dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
+    labels_file = file_out("TSV: index, name")
+
+
+class MNI305RoisOutputSpec(SegmentationOutputSpec):
     """Outputs of `MNI305Rois`."""
 
-    dseg_file = File(exists=True, desc="int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
-    labels_file = File(exists=True, desc="TSV: index, name")
-    report_file = File(exists=True, desc="JSON: where the regions come from, and the evidence")
+    report_file = file_out("JSON: where the regions come from, and the evidence")
 
 
-class MNI305Rois(SimpleInterface):
+class MNI305Rois(Step):
     """Desikan-Killiany regions in MNI305: FreeSurfer's, the atlas fitted to a head, or as it is."""
 
     input_spec = MNI305RoisInputSpec
@@ -67,51 +68,47 @@ class MNI305Rois(SimpleInterface):
         folder = self.inputs.fs_subject_dir
         return [segmentation_file(folder), talairach_file(folder)] if isdefined(folder) else []
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         report: dict[str, object] = {}
         if isdefined(self.inputs.fs_subject_dir) or isdefined(self.inputs.segmentation_file):
-            segmentation, names = self._of_subject()
+            segmentation = self._of_subject()
+            names = names_of(np.asarray(segmentation.dataobj))
         elif isdefined(self.inputs.t1w_file):
             found = find_regions(
                 open_volume(self.inputs.t1w_file),
                 np.asarray(nib.load(self.inputs.t1w_mask_file).dataobj) > 0,
                 read_matrix(self.inputs.t1w_to_mni305_file),
             )
-            segmentation, names, report = found.labels, desikan_killiany_mni305()[1], found.report()
+            segmentation, names, report = found.labels, region_names(), found.report()
         else:
             segmentation, names = desikan_killiany_mni305()
-        dseg = Path(runtime.cwd) / "dseg.nii"
-        with atomic_path(dseg) as temporary:
-            nib.save(segmentation, temporary)
-        labels = Path(runtime.cwd) / "dseg.tsv"
-        write_table(labels, pd.DataFrame(sorted(names.items()), columns=["index", "name"]))
-        report_file = Path(runtime.cwd) / "regions.json"
-        with atomic_path(report_file) as temporary:
-            temporary.write_text(json.dumps(report, indent=2) + "\n")
-        self._results["dseg_file"] = str(dseg)
-        self._results["report_file"] = str(report_file)
-        self._results["labels_file"] = str(labels)
-        return runtime
-
-    def _of_subject(self) -> tuple[nib.Nifti1Image, dict[int, str]]:
-        folder, matrix_file = self.inputs.fs_subject_dir, self.inputs.t1w_to_mni305_file
-        matrix = read_matrix(matrix_file) if isdefined(matrix_file) else read_talairach(folder)
-        if isdefined(self.inputs.segmentation_file):
-            segmentation = labels_mni305(self.inputs.segmentation_file, matrix)
-        else:
-            segmentation = segmentation_mni305(folder, matrix)
-        known = region_names()
-        present = np.unique(np.asarray(segmentation.dataobj))
-        return segmentation, {
-            index: known.get(index, f"label-{index}") for index in present.tolist() if index != 0
+        write_json(folder / "regions.json", report)
+        return {
+            "report_file": folder / "regions.json",
+            **write_segmentation(folder, np.asarray(segmentation.dataobj), names),
         }
 
+    def _of_subject(self) -> nib.Nifti1Image:
+        folder, matrix_file = self.inputs.fs_subject_dir, self.inputs.t1w_to_mni305_file
+        matrix = read_matrix(matrix_file) if isdefined(matrix_file) else read_talairach(folder)
+        given = self.inputs.segmentation_file
+        return labels_mni305(given if isdefined(given) else segmentation_file(folder), matrix)
 
-class RoiCoverageInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `RoiCoverage`."""
 
-    dseg_file = File(exists=True, mandatory=True, desc="labels in MNI305")
-    betas_file = File(exists=True, mandatory=True, desc="4D in the same grid, NaN without data")
+def write_segmentation(
+    folder: Path, labels: np.ndarray, names: Mapping[int, str]
+) -> dict[str, Path]:
+    """Write labels in the MNI305 grid and the table of their names, as `MNI305Rois` puts out."""
+    dseg, table = folder / "dseg.nii", folder / "dseg.tsv"
+    save_image(dseg, labels.astype(np.int16), mni305_grid.AFFINE)
+    write_table(table, pd.DataFrame(sorted(names.items()), columns=["index", "name"]))
+    return {"dseg_file": dseg, "labels_file": table}
+
+
+class RegionsInputSpec(BaseInterfaceInputSpec):
+    """Regions of interest."""
+
+    dseg_file = file_in("labels in MNI305")
     rois = traits.List(
         traits.Tuple(traits.Str(), traits.List(traits.Int())),
         mandatory=True,
@@ -119,21 +116,25 @@ class RoiCoverageInputSpec(BaseInterfaceInputSpec):
     )
 
 
+class RoiCoverageInputSpec(RegionsInputSpec):
+    """Inputs of `RoiCoverage`."""
+
+    betas_file = file_in("4D in the same grid, NaN without data")
+
+
 class RoiCoverageOutputSpec(TraitedSpec):
     """Outputs of `RoiCoverage`."""
 
-    coverage_file = File(
-        exists=True, desc="TSV: roi, n_voxels, n_covered, coverage, distance_from_atlas_mm"
-    )
+    coverage_file = file_out("TSV: roi, n_voxels, n_covered, coverage, distance_from_atlas_mm")
 
 
-class RoiCoverage(SimpleInterface):
+class RoiCoverage(Step):
     """Count the voxels of each region that have data, and tell how far it is from the atlas'."""
 
     input_spec = RoiCoverageInputSpec
     output_spec = RoiCoverageOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         segmentation = nib.load(self.inputs.dseg_file)
         labels = np.asarray(segmentation.dataobj)
         atlas = np.asarray(desikan_killiany_mni305()[0].dataobj)
@@ -161,11 +162,9 @@ class RoiCoverage(SimpleInterface):
                 )
             distance = _distance(region, in_atlas, segmentation.affine)
             rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}", distance))
-        path = Path(runtime.cwd) / "coverage.tsv"
         columns = ["roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm"]
-        write_table(path, pd.DataFrame(rows, columns=columns))
-        self._results["coverage_file"] = str(path)
-        return runtime
+        write_table(folder / "coverage.tsv", pd.DataFrame(rows, columns=columns))
+        return {"coverage_file": folder / "coverage.tsv"}
 
 
 def _distance(region: np.ndarray, in_atlas: np.ndarray, affine: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""What both run models share: their inputs, and a model of SPM specified, estimated, read back."""
+"""What all run models share: their inputs, and a model of SPM specified, estimated, read back."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,45 +6,31 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import File, InputMultiObject, traits
+from nipype.interfaces.base import traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.tsv import write_table
-from conceptrsa.bids_config.writing import atomic_path
-from conceptrsa.interfaces.numerics.glm import NOISE_MODELS
-from conceptrsa.interfaces.programs.image_files import provide
-from conceptrsa.interfaces.python.estimate import read_events_table, read_motion
+from conceptrsa.interfaces.programs import provide
+from conceptrsa.interfaces.python.estimate import GlmInputSpec, read_events_table, read_motion
+from conceptrsa.interfaces.python.step import files_in
 from conceptrsa.interfaces.spm import model as spm_model
 from conceptrsa.interfaces.spm.jobs import DesignJob, EstimateJob, SpmInputSpec, launcher_of
-from conceptrsa.interfaces.spm.model import Condition, EstimatedModel, Run
-from conceptrsa.interfaces.spm.spm_files import Written
+from conceptrsa.interfaces.spm.model import EstimatedModel, Run, TimedCondition
 
 MICROTIME_BINS = 16
 _SERIAL_CORRELATIONS = {"ar1": "AR(1)", "ols": "none"}
 
 
-class SpmModelInputSpec(SpmInputSpec):
-    """Inputs of both run models."""
+class SpmModelInputSpec(SpmInputSpec, GlmInputSpec):
+    """Inputs of all run models."""
 
-    in_files = InputMultiObject(File(exists=True), mandatory=True, desc="4D realigned runs")
-    motion_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="per run, volumes x 6: mm, rad"
-    )
-    events_files = InputMultiObject(
-        File(exists=True), mandatory=True, desc="per run, TSV: onset, duration, condition, kind"
-    )
+    in_files = files_in("4D realigned runs")
+    motion_files = files_in("per run, volumes x 6: mm, rad")
+    events_files = files_in("per run, TSV: onset, duration, condition, kind")
     repetition_times = traits.List(traits.Float, mandatory=True, desc="per run (s)")
-    mask_file = File(exists=True, mandatory=True, desc="explicit mask in the grid of the runs")
-    slice_time_reference = traits.Range(
-        0.0, 1.0, 0.5, usedefault=True, desc="moment the volumes stand for, fraction of the TR"
-    )
     spm_threads = traits.Range(
         low=1, value=1, usedefault=True, nohash=True, desc="processors for matrix products"
-    )
-    high_pass_seconds = traits.Float(128.0, usedefault=True, desc="cut-off period (s)")
-    noise_model = traits.Enum(*NOISE_MODELS, usedefault=True, desc="temporal noise")
-    baseline = traits.Enum(
-        "explicit", "implicit", usedefault=True, desc="with or without a fixation regressor"
     )
 
 
@@ -116,9 +102,7 @@ def estimate(
         model_serial_correlations=_SERIAL_CORRELATIONS[inputs.noise_model],
         flags={"mthresh": float("-inf"), "mask": np.array([f"{mask},1"], dtype=object)},
     )
-    written = Written([spm_mat])
-    design.run_in(launcher, folder, after=concatenation)
-    written.require(design.module)
+    design.run_in(launcher, folder, [spm_mat], after=concatenation)
 
     job = EstimateJob(
         spm_mat_file=str(spm_mat),
@@ -126,26 +110,18 @@ def estimate(
         write_residuals=n_residuals > 0,
     )
     residuals = [residual_file(folder, volume) for volume in range(n_residuals)]
-    written = Written([spm_mat, exported, folder / "mask.nii", folder / "ResMS.nii", *residuals])
-    job.run_in(
-        launcher,
-        folder,
-        after=spm_model.export(spm_mat, exported),
-        n_threads=inputs.spm_threads,
-    )
-    written.require(job.module)
-    found = spm_model.read_model(exported)
-    missing = [
-        number
-        for number in range(1, len(found.names) + 1)
-        if not (folder / f"beta_{number:04d}.nii").is_file()
-    ]
-    if missing:
-        raise StepError(
-            f"SPM estimated its model, but beta_{missing[0]:04d}.nii is missing in "
-            f"{folder.resolve()}; make room if the disk is full, and run the same command again."
-        )
-    return found
+    outputs = [spm_mat, exported, folder / "mask.nii", folder / "ResMS.nii", *residuals]
+    export = spm_model.export(spm_mat, exported)
+    job.run_in(launcher, folder, outputs, after=export, n_threads=inputs.spm_threads)
+    model = spm_model.read_model(exported)
+    for column in range(len(model.names)):
+        if not beta_file(folder, column).is_file():
+            raise StepError(
+                f"SPM estimated its model, but {beta_file(folder, column).name} is missing in "
+                f"{folder.resolve()}; make room if the disk is full, and run the same command "
+                "again."
+            )
+    return model
 
 
 def microtime_onset(slice_time_reference: float) -> int:
@@ -183,32 +159,27 @@ def stack_betas(
         Image that gives the grid where no volume has data.
     """
     known = next((column for column in columns if column is not None), None)
-    like = nib.load(grid if known is None and grid else _beta_file(folder, known or 0))
+    like = nib.load(grid if known is None and grid else beta_file(folder, known or 0))
     data = np.full((*like.shape[:3], len(columns)), np.nan, dtype=np.float32)
     for volume, column in enumerate(columns):
         if column is not None:
-            data[..., volume] = np.asanyarray(nib.load(_beta_file(folder, column)).dataobj)
-    image = nib.Nifti1Image(data, like.affine)
-    image.header.set_xyzt_units("mm")
-    with atomic_path(target) as temporary:
-        nib.save(image, temporary)
+            data[..., volume] = np.asanyarray(nib.load(beta_file(folder, column)).dataobj)
+    save_image(target, data, like.affine)
 
 
-def write_designs(
-    model: EstimatedModel, n_volumes: Sequence[int], folder: Path, one_session: bool
-) -> list[str]:
-    """Write the design of each run as a table; give the names of the files."""
-    names = []
-    for number in range(1, len(n_volumes) + 1):
-        names.append(f"design{number:02d}.tsv")
-        design = spm_model.run_design(model, number, n_volumes, one_session)
-        write_table(folder / names[-1], design)
-    return names
+def write_designs(model: EstimatedModel, runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Write the design of each run as a table; give the paths of the files."""
+    paths = []
+    for number in range(1, len(runs) + 1):
+        paths.append(folder / f"design{number:02d}.tsv")
+        design = spm_model.run_design(model, number, [run.n_volumes for run in runs])
+        write_table(paths[-1], design)
+    return paths
 
 
 def columns_of(
-    model: EstimatedModel, session: int, conditions: Sequence[Condition]
-) -> list[int]:  # fmt: skip
+    model: EstimatedModel, session: int, conditions: Sequence[TimedCondition]
+) -> list[int]:
     """Design columns of conditions, found by session and name."""
     found = model.conditions(session)
     wanted = [condition.column for condition in conditions]
@@ -223,5 +194,6 @@ def residual_file(folder: Path, volume: int) -> Path:
     return folder / f"Res_{volume + 1:04d}.nii"
 
 
-def _beta_file(folder: Path, column: int) -> Path:
+def beta_file(folder: Path, column: int) -> Path:
+    """SPM's betas of a design column (counted from 0)."""
     return folder / f"beta_{column + 1:04d}.nii"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,16 @@ from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
 
 from conceptrsa.bids_config.errors import StepError
-from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS, column_name
+from conceptrsa.interfaces.numerics.design import (
+    MOTION_PARAMETERS,
+    Condition,
+    column_name,
+    information_of,
+)
 
 ORDER_OF_KINDS = ("fixation", "one-back", "stimulus")
 """As the paper numbers its betas: 1 fixation, 2 one-back, 3 and on the images."""
 
-_ESCAPED = re.compile(r"[^A-Za-z0-9_.:+-]")
 _CONDITION = re.compile(r"Sn\((\d+)\) (.+)\*bf\(1\)")
 # A condition shorter than this share of the longest of its kind has (nearly) no volume after its
 # onsets. Kinds differ in length by nature: fixation is there in every run, a picture perhaps once.
@@ -53,21 +57,18 @@ class Run:
     events: pd.DataFrame
     motion: NDArray[np.float64]
 
+    @property
+    def stimuli(self) -> set[str]:
+        """Ids of the stimuli that were shown."""
+        return set(self.events.loc[self.events["kind"] == "stimulus", "condition"])
+
 
 @dataclass(frozen=True)
-class Condition:
+class TimedCondition(Condition):
     """Events of one condition, in seconds from the start of its SPM session."""
 
-    column: str
-    name: str
-    kind: str
     onsets: tuple[float, ...]
     durations: tuple[float, ...]
-
-    @property
-    def n_events(self) -> int:
-        """Events of the condition."""
-        return len(self.onsets)
 
 
 @dataclass(frozen=True)
@@ -105,23 +106,21 @@ class EstimatedModel:
         ]
 
 
-def conditions_of(events: pd.DataFrame, baseline: str) -> tuple[Condition, ...]:
+def conditions_of(events: pd.DataFrame, baseline: str) -> tuple[TimedCondition, ...]:
     """Sort events into conditions: fixation (unless implicit), one-back, stimuli by id."""
     modelled = events if baseline == "explicit" else events[events["kind"] != "fixation"]
-    columns = [
-        column_name(name, kind)
-        for name, kind in zip(modelled["condition"], modelled["kind"], strict=True)
-    ]
+    columns = list(map(column_name, modelled["condition"], modelled["kind"]))
     conditions = []
     for column, rows in modelled.assign(column=columns).groupby("column", sort=True):
         kind = str(rows["kind"].iloc[0])
         name = str(rows["condition"].iloc[0]) if kind == "stimulus" else kind
         ordered = rows.sort_values("onset")
         conditions.append(
-            Condition(
+            TimedCondition(
                 str(column),
                 name,
                 kind,
+                len(ordered),
                 tuple(map(float, ordered["onset"])),
                 tuple(map(float, ordered["duration"])),
             )
@@ -131,7 +130,7 @@ def conditions_of(events: pd.DataFrame, baseline: str) -> tuple[Condition, ...]:
 
 def session_info(
     scans: Sequence[Path],
-    conditions: Sequence[Condition],
+    conditions: Sequence[TimedCondition],
     regressors: Path,
     high_pass_seconds: float,
 ) -> dict[str, object]:
@@ -164,7 +163,7 @@ def concatenated(runs: Sequence[Run], repetition_time: float) -> pd.DataFrame:
 
 
 def write_events_by_run(
-    path: Path, runs: Sequence[Run], conditions: Sequence[Condition], baseline: str
+    path: Path, runs: Sequence[Run], conditions: Sequence[TimedCondition], baseline: str
 ) -> None:
     """Write the events of each run, in seconds from its start, for `concatenation`.
 
@@ -285,21 +284,15 @@ def read_model(path: Path) -> EstimatedModel:
 def information(model: EstimatedModel, session: int) -> pd.DataFrame:
     """How well a session determines the betas of its conditions together.
 
-    ``A' (I - B B^+) A`` of the whitened and filtered columns of interest A and the others B, as
-    `conceptrsa.interfaces.numerics.design.RunDesign.information`.
+    `design.information_of` the whitened and filtered columns.
     """
     conditions = model.conditions(session)
     nuisance = [index for index in model.of_session(session) if index not in conditions.values()]
     of_interest = model.whitened[:, list(conditions.values())]
-    basis, _ = np.linalg.qr(model.whitened[:, nuisance])
-    remainder = of_interest - basis @ (basis.T @ of_interest)
-    columns = list(conditions)
-    return pd.DataFrame(remainder.T @ remainder, index=columns, columns=columns)
+    return information_of(list(conditions), of_interest, model.whitened[:, nuisance])
 
 
-def run_design(
-    model: EstimatedModel, number: int, n_volumes: Sequence[int], one_session: bool
-) -> pd.DataFrame:
+def run_design(model: EstimatedModel, number: int, n_volumes: Sequence[int]) -> pd.DataFrame:
     """Give the design of one run: its rows, and the columns that are not empty there.
 
     Parameters
@@ -309,12 +302,11 @@ def run_design(
         Of the run, counted from 1.
     n_volumes : sequence of int
         Of all runs.
-    one_session : bool
-        Whether the runs are concatenated.
     """
     start = sum(n_volumes[: number - 1])
     rows = model.design[start : start + n_volumes[number - 1]]
-    session = 1 if one_session else number
+    # Runs that are concatenated are all of the first session.
+    session = number if model.of_session(number) else 1
     conditions = {index: column for column, index in model.conditions(session).items()}
     columns = {}
     for index in np.flatnonzero(np.abs(rows).max(axis=0) > 0).tolist():
@@ -331,7 +323,7 @@ def run_design(
 
 def escaped(column: str) -> str:
     """Name of a condition in SPM, where a quote or a blank would not do: as in a URL."""
-    return _ESCAPED.sub(lambda found: "".join(f"%{b:02X}" for b in found.group().encode()), column)
+    return quote(column, safe=":+").replace("~", "%7E")
 
 
 def _check(model: EstimatedModel) -> None:

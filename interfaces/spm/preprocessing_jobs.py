@@ -1,26 +1,23 @@
-"""Slice timing by SPM12 as a nipype step."""
+"""Slice timing, realignment and coregistration by SPM12 as nipype steps."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import SimpleInterface, isdefined
+from nipype.interfaces.base import isdefined
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.images import open_volume
-from conceptrsa.bids_config.writing import atomic_path, empty_file
-from conceptrsa.interfaces.numerics.coregistration import examine
-from conceptrsa.interfaces.numerics.realignment import motion_parameters
+from conceptrsa.bids_config.images import open_volume, save_image
+from conceptrsa.bids_config.writing import empty_file
+from conceptrsa.interfaces.numerics.coregistration import coregister
+from conceptrsa.interfaces.numerics.realignment import motion_parameters, write_motion
 from conceptrsa.interfaces.numerics.reslicing import common_field_of_view
 from conceptrsa.interfaces.numerics.slice_timing import times_by_place
-from conceptrsa.interfaces.numerics.time_series import TimeSeries, open_time_series
-from conceptrsa.interfaces.numerics.transforms import write_matrix
-from conceptrsa.interfaces.programs.image_files import copy, provide, remove_all
+from conceptrsa.interfaces.numerics.time_series import TimeSeries, image_stem, open_time_series
+from conceptrsa.interfaces.programs import copy, provide, remove_all
 from conceptrsa.interfaces.python.preprocess import (
     CoregisterInputSpec,
     CoregisterOutputSpec,
@@ -28,7 +25,9 @@ from conceptrsa.interfaces.python.preprocess import (
     RealignOutputSpec,
     SliceTimingInputSpec,
     SliceTimingOutputSpec,
+    write_registration,
 )
+from conceptrsa.interfaces.python.step import Step
 from conceptrsa.interfaces.spm.jobs import (
     CoregisterJob,
     RealignJob,
@@ -36,13 +35,7 @@ from conceptrsa.interfaces.spm.jobs import (
     SpmInputSpec,
     launcher_of,
 )
-from conceptrsa.interfaces.spm.spm_files import (
-    Written,
-    keep_from_saturating,
-    mend_spikes,
-    require_image,
-    workplace,
-)
+from conceptrsa.interfaces.spm.spm_files import ready_for_interpolation, require_image, workplace
 
 MILLISECONDS = 1000.0
 
@@ -51,23 +44,23 @@ class SpmSliceTimingInputSpec(SpmInputSpec, SliceTimingInputSpec):
     """Inputs of `SpmSliceTiming`."""
 
 
-class SpmSliceTiming(SimpleInterface):
+class SpmSliceTiming(Step):
     """Move all slices of a run to one reference time (`spm_slice_timing`, slice times in ms)."""
 
     input_spec = SpmSliceTimingInputSpec
     output_spec = SliceTimingOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs, folder = self.inputs, Path(runtime.cwd)
-        in_file = Path(inputs.in_file)
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
+        in_file, reference_time = Path(inputs.in_file), inputs.reference_time
+        if not isdefined(reference_time):
+            reference_time = inputs.repetition_time / 2
         shape = nib.load(in_file).shape
-        stem = in_file.name.removesuffix(".gz").removesuffix(".nii")
-        out_file = folder / f"{stem}_stc.nii"
+        out_file = folder / f"{image_stem(in_file)}_stc.nii"
         with workplace(folder) as plain:
             raw, corrected = plain / "bold.nii", plain / "abold.nii"
             provide(in_file, raw)
-            mend_spikes(raw)
-            keep_from_saturating(raw)
+            ready_for_interpolation(raw)
             job = SliceTimingJob(
                 in_files=[str(raw)],
                 num_slices=shape[2],
@@ -80,21 +73,13 @@ class SpmSliceTiming(SimpleInterface):
                     shape,
                     in_file,
                 ),
-                ref_slice=self._reference_time() * MILLISECONDS,
+                ref_slice=float(reference_time) * MILLISECONDS,
             )
-            written = Written([corrected])
-            job.run_in(launcher_of(inputs), plain)
-            written.require(job.module)
+            job.run_in(launcher_of(inputs), plain, [corrected])
             require_image(corrected, shape, job.module)
             corrected.rename(out_file)
             remove_all([raw])
-        self._results["out_file"] = str(out_file)
-        return runtime
-
-    def _reference_time(self) -> float:
-        if isdefined(self.inputs.reference_time):
-            return float(self.inputs.reference_time)
-        return float(self.inputs.repetition_time) / 2
+        return {"out_file": out_file}
 
 
 def slice_times_ms(
@@ -128,7 +113,7 @@ class SpmRealignInputSpec(SpmInputSpec, RealignInputSpec):
     """Inputs of `SpmRealign`."""
 
 
-class SpmRealign(SimpleInterface):
+class SpmRealign(Step):
     """Realign all volumes of all runs to their mean and reslice them once (`spm_realign`).
 
     SPM's own settings: quality 0.9, points 4 mm apart, 5 mm smoothing, second-degree splines,
@@ -139,16 +124,19 @@ class SpmRealign(SimpleInterface):
     input_spec = SpmRealignInputSpec
     output_spec = RealignOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        folder = Path(runtime.cwd)
+    def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         in_files = [Path(path) for path in self.inputs.in_files]
         runs = [open_time_series(path) for path in in_files]
+        stems = [
+            folder / f"{number:02d}_{image_stem(path)}" for number, path in enumerate(in_files, 1)
+        ]
+        out_files = [stem.with_name(f"{stem.name}_realigned.nii") for stem in stems]
+        motion_files = [stem.with_name(f"{stem.name}_motion.txt") for stem in stems]
         with workplace(folder) as plain:
             copies = [plain / f"run{number:02d}.nii" for number in range(1, len(runs) + 1)]
             for in_file, target in zip(in_files, copies, strict=True):
                 copy(in_file, target)
-                mend_spikes(target)
-                keep_from_saturating(target)
+                ready_for_interpolation(target)
                 if self.inputs.uses_up_inputs:
                     empty_file(in_file)
             job = RealignJob(
@@ -168,38 +156,25 @@ class SpmRealign(SimpleInterface):
             resliced = [path.with_name(f"r{path.name}") for path in copies]
             parameters = [path.with_name(f"rp_{path.stem}.txt") for path in copies]
             mean = plain / f"mean{copies[0].name}"
-            written = Written([*resliced, *parameters, mean])
-            job.run_in(launcher_of(self.inputs), plain, n_threads=self.inputs.n_threads)
-            written.require(job.module)
-
+            outputs = [*resliced, *parameters, mean]
+            job.run_in(launcher_of(self.inputs), plain, outputs, n_threads=self.inputs.n_threads)
             motions = _motions(runs, copies, parameters)
-            for path, run in zip(resliced, runs, strict=True):
-                require_image(path, (*runs[0].grid, run.n_volumes), job.module)
             require_image(mean, runs[0].grid, job.module)
-            out_files = []
-            for number, (path, in_file) in enumerate(zip(resliced, in_files, strict=True), 1):
-                stem = in_file.name.removesuffix(".gz").removesuffix(".nii")
-                out_files.append(folder / f"{number:02d}_{stem}_realigned.nii")
-                path.rename(out_files[-1])
+            for path, run, out_file in zip(resliced, runs, out_files, strict=True):
+                require_image(path, (*runs[0].grid, run.n_volumes), job.module)
+                path.rename(out_file)
             mean.rename(folder / "mean.nii")
             remove_all([*copies, *(path.with_suffix(".mat") for path in copies)])
-
-        self._results["out_files"] = [str(path) for path in out_files]
-        self._results["mean_file"] = str(folder / "mean.nii")
-        self._results["motion_files"] = [
-            str(
-                _write_motion(
-                    Path(f"{str(path).removesuffix('_realigned.nii')}_motion.txt"), motion
-                )
-            )
-            for path, motion in zip(out_files, motions, strict=True)
-        ]
-        valid = common_field_of_view(runs, motions)
-        image = nib.Nifti1Image(valid.astype(np.uint8), nib.load(folder / "mean.nii").affine)
-        with atomic_path(folder / "valid_mask.nii") as temporary:
-            nib.save(image, temporary)
-        self._results["valid_mask_file"] = str(folder / "valid_mask.nii")
-        return runtime
+        for path, motion in zip(motion_files, motions, strict=True):
+            write_motion(path, motion_parameters(motion))
+        valid = common_field_of_view(runs, motions).astype(np.uint8)
+        save_image(folder / "valid_mask.nii", valid, nib.load(folder / "mean.nii").affine)
+        return {
+            "out_files": out_files,
+            "mean_file": folder / "mean.nii",
+            "motion_files": motion_files,
+            "valid_mask_file": folder / "valid_mask.nii",
+        }
 
 
 def _motions(
@@ -259,12 +234,6 @@ def _require_agreement(moved: NDArray[np.float64], parameter: Path) -> None:
         )
 
 
-def _write_motion(path: Path, motion: NDArray[np.float64]) -> Path:
-    with atomic_path(path) as temporary:
-        np.savetxt(temporary, motion_parameters(motion), fmt="%.17g")
-    return path
-
-
 METHOD = "spm_coreg: normalised mutual information, 4 and 2 mm"
 
 
@@ -272,7 +241,7 @@ class SpmCoregisterInputSpec(SpmInputSpec, CoregisterInputSpec):
     """Inputs of `SpmCoregister`."""
 
 
-class SpmCoregister(SimpleInterface):
+class SpmCoregister(Step):
     """Find the rigid motion of the mean EPI to the T1w (`spm_coreg`, estimate only).
 
     SPM writes the new place of the mean EPI into the header of a copy; what is kept is the matrix
@@ -283,8 +252,7 @@ class SpmCoregister(SimpleInterface):
     input_spec = SpmCoregisterInputSpec
     output_spec = CoregisterOutputSpec
 
-    def _run_interface(self, runtime: Any) -> Any:
-        folder = Path(runtime.cwd)
+    def _run_in(self, folder: Path) -> dict[str, Path]:
         source, reference = Path(self.inputs.source_file), Path(self.inputs.reference_file)
         with workplace(folder) as plain:
             moved, still = plain / "boldref.nii", plain / "T1w.nii"
@@ -300,16 +268,8 @@ class SpmCoregister(SimpleInterface):
                 tolerance=[0.02] * 3 + [0.001] * 3 + [0.01] * 3 + [0.001] * 3,
                 fwhm=[7.0, 7.0],
             )
-            written = Written([moved])
-            job.run_in(launcher_of(self.inputs), plain)
-            written.require(job.module)
+            job.run_in(launcher_of(self.inputs), plain, [moved])
             matrix = np.asarray(nib.load(moved).affine @ np.linalg.inv(before))
             remove_all([moved, still])
-        evidence = examine(nib.load(source), open_volume(reference), matrix, METHOD)
-        transform, report = folder / "bold_to_t1w.txt", folder / "coregistration.json"
-        write_matrix(transform, matrix)
-        with atomic_path(report) as temporary:
-            temporary.write_text(json.dumps(evidence.report(), indent=2) + "\n")
-        self._results["transform_file"] = str(transform)
-        self._results["report_file"] = str(report)
-        return runtime
+        found = coregister(nib.load(source), open_volume(reference), matrix, METHOD)
+        return write_registration(folder, found)

@@ -1,8 +1,7 @@
 """SPM's folder below a step's, runs that SPM can take, and proof of what it wrote."""
 
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics.time_series import open_time_series
-from conceptrsa.interfaces.programs.image_files import plain_folder
+from conceptrsa.interfaces.programs import plain_folder, real
+from conceptrsa.interfaces.spm.jobs import LOOK_AT_LOG
 
 OVERSHOOT = 4.0
 """Interpolated values stay within this many half ranges about the middle (splines: 3.7 in 3D)."""
@@ -22,9 +22,6 @@ OVERSHOOT = 4.0
 WORKPLACE = "spm"
 """Folder below a step's own in which SPM works."""
 
-_LOOK_AT_LOG = (
-    "see the .log beside it, make room if the disk is full, and run the same command again."
-)
 _MARK = ".made-by-conceptrsa"
 
 
@@ -112,42 +109,20 @@ def _replace(image_file: Path, header: Any, volumes: Iterable[NDArray[Any]]) -> 
     written.replace(image_file)
 
 
-class Written:
-    """Notes files before SPM runs, and tells afterwards which of them it wrote.
+def ready_for_interpolation(image_file: Path) -> None:
+    """Take out what interpolation would spread over a run or cut off.
 
     Parameters
     ----------
-    paths : sequence of Path
-        Files that SPM must write, whether they are there already or not.
+    image_file : Path
+        Uncompressed; a link is replaced by a file, never followed.
     """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._before = {path: _stamp(path) for path in paths}
-
-    def require(self, step: str) -> None:
-        """Make sure that each was written since.
-
-        Raises
-        ------
-        StepError
-            If one is missing, empty or as it was.
-        """
-        for path, before in self._before.items():
-            now = _stamp(path)
-            if now is None or now[1] == 0:
-                raise StepError(
-                    f"SPM said that its step '{step}' was done, but left no {_real(path)}; "
-                    f"{_LOOK_AT_LOG}"
-                )
-            if now == before:
-                raise StepError(
-                    f"SPM said that its step '{step}' was done, but did not change "
-                    f"{_real(path)}; {_LOOK_AT_LOG}"
-                )
+    mend_spikes(image_file)
+    keep_from_saturating(image_file)
 
 
-def require_image(path: Path, shape: tuple[int, ...], step: str) -> nib.Nifti1Image:
-    """Open an image that SPM wrote, and make sure that it is whole.
+def require_image(path: Path, shape: tuple[int, ...], step: str) -> None:
+    """Make sure that an image which SPM wrote is whole.
 
     Parameters
     ----------
@@ -167,29 +142,12 @@ def require_image(path: Path, shape: tuple[int, ...], step: str) -> nib.Nifti1Im
         image = nib.load(path)
         last = np.asanyarray(image.dataobj[..., -1])
     except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise StepError(
-            f"SPM's step '{step}' left {_real(path)} damaged ({error}); {_LOOK_AT_LOG}"
-        ) from error
-    if image.shape != shape:
-        raise StepError(
-            f"SPM's step '{step}' left {_real(path)} with the shape {image.shape} instead of "
-            f"{shape}; {_LOOK_AT_LOG}"
-        )
-    if image.ndim == 4 and not np.ptp(np.nan_to_num(last)) > 0:
-        raise StepError(
-            f"SPM's step '{step}' left the last volume of {_real(path)} empty; {_LOOK_AT_LOG}"
-        )
-    return image
-
-
-def _real(path: Path) -> Path:
-    """Path by which a file is found later, when a link to its folder is gone."""
-    return path.parent.resolve() / path.name
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size
+        fault = f"damaged ({error})"
+    else:
+        if image.shape != shape:
+            fault = f"with the shape {image.shape} instead of {shape}"
+        elif image.ndim == 4 and not np.ptp(np.nan_to_num(last)) > 0:
+            fault = "with an empty last volume"
+        else:
+            return
+    raise StepError(f"SPM's step '{step}' left {real(path)} {fault}{LOOK_AT_LOG}")

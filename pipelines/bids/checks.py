@@ -26,7 +26,7 @@ from conceptrsa.bids_config.images import (
     times,
     unpacked,
 )
-from conceptrsa.interfaces.numerics.normalization import image_data
+from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE, times_by_place
 from conceptrsa.interfaces.numerics.time_series import SPIKE, are_spikes, spike_limit
 from conceptrsa.pipelines.bids.events import check_events_fit_run

@@ -8,10 +8,10 @@ from typing import get_args
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.recorded import FORCE
-from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION
 from conceptrsa.pipelines.execution.plugin_settings import PLUGINS
 from conceptrsa.pipelines.options import (
     IGNORED_BY_FMRIPREP,
+    RUNS_PER_PARTITION,
     EngineName,
     Ignored,
     Normalization,

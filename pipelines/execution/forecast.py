@@ -13,11 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.interfaces.numerics.partitions import partition_runs
 from conceptrsa.pipelines.bids.checks import read_image_header
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.bids.events import summarize_events
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.options import ParticipantOptions, partition_runs
 from conceptrsa.pipelines.workflows.estimation import spm_memory_gb
 from conceptrsa.pipelines.workflows.freesurfer import RECONSTRUCTION_GB
 from conceptrsa.pipelines.workflows.requirements import is_reconstructed

@@ -8,10 +8,10 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.interfaces.numerics.partitions import partition_runs
-from conceptrsa.interfaces.python.confounds import ConfoundsTable
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
+from conceptrsa.interfaces.python.quality_images import ConfoundsTable
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.options import partition_runs
 from conceptrsa.pipelines.workflows import sidecars
 from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
 from conceptrsa.pipelines.workflows.sidecars import source_uri

@@ -102,7 +102,7 @@ def init_spm_sessions_wf(
     name : str
         Name of the workflow.
     """
-    from conceptrsa.interfaces.spm.sessions import SpmSessionBetas
+    from conceptrsa.interfaces.spm.run_models import SpmSessionBetas
 
     workflow, inputnode, outputnode = _outline(name)
     estimate = Node(
@@ -142,7 +142,7 @@ def init_spm_concatenated_wf(
     name : str
         Name of the workflow.
     """
-    from conceptrsa.interfaces.spm.concatenated import SPLITS, SpmConcatenatedBetas
+    from conceptrsa.interfaces.spm.run_models import SPLITS, SpmConcatenatedBetas
 
     workflow, inputnode, outputnode = _outline(name)
     estimate = MapNode(

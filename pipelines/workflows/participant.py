@@ -9,10 +9,10 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
-from conceptrsa.interfaces.numerics.partitions import RUNS_PER_PARTITION
 from conceptrsa.pipelines.bids.dataset import SubjectInputs, count_volumes
 from conceptrsa.pipelines.bids.events import read_run_events, write_run_events
 from conceptrsa.pipelines.bids.fmriprep import UNCORRECTED
+from conceptrsa.pipelines.options import RUNS_PER_PARTITION
 from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.derivatives import (
     init_derivatives_wf,

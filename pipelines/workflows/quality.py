@@ -6,9 +6,8 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
-from conceptrsa.interfaces.python.anatomical import FINE_MM, AnatomicalViews
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
-from conceptrsa.interfaces.python.masks import TemporalSnr
+from conceptrsa.interfaces.python.quality_images import FINE_MM, AnatomicalViews, TemporalSnr
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES, RESOLUTION, run_stem
 from conceptrsa.pipelines.workflows.sidecars import source_uri

@@ -12,11 +12,10 @@ from conceptrsa.analysis.files.stimuli import find_pictures
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.schema import DatasetConfig
-from conceptrsa.interfaces.numerics.partitions import partition_runs
-from conceptrsa.interfaces.numerics.t1w_mask import is_stripped, require_network
+from conceptrsa.interfaces.numerics.brain_mask import is_stripped, require_network
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import read_run_events, summarize_events
-from conceptrsa.pipelines.options import ParticipantOptions, RunModel
+from conceptrsa.pipelines.options import ParticipantOptions, RunModel, partition_runs
 from conceptrsa.pipelines.workflows.engines import SpmSettings
 from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
 
@@ -41,8 +40,8 @@ def find_spm(options: ParticipantOptions, scratch: Path | None = None) -> SpmSet
     """
     if options.engine != "spm":
         return SpmSettings(run_model=options.run_model)
+    from conceptrsa.interfaces.spm.jobs import read_version
     from conceptrsa.interfaces.spm.launcher import DEFAULT_TIME_LIMIT, find_launcher
-    from conceptrsa.interfaces.spm.script import read_version
 
     limit = options.spm_time_limit
     seconds = DEFAULT_TIME_LIMIT if limit is None else limit * SECONDS_PER_MINUTE

@@ -6,9 +6,9 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import GlmConfig, RoiDefinition
-from conceptrsa.interfaces.numerics.partitions import partition_runs
 from conceptrsa.interfaces.numerics.resampling import MissingRule
 from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
+from conceptrsa.pipelines.options import partition_runs
 from conceptrsa.pipelines.workflows.engines import Engine
 from conceptrsa.pipelines.workflows.estimation import (
     OF_EACH_RUN,
@@ -49,7 +49,7 @@ def init_run_betas_wf(
     run_names : sequence of str
         Of the runs, in their order.
     runs_per_partition : int
-        See `conceptrsa.interfaces.numerics.partitions.partition_runs`.
+        See `conceptrsa.pipelines.options.partition_runs`.
     n_volumes : int
         Of all runs together: decides SPM's memory.
     missing : {'excluded', 'zero'}
@@ -192,7 +192,7 @@ def init_spm_samples_wf(
     name : str
         Name of the workflow.
     """
-    from conceptrsa.interfaces.spm.partitioned import SpmSamplePartition
+    from conceptrsa.interfaces.spm.run_models import SpmSamplePartition
 
     workflow, inputnode, outputnode = _outline(name)
     runs = [list(part) for part in partitions]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.interfaces.python.confounds import ConfoundsTable
+from conceptrsa.interfaces.python.quality_images import ConfoundsTable
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
 

@@ -1,1 +1,0 @@
-"""Programs outside Python: how any of them is run, and paths that they can be told of."""

@@ -22,8 +22,8 @@ from conceptrsa.analysis.models.features import (
 )
 from conceptrsa.analysis.models.model_rdms import ModelRdm
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
-from conceptrsa.analysis.models.weights import search
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights import places
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import Zoo, read_zoo
 from conceptrsa.bids_config.errors import InputError
 
@@ -457,7 +457,7 @@ def test_a_warm_cache_does_without_the_files_of_weights(
     pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = extract(pictures, tmp_path / "cache")
-    monkeypatch.setattr(search, "package_folder", lambda weights: None)
+    monkeypatch.setattr(places, "package_folder", lambda weights: None)
     again = extract(pictures, tmp_path / "cache")
     assert network.shown == list(IDS)
     np.testing.assert_array_equal(first.values, again.values)

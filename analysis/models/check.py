@@ -16,9 +16,9 @@ from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
 from conceptrsa.analysis.models.registry import ModelEntry
 from conceptrsa.analysis.models.weights.locate import (
     CheckedFile,
-    WeightsOptions,
     obtain_all_weights,
 )
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 
 TRIAL_LABEL = "cat"
 

@@ -27,10 +27,10 @@ from conceptrsa.analysis.models.registry_file import LAYER_MARK
 from conceptrsa.analysis.models.weights.hashes import hash_file
 from conceptrsa.analysis.models.weights.locate import (
     KnownFile,
-    WeightsOptions,
     identify_all_weights,
     obtain_all_weights,
 )
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import Zoo, read_zoo, split_layer
 from conceptrsa.bids_config.errors import InputError
 

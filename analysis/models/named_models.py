@@ -19,7 +19,8 @@ from conceptrsa.analysis.models.registry import (
     WeightsFile,
     versions_of,
 )
-from conceptrsa.analysis.models.weights.locate import WeightsOptions, identify_weights
+from conceptrsa.analysis.models.weights.locate import obtain_weights
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import read_table
 from conceptrsa.bids_config.writing import atomic_path
@@ -73,7 +74,7 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
         if model.count("/") != 1:
             raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
         configuration = Weights((hub_file(model, CONFIGURATION),))
-        (file,) = identify_weights(name, configuration, weights)
+        (file,) = obtain_weights(name, configuration, weights, thorough=False)
         origin["configuration"] = file.sha256
     file_of_memory = memory / f"{file_stem(name)}-{_digest(origin)}.json"
     entry = _recall(file_of_memory, name)

@@ -12,7 +12,7 @@ from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings, de
 from conceptrsa.analysis.models.features import Features, extract_features
 from conceptrsa.analysis.models.named_models import is_named
 from conceptrsa.analysis.models.registry_file import LAYER_MARK
-from conceptrsa.analysis.models.weights.locate import (
+from conceptrsa.analysis.models.weights.places import (
     WeightsOptions,
     all_weights_chosen,
     read_given,

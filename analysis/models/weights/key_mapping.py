@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from conceptrsa.analysis.models.registry import KeyMapping, Weights
-from conceptrsa.analysis.models.weights.messages import CheckpointError
-from conceptrsa.analysis.models.weights.tensors import flat_tensors
+from conceptrsa.analysis.models.weights.tensors import CheckpointError, flat_tensors
 from conceptrsa.analysis.models.weights.wrappings import layouts, wrappings
 
 _SHOWN = 3

@@ -13,14 +13,13 @@ from scipy.spatial.distance import squareform
 from conceptrsa.analysis.files.stimuli import read_stimuli
 from conceptrsa.analysis.models import registry
 from conceptrsa.analysis.models.extraction import ExtractionSettings
-from conceptrsa.analysis.models.feature_files import file_stem
+from conceptrsa.analysis.models.feature_files import ModelRdm, file_stem
 from conceptrsa.analysis.models.features import (
     Features,
     extract_features,
     read_features,
     write_features,
 )
-from conceptrsa.analysis.models.model_rdms import ModelRdm
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
 from conceptrsa.analysis.models.weights import places
 from conceptrsa.analysis.models.weights.places import WeightsOptions

@@ -13,8 +13,8 @@ from scipy.spatial.distance import pdist
 
 from conceptrsa.analysis.files.stimuli import Stimulus, load_picture, read_stimuli
 from conceptrsa.analysis.models.check import draw_waves
+from conceptrsa.analysis.models.extraction import Prompt
 from conceptrsa.analysis.models.features import extract_features
-from conceptrsa.analysis.models.prompts import Prompt
 from conceptrsa.analysis.models.registry import GROUPS
 from conceptrsa.analysis.models.weights.locate import obtain_all_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions, all_weights_present

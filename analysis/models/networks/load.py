@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt
 from conceptrsa.analysis.models.networks.extractor import Extractor
 from conceptrsa.analysis.models.networks.named_networks import NAMED_LOADERS, load_named
 from conceptrsa.analysis.models.networks.running import choose_device
-from conceptrsa.analysis.models.prompts import Prompt
 from conceptrsa.analysis.models.registry import ModelEntry, Network, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import CheckpointError, read_checkpoint

@@ -40,8 +40,7 @@ from conceptrsa.analysis.inference.paper_tests import (
     compare_groups,
     compare_models_with_reference,
 )
-from conceptrsa.analysis.models.feature_files import Features
-from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.model_set import ModelSet, gather_models, hash_model
 from conceptrsa.analysis.multiverse import MultiverseRow, run_multiverse
 from conceptrsa.analysis.results import (

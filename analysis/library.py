@@ -16,9 +16,8 @@ from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
 from conceptrsa.analysis.models import features as networks
 from conceptrsa.analysis.models.extraction import ExtractionSettings, default_cache_dir
-from conceptrsa.analysis.models.feature_files import Features
-from conceptrsa.analysis.models.model_rdms import ModelRdm
-from conceptrsa.analysis.models.weights.weight_options import WeightsOptions
+from conceptrsa.analysis.models.feature_files import Features, ModelRdm
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.analysis.output.plots import Plots
 from conceptrsa.analysis.output.tables import tables_of

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.files.rdm_files import reorder
 from conceptrsa.analysis.library import Comparison
-from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.feature_files import ModelRdm
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids

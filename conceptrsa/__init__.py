@@ -15,8 +15,7 @@ if TYPE_CHECKING:
         extract_features,
         read_betas,
     )
-    from conceptrsa.analysis.models.feature_files import Features, read_features
-    from conceptrsa.analysis.models.model_rdms import ModelRdm
+    from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
     from conceptrsa.analysis.rsa.distances import compute_rdm
     from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
     from conceptrsa.analysis.rsatoolbox_rdms import from_rsatoolbox, to_rsatoolbox
@@ -51,7 +50,7 @@ _HOMES = {
     "ComparisonWarning": "analysis.library",
     "Features": "analysis.models.feature_files",
     "InputError": "bids_config.errors",
-    "ModelRdm": "analysis.models.model_rdms",
+    "ModelRdm": "analysis.models.feature_files",
     "RoiPatterns": "analysis.brain.patterns",
     "SubjectPatterns": "analysis.brain.patterns",
     "SubjectRdms": "analysis.brain.patterns",

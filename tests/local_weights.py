@@ -10,7 +10,7 @@ from weights_server import SHA256, Publisher, publishing, put
 
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
 from conceptrsa.analysis.models.weights import download as download_module
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 
 FILE = WeightsFile("net-0a1b.pth", "https://example.org/nets/net-0a1b.pth", SHA256)
 NET = Weights((FILE,))

@@ -13,17 +13,16 @@ from scipy.spatial.distance import squareform
 from conceptrsa.analysis.files.stimuli import read_stimuli
 from conceptrsa.analysis.models import registry
 from conceptrsa.analysis.models.extraction import ExtractionSettings
-from conceptrsa.analysis.models.feature_files import file_stem
+from conceptrsa.analysis.models.feature_files import ModelRdm, file_stem
 from conceptrsa.analysis.models.features import (
     Features,
     extract_features,
     read_features,
     write_features,
 )
-from conceptrsa.analysis.models.model_rdms import ModelRdm
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
-from conceptrsa.analysis.models.weights import search
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights import places
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import Zoo, read_zoo
 from conceptrsa.bids_config.errors import InputError
 
@@ -457,7 +456,7 @@ def test_a_warm_cache_does_without_the_files_of_weights(
     pictures: Path, tmp_path: Path, network: CountingNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = extract(pictures, tmp_path / "cache")
-    monkeypatch.setattr(search, "package_folder", lambda weights: None)
+    monkeypatch.setattr(places, "package_folder", lambda weights: None)
     again = extract(pictures, tmp_path / "cache")
     assert network.shown == list(IDS)
     np.testing.assert_array_equal(first.values, again.values)

@@ -21,8 +21,8 @@ from text_networks import (
 )
 from tokenizers import Tokenizer
 
+from conceptrsa.analysis.models.extraction import Prompt, fill_prompt
 from conceptrsa.analysis.models.networks.language import FastTokenizer, load_bert, load_gpt2
-from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
 from conceptrsa.analysis.models.registry import KeyMapping
 from conceptrsa.bids_config.errors import InputError
 

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from text_networks import BERT_KEYS, CAT, CLIP_KEYS, GPT2_KEYS, PHOTO, save_layout, scramble
 from tokenizers import Tokenizer
 
+from conceptrsa.analysis.models.extraction import Prompt, fill_prompt
 from conceptrsa.analysis.models.networks.clip_text import ClipTokenizer, load_clip_text
 from conceptrsa.analysis.models.networks.language import TextNetwork
 from conceptrsa.analysis.models.networks.load import load_entry
-from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
 

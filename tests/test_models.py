@@ -13,14 +13,11 @@ from scipy.spatial.distance import pdist
 
 from conceptrsa.analysis.files.stimuli import Stimulus, load_picture, read_stimuli
 from conceptrsa.analysis.models.check import draw_waves
+from conceptrsa.analysis.models.extraction import Prompt
 from conceptrsa.analysis.models.features import extract_features
-from conceptrsa.analysis.models.prompts import Prompt
 from conceptrsa.analysis.models.registry import GROUPS
-from conceptrsa.analysis.models.weights.locate import (
-    WeightsOptions,
-    all_weights_present,
-    obtain_all_weights,
-)
+from conceptrsa.analysis.models.weights.locate import obtain_all_weights
+from conceptrsa.analysis.models.weights.places import WeightsOptions, all_weights_present
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.demo.demo_pictures import draw_stimuli
@@ -80,11 +77,11 @@ def test_a_combined_model_is_described_whole() -> None:
 def test_listing_needs_no_network_library(tmp_path: Path) -> None:
     run_without_networks(
         "from pathlib import Path\n"
-        "from conceptrsa.analysis.models.weights import locate\n"
+        "from conceptrsa.analysis.models.weights import places\n"
         "from conceptrsa.analysis.models.zoo import read_zoo\n"
-        f"options = locate.WeightsOptions(cache=Path({str(tmp_path)!r}))\n"
+        f"options = places.WeightsOptions(cache=Path({str(tmp_path)!r}))\n"
         "for entry in read_zoo().entries:\n"
-        "    locate.all_weights_present(entry, options)"
+        "    places.all_weights_present(entry, options)"
     )
 
 

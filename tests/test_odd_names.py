@@ -16,8 +16,12 @@ from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.roi_files import read_roi_files
 from conceptrsa.analysis.betas.table import _read_table
 from conceptrsa.analysis.files.stimuli import read_stimuli
-from conceptrsa.analysis.models.categorical import read_categories
-from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
+from conceptrsa.analysis.models.feature_files import (
+    Features,
+    read_categories,
+    read_features,
+    write_features,
+)
 from conceptrsa.analysis.models.model_set import gather_models
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError

@@ -13,8 +13,7 @@ from PIL import Image
 from conceptrsa.analysis.betas.named_volumes import _read_stimuli
 from conceptrsa.analysis.betas.table import _read_table
 from conceptrsa.analysis.files.stimuli import read_stimuli
-from conceptrsa.analysis.models.categorical import read_categories
-from conceptrsa.analysis.models.feature_files import read_features
+from conceptrsa.analysis.models.feature_files import read_categories, read_features
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig

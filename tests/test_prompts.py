@@ -2,8 +2,7 @@
 
 import pytest
 
-from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings
-from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings, Prompt, fill_prompt
 from conceptrsa.bids_config.errors import InputError
 
 

@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.comparison import compare
-from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.feature_files import ModelRdm
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.settings import settings_for

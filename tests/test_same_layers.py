@@ -8,8 +8,7 @@ import pytest
 
 from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
 from conceptrsa.analysis.comparison import compare
-from conceptrsa.analysis.models.feature_files import Features
-from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.model_set import gather_models
 from conceptrsa.analysis.settings import settings_for
 

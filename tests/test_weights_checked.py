@@ -3,6 +3,7 @@
 import hashlib
 import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import local_weights
@@ -13,14 +14,13 @@ from weights_server import CONTENT, OTHER, SHA256, Publisher, one_sentence, put
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
 from conceptrsa.analysis.models.weights import hashes
 from conceptrsa.analysis.models.weights.locate import (
-    WeightsOptions,
-    identify_weights,
     obtain_weights,
-    weights_present,
 )
+from conceptrsa.analysis.models.weights.places import WeightsOptions, weights_present
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
 
+identify_weights = partial(obtain_weights, thorough=False)
 home, options = local_weights.home, local_weights.options
 publisher = local_weights.publisher
 

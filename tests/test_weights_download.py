@@ -260,7 +260,7 @@ def test_a_redirect_does_not_give_up_encryption(begin: str, end: str, allowed: b
     if allowed:
         assert handler.redirect_request(*arguments).full_url == f"{end}://b/"
     else:
-        with pytest.raises(download_module.Refused, match="https://"):
+        with pytest.raises(download_module.Failed, match="https://"):
             handler.redirect_request(*arguments)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import local_weights
@@ -18,11 +19,11 @@ from conceptrsa.analysis.models.registry import Weights, WeightsFile
 from conceptrsa.analysis.models.weights import hashes as hashes_module
 from conceptrsa.analysis.models.weights.hashes import HashMemory
 from conceptrsa.analysis.models.weights.locate import (
-    WeightsOptions,
-    identify_weights,
     obtain_weights,
 )
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 
+identify_weights = partial(obtain_weights, thorough=False)
 home, options = local_weights.home, local_weights.options
 
 
@@ -124,9 +125,11 @@ def test_an_identity_from_memory_imports_no_network_library(tmp_path: Path) -> N
     command = (
         "import sys; from pathlib import Path; "
         "from conceptrsa.analysis.models.registry import Weights, WeightsFile; "
-        "from conceptrsa.analysis.models.weights.locate import WeightsOptions, identify_weights; "
+        "from conceptrsa.analysis.models.weights.locate import obtain_weights; "
+        "from conceptrsa.analysis.models.weights.places import WeightsOptions; "
         "options = WeightsOptions(Path(sys.argv[1]), {'Net': Path(sys.argv[2])}); "
-        "print(*identify_weights('Net', Weights((WeightsFile('net.pth'),)), options)); "
+        "net = Weights((WeightsFile('net.pth'),)); "
+        "print(*obtain_weights('Net', net, options, thorough=False)); "
         "print({'torch', 'transformers', 'huggingface_hub', 'urllib.request', 'rich'} "
         "& set(sys.modules))"
     )

@@ -10,10 +10,10 @@ from local_weights import FILE, HUB, NET, PAIR, put_pair, with_folder
 from weights_server import OTHER, SHA256, Publisher, one_sentence, put
 
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
-from conceptrsa.analysis.models.weights.locate import (
+from conceptrsa.analysis.models.weights.locate import obtain_weights
+from conceptrsa.analysis.models.weights.places import (
     WeightsOptions,
     find_files,
-    obtain_weights,
     read_given,
     require_given_asked,
     weights_chosen,
@@ -123,7 +123,7 @@ def test_all_files_must_be_in_one_place(tmp_path: Path, options: WeightsOptions)
     pair = put_pair(folder / "Net")
     assert find_files("Net", PAIR, with_folder(options, folder)) == pair
     pair[1].unlink()
-    with pytest.raises(InputError, match=r"Net lacks config.json of Net") as error:
+    with pytest.raises(InputError, match=r"named after Net, lacks config.json") as error:
         find_files("Net", PAIR, with_folder(options, folder))
     one_sentence(error)
 
@@ -133,8 +133,8 @@ def test_what_is_given_must_be_there(tmp_path: Path, options: WeightsOptions) ->
     assert find_files("Net", PAIR, with_folder(options, None, net=tmp_path / "given")) == pair
     cases = [
         (NET, tmp_path / "absent", "there is no such file"),
-        (NET, tmp_path / "given", "the folder lacks net-0a1b.pth"),
-        (PAIR, pair[0], "is one file, but model.safetensors, config.json are needed"),
+        (NET, tmp_path / "given", "lacks net-0a1b.pth"),
+        (PAIR, pair[0], "lacks model.safetensors, config.json: put it there"),
     ]
     for weights, path, expected in cases:
         with pytest.raises(InputError, match=expected) as error:

@@ -6,6 +6,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ RECIPE_FILE = "recipe.json"
 SECONDS_PER_PART = 30.0
 """After so long what was computed is written, so that a killed run loses little."""
 
-DAMAGE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class RecipeCache:
         """Give the vectors that are there, by column and input."""
         found: dict[str, dict[str, FeatureVector]] = {column: {} for column in columns}
         wanted = set(inputs)
-        for file in self._parts():
+        for file in sorted(self.folder.glob("*.npz")):
             for column, rows in _read_part(file, wanted, found):
                 found[column].update(rows)
         return found
@@ -97,20 +98,14 @@ class RecipeCache:
         }
         identity = "\n".join([*part.inputs, "", *part.columns])
         name = hashlib.sha256(identity.encode()).hexdigest()
-        try:
-            with atomic_path(self.folder / f"{name}.npz") as path:
-                np.savez(
-                    path,
-                    inputs=np.array(part.inputs),
-                    columns=names,
-                    checksums=np.array(checksums),
-                    **arrays,
-                )
-            self._describe()
-        except OSError as error:
-            raise InputError(
-                f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."
-            ) from error
+        with self._written(f"{name}.npz") as path:
+            np.savez(
+                path,
+                inputs=np.array(part.inputs),
+                columns=names,
+                checksums=np.array(checksums),
+                **arrays,
+            )
 
     def load_list(self, name: str) -> tuple[str, ...] | None:
         """Give a list of layers that was kept before, or None."""
@@ -123,23 +118,23 @@ class RecipeCache:
 
     def save_list(self, name: str, entries: Sequence[str]) -> None:
         """Keep a list of layers."""
+        with self._written(f"{name}.json") as path:
+            path.write_text(json.dumps(list(entries)), encoding="utf-8")
+
+    @contextmanager
+    def _written(self, name: str) -> Iterator[Path]:
+        """Give the path for a new file of the folder, which is described with its first one."""
         try:
-            with atomic_path(self.folder / f"{name}.json") as path:
-                path.write_text(json.dumps(list(entries)), encoding="utf-8")
-            self._describe()
+            with atomic_path(self.folder / name) as path:
+                yield path
+            recipe = self.folder / RECIPE_FILE
+            if not recipe.exists():
+                with atomic_path(recipe) as path:
+                    path.write_text(self._recipe_text, encoding="utf-8")
         except OSError as error:
             raise InputError(
                 f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."
             ) from error
-
-    def _describe(self) -> None:
-        file = self.folder / RECIPE_FILE
-        if not file.exists():
-            with atomic_path(file) as path:
-                path.write_text(self._recipe_text, encoding="utf-8")
-
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("*.npz")) if self.folder.is_dir() else []
 
 
 def gathered(parts: Iterable[Part], save: Callable[[Part], None]) -> Iterator[Part]:
@@ -192,7 +187,7 @@ def _read_part(
                     values = np.asarray(arrays[f"column_{index}"], dtype=np.float32)
                     if _checksum(inputs, column, values) == checksums[index]:
                         yield column, {inputs[row]: values[row] for row in rows}
-    except (*DAMAGE, IndexError):
+    except _DAMAGE:
         return
 
 

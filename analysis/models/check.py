@@ -11,14 +11,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from conceptrsa.analysis.models.extraction import ExtractionSettings
-from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
+from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt, fill_prompt
 from conceptrsa.analysis.models.registry import ModelEntry
 from conceptrsa.analysis.models.weights.locate import (
     CheckedFile,
-    WeightsOptions,
     obtain_all_weights,
 )
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 
 TRIAL_LABEL = "cat"
 

@@ -1,4 +1,4 @@
-"""What of a network is taken as features, and on what it runs."""
+"""What networks are shown, what of them is taken as features, and on what they run."""
 
 import os
 from collections.abc import Callable
@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from conceptrsa.analysis.models.prompts import PROMPTS, find_prompt
 from conceptrsa.analysis.models.registry import Network, Pooling
+from conceptrsa.bids_config.errors import InputError
+
+PLACE = "{label}"
+PROMPTS = {"paper": "a photo of {label}", "related-code": "a photo of {label}."}
+"""Prompts by name: that of the paper's text, and that of its authors' related code."""
 
 PROMPT = PROMPTS["paper"]
 Sweep = Literal["all", "blocks"]
@@ -78,3 +82,73 @@ class ExtractionSettings:
     def in_half_precision(self, network: Network) -> bool:
         """Whether a network runs in half precision."""
         return self.half_precision and network.half_precision and self.device != "cpu"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text, and where in it the label stands.
+
+    Attributes
+    ----------
+    text : str
+        What the network reads.
+    label_start, label_end : int
+        The label is `text[label_start:label_end]`, without space round it.
+    """
+
+    text: str
+    label_start: int
+    label_end: int
+
+    @property
+    def label(self) -> str:
+        """The label as it stands in the text."""
+        return self.text[self.label_start : self.label_end]
+
+
+def find_prompt(text: str) -> str:
+    """Give the template that a text names, or is.
+
+    Raises
+    ------
+    InputError
+        It is no name, and has no place for the label.
+    """
+    if text not in PROMPTS and PLACE not in text:
+        raise InputError(
+            f"the prompt '{text}' has no place for the label: write {PLACE} where it belongs, as "
+            f"in 'a photo of {PLACE}', or name one ({', '.join(PROMPTS)})."
+        )
+    return PROMPTS.get(text, text)
+
+
+def fill_prompt(template: str, label: str) -> Prompt:
+    """Put a label into a template and remember where it stands.
+
+    Parameters
+    ----------
+    template : str
+        Holds `{label}`; where it does so more than once, the first is the label's place. Or the
+        name of one of `PROMPTS`.
+    label : str
+        Any text, `{label}` included; it is not changed.
+
+    Raises
+    ------
+    InputError
+        No `{label}` in the template, an empty label, or characters that UTF-8 does not have.
+    """
+    template = find_prompt(template)
+    content = label.strip()
+    if not content:
+        raise InputError("a label is empty: give every stimulus a label, or leave the model out.")
+    text = template.replace(PLACE, label)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the prompt {text!r} holds bytes that are not UTF-8: save the labels in that encoding "
+            "and give the prompt in it."
+        ) from error
+    start = template.index(PLACE) + label.index(content)
+    return Prompt(text, start, start + len(content))

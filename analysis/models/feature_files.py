@@ -1,4 +1,4 @@
-"""Models in a folder: features or RDMs, one file a model, and `models.tsv` that lists them."""
+"""Models in a folder: features, RDMs or categories, and `models.tsv` that lists them."""
 
 import json
 import re
@@ -16,18 +16,25 @@ from conceptrsa.analysis.files.rdm_files import (
     is_square,
     rdm_vector,
     read_stimuli_column,
+    reorder,
     require_distinct,
     square_of_table,
 )
-from conceptrsa.analysis.models.categorical import CATEGORIES_TABLE, Categories, read_categories
-from conceptrsa.analysis.models.model_rdms import ModelRdm
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
+from conceptrsa.bids_config.names import (
+    clean_name,
+    require_distinguishable,
+    require_names,
+    require_no_quotes,
+    stimulus_ids,
+    warn_of_case,
+)
 from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
 from conceptrsa.bids_config.writing import atomic_path
 
 MODELS_TABLE = "models.tsv"
+CATEGORIES_TABLE = "categories.tsv"
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,11 +80,108 @@ class Features:
         n_stimuli, n_features = np.shape(self.values)
         return f"Features({self.model}, {self.group}: {n_stimuli} stimuli, {n_features} features)"
 
+    def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
+        """Rows of some of the stimuli, in the order given."""
+        rows = {stimulus: row for row, stimulus in enumerate(self.stimuli)}
+        return np.asarray(self.values)[[rows[stimulus] for stimulus in stimuli]]
 
-def _narrowed(values: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-    """Give single precision where that is what the numbers came from."""
-    single = values.astype(np.float32)
-    return single if np.array_equal(single, values) else values
+
+@dataclass(frozen=True, repr=False)
+class ModelRdm:
+    """Distances of one model between stimuli.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model.
+    group : {'multimodal', 'visual', 'language'}
+        As for features.
+    stimuli : tuple of str
+        Stimulus ids.
+    rdm : ndarray, (pairs,)
+        In the order of `scipy.spatial.distance.pdist` over `stimuli`.
+    note : str
+        What a reader of a result should know about the model.
+    origin : mapping
+        Empty: it is not known.
+    """
+
+    model: str
+    group: Group
+    stimuli: tuple[str, ...]
+    rdm: NDArray[np.float64]
+    note: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Shapes in place of numbers."""
+        return f"ModelRdm({self.model}, {self.group}: {len(self.stimuli)} stimuli)"
+
+    def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
+        """Distances (pairs,) between some of the stimuli, in the order given.
+
+        Raises
+        ------
+        InputError
+            If they are all the same, so that they compare with nothing.
+        """
+        rows = {stimulus: row for row, stimulus in enumerate(self.stimuli)}
+        rdm = reorder(self.rdm, [rows[stimulus] for stimulus in stimuli])
+        require_distances_differ(self.model, rdm)
+        return rdm
+
+
+def require_distances_differ(model: str, rdm: NDArray[np.float64], tolerance: float = 0.0) -> None:
+    """Raise InputError where a model puts the same distance between all stimuli."""
+    if np.ptp(rdm) <= tolerance:
+        raise InputError(
+            f"{model} puts the same distance between all stimuli of the betas, so that its RDM "
+            "compares with nothing: leave the model out"
+        )
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A table of categories.
+
+    Attributes
+    ----------
+    file : Path
+    stimuli : tuple of str
+        Stimulus ids.
+    models : dict of str to tuple of str
+        The category of each stimulus, by model.
+    """
+
+    file: Path
+    stimuli: tuple[str, ...]
+    models: dict[str, tuple[str, ...]]
+
+    def rdm(self, model: str) -> NDArray[np.float64]:
+        """Distances (pairs,) of a model: 0 within a category, 1 between two.
+
+        Raises
+        ------
+        InputError
+            If a stimulus has no category, or all have one or each its own.
+        """
+        names = self.models[model]
+        for stimulus, name in zip(self.stimuli, names, strict=True):
+            if name in ("", MISSING):
+                raise InputError(
+                    f"{self.file} gives the stimulus '{stimulus}' no category of '{model}': name "
+                    "one, or leave the model out"
+                )
+        codes = np.unique(names, return_inverse=True)[1]
+        first, second = np.triu_indices(len(codes), k=1)
+        rdm: NDArray[np.float64] = np.asarray(codes[first] != codes[second], dtype=np.float64)
+        if not np.ptp(rdm):
+            raise InputError(
+                f"{self.file} puts the stimuli into {len(set(names))} categories of '{model}', so "
+                "that all its distances are the same: name two categories or more, one of them of "
+                "several stimuli"
+            )
+        return rdm
 
 
 def write_features(features: Sequence[Features], directory: str | Path) -> None:
@@ -88,12 +192,13 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
     """
     folder = Path(directory)
     for model in features:
+        single = model.values.astype(np.float32)
         with atomic_path(folder / f"{file_stem(clean_name(model.model))}.npz") as path:
             # Not compressed: that takes long and gains a tenth.
             np.savez(
                 path,
                 stimulus=np.array(model.stimuli),
-                features=_narrowed(model.values),
+                features=single if np.array_equal(single, model.values) else model.values,
                 origin=np.array([json.dumps(model.origin, sort_keys=True)]),
             )
     listed = [(clean_name(model.model), model.group, model.note or MISSING) for model in features]
@@ -180,16 +285,22 @@ def _read_model(
     if categories is not None and in_categories:
         return ModelRdm(model, group, categories.stimuli, categories.rdm(model), note)
     (file,) = files
-    origin: dict[str, Any] = {}
-    if file.suffix == ".npz":
-        stimuli, values, are_distances, origin = _read_npz(file)
-    else:
-        stimuli, values, are_distances = _read_tsv(file)
+    stimuli, values, are_distances, origin = _read_values(file)
+    if not are_distances and (values.ndim != 2 or len(values) != len(stimuli) or not values.size):
+        raise InputError(
+            f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: one row a "
+            "stimulus and at least one column are needed."
+        )
+    require_distinct(stimuli, file)
     if are_distances:
-        require_distinct(stimuli, file)
         rdm = rdm_vector(values, len(stimuli), f"the RDM in {file}")
         return ModelRdm(model, group, stimuli, rdm, note)
-    _require_sound(file, stimuli, values)
+    for stimulus, features in zip(stimuli, values, strict=True):
+        if not np.isfinite(features).all():
+            raise InputError(
+                f"{file} has a missing or infinite value for the stimulus '{stimulus}': "
+                "compute it again or leave the model out."
+            )
     return Features(model, group, stimuli, values, note, origin)
 
 
@@ -201,10 +312,17 @@ def _as_spelt(file: Path) -> Path:
     return next((path for path in alike if clean_name(path.stem) == file.stem), file)
 
 
-def _read_npz(
+def _read_values(
     file: Path,
 ) -> tuple[tuple[str, ...], NDArray[np.float64], bool, dict[str, Any]]:
     """Stimuli, features or distances, whether it is distances, and where they come from."""
+    if file.suffix == ".tsv":
+        table = read_table(file)
+        if table.columns[0] != "stimulus":
+            raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
+        if is_square(table):
+            return *square_of_table(table), True, {}
+        return read_stimuli_column(table), table.numbers(table.columns[1:]), False, {}
     with open_arrays(file) as arrays:
         if {"features", "rdm"} <= arrays.names:
             raise InputError(f"{file} holds features and an RDM: keep one of them")
@@ -221,26 +339,30 @@ def _read_npz(
         ) from error
 
 
-def _read_tsv(file: Path) -> tuple[tuple[str, ...], NDArray[np.float64], bool]:
-    """Stimuli, features or distances, and whether it is distances."""
+def read_categories(file: Path) -> Categories:
+    """Read a table with the columns stimulus and one per categorical model.
+
+    Raises
+    ------
+    InputError
+        On a table without these columns, or a stimulus or model that is there twice or has no
+        name.
+    """
     table = read_table(file)
-    if table.columns[0] != "stimulus":
-        raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
-    if is_square(table):
-        return *square_of_table(table), True
-    return read_stimuli_column(table), table.numbers(table.columns[1:]), False
-
-
-def _require_sound(file: Path, stimuli: tuple[str, ...], values: NDArray[np.float64]) -> None:
-    if values.ndim != 2 or values.shape[0] != len(stimuli) or values.size == 0:
+    if table.columns[0] != "stimulus" or len(table.columns) < 2:
         raise InputError(
-            f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: one row a "
-            "stimulus and at least one column are needed."
+            f"{file}: the first of its tab-separated columns must be 'stimulus', and each further "
+            "one a model that gives the stimuli categories."
         )
-    require_distinct(stimuli, file)
-    for stimulus, row in zip(stimuli, values, strict=True):
-        if not np.isfinite(row).all():
-            raise InputError(
-                f"{file} has a missing or infinite value for the stimulus '{stimulus}': "
-                "compute it again or leave the model out."
-            )
+    models = table.columns[1:]
+    require_names(models, "model", file)
+    stimuli = read_stimuli_column(table)
+    if len(stimuli) < 2:
+        raise InputError(f"{file} lists {len(stimuli)} stimuli: add a row for each")
+    warn_of_case(stimuli, "stimulus", file)
+    columns = {model: tuple(map(clean_name, table.column(model))) for model in models}
+    for model, names in columns.items():
+        require_no_quotes(names, file)
+        require_distinguishable(names, f"{model} category", file)
+        warn_of_case(names, f"{model} category", file)
+    return Categories(file, stimuli, columns)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.models.feature_files import Features
-from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.feature_files import (
+    Features,
+    ModelRdm,
+    require_distances_differ,
+)
 from conceptrsa.analysis.models.registry import Group
-from conceptrsa.analysis.models.registry_file import LAYER_MARK
+from conceptrsa.analysis.models.zoo import LAYER_MARK
 from conceptrsa.analysis.rsa.distances import (
     compute_rdm,
     metric_of_models,
@@ -83,9 +86,7 @@ class ModelSet:
     def _rdm(self, model: Features | ModelRdm, metric: RdmMetric) -> NDArray[np.float64]:
         if isinstance(model, ModelRdm):
             return model.of_stimuli(self.stimuli)
-        rows = {stimulus: row for row, stimulus in enumerate(model.stimuli)}
-        wanted = [rows[stimulus] for stimulus in self.stimuli]
-        values = np.asarray(model.values, dtype=np.float64)[wanted]
+        values = np.asarray(model.of_stimuli(self.stimuli), dtype=np.float64)
         if out_of_range(values):
             raise InputError(
                 f"the features of {model.model} are too large or too small to compute with: scale "
@@ -99,11 +100,7 @@ class ModelSet:
             )
         rdm = compute_rdm(values, metric)
         scale = 1.0 if metric in ("correlation", "cosine") else float(np.square(values).mean())
-        if np.ptp(rdm) <= ROUNDING * scale:
-            raise InputError(
-                f"{model.model} puts the same distance between all stimuli of the betas, so that "
-                "its RDM compares with nothing: leave the model out"
-            )
+        require_distances_differ(model.model, rdm, ROUNDING * scale)
         return rdm
 
 
@@ -197,12 +194,9 @@ def _find_doubles(
 
 def _numbers(model: Features | ModelRdm, stimuli: tuple[str, ...]) -> NDArray[Any]:
     """Rows of the stimuli in their order: a view of the features where they are in that order."""
-    if isinstance(model, ModelRdm):
-        return model.of_stimuli(stimuli)[None]
-    if model.stimuli == stimuli:
+    if isinstance(model, Features) and model.stimuli == stimuli:
         return np.asarray(model.values)
-    rows = {stimulus: row for row, stimulus in enumerate(model.stimuli)}
-    return np.asarray(model.values)[[rows[stimulus] for stimulus in stimuli]]
+    return np.atleast_2d(model.of_stimuli(stimuli))
 
 
 def _are_same(values: NDArray[Any], others: NDArray[Any]) -> bool:

@@ -7,7 +7,7 @@ model can be found, and its features taken from a cache, without importing any n
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from conceptrsa.analysis.models.registry import (
     WeightsFile,
     versions_of,
 )
-from conceptrsa.analysis.models.weights.locate import WeightsOptions, identify_weights
+from conceptrsa.analysis.models.weights.locate import obtain_weights
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import read_table
 from conceptrsa.bids_config.writing import atomic_path
@@ -73,9 +74,10 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
         if model.count("/") != 1:
             raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
         configuration = Weights((hub_file(model, CONFIGURATION),))
-        (file,) = identify_weights(name, configuration, weights)
+        (file,) = obtain_weights(name, configuration, weights, thorough=False)
         origin["configuration"] = file.sha256
-    file_of_memory = memory / f"{file_stem(name)}-{_digest(origin)}.json"
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+    file_of_memory = memory / f"{file_stem(name)}-{digest[:16]}.json"
     entry = _recall(file_of_memory, name)
     if entry is None:
         # Imported late: it brings torch, which a remembered answer does without.
@@ -83,31 +85,15 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
 
         entry = describe(name, weights)
         with suppress(OSError), atomic_path(file_of_memory) as path:
-            path.write_text(json.dumps({**origin, "entry": as_table(entry)}, indent=1))
+            path.write_text(
+                json.dumps({**origin, "entry": asdict(entry, dict_factory=_filled)}, indent=1)
+            )
     return entry
 
 
 def hub_file(repository: str, file: str, revision: str = "main") -> WeightsFile:
     """Give a file of a repository on Hugging Face's hub."""
     return WeightsFile(file, f"{HUB}/{repository}/resolve/{revision}/{file}")
-
-
-def as_table(record: Any) -> dict[str, Any]:
-    """Write a dataclass as a table that `read_table` reads; fields with their default are left out.
-
-    Dataclasses, and tuples of them, may be its fields.
-    """
-    return {
-        entry.name: _as_value(value)
-        for entry in fields(record)
-        if (value := getattr(record, entry.name)) != entry.default or entry.default is MISSING
-    }
-
-
-def _as_value(value: Any) -> Any:
-    if is_dataclass(value):
-        return as_table(value)
-    return [_as_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _recall(file: Path, name: str) -> ModelEntry | None:
@@ -119,5 +105,6 @@ def _recall(file: Path, name: str) -> ModelEntry | None:
     return entry if entry.name == name else None
 
 
-def _digest(origin: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:16]
+def _filled(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make the table of a dataclass as `read_table` takes it: without what says nothing."""
+    return {name: value for name, value in items if value not in (None, "")}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
 from typing import Literal
 
 from conceptrsa.bids_config.errors import InputError
@@ -13,6 +14,8 @@ GROUPS: tuple[Group, ...] = ("multimodal", "visual", "language", "categorical")
 Input = Literal["picture", "label"]
 Pooling = Literal["mean", "flatten", "first-token", "last-token", "label-token"]
 """From a layer's output to one vector: its mean over space or tokens, all of it, or one token."""
+
+_COMMON_STEMS = ("model", "pytorch_model", "open_clip_model", "open_clip_pytorch_model", "weights")
 
 UNVOUCHED_NOTE = "its weights are verified by nothing published"
 
@@ -38,6 +41,30 @@ class WeightsFile:
     url: str = ""
     sha256: str = ""
     size: int | None = None
+
+    @property
+    def base_name(self) -> str:
+        """Its name without folders."""
+        return PurePosixPath(self.name).name
+
+    def is_published(self, sha256: str) -> bool:
+        """Tell whether a SHA-256 is the one that was published, or begins so."""
+        return bool(self.sha256) and sha256.startswith(self.sha256.lower())
+
+    def describe(self, licence: str) -> str:
+        """Give what a reader needs to find the file elsewhere: name, size, SHA-256, licence."""
+        size = "size not published" if self.size is None else format_size(self.size)
+        digits = f"SHA-256 {self.sha256[:12]}..." if self.sha256 else "no SHA-256 published"
+        return f"{self.name} ({size}, {digits}, licence: {licence or 'not stated'})"
+
+
+def format_size(size: float) -> str:
+    """Give a number of bytes in words: '98 MB'."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
 
 
 @dataclass(frozen=True)
@@ -114,6 +141,26 @@ class Weights:
     def is_vouched_for(self) -> bool:
         """Whether a hash of the tensors' file, or the beginning of one, was published."""
         return bool(self.files[0].sha256)
+
+    @property
+    def is_named_tellingly(self) -> bool:
+        """Whether a file's name tells whose it is: many repositories have 'model.safetensors'."""
+        names = [PurePosixPath(file.name).stem for file in self.files]
+        return len(names) == 1 and names[0] not in _COMMON_STEMS
+
+    def published_as(self, index: int, name: str, sha256: str = "") -> WeightsFile:
+        """Give the published file that a file is, by its hash, else its name; or the usual."""
+        candidates = self.in_place_of(index)
+        same = [file for file in candidates if file.is_published(sha256)]
+        called = [file for file in candidates if file.base_name == name]
+        return (*same, *called, candidates[0])[0]
+
+    def describe(self, licence: str) -> str:
+        """Give what a reader needs to find all files elsewhere, with their addresses."""
+        return " and ".join(
+            file.describe(licence) + (f" from {file.url}" if file.url else "")
+            for file in self.files
+        )
 
     def in_place_of(self, index: int) -> tuple[WeightsFile, ...]:
         """Give the files that may stand at a place of `files`, the usual one first."""

@@ -1,16 +1,20 @@
-"""The zoo: every model that can be named, from the registry, a user's own one, and libraries."""
+"""The zoo: every model that can be named, from the registry and a user's own ones."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry
-from conceptrsa.analysis.models.registry_file import LAYER_MARK, read_registry
+from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry, Preprocessing
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import require_names
+from conceptrsa.bids_config.toml_tables import did_you_mean, read_table, read_toml
 
 REGISTRY_FILE = Path(__file__).with_name("registry.toml")
+
+LAYER_MARK = "@"
+"""Stands between a model's name and a layer's, so that no model may have it in its name."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,89 @@ def split_layer(name: str) -> tuple[str, str | None]:
 @cache
 def _packaged() -> dict[str, ModelEntry]:
     return read_registry(REGISTRY_FILE, {})
+
+
+def read_registry(file: Path, known: Mapping[str, ModelEntry]) -> dict[str, ModelEntry]:
+    """Read a registry file.
+
+    Parameters
+    ----------
+    file : Path
+        TOML with a `[[model]]` a network and, if wished, `[preprocessing.NAME]` tables that
+        several models share. The keys are the fields of `ModelEntry`, `Network`, `Weights`,
+        `WeightsFile`, `KeyMapping` and `Preprocessing`.
+    known : mapping of str to ModelEntry
+        Models that are there already: combined models may name them as parts, and no other may
+        have their names.
+
+    Returns
+    -------
+    dict of str to ModelEntry
+        The file's models by name, in its order.
+
+    Raises
+    ------
+    InputError
+        On a file that cannot be read, a key or value that is not allowed, or a name twice.
+    """
+    content = read_toml(file)
+    models, shared = content.pop("model", []), content.pop("preprocessing", {})
+    entries: dict[str, ModelEntry] = {}
+    try:
+        is_sound = not content and isinstance(models, list) and isinstance(shared, dict)
+        if not is_sound or not all(
+            isinstance(table, dict) for table in [*models, *shared.values()]
+        ):
+            raise InputError(
+                "write each model as a table that begins with [[model]], what models share as "
+                "[preprocessing.NAME], and nothing else"
+            )
+        for name, table in shared.items():
+            read_table(Preprocessing, table, f"preprocessing.{name}")
+        for table in models:
+            entry = _read_entry(table, {**known, **entries}, shared)
+            entries[entry.name] = entry
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    return entries
+
+
+def _read_entry(
+    table: dict[str, Any], known: Mapping[str, ModelEntry], shared: Mapping[str, dict[str, Any]]
+) -> ModelEntry:
+    try:
+        network = table.get("network")
+        if isinstance(network, dict):
+            if "parts" in network:
+                network["part_names"] = network.pop("parts")
+            preprocessing = network.get("preprocessing")
+            if isinstance(preprocessing, str):
+                if preprocessing not in shared:
+                    raise InputError(
+                        f"network.preprocessing = {preprocessing!r} is not in the file"
+                        f"{did_you_mean(preprocessing, shared)}: write a table "
+                        f"[preprocessing.{preprocessing}]"
+                    )
+                network["preprocessing"] = shared[preprocessing]
+        entry = read_table(ModelEntry, table)
+        parts = tuple(_find_part(name, known).network for name in entry.network.part_names)
+    except InputError as error:
+        raise InputError(f"model {table.get('name', 'without a name')}: {error}") from error
+    require_names([entry.name], "model", "the registry")
+    if LAYER_MARK in entry.name or ":" in entry.name:
+        raise InputError(
+            f"the model name {entry.name!r} must not hold ':' or '{LAYER_MARK}', which mean a "
+            "library's model and a layer: give it another name"
+        )
+    if entry.name.lower() in map(str.lower, known):
+        raise InputError(f"the name {entry.name!r} is taken: give the model another one")
+    return replace(entry, network=replace(entry.network, parts=parts))
+
+
+def _find_part(name: str, known: Mapping[str, ModelEntry]) -> ModelEntry:
+    if name not in known or known[name].network.parts:
+        raise InputError(
+            f"its part {name!r} is no model that stands before it and is not a combined model "
+            f"itself{did_you_mean(name, known)}: name such models"
+        )
+    return known[name]

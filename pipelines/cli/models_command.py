@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from conceptrsa.analysis.models.weights.locate import all_weights_present
+    from conceptrsa.analysis.models.weights.places import all_weights_present
     from conceptrsa.analysis.models.zoo import read_zoo
     from conceptrsa.pipelines.cli.networks import weights_options
 

@@ -11,14 +11,13 @@ from conceptrsa.analysis.files.stimuli import LABELS_FILE, Stimulus, read_stimul
 from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings, default_cache_dir
 from conceptrsa.analysis.models.features import Features, extract_features
 from conceptrsa.analysis.models.named_models import is_named
-from conceptrsa.analysis.models.registry_file import LAYER_MARK
-from conceptrsa.analysis.models.weights.locate import (
+from conceptrsa.analysis.models.weights.places import (
     WeightsOptions,
     all_weights_chosen,
     read_given,
     require_given_asked,
 )
-from conceptrsa.analysis.models.zoo import Zoo, read_zoo, split_layer
+from conceptrsa.analysis.models.zoo import LAYER_MARK, Zoo, read_zoo, split_layer
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import StimuliConfig
 from conceptrsa.pipelines.cli.network_options import WEIGHTS_VARIABLE

@@ -11,8 +11,7 @@ from typing import Any
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.analysis.comparison import Subjects, compare
-from conceptrsa.analysis.models.feature_files import Features, read_features
-from conceptrsa.analysis.models.model_rdms import ModelRdm
+from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
 from conceptrsa.analysis.output.report.group import REPORT
 from conceptrsa.analysis.output.tables import write_table

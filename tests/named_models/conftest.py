@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from conceptrsa.analysis.models.named_models import describe_named
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from named_models.named_tools import ODD_SIZES, Describe
 
 

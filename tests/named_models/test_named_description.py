@@ -17,7 +17,7 @@ from conceptrsa.analysis.models.named_models import describe_named, is_named
 from conceptrsa.analysis.models.networks import named_timm
 from conceptrsa.analysis.models.networks.named_networks import NAMED_LOADERS
 from conceptrsa.analysis.models.registry import ModelEntry
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     HEAVY,
@@ -171,7 +171,7 @@ def test_a_remembered_model_needs_no_library(tmp_path: Path, options: WeightsOpt
         f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))\n"
         "from pathlib import Path\n"
         "from conceptrsa.analysis.models.named_models import describe_named\n"
-        "from conceptrsa.analysis.models.weights.locate import WeightsOptions\n"
+        "from conceptrsa.analysis.models.weights.places import WeightsOptions\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "options = WeightsOptions(cache=folder / 'cache', folder=folder, offline=True)\n"
         f"for name in {names!r}:\n"

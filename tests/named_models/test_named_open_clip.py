@@ -8,8 +8,8 @@ import open_clip
 import pytest
 import torch
 
+from conceptrsa.analysis.models.extraction import fill_prompt
 from conceptrsa.analysis.models.networks.named_networks import load_named
-from conceptrsa.analysis.models.prompts import fill_prompt
 from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     Describe,

@@ -10,9 +10,9 @@ from open_clip.tokenizer import canonicalize_text
 from open_clip.transformer import TextTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from conceptrsa.analysis.models.extraction import fill_prompt
 from conceptrsa.analysis.models.networks.named_open_clip import _is_siglip, _text_network
 from conceptrsa.analysis.models.networks.named_transformers import _load_joint_text
-from conceptrsa.analysis.models.prompts import fill_prompt
 
 LABELS = ("cat", "Cat's", "dog")
 WORDS = ("<pad>", "</s>", "<unk>", "a", "photo", "of", "cat", "cats", "dog")

@@ -13,11 +13,12 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
+from conceptrsa.analysis.models.extraction import fill_prompt
 from conceptrsa.analysis.models.networks import named_transformers
 from conceptrsa.analysis.models.networks.named_networks import load_named
-from conceptrsa.analysis.models.prompts import fill_prompt
 from conceptrsa.analysis.models.registry import ModelEntry
-from conceptrsa.analysis.models.weights.locate import WeightsOptions, obtain_weights
+from conceptrsa.analysis.models.weights.locate import obtain_weights
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     PIL,

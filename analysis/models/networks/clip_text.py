@@ -7,8 +7,8 @@ from typing import Any
 from open_clip import SimpleTokenizer, get_model_config
 from open_clip.transformer import QuickGELU, TextTransformer
 
+from conceptrsa.analysis.models.extraction import Prompt
 from conceptrsa.analysis.models.networks.language import TextNetwork, Tokens, unreadable_label
-from conceptrsa.analysis.models.prompts import Prompt
 from conceptrsa.analysis.models.registry import KeyMapping, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint

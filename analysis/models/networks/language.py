@@ -18,9 +18,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
-from conceptrsa.analysis.models.extraction import Sweep
+from conceptrsa.analysis.models.extraction import Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor
-from conceptrsa.analysis.models.prompts import Prompt, fill_prompt
 from conceptrsa.analysis.models.registry import KeyMapping, Pooling, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint

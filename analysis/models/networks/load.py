@@ -7,15 +7,13 @@ from typing import Any
 
 import torch
 
-from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt
 from conceptrsa.analysis.models.networks.extractor import Extractor
 from conceptrsa.analysis.models.networks.named_networks import NAMED_LOADERS, load_named
 from conceptrsa.analysis.models.networks.running import choose_device
-from conceptrsa.analysis.models.prompts import Prompt
 from conceptrsa.analysis.models.registry import ModelEntry, Network, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
-from conceptrsa.analysis.models.weights.messages import CheckpointError, describe_files
-from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.analysis.models.weights.tensors import CheckpointError, read_checkpoint
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
 
@@ -64,9 +62,7 @@ def load_entry(
     try:
         return load_network(entry.network, files, settings)
     except CheckpointError as error:
-        wanted = " and ".join(
-            describe_files(weights, entry.licence) for _, weights in entry.all_weights
-        )
+        wanted = " and ".join(weights.describe(entry.licence) for _, weights in entry.all_weights)
         raise CheckpointError(f"{str(error).rstrip('.')}; {entry.name} needs {wanted}.") from error
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from conceptrsa.analysis.models.networks.extractor import Extractor
 from conceptrsa.analysis.models.registry import ModelEntry, Network
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import did_you_mean
 

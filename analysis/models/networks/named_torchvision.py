@@ -28,7 +28,7 @@ from conceptrsa.analysis.models.registry import (
     WeightsFile,
 )
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
-from conceptrsa.analysis.models.weights.locate import WeightsOptions
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 
 MODELS = torchvision.models

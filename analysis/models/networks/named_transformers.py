@@ -46,7 +46,8 @@ from conceptrsa.analysis.models.registry import (
     Network,
     Weights,
 )
-from conceptrsa.analysis.models.weights.locate import WeightsOptions, obtain_weights
+from conceptrsa.analysis.models.weights.locate import obtain_weights
+from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 
 WEIGHTS, PROCESSOR = "model.safetensors", "preprocessor_config.json"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from open_clip.tokenizer import canonicalize_text
 from tokenizers import Tokenizer
 
+from conceptrsa.analysis.models.extraction import Prompt
 from conceptrsa.analysis.models.networks.language import FastTokenizer, Tokens
-from conceptrsa.analysis.models.prompts import Prompt
 from conceptrsa.bids_config.errors import InputError
 
 SIGLIP_SETTINGS = {

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
@@ -25,23 +24,28 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
-from conceptrsa.analysis.models.registry import WeightsFile
+from conceptrsa.analysis.models.registry import WeightsFile, format_size
 from conceptrsa.analysis.models.weights.hashes import find_difference, hash_file, sum_file
-from conceptrsa.analysis.models.weights.messages import describe_file, format_size
 from conceptrsa.bids_config.errors import InputError
 
+log = logging.getLogger(__name__)
+
 TIMEOUT_SECONDS = 30.0
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Between attempts that brought nothing new; after the last the download is given up."""
 
 _CHUNK = 1 << 20
 _HEAD = 512
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+Report = Callable[[int, int | None], None]
+"""Told how many bytes are there, and of how many where that is known."""
 
 
 class Failed(Exception):
@@ -50,18 +54,14 @@ class Failed(Exception):
     advice = "get {copy} elsewhere and {remedy}"
 
 
-class Refused(Failed):
-    """Trying again would not help."""
-
-
-class Differs(Refused):
+class Differs(Failed):
     """The file is there, and is not the published one."""
 
     advice = Failed.advice + ", or say --accept-unverified-weights if you trust this one"
 
 
 class Cut(Failed):
-    """The connection was lost or could not be made."""
+    """The connection was lost or could not be made; another attempt may help."""
 
     advice = "run the same command again to go on from there, or " + Failed.advice
 
@@ -74,89 +74,6 @@ class Unreachable(Cut):
 
 class Stale(Exception):
     """What is there is no beginning of what the server has."""
-
-
-def open_at(url: str, begin: int, validator: str) -> HTTPResponse:
-    """Ask for a file from a byte on, if it is still the one that the validator belongs to."""
-    _require_scheme(url, ("https", "http"))
-    headers = {"User-Agent": "conceptrsa"}
-    if begin:
-        headers |= {"Range": f"bytes={begin}-", "If-Range": validator}
-    opener = build_opener(_SafeRedirects)
-    try:
-        response: HTTPResponse = opener.open(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
-    except HTTPError as error:
-        if error.code == 416 and begin:
-            raise Stale from error
-        kind = Cut if error.code in _PASSING else Refused
-        raise kind(f"HTTP {error.code} {error.reason}") from error
-    except URLError as error:
-        if isinstance(error.reason, ssl.SSLError):
-            raise Refused(f"no secure connection: {error.reason}") from error
-        reason = getattr(error.reason, "strerror", None) or error.reason
-        hopeless = isinstance(error.reason, socket.gaierror | ConnectionRefusedError)
-        raise (Unreachable if hopeless else Cut)(f"no connection: {reason}") from error
-    except (OSError, HTTPException) as error:
-        raise Cut(_reason(error)) from error
-    return response
-
-
-class _SafeRedirects(HTTPRedirectHandler):
-    """Follows redirects, but from an encrypted connection to encrypted ones only."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
-        encrypted = urlsplit(req.full_url).scheme == "https"
-        _require_scheme(newurl, ("https",) if encrypted else ("https", "http"))
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _require_scheme(url: str, allowed: tuple[str, ...]) -> None:
-    if urlsplit(url).scheme not in allowed:
-        raise Refused(f"{url} does not begin with {' or '.join(f'{s}://' for s in allowed)}")
-
-
-def begin_and_total(response: HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Give the byte at which the response begins, and the length of the whole file if known."""
-    if response.status == 200:
-        length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if have and (not found or int(found[1]) != have):
-        raise Stale
-    if not found or int(found[1]) != have:
-        raise Refused(f"HTTP {response.status} without a file")
-    return have, int(found[2]) if found[2] != "*" else None
-
-
-def read_chunks(response: HTTPResponse, at_beginning: bool) -> Iterator[bytes]:
-    """Give what comes, as it comes, unless it begins like a web page."""
-    try:
-        if at_beginning:
-            head = response.read(_HEAD)
-            if _WEB_PAGE.match(head):
-                raise Refused("a web page came in place of the file, the link may be dead")
-            yield head
-        while chunk := response.read1(_CHUNK):
-            yield chunk
-    except (OSError, HTTPException) as error:
-        raise Cut(_reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"nothing came for {TIMEOUT_SECONDS:.0f} s"
-    return f"the connection was cut: {error or type(error).__name__}"
-
-
-log = logging.getLogger(__name__)
-
-PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""Between attempts that brought nothing new; after the last the download is given up."""
-
-Report = Callable[[int, int | None], None]
-"""Told how many bytes are there, and of how many where that is known."""
 
 
 def download(
@@ -203,13 +120,13 @@ def download(
                 return hash_file(target)
             return _download(file, target, part, accept_unverified)
     except Failed as error:
-        advice = error.advice.format(copy=describe_file(file, licence), remedy=remedy)
+        advice = error.advice.format(copy=file.describe(licence), remedy=remedy)
         raise InputError(
             f"{model}: {file.name} could not be downloaded from {file.url} ({error}): {advice}."
         ) from error
     except OSError as error:
         raise InputError(
-            f"{target.parent} cannot take {describe_file(file, licence)} of {model} "
+            f"{target.parent} cannot take {file.describe(licence)} of {model} "
             f"({error.strerror or error}): make room there or mend its permissions, or choose "
             "another folder for weights by CONCEPTRSA_WEIGHTS."
         ) from error
@@ -220,7 +137,7 @@ def _download(file: WeightsFile, target: Path, part: "_Part", accept_unverified:
     with _shown(file, target) as report:
         _receive_all(file, part, accept_unverified, report)
     sha256 = hash_file(part.path)
-    difference = find_difference(file, part.size, sha256)
+    difference = find_difference(sha256, file.sha256, part.size, file.size)
     if difference and resumed:
         log.info("%s: %s; it is downloaded from its beginning", file.name, difference)
         part.forget()
@@ -247,34 +164,20 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
-    def _origin(self) -> Path:
+    def origin_file(self) -> Path:
         return self.path.with_name(f"{self.path.name}.json")
 
-    def validator(self, url: str) -> str:
-        """Give the ETag or date of what is there; empty where it cannot be resumed."""
-        return str(self._read(url).get("validator", ""))
-
-    def is_complete(self, url: str) -> bool:
-        """Whether all came, but was not put in its place."""
-        return self.size > 0 and self._read(url).get("total") == self.size
-
-    def _read(self, url: str) -> dict[str, Any]:
+    def origin(self, url: str) -> dict[str, Any]:
+        """Give what the server said of the file at an address; nothing where it is not known."""
         try:
-            origin = json.loads(self._origin.read_text(encoding="utf-8"))
-            return origin if origin["url"] == url and self.size else {}
+            origin = json.loads(self.origin_file.read_text(encoding="utf-8"))
+            return dict(origin) if origin["url"] == url and self.size else {}
         except (OSError, ValueError, TypeError, LookupError):
             return {}
 
-    def begin(self, url: str, headers: Message, total: int | None) -> None:
-        """Note what the server says of the file that comes; weak ETags do not tell bytes apart."""
-        tag = headers.get("ETag", "")
-        validator = tag if tag.startswith('"') else headers.get("Last-Modified", "")
-        origin = json.dumps({"url": url, "validator": validator, "total": total})
-        self._origin.write_text(origin, encoding="utf-8")
-
     def forget(self) -> None:
         self.path.unlink(missing_ok=True)
-        self._origin.unlink(missing_ok=True)
+        self.origin_file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -299,11 +202,10 @@ def _reserve(target: Path) -> Iterator[_Part]:
 def _lock(opened: IO[Any], target: Path) -> bool:
     """Wait for the lock; give False on a file system that has none."""
     try:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that downloads %s", target)
-            fcntl.flock(opened, fcntl.LOCK_EX)
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info("waiting for another process that downloads %s", target)
+        fcntl.flock(opened, fcntl.LOCK_EX)
     except OSError:
         return False
     return True
@@ -317,8 +219,8 @@ def _receive_all(file: WeightsFile, part: _Part, any_size: bool, report: Report)
         try:
             return _receive(file, part, any_size, report)
         except Cut as error:
-            brought, most = part.size > most, max(most, part.size)
-            vain = 0 if brought else vain + 1
+            vain = 0 if part.size > most else vain + 1
+            most = max(most, part.size)
             hopeless = isinstance(error, Unreachable) and most == begun
             if hopeless or vain > len(PAUSES_SECONDS):
                 raise
@@ -329,61 +231,131 @@ def _receive_all(file: WeightsFile, part: _Part, any_size: bool, report: Report)
 
 def _receive(file: WeightsFile, part: _Part, any_size: bool, report: Report) -> None:
     """Receive the file, or the rest of it, by one request."""
-    if part.is_complete(file.url):
+    origin = part.origin(file.url)
+    if origin.get("total") == part.size:
         return
-    validator = part.validator(file.url)
-    if not validator:
+    if not origin.get("validator"):
         part.forget()
     try:
-        with open_at(file.url, part.size, validator) as response:
+        with _ask(file.url, part.size, origin.get("validator", "")) as response:
             _keep(response, file, part, any_size, report)
     except Stale:
         part.forget()
         _receive(file, part, any_size, report)
 
 
+def _ask(url: str, begin: int, validator: str) -> HTTPResponse:
+    """Ask for a file from a byte on, if it is still the one that the validator belongs to."""
+    _require_scheme(url, ("https", "http"))
+    headers = {"User-Agent": "conceptrsa"}
+    if begin:
+        headers |= {"Range": f"bytes={begin}-", "If-Range": validator}
+    request = Request(url, headers=headers)
+    try:
+        response: HTTPResponse = build_opener(_SafeRedirects).open(request, timeout=TIMEOUT_SECONDS)
+    except HTTPError as error:
+        if error.code == 416 and begin:
+            raise Stale from error
+        kind = Cut if error.code in _PASSING else Failed
+        raise kind(f"HTTP {error.code} {error.reason}") from error
+    except URLError as error:
+        kind = Cut
+        if isinstance(error.reason, ssl.SSLError):
+            kind = Failed
+        elif isinstance(error.reason, socket.gaierror | ConnectionRefusedError):
+            kind = Unreachable
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise kind(f"no connection: {reason}") from error
+    except (OSError, HTTPException) as error:
+        raise _cut(error) from error
+    return response
+
+
+class _SafeRedirects(HTTPRedirectHandler):
+    """Follows redirects, but from an encrypted connection to encrypted ones only."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        encrypted = urlsplit(req.full_url).scheme == "https"
+        _require_scheme(newurl, ("https",) if encrypted else ("https", "http"))
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _require_scheme(url: str, allowed: tuple[str, ...]) -> None:
+    if urlsplit(url).scheme not in allowed:
+        raise Failed(f"{url} does not begin with {' or '.join(f'{s}://' for s in allowed)}")
+
+
 def _keep(
     response: HTTPResponse, file: WeightsFile, part: _Part, any_size: bool, report: Report
 ) -> None:
-    have, total = begin_and_total(response, part.size)
+    """Write what comes to the part, after checks of the length and of the room for it."""
+    have, total = _begin_and_total(response, part.size)
     if total is not None and file.size not in (None, total) and not any_size:
         raise Differs(f"{total:,} bytes are offered, {file.size:,} were published")
+    # Quotas show only when they are reached.
+    free = shutil.disk_usage(part.path.parent).free
+    if total is not None and total - have > free:
+        needed = format_size(total - have)
+        raise OSError(f"no space left: {needed} are needed, {format_size(free)} are free")
     with part.path.open("ab" if have else "wb") as opened:
-        _require_room(part.path, total, have)
         if not have:
-            part.begin(file.url, response.headers, total)
-        for chunk in read_chunks(response, at_beginning=not have):
+            # Weak tags do not tell bytes apart.
+            tag = response.headers.get("ETag", "")
+            validator = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+            origin = {"url": file.url, "validator": validator, "total": total}
+            part.origin_file.write_text(json.dumps(origin), encoding="utf-8")
+        for chunk in _chunks(response, at_beginning=not have):
             opened.write(chunk)
             have += len(chunk)
             report(have, total)
     if total is not None and have != total:
         raise Cut(f"the connection was cut at {have:,} of {total:,} bytes")
     if not have:
-        raise Refused("the file there is empty")
+        raise Failed("the file there is empty")
 
 
-def _require_room(part: Path, total: int | None, have: int) -> None:
-    """Complain before gigabytes are received in vain; quotas show only when they are reached."""
-    free = shutil.disk_usage(part.parent).free
-    if total is not None and total - have > free:
-        needed = format_size(total - have)
-        raise OSError(f"no space left: {needed} are needed, {format_size(free)} are free")
+def _begin_and_total(response: HTTPResponse, have: int) -> tuple[int, int | None]:
+    """Give the byte at which the response begins, and the length of the whole file if known."""
+    if response.status == 200:
+        length = response.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else None
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if found and int(found[1]) == have:
+        return have, int(found[2]) if found[2] != "*" else None
+    raise Stale if have else Failed(f"HTTP {response.status} without a file")
+
+
+def _chunks(response: HTTPResponse, at_beginning: bool) -> Iterator[bytes]:
+    """Give what comes, as it comes, unless it begins like a web page."""
+    try:
+        if at_beginning:
+            head = response.read(_HEAD)
+            if _WEB_PAGE.match(head):
+                raise Failed("a web page came in place of the file, the link may be dead")
+            yield head
+        while chunk := response.read1(_CHUNK):
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise _cut(error) from error
+
+
+def _cut(error: Exception) -> Cut:
+    if isinstance(error, TimeoutError):
+        return Cut(f"nothing came for {TIMEOUT_SECONDS:.0f} s")
+    return Cut(f"the connection was cut: {error or type(error).__name__}")
 
 
 @contextmanager
 def _shown(file: WeightsFile, target: Path) -> Iterator[Report]:
     """Show a bar on a terminal, and write one line elsewhere."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
     if not console.is_terminal:
         size = f" ({format_size(file.size)})" if file.size is not None else ""
         log.info("downloading %s%s from %s to %s", file.name, size, file.url, target.parent)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task(file.name, total=file.size)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+    numbers = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = ("{task.description}", BarColumn(), *numbers)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(file.name, total=file.size)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

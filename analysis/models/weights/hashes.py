@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.analysis.models.registry import WeightsFile
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import atomic_path
 
@@ -35,11 +34,6 @@ def hash_file(path: Path) -> str:
         ) from error
 
 
-def is_sha256(text: Any) -> bool:
-    """Whether something is a whole SHA-256 in lower-case hexadecimal digits."""
-    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
-
-
 def sum_file(file: Path) -> Path:
     """Give the file beside a download that holds its SHA-256, as `sha256sum` writes it."""
     return file.with_name(f"{file.name}.sha256")
@@ -47,34 +41,30 @@ def sum_file(file: Path) -> Path:
 
 def noted_sha256(file: Path) -> str:
     """Give the SHA-256 that was noted when a file was downloaded, or '' where none was."""
-    try:
-        noted = sum_file(file).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return noted[0] if noted and is_sha256(noted[0]) else ""
+    with suppress(OSError, UnicodeDecodeError):
+        if noted := _SHA256.match(sum_file(file).read_text(encoding="utf-8")):
+            return noted[0]
+    return ""
 
 
-def find_difference(file: WeightsFile, size: int, sha256: str) -> str:
-    """Say in what a copy differs from the published file; empty where it does not.
+def find_difference(
+    sha256: str, expected: str, size: int | None = None, expected_size: int | None = None
+) -> str:
+    """Say in what a copy differs from what was published; empty where it does not.
 
     Parameters
     ----------
-    file : WeightsFile
-        The published size and SHA-256, or the beginning of it, where there are any.
-    size, sha256
-        Of the copy.
+    sha256, expected : str
+        That of the copy, and the published one, or its first digits, or nothing.
+    size, expected_size : int, optional
+        In bytes, where they are known.
     """
-    if file.size is not None and size != file.size:
-        return f"it is {size:,} bytes long and {file.size:,} were published"
-    return differing_hash(file.sha256.lower(), sha256)
-
-
-def differing_hash(expected: str, found: str) -> str:
-    """Say how two SHA-256 begin, of which the expected may be cut short; empty where they agree."""
-    if found.startswith(expected):
+    if expected_size is not None and size != expected_size:
+        return f"it is {size:,} bytes long and {expected_size:,} were published"
+    if sha256.startswith(expected.lower()):
         return ""
     digits = min(len(expected), _SHOWN_DIGITS)
-    return f"its SHA-256 begins {found[:digits]} and not {expected[:digits]}"
+    return f"its SHA-256 begins {sha256[:digits]} and not {expected[:digits].lower()}"
 
 
 class HashMemory:
@@ -110,45 +100,30 @@ class HashMemory:
         key = str(path.absolute())
         stamp = _stamp(path)
         known = self._read().get(key)
-        if not thorough and known and known["stamp"] == stamp:
+        if not thorough and known and known.get("stamp") == stamp:
             return str(known["sha256"])
         begun = time.time_ns()
         sha256 = hash_file(path)
         entry = {"stamp": stamp, "sha256": sha256}
-        if entry != known and _stamp(path) == stamp and _is_settled(stamp, begun):
-            self._write(key, entry)
+        # File systems note times in steps of some milliseconds: a file that was written a moment
+        # ago may change once more without getting another time.
+        is_settled = stamp[2] < begun - _SETTLED_NS
+        if entry != known and _stamp(path) == stamp and is_settled:
+            with suppress(OSError), atomic_path(self._file) as memory:
+                memory.write_text(json.dumps({**self._read(), key: entry}, indent=1))
         return sha256
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
             entries = json.loads(self._file.read_text(encoding="utf-8"))
             return {
-                path: {"stamp": list(entry["stamp"]), "sha256": entry["sha256"]}
-                for path, entry in entries.items()
-                if is_sha256(entry["sha256"])
+                path: entry for path, entry in entries.items() if _SHA256.fullmatch(entry["sha256"])
             }
         except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
             return {}
 
-    def _write(self, key: str, entry: dict[str, Any]) -> None:
-        with suppress(OSError), atomic_path(self._file) as path:
-            path.write_text(json.dumps({**self._read(), key: entry}, indent=1), encoding="utf-8")
-
 
 def _stamp(path: Path) -> list[int]:
     """What changes when a file's content does: size, times and inode."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-
-def _is_settled(stamp: list[int], now: int) -> bool:
-    """Whether a change from now on would show.
-
-    File systems note times in steps of some milliseconds, so that a file that was written a moment
-    ago may change once more without getting another time.
-    """
-    changed = stamp[2]
-    return changed < now - _SETTLED_NS

@@ -1,8 +1,8 @@
 """From the tensors of a checkpoint to those of an architecture, with nothing lost on the way."""
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from conceptrsa.analysis.models.registry import KeyMapping, Weights
-from conceptrsa.analysis.models.weights.messages import CheckpointError
-from conceptrsa.analysis.models.weights.tensors import flat_tensors
+from conceptrsa.analysis.models.weights.tensors import CheckpointError, flat_tensors
 from conceptrsa.analysis.models.weights.wrappings import layouts, wrappings
 
 _SHOWN = 3
@@ -27,15 +26,6 @@ _Fitting = Mapping[str, tuple[str, Tensor]]
 
 class _AnotherNetworkError(CheckpointError):
     """Every tensor may find its place, but the file is known for another network's."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A tensor of the file: its name there, its name in the architecture ('' = none), and it."""
-
-    name: str
-    target: str
-    tensor: Tensor
 
 
 def fit_state(
@@ -81,7 +71,7 @@ def fit_state(
     weights = keys if isinstance(keys, Weights) else Weights((), keys)
     place = _Place(module.state_dict(), file, architecture)
     try:
-        fitting = place.find(_published(checkpoint, weights.keys, file), weights.keys)
+        fitting = place.find_published(checkpoint, weights.keys)
     except CheckpointError as error:
         fitting = _find_rewrapped(checkpoint, weights, place, others, error)
     for name, tensor in fitting.values():
@@ -89,15 +79,16 @@ def fit_state(
             raise CheckpointError(
                 f"{file} has a value in '{name}' that is not finite: download it again."
             )
-    filled = {
-        target: _converted(tensor, place.targets[target]) for target, (_, tensor) in fitting.items()
-    }
-    absent = {
-        target: _not_a_number(tensor)
-        for target, tensor in place.targets.items()
-        if target not in filled
-    }
-    module.load_state_dict({**absent, **filled}, strict=True, assign=True)
+    state: dict[str, Tensor] = {}
+    for target, wanted in place.targets.items():
+        if target in fitting:
+            _, tensor = fitting[target]
+            device = tensor.device if wanted.is_meta else wanted.device
+            state[target] = tensor.detach().to(device, wanted.dtype).contiguous()
+        else:
+            is_float = wanted.is_floating_point()
+            state[target] = torch.full_like(wanted, torch.nan) if is_float else wanted
+    module.load_state_dict(state, strict=True, assign=True)
 
 
 @dataclass(frozen=True)
@@ -108,43 +99,102 @@ class _Place:
     file: Path
     architecture: str
 
+    def find_published(self, checkpoint: Mapping[str, Any], keys: KeyMapping) -> _Fitting:
+        """Find the place of every tensor of the container that is published."""
+        inside = checkpoint
+        for key in keys.container:
+            if not isinstance(inside.get(key), Mapping):
+                raise CheckpointError(
+                    f"{self.file} has no tensors under '{key}'{_listed(', but', inside)}: "
+                    f"{_REMEDY}."
+                )
+            inside = inside[key]
+        return self.find(flat_tensors(inside, "/"), keys)
+
     def find(self, tensors: Mapping[str, Tensor], keys: KeyMapping) -> _Fitting:
         """Find the place of every tensor; what is left over, lacks or does not fit is an error."""
-        targets, file = self.targets, self.file
-        sources = [
-            _Source(name, _renamed(name, keys), tensor)
-            for name, tensor in tensors.items()
-            if not _matches(name, keys.unused)
-        ]
-        if keys.in_order:
-            sources = _named_in_order(sources, targets, keys, file, self.architecture)
-        _require_one_each(sources, file)
-        fitting = {
-            source.target: (source.name, _oriented(source.tensor, targets[source.target], keys))
-            for source in sources
-            if source.target in targets
+        renamed = {
+            name: _renamed(name, keys) for name in tensors if not _matches(name, keys.unused)
         }
-        left_over = [source.name for source in sources if source.target not in targets]
+        if keys.in_order:
+            renamed = self._in_order(renamed, tensors, keys)
+        fitting: dict[str, tuple[str, Tensor]] = {}
+        misshapen = []
+        for name, target in renamed.items():
+            if target not in self.targets:
+                continue
+            if target in fitting:
+                raise CheckpointError(
+                    f"{self.file} has several tensors for {target} ({fitting[target][0]}, {name}): "
+                    "correct the renaming in the registry."
+                )
+            wanted = self.targets[target]
+            tensor = _oriented(tensors[name], wanted) if keys.channels_last else tensors[name]
+            fitting[target] = name, tensor
+            if not _fits(tensor, wanted):
+                misshapen.append(f"{name} {_described(tensor)} for {target} {_described(wanted)}")
         missing = [
-            name for name in targets if name not in fitting and not _may_be_absent(name, keys)
+            name
+            for name in self.targets
+            if name not in fitting
+            and _kind(name) != _BATCH_COUNTER
+            and not _matches(name, keys.absent)
         ]
-        misshapen = [
-            f"{name} {_described(tensor)} for {target} {_described(targets[target])}"
-            for target, (name, tensor) in fitting.items()
-            if not _fits(tensor, targets[target])
-        ]
-        if left_over or missing or misshapen:
-            complaints = (
-                _listed("it lacks", missing),
-                _listed("it has no place for", left_over),
-                _listed("of another shape or type are", misshapen),
-            )
+        complaints = (
+            _listed("it lacks", missing),
+            _listed(
+                "it has no place for",
+                [name for name, target in renamed.items() if target not in self.targets],
+            ),
+            _listed("of another shape or type are", misshapen),
+        )
+        if any(complaints):
             raise CheckpointError(
-                f"{file} does not fit {self.architecture} ({'; '.join(filter(None, complaints))}): "
-                f"{_REMEDY}."
+                f"{self.file} does not fit {self.architecture} "
+                f"({'; '.join(filter(None, complaints))}): {_REMEDY}."
             )
-        _require_own(tensors, keys, file)
+        self._require_own(tensors, keys)
         return fitting
+
+    def _in_order(
+        self, renamed: Mapping[str, str], tensors: Mapping[str, Tensor], keys: KeyMapping
+    ) -> dict[str, str]:
+        """Name the file's tensors as those of the architecture that stand at the same place."""
+        counted = any(_kind(target) == _BATCH_COUNTER for target in renamed.values())
+        wanted = [
+            name
+            for name in self.targets
+            if not _matches(name, keys.absent) and (counted or _kind(name) != _BATCH_COUNTER)
+        ]
+        if len(renamed) != len(wanted):
+            raise CheckpointError(
+                f"{self.file} holds {len(renamed)} tensors where {self.architecture} has "
+                f"{len(wanted)}: {_REMEDY}."
+            )
+        for (name, target), other in zip(renamed.items(), wanted, strict=True):
+            if _kind(target) != _kind(other):
+                raise CheckpointError(
+                    f"{self.file} has {name} {_described(tensors[name])} where "
+                    f"{self.architecture} has {other} {_described(self.targets[other])}: {_REMEDY}."
+                )
+        return dict(zip(renamed, wanted, strict=True))
+
+    def _require_own(self, tensors: Mapping[str, Tensor], keys: KeyMapping) -> None:
+        """Refuse a file of which the registry knows that it is another network's."""
+        foreign = [name for name in tensors if _matches(name, keys.foreign)]
+        wrong = [_listed("it has", foreign) + ", which the published file lacks"] if foreign else []
+        for pattern, shape in keys.shapes:
+            named = [name for name in tensors if re.fullmatch(pattern, name)]
+            others = [
+                f"{name} {_described(tensors[name])}"
+                for name in named
+                if tuple(tensors[name].shape) != shape
+            ]
+            if others or not named:
+                has = _listed("it has", others) or f"it has no {pattern.replace(chr(92), '')}"
+                wrong.append(f"{has} where the published file has {' x '.join(map(str, shape))}")
+        if wrong:
+            raise _AnotherNetworkError(f"{self.file} is another network's ({wrong[0]}): {_REMEDY}.")
 
 
 def _find_rewrapped(
@@ -155,7 +205,11 @@ def _find_rewrapped(
     error: CheckpointError,
 ) -> _Fitting:
     """Find the tensors in another wrapping; where there is none the first error stands."""
-    of_others = [name for name, other in others.items() if _is_form_of(other, checkpoint, place)]
+    of_others = []
+    for name, other in others.items():
+        with suppress(CheckpointError):
+            place.find_published(checkpoint, other.keys)
+            of_others.append(name)
     if of_others:
         keys = weights.keys
         under = f"under '{'/'.join(keys.container)}'" if keys.container else "alone"
@@ -187,59 +241,11 @@ def _find_rewrapped(
     return found[0][1]
 
 
-def _is_form_of(other: Weights, checkpoint: Mapping[str, Any], place: _Place) -> bool:
-    try:
-        place.find(_published(checkpoint, other.keys, place.file), other.keys)
-    except CheckpointError:
-        return False
-    return True
-
-
 def _are_same(fitting: _Fitting, other: _Fitting) -> bool:
     return fitting.keys() == other.keys() and all(
         tensor is other[target][1] or torch.equal(tensor, other[target][1])
         for target, (_, tensor) in fitting.items()
     )
-
-
-def _require_own(tensors: Mapping[str, Tensor], keys: KeyMapping, file: Path) -> None:
-    """Refuse a file of which the registry knows that it is another network's."""
-    foreign = [name for name in tensors if _matches(name, keys.foreign)]
-    wrong = [_listed("it has", foreign) + ", which the published file lacks"] if foreign else []
-    for pattern, shape in keys.shapes:
-        named = [name for name in tensors if re.fullmatch(pattern, name)]
-        others = [
-            f"{name} {_described(tensors[name])}"
-            for name in named
-            if tuple(tensors[name].shape) != shape
-        ]
-        if others or not named:
-            has = _listed("it has", others) or f"it has no {pattern.replace(chr(92), '')}"
-            wrong.append(f"{has} where the published file has {' x '.join(map(str, shape))}")
-    if wrong:
-        raise _AnotherNetworkError(f"{file} is another network's ({wrong[0]}): {_REMEDY}.")
-
-
-def _published(checkpoint: Mapping[str, Any], keys: KeyMapping, file: Path) -> dict[str, Tensor]:
-    """Give the tensors in the published place, by the names that the file gives them."""
-    try:
-        return flat_tensors(_container(checkpoint, keys.container, file), "/")
-    except ValueError as error:
-        raise CheckpointError(f"{file} is no checkpoint ({error}): download it again.") from error
-
-
-def _container(
-    checkpoint: Mapping[str, Any], container: Sequence[str], file: Path
-) -> Mapping[str, Any]:
-    inside = checkpoint
-    for key in container:
-        if not isinstance(inside.get(key), Mapping):
-            raise CheckpointError(
-                f"{file} has no tensors under '{key}'{_listed(', but', list(inside))}: give the "
-                "weights of this very network."
-            )
-        inside = inside[key]
-    return inside
 
 
 def _renamed(name: str, keys: KeyMapping) -> str:
@@ -251,57 +257,12 @@ def _renamed(name: str, keys: KeyMapping) -> str:
     return renamed
 
 
-def _named_in_order(
-    sources: Sequence[_Source],
-    targets: Mapping[str, Tensor],
-    keys: KeyMapping,
-    file: Path,
-    architecture: str,
-) -> list[_Source]:
-    """Name the tensors of the file as those of the architecture that stand at the same place."""
-    counted = any(_kind(source.target) == _BATCH_COUNTER for source in sources)
-    wanted = [
-        name
-        for name in targets
-        if not _matches(name, keys.absent) and (counted or _kind(name) != _BATCH_COUNTER)
-    ]
-    if len(sources) != len(wanted):
-        raise CheckpointError(
-            f"{file} holds {len(sources)} tensors where {architecture} has {len(wanted)}: give the "
-            "weights of this very network."
-        )
-    for source, name in zip(sources, wanted, strict=True):
-        tensor = _oriented(source.tensor, targets[name], keys)
-        if not _fits(tensor, targets[name]) or _kind(source.target) != _kind(name):
-            raise CheckpointError(
-                f"{file} has {source.name} {_described(tensor)} where {architecture} has {name} "
-                f"{_described(targets[name])}: give the weights of this very network."
-            )
-    return [
-        _Source(source.name, name, source.tensor)
-        for source, name in zip(sources, wanted, strict=True)
-    ]
-
-
-def _require_one_each(sources: Sequence[_Source], file: Path) -> None:
-    counts = Counter(source.target for source in sources if source.target)
-    twice = [target for target, count in counts.items() if count > 1]
-    if twice:
-        names = [source.name for source in sources if source.target == twice[0]]
-        raise CheckpointError(
-            f"{file} has several tensors for {twice[0]} ({', '.join(names[:_SHOWN])}): correct the "
-            "renaming in the registry."
-        )
-
-
-def _oriented(tensor: Tensor, target: Tensor, keys: KeyMapping) -> Tensor:
-    """Give a view of a tensor whose axes are in torch's order.
+def _oriented(tensor: Tensor, target: Tensor) -> Tensor:
+    """Give a view of a tensor of JAX or TensorFlow whose axes are in torch's order.
 
     Kernels (height, width, input, output) become (output, input, height, width), matrices (input,
     output) become (output, input); haiku's batch normalisation has (1, 1, 1, channels).
     """
-    if not keys.channels_last:
-        return tensor
     if target.ndim == 1 and tensor.ndim > 1 and tensor.shape[-1] == tensor.numel():
         return tensor.reshape(-1)
     if tensor.ndim == 4:
@@ -311,10 +272,6 @@ def _oriented(tensor: Tensor, target: Tensor, keys: KeyMapping) -> Tensor:
 
 def _kind(name: str) -> str:
     return re.split(r"[./]", name)[-1]
-
-
-def _may_be_absent(name: str, keys: KeyMapping) -> bool:
-    return _kind(name) == _BATCH_COUNTER or _matches(name, keys.absent)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -327,24 +284,15 @@ def _fits(tensor: Tensor, target: Tensor) -> bool:
     return is_plain and same_kind and tensor.shape == target.shape
 
 
-def _converted(tensor: Tensor, target: Tensor) -> Tensor:
-    device = tensor.device if target.is_meta else target.device
-    return tensor.detach().to(device, target.dtype).contiguous()
-
-
-def _not_a_number(tensor: Tensor) -> Tensor:
-    return torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else tensor
-
-
 def _described(tensor: Tensor) -> str:
     shape = " x ".join(map(str, tensor.shape)) or "one value"
     kind = f"{tensor.dtype}" if tensor.layout is torch.strided else f"{tensor.dtype}, sparse"
     return f"({shape}, {kind.removeprefix('torch.')})"
 
 
-def _listed(beginning: str, names: Sequence[str]) -> str:
+def _listed(beginning: str, names: Iterable[str]) -> str:
     """Give 'it lacks a, b, c and 5 more', or nothing where there are no names."""
-    if not names:
+    first, more = list(names)[:_SHOWN], len(list(names)) - _SHOWN
+    if not first:
         return ""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{beginning} {', '.join(map(str, names[:_SHOWN]))}{more}"
+    return f"{beginning} {', '.join(first)}{f' and {more} more' if more > 0 else ''}"

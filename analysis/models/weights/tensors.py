@@ -3,8 +3,9 @@
 import itertools
 import pickle
 import re
+import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,33 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from conceptrsa.analysis.models.weights.messages import CheckpointError
 from conceptrsa.analysis.models.weights.restricted_pickle import (
-    ARRAYS_AND_MAPPINGS,
-    HARMLESS,
-    Evaluation,
     ForbiddenName,
     InertUnpickler,
     mapped,
 )
-from conceptrsa.analysis.models.weights.torch_files import read_torch_stream, read_torch_zip
+from conceptrsa.bids_config.errors import InputError
 
 _TORCH_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
 """The pickled number 0x1950a86a20f9469cfc6c, with which streams of torch begin."""
 _MOST_UNPACKED = 20
 """Weights hardly compress: an archive that holds more times its own size is a trap."""
 _MOST_ENTRIES = 1_000_000
-_PAGE = re.compile(rb"\s*<(!doctype|html|head|\?xml|!--)", re.IGNORECASE)
-_FOREIGN = {
-    b"version https://git-lfs": "a pointer of git-lfs: fetch the file itself (git lfs pull)",
-    b"\x89HDF": "an HDF5 file: convert its arrays to .npz or .safetensors",
-    b"\x1f\x8b": "compressed by gzip: unpack it",
+_WEB_PAGE = rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)"
+_OTHER_FILES = {
+    rb"$": "is empty: download it again",
+    _WEB_PAGE: "is a web page, which a dead or protected link gives: download the weights in a "
+    "browser from their official place",
+    rb"version https://git-lfs": "is a pointer of git-lfs: fetch the file itself (git lfs pull)",
+    rb"\x89HDF": "is an HDF5 file: convert its arrays to .npz or .safetensors",
+    rb"\x1f\x8b": "is compressed by gzip: unpack it",
+    rb"(?s:.{257})ustar": "is a tar archive: unpack it if it holds the weights; what a torch "
+    "before 0.1.10 wrote, load there and save with a newer one",
 }
+
+
+class CheckpointError(InputError):
+    """A file is no checkpoint, or not that of the network."""
 
 
 def read_checkpoint(file: Path) -> Mapping[str, Any]:
@@ -63,8 +69,9 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
         that weights do not need.
     """
     try:
-        read = _reader(file)
-        content = read(file)
+        content = _read(file)
+        if isinstance(content, Mapping):
+            flat_tensors(content, "/")
     except CheckpointError:
         raise
     except OSError as error:
@@ -111,56 +118,44 @@ def _walk(
             yield from _walk(value, separator, f"{parent}{key}{separator}", visited)
 
 
-def _reader(file: Path) -> Callable[[Path], Any]:
+def _read(file: Path) -> Any:
     with file.open("rb") as opened:
         head = opened.read(512)
-    if not head:
-        raise CheckpointError(f"{file} is empty: download it again.")
-    if _PAGE.match(head.removeprefix(b"\xef\xbb\xbf")):
-        raise CheckpointError(
-            f"{file} is a web page, which a dead or protected link gives: download the weights "
-            "in a browser from their official place."
-        )
-    for beginning, what in _FOREIGN.items():
-        if head.startswith(beginning):
-            raise CheckpointError(f"{file} is {what}.")
+    for beginning, what in _OTHER_FILES.items():
+        if re.match(beginning, head, re.IGNORECASE):
+            raise CheckpointError(f"{file} {what}.")
     if head.startswith(b"PK\x03\x04"):
-        return _zip_reader(file)
+        return _read_zip(file)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100_000_000:
-        return load_file
+        return load_file(file)
     if head.startswith(b"\x80") and _TORCH_MAGIC in head[:32]:
-        return read_torch_stream
+        return _read_torch_stream(file)
     if re.match(rb"\x80[\x00-\x05]", head):
-        return _read_pickle
-    if head[257:262] == b"ustar":
-        raise CheckpointError(
-            f"{file} is a tar archive: unpack it if it holds the weights, or, if a torch before "
-            "0.1.10 wrote it, load it there and save it with a newer one."
-        )
+        with mapped(file) as stream:
+            return InertUnpickler(stream).load()
     raise CheckpointError(
         f"{file} is of no known format: give weights as .safetensors, .npz, a file of torch.save, "
         "a TorchScript archive or a pickle of haiku."
     )
 
 
-def _zip_reader(file: Path) -> Callable[[Path], Any]:
+def _read_zip(file: Path) -> Any:
     with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        unpacked = sum(member.file_size for member in members)
+        unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > max(_MOST_UNPACKED * file.stat().st_size, 1 << 24):
             raise CheckpointError(
                 f"{file} would unpack to {unpacked / 1e9:.1f} GB, which weights of its size never "
                 "do: take the file from its official place."
             )
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"the checksum of '{damaged}' is wrong")
-    names = [member.filename for member in members]
-    if any(name.endswith("/data.pkl") for name in names):
-        is_script = any(re.match(r"[^/]+/(constants\.pkl|code/)", name) for name in names)
-        return _read_torchscript if is_script else read_torch_zip
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of '{damaged}' is wrong")
+        names = archive.namelist()
+        if any(name.endswith("/data.pkl") for name in names):
+            content = _read_torch_zip(file, archive)
+            is_script = any(re.match(r"[^/]+/(constants\.pkl|code/)", name) for name in names)
+            return flat_tensors(content, ".") if is_script else content
     if names and all(name.endswith(".npy") for name in names):
-        return _read_npz
+        return _read_npz(file)
     raise CheckpointError(
         f"{file} is a zip archive without weights of torch or numpy: unpack it if it holds the "
         "weights."
@@ -175,27 +170,72 @@ def _read_npz(file: Path) -> dict[str, torch.Tensor]:
         if "allow_pickle" in str(error):
             raise ForbiddenName("Python objects in an array") from error
         raise
-    # Texts and dates are no tensors.
-    numbers = {name: array for name, array in loaded.items() if array.dtype.kind in "biuf"}
     return {
         name: torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-        for name, array in numbers.items()
+        for name, array in loaded.items()
+        if array.dtype.kind in "biuf"  # texts and dates are no tensors
     }
 
 
-def _read_torchscript(file: Path) -> Any:
-    attributes = read_torch_zip(file)
-    return flat_tensors(attributes, ".") if isinstance(attributes, Mapping) else attributes
+def _read_torch_zip(file: Path, archive: zipfile.ZipFile) -> Any:
+    """Read what `torch.save` writes, or the attributes of a TorchScript module.
+
+    The numbers are mapped from the file where they lie there as they are.
+    """
+    (pickled,) = (name for name in archive.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name))
+    root = pickled.removesuffix("data.pkl")
+    if f"{root}byteorder" in archive.namelist():
+        _require_little_endian(archive.read(f"{root}byteorder") == b"little")
+    content = torch.from_file(str(file), size=file.stat().st_size, dtype=torch.uint8)
+
+    def numbers(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
+        member = archive.getinfo(f"{root}data/{key}")
+        if member.file_size != count * dtype.itemsize:
+            raise ValueError(f"'{member.filename}' has another length than its tensor")
+        if count == 0:
+            return torch.empty(0, dtype=dtype)
+        lengths = content[member.header_offset + 26 : member.header_offset + 30]
+        start = member.header_offset + 30 + sum(struct.unpack("<HH", bytes(lengths.numpy())))
+        if member.compress_type != zipfile.ZIP_STORED or start % dtype.itemsize:
+            return torch.frombuffer(bytearray(archive.read(member)), dtype=dtype)
+        return content[start : start + member.file_size].view(dtype)
+
+    with archive.open(pickled) as stream:
+        return InertUnpickler(stream, numbers).load()
 
 
-def _read_pickle(file: Path) -> Any:
+def _read_torch_stream(file: Path) -> Any:
+    """Read what `torch.save` wrote before version 1.6: five pickles, and the numbers after them."""
+    size = file.stat().st_size
+    known: dict[str, torch.Tensor] = {}
+
+    def numbers(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
+        if not 0 <= count * dtype.itemsize <= size:
+            raise ValueError("a tensor has more numbers than the file")
+        if key not in known:
+            known[key] = torch.empty(count, dtype=dtype)
+        return known[key]
+
     with mapped(file) as stream:
-        content = InertUnpickler(stream, _is_allowed).load()
-    return Evaluation(ARRAYS_AND_MAPPINGS)(content)
+        _magic, _protocol, system, content, keys = (
+            InertUnpickler(stream, numbers).load() for _ in range(5)
+        )
+        _require_little_endian(system["little_endian"])
+        for key in keys:
+            values = known.pop(key)
+            (count,) = struct.unpack("<q", stream.read(8))
+            read = stream.read(values.nbytes)
+            if count != len(values) or len(read) != values.nbytes:
+                raise EOFError("the numbers of a tensor are missing")
+            values.view(torch.uint8).numpy()[:] = np.frombuffer(read, np.uint8)
+    if known:
+        raise EOFError("the numbers of a tensor are missing")
+    return content
 
 
-def _is_allowed(name: str) -> bool:
-    return any(re.fullmatch(pattern, name) for pattern in (*ARRAYS_AND_MAPPINGS, *HARMLESS))
+def _require_little_endian(is_little: Any) -> None:
+    if is_little is not True:
+        raise ValueError("its numbers are in big-endian order")
 
 
 def _first_line(error: Exception) -> str:

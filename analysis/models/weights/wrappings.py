@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import accumulate, takewhile
+from itertools import accumulate
+from os.path import commonprefix
 from typing import Any
 
 from torch import Tensor
@@ -33,22 +34,27 @@ def wrappings(
         Tensors of the architecture: sets of less than half as many are passed over, since
         thousands of modules hold two or three each.
     """
-    prefixes = {keys.prefix for keys in (weights.keys, *weights.layouts)}
-    unused = [pattern for keys in (weights.keys, *weights.layouts) for pattern in keys.unused]
+    keys = (weights.keys, *weights.layouts)
+    unused = "|".join(pattern for mapping in keys for pattern in mapping.unused)
+    may_be_parallel = any(mapping.prefix.startswith(_PARALLEL) for mapping in keys)
     for place, tree in _trees(checkpoint):
-        try:
-            tensors = flat_tensors(tree, "/")
-        except ValueError:  # too many entries, of which the published form has told
-            return
+        tensors = flat_tensors(tree, "/")
         if not tensors or 2 * len(tensors) < n_wanted:
             continue
         for inside in _bare(tensors):
             yield place, inside
             for beginning in _beginnings(inside, n_wanted):
-                cut, others = _split(beginning, inside)
-                if all(any(re.fullmatch(pattern, name) for pattern in unused) for name in others):
-                    yield f"{place}/{beginning}".strip("/"), cut
-            if any(prefix.startswith(_PARALLEL) for prefix in prefixes):
+                others = [name for name in inside if not name.startswith(beginning)]
+                if all(re.fullmatch(unused, name) for name in others):
+                    yield (
+                        f"{place}/{beginning}".strip("/"),
+                        {
+                            name.removeprefix(beginning): tensor
+                            for name, tensor in inside.items()
+                            if name.startswith(beginning)
+                        },
+                    )
+            if may_be_parallel:
                 yield place, {f"{_PARALLEL}{name}": tensor for name, tensor in inside.items()}
 
 
@@ -69,16 +75,13 @@ def _trees(
                 yield from _trees(inside, f"{place}/{key}".strip("/"), depth + 1)
 
 
-def _bare(tensors: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+def _bare(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """Give the tensors as they are, and without what all names begin with."""
-    yield dict(tensors)
-    first, last = min(tensors).split(".")[:-1], max(tensors).split(".")[:-1]
-    shared = [
-        part
-        for part, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
-    ]
+    yield tensors
+    parts = [name.split(".")[:-1] for name in tensors]
+    shared = commonprefix(parts)  # noqa: RUF071 (of lists it compares items)
     if shared:
-        beginning = "".join(f"{part}." for part in shared)
+        beginning = f"{'.'.join(shared)}."
         yield {name.removeprefix(beginning): tensor for name, tensor in tensors.items()}
 
 
@@ -90,12 +93,3 @@ def _beginnings(tensors: Mapping[str, Tensor], n_wanted: int) -> list[str]:
         for beginning in accumulate(f"{part}." for part in name.split(".")[:-1][:_DEEPEST])
     )
     return [beginning for beginning, count in counts.items() if 2 * count >= n_wanted]
-
-
-def _split(
-    beginning: str, tensors: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Give the tensors whose names begin so, by the rest of their names, and the others."""
-    inside = {name: tensor for name, tensor in tensors.items() if name.startswith(beginning)}
-    others = {name: tensor for name, tensor in tensors.items() if name not in inside}
-    return {name.removeprefix(beginning): tensor for name, tensor in inside.items()}, others

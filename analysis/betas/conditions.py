@@ -105,13 +105,6 @@ def stimuli_of(
     return chosen, left_out
 
 
-def describe_left_out(label: str, left_out: Sequence[str]) -> tuple[str, ...]:
-    """One note on the conditions that are no stimuli, or none."""
-    if not left_out:
-        return ()
-    return (f"{label}: conditions left out as no stimuli: {', '.join(left_out)}",)
-
-
 def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | None:
     name = stimulus_id(condition.removeprefix(OWN_PREFIX))
     if any(_fits(condition, pattern) for pattern in rule.exclude):

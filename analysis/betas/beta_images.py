@@ -44,12 +44,10 @@ from conceptrsa.analysis.brain.patterns import (
 )
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import require_place
+from conceptrsa.bids_config.names import some_of
 
 SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
 """Betas and contrasts of SPM's; `SPM.mat` beside them tells of which basis they are."""
-
-N_NAMED = 5
-"""How many stimuli a note names."""
 
 
 def read_subjects(
@@ -242,11 +240,7 @@ class _Sums:
         ]
         if self._has_whole or n_runs < 2 or not fewer:
             return []
-        more = f" and {len(fewer) - N_NAMED} more" if len(fewer) > N_NAMED else ""
-        return [
-            "stimuli not in all runs, averaged over those that they are in: "
-            f"{', '.join(fewer[:N_NAMED])}{more}"
-        ]
+        return [f"stimuli not in all runs, averaged over those that they are in: {some_of(fewer)}"]
 
     def _mean(self, part: str) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = self._sums[part] / self._counts[part][:, None]

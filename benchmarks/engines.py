@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 
-from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+from conceptrsa.analysis.betas.read import read_betas
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, read_matrix
 from conceptrsa.pipelines.demo.demo_dataset import TASK
@@ -75,7 +75,9 @@ def truth_by_subject(demos: Sequence[Path]) -> pd.DataFrame:
 def agreement_table(demos: Sequence[Path]) -> pd.DataFrame:
     """Correlation of betas (MNI305) and of RDMs between the two, per region; worst and mean."""
     rois = load_dataset_config("demo").rois
-    first, second = (read_derivatives(demo / "derivatives", rois) for demo in demos)
+    first, second = (
+        read_betas(demo / "derivatives", rois, betas_format="derivatives") for demo in demos
+    )
     rows = []
     for roi in rois:
         betas, rdms = [], []

@@ -176,6 +176,12 @@ def spelt_otherwise(name: str, there: Iterable[str]) -> str:
     return f" (there is {alike[0]!a}, which is spelt otherwise)" if alike else ""
 
 
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Name the first of some names: 'a, b, c, d, e and 3 more'."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def in_quotes(texts: Sequence[str]) -> str | None:
     """Give the first text that stands between double quotes, None without one."""
     return next(

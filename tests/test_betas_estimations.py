@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from conceptrsa.analysis.betas.estimations import require_of_one_estimation
+from conceptrsa.analysis.betas.own_derivatives import require_of_one_estimation
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from odd_inputs import bids
 
-from conceptrsa.analysis.betas.statmaps import _maps_by_subject
+from conceptrsa.analysis.betas.beta_index import Request
+from conceptrsa.analysis.betas.statmaps import list_statmaps
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
@@ -229,6 +230,6 @@ def test_maps_of_runs_are_told_apart_too(tmp_path: Path) -> None:
     for entities in ("dir-AP_run-1", "dir-PA_run-1"):
         bids.touch(tmp_path / f"sub-01_task-x_{entities}_contrast-a_stat-effect_statmap.nii.gz")
     bids.touch(tmp_path / "sub-02_task-x_dir-AP_run-01_contrast-a_stat-effect_statmap.nii.gz")
-    maps = _maps_by_subject(tmp_path, None)
-    assert [of_map.run for of_map in maps["sub-01"]] == ["dir-AP_run-1", "dir-PA_run-1"]
-    assert [of_map.run for of_map in maps["sub-02"]] == ["run-1"]
+    first, second = list_statmaps(Request(tmp_path, rois=()))
+    assert [image.run for image in first.images] == ["dir-AP_run-1", "dir-PA_run-1"]
+    assert [image.run for image in second.images] == ["run-1"]

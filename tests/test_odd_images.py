@@ -13,7 +13,6 @@ import pytest
 import supplied_data
 from odd_inputs import images as odd
 
-from conceptrsa.analysis.betas.own_derivatives import read_derivatives
 from conceptrsa.analysis.betas.read import read_betas
 from conceptrsa.analysis.betas.volumes import read_volume
 from conceptrsa.bids_config import load_dataset_config
@@ -193,7 +192,7 @@ def test_betas_note_what_the_participant_level_noticed(tmp_path: Path) -> None:
     for betas in tmp_path.glob("sub-*/func/*_statmap.nii.gz"):
         content = {"Noticed": ["x cannot be trusted"] if "sub-02" in betas.name else []}
         betas.with_name(betas.name.replace(".nii.gz", ".json")).write_text(json.dumps(content))
-    notes = [subject.notes for subject in read_derivatives(tmp_path, supplied_data.ROIS)]
+    notes = [subject.notes for subject in read_betas(tmp_path, supplied_data.ROIS)]
     assert notes == [(), ("sub-02: x cannot be trusted",), ()]
 
 

@@ -11,10 +11,11 @@ import pytest
 from odd_inputs import tables
 from PIL import Image
 
+from conceptrsa.analysis.betas.beta_index import Request
 from conceptrsa.analysis.betas.brain_rdm_files import read_rdm_files
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
+from conceptrsa.analysis.betas.image_tables import read_image_table
 from conceptrsa.analysis.betas.roi_files import read_roi_files
-from conceptrsa.analysis.betas.table import _read_table
 from conceptrsa.analysis.files.stimuli import read_stimuli
 from conceptrsa.analysis.models.feature_files import (
     Features,
@@ -81,7 +82,7 @@ def test_same_model(odd: str, plain: str, tmp_path: Path) -> None:
 @SAME
 def test_same_in_betas(odd: str, plain: str, tmp_path: Path) -> None:
     table = tables.write(tmp_path / "b.tsv", f"subject\tstimulus\tfile\n01\t{odd}\ta.nii\n")
-    ((image,),) = _read_table(table).values()
+    ((image,),) = read_image_table(table).values()
     assert image.stimulus == plain
     chosen, _ = stimuli_of([odd], ConditionRule(stimuli=(plain,)), table)
     assert chosen == {odd: plain}
@@ -93,10 +94,10 @@ def test_same_in_betas(odd: str, plain: str, tmp_path: Path) -> None:
 def test_same_in_arrays(odd: str, plain: str, tmp_path: Path) -> None:
     names = np.array([odd, "b", "c"])
     np.savez(tmp_path / "sub-01.npz", stimulus=names, **{"V1/rdm": np.ones(3)})
-    (subject,) = read_rdm_files(tmp_path, ())
+    (subject,) = read_rdm_files(Request(tmp_path, rois=()))
     assert set(subject.stimuli) == {plain, "b", "c"}
     np.savez(tmp_path / "sub-01.npz", stimulus=names, **{"V1/betas": np.eye(3)})
-    (patterns,) = read_roi_files(tmp_path, ())
+    (patterns,) = read_roi_files(Request(tmp_path, rois=()))
     assert set(patterns.stimuli) == {plain, "b", "c"}
 
 

@@ -10,8 +10,7 @@ import pytest
 from odd_inputs import tables
 from PIL import Image
 
-from conceptrsa.analysis.betas.named_volumes import _read_stimuli
-from conceptrsa.analysis.betas.table import _read_table
+from conceptrsa.analysis.betas.image_tables import read_image_table, read_volume_table
 from conceptrsa.analysis.files.stimuli import read_stimuli
 from conceptrsa.analysis.models.feature_files import read_categories, read_features
 from conceptrsa.bids_config import load_dataset_config
@@ -75,8 +74,8 @@ READERS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "models": (lambda file: read_features(file.parent), "models.tsv", "model\tgroup\nm\n"),
     "categories": (read_categories, "categories.tsv", BODY),
     "labels": (lambda file: read_stimuli(file.parent), "labels.tsv", "stimulus\tlabel\nx\n"),
-    "betas": (_read_table, "betas.tsv", "subject\tstimulus\tfile\n01\ta\n"),
-    "volumes": (_read_stimuli, "statmap.tsv", "volume\tstimulus\n0\n"),
+    "betas": (read_image_table, "betas.tsv", "subject\tstimulus\tfile\n01\ta\n"),
+    "volumes": (read_volume_table, "statmap.tsv", "volume\tstimulus\n0\n"),
     "confounds": (
         lambda file: read_confounds_motion(file, 1), "confounds.tsv", "trans_x\ttrans_y\n1\n",
     ),

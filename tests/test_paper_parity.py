@@ -10,7 +10,7 @@ import paper_algorithm as paper
 import pytest
 from scipy.spatial.distance import pdist
 
-from conceptrsa.analysis.betas.paper_layout import read_paper_layout
+from conceptrsa.analysis.betas.read import read_betas
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.analysis.comparison import compare
 from conceptrsa.analysis.models.feature_files import Features
@@ -115,7 +115,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         inside = np.isin(atlas(), labels)
         of_region = [volumes[:, inside].astype(np.float64) for volumes in whole]
         betas[name] = [values[:, paper.voxels_with_data(values)] for values in of_region]
-    return Case(read_paper_layout(folder / "betas", folder / "atlas.nii.gz", rois), betas)
+    return Case(read_betas(folder / "betas", rois, atlas=folder / "atlas.nii.gz"), betas)
 
 
 def write_subject(folder: Path, volumes: np.ndarray) -> None:

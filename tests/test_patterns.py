@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conceptrsa.analysis.betas.own_derivatives import read_derivatives
-from conceptrsa.analysis.betas.paper_layout import read_paper_layout
+from conceptrsa.analysis.betas.read import read_betas
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
@@ -71,6 +70,11 @@ def derivatives(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def read_paper_layout(folder: Path) -> tuple[SubjectPatterns, ...]:
+    atlas_file = folder / "atlas.nii.gz"
+    return read_betas(folder / "betas", ROIS, atlas=atlas_file, betas_format="paper")
+
+
 def check_values(subjects: tuple[SubjectPatterns, ...], scale: float = 1) -> None:
     assert [subject.label for subject in subjects] == ["sub-01", "sub-02"]
     for number, subject in enumerate(subjects, start=1):
@@ -86,27 +90,27 @@ def check_values(subjects: tuple[SubjectPatterns, ...], scale: float = 1) -> Non
 
 
 def test_paper_layout_is_ordered_by_stimulus_not_by_number(paper_layout: Path) -> None:
-    check_values(read_paper_layout(paper_layout / "betas", paper_layout / "atlas.nii.gz", ROIS))
+    check_values(read_paper_layout(paper_layout))
 
 
 def test_derivatives_are_ordered_by_stimulus_not_by_volume(derivatives: Path) -> None:
-    check_values(read_derivatives(derivatives, ROIS))
+    check_values(read_betas(derivatives, ROIS))
 
 
 def test_halves_of_the_derivatives(derivatives: Path) -> None:
-    subjects = read_derivatives(derivatives, ROIS)
+    subjects = read_betas(derivatives, ROIS)
     for subject in subjects:
         for roi in subject.rois.values():
             np.testing.assert_array_equal(roi.odd, (2 * roi.values.astype(np.float32)))
             np.testing.assert_allclose(roi.even, 3 * roi.values, rtol=1e-6)
     next(derivatives.glob("sub-02/func/*desc-odd*.nii.gz")).unlink()
-    first, second = read_derivatives(derivatives, ROIS)
+    first, second = read_betas(derivatives, ROIS)
     assert first.rois["visual"].odd is not None
     assert second.rois["visual"].odd is None and second.rois["visual"].even is None
 
 
 def test_participants_can_be_named(derivatives: Path) -> None:
-    check_values(read_derivatives(derivatives, ROIS, participants=["02", "sub-01"]))
+    check_values(read_betas(derivatives, ROIS, participants=["02", "sub-01"]))
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mgz"])
@@ -114,12 +118,12 @@ def test_other_volume_formats(paper_layout: Path, suffix: str) -> None:
     for file in (paper_layout / "betas").rglob("*.nii"):
         save(np.asarray(nib.load(file).dataobj), file.with_suffix(suffix))
         file.unlink()
-    check_values(read_paper_layout(paper_layout / "betas", paper_layout / "atlas.nii.gz", ROIS))
+    check_values(read_paper_layout(paper_layout))
 
 
 def test_betas_of_other_conditions_are_left_out_and_named(paper_layout: Path) -> None:
     save(np.ones(SHAPE), paper_layout / "betas" / "sub-01" / "fixation_..beta_0001.nii")
-    subjects = read_paper_layout(paper_layout / "betas", paper_layout / "atlas.nii.gz", ROIS)
+    subjects = read_paper_layout(paper_layout)
     check_values(subjects)
     assert "fixation_..beta_0001.nii" in subjects[0].notes[0]
 
@@ -129,7 +133,7 @@ def test_voxels_without_data_in_any_image_are_dropped_and_counted(paper_layout: 
     volume = np.asarray(nib.load(file).dataobj).copy()
     volume[2, 0, 0], volume[2, 1, 1] = np.nan, np.inf
     save(volume, file)
-    subjects = read_paper_layout(paper_layout / "betas", paper_layout / "atlas.nii.gz", ROIS)
+    subjects = read_paper_layout(paper_layout)
     hippocampus = subjects[1].rois["hippocampus"]
     assert (hippocampus.n_voxels, hippocampus.n_dropped) == (10, 2)
     assert subjects[1].rois["visual"].n_dropped == 0
@@ -223,15 +227,15 @@ def all_nan(folder: Path) -> None:
 def test_bad_input_is_named(paper_layout: Path, damage, message: str) -> None:
     damage(paper_layout)
     with pytest.raises(InputError, match=message):
-        read_paper_layout(paper_layout / "betas", paper_layout / "atlas.nii.gz", ROIS)
+        read_paper_layout(paper_layout)
 
 
 def test_folder_without_subjects(tmp_path: Path) -> None:
     save(atlas(), tmp_path / "atlas.nii.gz")
     with pytest.raises(InputError, match="holds no sub-"):
-        read_paper_layout(tmp_path, tmp_path / "atlas.nii.gz", ROIS)
+        read_betas(tmp_path, ROIS, atlas=tmp_path / "atlas.nii.gz", betas_format="paper")
     with pytest.raises(InputError, match="run the participant level"):
-        read_derivatives(tmp_path, ROIS)
+        read_betas(tmp_path, ROIS, betas_format="derivatives")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +289,7 @@ def test_folder_without_subjects(tmp_path: Path) -> None:
 def test_bad_derivatives_are_named(derivatives: Path, pattern: str, change, message: str) -> None:
     change(next(derivatives.glob(pattern)))
     with pytest.raises(InputError, match=message):
-        read_derivatives(derivatives, ROIS)
+        read_betas(derivatives, ROIS)
 
 
 def set_estimations(folder: Path, first: dict[str, object], second: dict[str, object]) -> None:
@@ -312,7 +316,7 @@ def test_moments_that_differ_by_rounding_are_the_same(
     common = {**OF_FMRIPREP, "Engine": engine}
     moments = ({**common, "SliceTimeReference": moment} for moment in (first, second))
     set_estimations(derivatives, *moments)
-    assert len(read_derivatives(derivatives, ROIS)) == 2
+    assert len(read_betas(derivatives, ROIS)) == 2
 
 
 @pytest.mark.parametrize(
@@ -346,7 +350,7 @@ def test_subjects_of_other_settings_are_refused(
 ) -> None:
     set_estimations(derivatives, first, second)
     with pytest.raises(InputError, match=message):
-        read_derivatives(derivatives, ROIS)
+        read_betas(derivatives, ROIS)
 
 
 def test_subjects_must_have_the_same_regions() -> None:

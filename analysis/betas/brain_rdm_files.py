@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptrsa.analysis.betas.beta_index import Request
 from conceptrsa.analysis.betas.roi_files import (
     only_file,
     ordered_regions,
@@ -31,22 +32,14 @@ HALVES = ("rdm_odd", "rdm_even")
 HALF_ENDINGS = tuple(f"/{half}" for half in HALVES)
 
 
-def read_rdm_files(
-    path: Path, rois: Sequence[RoiDefinition], *, participants: Sequence[str] | None = None
-) -> tuple[SubjectRdms, ...]:
+def read_rdm_files(want: Request) -> tuple[SubjectRdms, ...]:
     """Read `sub-XX*.npz`, `.h5`, or `sub-XX_<roi>.tsv`.
 
-    Parameters
-    ----------
-    path : Path
-        Folder of the files. In arrays: `stimulus` (stimuli,) and for each region `<roi>/rdm`,
-        (stimuli, stimuli) or (pairs,) in the order of `pdist`; where `<roi>/rdm_odd` and
-        `<roi>/rdm_even` are there, of odd and even runs, these two folds are taken instead.
-        Tables are square, and name the stimuli in the header and in the first column.
-    rois : sequence of RoiDefinition
-        Gives the order of regions that it names; the files say which there are.
-    participants : sequence of str, optional
-        All by default.
+    In arrays are `stimulus` (stimuli,) and for each region `<roi>/rdm`, (stimuli, stimuli) or
+    (pairs,) in the order of `pdist`; where `<roi>/rdm_odd` and `<roi>/rdm_even` are there, of odd
+    and even runs, these two folds are taken instead. Tables are square, and name the stimuli in
+    the header and in the first column. Regions are those of the files; those that are asked for
+    say their order only.
 
     Raises
     ------
@@ -55,14 +48,13 @@ def read_rdm_files(
         that some region lacks, regions of one subject with different stimuli, or a stimulus that
         is there twice.
     """
-    files = subject_files(path, (*ARRAY_SUFFIXES, *TABLE_SUFFIXES), participants)
-    subjects = []
-    for name, of_subject in files.items():
-        if of_subject[0].suffix in TABLE_SUFFIXES:
-            subjects.append(_read_tables(name, of_subject, rois))
-        else:
-            subjects.append(_read_arrays(name, only_file(name, of_subject), rois))
-    return tuple(subjects)
+    files = subject_files(want, (*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+    return tuple(
+        _read_tables(name, of_subject, want.rois)
+        if of_subject[0].suffix in TABLE_SUFFIXES
+        else _read_arrays(name, only_file(name, of_subject), want.rois)
+        for name, of_subject in files.items()
+    )
 
 
 def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> SubjectRdms:
@@ -72,13 +64,12 @@ def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> Subjec
         has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
         if has_halves:
             _require_halves_of_all(arrays)
-        regions = region_names(arrays, HALVES[0] if has_halves else "rdm", rois)
         parts = HALVES if has_halves else ("rdm",)
         rdms = {
             roi: np.stack([_read_rdm(arrays, f"{roi}/{part}", stimuli) for part in parts])
-            for roi in regions
+            for roi in region_names(arrays, parts[0], rois)
         }
-    notes = (
+    note = (
         f"{name}: RDMs of odd and even runs are scored and averaged; those of all runs are not used"
     )
     return SubjectRdms(
@@ -86,7 +77,7 @@ def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> Subjec
         stimuli=tuple(sorted(stimuli)),
         rois=rdms,
         sources=(file,),
-        notes=(notes,) if has_halves else (),
+        notes=(note,) if has_halves else (),
     )
 
 

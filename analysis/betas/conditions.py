@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, stimulus_id
+from conceptrsa.bids_config.names import clean_name, some_of, stimulus_id
 
 NOT_STIMULI = frozenset({
     "baseline", "blank", "catch", "fix", "fixation", "instruction", "instructions", "null",
@@ -30,8 +30,6 @@ OWN_PREFIX = "stimulus:"
 
 AS_WORDS = {"-": "minus", "+": "plus", ">": "gt", "<": "lt"}
 """How nilearn spells these in the names of contrasts."""
-
-N_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,12 @@ def stimuli_of(
         chosen[condition] = stimulus
     left_out = tuple(name for name in conditions if name not in chosen)
     if not chosen:
-        known = f" ({_some(rule.stimuli)})" if rule.stimuli else ""
+        known = f" ({some_of(rule.stimuli)})" if rule.stimuli else ""
         raise InputError(
-            f"no condition of {source} ({_some(conditions)}) is a stimulus{known}: name conditions "
-            "as the stimuli, or choose them by --conditions"
+            f"no condition of {source} ({some_of(conditions)}) is a stimulus{known}: name "
+            "conditions as the stimuli, or choose them by --conditions"
         )
     return chosen, left_out
-
-
-def describe_left_out(label: str, left_out: Sequence[str]) -> tuple[str, ...]:
-    """One note on the conditions that are no stimuli, or none."""
-    if not left_out:
-        return ()
-    return (f"{label}: conditions left out as no stimuli: {', '.join(left_out)}",)
 
 
 def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | None:
@@ -166,8 +157,3 @@ def _key(name: str) -> str:
 
 def _spelt_out(name: str) -> str:
     return _key("".join(AS_WORDS.get(character, character) for character in name))
-
-
-def _some(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > N_NAMED else ""
-    return ", ".join(names[:N_NAMED]) + more

@@ -8,6 +8,7 @@ HDF5 since MATLAB 7.3.
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -46,12 +47,22 @@ def read_names(file: Path, path: Sequence[str]) -> list[str]:
     ValueError
         If the file is of another kind, is damaged, or does not hold it.
     """
-    if h5py.is_hdf5(file):
-        return _names_in_hdf5(file, path)
-    try:
-        return _names_in_level_5(file.read_bytes(), path)
-    except (struct.error, zlib.error, IndexError, UnicodeDecodeError, KeyError) as error:
-        raise ValueError(f"damaged: {error}") from error
+    with _named_damage(path):
+        if h5py.is_hdf5(file):
+            with h5py.File(file, "r") as content:
+                found = np.asarray(content["/".join(path)][()])
+                is_text = found.dtype.kind == "u"  # and not a cell array of texts
+                texts = [found] if is_text else [content[place][()] for place in found.ravel()]
+                return ["".join(chr(code) for code in np.asarray(text).ravel()) for text in texts]
+        matrices, order = _find(file.read_bytes(), path)
+        names = []
+        for matrix in matrices:
+            kind, _, parts = _matrix(matrix, order)
+            if kind not in (CELL, CHAR):
+                raise ValueError(f"{'.'.join(path)} is not a cell array")
+            cells = [matrix] if kind == CHAR else [text for _, text in parts]
+            names += [_text(cell, order) for cell in cells]
+        return names
 
 
 def read_numbers(file: Path, path: Sequence[str]) -> list[NDArray[np.float64]]:
@@ -73,57 +84,33 @@ def read_numbers(file: Path, path: Sequence[str]) -> list[NDArray[np.float64]]:
     ValueError
         If the file is of another kind, is damaged, or does not hold it.
     """
-    if h5py.is_hdf5(file):
-        return _numbers_in_hdf5(file, path)
-    try:
-        found, order = _find(file.read_bytes(), path)
-        return [_numbers(matrix, order) for matrix in found]
-    except (struct.error, zlib.error, IndexError, UnicodeDecodeError, KeyError) as error:
-        raise ValueError(f"damaged: {error}") from error
+    with _named_damage(path):
+        if h5py.is_hdf5(file):
+            with h5py.File(file, "r") as content:
+                found = content["/".join(path)]
+                # The only structure of an array has its fields in itself, several have references.
+                several = h5py.check_ref_dtype(found.dtype) is not None
+                arrays = [content[place] for place in found[()].ravel()] if several else [found]
+                return [
+                    np.zeros(0)
+                    if "MATLAB_empty" in array.attrs  # it holds its shape in place of its content
+                    else np.asarray(array[()], dtype=np.float64).ravel()
+                    for array in arrays
+                ]
+        matrices, order = _find(file.read_bytes(), path)
+        return [_numbers(matrix, order) for matrix in matrices]
 
 
-def _names_in_hdf5(file: Path, path: Sequence[str]) -> list[str]:
+@contextmanager
+def _named_damage(path: Sequence[str]) -> Iterator[None]:
+    """Turn what a damaged file makes fail into a ValueError."""
     try:
-        with h5py.File(file, "r") as content:
-            found = np.asarray(content["/".join(path)][()])
-            if found.dtype.kind == "u":  # a text, not a cell array of texts
-                return ["".join(chr(code) for code in found.ravel())]
-            references = found.ravel()
-            return [
-                "".join(chr(code) for code in np.asarray(content[reference][()]).ravel())
-                for reference in references
-            ]
-    except (OSError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+        yield
+    except (
+        OSError, IndexError, KeyError, RuntimeError, TypeError, AttributeError, OverflowError,
+        UnicodeDecodeError, struct.error, zlib.error,
+    ) as error:  # fmt: skip
         raise ValueError(f"damaged, or without {'.'.join(path)}: {error}") from error
-
-
-def _numbers_in_hdf5(file: Path, path: Sequence[str]) -> list[NDArray[np.float64]]:
-    try:
-        with h5py.File(file, "r") as content:
-            found = content["/".join(path)]
-            # The only structure of an array has its fields in itself, several have references.
-            several = h5py.check_ref_dtype(found.dtype) is not None
-            arrays = [content[place] for place in found[()].ravel()] if several else [found]
-            return [
-                np.zeros(0)
-                if "MATLAB_empty" in array.attrs  # it holds its shape in place of its content
-                else np.asarray(array[()], dtype=np.float64).ravel()
-                for array in arrays
-            ]
-    except (OSError, KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"damaged, or without {'.'.join(path)}: {error}") from error
-
-
-def _names_in_level_5(content: bytes, path: Sequence[str]) -> list[str]:
-    found, order = _find(content, path)
-    names = []
-    for matrix in found:
-        kind, _, parts = _matrix(matrix, order)
-        if kind not in (CELL, CHAR):
-            raise ValueError(f"{'.'.join(path)} is not a cell array")
-        texts = [matrix] if kind == CHAR else [text for _, text in parts]
-        names += [_text(text, order) for text in texts]
-    return names
 
 
 def _find(content: bytes, path: Sequence[str]) -> tuple[list[memoryview], str]:

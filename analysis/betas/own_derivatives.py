@@ -1,139 +1,64 @@
 """Betas as this tool's participant level leaves them: BIDS derivatives in MNI305 space."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from conceptrsa.analysis.betas.beta_images import is_there, read_beta_images, wanted_subjects
-from conceptrsa.analysis.betas.estimations import (
-    estimation_of,
-    noticed_of,
-    require_of_one_estimation,
-    require_same_estimation,
-)
-from conceptrsa.analysis.betas.named_volumes import named_volumes, table_beside
-from conceptrsa.analysis.betas.roi_files import add_runs
-from conceptrsa.analysis.betas.volumes import regions_by_subject
-from conceptrsa.analysis.brain.comparable import require_comparable
-from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, voxel_notes, with_data_only
+from conceptrsa.analysis.betas.beta_index import Request, SubjectImages, wanted_subjects
+from conceptrsa.analysis.betas.image_tables import named_volumes, table_beside
+from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.recorded import RECORD, read_recorded
-from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.writing import require_content
 
 SPACE = "space-MNI305_res-2"
 OWN_ATLAS = "sub-{subject}/anat/sub-{subject}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
 HALVES: tuple[Half, ...] = ("odd", "even")
 
+REFERENCE = "SliceTimeReference"
+REFERENCE_TOLERANCE = 0.01
+"""Of the TR, between the moments that slices of two subjects were corrected to."""
+SPM_BIN = 1 / 16
+"""Of the TR, between the moments within a volume that SPM can sample its model at."""
+AGAIN = "run the participant level again for that subject"
 
-def read_derivatives(
-    out_dir: Path,
-    rois: Sequence[RoiDefinition] | None = None,
-    *,
-    participants: Sequence[str] | None = None,
-    task: str | None = None,
-    atlas: Path | None = None,
-    with_runs: bool = False,
-    ignore_place: bool = False,
-) -> tuple[SubjectPatterns, ...]:
-    """Read the betas and regions of every subject under a derivatives folder.
 
-    Betas of the odd and of the even runs are read where they are there, and then a voxel has to
-    have data in both.
+def list_derivatives(want: Request) -> Iterator[SubjectImages]:
+    """List the betas of every subject under a derivatives folder.
 
-    Parameters
-    ----------
-    out_dir : Path
-        Holds `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz` (4D, one volume per
-        stimulus, named by the `.tsv` beside it), where wished the same with `_desc-odd` and
-        `_desc-even`, and `sub-XX/anat/*_seg-DesikanKilliany_res-2_dseg.nii.gz`.
-    rois : sequence of RoiDefinition, optional
-        By default those of the data set configuration that the folder carries.
-    participants : sequence of str, optional
-        Labels with or without `sub-`; all by default.
-    task : str, optional
-        Needed only where there are betas of several tasks.
-    atlas : Path, optional
-        Label volume in place of each subject's own; see `regions_by_subject`.
-    with_runs : bool
-        Whether run-wise betas and residual covariances are read where the participant level left
-        them (`*_desc-runs_roibetas.h5`).
-    ignore_place : bool
-        See `regions_by_subject`.
-
-    Returns
-    -------
-    tuple of SubjectPatterns
-        By subject; stimuli sorted by id.
+    They are `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz` (4D, one volume per
+    stimulus, named by the `.tsv` beside it), where they are there the same with `_desc-odd` and
+    `_desc-even`, and run-wise betas in `*_desc-runs_roibetas.h5`.
 
     Raises
     ------
     InputError
-        On no or one subject, a missing or unreadable file, differing grids, a label that an atlas
-        lacks, a stimulus that is there twice or is missing in one subject, subjects whose betas
-        were estimated with different settings.
+        On no betas, betas of several tasks, or files of a subject that are of several estimations.
     """
-    out_dir = Path(out_dir)
-    present = [path.parent.name for path in out_dir.glob("sub-*/func")]
+    present = [path.parent.name for path in want.path.glob("sub-*/func")]
     if not present:
         raise InputError(
-            f"{out_dir} holds no sub-*/func folder: run the participant level into it first"
+            f"{want.path} holds no sub-*/func folder: run the participant level into it first"
         )
-    if rois is None:
-        recorded = read_recorded(out_dir)
-        if recorded is None:
-            raise InputError(no_regions(out_dir))
-        rois = recorded.rois
-    regions_of = regions_by_subject(atlas or out_dir / OWN_ATLAS, rois, ignore_place)
-    subjects = []
-    for name in wanted_subjects(present, participants, out_dir):
-        label = name.removeprefix("sub-")
-        betas_file = _betas_file(out_dir / name, task)
+    for name in wanted_subjects(present, want):
+        betas_file = _betas_file(want.path / name, want.task)
+        halves = _halves_of(betas_file)
+        run_betas = _run_betas_file(betas_file) if want.with_runs else None
+        require_of_one_estimation(betas_file, list(halves.values()), run_betas)
         images = named_volumes(betas_file)
-        tables = [table_beside(betas_file)]
-        for half, file in _halves_of(betas_file).items():
+        for half, file in halves.items():
             images += named_volumes(file, half=half)
-            tables.append(table_beside(file))
-        subject = read_beta_images(label, images, regions_of(label), tables=tables)
-        run_betas = _run_betas_file(betas_file) if with_runs else None
-        require_of_one_estimation(betas_file, list(_halves_of(betas_file).values()), run_betas)
-        noticed = tuple(f"{name}: {said}" for said in noticed_of(betas_file))
-        subject = replace(
-            subject, estimation=estimation_of(betas_file), notes=(*subject.notes, *noticed)
+        sidecar = _read_sidecar(betas_file) or {}
+        noticed, estimation = sidecar.get("Noticed"), sidecar.get("Estimation")
+        yield SubjectImages(
+            name,
+            images,
+            tables=[table_beside(file) for file in (betas_file, *halves.values())],
+            notes=list(map(str, noticed)) if isinstance(noticed, list) else [],
+            estimation=estimation if isinstance(estimation, dict) else {},
+            run_betas=run_betas,
         )
-        subjects.append(subject if run_betas is None else _with_runs(subject, run_betas))
-    require_comparable(subjects)
-    require_same_estimation([subject.sources[0] for subject in subjects])
-    return tuple(subjects)
-
-
-def no_regions(out_dir: Path) -> str:
-    """Say that nothing tells which regions there are."""
-    return (
-        f"{out_dir} does not carry the data set configuration that it was made with ({RECORD}), "
-        "which says what its regions are: give it by --dataset-config"
-    )
-
-
-def _halves_of(betas_file: Path) -> dict[Half, Path]:
-    """Files of the halves, where both are there."""
-    files = {
-        half: betas_file.with_name(betas_file.name.replace("_statmap", f"_desc-{half}_statmap"))
-        for half in HALVES
-    }
-    return files if all(is_there(file) for file in files.values()) else {}
-
-
-def _run_betas_file(betas_file: Path) -> Path | None:
-    stem = betas_file.name.partition("_stat-effect")[0]
-    file = betas_file.with_name(f"{stem}_desc-runs_roibetas.h5")
-    return file if is_there(file) else None
-
-
-def _with_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
-    rois = add_runs(subject.rois, subject.stimuli, file)
-    notes = [note for note in subject.notes if note not in voxel_notes(subject)]
-    merged = replace(subject, rois=rois, sources=(*subject.sources, file), notes=tuple(notes))
-    return with_data_only(merged)
 
 
 def _betas_file(folder: Path, task: str | None) -> Path:
@@ -147,3 +72,135 @@ def _betas_file(folder: Path, task: str | None) -> Path:
         names = ", ".join(file.name for file in files)
         raise InputError(f"{folder / 'func'} holds betas of several tasks ({names}): name one")
     return files[0]
+
+
+def _halves_of(betas_file: Path) -> dict[Half, Path]:
+    """Files of the halves, where both are there."""
+    files = {
+        half: betas_file.with_name(betas_file.name.replace("_statmap", f"_desc-{half}_statmap"))
+        for half in HALVES
+    }
+    return files if all(map(_is_there, files.values())) else {}
+
+
+def _run_betas_file(betas_file: Path) -> Path | None:
+    stem = betas_file.name.partition("_stat-effect")[0]
+    file = betas_file.with_name(f"{stem}_desc-runs_roibetas.h5")
+    return file if _is_there(file) else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file of this name, or a link, even if it leads nowhere."""
+    return path.is_symlink() or path.exists()
+
+
+def require_of_one_estimation(
+    betas_file: Path, halves: Sequence[Path], run_betas: Path | None = None
+) -> None:
+    """Refuse files of one subject that are not of the same estimation.
+
+    A participant level that was interrupted while it replaced earlier results, or that was run
+    again with other settings and without run-wise betas, leaves such files.
+
+    Parameters
+    ----------
+    betas_file : Path
+        Betas of all runs.
+    halves : sequence of Path
+        Those of the odd and of the even runs; or empty.
+    run_betas : Path, optional
+        Run-wise betas.
+
+    Raises
+    ------
+    InputError
+        If settings or runs differ, or one of the files has lost its sidecar.
+    """
+    files = [betas_file, *halves, *([] if run_betas is None else [run_betas])]
+    told = {file: sidecar for file in files if (sidecar := _read_sidecar(file)) is not None}
+    if not told:
+        return
+    for file in files:
+        if file not in told:
+            raise InputError(
+                f"{file} has no sidecar, as if it had been replaced in part only: {AGAIN}"
+            )
+    of_halves = set().union(*(_sources(told[half]) for half in halves))
+    first = told[betas_file]
+    for file in files[1:]:
+        remedy = f"{AGAIN} with --run-betas, or remove that file" if file == run_betas else AGAIN
+        if told[file].get("Estimation") != first.get("Estimation"):
+            raise InputError(
+                f"{file} was made with other settings than {betas_file.name}: {remedy}"
+            )
+        if (of_halves if file in halves else _sources(told[file])) != _sources(first):
+            raise InputError(f"{file} was made of other runs than {betas_file.name}: {remedy}")
+
+
+def require_same_estimation(subjects: Sequence[SubjectPatterns]) -> None:
+    """Refuse subjects whose betas come from different settings of the participant level.
+
+    Raises
+    ------
+    InputError
+        That names the setting, both files, and the remedy.
+    """
+    first = subjects[0].estimation
+    for subject in subjects[1:]:
+        estimation = subject.estimation
+        # The moment last: of slices that were not corrected at all it says little.
+        for key in sorted({*estimation, *first}, key=lambda key: (key == REFERENCE, key)):
+            if key == REFERENCE and _same_reference(estimation, first):
+                continue
+            if estimation.get(key) != first.get(key):
+                raise InputError(
+                    f"{subject.sources[0].name} was made with {key} = {estimation.get(key)} but "
+                    f"{subjects[0].sources[0].name} with {first.get(key)}: "
+                    f"{_remedy(key, 'Preprocessing' in {*estimation, *first})}"
+                )
+
+
+def _same_reference(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Tell whether two models were sampled at the same moment within a volume.
+
+    fMRIPrep takes the middle of the slice times that it finds, which scanners round differently.
+    """
+    moment, other_moment = one.get(REFERENCE), other.get(REFERENCE)
+    if not isinstance(moment, int | float) or not isinstance(other_moment, int | float):
+        return False
+    tolerance = REFERENCE_TOLERANCE
+    if one.get("Engine") == "spm" and "Preprocessing" in one:
+        # Brought to the nearest moment that SPM knows, nearly the same may be neighbours.
+        tolerance += SPM_BIN
+    return math.isclose(moment, other_moment, rel_tol=0, abs_tol=tolerance)
+
+
+def _remedy(key: str, is_preprocessed: bool) -> str:
+    again = "run the participant level again for one of them"
+    if key == REFERENCE and is_preprocessed:
+        return f"run fMRIPrep on both with the same --slice-time-ref, then {again[4:]}"
+    if key == "SliceTimingCorrected" and not is_preprocessed:
+        return f"{again}, both with --ignore slicetiming or both without"
+    if key == "SliceTimingCorrected":
+        return (
+            "run fMRIPrep on both with slice timing correction, or on both with --ignore "
+            "slicetiming, or leave one of them out"
+        )
+    return again
+
+
+def _sources(sidecar: Mapping[str, Any]) -> set[str]:
+    sources = sidecar.get("Sources", [])
+    return set(map(str, sources)) if isinstance(sources, list) else set()
+
+
+def _read_sidecar(file: Path) -> dict[str, Any] | None:
+    sidecar = file.with_name(f"{file.name.split('.')[0]}.json")
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        require_content(sidecar)
+        return None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{sidecar} is not JSON ({error}): {AGAIN}") from error
+    return content if isinstance(content, dict) else {}

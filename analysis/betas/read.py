@@ -1,19 +1,29 @@
 """One entry for the brain's side of a comparison, in every form that people have it in."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from conceptrsa.analysis.betas.beta_images import read_subjects
+from conceptrsa.analysis.betas.beta_index import SUBJECT_NAME, Request, SubjectImages
 from conceptrsa.analysis.betas.brain_rdm_files import HALF_ENDINGS, read_rdm_files
 from conceptrsa.analysis.betas.conditions import ConditionRule
-from conceptrsa.analysis.betas.own_derivatives import SPACE, no_regions, read_derivatives
-from conceptrsa.analysis.betas.paper_layout import read_paper_layout
+from conceptrsa.analysis.betas.image_tables import list_table
+from conceptrsa.analysis.betas.own_derivatives import (
+    OWN_ATLAS,
+    SPACE,
+    list_derivatives,
+    require_same_estimation,
+)
 from conceptrsa.analysis.betas.responses import MODEL_FILE, require_one_kind
-from conceptrsa.analysis.betas.roi_files import SUBJECT_NAME, read_roi_files
-from conceptrsa.analysis.betas.spm import holds_models, read_spm_folders
-from conceptrsa.analysis.betas.statmaps import find_statmaps, read_statmaps
-from conceptrsa.analysis.betas.table import read_betas_table
+from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
+from conceptrsa.analysis.betas.spm_images import (
+    holds_models,
+    list_paper_layout,
+    list_spm_folders,
+)
+from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import have_halves
@@ -21,31 +31,11 @@ from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, hav
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_names, warn_of_case
-from conceptrsa.bids_config.recorded import read_recorded
+from conceptrsa.bids_config.recorded import RECORD, read_recorded
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.toml_tables import did_you_mean
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be read; see `read_betas`."""
-
-    path: Path
-    rois: tuple[RoiDefinition, ...]
-    atlas: Path | None
-    participants: tuple[str, ...] | None
-    task: str | None
-    conditions: ConditionRule
-    with_runs: bool
-    ignore_place: bool
-
-    @property
-    def atlas_file(self) -> Path:
-        """The atlas, which is known to be there."""
-        assert self.atlas is not None
-        return self.atlas
 
 
 @dataclass(frozen=True)
@@ -60,9 +50,12 @@ class BetasFormat:
         What it looks like, for messages.
     detect : callable
         Whether a path holds it.
-    read : callable
-    atlas : {'needed', 'own', 'none'}
-        Whether an atlas has to be given, may be, or has no meaning.
+    list_images : callable, optional
+        Gives the volumes of betas of each subject.
+    read_regions : callable, optional
+        Reads subjects, where their regions are those of the files and there are no volumes.
+    has_own_atlas : bool
+        Whether there is an atlas of volumes beside them.
     options : frozenset of str
         Which of task and conditions it knows.
     """
@@ -70,8 +63,9 @@ class BetasFormat:
     name: str
     layout: str
     detect: Callable[[Path], bool]
-    read: Callable[[Request], Subjects]
-    atlas: str = "needed"
+    list_images: Callable[[Request], Iterator[SubjectImages]] | None = None
+    read_regions: Callable[[Request], Subjects] | None = None
+    has_own_atlas: bool = False
     options: frozenset[str] = frozenset()
 
 
@@ -80,84 +74,43 @@ FORMATS = (
         "table",
         "a table, *.tsv with the columns subject, stimulus and file",
         lambda path: path.is_file() and path.suffix == ".tsv",
-        lambda want: read_betas_table(
-            want.path,
-            want.rois,
-            want.atlas_file,
-            participants=want.participants,
-            with_runs=want.with_runs,
-            ignore_place=want.ignore_place,
-        ),
+        list_table,
     ),
     BetasFormat(
         "derivatives",
         f"this tool's derivatives, sub-XX/func/*_{SPACE}_stat-effect_statmap.nii.gz",
         lambda path: any(path.glob(f"sub-*/func/*_{SPACE}_stat-effect_statmap.nii.gz")),
-        lambda want: read_derivatives(
-            want.path,
-            want.rois,
-            participants=want.participants,
-            task=want.task,
-            atlas=want.atlas,
-            with_runs=want.with_runs,
-            ignore_place=want.ignore_place,
-        ),
-        atlas="own",
+        list_derivatives,
+        has_own_atlas=True,
         options=frozenset({"task"}),
     ),
     BetasFormat(
         "spm",
         f"SPM folders, sub-XX/.../{MODEL_FILE} and beta_*.nii",
         holds_models,
-        lambda want: read_spm_folders(
-            want.path,
-            want.rois,
-            want.atlas_file,
-            participants=want.participants,
-            conditions=want.conditions,
-            with_runs=want.with_runs,
-            ignore_place=want.ignore_place,
-        ),
+        list_spm_folders,
         options=frozenset({"conditions"}),
     ),
     BetasFormat(
         "statmaps",
         "statistical maps, sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz",
         lambda path: path.is_dir() and any(find_statmaps(path)),
-        lambda want: read_statmaps(
-            want.path,
-            want.rois,
-            want.atlas_file,
-            participants=want.participants,
-            task=want.task,
-            conditions=want.conditions,
-            with_runs=want.with_runs,
-            ignore_place=want.ignore_place,
-        ),
+        list_statmaps,
         options=frozenset({"task", "conditions"}),
     ),
     BetasFormat(
         "paper",
         "the paper's layout, sub-XX/<synset>_<image>*beta_00NN.nii",
         lambda path: any(
-            file for suffix in VOLUME_SUFFIXES for file in path.glob(f"sub-*/*beta_*{suffix}")
+            file.name.endswith(VOLUME_SUFFIXES) for file in path.glob("sub-*/*beta_*")
         ),
-        lambda want: read_paper_layout(
-            want.path,
-            want.atlas_file,
-            want.rois,
-            participants=want.participants,
-            ignore_place=want.ignore_place,
-        ),
+        list_paper_layout,
     ),
     BetasFormat(
         "roi-patterns",
         "patterns of regions, sub-XX*.npz or .h5 with <roi>/betas",
         lambda path: _first_array_file_holds(path, "/betas"),
-        lambda want: read_roi_files(
-            want.path, want.rois, participants=want.participants, with_runs=want.with_runs
-        ),
-        atlas="none",
+        read_regions=read_roi_files,
     ),
     BetasFormat(
         "rdms",
@@ -166,8 +119,7 @@ FORMATS = (
             _first_array_file_holds(path, "/rdm", *HALF_ENDINGS)
             or any(SUBJECT_NAME.match(file.name) for file in path.glob("sub-*.tsv"))
         ),
-        lambda want: read_rdm_files(want.path, want.rois, participants=want.participants),
-        atlas="none",
+        read_regions=read_rdm_files,
     ),
 )
 """In the order in which they are looked for; the first that a path holds is taken."""
@@ -228,41 +180,31 @@ def read_betas(
     """
     path = Path(path)
     form = find_format(path, betas_format)
-    if form.atlas == "needed" and atlas is None:
-        raise InputError(
-            f"{path} ({form.layout}) needs a label volume in the grid of the betas: give it with "
-            "--atlas FILE"
-        )
-    if form.atlas == "none" and atlas is not None:
-        raise InputError(
-            f"{path} ({form.layout}) holds regions of its own: leave --atlas {atlas} out"
-        )
-    if task is not None and "task" not in form.options:
-        raise InputError(f"{path} ({form.layout}) names no tasks: leave --task-id out")
-    if (conditions or exclude_conditions) and "conditions" not in form.options:
-        raise InputError(
-            f"{path} ({form.layout}) holds betas of stimuli only: leave --conditions and "
-            "--exclude-conditions out"
-        )
+    _require_options_of(
+        form, path, atlas, bool(task), conditions=bool(conditions or exclude_conditions)
+    )
     regions = _own_regions(path, form, atlas) if rois is None else tuple(rois)
     if twice := [name for name, n in Counter(roi.name for roi in regions).items() if n > 1]:
         raise InputError(f"two regions are called {twice[0]}: give each a name of its own")
-    subjects = form.read(
-        Request(
-            path=path,
-            rois=regions,
-            atlas=atlas,
-            participants=None if participants is None else tuple(participants),
-            task=task,
-            conditions=ConditionRule(
-                include=tuple(conditions),
-                exclude=tuple(exclude_conditions),
-                stimuli=None if stimuli is None else tuple(stimuli),
-            ),
-            with_runs=with_runs,
-            ignore_place="orientation" in ignore,
-        )
+    want = Request(
+        path=path,
+        rois=regions,
+        participants=None if participants is None else tuple(participants),
+        task=task,
+        conditions=ConditionRule(
+            include=tuple(conditions),
+            exclude=tuple(exclude_conditions),
+            stimuli=None if stimuli is None else tuple(stimuli),
+        ),
+        with_runs=with_runs,
+        ignore_place="orientation" in ignore,
     )
+    subjects: Subjects
+    if form.read_regions is not None:
+        subjects = form.read_regions(want)
+    else:
+        assert form.list_images is not None
+        subjects = read_subjects(list(form.list_images(want)), want, atlas or path / OWN_ATLAS)
     require_comparable(subjects)
     for subject in subjects:
         require_names(subject.stimuli, "stimulus", subject.origin)
@@ -270,8 +212,26 @@ def read_betas(
     warn_of_case({name for subject in subjects for name in subject.rois}, "region", path)
     if not have_patterns(subjects):
         return subjects
+    require_same_estimation(subjects)
     require_one_kind([(subject.kind, subject.sources[0]) for subject in subjects])
     return _with_note_on_halves(subjects)
+
+
+def _require_options_of(
+    form: BetasFormat, path: Path, atlas: Path | None, task: bool, conditions: bool
+) -> None:
+    """Refuse options that a form has no use for, and a missing atlas that it needs."""
+    problem = None
+    if form.read_regions is not None and atlas is not None:
+        problem = f"holds regions of its own: leave --atlas {atlas} out"
+    elif form.list_images is not None and atlas is None and not form.has_own_atlas:
+        problem = "needs a label volume in the grid of the betas: give it with --atlas FILE"
+    elif task and "task" not in form.options:
+        problem = "names no tasks: leave --task-id out"
+    elif conditions and "conditions" not in form.options:
+        problem = "holds betas of stimuli only: leave --conditions and --exclude-conditions out"
+    if problem:
+        raise InputError(f"{path} ({form.layout}) {problem}")
 
 
 def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[RoiDefinition, ...]:
@@ -279,10 +239,13 @@ def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[Roi
     recorded = read_recorded(path)
     if recorded is not None:
         return recorded.rois
-    if form.atlas == "none":
+    if form.read_regions is not None:
         return ()
     if atlas is None:
-        raise InputError(no_regions(path))
+        raise InputError(
+            f"{path} does not carry the data set configuration that it was made with ({RECORD}), "
+            "which says what its regions are: give it by --dataset-config"
+        )
     raise InputError(
         f"nothing says which labels of {atlas} make up a region: give --rois NAME=LABEL,LABEL, or "
         "--dataset-config with a TOML file or with ds001246, the paper's regions"
@@ -330,9 +293,8 @@ def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPa
 
 
 def _first_array_file_holds(path: Path, *endings: str) -> bool:
-    candidates = [path] if path.is_file() else [*path.glob("sub-*"), *path.glob("sub-*/sub-*")]
-    files = sorted(file for file in candidates if file.suffix in ARRAY_SUFFIXES)
-    if not files:
-        return False
-    with open_arrays(files[0]) as arrays:
-        return any(name.endswith(endings) for name in arrays.names)
+    for file in files_of_subjects(path):
+        if file.suffix in ARRAY_SUFFIXES:
+            with open_arrays(file) as arrays:
+                return any(name.endswith(endings) for name in arrays.names)
+    return False

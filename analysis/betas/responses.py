@@ -83,7 +83,7 @@ def regressor_names(model: Path) -> list[str]:
     """
     try:
         return read_names(model, ("SPM", "xX", "name"))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(
             f"{model} cannot be read as a model of SPM ({error}): give an intact {MODEL_FILE}"
         ) from error
@@ -317,7 +317,7 @@ def _contrasts(
         weights = read_numbers(model, ("SPM", "xCon", "c"))
         if len(names) != len(weights):
             raise ValueError(f"{len(names)} names and weights of {len(weights)}")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(
             f"{model} does not tell the weights of the contrasts beside it ({error}): put the "
             f"{MODEL_FILE} there that SPM wrote with them"

@@ -1,7 +1,7 @@
 """Patterns of regions in `.npz` or HDF5 files, one a subject: no volumes, no atlas."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.betas.beta_images import LEAVE_OUT, wanted_names, wanted_subjects
-from conceptrsa.analysis.betas.volumes import require_values
-from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, with_data_only
+from conceptrsa.analysis.betas.beta_index import (
+    LEAVE_OUT,
+    SUBJECT_NAME,
+    Request,
+    wanted_names,
+    wanted_subjects,
+)
+from conceptrsa.analysis.betas.volumes import require_finite
+from conceptrsa.analysis.brain.patterns import (
+    RoiPatterns,
+    SubjectPatterns,
+    voxel_notes,
+    with_data_only,
+)
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
 from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE, require_distinct
 from conceptrsa.bids_config.errors import InputError
@@ -19,13 +30,10 @@ from conceptrsa.bids_config.names import require_names, stimulus_ids
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.writing import require_content
 
-SUBJECT_NAME = re.compile(r"(sub-[0-9a-zA-Z]+)")
 ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")
 
 
-def subject_files(
-    path: Path, suffixes: Sequence[str], participants: Sequence[str] | None
-) -> dict[str, list[Path]]:
+def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     """Files `sub-XX*` of a folder, or a single one, by subject `sub-XX`.
 
     Raises
@@ -33,23 +41,27 @@ def subject_files(
     InputError
         If there is none, or none of a subject wanted.
     """
-    candidates = [path] if path.is_file() else [*path.glob("sub-*"), *path.glob("sub-*/sub-*")]
-    wanted = wanted_names(participants)
+    wanted = wanted_names(want)
     files: dict[str, list[Path]] = {}
-    for file in sorted(candidates):
+    for file in files_of_subjects(want.path):
         name = SUBJECT_NAME.match(file.name)
         if name is None or file.suffix not in suffixes:
             continue
-        if wanted is None or name[1] in wanted:
+        if wanted is None or name[0] in wanted:
             require_content(file, LEAVE_OUT)
         if file.is_file():
-            files.setdefault(name[1], []).append(file)
+            files.setdefault(name[0], []).append(file)
     if not files:
         raise InputError(
-            f"{path} holds no file sub-XX* ending in {', '.join(suffixes)}: name each subject's "
-            "file so"
+            f"{want.path} holds no file sub-XX* ending in {', '.join(suffixes)}: name each "
+            "subject's file so"
         )
-    return {name: files[name] for name in wanted_subjects(files, participants, path)}
+    return {name: files[name] for name in wanted_subjects(files, want)}
+
+
+def files_of_subjects(path: Path) -> list[Path]:
+    """What is called `sub-*`, in a folder or in folders `sub-*` of it; or a file itself."""
+    return [path] if path.is_file() else sorted([*path.glob("sub-*"), *path.glob("sub-*/sub-*")])
 
 
 def only_file(subject: str, files: Sequence[Path]) -> Path:
@@ -67,28 +79,13 @@ def only_file(subject: str, files: Sequence[Path]) -> Path:
     return files[0]
 
 
-def read_roi_files(
-    path: Path,
-    rois: Sequence[RoiDefinition],
-    *,
-    participants: Sequence[str] | None = None,
-    with_runs: bool = False,
-) -> tuple[SubjectPatterns, ...]:
+def read_roi_files(want: Request) -> tuple[SubjectPatterns, ...]:
     """Read `sub-XX*.npz` or `.h5`, one a subject.
 
-    Parameters
-    ----------
-    path : Path
-        Folder of the files. In each: `stimulus` (stimuli,) and for each region `<roi>/betas`,
-        (stimuli, voxels) or (runs, stimuli, voxels); if wished `<roi>/odd` and `<roi>/even`
-        (stimuli, voxels), `<roi>/voxels` (voxels,) and `<roi>/residual_covariance`
-        (voxels, voxels).
-    rois : sequence of RoiDefinition
-        Gives the order of regions that it names; the file says which there are.
-    participants : sequence of str, optional
-        All by default.
-    with_runs : bool
-        Whether betas of runs and covariances are kept.
+    In each are `stimulus` (stimuli,) and for each region `<roi>/betas`, (stimuli, voxels) or
+    (runs, stimuli, voxels); if wished `<roi>/odd` and `<roi>/even` (stimuli, voxels),
+    `<roi>/voxels` (voxels,) and `<roi>/residual_covariance` (voxels, voxels). Regions are those of
+    the files; those that are asked for say their order only.
 
     Raises
     ------
@@ -96,10 +93,9 @@ def read_roi_files(
         On no file, a missing array, arrays that do not fit each other, a stimulus that is there
         twice or has no data.
     """
-    files = subject_files(path, ARRAY_SUFFIXES, participants)
     return tuple(
-        _read_subject(name, only_file(name, of_subject), rois, with_runs)
-        for name, of_subject in files.items()
+        _read_subject(name, only_file(name, files), want)
+        for name, files in subject_files(want, ARRAY_SUFFIXES).items()
     )
 
 
@@ -139,9 +135,7 @@ def ordered_regions(
     return tuple(sorted(names, key=lambda name: (places.get(name, len(places)), name)))
 
 
-def add_runs(
-    patterns: Mapping[str, RoiPatterns], stimuli: Sequence[str], file: Path
-) -> dict[str, RoiPatterns]:
+def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
     """Add betas of runs and residual covariances from a file of the participant level.
 
     Voxels that it lacks, because some run has no data there, are left out of all betas.
@@ -153,8 +147,14 @@ def add_runs(
     """
     merged = {}
     with open_arrays(file) as arrays:
-        rows = _rows_of(stimuli, stimulus_ids(arrays.texts("stimulus"), file), file)
-        for name, roi in patterns.items():
+        places = {
+            name: row for row, name in enumerate(stimulus_ids(arrays.texts("stimulus"), file))
+        }
+        for stimulus in subject.stimuli:
+            if stimulus not in places:
+                raise InputError(f"{file} holds no beta of stimulus {stimulus}: make it again")
+        rows = [places[stimulus] for stimulus in subject.stimuli]
+        for name, roi in subject.rois.items():
             if f"{name}/betas" not in arrays.names:
                 raise InputError(
                     f"{file} holds no region {name}: run the participant level again with "
@@ -164,48 +164,49 @@ def add_runs(
             if of_runs.runs is None:
                 raise InputError(f"{file} holds betas of one run only in {name}: make it again")
             _, here, there = np.intersect1d(roi.voxels, of_runs.voxels, return_indices=True)
-            kept = roi.of_voxels(here)
             covariance = of_runs.residual_covariance
             merged[name] = replace(
-                kept,
+                roi.of_voxels(here),
                 runs=np.ascontiguousarray(of_runs.runs[:, rows][:, :, there]),
                 residual_covariance=(
                     None if covariance is None else covariance[np.ix_(there, there)]
                 ),
             )
-    return merged
+    outdated = voxel_notes(subject)
+    notes = tuple(note for note in subject.notes if note not in outdated)
+    return with_data_only(
+        replace(subject, rois=merged, sources=(*subject.sources, file), notes=notes)
+    )
 
 
-def _read_subject(
-    name: str, file: Path, rois: Sequence[RoiDefinition], with_runs: bool
-) -> SubjectPatterns:
+def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
     with open_arrays(file) as arrays:
-        names = stimulus_ids(arrays.texts("stimulus"), file)
-        require_distinct(names, file)
+        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
+        require_distinct(stimuli, file)
         _require_alternating(arrays)
-        stimuli = tuple(sorted(names))
-        rows = _rows_of(stimuli, names, file)
         regions = {
-            roi: _read_roi(arrays, roi, with_covariance=with_runs)
-            for roi in region_names(arrays, "betas", rois)
+            roi: _read_roi(arrays, roi, with_covariance=want.with_runs)
+            for roi in region_names(arrays, "betas", want.rois)
         }
     for roi, patterns in regions.items():
-        if len(patterns.values) != len(names):
+        if len(patterns.values) != len(stimuli):
             raise InputError(
-                f"{roi}/betas in {file} has {len(patterns.values)} rows for {len(names)} stimuli: "
-                "give (stimuli, voxels) or (runs, stimuli, voxels)"
+                f"{roi}/betas in {file} has {len(patterns.values)} rows for {len(stimuli)} "
+                "stimuli: give (stimuli, voxels) or (runs, stimuli, voxels)"
             )
-    everywhere = np.concatenate([patterns.values for patterns in regions.values()], axis=1)
-    require_values(everywhere[rows], stimuli, file)
+    rows = sorted(range(len(stimuli)), key=stimuli.__getitem__)
+    for row in rows:
+        everywhere = np.concatenate([patterns.values[row] for patterns in regions.values()])
+        require_finite(everywhere, stimuli[row], file)
     subject = with_data_only(
         SubjectPatterns(
             subject=name.removeprefix("sub-"),
-            stimuli=stimuli,
+            stimuli=tuple(stimuli[row] for row in rows),
             rois={roi: patterns.of_stimuli(rows) for roi, patterns in regions.items()},
             sources=(file,),
         )
     )
-    if with_runs:
+    if want.with_runs:
         return subject
     return replace(subject, rois={roi: replace(p, runs=None) for roi, p in subject.rois.items()})
 
@@ -265,11 +266,3 @@ def _array(arrays: ArrayFile, name: str, shape: tuple[int, ...]) -> NDArray[np.f
             "the betas: save it again"
         )
     return values
-
-
-def _rows_of(stimuli: Sequence[str], names: Sequence[str], file: Path) -> list[int]:
-    places = {name: row for row, name in enumerate(names)}
-    for stimulus in stimuli:
-        if stimulus not in places:
-            raise InputError(f"{file} holds no beta of stimulus {stimulus}: make it again")
-    return [places[stimulus] for stimulus in stimuli]

@@ -3,21 +3,21 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from conceptrsa.analysis.betas.beta_images import (
+from conceptrsa.analysis.betas.beta_index import (
     BetaImage,
+    Request,
+    SubjectImages,
     files_below,
-    read_beta_images,
     wanted_subjects,
 )
-from conceptrsa.analysis.betas.conditions import ConditionRule, describe_left_out, stimuli_of
-from conceptrsa.analysis.betas.named_volumes import named_volumes, table_beside
-from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, regions_by_subject
-from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns
+from conceptrsa.analysis.betas.conditions import stimuli_of
+from conceptrsa.analysis.betas.image_tables import named_volumes, table_beside
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
+from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.writing import require_content
 
 MAP_NAME = re.compile(r"sub-[0-9a-zA-Z]+_(.+_)?stat-effect(_.+)?_statmap\..+")
@@ -31,6 +31,8 @@ OF_RUNS = ("acq", "ce", "dir")
 Not `rec`: two reconstructions are of one recording.
 """
 
+HALVES: dict[str, Half] = {"odd": "odd", "even": "even"}
+
 
 @dataclass(frozen=True)
 class _Map:
@@ -38,86 +40,48 @@ class _Map:
 
     file: Path
     entities: dict[str, str]
-    telling: tuple[str, ...] = ()
-
-    @property
-    def run(self) -> str | None:
-        entities = dict(self.entities)
-        if "run" in entities:  # an index in BIDS, of which the zeros in front are no part
-            entities["run"] = entities["run"].lstrip("0") or "0"
-        keys = ("ses", *self.telling, "run")
-        parts = [f"{key}-{entities[key]}" for key in keys if key in entities]
-        return "_".join(parts) or None
 
     @property
     def half(self) -> Half | None:
-        description = self.entities.get("desc")
-        if description == "odd":
-            return "odd"
-        return "even" if description == "even" else None
+        return HALVES.get(self.entities.get("desc", ""))
+
+    def run(self, telling: Sequence[str]) -> str | None:
+        """Its run, of which some entities tell besides session and run."""
+        entities = dict(self.entities)
+        if "run" in entities:  # an index in BIDS, of which the zeros in front are no part
+            entities["run"] = entities["run"].lstrip("0") or "0"
+        keys = ("ses", *telling, "run")
+        parts = [f"{key}-{entities[key]}" for key in keys if key in entities]
+        return "_".join(parts) or None
 
 
-def read_statmaps(
-    path: Path,
-    rois: Sequence[RoiDefinition],
-    atlas: Path,
-    *,
-    participants: Sequence[str] | None = None,
-    task: str | None = None,
-    conditions: ConditionRule | None = None,
-    with_runs: bool = False,
-    ignore_place: bool = False,
-) -> tuple[SubjectPatterns, ...]:
-    """Read `sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz`, anywhere below a folder.
+def list_statmaps(want: Request) -> Iterator[SubjectImages]:
+    """List `sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz`, anywhere below a folder.
 
     Maps with `run` (or with `ses` alone) in their names, or that differ in `acq`, `ce` or `dir`,
     are of single runs; all others are of all runs, and then taken as such. Of maps of
     runs and of sessions those of runs count. Files without `contrast` hold one volume a stimulus,
     named by the `.tsv` beside them.
 
-    Parameters
-    ----------
-    path : Path
-    rois : sequence of RoiDefinition
-    atlas : Path
-        Label volume on the maps' grid; see `regions_by_subject`.
-    participants, task : optional
-        All by default; a task is needed where there are several.
-    conditions : ConditionRule, optional
-        Which contrasts are stimuli.
-    with_runs : bool
-        Whether the betas of each run are kept.
-    ignore_place : bool
-        See `regions_by_subject`.
-
     Raises
     ------
     InputError
-        On no map, maps of several tasks or spaces or of two reconstructions of a run, contrasts
-        none of which is a stimulus, a map that is unreadable or on another grid.
+        On no map, maps of several tasks or spaces, or contrasts none of which is a stimulus.
     """
-    maps = _maps_by_subject(path, task)
-    regions_of = regions_by_subject(atlas, rois, ignore_place)
-    subjects = []
-    for name in wanted_subjects(maps, participants, path):
-        _require_alike(name, maps[name])
-        taken, others = _of_one_level(maps[name])
-        images, tables, left_out = _images_of(taken, conditions or ConditionRule(), path / name)
-        notes = list(describe_left_out(name, left_out))
-        notes += [f"{name}: {note}" for note in _describe_basis(taken)]
-        if others:
-            notes.append(f"{name}: maps of single runs are used, not those of sessions")
-        subjects.append(
-            read_beta_images(
-                name.removeprefix("sub-"),
-                images,
-                regions_of(name.removeprefix("sub-")),
-                with_runs=with_runs,
-                tables=tables,
-                notes=notes,
-            )
+    maps: dict[str, list[_Map]] = {}
+    for file in find_statmaps(want.path):
+        parts = [part.partition("-") for part in file.name.split("_")[:-1]]
+        entities = {key: value for key, _, value in parts}
+        if want.task in (None, entities.get("task")):
+            maps.setdefault(f"sub-{entities['sub']}", []).append(_Map(file, entities))
+    if not maps:
+        of_task = f"task-{want.task}_*" if want.task else "*"
+        raise InputError(
+            f"{want.path} holds no sub-XX_{of_task}_contrast-NAME_stat-effect_statmap.nii.gz: give "
+            "the folder of the maps"
         )
-    return tuple(subjects)
+    for name in wanted_subjects(maps, want):
+        yield _list_subject(name, maps[name], want)
 
 
 def find_statmaps(path: Path) -> Iterator[Path]:
@@ -127,39 +91,46 @@ def find_statmaps(path: Path) -> Iterator[Path]:
             yield file
 
 
-def _maps_by_subject(path: Path, task: str | None) -> dict[str, list[_Map]]:
-    maps: dict[str, list[_Map]] = {}
-    for file in find_statmaps(path):
-        parts = [part.partition("-") for part in file.name.split("_")[:-1]]
-        entities = {key: value for key, _, value in parts}
-        if task in (None, entities.get("task")):
-            maps.setdefault(f"sub-{entities['sub']}", []).append(_Map(file, entities))
-    if not maps:
-        of_task = f"task-{task}_*" if task else "*"
-        raise InputError(
-            f"{path} holds no sub-XX_{of_task}_contrast-NAME_stat-effect_statmap.nii.gz: give the "
-            "folder of the maps"
-        )
-    return {name: _told_apart(of_subject) for name, of_subject in maps.items()}
-
-
-def _told_apart(maps: Sequence[_Map]) -> list[_Map]:
-    """Note of each map which entities tell its run from the subject's others."""
-    telling = tuple(
-        key for key in OF_RUNS if len({of_map.entities.get(key) for of_map in maps} - {None}) > 1
-    )
-    return [replace(of_map, telling=telling) for of_map in maps]
-
-
-def _require_alike(name: str, maps: Sequence[_Map]) -> None:
+def _list_subject(name: str, maps: Sequence[_Map], want: Request) -> SubjectImages:
     for entity in LIKE:
-        values = sorted({of_map.entities.get(entity, "") for of_map in maps})
+        values = _values(maps, entity)
         if len(values) > 1:
             remedy = "choose one by --task-id" if entity == "task" else "keep those of one"
             raise InputError(
                 f"the maps of {name} below {maps[0].file.parent} are of several {entity} "
                 f"({', '.join(value or 'none' for value in values)}): {remedy}"
             )
+    telling = [key for key in OF_RUNS if len([v for v in _values(maps, key) if v]) > 1]
+    # A contrast that was in one session alone has no map of several to stand for it.
+    of_sessions = [m for m in maps if "ses" in m.entities and "run" not in m.entities]
+    if any("run" in of_map.entities for of_map in maps):
+        taken = [of_map for of_map in maps if of_map not in of_sessions]
+    else:
+        taken, of_sessions = list(maps), []
+    contrasts = [m.entities["contrast"] for m in taken if "contrast" in m.entities]
+    stimuli: dict[str, str] = {}
+    left_out: tuple[str, ...] = ()
+    if contrasts:
+        names = list(dict.fromkeys(contrasts))
+        stimuli, left_out = stimuli_of(names, want.conditions, want.path / name)
+    images: list[BetaImage] = []
+    tables = []
+    for of_map in taken:
+        contrast, run = of_map.entities.get("contrast"), of_map.run(telling)
+        if contrast is None:
+            images += named_volumes(of_map.file, run, of_map.half)
+            tables.append(table_beside(of_map.file))
+        elif contrast in stimuli:
+            images.append(BetaImage(stimuli[contrast], of_map.file, None, run, of_map.half))
+    notes = _describe_basis(taken)
+    if of_sessions:
+        notes.append("maps of single runs are used, not those of sessions")
+    return SubjectImages(name, images, tables, left_out, notes)
+
+
+def _values(maps: Sequence[_Map], entity: str) -> list[str]:
+    """What an entity is in some maps; '' where a map lacks it."""
+    return sorted({of_map.entities.get(entity, "") for of_map in maps})
 
 
 def _describe_basis(maps: Sequence[_Map]) -> list[str]:
@@ -178,32 +149,3 @@ def _describe_basis(maps: Sequence[_Map]) -> list[str]:
                     "taken as responses, which those of single time bins are not"
                 ]
     return []
-
-
-def _of_one_level(maps: Sequence[_Map]) -> tuple[list[_Map], list[_Map]]:
-    """Maps of all runs and of the smallest parts, and maps of sessions beside those of runs."""
-    if not any("run" in of_map.entities for of_map in maps):
-        return list(maps), []
-    sessions = [m for m in maps if "ses" in m.entities and "run" not in m.entities]
-    # A contrast that was in one session alone has no map of several to stand for it.
-    return [of_map for of_map in maps if of_map not in sessions], sessions
-
-
-def _images_of(
-    maps: Sequence[_Map], rule: ConditionRule, source: Path
-) -> tuple[list[BetaImage], list[Path], tuple[str, ...]]:
-    """Images of the stimuli, tables that name volumes, and contrasts that are no stimuli."""
-    images = []
-    tables = []
-    contrasts = list(
-        dict.fromkeys(m.entities["contrast"] for m in maps if "contrast" in m.entities)
-    )
-    stimuli, left_out = stimuli_of(contrasts, rule, source) if contrasts else ({}, ())
-    for of_map in maps:
-        if "contrast" not in of_map.entities:
-            images += named_volumes(of_map.file, of_map.run, of_map.half)
-            tables.append(table_beside(of_map.file))
-        elif of_map.entities["contrast"] in stimuli:
-            stimulus = stimuli[of_map.entities["contrast"]]
-            images.append(BetaImage(stimulus, of_map.file, None, of_map.run, of_map.half))
-    return images, tables, left_out

@@ -8,7 +8,6 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.brain.patterns import RoiPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import (
     open_image,
@@ -19,6 +18,8 @@ from conceptrsa.bids_config.images import (
 from conceptrsa.bids_config.schema import RoiDefinition
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+
+ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out of every subject"
 
 SUBJECT_PLACE = "{subject}"
 """In the name of an atlas: the subject's label without `sub-`."""
@@ -143,13 +144,14 @@ def load_volume(file: Path) -> SpatialImage:
     InputError
         If it is absent, of another kind, or its header cannot be read.
     """
-    _require_suffix(file)
+    if not str(file).endswith(VOLUME_SUFFIXES):
+        raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
     return open_image(file)
 
 
-def _require_suffix(file: Path) -> None:
-    if not str(file).endswith(VOLUME_SUFFIXES):
-        raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
+def n_volumes_of(image: SpatialImage) -> int:
+    """Number of volumes of a 3D or 4D image."""
+    return int(image.shape[3]) if len(image.shape) == 4 else 1
 
 
 def read_volume(
@@ -161,49 +163,15 @@ def read_volume(
         return np.asarray(data, dtype=np.float64).ravel()[voxels]
 
 
-def split_into_rois(
-    values: NDArray[np.float64],
-    regions: RoiVoxels,
-    *,
-    odd: NDArray[np.float64] | None = None,
-    even: NDArray[np.float64] | None = None,
-    runs: NDArray[np.float64] | None = None,
-) -> dict[str, RoiPatterns]:
-    """Cut the patterns of all regions' voxels into regions.
-
-    Parameters
-    ----------
-    values : ndarray, (stimuli, voxels)
-        At `regions.union`.
-    regions : RoiVoxels
-    odd, even : ndarray, (stimuli, voxels), optional
-    runs : ndarray, (runs, stimuli, voxels), optional
-    """
-    union = regions.union
-    patterns = {}
-    for name, voxels in regions.rois.items():
-        columns = np.searchsorted(union, voxels)
-        patterns[name] = RoiPatterns(
-            values=np.ascontiguousarray(values[:, columns]),
-            voxels=voxels,
-            odd=None if odd is None else np.ascontiguousarray(odd[:, columns]),
-            even=None if even is None else np.ascontiguousarray(even[:, columns]),
-            runs=None if runs is None else np.ascontiguousarray(runs[:, :, columns]),
-        )
-    return patterns
-
-
-def require_values(values: NDArray[np.float64], stimuli: Sequence[str], source: Path) -> None:
-    """Check that every stimulus (row) has a finite beta in some voxel.
+def require_finite(values: NDArray[np.float64], stimulus: str, place: object) -> None:
+    """Check that a stimulus has a finite beta in some voxel.
 
     Raises
     ------
     InputError
-        Naming the first stimulus without.
     """
-    for stimulus, row in zip(stimuli, values, strict=True):
-        if not np.isfinite(row).any():
-            raise InputError(
-                f"the beta of stimulus {stimulus} in {source} is not finite in any voxel of any "
-                "region: estimate it again, or leave that stimulus out of every subject"
-            )
+    if not np.isfinite(values).any():
+        raise InputError(
+            f"the beta of stimulus {stimulus} in {place} is not finite in any voxel of any region: "
+            f"{ESTIMATE_AGAIN}"
+        )

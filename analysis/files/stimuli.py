@@ -14,6 +14,7 @@ from conceptrsa.bids_config.names import (
     clean_name,
     require_names,
     require_no_quotes,
+    some_of,
     stimulus_id,
     stimulus_ids,
     warn_of_case,
@@ -35,8 +36,6 @@ UNREADABLE = frozenset({
 
 OF_SYSTEMS = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 """Files that operating systems leave in folders of pictures."""
-
-N_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ def read_stimuli(
     labels = _read_labels(table) if labels_file is not None or table.exists() else {}
     several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]
     if several:
-        more = f" and {len(several) - N_NAMED} more" if len(several) > N_NAMED else ""
-        named = ", ".join(several[:N_NAMED])
-        log.warning("%s: of several frames or pages the first is taken: %s%s", folder, named, more)
+        named = some_of(several)
+        log.warning("%s: of several frames or pages the first is taken: %s", folder, named)
     _name_others(folder, {*pictures.values(), table, folder / LABELS_FILE})
     return tuple(Stimulus(id_, pictures[id_], labels.get(id_)) for id_ in sorted(pictures))
 
@@ -154,8 +152,7 @@ def _name_others(folder: Path, used: Collection[Path]) -> None:
     ]
     others += [f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] != "."]
     if others:
-        more = f" and {len(others) - N_NAMED} more" if len(others) > N_NAMED else ""
-        log.warning("%s: not used as pictures: %s%s", folder, ", ".join(others[:N_NAMED]), more)
+        log.warning("%s: not used as pictures: %s", folder, some_of(others))
 
 
 def _read_labels(table: Path) -> dict[str, str]:

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_and_run(args: argparse.Namespace) -> int:
-    from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+    from conceptrsa.analysis.betas.read import read_betas
     from conceptrsa.analysis.files.stimuli import read_stimuli
     from conceptrsa.analysis.models.features import extract_features
     from conceptrsa.analysis.models.zoo import read_zoo
@@ -98,7 +98,7 @@ def _make_and_run(args: argparse.Namespace) -> int:
     failed = run_participants(bids, derivatives, config, options)
     if failed:
         return failed
-    patterns = read_derivatives(derivatives, config.rois)
+    patterns = read_betas(derivatives, config.rois, betas_format="derivatives")
     compare_and_write(
         patterns, features, settings_for("recommended"), used_configuration(config), derivatives
     )

@@ -148,7 +148,7 @@ def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantO
 
 
 def _run_group(args: argparse.Namespace) -> int:
-    from conceptrsa.analysis.betas.own_derivatives import read_derivatives
+    from conceptrsa.analysis.betas.read import read_betas
     from conceptrsa.pipelines.cli.dataset_option import comparison_config
     from conceptrsa.pipelines.cli.networks import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models, comparison_settings
@@ -172,9 +172,10 @@ def _run_group(args: argparse.Namespace) -> int:
     require_models(args, config.stimuli if config else None)
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
-        patterns = read_derivatives(
+        patterns = read_betas(
             args.out_dir,
             config.rois if config else None,
+            betas_format="derivatives",
             participants=args.participant_label,
             task=args.task_id,
             with_runs=comparison_settings(args).needs_runs,

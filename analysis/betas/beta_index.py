@@ -1,0 +1,175 @@
+"""What every form of betas is read from: a list of which file holds which subject's betas."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.analysis.betas.conditions import ConditionRule
+from conceptrsa.analysis.brain.patterns import Half
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.writing import require_content
+
+SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
+
+LEAVE_OUT = ", or leave that subject out by --participant-label"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be read; see `conceptrsa.analysis.betas.read.read_betas`."""
+
+    path: Path
+    rois: tuple[RoiDefinition, ...]
+    participants: tuple[str, ...] | None = None
+    task: str | None = None
+    conditions: ConditionRule = field(default_factory=ConditionRule)
+    with_runs: bool = False
+    ignore_place: bool = False
+
+
+@dataclass(frozen=True)
+class BetaImage:
+    """Where the beta of one stimulus lies.
+
+    Attributes
+    ----------
+    stimulus : str
+    file : Path
+    volume : int or None
+        Counted from 0, of a file with several; None: the file's only one.
+    run : str or None
+        The run that it was estimated from; None: several.
+    half : {'odd', 'even'} or None
+        Estimated from the odd or the even runs.
+    regressor : str or None
+        Name of the regressor of SPM's model, which SPM writes into the file as well.
+    """
+
+    stimulus: str
+    file: Path
+    volume: int | None = None
+    run: str | None = None
+    half: Half | None = None
+    regressor: str | None = None
+
+    def __str__(self) -> str:
+        """Where it lies, for messages."""
+        return str(self.file) if self.volume is None else f"volume {self.volume} of {self.file}"
+
+
+@dataclass(frozen=True)
+class SubjectImages:
+    """The betas that were found of one subject.
+
+    Attributes
+    ----------
+    name : str
+        As in `sub-01`.
+    images : sequence of BetaImage
+    tables : sequence of Path
+        What named the images, for the list of sources.
+    left_out : sequence of str
+        Conditions that are no stimuli.
+    notes : sequence of str
+        What else the user should know.
+    estimation : mapping
+        How the betas were estimated; see `SubjectPatterns`.
+    run_betas : Path, optional
+        File of run-wise betas and residual covariances that belong to the images.
+    """
+
+    name: str
+    images: Sequence[BetaImage]
+    tables: Sequence[Path] = ()
+    left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    estimation: Mapping[str, Any] = field(default_factory=dict)
+    run_betas: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """The name without `sub-`."""
+        return self.name.removeprefix("sub-")
+
+
+def subject_folders(want: Request) -> list[Path]:
+    """Folders `sub-XX` of the subjects wanted.
+
+    Raises
+    ------
+    InputError
+        If there is none, or not that of a subject wanted.
+    """
+    folders = {path.name: path for path in want.path.glob("sub-*") if path.is_dir()}
+    if not folders:
+        raise InputError(f"{want.path} holds no sub-* folder: give the folder that holds them")
+    return [folders[name] for name in wanted_subjects(folders, want)]
+
+
+def wanted_subjects(present: Iterable[str], want: Request) -> list[str]:
+    """Names `sub-XX`, sorted, of the subjects wanted, or of all.
+
+    Raises
+    ------
+    InputError
+        If one wanted is not there, or a folder `sub-XX` of one cannot be used, so that the subject
+        would go missing from the results unnoticed.
+    """
+    names = sorted(present)
+    wanted = wanted_names(want)
+    for entry in sorted(want.path.glob("sub-*")):
+        is_used = entry.name in names or SUBJECT_NAME.fullmatch(entry.name) is None
+        if is_used or (wanted is not None and entry.name not in wanted):
+            continue
+        require_content(entry, LEAVE_OUT)
+        if entry.is_dir():
+            raise InputError(
+                f"{entry} holds no betas of the form that {want.path} is read in: add them, or "
+                "leave that subject out by naming the others with --participant-label"
+            )
+    for name in wanted or ():
+        if name not in names:
+            labels = [other.removeprefix("sub-") for other in names]
+            close = did_you_mean(name.removeprefix("sub-"), labels)
+            raise InputError(
+                f"{want.path} holds nothing of {name}{close}: name participants that are there "
+                f"({', '.join(names)})"
+            )
+    return names if wanted is None else wanted
+
+
+def wanted_names(want: Request) -> list[str] | None:
+    """Names `sub-XX`, sorted, of the participants wanted; None stands for all."""
+    if want.participants is None:
+        return None
+    return sorted({f"sub-{label.removeprefix('sub-')}" for label in want.participants})
+
+
+def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, sorted; links to folders are followed, hidden ones passed over.
+
+    `above` are the folders that it lies in, so that a link back to one of them ends there.
+
+    Raises
+    ------
+    InputError
+        On a folder without permission.
+    """
+    real = folder.resolve()
+    if real in above:
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except PermissionError as error:
+        raise InputError(f"{folder} may not be read: mend its permissions") from error
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from files_below(path, above | {real})
+        else:
+            yield path

@@ -20,7 +20,7 @@ from conceptrsa.analysis.models.weights.locate import obtain_all_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions, all_weights_present
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.demo.demo_pictures import draw_stimuli
+from conceptrsa.pipelines.demo.demo_dataset import write_stimuli
 
 CATS = ("tabby", "tiger cat", "Egyptian cat")
 HEAVY = ("torch", "timm", "torchvision", "transformers", "sentence_transformers")
@@ -99,7 +99,7 @@ def networks() -> None:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stimulus, ...]:
     folder = tmp_path_factory.mktemp("stimuli")
-    draw_stimuli(folder)
+    write_stimuli(folder)
     return read_stimuli(folder)
 
 

@@ -21,8 +21,12 @@ from torch import Tensor, nn
 
 from conceptrsa.analysis.models.extraction import ExtractionSettings
 from conceptrsa.analysis.models.networks import running
-from conceptrsa.analysis.models.networks.onednn import use_onednn
-from conceptrsa.analysis.models.networks.running import choose_device, run_batches, run_network
+from conceptrsa.analysis.models.networks.running import (
+    choose_device,
+    run_batches,
+    run_network,
+    use_onednn,
+)
 from conceptrsa.analysis.models.networks.vision import ImageNetwork
 from conceptrsa.bids_config.errors import InputError
 

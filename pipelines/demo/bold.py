@@ -249,7 +249,7 @@ def _ar1_noise(
 ) -> Iterator[np.ndarray]:
     """Stationary first-order autoregressive noise, a little smooth over space, without end."""
     innovation = np.float32(deviation * np.sqrt(1 - correlation**2))
-    now = np.float32(deviation) * smooth_field(shape, NOISE_FWHM_VOXELS, rng)
+    now: np.ndarray = np.float32(deviation) * smooth_field(shape, NOISE_FWHM_VOXELS, rng)
     while True:
         fresh = smooth_field(shape, NOISE_FWHM_VOXELS, rng)
         now = np.float32(correlation) * now + innovation * fresh

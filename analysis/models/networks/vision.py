@@ -19,8 +19,7 @@ from torchvision.transforms import v2
 from conceptrsa.analysis.files.stimuli import load_picture
 from conceptrsa.analysis.models.extraction import Sweep
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
-from conceptrsa.analysis.models.networks.onednn import use_onednn
-from conceptrsa.analysis.models.networks.running import available_cores
+from conceptrsa.analysis.models.networks.running import available_cores, use_onednn
 from conceptrsa.analysis.models.registry import Pooling, Preprocessing
 
 Preprocess = Callable[[Image.Image], Tensor]

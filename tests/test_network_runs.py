@@ -78,7 +78,9 @@ def test_threads_do_not_mix_their_layers(pictures: list[Path], n_threads: int) -
 
     network = ImageNetwork(Waiting(), SMALL)
     names = ("first", "second")
-    batches = run_batches(network, pictures[:4], names, "flatten", "cpu", n_threads)
+    batches = run_batches(
+        network, pictures[:4], names, "flatten", ExtractionSettings(n_threads=n_threads)
+    )
     for file, batch in zip(pictures[:4], batches, strict=True):
         for name in names:
             np.testing.assert_array_equal(batch[name], as_input(file).flatten(1).numpy())
@@ -143,7 +145,9 @@ def test_batches_come_in_order_and_as_they_are_fetched() -> None:
 
     fetched = []
     with pytest.raises(InputError, match="30 cannot be read"):
-        for batch in run_batches(Counting(), range(100), ("only",), "mean", "cpu", 2, 3):
+        for batch in run_batches(
+            Counting(), range(100), ("only",), "mean", ExtractionSettings(n_threads=2, batch_size=3)
+        ):
             most = max(most, len(alive))
             fetched += batch["only"].inputs
     assert fetched == list(range(30))
@@ -175,7 +179,7 @@ def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> 
     names = resnet.layers("all")
     run_network(resnet, pictures[:1], names, "flatten", ExtractionSettings())
     before = n_tensors()
-    for batch in run_batches(resnet, pictures, names, "flatten"):
+    for batch in run_batches(resnet, pictures, names, "flatten", ExtractionSettings()):
         del batch
     assert n_tensors() == before
 
@@ -196,11 +200,13 @@ def test_settings_of_torch_are_put_back(resnet: ImageNetwork, pictures: list[Pat
     torch.set_num_threads(3)
     try:
         before = settings()
-        for _ in run_batches(resnet, pictures[:3], ("fc",), "mean", "cpu", 2):
+        for _ in run_batches(
+            resnet, pictures[:3], ("fc",), "mean", ExtractionSettings(n_threads=2)
+        ):
             assert torch.are_deterministic_algorithms_enabled()
             assert not torch.is_inference_mode_enabled()
         assert settings() == before
-        next(iter(run_batches(resnet, pictures, ("fc",), "mean", "cpu", 2)))
+        next(iter(run_batches(resnet, pictures, ("fc",), "mean", ExtractionSettings(n_threads=2))))
         gc.collect()
         assert settings() == before
     finally:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from conceptrsa.analysis.models.networks import load
-from conceptrsa.analysis.models.networks.hf_text import load_bert, load_gpt2
+from conceptrsa.analysis.models.networks.hf_text import load_by_keys
 from conceptrsa.analysis.models.registry import UNVOUCHED_NOTE, ModelEntry, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.zoo import read_zoo
@@ -246,7 +246,9 @@ def test_what_save_pretrained_writes_is_taken(
     if is_bert:
         tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
     files = [tmp_path / file, *save_layout(tmp_path, original.config, tokenizer)]
-    network = (load_bert if is_bert else load_gpt2)(files, BERT_KEYS if is_bert else GPT2_KEYS)
+    network = load_by_keys(
+        "bert" if is_bert else "gpt2", files, BERT_KEYS if is_bert else GPT2_KEYS
+    )
     ids = list(network.tokenise(CAT).ids)
     with torch.inference_mode():
         expected = original.base_model(torch.tensor([ids])).last_hidden_state[0].mean(0).numpy()

@@ -256,9 +256,7 @@ class _Job:
             [self._inputs[row] for row in rows],
             layers,
             settings.pooling_of(self.network),
-            settings.device,
-            settings.n_threads,
-            settings.batch_size,
+            settings,
         )
         for batch in batches:
             done = len(batch[layers[0]])

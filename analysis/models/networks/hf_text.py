@@ -1,9 +1,7 @@
 """Text networks of transformers: by the registry's rules, and any one from its own folder."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,8 @@ from transformers import (
     AutoModel,
     AutoModelForTextEncoding,
     AutoTokenizer,
-    BertConfig,
     BertModel,
     CLIPTextModelWithProjection,
-    GPT2Config,
     GPT2Model,
     SiglipTextModel,
 )
@@ -44,18 +40,17 @@ SIGLIP = "siglip"
 UNUSED = "pooler."
 """Made from the last hidden state for other tasks; many files lack it."""
 
+KINDS: dict[str, Any] = {"bert": BertModel, "gpt2": GPT2Model}
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Nothing is fetched, and no code that lies in a folder is run."""
 
 
-def _load_by_keys(
-    config_class: Any, model_class: Any, files: Sequence[Path], keys: KeyMapping | Weights
-) -> TextNetwork:
+def load_by_keys(kind: str, files: Sequence[Path], keys: KeyMapping | Weights) -> TextNetwork:
     """Load a text network from its weights, `config.json` and `tokenizer.json`.
 
     Parameters
     ----------
-    config_class, model_class : classes of transformers
+    kind : {'bert', 'gpt2'}
     files : sequence of Path
         The weights come first.
     keys : KeyMapping or Weights
@@ -66,36 +61,20 @@ def _load_by_keys(
     InputError
         A file is missing or broken, or belongs to another architecture.
     """
-    weights = files[0]
-    module = model_class(_read_config(config_class, _file_named(CONFIGURATION, files), weights))
-    fit_state(read_checkpoint(weights), keys, module, weights, model_class.__name__)
-    tokenizer = read_tokenizer(_file_named(TOKENIZER, files), module.config.vocab_size)
-    longest = module.config.max_position_embeddings
-    return TextNetwork(module.eval(), FastTokenizer(tokenizer), longest, _blocks(module))
-
-
-load_bert = partial(_load_by_keys, BertConfig, BertModel)
-load_gpt2 = partial(_load_by_keys, GPT2Config, GPT2Model)
-
-
-def _read_config(kind: Any, file: Path, weights: Path) -> Any:
-    try:
-        described = json.loads(file.read_text(encoding="utf-8"))
-        found = described.get("model_type", kind.model_type)
-        config = kind.from_dict(described)
-    except Exception as error:  # JSON's, and whatever the library's own checks raise
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file} does not describe a network ({reason}): fetch it again.") from (
-            error
-        )
-    if found != kind.model_type:
+    weights, configuration = files[0], _file_named(CONFIGURATION, files)
+    config = read_config(configuration)
+    if config.model_type != kind:
         raise InputError(
-            f"{file} describes a network of the kind '{found}', not '{kind.model_type}': put the "
-            f"one that belongs to {weights.name} there, or take this network by its own name, as "
-            "hf_text:ORG/NAME."
+            f"{configuration} describes a network of the kind '{config.model_type}', not '{kind}': "
+            f"put the one that belongs to {weights.name} there, or take this network by its own "
+            "name, as hf_text:ORG/NAME."
         )
     config.use_cache = False
-    return config
+    module = KINDS[kind](config)
+    fit_state(read_checkpoint(weights), keys, module, weights, KINDS[kind].__name__)
+    tokenizer = read_tokenizer(_file_named(TOKENIZER, files), config.vocab_size)
+    longest = config.max_position_embeddings
+    return TextNetwork(module.eval(), FastTokenizer(tokenizer), longest, _blocks(module))
 
 
 def _file_named(name: str, files: Sequence[Path]) -> Path:
@@ -169,15 +148,15 @@ class _Pooled(nn.Module):
         return pooled
 
 
-def read_config(folder: Path, name: str = "") -> Any:
-    """Read the configuration that a folder holds, of the network `name`."""
+def read_config(source: Path, name: str = "") -> Any:
+    """Read a configuration, or that of a folder, of the network `name`."""
     try:
         with quiet():
-            return AutoConfig.from_pretrained(folder, **LOCAL)
+            return AutoConfig.from_pretrained(source, **LOCAL)
     except Exception as error:  # JSON's, and whatever the library's own checks raise
         raise InputError(
-            f"{folder / CONFIGURATION}{name and f' of {name}'} does not describe a network that "
-            f"transformers has ({first_line(error)}): choose another one."
+            f"{source}{name and f' of {name}'} does not describe a network that transformers has "
+            f"({first_line(error)}): choose another one."
         ) from error
 
 

@@ -142,9 +142,9 @@ def _load_text(network: Network, files: Sequence[Path]) -> Any:
         from conceptrsa.analysis.models.networks.named_open_clip import load_clip_text
 
         return load_clip_text(files[0], network.weights, network.architecture)
-    from conceptrsa.analysis.models.networks.hf_text import load_bert, load_gpt2
+    from conceptrsa.analysis.models.networks.hf_text import load_by_keys
 
-    return (load_bert if network.loader == "bert" else load_gpt2)(files, network.weights)
+    return load_by_keys(network.loader, files, network.weights)
 
 
 def _load_conse(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Extractor:

@@ -62,9 +62,7 @@ def run_batches(
     inputs: Sequence[Any],
     layers: Sequence[str],
     pooling: Pooling,
-    device: Device = "cpu",
-    n_threads: int | None = None,
-    batch_size: int | None = None,
+    settings: ExtractionSettings,
 ) -> Iterator[Arrays]:
     """Extract features of many inputs, batch after batch, in their order.
 
@@ -83,12 +81,8 @@ def run_batches(
         Paths of pictures, or texts.
     layers : sequence of str
     pooling : Pooling
-    device : {'cpu', 'cuda', 'mps'}
-        Where the extractor's module is.
-    n_threads : int, optional
-        On the CPU; by default one a core that this process may use.
-    batch_size : int, optional
-        By default 1 on the CPU and 32 elsewhere.
+    settings : ExtractionSettings
+        With the device that the extractor is on, the number of threads and the size of a batch.
 
     Yields
     ------
@@ -96,9 +90,9 @@ def run_batches(
         As soon as they and all before are there; no more than twice as many batches as there are
         threads are kept, however late they are fetched.
     """
-    on_cpu = device == "cpu"
-    size = batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
-    n_workers = (n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
+    on_cpu = settings.device == "cpu"
+    size = settings.batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
+    n_workers = (settings.n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
     if not getattr(extractor, "is_thread_safe", False):
         n_workers = 1
 
@@ -136,17 +130,7 @@ def run_network(
     -------
     dict of str to ndarray of float32, (inputs, features)
     """
-    batches = list(
-        run_batches(
-            extractor,
-            inputs,
-            layers,
-            pooling,
-            settings.device,
-            settings.n_threads,
-            settings.batch_size,
-        )
-    )
+    batches = list(run_batches(extractor, inputs, layers, pooling, settings))
     return {layer: np.concatenate([batch[layer] for batch in batches]) for layer in layers}
 
 

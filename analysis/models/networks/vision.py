@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -30,15 +29,7 @@ SURVEYED = 2
 """Pictures shown to find the layers: enough to tell the axis of pictures from one of length 1."""
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """What is known of a network's layers: the hooks, and the axis of channels of each output."""
-
-    recorder: LayerRecorder
-    channel_axes: dict[str, int]
-
-
-@dataclass(frozen=True)
+@dataclass
 class ImageNetwork:
     """A network for pictures, ready to run.
 
@@ -63,6 +54,7 @@ class ImageNetwork:
     dtype: torch.dtype = torch.float32
     is_thread_safe: ClassVar[bool] = True
     _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    _axes: dict[str, int] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.module.eval().requires_grad_(False)
@@ -71,6 +63,9 @@ class ImageNetwork:
         if self.dtype != torch.float32:
             keep_statistics_precise(self.module)
         use_onednn(self.module)
+        self._recorder = LayerRecorder(self.module)
+        known = self.preprocessing
+        self._preprocess = compose(known) if isinstance(known, Preprocessing) else known
 
     def layers(self, which: Sweep) -> tuple[str, ...]:
         """Name the layers, in the order in which their outputs are complete.
@@ -80,10 +75,10 @@ class ImageNetwork:
         which : {'all', 'blocks'}
             Every layer that gives a row a picture, or stages, blocks and the feature layer only.
         """
-        names = tuple(self._known_layers.channel_axes)
+        names = tuple(self._channel_axes())
         if which == "all":
             return names
-        blocks = self._known_layers.recorder.block_names(names)
+        blocks = self._recorder.block_names(names)
         return tuple(name for name in names if name in blocks or name == self.feature_layer)
 
     def extract(
@@ -113,17 +108,17 @@ class ImageNetwork:
         InputError
             An unknown layer, a pooling that does not suit one, or a file that is no picture.
         """
-        known = self._known_layers
-        require_layers(layers, known.channel_axes)
+        axes = self._channel_axes()
+        require_layers(layers, axes)
         wanted = dict.fromkeys(layers)
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
         for pictures in self._batches(inputs):
             n_pictures = len(pictures)
 
             def reduce(name: str, output: Tensor, n_pictures: int = n_pictures) -> Tensor:
-                return pool(name, output, known.channel_axes[name], pooling, n_pictures)
+                return pool(name, output, axes[name], pooling, n_pictures)
 
-            with known.recorder.record(wanted, reduce) as found:
+            with self._recorder.record(wanted, reduce) as found:
                 self._run(pictures)
             for name in wanted:
                 parts[name].append(found[name].cpu().numpy())
@@ -134,25 +129,18 @@ class ImageNetwork:
         logits = [self._run(pictures).float() for pictures in self._batches(inputs)]
         return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
-    @property
-    def _known_layers(self) -> _Layers:
-        """The layers that a forward pass goes through; the first to ask lets it be run."""
+    def _channel_axes(self) -> dict[str, int]:
+        """From each layer that a forward pass goes through to its axis of channels.
+
+        The first to ask lets it be run.
+        """
         with self._turn:
-            return self._survey
-
-    @cached_property
-    def _survey(self) -> _Layers:
-        blank = self._preprocess(Image.new("RGB", (SURVEYED, SURVEYED)))
-        pictures = self._placed(torch.stack([blank] * SURVEYED))
-        n_rows = {SURVEYED, SURVEYED * getattr(self.module, "n_frames", 1)}
-        recorder = LayerRecorder(self.module)
-        return _Layers(recorder, recorder.survey(lambda: self._run(pictures), n_rows))
-
-    @cached_property
-    def _preprocess(self) -> Preprocess:
-        if isinstance(self.preprocessing, Preprocessing):
-            return compose(self.preprocessing)
-        return self.preprocessing
+            if self._axes is None:
+                blank = self._preprocess(Image.new("RGB", (SURVEYED, SURVEYED)))
+                pictures = self._placed(torch.stack([blank] * SURVEYED))
+                n_rows = {SURVEYED, SURVEYED * getattr(self.module, "n_frames", 1)}
+                self._axes = self._recorder.survey(lambda: self._run(pictures), n_rows)
+            return self._axes
 
     @torch.inference_mode()
     def _run(self, pictures: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import pytest
 from fake_freesurfer import write_reconstruction
 from fmriprep_layout import Preprocessed, write_fmriprep
 from scipy.spatial.distance import pdist
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa.bids_config import load_dataset_config
@@ -33,7 +34,7 @@ from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
 from conceptrsa.pipelines.bids.runs import Reading
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.demo.truth import SubjectTruth
 from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import (
@@ -56,7 +57,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     rng = np.random.default_rng(5)
     planted = {roi.model: rng.standard_normal((8, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, STIMULI, DemoSettings.small())
+    write_demo_dataset(folder, planted, STIMULI, small_settings())
     return folder / "bids"
 
 

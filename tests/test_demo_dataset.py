@@ -14,6 +14,7 @@ from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 from scipy.spatial.distance import pdist
 from scipy.stats import gamma
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa.bids_config import load_dataset_config
@@ -47,7 +48,7 @@ from conceptrsa.pipelines.demo.warp import (
 )
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
-SMALL = DemoSettings.small(seed=3)
+SMALL = small_settings(seed=3)
 
 
 @pytest.fixture(scope="module")

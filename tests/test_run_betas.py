@@ -12,6 +12,7 @@ from block_design import TR, block_events, n_volumes, random_motion
 from nibabel.affines import apply_affine
 from nipype.interfaces.base import Undefined
 from scipy.ndimage import map_coordinates
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa import bids_config
@@ -26,7 +27,7 @@ from conceptrsa.interfaces.python.normalize import ResampleToMNI305
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.options import RUNS_PER_PARTITION, partition_runs
 from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES, init_save_run_betas_node
 
@@ -308,7 +309,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     models = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
     stimuli = tuple(f"thing_{n:02d}" for n in range(12))
-    write_demo_dataset(folder, models, stimuli, DemoSettings.small(n_subjects=1), 2)
+    write_demo_dataset(folder, models, stimuli, small_settings(n_subjects=1), 2)
     text = (Path(bids_config.__file__).parent / "demo.toml").read_text()
     before, _, after = text.partition("[rois]\n")
     regions = "[rois]\nparahippocampal = [1016, 2016]\nparahippocampal-left = [1016]\n\n"

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from slurm_cluster import Cluster, reason_not_to_start, started_cluster
 from slurm_steps import run_steps
+from small_demo import small_settings
 
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.execution import slurm
 from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
 
@@ -222,7 +223,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(5)
     stimuli = tuple(f"thing_{n:02d}" for n in range(12))
     planted = {roi.model: random.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, stimuli, DemoSettings.small(n_subjects=1), 2)
+    write_demo_dataset(folder, planted, stimuli, small_settings(n_subjects=1), 2)
     bids = folder / "bids"
     for path in sorted((bids / "sub-01").rglob("*")):
         if path.is_file():

@@ -135,7 +135,8 @@ def write_demo_dataset(
     on_progress(len(sessions) - len(missing), len(sessions))
     made_of = (planted, tuple(stimuli), settings)
     for key, files in _write_sessions(out_dir, missing, made_of, n_procs):
-        manifest.add(key, files)
+        manifest.sessions[key] = files
+        manifest.write()
         on_progress(len(manifest.sessions), len(sessions))
 
 
@@ -259,32 +260,26 @@ class _Manifest:
         if not path.exists():
             require_demo_folder(out_dir)
             manifest = cls(path, fingerprint, {})
-            manifest._write()
+            manifest.write()
             return manifest
-        stored = json.loads(path.read_text())
-        if stored["fingerprint"] != fingerprint:
+        stored = cls(path, **json.loads(path.read_text()))
+        if stored.fingerprint != fingerprint:
             raise InputError(
                 f"{out_dir} holds a demo data set made with other settings or features: "
                 "remove that folder, or choose another one for the demo."
             )
-        return cls(path, fingerprint, stored["sessions"])
+        return stored
 
     def is_whole(self, key: str) -> bool:
         """Tell whether a session is finished and none of its files was changed since."""
-        return key in self.sessions and all(
-            path.is_file() and _checksum(path) == checksum
-            for name, checksum in self.sessions[key].items()
-            for path in (self.path.parent / name,)
+        files = self.sessions.get(key, {})
+        folder = self.path.parent
+        return bool(files) and all(
+            (folder / name).is_file() and _checksum(folder / name) == checksum
+            for name, checksum in files.items()
         )
 
-    def add(self, key: str, files: dict[str, str]) -> None:
-        self.sessions[key] = files
-        self._write()
-
-    def _write(self) -> None:
-        content = {
-            "fingerprint": self.fingerprint,
-            "sessions": dict(sorted(self.sessions.items())),
-        }
+    def write(self) -> None:
+        content = {"fingerprint": self.fingerprint, "sessions": dict(sorted(self.sessions.items()))}
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -72,11 +72,12 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     _require_local(name, kind, config)
     pretrained = open_clip.get_pretrained_cfg(architecture, tag)
     is_text = kind == TEXT_KIND
+    tokenizer = config["text_cfg"].get("hf_tokenizer_name", "") if is_text else ""
     network = named_network(
         kind,
         f"{architecture}/{tag}",
         config["embed_dim"],
-        Weights(_weights_files(pretrained, config["text_cfg"] if is_text else {})),
+        Weights(_weights_files(pretrained, tokenizer)),
         None if is_text else _preprocessing(_recipe(architecture, tag)),
         input="label" if is_text else "picture",
         layer=TEXT_PROJECTION if is_text else EMBEDDING,
@@ -236,21 +237,16 @@ def _is_siglip(text: Mapping[str, Any]) -> bool:
     )
 
 
-def _weights_files(
-    pretrained: Mapping[str, Any], text: Mapping[str, Any]
-) -> tuple[WeightsFile, ...]:
-    """Give the weights and, where open_clip does not bring it, the tokenizer."""
-    repository = text.get("hf_tokenizer_name")
-    tokenizer = (hub_file(repository, TOKENIZER),) if repository else ()
-    return (_weights_file(pretrained), *tokenizer)
-
-
-def _weights_file(pretrained: Mapping[str, Any]) -> WeightsFile:
-    if not pretrained["hf_hub"]:
-        return published_file(pretrained["url"])
+def _weights_files(pretrained: Mapping[str, Any], tokenizer: str) -> tuple[WeightsFile, ...]:
+    """Give the weights and, where open_clip does not bring it, the tokenizer's repository's."""
     repository, _, file = pretrained["hf_hub"].rpartition("/")
     is_safe = repository.partition("/")[0] in WITH_SAFE_FILE
-    return hub_file(repository, file or (SAFE_FILE if is_safe else FILE))
+    weights = (
+        hub_file(repository, file or (SAFE_FILE if is_safe else FILE))
+        if repository
+        else published_file(pretrained["url"])
+    )
+    return (weights, hub_file(tokenizer, TOKENIZER)) if tokenizer else (weights,)
 
 
 def _recipe(architecture: str, tag: str) -> dict[str, Any]:

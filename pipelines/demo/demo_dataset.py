@@ -32,7 +32,7 @@ SESSION = "perceptionTest"
 TASK = "perception"
 PICTURES = Path(__file__).with_name("stimuli")
 ROOT_FILES = Path(__file__).with_name("templates")
-"""Files at the root of the data set that no setting changes."""
+"""Files at the root of the data set; `describe` puts in what depends on settings and version."""
 
 
 def write_stimuli(folder: Path) -> None:
@@ -49,32 +49,18 @@ def write_stimuli(folder: Path) -> None:
 
 def describe(settings: DemoSettings) -> dict[str, str]:
     """Text of each file at the root of the data set, by its name."""
-    delays = slice_delays(settings.bold_shape[2], settings.repetition_time)
-    participants = "".join(f"sub-{n:02d}\n" for n in range(1, settings.n_subjects + 1))
-    documents = {
-        "dataset_description.json": {
-            "Name": "conceptrsa demo: synthetic BOLD with planted truth",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "raw",
-            "License": "CC0",
-            "Authors": ["conceptrsa"],
-            "GeneratedBy": [{"Name": "conceptrsa", "Version": version("conceptrsa")}],
-        },
-        "task-perception_bold.json": {
-            "TaskName": TASK,
-            "RepetitionTime": settings.repetition_time,
-            "SliceTiming": delays.tolist(),
-            "SliceEncodingDirection": "k",
-            "EchoTime": 0.03,
-            "FlipAngle": 80,
-            "Manufacturer": "none (synthetic)",
-            "MagneticFieldStrength": 3,
-        },
-    }
+    texts = {file.name: file.read_text() for file in ROOT_FILES.iterdir()}
+    subjects = (f"sub-{number:02d}" for number in range(1, settings.n_subjects + 1))
+    description = json.loads(texts["dataset_description.json"])
+    description["GeneratedBy"][0]["Version"] = version("conceptrsa")
+    bold = json.loads(texts["task-perception_bold.json"])
+    bold["RepetitionTime"] = settings.repetition_time
+    bold["SliceTiming"] = slice_delays(settings.bold_shape[2], settings.repetition_time).tolist()
     return {
-        "participants.tsv": "participant_id\n" + participants,
-        **{file.name: file.read_text() for file in ROOT_FILES.iterdir()},
-        **{name: json.dumps(content, indent=2) + "\n" for name, content in documents.items()},
+        **texts,
+        "participants.tsv": "\n".join(["participant_id", *subjects, ""]),
+        "dataset_description.json": json.dumps(description, indent=2) + "\n",
+        "task-perception_bold.json": json.dumps(bold, indent=2) + "\n",
     }
 
 

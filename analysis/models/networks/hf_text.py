@@ -27,7 +27,7 @@ from conceptrsa.analysis.models.networks.language import (
     read_tokenizer,
     require_vocabulary,
 )
-from conceptrsa.analysis.models.networks.named_networks import first_line
+from conceptrsa.analysis.models.networks.named_networks import library_errors
 from conceptrsa.analysis.models.registry import KeyMapping, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
@@ -150,14 +150,10 @@ class _Pooled(nn.Module):
 
 def read_config(source: Path, name: str = "") -> Any:
     """Read a configuration, or that of a folder, of the network `name`."""
-    try:
-        with quiet():
-            return AutoConfig.from_pretrained(source, **LOCAL)
-    except Exception as error:  # JSON's, and whatever the library's own checks raise
-        raise InputError(
-            f"{source}{name and f' of {name}'} does not describe a network that transformers has "
-            f"({first_line(error)}): choose another one."
-        ) from error
+    of = f" of {name}" if name else ""
+    what = f"{source}{of} does not describe a network that transformers has"
+    with quiet(), library_errors(what, "choose another one"):
+        return AutoConfig.from_pretrained(source, **LOCAL)
 
 
 def load_pretrained(kind: Any, folder: Path, config: Any, unused: str | None = None) -> Any:
@@ -176,16 +172,11 @@ def load_pretrained(kind: Any, folder: Path, config: Any, unused: str | None = N
     InputError
         No weights as safetensors, or not all of them.
     """
-    try:
-        with quiet():
-            module, report = kind.from_pretrained(
-                folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
-            )
-    except Exception as error:  # whatever the architecture's code raises on a wrong file
-        raise InputError(
-            f"the safetensors in {folder} cannot be loaded as a {config.model_type} "
-            f"({first_line(error)}): fetch them again."
-        ) from error
+    what = f"the safetensors in {folder} cannot be loaded as a {config.model_type}"
+    with quiet(), library_errors(what, "fetch them again"):
+        module, report = kind.from_pretrained(
+            folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
+        )
     names = map(str, (*report["missing_keys"], *report["mismatched_keys"]))
     lacking = sorted(name for name in names if unused is None or not name.startswith(unused))
     if lacking:
@@ -209,13 +200,9 @@ def quiet() -> Iterator[None]:
 
 
 def _load_tokenizer(folder: Path) -> Any:
-    try:
+    what = f"{folder} has no tokenizer that can be read"
+    with library_errors(what, "put the files of the tokenizer there"):
         tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
-    except Exception as error:  # the library raises many kinds
-        raise InputError(
-            f"{folder} has no tokenizer that can be read ({first_line(error)}): put the files of "
-            "the tokenizer there."
-        ) from error
     # Without any file transformers makes a tokenizer that reads every word as unknown.
     names = {TOKENIZER, *tokenizer.vocab_files_names.values()}
     if not tokenizer.is_fast or not any((folder / name).is_file() for name in names):

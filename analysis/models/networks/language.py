@@ -17,6 +17,7 @@ from torch import Tensor
 
 from conceptrsa.analysis.models.extraction import Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor, require_layers
+from conceptrsa.analysis.models.networks.named_networks import library_errors
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
 
@@ -202,10 +203,8 @@ def unreadable_label(prompt: Prompt) -> InputError:
 
 def read_tokenizer(file: Path, vocabulary: int) -> Tokenizer:
     """Read a `tokenizer.json`, which must not know more tokens than the network does."""
-    try:
+    with library_errors(f"{file} is not a tokenizer", "fetch it again"):
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises nothing more special
-        raise InputError(f"{file} is not a tokenizer ({error}): fetch it again.") from error
     require_vocabulary(tokenizer, vocabulary, file)
     return tokenizer
 

@@ -1,6 +1,7 @@
 """What the code shares that describes and loads networks of libraries."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,15 @@ def first_line(error: Exception) -> str:
     """Give the first line of an error's message that says something, without its full stop."""
     lines = (line.strip().rstrip(".:") for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
+
+
+@contextmanager
+def library_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises into one sentence: what failed, why, and what to do."""
+    try:
+        yield
+    except Exception as error:  # JSON's, the libraries' own, and those of an architecture's code
+        raise InputError(f"{what} ({first_line(error)}): {remedy}.") from error
 
 
 def misfit(file: Path, architecture: str, error: Exception) -> InputError:

@@ -26,7 +26,7 @@ from conceptrsa.analysis.models.networks.hf_text import (
 from conceptrsa.analysis.models.networks.language import LAST_HIDDEN_STATE, TOKENIZER, TextNetwork
 from conceptrsa.analysis.models.networks.named_networks import (
     count_features,
-    first_line,
+    library_errors,
     named_network,
     tap_input,
     tap_output,
@@ -84,13 +84,9 @@ def _describe_picture_network(
     folder = _obtain(name, options, model, CONFIGURATION, PROCESSOR)
     _, height, width = preprocessor(folder)(Image.new("RGB", (64, 64))).shape
     kind = _kind_of_model(config)
-    try:
+    remedy = "choose a network that classifies pictures or matches them with text"
+    with library_errors(f"{name} gives no vector a picture", remedy):
         n_features = count_features(lambda: _tap(kind.from_config(config)), (height, width))
-    except Exception as error:  # whatever the architecture's code raises
-        raise InputError(
-            f"{name} gives no vector a picture ({first_line(error)}): choose a network that "
-            "classifies pictures or matches them with text."
-        ) from error
     architecture = f"{kind.__name__}: {config.model_type}"
     return named_network("hf", architecture, n_features, _weights(model, PROCESSOR))
 
@@ -144,13 +140,8 @@ def preprocessor(folder: Path) -> Callable[[Image.Image], Tensor]:
     folder : Path
         Holds `preprocessor_config.json`.
     """
-    try:
-        with quiet():
-            processor = AutoImageProcessor.from_pretrained(folder, **LOCAL, **BACKEND)
-    except Exception as error:  # JSON's, and whatever the library's own checks raise
-        raise InputError(
-            f"{folder / PROCESSOR} cannot be used ({first_line(error)}): fetch it again."
-        ) from error
+    with quiet(), library_errors(f"{folder / PROCESSOR} cannot be used", "fetch it again"):
+        processor = AutoImageProcessor.from_pretrained(folder, **LOCAL, **BACKEND)
 
     def preprocess(picture: Image.Image) -> Tensor:
         values = processor(images=picture, return_tensors="np")["pixel_values"][0]

@@ -24,7 +24,6 @@ from conceptrsa.analysis.models.networks import running
 from conceptrsa.analysis.models.networks.running import (
     choose_device,
     run_batches,
-    run_network,
     use_onednn,
 )
 from conceptrsa.analysis.models.networks.vision import ImageNetwork
@@ -50,7 +49,8 @@ def test_features_are_the_same_bits_in_any_company(
     names = ("layer1.0.relu_1", "layer3", "avgpool", "fc")
     alone = [resnet.extract([file], names, "mean") for file in pictures]
     settings = ExtractionSettings(n_threads=n_threads, batch_size=batch_size)
-    together = run_network(resnet, pictures, names, "mean", settings)
+    batches = list(run_batches(resnet, pictures, names, "mean", settings))
+    together = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
     for name in names:
         np.testing.assert_array_equal(together[name], np.concatenate([a[name] for a in alone]))
     assert len(np.unique(together["avgpool"], axis=0)) == len(pictures)
@@ -168,8 +168,8 @@ def test_an_extractor_is_called_by_one_thread_unless_it_says_that_it_takes_more(
             inside.release()
             return {"only": np.array(inputs)}
 
-    values = run_network(Fragile(), range(6), ("only",), "mean", ExtractionSettings(n_threads=3))
-    assert values["only"].tolist() == list(range(6))
+    batches = run_batches(Fragile(), range(6), ("only",), "mean", ExtractionSettings(n_threads=3))
+    assert [value for batch in batches for value in batch["only"]] == list(range(6))
 
 
 def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> None:
@@ -178,7 +178,7 @@ def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> 
         return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     names = resnet.layers("all")
-    run_network(resnet, pictures[:1], names, "flatten", ExtractionSettings())
+    list(run_batches(resnet, pictures[:1], names, "flatten", ExtractionSettings()))
     before = n_tensors()
     for batch in run_batches(resnet, pictures, names, "flatten", ExtractionSettings()):
         del batch

@@ -117,23 +117,6 @@ def run_batches(
                 future.cancel()
 
 
-def run_network(
-    extractor: Extractor,
-    inputs: Sequence[Any],
-    layers: Sequence[str],
-    pooling: Pooling,
-    settings: ExtractionSettings,
-) -> Arrays:
-    """Extract features of many inputs as `run_batches` does, and give them at once.
-
-    Returns
-    -------
-    dict of str to ndarray of float32, (inputs, features)
-    """
-    batches = list(run_batches(extractor, inputs, layers, pooling, settings))
-    return {layer: np.concatenate([batch[layer] for batch in batches]) for layer in layers}
-
-
 def available_cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

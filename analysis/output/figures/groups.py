@@ -188,7 +188,8 @@ def _draw_group(
     x = place + jitter(len(estimates), GROUP_WIDTH * 0.4)
     values, ends = estimates[:, 0], estimates[:, 1:]
     known = np.isfinite(ends).all(axis=1)
-    panel.vlines(x[known], *np.clip(ends[known], *limits).T, colors=colour, alpha=0.6, lw=1.1)
+    low, high = np.clip(ends[known], *limits).T
+    panel.vlines(x[known], low, high, colors=colour, alpha=0.6, lw=1.1)
     inside = (values >= limits[0]) & (values <= limits[1])
     panel.plot(x[inside], values[inside], "o", color=colour, markersize=3.6, zorder=3)
     places = np.stack([x, x], axis=1)

@@ -1,22 +1,30 @@
-"""Pages that hold all they need: the frame, styles, scripts and pictures in one HTML file.
+"""Pages and texts rendered from templates.
 
-A package with pages of its own keeps its templates in a folder `templates`, lets them extend
-`base.html.j2` and gives its name to `render_page`.
+A page holds all it needs: the frame, styles, scripts and pictures in one HTML file. A package with
+pages of its own keeps its templates in a folder `templates`, lets them extend `base.html.j2` and
+gives its name to `render_page`.
 """
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from conceptrsa.analysis.output.figures.style import printed, printed_interval
 
 PACKAGE = "conceptrsa.analysis.output.report"
 
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+SMALLEST_P = 1e-4
+"""Smaller values of p say no more than that they are."""
 
 
 def render_page(
@@ -65,17 +73,51 @@ def embed_smallest(*files: Path) -> str:
     return embed_picture(min(files, key=lambda file: file.stat().st_size))
 
 
+def render_paragraphs(template: str, **values: Any) -> list[str]:
+    """Render a plain text; an empty line ends a paragraph, all other white space is one space."""
+    text = _environment(PACKAGE).get_template(template).render(values)
+    paragraphs = (re.sub(r"[ \n]+", " ", part).strip() for part in text.split("\n\n"))
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Join as in 'a, b and c'."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def p_value(p: float, name: str = "p") -> str:
+    """Give 'p = 0.012', or that it is very small, or that there is none."""
+    if not np.isfinite(p):
+        return f"no {name}"
+    return f"{name} < {SMALLEST_P:.4f}" if p < SMALLEST_P else f"{name} = {p:.2g}"
+
+
+def estimate(value: float, low: float, high: float) -> str:
+    """A number with its 95 % interval, where there is one."""
+    if not np.isfinite([low, high]).all():
+        return printed(value)
+    return f"{printed(value)} {printed_interval(low, high)}"
+
+
 @lru_cache
 def _environment(package: str) -> Environment:
     packages = dict.fromkeys((package, PACKAGE))
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, "templates") for name in packages]),
-        autoescape=True,
+        autoescape=lambda template: not str(template).endswith(".txt.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
+    functions = (joined, counted, p_value, estimate, printed)
+    environment.globals.update({function.__name__: function for function in functions})
+    environment.tests["finite"] = lambda number: bool(np.isfinite(number))
     return environment
 
 

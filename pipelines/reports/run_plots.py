@@ -14,7 +14,7 @@ from conceptrsa.analysis.output.figures.style import (
     SMALL,
     style,
 )
-from conceptrsa.pipelines.reports.drawing import to_png
+from conceptrsa.pipelines.reports.mosaics import to_address
 from conceptrsa.pipelines.reports.subject_records import HIGH_MOTION_MM, RunRecord
 
 AXIS_COLOURS = {"x": "#0072B2", "y": "#E69F00", "z": "#009E73"}
@@ -25,7 +25,7 @@ MOST_NAMES = 90
 MOST_NUMBERS = 64
 
 
-def draw_motion(runs: Sequence[RunRecord]) -> bytes:
+def draw_motion(runs: Sequence[RunRecord]) -> str:
     """Six motion parameters and framewise displacement of runs, one after the other.
 
     Parameters
@@ -52,10 +52,10 @@ def draw_motion(runs: Sequence[RunRecord]) -> bytes:
                 axes.axvline(end - 0.5, color=MUTED_COLOUR, linewidth=0.5, linestyle=(0, (2, 2)))
             axes.set_xlim(-0.5, ends[-1] - 0.5)
         frames.set_xlabel("volume" if len(runs) == 1 else "volume, runs one after the other")
-        return to_png(figure)
+        return to_address(figure)
 
 
-def draw_slice_times(run: RunRecord) -> bytes:
+def draw_slice_times(run: RunRecord) -> str:
     """When each slice is acquired, and which moment all slices are taken to."""
     times = np.array(run.acquisition["SliceTiming"], dtype=float)
     if str(run.acquisition["SliceEncodingDirection"]).endswith("-"):
@@ -86,7 +86,7 @@ def draw_slice_times(run: RunRecord) -> bytes:
         axes.set_xlim(0.3, len(times) + 0.7)
         axes.margins(y=0.12)
         axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98), borderpad=0)
-        return to_png(figure)
+        return to_address(figure)
 
 
 def acquisition_order(times: NDArray[np.float64]) -> list[int]:
@@ -95,7 +95,7 @@ def acquisition_order(times: NDArray[np.float64]) -> list[int]:
     return [int(place) + 1 for place in places]
 
 
-def draw_design(design: pd.DataFrame, with_names: bool) -> bytes:
+def draw_design(design: pd.DataFrame, with_names: bool) -> str:
     """Design matrix of a run, each column in units of its largest absolute value."""
     values = design.to_numpy(dtype=float)
     largest = np.abs(values).max(axis=0)
@@ -111,10 +111,10 @@ def draw_design(design: pd.DataFrame, with_names: bool) -> bytes:
             axes.set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL)
         else:
             axes.set_xlabel("column")
-        return to_png(figure)
+        return to_address(figure)
 
 
-def draw_tsnr_by_run(medians: Sequence[float]) -> bytes:
+def draw_tsnr_by_run(medians: Sequence[float]) -> str:
     """Median tSNR in the brain mask, run by run."""
     with style():
         figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
@@ -127,7 +127,7 @@ def draw_tsnr_by_run(medians: Sequence[float]) -> bytes:
         axes.tick_params(axis="x", labelsize=SMALL)
         axes.set_xlabel("run")
         axes.set_ylabel("median tSNR")
-        return to_png(figure)
+        return to_address(figure)
 
 
 def _draw_displacement(

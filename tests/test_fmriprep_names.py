@@ -11,7 +11,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
 from conceptrsa.pipelines.bids.filters import BidsFilters, read_filters
 from conceptrsa.pipelines.bids.runs import Reading
-from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 CONFIG = load_dataset_config("demo")

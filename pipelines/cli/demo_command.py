@@ -40,9 +40,12 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from conceptrsa.pipelines.demo.demo_dataset import require_demo_folder
-    from conceptrsa.pipelines.execution.output_folders import Input, require_separate
+    from conceptrsa.pipelines.execution.output_folders import (
+        Input,
+        require_separate,
+        require_writable,
+    )
     from conceptrsa.pipelines.execution.run_lock import only_run
-    from conceptrsa.pipelines.workflows.requirements import require_writable
 
     if args.subjects < 2 or args.runs < 2 or args.seed < 0:
         raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")

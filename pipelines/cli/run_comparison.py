@@ -24,8 +24,8 @@ from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliC
 from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli
+from conceptrsa.pipelines.execution.output_folders import require_writable
 from conceptrsa.pipelines.execution.run_lock import only_run
-from conceptrsa.pipelines.workflows.requirements import require_writable
 
 log = logging.getLogger(__name__)
 

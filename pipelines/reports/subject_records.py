@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.python.quality_images import ConfoundsTable
-from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES
+from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES
 
 SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
 

@@ -184,7 +184,7 @@ def test_the_fine_grid_covers_the_field_of_view() -> None:
         np.zeros((10, 12, 8)),
         rigid_matrix(np.ones(3), np.array([0.3, 0, 0])) @ np.diag([3, 3, 4, 1]),
     )
-    shape, affine = fine_grid(coarse, 1.5)
+    shape, affine = fine_grid(coarse)
     assert shape == (20, 24, 22)
     np.testing.assert_allclose(nib.affines.voxel_sizes(affine), 1.5)
     outer = nib.affines.apply_affine(affine, [-0.5, -0.5, -0.5])

@@ -91,21 +91,17 @@ class RecipeCache:
         InputError
             The folder cannot be written.
         """
-        names = np.array(list(part.columns), dtype=np.str_)
-        checksums = [_checksum(part.inputs, *column) for column in part.columns.items()]
         arrays: dict[str, Any] = {
-            f"column_{index}": values for index, values in enumerate(part.columns.values())
+            "inputs": np.array(part.inputs),
+            "columns": np.array(list(part.columns), dtype=np.str_),
+            "checksums": np.array([_checksum(part.inputs, *item) for item in part.columns.items()]),
         }
+        for index, values in enumerate(part.columns.values()):
+            arrays[f"column_{index}"] = values
         identity = "\n".join([*part.inputs, "", *part.columns])
         name = hashlib.sha256(identity.encode()).hexdigest()
         with self._written(f"{name}.npz") as path:
-            np.savez(
-                path,
-                inputs=np.array(part.inputs),
-                columns=names,
-                checksums=np.array(checksums),
-                **arrays,
-            )
+            np.savez(path, **arrays)
 
     def load_list(self, name: str) -> tuple[str, ...] | None:
         """Give a list of layers that was kept before, or None."""

@@ -1,7 +1,6 @@
 """Where on this machine the files of a model's weights are, by their names alone."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +13,6 @@ from conceptrsa.analysis.models.feature_files import file_stem
 from conceptrsa.analysis.models.registry import ModelEntry, Weights
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import did_you_mean
-
-log = logging.getLogger(__name__)
 
 _HUB = "huggingface.co"
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -47,13 +44,6 @@ class WeightsOptions:
     folder: Path | None = None
     offline: bool = False
     accept_unverified: bool = False
-    _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-
-    def warn(self, text: str) -> None:
-        """Say something about a file once, however often the file is looked at."""
-        if text not in self._warned:
-            self._warned.add(text)
-            log.warning("%s", text)
 
 
 def read_given(arguments: Iterable[str]) -> dict[str, Path]:

@@ -10,9 +10,9 @@ from conceptrsa.analysis.models.weights.places import (
     FoundFiles,
     WeightsOptions,
     download_folder,
+    find_files,
     package_folder,
     search_files,
-    weights_present,
 )
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
@@ -116,7 +116,7 @@ def identify_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[Kn
     known: list[KnownFile] = []
     for name, weights in entry.all_weights:
         hashes_known = all(len(file.sha256) == DIGITS for file in weights.files)
-        if hashes_known and not weights_present(name, weights, options):
+        if hashes_known and find_files(name, weights, options) is None:
             known += [
                 KnownFile(file.name, file.sha256.lower(), "published") for file in weights.files
             ]

@@ -108,19 +108,19 @@ def find_files(name: str, weights: Weights, options: WeightsOptions) -> tuple[Pa
     return next((found.files for found in search_files(name, weights, options)), None)
 
 
-def weights_present(name: str, weights: Weights, options: WeightsOptions) -> bool:
-    """Whether the files are on this machine; their content is not looked at.
+def weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
+    """Whether the files of a model and its parts are on this machine; they are not read.
 
     Raises
     ------
     InputError
         See `find_files`.
     """
-    return find_files(name, weights, options) is not None
+    return all(find_files(name, weights, options) for name, weights in entry.all_weights)
 
 
-def weights_chosen(name: str, weights: Weights, options: WeightsOptions) -> bool:
-    """Whether the files are in an installed package, or where the user says that they are.
+def weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
+    """Whether all the files are in an installed package, or where the user says that they are.
 
     Earlier downloads and the caches of other programs do not count.
 
@@ -129,24 +129,15 @@ def weights_chosen(name: str, weights: Weights, options: WeightsOptions) -> bool
     InputError
         See `find_files`.
     """
-    found = find_files(name, weights, options)
-    if found is None:
-        return False
-    if name.lower() in map(str.lower, options.given):
-        return True
+    given = [name.lower() for name in options.given]
     folder = options.folder.expanduser() if options.folder else None
-    places = filter(None, (folder, package_folder(weights)))
-    return any(file.is_relative_to(place) for place in places for file in found)
-
-
-def all_weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
-    """Do as `weights_present` for a model's own weights and those of its parts."""
-    return all(weights_present(name, weights, options) for name, weights in entry.all_weights)
-
-
-def all_weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
-    """Do as `weights_chosen` for a model's own weights and those of its parts."""
-    return all(weights_chosen(name, weights, options) for name, weights in entry.all_weights)
+    for name, weights in entry.all_weights:
+        found = find_files(name, weights, options) or ()
+        places = [place for place in (folder, package_folder(weights)) if place]
+        is_placed = any(file.is_relative_to(place) for place in places for file in found)
+        if not found or not (is_placed or name.lower() in given):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -129,23 +129,26 @@ def weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
     InputError
         See `find_files`.
     """
-    given = [name.lower() for name in options.given]
-    folder = options.folder.expanduser() if options.folder else None
-    for name, weights in entry.all_weights:
-        found = find_files(name, weights, options) or ()
-        places = [place for place in (folder, package_folder(weights)) if place]
-        is_placed = any(file.is_relative_to(place) for place in places for file in found)
-        if not found or not (is_placed or name.lower() in given):
-            return False
-    return True
+    places = [next(search_files(*named, options), None) for named in entry.all_weights]
+    return all(found is not None and found.is_put_there for found in places)
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Files in one place; `chosen` where the user, or this package, put them there."""
+    """Files in one place.
+
+    Attributes
+    ----------
+    files : tuple of Path
+    chosen : bool
+        Whether a file that is not the published one is an error; others' files are passed over.
+    is_put_there : bool
+        Whether the user or a package put them there, not a download.
+    """
 
     files: tuple[Path, ...]
     chosen: bool = True
+    is_put_there: bool = True
 
 
 def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterator[FoundFiles]:
@@ -162,9 +165,10 @@ def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterat
         return
     if options.folder is not None:
         yield from _search_folder(name, weights, options.folder.expanduser())
-    for folder in filter(None, [package_folder(weights), download_folder(weights, options)]):
-        if files := _files_in(folder, weights):
-            yield FoundFiles(files)
+    if (folder := package_folder(weights)) and (files := _files_in(folder, weights)):
+        yield FoundFiles(files)
+    if (folder := download_folder(weights, options)) and (files := _files_in(folder, weights)):
+        yield FoundFiles(files, is_put_there=False)
     for folder in _library_folders(weights):
         files = _files_in(folder, weights) or ()
         published = [weights.published_as(index, file.name) for index, file in enumerate(files)]
@@ -172,7 +176,7 @@ def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterat
             known.size in (None, file.stat().st_size)
             for known, file in zip(published, files, strict=True)
         ):
-            yield FoundFiles(files, chosen=False)
+            yield FoundFiles(files, chosen=False, is_put_there=False)
 
 
 def _take_given(name: str, weights: Weights, path: Path) -> tuple[Path, ...]:

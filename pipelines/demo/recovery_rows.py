@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
-from conceptrsa.analysis.inference.standing import ALPHA
+from conceptrsa.analysis.inference.findings import ALPHA, RANDOM_EFFECTS, ZERO
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.pipelines.demo.regions import HEMISPHERES, RegionErrors

@@ -4,15 +4,15 @@ Which test answers which question stands in `docs/statistics.md`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.bootstrap import bootstrap_errors, draw_samples
-from conceptrsa.analysis.inference.explained import MIN_STIMULI, partial_scores, variance_parts
+from conceptrsa.analysis.inference.bootstrap import bootstrap_errors
+from conceptrsa.analysis.inference.explained import partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
     ONE_SIDED_PERMUTATION,
@@ -38,7 +38,7 @@ from conceptrsa.analysis.inference.tests_over_subjects import (
     correct,
     flip_signs,
 )
-from conceptrsa.analysis.rsa.correlations import mean_over_subjects, number_of_stimuli
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
 
 WITHOUT_ZERO = ("cosine", "whitened-cosine")
@@ -120,18 +120,24 @@ def infer_population(
             *flip_signs(scores, names, reference, seed),
             *compare_models_with_reference(scores, names, reference, "rsa"),
         )
-    errors = _bootstrap_errors(rdms, model_rdms, n_bootstraps, settings)
+    found = _Population(
+        names=names,
+        groups=groups,
+        regions=complete,
+        general=general,
+        permutations=permutations,
+        errors=bootstrap_errors(
+            rdms, model_rdms, metric, n_bootstraps, np.random.default_rng([seed, 4])
+        ),
+    )
     scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)
     return Inference(
-        model_scores=(
-            *_model_scores(scores, general, permutations, errors, names, groups),
-            *scores_of_empty,
-        ),
-        ceilings=(*_ceilings(complete, general), *ceilings_of_empty),
+        model_scores=(*found.model_scores(), *scores_of_empty),
+        ceilings=(*found.ceilings(), *ceilings_of_empty),
         variance_parts=variance_parts(rdms, model_rdms, groups),
         partial_scores=partial_scores(rdms, model_rdms, names, groups, metric),
-        model_tests=(*_model_tests(complete, general, permutations, names), *over_subjects),
-        group_tests=_group_tests(scores, general, permutations, groups),
+        model_tests=(*found.model_tests(), *over_subjects),
+        group_tests=found.group_tests(),
     )
 
 
@@ -168,153 +174,123 @@ def _nothing_known(
     return scores, ceilings
 
 
-def _bootstrap_errors(
-    rdms: Mapping[str, NDArray[np.float64]],
-    model_rdms: NDArray[np.float64],
-    n_bootstraps: int,
-    settings: ComparisonSettings,
-) -> dict[str, NDArray[np.float64]]:
-    """Standard errors (3, models) by region, from the same draws."""
-    n_subjects = next(iter(rdms.values())).shape[1]
-    n_stimuli = number_of_stimuli(model_rdms.shape[-1])
-    if n_stimuli < MIN_STIMULI:
-        return dict.fromkeys(rdms, np.full((3, len(model_rdms)), np.nan))
-    generator = np.random.default_rng([settings.seed, 4])
-    draws = draw_samples(n_stimuli, n_subjects, n_bootstraps, generator)
-    return {
-        roi: bootstrap_errors(draws, brain, model_rdms, settings.rsa_metric)
-        for roi, brain in rdms.items()
-    }
+@dataclass(frozen=True)
+class _Population:
+    """What is known of each region, and the rows of tables that it makes."""
 
+    names: Sequence[str]
+    groups: Sequence[str]
+    regions: Mapping[str, ScoredRegion]
+    general: Mapping[str, Generalisation]
+    permutations: LabelPermutations
+    errors: Mapping[str, NDArray[np.float64]]
 
-def _model_scores(
-    scores: Mapping[str, NDArray[np.float64]],
-    general: Mapping[str, Generalisation],
-    permutations: LabelPermutations,
-    errors: Mapping[str, NDArray[np.float64]],
-    names: Sequence[str],
-    groups: Sequence[str],
-) -> Iterator[ModelScore]:
-    tests = permutations.models
-    for r, (roi, values) in enumerate(scores.items()):
-        estimates, ratios = general[roi].models, general[roi].normalised
-        means = mean_over_subjects(values)
-        for m, (name, group) in enumerate(zip(names, groups, strict=True)):
-            yield ModelScore(
-                roi=roi,
-                model=name,
-                group=group,
-                rsa=float(means[m]),
-                low=float(estimates.lower[m]),
-                high=float(estimates.upper[m]),
-                se_subjects=float(errors[roi][0, m]),
-                se_stimuli=float(errors[roi][1, m]),
-                se_both=float(errors[roi][2, m]),
-                p=float(tests.p[r, m]),
-                p_max=float(tests.p_max[r, m]),
-                p_fdr=float(tests.p_fdr[r, m]),
-                normalised=float(ratios.ratio[m]),
-                normalised_low=float(ratios.lower[m]),
-                normalised_high=float(ratios.upper[m]),
-                withheld=ratios.withheld,
-            )
-
-
-def _ceilings(
-    regions: Mapping[str, ScoredRegion], general: Mapping[str, Generalisation]
-) -> Iterator[CeilingInterval]:
-    for roi, region in regions.items():
-        found = general[roi].ceilings
-        for row, ceiling in enumerate(get_args(CeilingName)):
-            yield CeilingInterval(
-                roi=roi,
-                ceiling=ceiling,
-                estimate=float(found.estimate[row]),
-                low=float(found.lower[row]),
-                high=float(found.upper[row]),
-                p=region.ceiling_p if ceiling == "pairwise" else np.nan,
-            )
-
-
-def _model_tests(
-    regions: Mapping[str, ScoredRegion],
-    general: Mapping[str, Generalisation],
-    permutations: LabelPermutations,
-    names: Sequence[str],
-) -> Iterator[ModelTest]:
-    """Models against zero, and each two models: by permutation, and by random effects."""
-    against_zero = [(name, ZERO) for name in names]
-    between = list(combinations(names, 2))
-    n_scored = {
-        roi: int(np.isfinite(region.rsa).any(axis=1).sum()) for roi, region in regions.items()
-    }
-    for tested, tests, test in (
-        (against_zero, permutations.models, ONE_SIDED_PERMUTATION),
-        (between, permutations.model_pairs, TWO_SIDED_PERMUTATION),
-    ):
-        for r, roi in enumerate(regions):
-            for t, (model, other) in enumerate(tested):
-                yield ModelTest(
+    def model_scores(self) -> Iterator[ModelScore]:
+        tests = self.permutations.models
+        for r, (roi, region) in enumerate(self.regions.items()):
+            estimates, ratios = self.general[roi].models, self.general[roi].normalised
+            means = mean_over_subjects(region.rsa)
+            for m, (name, group) in enumerate(zip(self.names, self.groups, strict=True)):
+                yield ModelScore(
                     roi=roi,
-                    model=model,
-                    reference=other,
-                    test=test,
-                    n=n_scored[roi],
-                    p_floor=permutations.p_floor,
-                    **tests.row(r, t),
+                    model=name,
+                    group=group,
+                    rsa=float(means[m]),
+                    low=float(estimates.lower[m]),
+                    high=float(estimates.upper[m]),
+                    se_subjects=float(self.errors[roi][0, m]),
+                    se_stimuli=float(self.errors[roi][1, m]),
+                    se_both=float(self.errors[roi][2, m]),
+                    p=float(tests.p[r, m]),
+                    p_max=float(tests.p_max[r, m]),
+                    p_fdr=float(tests.p_fdr[r, m]),
+                    normalised=float(ratios.ratio[m]),
+                    normalised_low=float(ratios.lower[m]),
+                    normalised_high=float(ratios.upper[m]),
+                    withheld=ratios.withheld,
                 )
-    for tested, estimates in (
-        (against_zero, {roi: found.models for roi, found in general.items()}),
-        (between, {roi: found.model_pairs for roi, found in general.items()}),
-    ):
-        yield from correct(
-            [
-                ModelTest(
+
+    def ceilings(self) -> Iterator[CeilingInterval]:
+        for roi, region in self.regions.items():
+            found = self.general[roi].ceilings
+            for row, ceiling in enumerate(get_args(CeilingName)):
+                yield CeilingInterval(
                     roi=roi,
-                    model=model,
-                    reference=other,
-                    test=RANDOM_EFFECTS,
-                    n=n_scored[roi],
-                    **estimates[roi].row(t),
+                    ceiling=ceiling,
+                    estimate=float(found.estimate[row]),
+                    low=float(found.lower[row]),
+                    high=float(found.upper[row]),
+                    p=region.ceiling_p if ceiling == "pairwise" else np.nan,
                 )
-                for roi in regions
-                for t, (model, other) in enumerate(tested)
-            ]
-        )
 
-
-def _group_tests(
-    scores: Mapping[str, NDArray[np.float64]],
-    general: Mapping[str, Generalisation],
-    permutations: LabelPermutations,
-    groups: Sequence[str],
-) -> tuple[GroupTest, ...]:
-    """Each two groups, by permutation of the stimuli's labels and by the mixed model."""
-    membership = np.asarray(groups)
-    by_permutation, by_model = [], []
-    for r, (roi, values) in enumerate(scores.items()):
-        means = mean_over_subjects(values)
-        of_group = {
-            group: float(np.mean(means[membership == group])) for group in dict.fromkeys(groups)
+    def model_tests(self) -> Iterator[ModelTest]:
+        """Models against zero, and each two models: by permutation, and by random effects."""
+        against_zero = [(name, ZERO) for name in self.names]
+        between = list(combinations(self.names, 2))
+        n_scored = {
+            roi: int(np.isfinite(region.rsa).any(axis=1).sum())
+            for roi, region in self.regions.items()
         }
-        for t, (a, b) in enumerate(combinations(of_group, 2)):
-            shared: dict[str, Any] = {
-                "roi": roi,
-                "group_a": a,
-                "group_b": b,
-                "mean_a": of_group[a],
-                "mean_b": of_group[b],
-                "n": int(np.isin(membership, [a, b]).sum()),
-            }
-            by_permutation.append(
-                GroupTest(
-                    **shared,
-                    test=TWO_SIDED_PERMUTATION,
-                    p_floor=permutations.p_floor,
-                    **permutations.group_pairs.row(r, t),
+        for tested, tests, test in (
+            (against_zero, self.permutations.models, ONE_SIDED_PERMUTATION),
+            (between, self.permutations.model_pairs, TWO_SIDED_PERMUTATION),
+        ):
+            for r, roi in enumerate(self.regions):
+                for t, (model, other) in enumerate(tested):
+                    yield ModelTest(
+                        roi=roi,
+                        model=model,
+                        reference=other,
+                        test=test,
+                        n=n_scored[roi],
+                        p_floor=self.permutations.p_floor,
+                        **tests.row(r, t),
+                    )
+        for tested, estimates in (
+            (against_zero, {roi: found.models for roi, found in self.general.items()}),
+            (between, {roi: found.model_pairs for roi, found in self.general.items()}),
+        ):
+            yield from correct(
+                [
+                    ModelTest(
+                        roi=roi,
+                        model=model,
+                        reference=other,
+                        test=RANDOM_EFFECTS,
+                        n=n_scored[roi],
+                        **estimates[roi].row(t),
+                    )
+                    for roi in self.regions
+                    for t, (model, other) in enumerate(tested)
+                ]
+            )
+
+    def group_tests(self) -> tuple[GroupTest, ...]:
+        """Each two groups, by permutation of the stimuli's labels and by the mixed model."""
+        membership = np.asarray(self.groups)
+        group_names = dict.fromkeys(self.groups)
+        by_permutation, by_model = [], []
+        for r, (roi, region) in enumerate(self.regions.items()):
+            means = mean_over_subjects(region.rsa)
+            of_group = {group: float(np.mean(means[membership == group])) for group in group_names}
+            for t, (a, b) in enumerate(combinations(of_group, 2)):
+                shared: dict[str, Any] = {
+                    "roi": roi,
+                    "group_a": a,
+                    "group_b": b,
+                    "mean_a": of_group[a],
+                    "mean_b": of_group[b],
+                    "n": int(np.isin(membership, [a, b]).sum()),
+                }
+                by_permutation.append(
+                    GroupTest(
+                        **shared,
+                        test=TWO_SIDED_PERMUTATION,
+                        p_floor=self.permutations.p_floor,
+                        **self.permutations.group_pairs.row(r, t),
+                    )
                 )
-            )
-            by_model.append(
-                GroupTest(**shared, test=MIXED_MODEL, **general[roi].group_pairs.row(t))
-            )
-    return (*by_permutation, *correct(by_model))
+                by_model.append(
+                    GroupTest(**shared, test=MIXED_MODEL, **self.general[roi].group_pairs.row(t))
+                )
+        return (*by_permutation, *correct(by_model))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305

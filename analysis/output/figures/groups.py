@@ -13,8 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.comparisons import MIXED_MODEL
-from conceptrsa.analysis.inference.paper_tests import GroupTest
+from conceptrsa.analysis.inference.findings import MIXED_MODEL, GroupTest
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note, subjects_left
 from conceptrsa.analysis.output.figures.models import SHARE_LIMITS
 from conceptrsa.analysis.output.figures.rows import (

@@ -9,8 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
-from conceptrsa.analysis.inference.paper_tests import ModelTest
+from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, ZERO, ModelTest
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import model_labels
 from conceptrsa.analysis.output.figures.sheet import (

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from conceptrsa.analysis.cautions import ALPHA
-from conceptrsa.analysis.inference.comparisons import MIXED_MODEL
-from conceptrsa.analysis.inference.findings import ModelScore
-from conceptrsa.analysis.inference.paper_tests import WELCH, GroupTest
-from conceptrsa.analysis.inference.standing import group_standing, model_standing
+from conceptrsa.analysis.inference.findings import (
+    ALPHA,
+    MIXED_MODEL,
+    WELCH,
+    GroupTest,
+    ModelScore,
+    group_standing,
+    model_standing,
+)
 from conceptrsa.analysis.output.figures.specification_curve import specifications
 from conceptrsa.analysis.output.figures.style import (
     RSA_NAMES,

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from conceptrsa.analysis.cautions import TESTS_OVER_SUBJECTS
-from conceptrsa.analysis.inference.comparisons import (
+from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
     RANDOM_EFFECTS,
-    SLOW_BOOTSTRAPS,
-    SLOW_PERMUTATIONS,
     TWO_SIDED_PERMUTATION,
     ZERO,
-    has_no_zero,
 )
+from conceptrsa.analysis.inference.population_inference import has_no_zero, numbers_of_draws
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES, SCORE_NAMES
 from conceptrsa.analysis.output.report.rendering import render_paragraphs
 from conceptrsa.analysis.results import ComparisonResult
@@ -109,7 +107,7 @@ def describe_methods(result: ComparisonResult) -> Methods:
     for model in result.models:
         names.setdefault(model.group, []).append(model.name)
     slow = not is_product(settings.rsa_metric)
-    n_permutations = min(settings.n_permutations, SLOW_PERMUTATIONS if slow else 10**9)
+    n_permutations, n_bootstraps = numbers_of_draws(settings)
     # Factorials of more stimuli are above any number of permutations.
     n_orders = math.factorial(min(len(result.stimuli), 20))
     paragraphs = render_paragraphs(
@@ -129,7 +127,7 @@ def describe_methods(result: ComparisonResult) -> Methods:
         n_ceiling_permutations=N_PERMUTATIONS + 1,
         n_permutations=min(n_permutations, n_orders),
         all_permutations=n_orders <= n_permutations,
-        n_bootstraps=min(settings.n_bootstraps, SLOW_BOOTSTRAPS if slow else 10**9),
+        n_bootstraps=n_bootstraps,
         n_specifications=len(
             {(row.voxel_selection, row.rdm_metric, row.rsa_metric) for row in result.multiverse}
         ),

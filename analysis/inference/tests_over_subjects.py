@@ -1,17 +1,29 @@
-"""The paper's tests: each model against a reference, and groups of models against each other."""
+"""Tests of scores over subjects, who see the same stimuli, and of groups over models' means.
+
+They are the paper's: signed ranks against a reference model, Welch's t between groups. Sign flips
+are offered beside them. Which test answers which question stands in `docs/statistics.md`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from conceptrsa.analysis.inference.findings import (
+    SIGN_FLIP,
+    SIGNED_RANK,
+    WELCH,
+    ZERO,
+    GroupTest,
+    ModelTest,
+    Score,
+)
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
-
-Score = Literal["rsa", "rsa_normalised"]
 
 ROUNDING = 1e-12
 """Two scores that differ by less are the same."""
@@ -19,84 +31,13 @@ ROUNDING = 1e-12
 MAX_ENUMERATED = 13
 """So many subjects' sign patterns are enumerated where ties or zeros rule out the exact table."""
 
-SIGNED_RANK = "Wilcoxon signed-rank, two-sided"
-WELCH = "Welch t, two-sided; treats models as independent"
+MAX_FLIPPED = 16
+"""Up to so many subjects all sign patterns are tried by the sign-flip test."""
 
+N_RANDOM_FLIPS = 2**MAX_FLIPPED
+"""Sign patterns tried beyond that, the observed one among them."""
 
-@dataclass(frozen=True)
-class ModelTest:
-    """One model against the reference model in one region.
-
-    Attributes
-    ----------
-    score : {'rsa', 'rsa_normalised'}
-        Which values of the subjects were compared.
-    statistic, p, p_corrected : float
-        Statistic (that of the signed ranks, or a mean difference), p, and p corrected by Benjamini
-        and Hochberg over all rows of the same score, test and kind of reference (zero, the
-        reference model, or every other model); NaN where no test was possible.
-    test : str
-        The test, and how its p was found.
-    n : int
-        Subjects with both values.
-    p_floor : float
-        The smallest p that so many subjects whose values differ, or so many permutations, can give.
-    p_max : float
-        Corrected for all tests of the same kind in all regions by the largest statistic, where
-        the test is one of permutations; else NaN.
-    low, high : float
-        95 % interval of the statistic, where the test has one; else NaN.
-    """
-
-    roi: str
-    model: str
-    reference: str
-    score: Score
-    statistic: float
-    p: float
-    p_corrected: float
-    test: str
-    n: int
-    p_floor: float
-    p_max: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-
-
-@dataclass(frozen=True)
-class GroupTest:
-    """One group of models against another in one region.
-
-    Attributes
-    ----------
-    mean_a, mean_b : float
-        Means over the models' means over subjects.
-    statistic, p, p_corrected : float
-        Welch's t, two-sided p, and p corrected as in `ModelTest`; NaN where no test was possible.
-    test : str
-    n : int
-        Models of both groups together.
-    p_floor : float
-        NaN for a t-test, which has none.
-    p_max, low, high : float
-        As in `ModelTest`.
-    """
-
-    roi: str
-    group_a: str
-    group_b: str
-    score: Score
-    mean_a: float
-    mean_b: float
-    statistic: float
-    p: float
-    p_corrected: float
-    test: str
-    n: int
-    p_floor: float = np.nan
-    p_max: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
+Test = TypeVar("Test", ModelTest, GroupTest)
 
 
 def signed_rank_floor(n: int) -> float:
@@ -134,7 +75,7 @@ def compare_models_with_reference(
             if index == column:
                 continue
             differences = values[:, index] - values[:, column]
-            differences = without_rounding(differences[np.isfinite(differences)])
+            differences = _without_rounding(differences[np.isfinite(differences)])
             statistic, p, test = _signed_rank(differences)
             tests.append(
                 ModelTest(
@@ -144,13 +85,103 @@ def compare_models_with_reference(
                     score=score,
                     statistic=statistic,
                     p=p,
-                    p_corrected=np.nan,
                     test=test,
                     n=len(differences),
                     p_floor=signed_rank_floor(int(np.count_nonzero(differences))),
                 )
             )
     return correct(tests)
+
+
+def flip_signs(
+    scores: Mapping[str, NDArray[np.float64]], models: Sequence[str], reference: str, seed: int
+) -> tuple[ModelTest, ...]:
+    """Sign-flip tests over subjects of every model against zero and against the reference model.
+
+    Parameters as in `compare_models_with_reference`; subjects with a NaN in any model are left
+    out.
+    """
+    column = list(models).index(reference)
+    against_zero: list[ModelTest] = []
+    against_reference: list[ModelTest] = []
+    for roi, every in scores.items():
+        values = every[np.isfinite(every).all(axis=1)]
+        differences = _without_rounding(values - values[:, [column]])
+        for tested, other, tests in (
+            (values, ZERO, against_zero),
+            (differences, reference, against_reference),
+        ):
+            found = sign_flip_test(tested, np.random.default_rng([seed, 5]))
+            tests.extend(
+                ModelTest(
+                    roi=roi,
+                    model=name,
+                    reference=other,
+                    statistic=float(tested[:, m].mean()) if len(tested) else np.nan,
+                    p=float(found.p[m]),
+                    test=f"{SIGN_FLIP}, {'exact' if found.exact else 'random flips'}",
+                    n=len(tested),
+                    p_floor=found.p_floor,
+                )
+                for m, name in enumerate(models)
+                if name != other
+            )
+    return (*correct(against_zero), *correct(against_reference))
+
+
+@dataclass(frozen=True)
+class SignFlipTest:
+    """Result of a sign-flip test; arrays (tests,).
+
+    Attributes
+    ----------
+    p : ndarray
+        Two-sided; NaN where a subject's value is missing or all are zero.
+    p_floor : float
+        The smallest p that so many subjects can give: 2 / 2^n, 0.0625 for 5.
+    exact : bool
+        Whether all sign patterns were tried.
+    """
+
+    p: NDArray[np.float64]
+    p_floor: float
+    exact: bool
+
+
+def sign_flip_test(values: NDArray[np.float64], generator: np.random.Generator) -> SignFlipTest:
+    """Test whether subjects' values are symmetric about zero, by their mean.
+
+    It speaks of new subjects who see *these* stimuli: chance agreement of a model with these
+    stimuli is common to all subjects, and is taken for an effect.
+
+    Parameters
+    ----------
+    values : ndarray, (subjects, tests)
+        Scores, or differences between scores.
+    generator : Generator
+        Draws sign patterns for more than 16 subjects.
+    """
+    n_subjects = len(values)
+    exact = n_subjects <= MAX_FLIPPED
+    if exact:
+        signs = _every_sign(n_subjects)
+    else:
+        signs = generator.choice((-1.0, 1.0), size=(N_RANDOM_FLIPS, n_subjects))
+        signs[0] = 1.0
+    scale = np.abs(values).sum(axis=0)
+    # Sums that differ by rounding alone are ties.
+    as_large = np.abs(signs @ values) >= np.abs(values.sum(axis=0)) - 1e-12 * scale
+    testable = np.isfinite(scale) & (scale > 0)
+    # A pattern and its opposite give the same size, so half of them were tried if exact.
+    floor = 2.0 ** (1 - n_subjects) if exact else max(2.0 ** (1 - n_subjects), 1 / N_RANDOM_FLIPS)
+    return SignFlipTest(np.where(testable, as_large.mean(axis=0), np.nan), min(1.0, floor), exact)
+
+
+@lru_cache(maxsize=4)
+def _every_sign(n: int) -> NDArray[np.float64]:
+    """Sign patterns of n values with the last one positive, (2^(n - 1), n)."""
+    patterns = np.arange(2 ** max(n - 1, 0))[:, None] >> np.arange(n)[None] & 1
+    return np.asarray(1.0 - 2.0 * patterns, dtype=np.float64)
 
 
 def compare_groups(
@@ -190,7 +221,6 @@ def compare_groups(
                     mean_b=float(np.mean(means_b)) if len(means_b) else np.nan,
                     statistic=statistic,
                     p=p,
-                    p_corrected=np.nan,
                     test=WELCH,
                     n=len(means_a) + len(means_b),
                 )
@@ -198,9 +228,17 @@ def compare_groups(
     return correct(tests)
 
 
-def without_rounding(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def _without_rounding(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Differences between scores, those that rounding made set to zero."""
     return np.where(np.abs(differences) < ROUNDING, 0.0, differences)
+
+
+def correct(tests: Sequence[Test]) -> tuple[Test, ...]:
+    """Tests of one kind with `p_corrected` by Benjamini and Hochberg over all of them."""
+    corrected = benjamini_hochberg(np.array([test.p for test in tests], dtype=np.float64))
+    return tuple(
+        replace(test, p_corrected=float(p)) for test, p in zip(tests, corrected, strict=True)
+    )
 
 
 def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -237,14 +275,3 @@ def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float
         return np.nan, np.nan
     result = stats.ttest_ind(a, b, equal_var=False)
     return float(result.statistic), float(result.pvalue)
-
-
-Test = TypeVar("Test", ModelTest, GroupTest)
-
-
-def correct(tests: Sequence[Test]) -> tuple[Test, ...]:
-    """Tests of one kind with `p_corrected` by Benjamini and Hochberg over all of them."""
-    corrected = benjamini_hochberg(np.array([test.p for test in tests], dtype=np.float64))
-    return tuple(
-        replace(test, p_corrected=float(p)) for test, p in zip(tests, corrected, strict=True)
-    )

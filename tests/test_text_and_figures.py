@@ -61,7 +61,7 @@ def test_brackets_are_the_differences_of_the_answer(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", PAPER)
-def test_asterisks_of_the_paper_are_the_differences_of_the_answer(case: str) -> None:
+def test_stars_of_the_paper_are_the_differences_of_the_answer(case: str) -> None:
     result = CASES[case]()
     (axes,) = drawn(draw_groups, view_of(result)).axes
     assert len(markers(axes, "*")) == sum(

@@ -1,8 +1,8 @@
 """What a comparison can be told, checked when it is made."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.toml_tables import did_you_mean
@@ -65,57 +65,64 @@ def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _require_at_least(name: str, value: int, minimum: int) -> None:
-    if value < minimum:
-        raise InputError(f"{name} = {value} is too small: give {minimum} or more")
-
-
 @dataclass(frozen=True)
 class ComparisonSettings:
     """Settings of a comparison; the defaults are the preset 'recommended'.
 
-    For the preset 'paper', or some of its settings changed, see `settings_for`.
+    For the preset 'paper', or some of its settings changed, see `settings_for`. The first paragraph
+    on a field is the help of its option on the command line.
 
     Attributes
     ----------
     preset : {'recommended', 'paper'}
-        Which analysis the settings make up; see `settings_for`.
+        Which settings are the defaults: voxels chosen on odd runs and scored on even ones and the
+        reverse, intervals, permutation tests (recommended); or the paper's way to the letter.
     voxel_selection : {'top-n', 'threshold', 'best-n', 'random', 'all'}
-        top-n: the `n_voxels` voxels of the highest score in each region; threshold: those above
-        the score that leaves exactly `n_voxels` in `threshold_roi`, per subject; best-n: as many
-        of the highest score as give each region its highest noise ceiling; random: `n_voxels` at
-        random; all.
+        Voxels of a region: the N of the highest score (top-n); every one above the subject's
+        (N+1)th hippocampal one (threshold); as many as give each region its highest noise ceiling
+        (best-n); N at random (random); all (default: best-n, and all where there are no betas of
+        odd and even runs; paper: top-n).
+
+        N is `n_voxels`, and the hippocampus is `threshold_roi`.
     voxel_score : {'max-beta', 'reliability', 'ncsnr'}
-        What voxels are ordered by: the paper's highest beta for any stimulus; the correlation of
-        a voxel's betas between halves of the runs; the ratio of signal to noise over runs.
+        What voxels are ordered by: highest beta for any stimulus, as in the paper; correlation
+        between halves of the runs; ratio of signal to noise over runs.
     selection_data : {'other-half', 'same'}
-        Runs that voxels (and their number) are chosen by: the odd runs where the even ones are
-        scored and the reverse, averaged; or the runs that are scored, which is circular.
+        Runs that voxels (and their number) are chosen by: the half that is not scored, odd and
+        even in turn and averaged; or the scored runs, which is circular and labelled so
+        (default: other-half; paper: same).
     n_voxels : int
+        Voxels of a region that top-n, threshold and random take.
+
         At least 3: a correlation over two voxels is 1 or -1 whatever the data.
     threshold_roi : str
         The region that sets the threshold.
     skip_zeros : bool
-        Whether voxels with a beta of exactly 0 are never among the highest, as in the authors'
-        code.
+        Never choose voxels with a beta of exactly 0, as the authors' code.
     remove_mean_pattern : bool
-        Whether the mean pattern over stimuli is subtracted first, voxel by voxel.
+        Subtract the mean pattern over stimuli, voxel by voxel, before distances are taken.
     rdm_metric : {'correlation', 'cosine', 'euclidean', 'mahalanobis', 'crossnobis'} or callable
-        Distance between two patterns; see `conceptrsa.analysis.rsa.distances`. A function takes
-        patterns (stimuli, features) and gives the pairs in the order of
-        `scipy.spatial.distance.pdist`.
+        Distance between patterns; the last two need what the participant level writes with
+        --run-betas.
+
+        See `conceptrsa.analysis.rsa.distances`. A function takes patterns (stimuli, features) and
+        gives the pairs in the order of `scipy.spatial.distance.pdist`.
     rsa_metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'} \
             or callable
-        Comparison of two RDMs; see `conceptrsa.analysis.rsa.correlations`. A function takes two
-        vectors of pairs and gives a number.
+        Comparison of RDMs.
+
+        See `conceptrsa.analysis.rsa.correlations`. A function takes two vectors of pairs and gives
+        a number.
     reference_model : str or None
-        Every other model is tested against it; None takes ResNet50, else the first visual model.
+        Model that each other one is tested against (default: ResNet50, else the first visual one,
+        else the first).
     groups : {'paper', 'authors-code'}
-        As the models' table says; or, as the authors' code had it, ICMLM among the visual models.
+        Groups of the models: as the table of models says (paper); or with ICMLM among the visual
+        models, as a slip of theirs has it (authors-code).
     n_random_draws : int
-        Random voxel subsets per size in the sweep of the noise ceiling.
+        Draws of the random control of Figure 1, for each number of voxels.
     random_replacement : bool
-        Whether they are drawn with replacement, as in the authors' code.
+        Draw them with replacement, as the authors' code.
     sweep_dense_until, sweep_log_points : int
         The sweep takes every number of voxels up to the first, then so many log-spaced ones.
     n_permutations : int
@@ -123,51 +130,44 @@ class ComparisonSettings:
     n_bootstraps : int
         Bootstrap samples.
     multiverse : bool
-        Whether every voxel selection x distance x comparison is computed as well.
+        Score every voxel selection x distance x comparison as well (default: with the preset
+        recommended).
     seed : int
-        Of everything random, not negative.
+        Of everything random.
     """
 
     preset: Preset = "recommended"
     voxel_selection: VoxelSelection = "best-n"
     voxel_score: VoxelScore = "max-beta"
     selection_data: SelectionData = "other-half"
-    n_voxels: int = 30
-    threshold_roi: str = "hippocampus"
+    n_voxels: int = field(default=30, metadata={"minimum": 3})
+    threshold_roi: str = field(default="hippocampus", metadata={"option": False})
     skip_zeros: bool = False
     remove_mean_pattern: bool = False
     rdm_metric: RdmMetric = "correlation"
     rsa_metric: RsaMetric = "pearson"
     reference_model: str | None = None
     groups: Groups = "paper"
-    n_random_draws: int = 100
+    n_random_draws: int = field(default=100, metadata={"minimum": 1})
     random_replacement: bool = False
-    sweep_dense_until: int = 100
-    sweep_log_points: int = 100
-    n_permutations: int = 10_000
-    n_bootstraps: int = 1000
+    sweep_dense_until: int = field(default=100, metadata={"minimum": 3, "option": False})
+    sweep_log_points: int = field(default=100, metadata={"minimum": 2, "option": False})
+    n_permutations: int = field(default=10_000, metadata={"minimum": 100})
+    n_bootstraps: int = field(default=1000, metadata={"minimum": 100})
     multiverse: bool = True
-    seed: int = 0
+    seed: int = field(default=0, metadata={"minimum": 0})
 
     def __post_init__(self) -> None:
-        for name in ("rdm_metric", "rsa_metric"):
-            metric = getattr(self, name)
-            if callable(metric):
-                object.__setattr__(self, name, OwnFunction(metric))
-        _require_choice("preset", self.preset, get_args(Preset))
-        _require_choice("voxel_selection", self.voxel_selection, get_args(VoxelSelection))
-        _require_choice("voxel_score", self.voxel_score, get_args(VoxelScore))
-        _require_choice("selection_data", self.selection_data, get_args(SelectionData))
-        _require_choice("rdm_metric", self.rdm_metric, get_args(RdmMetric))
-        _require_choice("rsa_metric", self.rsa_metric, get_args(RsaMetric))
-        _require_choice("groups", self.groups, get_args(Groups))
-        _require_at_least("n_voxels", self.n_voxels, 3)
-        _require_at_least("n_random_draws", self.n_random_draws, 1)
-        _require_at_least("sweep_dense_until", self.sweep_dense_until, 3)
-        _require_at_least("sweep_log_points", self.sweep_log_points, 2)
-        _require_at_least("n_permutations", self.n_permutations, 100)
-        _require_at_least("n_bootstraps", self.n_bootstraps, 100)
-        _require_at_least("seed", self.seed, 0)
+        hints = get_type_hints(type(self))
+        for setting in fields(self):
+            name, value = setting.name, getattr(self, setting.name)
+            minimum = setting.metadata.get("minimum")
+            if name in ("rdm_metric", "rsa_metric") and callable(value):
+                object.__setattr__(self, name, OwnFunction(value))
+            elif get_origin(hints[name]) is Literal:
+                _require_choice(name, value, get_args(hints[name]))
+            elif minimum is not None and value < minimum:
+                raise InputError(f"{name} = {value} is too small: give {minimum} or more")
 
     @property
     def needs_runs(self) -> bool:

@@ -1,7 +1,7 @@
 """What the command line says about a run of the participant level."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,10 @@ IGNORED_BY_FMRIPREP = ("fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian")
 """What fMRIPrep's `--ignore` knows besides, and this tool does not use in any case."""
 RUNS_PER_PARTITION = 3
 """By default: the fewest whose pooled betas have nearly the precision of all runs pooled."""
+
+OF_SPM = ("engine", "spm")
+OF_FREESURFER = ("normalization", "freesurfer")
+"""Options that have a meaning with one choice of another option only: that one, and the choice."""
 
 
 @dataclass(frozen=True)
@@ -48,103 +52,181 @@ class SlurmSettings:
 class ParticipantOptions:
     """What the command line says about a run of the participant level.
 
+    The first paragraph on a field is the help of its option, where it has one; see
+    `conceptrsa.pipelines.cli.parser.add_options` for the fields' metadata.
+
     Attributes
     ----------
     engine : {'python', 'spm'}
-        Who does the steps.
+        What does the steps up to the betas: the embedded engine, or SPM12.
     normalization : {'python', 'freesurfer'}
-        Who takes betas to MNI305.
-    participant_labels, session_labels : sequence of str, optional
-        Which subjects and sessions; None means all.
+        What takes betas to MNI305: registration with the template, or FreeSurfer's recon-all and
+        mri_vol2vol.
+    participant_labels : sequence of str, optional
+        With or without sub- (default: all).
+    session_labels : sequence of str, optional
+        With or without ses- (default: all).
     filter_file : Path, optional
-        Entities that the names of images must have, as `conceptrsa.pipelines.bids.filters` reads
-        them.
+        JSON: entities that the names of bold and t1w images must have, as for fMRIPrep.
     database_dir : Path, optional
-        Folder in which the index of the names is kept.
+        Keep the index of the names here; it is made again when the names in the data set change
+        (default: made at every start).
     derivatives_dir : Path, optional
-        What fMRIPrep made of the data set, to start from.
+        Start from what fMRIPrep made of the data set, with T1w among its --output-spaces; slice
+        timing, realignment and coregistration are left out.
     ignore : sequence of {'slicetiming', 'orientation'}
         Do not correct slices for their timing; take images whose orientation cannot be trusted.
     validate : bool
         Let the BIDS validator look at the data set first.
     spm_command : str, optional
-        Command that runs SPM.
+        Runs SPM given 'script FILE.m', e.g. "/opt/spm12/run_spm12.sh /opt/mcr/v97 script"
+        (default: $SPMMCRCMD, else SPM's launcher on the PATH with $MCR).
     spm_time_limit : float, optional
-        Minutes that one SPM process may take.
+        After which one SPM process is stopped (default: 360).
     run_model : {'concatenated', 'sessions'}
-        How SPM models the runs.
+        Engine spm: all runs as one session, with a filter, AR(1) and constant a run, as in the
+        paper; or one SPM session a run.
     fs_subjects_dir : Path, optional
-        FreeSurfer reconstructions, `sub-XX` each.
+        FreeSurfer reconstructions, sub-XX each; with --normalization freesurfer missing ones are
+        made there (default then: OUT_DIR/sourcedata/freesurfer).
     fs_license_file : Path, optional
-        FreeSurfer's licence.
+        FreeSurfer's licence (default: $FS_LICENSE, else $FREESURFER_HOME/license.txt).
     fs_registration : {'header', 'bbregister'}
-        How FreeSurfer finds the EPI in a reconstruction.
+        How FreeSurfer finds the EPI in the reconstruction: where the coregistration put it, or
+        refined from there.
     fs_missing : {'excluded', 'zero'}
-        What voxels without betas count as where FreeSurfer interpolates their neighbours.
+        Voxels without betas, where FreeSurfer interpolates their neighbours: left out, or taken
+        for 0 as in the paper.
     fs_time_limit : float, optional
-        Minutes that recon-all may take.
+        After which recon-all is stopped (default: 1440).
     t1w_mask : Path, optional
-        Brain masks of the T1w images: a file, in whose name `{subject}` stands for the label, or
-        a folder of BIDS derivatives; None: they are found.
+        Brain masks of the T1w images: a file, with {subject} for the label, or a folder with
+        sub-*/anat/sub-*_desc-brain_mask.nii.gz (default: FreeSurfer's or fMRIPrep's where there
+        is one, else found by a network).
     roi_source : {'template', 'subject', 'fsaverage'}, optional
-        Whose regions; None: fsaverage's with FreeSurfer, else the subject's own.
-    task, baseline, pooling : str, optional
-        In the place of what the configuration says of runs and the linear model.
+        Whose regions: one packaged atlas for all subjects (template); each subject's own
+        (subject), from its reconstruction where there is one, else from the packaged atlas fitted
+        to its T1w image; or fsaverage's (default: subject; fsaverage with --normalization
+        freesurfer, as in the paper).
+    task : str, optional
+        In place of the configuration's, with or without task-.
+    baseline : {'explicit', 'implicit'}, optional
+        Fixation as a regressor, as in the paper, or as what is left over (default: the
+        configuration's).
+    pooling : {'joint', 'mean'}, optional
+        Betas over runs: as of one model of all of them, or their mean, far noisier where a picture
+        is shown once a run (default: the configuration's, joint).
     force_config : bool
         Take a configuration other than the one that the output folder was made with.
     runs_per_partition : int, optional
-        Write run-wise betas of the regions, of at least so many runs each; None: do not.
+        Runs pooled in each partition of --run-betas, at least, odd and even ones apart; 1: every
+        run by itself, far noisier (default: 3).
+
+        None stands for no run-wise betas.
     work_dir : Path, optional
-        Intermediate files; None means `.work` below the output.
+        Intermediate files; a run started again goes on from them (default: OUT_DIR/.work).
     keep_work : bool
-        Keep intermediate files that nothing needs any more.
+        Keep all intermediate files (default: the large ones are removed as soon as no step needs
+        them); other settings can then be tried without doing every step again.
     command_words : sequence of str
         The command itself, to be named where a subject must be done again; empty if there is none
         that takes `--participant-label`.
     stimuli_dir : Path, optional
         Pictures that every stimulus of the events must be found among, before anything runs.
     n_procs : int
-        Processes at once.
+        Processes at once (default: all processors of this machine).
     n_threads : int, optional
-        Processes that one step may use; None means all for a single subject, else 1, and 1 on
-        Slurm.
+        Processes that one step may use (default: all of --nprocs for one subject, else 1).
+
+        On Slurm 1 by default.
     memory_mb : int
         Memory of all steps together.
     slurm : SlurmSettings, optional
         Every step is a job of Slurm, with neither `n_procs` nor `memory_mb`; None: here.
     """
 
-    engine: EngineName = "python"
-    normalization: Normalization = "python"
-    participant_labels: Sequence[str] | None = None
-    session_labels: Sequence[str] | None = None
-    filter_file: Path | None = None
-    database_dir: Path | None = None
-    derivatives_dir: Path | None = None
+    engine: EngineName = field(
+        default="python", metadata={"part": "engine", "environment": "CONCEPTRSA_ENGINE"}
+    )
+    normalization: Normalization = field(
+        default="python", metadata={"part": "engine", "environment": "CONCEPTRSA_NORMALIZATION"}
+    )
+    participant_labels: Sequence[str] | None = field(
+        default=None,
+        metadata={"part": "selection", "flags": ("--participant-label",), "prefix": "sub-"},
+    )
+    session_labels: Sequence[str] | None = field(
+        default=None, metadata={"part": "data", "flags": ("--session-label",), "prefix": "ses-"}
+    )
+    filter_file: Path | None = field(
+        default=None, metadata={"part": "data", "flags": ("--bids-filter-file",)}
+    )
+    database_dir: Path | None = field(
+        default=None, metadata={"part": "data", "flags": ("--bids-database-dir",)}
+    )
+    derivatives_dir: Path | None = field(
+        default=None, metadata={"part": "data", "flags": ("-d", "--derivatives")}
+    )
     ignore: Sequence[Ignored] = ()
-    validate: bool = True
-    spm_command: str | None = None
-    spm_time_limit: float | None = None
-    run_model: RunModel = "concatenated"
-    fs_subjects_dir: Path | None = None
-    fs_license_file: Path | None = None
-    fs_registration: Literal["header", "bbregister"] = "header"
-    fs_missing: Literal["excluded", "zero"] = "excluded"
-    fs_time_limit: float | None = None
-    t1w_mask: Path | None = None
-    roi_source: RoiSource | None = None
-    task: str | None = None
-    baseline: Baseline | None = None
-    pooling: Pooling | None = None
+    validate: bool = field(
+        default=True,
+        metadata={
+            "part": "data",
+            "flags": ("--skip-bids-validation",),
+            "help": "do not let the BIDS validator look at the data set first",
+        },
+    )
+    spm_command: str | None = field(
+        default=None, metadata={"part": "programs", "metavar": "COMMAND", "needs": OF_SPM}
+    )
+    spm_time_limit: float | None = field(
+        default=None, metadata={"part": "programs", "metavar": "MINUTES", "needs": OF_SPM}
+    )
+    run_model: RunModel = field(
+        default="concatenated", metadata={"part": "engine", "needs": OF_SPM}
+    )
+    fs_subjects_dir: Path | None = field(default=None, metadata={"part": "programs"})
+    fs_license_file: Path | None = field(
+        default=None, metadata={"part": "programs", "needs": OF_FREESURFER}
+    )
+    fs_registration: Literal["header", "bbregister"] = field(
+        default="header", metadata={"part": "programs", "needs": OF_FREESURFER}
+    )
+    fs_missing: Literal["excluded", "zero"] = field(
+        default="excluded", metadata={"part": "programs", "needs": OF_FREESURFER}
+    )
+    fs_time_limit: float | None = field(
+        default=None, metadata={"part": "programs", "metavar": "MINUTES", "needs": OF_FREESURFER}
+    )
+    t1w_mask: Path | None = field(
+        default=None, metadata={"part": "engine", "metavar": "FILE_OR_DIR"}
+    )
+    roi_source: RoiSource | None = field(default=None, metadata={"part": "engine"})
+    task: str | None = field(
+        default=None,
+        metadata={
+            "part": "selection", "flags": ("--task-id",), "metavar": "TASK", "prefix": "task-"
+        },
+    )  # fmt: skip
+    baseline: Baseline | None = field(default=None, metadata={"part": "data"})
+    pooling: Pooling | None = field(default=None, metadata={"part": "engine"})
     force_config: bool = False
-    runs_per_partition: int | None = None
-    work_dir: Path | None = None
-    keep_work: bool = False
+    runs_per_partition: int | None = field(default=None, metadata={"part": "data"})
+    work_dir: Path | None = field(
+        default=None, metadata={"part": "data", "flags": ("-w", "--work-dir")}
+    )
+    keep_work: bool = field(default=False, metadata={"part": "data"})
     command_words: Sequence[str] = ()
     stimuli_dir: Path | None = None
-    n_procs: int = 1
-    n_threads: int | None = None
-    memory_mb: int = 4000
+    n_procs: int = field(
+        default=1, metadata={"part": "resources", "flags": ("--nprocs", "--nthreads", "--n-cpus")}
+    )
+    n_threads: int | None = field(
+        default=None, metadata={"part": "resources", "flags": ("--omp-nthreads",)}
+    )
+    memory_mb: int = field(
+        default=4000, metadata={"part": "resources", "flags": ("--mem-mb",), "metavar": "MB"}
+    )
     slurm: SlurmSettings | None = None
 
     def configured(self, config: DatasetConfig) -> DatasetConfig:

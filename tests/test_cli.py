@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.pipelines.cli import build_parser, main
+from conceptrsa.pipelines.cli.parser import given_options
+from conceptrsa.pipelines.options import ParticipantOptions
 
 DEMO = ("--dataset-config", "demo")
 HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "scipy", "numpy")
@@ -94,6 +97,25 @@ def test_options_of_the_other_level_are_refused(
     assert "of the participant level" in capsys.readouterr().err
 
 
+def test_every_option_is_explained() -> None:
+    """Most by the docstring of the dataclass that it is a field of."""
+    (commands,) = (action for action in build_parser()._actions if action.dest == "command")
+    for command in commands.choices.values():
+        for action in command._actions:
+            assert action.help or not action.option_strings, action.option_strings
+        assert "(default: (default" not in command.format_help()
+
+
+def test_what_is_not_given_is_left_to_the_dataclass() -> None:
+    args = build_parser().parse_args(["run", "a", "b", "participant", "--omp-nthreads", "2"])
+    given = given_options(ParticipantOptions, args)
+    assert given == {"n_threads": 2}
+    assert ParticipantOptions(**given).run_model == "concatenated"
+    words = ["compare", "--betas", "x", "--out", "y", "--no-multiverse", "--seed", "0"]
+    given = given_options(ComparisonSettings, build_parser().parse_args(words))
+    assert given == {"multiverse": False, "seed": 0}
+
+
 def test_engine_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONCEPTRSA_ENGINE", "spm")
     monkeypatch.setenv("CONCEPTRSA_NORMALIZATION", "freesurfer")
@@ -133,7 +155,7 @@ def test_options_of_weights_may_stand_before_and_after_check(place: str) -> None
         ["models", *(options + words if place == "before" else words + options)]
     )
     assert (given.offline, given.weights_dir, given.weights) == (True, Path("/w"), ["CLIP=/x"])
-    assert given.registry == () and given.device == "cpu"
+    assert given.registry is None and given.device is None
 
 
 def test_a_layer_is_tried(capsys: pytest.CaptureFixture[str]) -> None:

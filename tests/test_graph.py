@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.cli.graph_command import KINDS
+from conceptrsa.pipelines.cli.inspect_commands import KINDS
 
 needs_graphviz = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is absent")
 STEPS = (

@@ -30,8 +30,8 @@ from conceptrsa.bids_config.recorded import (
     read_recorded,
     write_recorded,
 )
-from conceptrsa.pipelines.cli import build_parser, main
-from conceptrsa.pipelines.cli.dataset_option import comparison_config
+from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.cli.data_options import comparison_config
 
 FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
 
@@ -281,8 +281,7 @@ def test_subjects_of_two_configurations_are_said_until_all_are_of_one(
         assert participant(bids, out, *forced, "--participant-label", label) == 0
     note = f"{out} holds subjects made with different data set configurations (glm.pooling 'joint'"
     assert notes_on_mixture(out) == (f"{note} and 'mean')",)
-    args = build_parser().parse_args(["run", str(bids), str(out), "group"])
-    assert comparison_config(args, out)[1] == notes_on_mixture(out)
+    assert comparison_config(None, False, out)[1] == notes_on_mixture(out)
     assert participant(bids, out, "--pooling", "joint", "--force-dataset-config") == 0
     assert notes_on_mixture(out) == ()
 

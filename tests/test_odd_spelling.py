@@ -33,6 +33,7 @@ COMPARE = "compare --betas x --out y"
         (f"{COMPARE} extra", "unrecognized arguments: extra"),
         (f"{COMPARE} --n 3", "ambiguous option: --n could match"),
         (f"{COMPARE} --n-voxels ten", "argument --n-voxels: 'ten' is no whole number"),
+        (f"{COMPARE} --seed -1", "argument --seed: -1 is not at least 0"),
         (f"{COMPARE} --seed", "argument --seed: expected one argument"),
         ("run a b participants", "(did you mean 'participant'?): choose from participant, group"),
         ("run a b participant --dataset_confg demo", "(did you mean '--dataset-config'?)"),
@@ -63,12 +64,11 @@ def test_one_line_with_the_nearest_spelling(
 @pytest.mark.parametrize(
     ("command", "name", "value"),
     [
-        (f"{COMPARE} --seed -1", "seed", -1),
         (f"{COMPARE} --prompt '--a {{label}} b'", "prompt", "--a {label} b"),
         (f"{COMPARE} --preset=paper", "preset", "paper"),
-        (f"{COMPARE} --participant 01", "participant_label", ["01"]),
-        ("run a b participant --participant_label 01", "participant_label", ["01"]),
-        ("run a b participant --skip_bids_validation", "skip_bids_validation", True),
+        (f"{COMPARE} --participant 01", "participant_labels", ["01"]),
+        ("run a b participant --participant_label 01", "participant_labels", ["01"]),
+        ("run a b participant --skip_bids_validation", "validate", False),
         ("run a b participant --work_dir=a_b", "work_dir", Path("a_b")),
         (
             "run a b participant --ignore fieldmaps slicetiming",
@@ -76,7 +76,7 @@ def test_one_line_with_the_nearest_spelling(
             ["fieldmaps", "slicetiming"],
         ),
         ("run a b participant -wfolder", "work_dir", Path("folder")),
-        ("run a b participant -d folder", "derivatives", Path("folder")),
+        ("run a b participant -d folder", "derivatives_dir", Path("folder")),
         ("models check CLIP --device cpu", "device", "cpu"),
     ],
 )

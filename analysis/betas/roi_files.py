@@ -194,18 +194,10 @@ def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
                 f"{roi}/betas in {file} has {len(patterns.values)} rows for {len(stimuli)} "
                 "stimuli: give (stimuli, voxels) or (runs, stimuli, voxels)"
             )
-    rows = sorted(range(len(stimuli)), key=stimuli.__getitem__)
-    for row in rows:
+    for row, stimulus in enumerate(stimuli):
         everywhere = np.concatenate([patterns.values[row] for patterns in regions.values()])
-        require_finite(everywhere, stimuli[row], file)
-    subject = with_data_only(
-        SubjectPatterns(
-            subject=name.removeprefix("sub-"),
-            stimuli=tuple(stimuli[row] for row in rows),
-            rois={roi: patterns.of_stimuli(rows) for roi, patterns in regions.items()},
-            sources=(file,),
-        )
-    )
+        require_finite(everywhere, stimulus, file)
+    subject = replace(SubjectPatterns.from_arrays(name, stimuli, regions), sources=(file,))
     if want.with_runs:
         return subject
     return replace(subject, rois={roi: replace(p, runs=None) for roi, p in subject.rois.items()})

@@ -16,24 +16,14 @@ from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.pipelines.cli import (
     compare_command,
     demo_command,
-    doctor_command,
-    features_command,
-    graph_command,
-    models_command,
+    inspect_commands,
+    network_commands,
     run_command,
 )
 from conceptrsa.pipelines.cli.parser import Parser
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-_COMMANDS = (
-    run_command,
-    compare_command,
-    features_command,
-    models_command,
-    graph_command,
-    demo_command,
-    doctor_command,
-)
+_COMMANDS = (run_command, compare_command, network_commands, inspect_commands, demo_command)
 _USERS_TO_MEND = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP,

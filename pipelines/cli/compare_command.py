@@ -6,13 +6,18 @@ from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.pipelines.cli.network_options import add_network_options
-from conceptrsa.pipelines.cli.shared_options import (
+from conceptrsa.pipelines.cli.comparison_options import (
+    ComparisonOptions,
     add_comparison_options,
+    read_comparison_options,
+)
+from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
     add_ignore_option,
-    add_selection_options,
+    comparison_config,
 )
+from conceptrsa.pipelines.cli.parser import add_options
+from conceptrsa.pipelines.options import ParticipantOptions
 
 BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
 
@@ -56,11 +61,12 @@ def add_parser(commands: Any) -> None:
         "the configuration's)",
     )  # fmt: skip
     add_ignore_option(group, ("orientation",))
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT_DIR")
-    add_selection_options(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="OUT_DIR", help="results go to OUT_DIR/group"
+    )
+    add_options(parser, ParticipantOptions, "selection")
     add_dataset_options(parser, "the one that the betas carry", with_force=True)
     add_comparison_options(parser)
-    add_network_options(parser)
     parser.set_defaults(function=run)
 
 
@@ -80,23 +86,25 @@ def region(text: str) -> RoiDefinition:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from conceptrsa.analysis.betas.read import find_format, read_betas
-    from conceptrsa.pipelines.cli.dataset_option import comparison_config
     from conceptrsa.pipelines.cli.networks import require_models
-    from conceptrsa.pipelines.cli.run_comparison import compare_with_models, comparison_settings
+    from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
 
     # Regions of another atlas are given with it, and are others.
     of_options = ["rois"] if args.rois or args.atlas else []
-    config, notes = comparison_config(args, args.betas, of_options)
-    settings = comparison_settings(args)
+    config, notes = comparison_config(
+        args.dataset_config, args.force_dataset_config, args.betas, of_options
+    )
+    options = read_comparison_options(args)
+    settings = options.settings
     form = find_format(args.betas, args.betas_format)
     require_separate(
         args.out,
         [
             # Into derivatives of this tool `run ... group` writes as well.
             *([] if form.name == "derivatives" else [Input("--betas", args.betas, "betas")]),
-            Input("--features", args.features, "files"),
-            Input("--stimuli", args.stimuli, "files"),
+            Input("--features", options.features, "files"),
+            Input("--stimuli", options.stimuli, "files"),
         ],
         "--out",
         part="group",
@@ -104,30 +112,30 @@ def run(args: argparse.Namespace) -> int:
     rois = args.rois or (config.rois if config else None)
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
-    require_models(args, config.stimuli if config else None)
+    require_models(options, config.stimuli if config else None)
     subjects = read_betas(
         args.betas,
         rois,
         atlas=args.atlas,
         betas_format=form.name,
-        participants=args.participant_label,
-        task=args.task_id,
+        participants=args.participant_labels,
+        task=args.task,
         with_runs=settings.needs_runs,
-        stimuli=_known_stimuli(args) if "conditions" in form.options else None,
+        stimuli=_known_stimuli(options) if "conditions" in form.options else None,
         conditions=args.conditions,
         exclude_conditions=args.exclude_conditions,
-        ignore=args.ignore,
+        ignore=args.ignore or (),
     )
-    return compare_with_models(subjects, config, args, args.out, rois, notes)
+    return compare_with_models(subjects, config, options, args.out, rois, notes)
 
 
-def _known_stimuli(args: argparse.Namespace) -> list[str] | None:
+def _known_stimuli(options: ComparisonOptions) -> list[str] | None:
     """Stimuli that have features or a picture, which conditions are matched with."""
     from conceptrsa.analysis.files.stimuli import find_pictures
     from conceptrsa.analysis.models.feature_files import read_features
 
-    if args.features is not None:
-        return sorted({name for model in read_features(args.features) for name in model.stimuli})
-    if args.stimuli is not None:
-        return sorted(find_pictures(args.stimuli))
+    if options.features is not None:
+        return sorted({name for model in read_features(options.features) for name in model.stimuli})
+    if options.stimuli is not None:
+        return sorted(find_pictures(options.stimuli))
     return None

@@ -3,15 +3,15 @@
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.cli.shared_options import (
-    add_engine_options,
-    add_program_options,
-    add_resource_options,
-    require_fitting,
-)
+from conceptrsa.pipelines.cli.parser import given_options
+from conceptrsa.pipelines.cli.run_command import add_engine_options, participant_options
+from conceptrsa.pipelines.options import ParticipantOptions
+
+if TYPE_CHECKING:  # it takes long to import
+    from conceptrsa.pipelines.demo.demo_settings import DemoSettings
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +32,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the data set (default: 0)")
     # An image that has SPM and FreeSurfer as defaults does not mean a newcomer's demo.
     add_engine_options(parser, environment={})
-    add_program_options(parser)
-    add_resource_options(parser)
     parser.set_defaults(function=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from conceptrsa.pipelines.demo.demo_dataset import require_demo_folder
+    from conceptrsa.pipelines.demo.demo_settings import DemoSettings
     from conceptrsa.pipelines.execution.output_folders import (
         Input,
         require_separate,
@@ -49,29 +48,35 @@ def run(args: argparse.Namespace) -> int:
 
     if args.subjects < 2 or args.runs < 2 or args.seed < 0:
         raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
-    require_fitting(args)
-    require_demo_folder(args.out_dir)
-    require_separate(args.out_dir, [Input("--fs-subjects-dir", args.fs_subjects_dir, "files")])
-    require_writable(args.out_dir)
-    with only_run([args.out_dir], ["demo"]):
-        return _make_and_run(args)
+    out: Path = args.out_dir
+    options = participant_options(
+        given_options(ParticipantOptions, args),
+        args.plugin,
+        args.use_plugin,
+        stimuli_dir=out / "bids" / "stimuli",
+        work_dir=out / "work",
+        force_config=True,  # all its subjects are made again where an option differs
+    )
+    require_demo_folder(out)
+    require_separate(out, [Input("--fs-subjects-dir", options.fs_subjects_dir, "files")])
+    require_writable(out)
+    with only_run([out], ["demo"]):
+        settings = DemoSettings(n_subjects=args.subjects, n_runs=args.runs, seed=args.seed)
+        return _make_and_run(out, settings, options)
 
 
-def _make_and_run(args: argparse.Namespace) -> int:
+def _make_and_run(out: Path, settings: "DemoSettings", options: ParticipantOptions) -> int:
     from conceptrsa.analysis.betas.read import read_betas
     from conceptrsa.analysis.files.stimuli import read_stimuli
     from conceptrsa.analysis.models.features import extract_features
     from conceptrsa.analysis.models.zoo import read_zoo
     from conceptrsa.analysis.settings import settings_for
     from conceptrsa.bids_config import load_dataset_config
-    from conceptrsa.pipelines.cli.run_command import participant_options
     from conceptrsa.pipelines.cli.run_comparison import compare_and_write, used_configuration
     from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset, write_stimuli
-    from conceptrsa.pipelines.demo.demo_settings import DemoSettings
     from conceptrsa.pipelines.demo.recovery import write_recovery
     from conceptrsa.pipelines.participants import run_participants
 
-    out: Path = args.out_dir
     bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
     config = load_dataset_config("demo")
 
@@ -80,23 +85,16 @@ def _make_and_run(args: argparse.Namespace) -> int:
     stimuli = read_stimuli(bids / "stimuli")
     models = [entry.name for entry in read_zoo().entries if entry.packaged]
     features = extract_features(stimuli, models, out / "cache")
-    settings = DemoSettings(n_subjects=args.subjects, n_runs=args.runs, seed=args.seed)
     ids = [stimulus.id for stimulus in stimuli]
     write_demo_dataset(
         out,
         {model.model: model.values for model in features},
         ids,
         settings,
-        args.nprocs,
+        options.n_procs,
         on_progress=lambda done, total: log.info("data set: %d of %d sessions", done, total),
     )
 
-    options = participant_options(
-        args,
-        stimuli_dir=bids / "stimuli",
-        work_dir=out / "work",
-        force_config=True,  # all its subjects are made again where an option differs
-    )
     failed = run_participants(bids, derivatives, config, options)
     if failed:
         return failed

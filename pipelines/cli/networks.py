@@ -1,6 +1,5 @@
 """What the options about networks mean: models, weights, and how features are had."""
 
-import argparse
 import logging
 import os
 from collections.abc import Sequence
@@ -20,7 +19,11 @@ from conceptrsa.analysis.models.weights.places import (
 from conceptrsa.analysis.models.zoo import LAYER_MARK, Zoo, read_zoo, split_layer
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import StimuliConfig
-from conceptrsa.pipelines.cli.network_options import WEIGHTS_VARIABLE
+from conceptrsa.pipelines.cli.comparison_options import (
+    WEIGHTS_VARIABLE,
+    ComparisonOptions,
+    NetworkOptions,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +101,8 @@ class NetworkRun:
         )
 
 
-def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) -> NetworkRun:
-    """Read what the options of `conceptrsa.pipelines.cli.network_options` say.
+def network_run(options: NetworkOptions, stimuli: StimuliConfig | None = None) -> NetworkRun:
+    """Find the models that options ask for.
 
     Raises
     ------
@@ -107,22 +110,21 @@ def network_run(args: argparse.Namespace, stimuli: StimuliConfig | None = None) 
         On a model that there is none of, weights given for one that is not asked for, or a
         registry that cannot be read.
     """
-    zoo = read_zoo(args.registry)
-    cache_dir = args.cache_dir or default_cache_dir()
-    weights = weights_options(args)
-    models = choose_models(args.models, zoo, weights)
+    zoo = read_zoo(options.registry)
+    weights = weights_options(options)
+    models = choose_models(options.models, zoo, weights)
     require_given_asked(weights, _models_with_weights(models, zoo))
-    prompt = args.prompt or (stimuli.prompt if stimuli else PROMPT)
     settings = ExtractionSettings(
-        layers=tuple(args.layers),
-        pooling=args.layer_pooling,
-        text_pooling=args.text_pooling,
-        prompt=prompt,
-        device=args.device,
-        half_precision=args.half_precision,
-        batch_size=args.batch_size,
+        layers=options.layers,
+        pooling=options.layer_pooling,
+        text_pooling=options.text_pooling,
+        prompt=options.prompt or (stimuli.prompt if stimuli else PROMPT),
+        device=options.device,
+        half_precision=options.half_precision,
+        batch_size=options.batch_size,
     )
-    return NetworkRun(zoo, models, weights, settings, cache_dir, chosen=bool(args.models))
+    cache_dir = options.cache_dir or default_cache_dir()
+    return NetworkRun(zoo, models, weights, settings, cache_dir, chosen=bool(options.models))
 
 
 def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
@@ -133,21 +135,19 @@ def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
     return own + [name for entry in entries for name, _ in entry.all_weights]
 
 
-def weights_options(args: argparse.Namespace) -> WeightsOptions:
-    """Where weights are, as the options of `conceptrsa.pipelines.cli.network_options` say."""
+def weights_options(options: NetworkOptions) -> WeightsOptions:
+    """Where weights are, as options say."""
     downloads = os.environ.get(WEIGHTS_VARIABLE)
     return WeightsOptions(
         cache=Path(downloads) if downloads else default_cache_dir() / "weights",
-        given=read_given(args.weights),
-        folder=args.weights_dir,
-        offline=args.offline,
-        accept_unverified=args.accept_unverified_weights,
+        given=read_given(options.weights),
+        folder=options.weights_dir,
+        offline=options.offline,
+        accept_unverified=options.accept_unverified_weights,
     )
 
 
-def choose_models(
-    names: Sequence[str] | None, zoo: Zoo, weights: WeightsOptions
-) -> tuple[str, ...]:
+def choose_models(names: Sequence[str], zoo: Zoo, weights: WeightsOptions) -> tuple[str, ...]:
     """Give the models asked for, or those that came with this package or with the options.
 
     What earlier runs and other programs downloaded does not change which models are compared.
@@ -173,7 +173,7 @@ def _spelled(name: str, zoo: Zoo) -> str:
     return LAYER_MARK.join(filter(None, [zoo.find(model, [PAPER]).name, layer]))
 
 
-def require_models(args: argparse.Namespace, stimuli: StimuliConfig | None) -> None:
+def require_models(options: ComparisonOptions, stimuli: StimuliConfig | None) -> None:
     """Refuse unknown models, and named ones that lack labels, before betas are read.
 
     Raises
@@ -181,13 +181,13 @@ def require_models(args: argparse.Namespace, stimuli: StimuliConfig | None) -> N
     InputError
         For the first of them.
     """
-    if args.features is not None or args.stimuli is None:
+    if options.features is not None or options.stimuli is None:
         return
-    networks = network_run(args, stimuli)
-    has_labels = (args.stimuli / LABELS_FILE).exists() or (stimuli and stimuli.labels_file)
-    if networks.chosen and networks.reading and args.stimuli.is_dir() and not has_labels:
+    networks = network_run(options.networks, stimuli)
+    has_labels = (options.stimuli / LABELS_FILE).exists() or (stimuli and stimuli.labels_file)
+    if networks.chosen and networks.reading and options.stimuli.is_dir() and not has_labels:
         raise InputError(
-            f"{args.stimuli} has no {LABELS_FILE}, and {', '.join(networks.reading)} cannot do "
+            f"{options.stimuli} has no {LABELS_FILE}, and {', '.join(networks.reading)} cannot do "
             f"without labels: {ADD_LABELS}, or leave them out of --models"
         )
 

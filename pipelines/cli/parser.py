@@ -1,10 +1,15 @@
-"""A command line whose mistakes are one sentence, with the nearest right spelling."""
+"""A command line whose options are fields of dataclasses, and whose mistakes are one sentence."""
 
 import argparse
+import inspect
+import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config.toml_tables import did_you_mean
 
@@ -51,3 +56,132 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with one line that says what is wrong, and where help is."""
         self.exit(2, f"conceptrsa: {message}; see {self.prog} --help\n")
+
+
+def add_options(
+    group: argparse._ActionsContainer,
+    cls: type,
+    part: str | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    default: object = None,
+) -> None:
+    """Add an option for each field of a dataclass, so that a setting is written down once.
+
+    What can be given says the field's type, what it means the first paragraph on the field in the
+    class's docstring, and what is the default the field's own: what is not given is None.
+
+    Parameters
+    ----------
+    group : ArgumentParser or group of one
+    cls : type
+        Metadata of its fields, all optional, are `part`; `option`: False where there is none;
+        `flags`, where they do not follow from the name; `help`, in place of the docstring's;
+        `metavar`; `minimum` of a whole number (1); `prefix`, which is taken off a text;
+        `environment`: the variable that holds the default; `repeatable`: given again, it adds.
+    part : str, optional
+        Which fields: those of this part.
+    environment : mapping of str to str
+    default : object
+        In place of None.
+    """
+    hints = get_type_hints(cls)
+    documented = _first_paragraphs(cls)
+    for entry in fields(cls):
+        known = entry.metadata
+        if known.get("part") != part or not known.get("option", True):
+            continue
+        text = known.get("help") or documented.get(entry.name, "")
+        value, variable = default, known.get("environment")
+        if variable and default is None and environment.get(variable):
+            value = True if hints[entry.name] is bool else environment[variable]
+        if "(default" not in text and entry.default not in (None, ()):
+            from_there = f"${variable}, else " if variable else ""
+            is_flag = isinstance(entry.default, bool)
+            text += "" if is_flag else f" (default: {from_there}{entry.default})"
+        how = _how_read(entry, hints[entry.name])
+        group.add_argument(*_flags(entry), dest=entry.name, default=value, help=text, **how)
+
+
+def given_options(cls: type, args: argparse.Namespace) -> dict[str, Any]:
+    """Values of the fields of a dataclass that were given, by the fields' names."""
+    given = {entry.name: getattr(args, entry.name, None) for entry in fields(cls)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def option_of(cls: type, name: str) -> str:
+    """The option of a field as it is typed, for messages."""
+    (entry,) = (entry for entry in fields(cls) if entry.name == name)
+    return next(flag for flag in _flags(entry) if flag.startswith("--"))
+
+
+def _flags(entry: Field[Any]) -> tuple[str, ...]:
+    return entry.metadata.get("flags") or (f"--{entry.name.replace('_', '-')}",)
+
+
+def _how_read(entry: Field[Any], hint: Any) -> dict[str, Any]:
+    """Say to argparse what a field of some type takes."""
+    known = entry.metadata
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    (kind,) = (option for option in options if option is not NoneType)
+    if kind is bool and entry.default and not known.get("flags"):
+        return {"action": argparse.BooleanOptionalAction}
+    if kind is bool:
+        return {"action": "store_false" if entry.default else "store_true"}
+    how: dict[str, Any] = {}
+    if get_origin(kind) in (tuple, Sequence):
+        how["nargs"] = "+"
+        kind = get_args(kind)[0]
+    if known.get("repeatable"):
+        how["action"] = "extend"
+    if get_origin(kind) is Literal:
+        return {**how, "choices": get_args(kind)}
+    if kind in (int, float):
+        how["type"] = whole_number(min(1, known.get("minimum", 1)))
+    elif kind is Path:
+        how["type"] = Path
+    elif "prefix" in known:
+        how["type"] = without_prefix(known["prefix"])
+    metavar = {int: "N", float: "N", str: "NAME"}.get(kind)
+    if kind is Path:
+        metavar = "DIR" if entry.name.endswith("dir") else "FILE"
+    return {**how, "metavar": known.get("metavar", "LABEL" if "prefix" in known else metavar)}
+
+
+def whole_number(minimum: int = 1) -> Callable[[str], int]:
+    """Make a reader of whole numbers from a smallest one on, for argparse."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{value} is not at least {minimum}")
+        return value
+
+    return read
+
+
+def without_prefix(prefix: str) -> Callable[[str], str]:
+    """Make a reader of labels that takes a BIDS prefix off, for argparse."""
+    return lambda text: text.removeprefix(prefix)
+
+
+def _first_paragraphs(cls: type) -> dict[str, str]:
+    """What a class's docstring says first of each of its attributes, as a clause."""
+    _, _, attributes = inspect.cleandoc(cls.__doc__ or "").partition("Attributes\n----------\n")
+    said: dict[str, str] = {}
+    # A line at the margin names attributes; what follows is indented.
+    for entry in re.split(r"\n(?=\w)", attributes):
+        head, _, text = entry.partition("\n")
+        clause = " ".join(text.partition("\n\n")[0].split()).rstrip(".").replace("`", "")
+        first = clause.partition(" ")[0]
+        if first[1:].islower():
+            clause = clause[:1].lower() + clause[1:]
+        said |= dict.fromkeys(head.partition(" : ")[0].split(", "), clause.replace("%", "%%"))
+    return said

@@ -2,35 +2,41 @@
 
 import argparse
 import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.cli.network_options import add_network_options
-from conceptrsa.pipelines.cli.shared_options import (
+from conceptrsa.pipelines.cli.comparison_options import (
     add_comparison_options,
-    add_dataset_options,
-    add_engine_options,
-    add_input_options,
-    add_program_options,
-    add_resource_options,
-    add_run_betas_options,
-    add_selection_options,
-    require_fitting,
-    runs_per_partition,
+    read_comparison_options,
 )
-from conceptrsa.pipelines.execution.plugin_settings import read_plugin
+from conceptrsa.pipelines.cli.data_options import (
+    add_dataset_options,
+    add_ignore_option,
+    comparison_config,
+    participant_config,
+)
+from conceptrsa.pipelines.cli.parser import add_options, given_options, option_of
+from conceptrsa.pipelines.execution.plugin_settings import PLUGINS, read_plugin
 from conceptrsa.pipelines.execution.slurm_queue import require_slurm
-from conceptrsa.pipelines.options import IGNORED_BY_FMRIPREP, ParticipantOptions
+from conceptrsa.pipelines.options import (
+    IGNORED_BY_FMRIPREP,
+    RUNS_PER_PARTITION,
+    ParticipantOptions,
+)
 
 log = logging.getLogger(__name__)
-OF_PARTICIPANT_LEVEL = (
-    "session_label", "bids_filter_file", "bids_database_dir", "skip_bids_validation",
-    "derivatives", "ignore", "baseline", "run_betas", "runs_per_partition", "pooling", "run_model",
-    "roi_source", "t1w_mask", "spm_command", "spm_time_limit", "fs_subjects_dir", "fs_license_file",
-    "fs_registration", "fs_missing", "fs_time_limit", "work_dir", "keep_work", "dry_run",
-    "plugin", "use_plugin",
-)  # fmt: skip
+
+ENGINE_PARTS = {"engine": "engine", "programs": "SPM and FreeSurfer", "resources": "resources"}
+"""Parts of `ParticipantOptions` that several commands know, and their titles."""
+
+ALSO_OF_GROUP_LEVEL = frozenset({
+    "participant_labels", "task", "engine", "normalization", "n_procs", "n_threads", "memory_mb",
+})  # fmt: skip
+"""Options that the group level takes, if only because one command line may serve for both."""
 
 
 def add_parser(commands: Any) -> None:
@@ -45,35 +51,45 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("level", choices=("participant", "group"))
     add_dataset_options(parser, "the one that OUT_DIR was made with", with_force=True)
-    add_selection_options(parser)
+    add_options(parser, ParticipantOptions, "selection")
     group = parser.add_argument_group("participant level")
-    add_input_options(group)
+    add_options(group, ParticipantOptions, "data")
+    add_ignore_option(group)
     group.add_argument(
-        "--baseline", choices=("explicit", "implicit"),
-        help="fixation as a regressor, as in the paper, or as what is left over (default: the "
-        "configuration's)",
-    )  # fmt: skip
-    group.add_argument(
-        "-w", "--work-dir", type=Path, metavar="DIR",
-        help="intermediate files; a run started again goes on from them (default: OUT_DIR/.work)",
-    )  # fmt: skip
-    group.add_argument(
-        "--keep-work", action="store_true",
-        help="keep all intermediate files (default: the large ones are removed as soon as no step "
-        "needs them); other settings can then be tried without doing every step again",
+        "--run-betas", action="store_true",
+        help="write betas of partitions of the runs, and the covariance of the residuals, at the "
+        "voxels of the regions: what crossnobis and Mahalanobis distances need",
     )  # fmt: skip
     group.add_argument(
         "--dry-run", action="store_true",
         help="list subjects, runs, steps with the time and disk they need, and what is wrong or "
         "missing; run nothing",
     )  # fmt: skip
-    add_run_betas_options(group)
     add_engine_options(parser)
-    add_program_options(parser)
-    add_resource_options(parser)
     add_comparison_options(parser)
-    add_network_options(parser)
     parser.set_defaults(function=run)
+
+
+def add_engine_options(
+    parser: argparse.ArgumentParser,
+    parts: Sequence[str] = tuple(ENGINE_PARTS),
+    environment: Mapping[str, str] = os.environ,
+) -> None:
+    """Add who does the steps, by default as the environment says, and with what."""
+    for part in parts:
+        group = parser.add_argument_group(ENGINE_PARTS[part])
+        add_options(group, ParticipantOptions, part, environment=environment)
+    if "resources" in parts:
+        group.add_argument(
+            "--plugin", choices=PLUGINS,
+            help="what runs the steps: processes of this machine, one process, or jobs of Slurm, "
+            "one a step (default: MultiProc)",
+        )  # fmt: skip
+        group.add_argument(
+            "--use-plugin", type=Path, metavar="FILE",
+            help="nipype's plugin and its arguments in YAML or JSON, as for fMRIPrep; they win "
+            "over the options above",
+        )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,103 +98,129 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_participant(args: argparse.Namespace) -> int:
-    from conceptrsa.pipelines.cli.dataset_option import participant_config
     from conceptrsa.pipelines.dry_run import report_dry_run
     from conceptrsa.pipelines.participants import run_participants
 
-    require_fitting(args)
-    force_given = args.force_dataset_config and not (args.baseline or args.pooling)
-    config = participant_config(args.dataset_config, args.out_dir, force_given)
-    unused = [what for what in args.ignore if what in IGNORED_BY_FMRIPREP]
-    if unused:
+    given = given_options(ParticipantOptions, args)
+    ignored = given.get("ignore", ())
+    if unused := [what for what in ignored if what in IGNORED_BY_FMRIPREP]:
         log.warning("--ignore %s has no effect: that is not used in any case", " ".join(unused))
+    given["ignore"] = [what for what in ignored if what not in unused]
+    if args.run_betas:
+        given.setdefault("runs_per_partition", RUNS_PER_PARTITION)
+    elif "runs_per_partition" in given:
+        raise InputError("--runs-per-partition is of --run-betas; give both, or leave it out")
     options = participant_options(
-        args,
-        participant_labels=args.participant_label,
-        session_labels=args.session_label,
-        filter_file=args.bids_filter_file,
-        database_dir=args.bids_database_dir,
-        derivatives_dir=args.derivatives,
-        ignore=[what for what in args.ignore if what not in unused],
-        validate=not args.skip_bids_validation,
-        work_dir=args.work_dir,
-        keep_work=args.keep_work,
+        given,
+        args.plugin,
+        args.use_plugin,
         command_words=("conceptrsa", *args.words),
         stimuli_dir=args.stimuli,
-        task=args.task_id,
-        baseline=args.baseline,
         force_config=args.force_dataset_config,
-        runs_per_partition=runs_per_partition(args),
     )
+    force_given = options.force_config and options.baseline is None and options.pooling is None
+    config = participant_config(args.dataset_config, args.out_dir, force_given)
     if args.dry_run:
         return report_dry_run(args.bids_dir, args.out_dir, config, options)
     return run_participants(args.bids_dir, args.out_dir, config, options)
 
 
-def participant_options(args: argparse.Namespace, **others: Any) -> ParticipantOptions:
-    """Make `ParticipantOptions` of the options that several commands share, and others."""
-    plugin = read_plugin(args.plugin, args.use_plugin)
-    n_procs = plugin.n_procs or args.nprocs
+def participant_options(
+    given: Mapping[str, Any], plugin_name: str | None, plugin_file: Path | None, **others: Any
+) -> ParticipantOptions:
+    """Make the options of what was given, of nipype's plugin, and of others.
+
+    Raises
+    ------
+    InputError
+        As `require_fitting`, on a plugin that cannot be read or used, or on more processes for one
+        step than for all.
+    """
+    require_fitting(given)
+    plugin = read_plugin(plugin_name, plugin_file)
+    options = ParticipantOptions(**{"n_procs": _n_processors(), **given, **others})
+    options = replace(options, n_procs=plugin.n_procs or options.n_procs, slurm=plugin.slurm)
+    if plugin.memory_gb is not None:
+        options = replace(options, memory_mb=round(1000 * plugin.memory_gb))
     if plugin.slurm is not None:
         require_slurm()
-    elif args.omp_nthreads is not None and args.omp_nthreads > n_procs:
+    elif options.n_threads is not None and options.n_threads > options.n_procs:
         raise InputError(
-            f"--omp-nthreads {args.omp_nthreads} is more than the {n_procs} processes at once of "
-            "--nprocs or --plugin; give no more for one step than for all"
+            f"--omp-nthreads {options.n_threads} is more than the {options.n_procs} processes at "
+            "once of --nprocs or --plugin; give no more for one step than for all"
         )
-    return ParticipantOptions(
-        engine=args.engine,
-        normalization=args.normalization,
-        spm_command=args.spm_command,
-        spm_time_limit=args.spm_time_limit,
-        run_model=args.run_model or "concatenated",
-        fs_subjects_dir=args.fs_subjects_dir,
-        fs_license_file=args.fs_license_file,
-        fs_registration=args.fs_registration or "header",
-        fs_missing=args.fs_missing or "excluded",
-        fs_time_limit=args.fs_time_limit,
-        roi_source=args.roi_source,
-        pooling=args.pooling,
-        t1w_mask=args.t1w_mask,
-        n_procs=n_procs,
-        n_threads=args.omp_nthreads,
-        memory_mb=args.mem_mb if plugin.memory_gb is None else round(1000 * plugin.memory_gb),
-        slurm=plugin.slurm,
-        **others,
-    )
+    return options
+
+
+def require_fitting(given: Mapping[str, Any]) -> None:
+    """Refuse a choice of the environment that is none, and options of what is not chosen.
+
+    Raises
+    ------
+    InputError
+        For the first of them.
+    """
+    hints = get_type_hints(ParticipantOptions)
+    chosen = {
+        entry.name: given.get(entry.name, entry.default) for entry in fields(ParticipantOptions)
+    }
+    for entry in fields(ParticipantOptions):
+        # argparse looks at what was typed only.
+        if variable := entry.metadata.get("environment"):
+            value, choices = chosen[entry.name], get_args(hints[entry.name])
+            if value not in choices:
+                raise InputError(
+                    f"${variable} is {value!r}; set it to one of: {', '.join(choices)}"
+                )
+        other, needed = entry.metadata.get("needs", (entry.name, chosen[entry.name]))
+        if entry.name in given and chosen[other] != needed:
+            raise InputError(
+                f"{option_of(ParticipantOptions, entry.name)} is of --{other} {needed}; leave it "
+                f"out, or choose --{other} {needed}"
+            )
+
+
+def _n_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _run_group(args: argparse.Namespace) -> int:
     from conceptrsa.analysis.betas.read import read_betas
-    from conceptrsa.pipelines.cli.dataset_option import comparison_config
     from conceptrsa.pipelines.cli.networks import require_models
-    from conceptrsa.pipelines.cli.run_comparison import compare_with_models, comparison_settings
+    from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
     from conceptrsa.pipelines.execution.run_lock import only_run
 
-    for option in OF_PARTICIPANT_LEVEL:
-        if getattr(args, option):
-            raise InputError(
-                f"--{option.replace('_', '-')} is of the participant level; leave it out for group"
-            )
-    config, notes = comparison_config(args, args.out_dir)
-    if args.stimuli is None and args.features is None:
-        args.stimuli = args.bids_dir / "stimuli"
+    given = given_options(ParticipantOptions, args).keys() - ALSO_OF_GROUP_LEVEL
+    of_participants = [option_of(ParticipantOptions, name) for name in sorted(given)]
+    for name in ("run_betas", "dry_run", "plugin", "use_plugin"):
+        if getattr(args, name):
+            of_participants.append(f"--{name.replace('_', '-')}")
+    if of_participants:
+        raise InputError(
+            f"{of_participants[0]} is of the participant level; leave it out for group"
+        )
+    config, notes = comparison_config(args.dataset_config, args.force_dataset_config, args.out_dir)
+    options = read_comparison_options(args)
+    if options.stimuli is None and options.features is None:
+        options = replace(options, stimuli=args.bids_dir / "stimuli")
     inputs = [
         Input("BIDS_DIR", args.bids_dir, "data set"),
-        Input("--features", args.features, "files"),
-        Input("--stimuli", args.stimuli, "files"),
+        Input("--features", options.features, "files"),
+        Input("--stimuli", options.stimuli, "files"),
     ]
     require_separate(args.out_dir, inputs, part="group")
-    require_models(args, config.stimuli if config else None)
+    require_models(options, config.stimuli if config else None)
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
         patterns = read_betas(
             args.out_dir,
             config.rois if config else None,
             betas_format="derivatives",
-            participants=args.participant_label,
-            task=args.task_id,
-            with_runs=comparison_settings(args).needs_runs,
+            participants=args.participant_labels,
+            task=args.task,
+            with_runs=options.settings.needs_runs,
         )
-        return compare_with_models(patterns, config, args, args.out_dir, notes=notes)
+        return compare_with_models(patterns, config, options, args.out_dir, notes=notes)

@@ -1,10 +1,9 @@
 """What `run ... group` and `compare` have in common: models, settings, results."""
 
-import argparse
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ from conceptrsa.analysis.output.report.group import REPORT
 from conceptrsa.analysis.output.tables import write_table
 from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
-from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, spelt_otherwise
 from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
 from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.writing import remove_leftovers
+from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli
 from conceptrsa.pipelines.execution.output_folders import require_writable
 from conceptrsa.pipelines.execution.run_lock import only_run
@@ -47,12 +47,12 @@ OF_SELECTIONS = {
 def compare_with_models(
     subjects: Subjects,
     config: DatasetConfig | None,
-    args: argparse.Namespace,
+    options: ComparisonOptions,
     out_dir: Path,
     rois: Sequence[RoiDefinition] | None = None,
     notes: Sequence[str] = (),
 ) -> int:
-    """Get the features the arguments ask for, compare, write, and say where.
+    """Get the features the options ask for, compare, write, and say where.
 
     Parameters
     ----------
@@ -60,8 +60,7 @@ def compare_with_models(
         The brain's side.
     config : DatasetConfig, optional
         Stimulus labels and prompt.
-    args : Namespace
-        With the options of `add_comparison_options`.
+    options : ComparisonOptions
     out_dir : Path
         Where the `group` folder goes.
     rois : sequence of RoiDefinition, optional
@@ -74,33 +73,22 @@ def compare_with_models(
     int
         Exit code.
     """
-    settings, further_notes = settle(args, subjects)
+    settings, further_notes = settle(options, subjects)
     stimuli = StimuliConfig() if config is None else config.stimuli
     used = used_configuration(config, rois, stimuli)
     require_writable(out_dir)
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
-        features, on_labels = _get_features(subjects, stimuli, args)
+        features, on_labels = _get_features(subjects, stimuli, options)
         notes = (*notes, *further_notes, *on_labels)
         compare_and_write(
-            subjects, features, settings, used, out_dir, notes, check_paper=args.check_paper
+            subjects, features, settings, used, out_dir, notes, check_paper=options.check_paper
         )
     return 0
 
 
-def comparison_settings(args: argparse.Namespace) -> ComparisonSettings:
-    """Give the preset that was asked for with what was asked to be different."""
-    chosen = {
-        setting.name: getattr(args, setting.name, None)
-        for setting in fields(ComparisonSettings)
-        if setting.name != "preset"
-    }
-    changes = {name: value for name, value in chosen.items() if value is not None}
-    return settings_for(args.preset, **changes)
-
-
 def settle(
-    args: argparse.Namespace, subjects: Subjects
+    options: ComparisonOptions, subjects: Subjects
 ) -> tuple[ComparisonSettings, tuple[str, ...]]:
     """Give the settings, fitted to what the data allow, and notes on what was fitted.
 
@@ -109,46 +97,53 @@ def settle(
     InputError
         If an option was given that the data or other options leave without a meaning.
     """
-    settings = comparison_settings(args)
+    settings, chosen = options.settings, options.chosen
     if not have_patterns(subjects):
-        if args.check_paper:
+        if options.check_paper:
             raise InputError(
                 f"--check-paper is about voxels, and {subjects[0].origin} holds RDMs: leave it out"
             )
         for option in OF_VOXELS:
-            if getattr(args, option):
+            if chosen.get(option):
                 raise InputError(
                     f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
                     "RDMs: leave it out"
                 )
         settings, _ = fitted_to(settings, subjects)
-        _require_meaning(args, settings)
+        _require_meaning(options, settings)
         return settings, ()
-    _require_meaning(args, settings)
-    chosen_freely = args.voxel_selection is None and args.selection_data is None
-    return fitted_to(settings, subjects) if chosen_freely else (settings, ())
+    _require_meaning(options, settings)
+    if chosen.keys() & {"voxel_selection", "selection_data"}:
+        return settings, ()
+    return fitted_to(settings, subjects)
 
 
-def _require_meaning(args: argparse.Namespace, settings: ComparisonSettings) -> None:
+def _require_meaning(options: ComparisonOptions, settings: ComparisonSettings) -> None:
     """Refuse options that would be ignored."""
-    if args.check_paper and settings.preset != "paper":
+    if options.check_paper and settings.preset != "paper":
         raise InputError("--check-paper is of --preset paper; give both, or leave it out")
     if settings.preset == "paper":
         for option in ("n_permutations", "n_bootstraps"):
-            if getattr(args, option) is not None:
+            if option in options.chosen:
                 raise InputError(
                     f"--{option.replace('_', '-')} is of --preset recommended, the paper has none; "
                     "leave it out"
                 )
     for option, selections in OF_SELECTIONS.items():
-        if getattr(args, option) is not None and settings.voxel_selection not in selections:
+        if option in options.chosen and settings.voxel_selection not in selections:
             raise InputError(
                 f"--{option.replace('_', '-')} has no meaning with --voxel-selection "
                 f"{settings.voxel_selection}: add --voxel-selection {' or '.join(selections)}, or "
                 "leave it out"
             )
-    if args.features is not None and args.stimuli is not None and not args.stimuli.is_dir():
-        raise InputError(f"--stimuli {args.stimuli} is not a folder; with --features leave it out")
+    if (
+        options.features is not None
+        and options.stimuli is not None
+        and not options.stimuli.is_dir()
+    ):
+        raise InputError(
+            f"--stimuli {options.stimuli} is not a folder; with --features leave it out"
+        )
 
 
 def compare_and_write(
@@ -209,32 +204,32 @@ def used_configuration(
 
 
 def _get_features(
-    subjects: Subjects, stimuli_config: StimuliConfig, args: argparse.Namespace
+    subjects: Subjects, stimuli_config: StimuliConfig, options: ComparisonOptions
 ) -> tuple[Sequence[Features | ModelRdm], tuple[str, ...]]:
     """Features, and a note on models that have none."""
-    if args.features is not None:
-        features = read_features(args.features)
+    if options.features is not None:
+        features = read_features(options.features)
         there = [model.model for model in features]
-        wanted = list(map(clean_name, args.models or there))
+        wanted = list(map(clean_name, options.networks.models or there))
         unknown = sorted(set(wanted) - set(there))
         if unknown:
             close = did_you_mean(unknown[0], there) if len(unknown) == 1 else ""
             raise InputError(
-                f"{args.features} has no features of {', '.join(unknown)}{close}: leave them out "
-                "of --models, or add them there"
+                f"{options.features} has no features of {', '.join(unknown)}{close}: leave them "
+                "out of --models, or add them there"
             )
         return [model for model in features if model.model in wanted], ()
-    if args.stimuli is None:
+    if options.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")
     shown = set(subjects[0].stimuli)
-    stimuli = read_labelled_stimuli(args.stimuli, stimuli_config)
+    stimuli = read_labelled_stimuli(options.stimuli, stimuli_config)
     missing = sorted(shown - {stimulus.id for stimulus in stimuli})
     if missing:
         raise InputError(
-            f"{args.stimuli} has no picture of {', '.join(missing[:5])}"
+            f"{options.stimuli} has no picture of {', '.join(missing[:5])}"
             f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
             f"{spelt_otherwise(missing[0], [stimulus.id for stimulus in stimuli])}"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
-    networks, notes = network_run(args, stimuli_config).without_labels(stimuli)
+    networks, notes = network_run(options.networks, stimuli_config).without_labels(stimuli)
     return networks.features(stimuli), notes

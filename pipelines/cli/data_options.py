@@ -1,9 +1,10 @@
-"""Which data set configuration a command takes: the one given, else the derivatives' own."""
+"""Options about the data: which configuration is taken, and what of the images is ignored."""
 
 import argparse
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import get_args
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
@@ -17,8 +18,43 @@ from conceptrsa.bids_config.recorded import (
     require_recorded,
 )
 from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.pipelines.options import IGNORED_BY_FMRIPREP, Ignored
 
 log = logging.getLogger(__name__)
+
+IGNORED: tuple[str, ...] = (*get_args(Ignored), *IGNORED_BY_FMRIPREP)
+
+
+def add_dataset_options(
+    parser: argparse.ArgumentParser, default: str = "none", with_force: bool = False
+) -> None:
+    """Add the data set's configuration; `default` says what is taken where it is not given."""
+    parser.add_argument(
+        "--dataset-config", metavar="NAME_OR_PATH",
+        help="what is particular to the data set: a TOML file, or demo or ds001246 "
+        f"(default: {default})",
+    )  # fmt: skip
+    if with_force:
+        parser.add_argument(
+            FORCE, action="store_true",
+            help="take --dataset-config although the derivatives were made with another one",
+        )  # fmt: skip
+
+
+def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] = IGNORED) -> None:
+    """Add what of the images is gone on without, as fMRIPrep spells it."""
+    said = {
+        "slicetiming": "slices are not corrected for their timing, and need no SliceTiming",
+        "orientation": "images are taken whose header does not tell their orientation (sform and "
+        "qform codes 0) or tells two",
+    }
+    others = ", ".join(what for what in choices if what not in said)
+    group.add_argument(
+        "--ignore", nargs="+", choices=choices,
+        help="; ".join(f"{what}: {said[what]}" for what in choices if what in said)
+        + " (default: such data are refused)"
+        + (f"; {others}: of fMRIPrep, not used in any case" if others else ""),
+    )  # fmt: skip
 
 
 def participant_config(
@@ -42,14 +78,16 @@ def participant_config(
 
 
 def comparison_config(
-    args: argparse.Namespace, betas: Path, chosen: Collection[str] = ()
+    given: str | None, force: bool, betas: Path, chosen: Collection[str] = ()
 ) -> tuple[DatasetConfig | None, tuple[str, ...]]:
     """Give the configuration of a comparison, and notes where it is not the betas' own.
 
     Parameters
     ----------
-    args : Namespace
-        With the options of `add_dataset_options`.
+    given : str, optional
+        What `--dataset-config` says.
+    force : bool
+        Take it although the betas carry another one.
     betas : Path
         What may carry a configuration.
     chosen : collection of str
@@ -65,13 +103,13 @@ def comparison_config(
     InputError
         If another one was given than the betas carry, and not forced.
     """
-    _require_meaning(args.dataset_config, args.force_dataset_config)
+    _require_meaning(given, force)
     notes = notes_on_mixture(betas)
-    if args.dataset_config is None:
+    if given is None:
         return read_recorded(betas), notes
-    config = load_dataset_config(args.dataset_config)
+    config = load_dataset_config(given)
     sections: Sequence[str] = [name for name in OF_COMPARISON if name not in chosen]
-    differing = require_recorded(config, betas, sections, args.force_dataset_config)
+    differing = require_recorded(config, betas, sections, force)
     if differing:
         notes = (*notes, f"{differing}; {FORCE} took the one given")
     return config, notes

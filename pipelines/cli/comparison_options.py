@@ -1,0 +1,134 @@
+"""What the command line says about a comparison: its settings, and which networks."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.analysis.models.extraction import Device, PicturePooling, TextPooling
+from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.pipelines.cli.parser import add_options, given_options
+
+WEIGHTS_VARIABLE = "CONCEPTRSA_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which networks, where their weights are, and what is taken of them.
+
+    Attributes
+    ----------
+    models : tuple of str
+        Names in 'conceptrsa models', 'paper' for the sixteen of the paper, or a library's model:
+        torchvision:NAME, timm:NAME, open_clip:NAME/TAG, open_clip_text:NAME/TAG, hf:ORG/NAME,
+        hf_text:ORG/NAME; NAME@LAYER takes another layer (default: those whose weights come inside
+        packages, or are named by --weights or --weights-dir).
+    weights : tuple of str
+        File, or folder of files, of a network's weights.
+    weights_dir : Path, optional
+        Folder of files of weights.
+    offline : bool
+        Never download (default: $CONCEPTRSA_OFFLINE); downloads are kept in $CONCEPTRSA_WEIGHTS,
+        else in the user's cache folder.
+    accept_unverified_weights : bool
+        Take files that are not the ones that the registry names; the features' origin and note
+        say so.
+    registry : tuple of Path
+        Further networks, as docs/models.md tells.
+    layers : tuple of str
+        Layers of every network by name, 'all', or 'blocks' for the outputs of its blocks; each
+        becomes a model NAME@LAYER (default: the one that the registry names).
+    layer_pooling : {'mean', 'flatten', 'first-token'}, optional
+        Of a layer that sees pictures: mean over space or all tokens, all values, or the class
+        token (default: the registry's, mean).
+    text_pooling : {'mean', 'first-token', 'last-token', 'label-token'}, optional
+        Of a layer that reads texts: mean over the tokens, the first, the last, or the first one of
+        the label (default: the registry's).
+    prompt : str, optional
+        What language models read, with {label} in place of a stimulus' label; 'related-code' is
+        that of the code that the paper's authors published for another study, with a full stop
+        (default: the configuration's, which is the paper's, 'a photo of {label}').
+    device : {'cpu', 'cuda', 'mps'}
+        What they run on.
+    half_precision : bool
+        Run networks that were trained in half precision so, on cuda and mps.
+    batch_size : int, optional
+        Pictures at once (default: 1 on the CPU, 32 elsewhere).
+    cache_dir : Path, optional
+        Where features are kept (default: the user's cache folder).
+    """
+
+    models: tuple[str, ...] = field(default=(), metadata={"part": "models"})
+    weights: tuple[str, ...] = field(
+        default=(), metadata={"part": "weights", "metavar": "NAME=PATH", "repeatable": True}
+    )
+    weights_dir: Path | None = field(default=None, metadata={"part": "weights"})
+    offline: bool = field(
+        default=False, metadata={"part": "weights", "environment": "CONCEPTRSA_OFFLINE"}
+    )
+    accept_unverified_weights: bool = field(default=False, metadata={"part": "weights"})
+    registry: tuple[Path, ...] = field(default=(), metadata={"part": "weights"})
+    layers: tuple[str, ...] = field(default=(), metadata={"part": "extraction", "metavar": "LAYER"})
+    layer_pooling: PicturePooling | None = field(default=None, metadata={"part": "extraction"})
+    text_pooling: TextPooling | None = field(default=None, metadata={"part": "extraction"})
+    prompt: str | None = field(default=None, metadata={"part": "extraction", "metavar": "TEXT"})
+    device: Device = field(default="cpu", metadata={"part": "extraction"})
+    half_precision: bool = field(default=False, metadata={"part": "extraction"})
+    batch_size: int | None = field(default=None, metadata={"part": "extraction"})
+    cache_dir: Path | None = field(default=None, metadata={"part": "extraction"})
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What the command line says about a comparison.
+
+    Attributes
+    ----------
+    stimuli : Path, optional
+        Pictures named <stimulus>.<ext>, with labels.tsv (stimulus, label) for language models,
+        which are left out where there are no labels.
+    features : Path, optional
+        Features in place of networks: <model>.tsv or <model>.npz, and models.tsv.
+    check_paper : bool
+        Hold voxel counts, ceilings and peaks against the numbers that the paper published, in
+        group/published_check.tsv; with --preset paper and the paper's betas.
+    chosen : mapping
+        The settings that were given.
+    networks : NetworkOptions
+    """
+
+    stimuli: Path | None = field(default=None, metadata={"metavar": "DIR"})
+    features: Path | None = field(default=None, metadata={"metavar": "DIR"})
+    check_paper: bool = False
+    chosen: Mapping[str, Any] = field(default_factory=dict, metadata={"option": False})
+    networks: NetworkOptions = field(default_factory=NetworkOptions, metadata={"option": False})
+
+    @property
+    def settings(self) -> ComparisonSettings:
+        """The preset that was asked for with what was asked to be different."""
+        return settings_for(**self.chosen)
+
+
+def add_comparison_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the comparison of models and brain can be told."""
+    group = parser.add_argument_group("comparison")
+    add_options(group, ComparisonOptions)
+    add_options(group, ComparisonSettings)
+    add_network_options(parser)
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add which networks, where their weights are, and what is taken of them."""
+    group = parser.add_argument_group("networks")
+    for part in ("models", "weights", "extraction"):
+        add_options(group, NetworkOptions, part)
+
+
+def read_comparison_options(args: argparse.Namespace) -> ComparisonOptions:
+    """Take what was given of the options of `add_comparison_options`."""
+    return ComparisonOptions(
+        **given_options(ComparisonOptions, args),
+        chosen=given_options(ComparisonSettings, args),
+        networks=NetworkOptions(**given_options(NetworkOptions, args)),
+    )

@@ -1,0 +1,83 @@
+"""`conceptrsa graph OUT_FILE` and `conceptrsa doctor`: a look at the steps and at the programs."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from conceptrsa.pipelines.cli.data_options import (
+    add_dataset_options,
+    add_ignore_option,
+    participant_config,
+)
+from conceptrsa.pipelines.cli.parser import given_options
+from conceptrsa.pipelines.cli.run_command import add_engine_options, require_fitting
+from conceptrsa.pipelines.options import ParticipantOptions
+
+KINDS = ("orig", "hierarchical", "flat", "colored", "exec")
+
+
+def add_parser(commands: Any) -> None:
+    """Declare the commands."""
+    _add_graph(commands)
+    _add_doctor(commands)
+
+
+def _add_graph(commands: Any) -> None:
+    parser = commands.add_parser(
+        "graph",
+        help="the nipype graph, from a data set or without one",
+        description="Draw the workflow of a subject. OUT_FILE ends in .svg, .png, .pdf or .dot; "
+        "all but .dot need Graphviz.",
+    )
+    parser.add_argument("out_file", type=Path, metavar="OUT_FILE")
+    parser.add_argument("--bids-dir", type=Path, metavar="DIR", help="draw its first subject's")
+    parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
+    parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
+    add_ignore_option(parser, ("slicetiming",))
+    add_engine_options(parser, ["engine"])
+    add_dataset_options(parser, "none; needed with --bids-dir")
+    parser.set_defaults(function=run_graph)
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor", help="what is installed and what is missing, and how to get it"
+    )
+    parser.add_argument(
+        "--spm-command", metavar="COMMAND", help="look at this command (default: $SPMMCRCMD)"
+    )
+    parser.set_defaults(function=run_doctor)
+
+
+def run_graph(args: argparse.Namespace) -> int:
+    """Draw the graph."""
+    from conceptrsa.pipelines.graph import example_settings, write_graph
+
+    given = given_options(ParticipantOptions, args)
+    require_fitting(given)
+    options = ParticipantOptions(**given)
+    # Without data an example is drawn, which the demo's describes as well as any.
+    config = participant_config(args.dataset_config or (None if args.bids_dir else "demo"))
+    config = options.configured(config)
+    settings = example_settings(
+        config, options.engine, options.run_model, options.normalization, options.roi_source
+    )
+    written = write_graph(
+        args.out_file,
+        config,
+        settings,
+        args.kind,
+        args.bids_dir,
+        args.participant_label,
+        frozenset(options.ignore),
+    )
+    print(written)
+    return 0
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    """Print what is installed and what is missing."""
+    from conceptrsa.pipelines.doctor import check_all, describe
+
+    print(describe(check_all(args.spm_command)))
+    return 0

@@ -33,10 +33,8 @@ class ParticipantOptions:
     participant_labels, session_labels : sequence of str, optional
         Which subjects and sessions; None means all.
     filter_file : Path, optional
-        Entities that the names of images must have, as `conceptrsa.pipelines.bids.filters` reads
+        Entities that the names of images must have, as `conceptrsa.pipelines.bids.layout` reads
         them.
-    database_dir : Path, optional
-        Folder in which the index of the names is kept.
     derivatives_dir : Path, optional
         What fMRIPrep made of the data set, to start from.
     ignore : sequence of {'slicetiming', 'orientation'}
@@ -95,7 +93,6 @@ class ParticipantOptions:
     participant_labels: Sequence[str] | None = None
     session_labels: Sequence[str] | None = None
     filter_file: Path | None = None
-    database_dir: Path | None = None
     derivatives_dir: Path | None = None
     ignore: Sequence[Ignored] = ()
     validate: bool = True

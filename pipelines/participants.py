@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from conceptrsa.bids_config.errors import Problems, grouped
 from conceptrsa.bids_config.names import warn_once
 from conceptrsa.bids_config.recorded import (
     MIXED,
@@ -25,18 +26,11 @@ from conceptrsa.bids_config.recorded import (
 )
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import remove_leftovers
-from conceptrsa.pipelines.bids.database import DATABASE
-from conceptrsa.pipelines.bids.dataset import (
-    SubjectInputs,
-    links_outside,
-    read_dataset,
-    survey,
-)
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs, links_outside
 from conceptrsa.pipelines.bids.description import write_dataset_description
-from conceptrsa.pipelines.bids.events import EventsSummary, read_run_events, summarize_events
-from conceptrsa.pipelines.bids.filters import BidsFilters, read_filters
-from conceptrsa.pipelines.bids.problems import Problems, grouped
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.events import ONE_BACK, count_presentations
+from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
+from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.bids.validation import require_valid
 from conceptrsa.pipelines.execution.disk import disk_need, require_room
 from conceptrsa.pipelines.execution.forecast import (
@@ -100,7 +94,7 @@ def run_participants(
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    reading = _reading(bids_dir, options)
+    reading = _reading(options)
     # Names, sidecars and events in a moment; images are read to their end, which takes longer.
     subjects = read_dataset(*selection, names_only=True, reading=reading)
     if options.validate:
@@ -165,7 +159,7 @@ def report_dry_run(
     Parameters and return value as for `run_participants`; the exit code is 2 where there are
     problems.
     """
-    problems = Problems(stop_at_first=False)
+    problems = Problems()
     with problems.noted():
         _require_own_config(out_dir, _to_be_kept(config, options), options)
     config = options.configured(config)
@@ -174,7 +168,7 @@ def report_dry_run(
         config,
         options.participant_labels,
         options.session_labels,
-        _reading(bids_dir, options),
+        reading=_reading(options),
     )
     problems.found += found
     for subject in subjects:
@@ -194,11 +188,9 @@ def report_dry_run(
     for requirement in requirements:
         with problems.noted():
             requirement()
-    forecasts = []
-    for subject in subjects:
-        events = [read_run_events(run.events, config.events) for run in subject.runs]
-        forecasts.append(forecast_subject(subject, events, options, out_dir))
-        _print_subject(subject, summarize_events(events), forecasts[-1], options)
+    forecasts = [forecast_subject(subject, options, out_dir) for subject in subjects]
+    for subject, forecast in zip(subjects, forecasts, strict=True):
+        _print_subject(subject, forecast, options)
     need = disk_need(forecasts, options)
     print_totals(forecasts, options, out_dir, need.total)
     with problems.noted():
@@ -261,36 +253,21 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         require_separate(work_dir, inputs, "--work-dir", part)
 
 
-def _reading(bids_dir: Path, options: ParticipantOptions) -> Reading:
-    if options.database_dir is not None:  # the only one that a dry run writes to
-        raw = Input("BIDS_DIR", bids_dir, "data set")
-        require_separate(options.database_dir, [raw], "--bids-database-dir", DATABASE)
+def _reading(options: ParticipantOptions) -> Reading:
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
-    return Reading(
-        filters, options.database_dir, options.derivatives_dir, masks, frozenset(options.ignore)
-    )
+    return Reading(filters, options.derivatives_dir, masks, frozenset(options.ignore))
 
 
-def _forecast(
-    subject: SubjectInputs, config: DatasetConfig, options: ParticipantOptions, out_dir: Path
-) -> Forecast:
-    events = [read_run_events(run.events, config.events) for run in subject.runs]
-    return forecast_subject(subject, events, options, out_dir)
-
-
-def _print_subject(
-    subject: SubjectInputs,
-    events: EventsSummary,
-    forecast: Forecast,
-    options: ParticipantOptions,
-) -> None:
+def _print_subject(subject: SubjectInputs, forecast: Forecast, options: ParticipantOptions) -> None:
+    presentations = count_presentations(run.conditions for run in subject.runs)
+    one_backs = sum(int((run.conditions["kind"] == ONE_BACK).sum()) for run in subject.runs)
     absent = sum(not run.image.exists() for run in subject.runs)
     missing = f" ({absent} of their images are missing)" if absent else ""
     print(
         f"sub-{subject.subject}: {len(subject.runs)} runs{missing}, "
-        f"{len(events.presentations)} stimuli, "
-        f"{sum(events.presentations.values())} presentations, {events.one_backs} one-backs; "
+        f"{len(presentations)} stimuli, "
+        f"{sum(presentations.values())} presentations, {one_backs} one-backs; "
         f"about {duration(forecast.seconds)}, {disk_need([forecast], options).total:.1f} GB"
     )
     for run in subject.runs:
@@ -350,7 +327,7 @@ def _run_subjects(
         remove_leftovers(software.of_subject(version_dir, label))
         remove_leftovers(version_dir / "conditions" / f"sub-{label}")
     forecasts = {
-        subject.subject: _forecast(subject, config, options, settings.out_dir)
+        subject.subject: forecast_subject(subject, options, settings.out_dir)
         for subject in subjects
     }
 

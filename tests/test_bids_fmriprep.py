@@ -29,8 +29,8 @@ from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
 from conceptrsa.interfaces.python.fmriprep_inputs import outside_field_of_view
 from conceptrsa.interfaces.python.rois import MNI305Rois
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings

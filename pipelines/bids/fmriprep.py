@@ -10,17 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids.layout import parse_file_entities
-
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import open_image
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import require_content
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
-from conceptrsa.pipelines.bids.filters import BidsFilters
 from conceptrsa.pipelines.bids.layout import (
     BidsFile,
+    BidsFilters,
     natural_key,
+    parse_entities,
     read_json_object,
     unpadded,
 )
@@ -223,8 +222,7 @@ def _stems(raw: BidsFile) -> list[str]:
 
 
 def _entities(path: Path) -> dict[str, str]:
-    found = parse_file_entities(f"/{path.parent.name}/{path.name}")
-    return {entity: str(value) for entity, value in found.items()}
+    return parse_entities(f"/{path.parent.name}/{path.name}")
 
 
 def _first_of(folder: Path, names: Sequence[str]) -> Path | None:

@@ -96,7 +96,6 @@ def _run_participant(args: argparse.Namespace) -> int:
         participant_labels=args.participant_label,
         session_labels=args.session_label,
         filter_file=args.bids_filter_file,
-        database_dir=args.bids_database_dir,
         derivatives_dir=args.derivatives,
         ignore=[what for what in args.ignore if what not in unused],
         validate=not args.skip_bids_validation,

@@ -75,8 +75,7 @@ def add_input_options(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--bids-database-dir", type=Path, metavar="DIR",
-        help="keep pybids' index of the names here; it is made again when the names in the "
-        "data set change (default: made at every start)",
+        help="taken, as in fMRIPrep's commands, and not needed: names are read at every start",
     )  # fmt: skip
     group.add_argument(
         "--skip-bids-validation", action="store_true",

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.checks import read_image_header
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
-from conceptrsa.pipelines.bids.events import summarize_events
+from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.options import ParticipantOptions, partition_runs
 from conceptrsa.pipelines.workflows.estimation import spm_memory_gb
 from conceptrsa.pipelines.workflows.freesurfer import RECONSTRUCTION_GB
@@ -118,10 +116,7 @@ class Forecast:
 
 
 def forecast_subject(
-    subject: SubjectInputs,
-    events: Sequence[pd.DataFrame],
-    options: ParticipantOptions,
-    out_dir: Path,
+    subject: SubjectInputs, options: ParticipantOptions, out_dir: Path
 ) -> Forecast:
     """Say what the steps of a subject will take.
 
@@ -130,14 +125,12 @@ def forecast_subject(
     subject : SubjectInputs
         Its images may be missing; the size is then taken from events and slice times, with
         64 x 64 voxels a slice.
-    events : sequence of DataFrame
-        Of each run, from `conceptrsa.pipelines.bids.events.read_run_events`.
     options : ParticipantOptions
         Engine and normalization.
     out_dir : Path
         Where reconstructions are made unless the options say otherwise.
     """
-    size = _size(subject, events)
+    size = _size(subject)
     seconds = _SPM_SECONDS if options.engine == "spm" else _PYTHON_SECONDS
     run_bytes = size.samples * 1e6 * INT16 / 1e9
     betas = size.n_voxels * size.n_stimuli * FLOAT32 / 1e9
@@ -300,18 +293,18 @@ def _n_estimates(size: Size, options: ParticipantOptions) -> int:
     return N_SETS + size.n_runs if is_per_run else 2 * N_SETS
 
 
-def _size(subject: SubjectInputs, events: Sequence[pd.DataFrame]) -> Size:
+def _size(subject: SubjectInputs) -> Size:
     n_volumes, n_voxels, is_assumed = 0, 0, False
-    for run, table in zip(subject.runs, events, strict=True):
+    for run in subject.runs:
         shape = _shape(run)
         if shape is None:
             is_assumed = True
-            end = float((table["onset"] + table["duration"]).max())
+            end = float((run.conditions["onset"] + run.conditions["duration"]).max())
             n_slices = len(run.slice_times) or ASSUMED_SLICES
             shape = (ASSUMED_PLANE, 1, n_slices, round(end / run.repetition_time))
         n_voxels = max(n_voxels, shape[0] * shape[1] * shape[2])
         n_volumes += shape[3]
-    n_stimuli = len(summarize_events(events).presentations)
+    n_stimuli = len(count_presentations(run.conditions for run in subject.runs))
     return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed)
 
 

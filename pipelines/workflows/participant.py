@@ -9,8 +9,9 @@ from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, count_volumes
-from conceptrsa.pipelines.bids.events import read_run_events, write_run_events
+from conceptrsa.pipelines.bids.checks import count_volumes
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.bids.events import write_run_events
 from conceptrsa.pipelines.bids.fmriprep import UNCORRECTED
 from conceptrsa.pipelines.options import RUNS_PER_PARTITION
 from conceptrsa.pipelines.workflows import software
@@ -343,7 +344,7 @@ def init_dataset_wf(
             stem = Path(run_stem(subject.subject, run.bold)).name
             folder = work_dir / "conditions" / f"sub-{subject.subject}"
             conditions = folder / f"{stem}_events.tsv"
-            write_run_events(read_run_events(run.events, config.events), conditions)
+            write_run_events(run.conditions, conditions)
             inputs.events_files.append(str(conditions))
         workflow.add_nodes([participant_wf])
     return workflow

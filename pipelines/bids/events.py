@@ -13,6 +13,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     READ_AS_MISSING,
     clean_name,
+    did_you_mean,
     in_quotes,
     require_distinguishable,
     require_one_spelling,
@@ -22,7 +23,6 @@ from conceptrsa.bids_config.names import (
     warn_once,
 )
 from conceptrsa.bids_config.schema import EventsConfig
-from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
 
 STIMULUS = "stimulus"

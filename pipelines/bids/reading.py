@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError, Problems
-from conceptrsa.bids_config.names import warn_once
+from conceptrsa.bids_config.names import did_you_mean, warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
-from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.pipelines.bids.checks import check_images
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
 from conceptrsa.pipelines.bids.events import check_names

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 PLUGINS = ("MultiProc", "Linear", "SLURM")
 _SAME_AS = {"LegacyMultiProc": "MultiProc"}

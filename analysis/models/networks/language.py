@@ -24,7 +24,7 @@ from conceptrsa.analysis.models.registry import KeyMapping, Pooling, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 LAST_HIDDEN_STATE = "last_hidden_state"
 CONFIGURATION, TOKENIZER = "config.json", "tokenizer.json"

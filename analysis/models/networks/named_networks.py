@@ -12,7 +12,7 @@ from conceptrsa.analysis.models.networks.extractor import Extractor
 from conceptrsa.analysis.models.registry import ModelEntry, Network
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 CPU = torch.device("cpu")
 EMBEDDING = "embedding"

@@ -145,16 +145,27 @@ def read_table(
 
 def _read_value(hint: Any, value: Any, key: str, folder: Path) -> Any:
     """Check one TOML value against a field's type and convert it."""
-    kind = _without_none(hint)
-    if get_origin(kind) is tuple:
-        found = _read_list(get_args(kind), value, key, folder)
-    elif is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
-        found = read_table(kind, value, key, folder)
-    else:
-        found = _read_single(kind, value, folder)
+    found = _convert(_without_none(hint), value, key, folder)
     if found is None:
         raise InputError(f"{key} = {value!r} must be {_describe(hint)}")
     return found
+
+
+def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
+    """Convert a value; None where it is of another kind. '' says nothing."""
+    if get_origin(kind) is tuple:
+        return _read_list(get_args(kind), value, key, folder)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return read_table(kind, value, key, folder) if isinstance(value, dict) else None
+    if value == "":
+        return None
+    if get_origin(kind) is Literal:
+        return value if value in get_args(kind) else None
+    if kind is Path:
+        return folder / value if isinstance(value, str) else None
+    if kind is float and type(value) in (int, float):  # true is no number
+        return float(value)
+    return value if type(value) is kind else None
 
 
 def _read_list(
@@ -176,22 +187,9 @@ def _read_list(
             for index, (kind, entry) in enumerate(zip(kinds, value, strict=True))
         )
     found = tuple(
-        _read_single(kind, entry, folder) for kind, entry in zip(kinds, value, strict=True)
+        _convert(kind, entry, key, folder) for kind, entry in zip(kinds, value, strict=True)
     )
     return None if None in found else found
-
-
-def _read_single(kind: Any, value: Any, folder: Path) -> Any:
-    """Convert a value that is no list; None where it is of another kind. '' says nothing."""
-    if value == "":
-        return None
-    if get_origin(kind) is Literal:
-        return value if value in get_args(kind) else None
-    if kind is Path:
-        return folder / value if isinstance(value, str) else None
-    if kind is float and type(value) in (int, float):  # true is no number
-        return float(value)
-    return value if type(value) is kind else None
 
 
 def _without_none(hint: Any) -> Any:

@@ -11,6 +11,7 @@ from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean, require_no_quotes, stimulus_ids
 from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
 LABEL_COLUMNS = ("stimulus", "label")
@@ -92,9 +93,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         On a file that cannot be read or is no TOML.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}): check the path") from error
+        with file_errors(file):
+            return tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is not valid TOML: {error}") from error
 

@@ -203,7 +203,14 @@ class StimuliConfig:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        _require_placeholder("prompt", self.prompt, "label")
+        try:
+            found = {name for _, name, _, _ in string.Formatter().parse(self.prompt) if name}
+        except ValueError:  # of a brace without its other half
+            found = set()
+        if found != {"label"}:
+            raise InputError(
+                f"prompt = {self.prompt!r} must hold {{label}} and no other placeholder or brace"
+            )
         if self.count is not None and self.count < 1:
             raise InputError(f"count = {self.count} must be at least 1")
 
@@ -226,18 +233,6 @@ class DatasetConfig:
         warn_of_case([roi.name for roi in self.rois], "region", self.name)
         for one, other in combinations(self.rois, 2):
             _require_nested_or_apart(one, other)
-
-
-def _require_placeholder(key: str, template: str, placeholder: str) -> None:
-    """Raise unless a template has this placeholder and no other."""
-    try:
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError as error:
-        raise InputError(f"{key} = {template!r} has unbalanced braces ({error})") from error
-    if found != {placeholder}:
-        raise InputError(
-            f"{key} = {template!r} must hold {{{placeholder}}} and no other placeholder"
-        )
 
 
 def _require_nested_or_apart(one: RoiDefinition, other: RoiDefinition) -> None:

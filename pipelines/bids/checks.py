@@ -4,7 +4,6 @@ import math
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -395,8 +394,14 @@ def _one_line(error: Exception) -> str:
 
 def count_volumes(subject: SubjectInputs) -> int:
     """Volumes of all runs of a subject together; images that are not there count as none."""
-    count = 0
-    for run in subject.runs:
-        with suppress(InputError, IndexError):
-            count += read_image_header(run.image).shape[3]
-    return count
+    shapes = map(series_shape, subject.runs)
+    return sum(shape[3] for shape in shapes if shape is not None)
+
+
+def series_shape(run: BoldRun) -> tuple[int, ...] | None:
+    """Shape of the image of a run; None where it is not there, or is no series."""
+    try:
+        shape = read_image_header(run.image).shape
+    except InputError:
+        return None
+    return shape if len(shape) == 4 else None

@@ -28,6 +28,7 @@ from conceptrsa.pipelines.bids.timing import Timing, check_tr, tr_in_header
 T1W_BOLD = "_space-T1w_desc-preproc_bold"
 CONFOUNDS = "_desc-confounds_timeseries"
 PREPROC_T1W = "_desc-preproc_T1w"
+SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
 OWN_SPACE = "its own space"
 _LEFT_OUT = ("echo", "part", "echo|part")
 """Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
@@ -65,6 +66,12 @@ class PreprocessedRun:
     corrected: bool = True
     non_steady_state: int = 0
     wrong_header_tr: float | None = None
+
+
+def find_on_t1w(t1w: Path, suffix: str) -> Path | None:
+    """Find an image that lies on an anatomical reference, such as its mask; None without one."""
+    stem = t1w.name.partition(PREPROC_T1W)[0]
+    return _first_of(t1w.parent, [f"{stem}{suffix}.nii.gz"])
 
 
 class FmriprepDerivatives:
@@ -186,16 +193,6 @@ class FmriprepDerivatives:
                     f"that of {t1w.name}: take runs of one session by --session-label, or run "
                     "fMRIPrep with one anatomical reference for all"
                 )
-
-    def find_segmentation(self, t1w: Path) -> Path | None:
-        """Find FreeSurfer's aparc+aseg that lies on an anatomical reference; None without one."""
-        stem = t1w.name.partition(PREPROC_T1W)[0]
-        return _first_of(t1w.parent, [f"{stem}_desc-aparcaseg_dseg.nii.gz"])
-
-    def find_mask(self, t1w: Path) -> Path | None:
-        """Find the brain mask that lies on an anatomical reference; None without one."""
-        stem = t1w.name.partition(PREPROC_T1W)[0]
-        return _first_of(t1w.parent, [f"{stem}_desc-brain_mask.nii.gz"])
 
     def _anatomical(self, subject: str) -> list[Path]:
         """List references in T1w space, each once, be it there both packed and unpacked."""

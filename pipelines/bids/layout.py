@@ -11,7 +11,7 @@ from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
-from conceptrsa.bids_config.writing import require_content
+from conceptrsa.bids_config.writing import file_errors, require_content
 
 NIFTI = (".nii", ".nii.gz")
 FUNC = "func"
@@ -285,10 +285,8 @@ def natural_key(text: str) -> tuple[tuple[int, str], ...]:
 def read_json_object(file: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object; InputError where it does not."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        require_content(file)
-        raise InputError(f"{file} cannot be read ({error.strerror}): restore it") from error
+        with file_errors(file):
+            values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not valid JSON ({error}): mend it") from error
     if not isinstance(values, dict):

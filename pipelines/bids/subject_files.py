@@ -15,7 +15,13 @@ from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import require_content
 from conceptrsa.pipelines.bids.dataset import NOT_FOUND, BoldRun, Reading, SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations, read_run_events
-from conceptrsa.pipelines.bids.fmriprep import FmriprepDerivatives, check_one_reference
+from conceptrsa.pipelines.bids.fmriprep import (
+    MASK,
+    SEGMENTATION,
+    FmriprepDerivatives,
+    check_one_reference,
+    find_on_t1w,
+)
 from conceptrsa.pipelines.bids.layout import (
     FUNC,
     NIFTI,
@@ -27,7 +33,7 @@ from conceptrsa.pipelines.bids.layout import (
 )
 from conceptrsa.pipelines.bids.timing import Timing, read_timing
 
-MASK_SUFFIX = "_desc-brain_mask.nii"
+MASK_SUFFIX = f"{MASK}.nii"
 logger = logging.getLogger(__name__)
 
 
@@ -74,8 +80,8 @@ class SubjectFinder:
                 t1w = self._find_t1w(subject)
             else:
                 t1w = derivatives.find_t1w(subject, self.reading.filters)
-                segmentation = derivatives.find_segmentation(t1w)
-                mask = derivatives.find_mask(t1w)
+                segmentation = find_on_t1w(t1w, SEGMENTATION)
+                mask = find_on_t1w(t1w, MASK)
         if self.reading.t1w_mask is not None and t1w != NOT_FOUND:
             with noted():
                 mask = find_t1w_mask(self.reading.t1w_mask, subject, t1w)

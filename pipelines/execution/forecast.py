@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.bids.checks import read_image_header
-from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
+from conceptrsa.pipelines.bids.checks import series_shape
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.options import ParticipantOptions, partition_runs
 from conceptrsa.pipelines.workflows.estimation import spm_memory_gb
@@ -296,7 +295,7 @@ def _n_estimates(size: Size, options: ParticipantOptions) -> int:
 def _size(subject: SubjectInputs) -> Size:
     n_volumes, n_voxels, is_assumed = 0, 0, False
     for run in subject.runs:
-        shape = _shape(run)
+        shape = series_shape(run)
         if shape is None:
             is_assumed = True
             end = float((run.conditions["onset"] + run.conditions["duration"]).max())
@@ -306,11 +305,3 @@ def _size(subject: SubjectInputs) -> Size:
         n_volumes += shape[3]
     n_stimuli = len(count_presentations(run.conditions for run in subject.runs))
     return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed)
-
-
-def _shape(run: BoldRun) -> tuple[int, ...] | None:
-    try:
-        shape = read_image_header(run.image).shape
-    except InputError:
-        return None
-    return shape if len(shape) == 4 else None

@@ -27,7 +27,6 @@ from conceptrsa.bids_config.recorded import (
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs, links_outside
-from conceptrsa.pipelines.bids.description import write_dataset_description
 from conceptrsa.pipelines.bids.events import ONE_BACK, count_presentations
 from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
 from conceptrsa.pipelines.bids.reading import read_dataset, survey
@@ -43,6 +42,7 @@ from conceptrsa.pipelines.execution.output_folders import (
     Input,
     require_no_other_data_set,
     require_separate,
+    write_dataset_description,
 )
 from conceptrsa.pipelines.execution.run_lock import one_at_a_time, only_run
 from conceptrsa.pipelines.execution.worker_pool import Failure

@@ -351,9 +351,7 @@ def test_runs_in_their_own_space_are_refused(
     for file in copy.glob("sub-01/*/func/*_space-T1w_desc-preproc_bold.*"):
         file.rename(file.with_name(file.name.replace("_space-T1w", "")))
     assert run_from(copy, raw_without_images, tmp_path / "out") == 2
-    assert "in its own space only, in which runs do not lie on one another" in (
-        capsys.readouterr().err
-    )
+    assert "in its own space only, while runs are taken in T1w space" in (capsys.readouterr().err)
 
 
 def test_runs_in_different_grids_are_refused(

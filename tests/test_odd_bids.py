@@ -164,8 +164,8 @@ def test_the_spaces_that_are_there_are_named(tmp_path: Path) -> None:
         read(root, Reading(derivatives_dir=fmriprep))
     assert (
         "the run is there in its own space, space MNI152NLin2009cAsym, space MNI152NLin6Asym, "
-        "space fsaverage5 only, while runs are taken in T1w space: run fMRIPrep again with T1w "
-        "among its --output-spaces" in str(caught.value)
+        "space fsaverage5 only, while runs are taken in T1w space, where those of a subject lie "
+        "on one another: run fMRIPrep again with T1w among its --output-spaces" in str(caught.value)
     )
 
 

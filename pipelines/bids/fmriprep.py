@@ -223,17 +223,12 @@ def _entities(path: Path) -> dict[str, str]:
 
 
 def _first_of(folder: Path, names: Sequence[str]) -> Path | None:
-    for name in names:
-        for path in (folder / name, folder / name.removesuffix(".gz")):
-            if path.exists() or path.is_symlink():  # a link without content is said to be one later
-                return path
-    # fMRIPrep 20.2 writes run-1 for run-01.
-    there = {unpadded(path.name): path for path in sorted(folder.glob("*"))}
-    for name in map(unpadded, names):
-        for spelt in (name, name.removesuffix(".gz")):
-            if spelt in there:
-                return there[spelt]
-    return None
+    """Find the first of some names, packed or not; fMRIPrep 20.2 writes run-1 for run-01."""
+    # The exact name has the last word; a link without content is found, and told as such later.
+    paths = sorted(folder.glob("*"), key=lambda path: (path.name in names, path.name))
+    there = {unpadded(path.name): path for path in paths}
+    spelt = [unpadded(one) for name in names for one in (name, name.removesuffix(".gz"))]
+    return next((there[name] for name in spelt if name in there), None)
 
 
 def _listed(folder: Path, names: Sequence[str]) -> str:
@@ -244,15 +239,11 @@ def _listed(folder: Path, names: Sequence[str]) -> str:
 def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
     missing = _listed(folder, names)
     spaces = _spaces_of(folder, [name.partition(T1W_BOLD)[0] for name in names])
-    if spaces == [OWN_SPACE]:
-        return InputError(
-            f"{missing} is missing and the run is there in its own space only, in which runs "
-            "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
-        )
     if spaces:
         return InputError(
             f"{missing} is missing and the run is there in {', '.join(spaces)} only, while runs "
-            "are taken in T1w space: run fMRIPrep again with T1w among its --output-spaces"
+            "are taken in T1w space, where those of a subject lie on one another: run fMRIPrep "
+            "again with T1w among its --output-spaces"
         )
     others = len(list(folder.glob(f"*{T1W_BOLD}.nii*")))
     return InputError(

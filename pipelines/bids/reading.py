@@ -64,8 +64,15 @@ def read_dataset(
     folder = reading.derivatives_dir
     derivatives = None if folder is None else FmriprepDerivatives(folder)
     dataset = BidsDataset(bids_dir)
-    labels = _select_subjects(dataset, participant_labels)
-    sessions = _select_sessions(dataset, labels, session_labels)
+    if not dataset.subjects:
+        raise InputError(f"{dataset.root} holds no sub-* folder: give the root of a BIDS data set")
+    labels, sessions = dataset.subjects, None
+    if participant_labels:
+        labels = _select(participant_labels, "sub-", labels, f"participant in {dataset.root}")
+    if session_labels:
+        there = {session for label in labels for session in dataset.sessions(label)}
+        place = f"session of the chosen participants in {dataset.root}"
+        sessions = _select(session_labels, "ses-", sorted(there, key=natural_key), place)
     finder = SubjectFinder(dataset, config, sessions, names_only, reading, derivatives, problems)
     if not participant_labels:
         labels = _with_runs(finder, labels)
@@ -117,30 +124,7 @@ def survey(
     return subjects, tuple(problems.found)
 
 
-def _select_subjects(
-    dataset: BidsDataset, participant_labels: Sequence[str] | None
-) -> tuple[str, ...]:
-    if not dataset.subjects:
-        raise InputError(f"{dataset.root} holds no sub-* folder: give the root of a BIDS data set")
-    if not participant_labels:
-        return dataset.subjects
-    return _select(participant_labels, "sub-", dataset.subjects, f"participant in {dataset.root}")
-
-
-def _select_sessions(
-    dataset: BidsDataset, subjects: Sequence[str], session_labels: Sequence[str] | None
-) -> tuple[str, ...] | None:
-    """Choose sessions; None stands for all, and for runs that lie in none."""
-    if not session_labels:
-        return None
-    there = {session for subject in subjects for session in dataset.sessions(subject)}
-    place = f"session of the chosen participants in {dataset.root}"
-    return _select(session_labels, "ses-", tuple(sorted(there, key=natural_key)), place)
-
-
-def _select(
-    labels: Sequence[str], prefix: str, there: tuple[str, ...], what: str
-) -> tuple[str, ...]:
+def _select(labels: Sequence[str], prefix: str, there: Sequence[str], what: str) -> tuple[str, ...]:
     wanted = {label.removeprefix(prefix) for label in labels}
     for label in sorted(wanted, key=natural_key):
         if label not in there:

@@ -232,8 +232,9 @@ def check_complete(
                 if volumes is not None:
                     volumes.look_at(chunk)
     except (OSError, EOFError, zlib.error) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{file} is truncated or damaged ({_one_line(error)}): restore it from its source"
+            f"{file} is truncated or damaged ({reason}): restore it from its source"
         ) from error
     if n_bytes < header.n_bytes:
         raise InputError(
@@ -386,10 +387,6 @@ def check_same_voxels(first: ImageHeader, other: ImageHeader) -> None:
             f"the voxels of {other.file} do not lie on those of {first.file.name}: run fMRIPrep on "
             "all runs of the subject together, or leave that run out"
         )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def count_volumes(subject: SubjectInputs) -> int:

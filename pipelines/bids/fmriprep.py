@@ -129,10 +129,11 @@ class FmriprepDerivatives:
                 f"{_listed(folder, names)} is missing, which holds the motion parameters of "
                 f"{bold.name}: restore it, or leave --derivatives out"
             )
-        columns = _read_columns(confounds)
+        table = read_table(confounds)
+        table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
         timing, reference, corrected = _read_timing(bold, sidecar)
-        non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in columns)
+        non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in table.columns)
         in_header = None
         with suppress(InputError):  # where it cannot be read, the check of images says so
             in_header = tr_in_header(open_image(bold).header)
@@ -301,13 +302,6 @@ def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
                 f"those of {runs[0].bold.name} to {runs[0].slice_time_reference:g} TR: run "
                 "fMRIPrep on both with the same --slice-time-ref"
             )
-
-
-def _read_columns(confounds: Path) -> tuple[str, ...]:
-    """Give the names of the columns; InputError where those of motion are not among them."""
-    table = read_table(confounds)
-    table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
-    return table.columns
 
 
 def _generated_by(value: object) -> str:

@@ -170,6 +170,12 @@ def warn_once(sentence: str) -> None:
     log.warning("%s", sentence)
 
 
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Sort key in which 'run-2' comes before 'run-10'."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Give ` (did you mean 'this'?)`, or nothing where no candidate is close."""
     spelled = {candidate.casefold(): candidate for candidate in candidates}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import warn_of_case
+from conceptrsa.bids_config.names import clean_name, warn_of_case
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
@@ -70,6 +70,7 @@ class OneBackConfig:
     values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _clean_names(self, "column", "values")
         if self.rule == "column" and (self.column is None or not self.values):
             raise InputError("column and values must both be given for rule = 'column'")
         if self.rule != "column" and (self.column is not None or self.values):
@@ -100,6 +101,8 @@ class EventsConfig:
     ignored_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _clean_names(self, "condition_column", "type_column")
+        _clean_names(self, "stimulus_types", "fixation_types", "ignored_types")
         if self.type_column is not None and not self.stimulus_types:
             raise InputError("stimulus_types must name at least one value of type_column")
         if self.type_column is None and self.event_types:
@@ -233,6 +236,14 @@ class DatasetConfig:
         warn_of_case([roi.name for roi in self.rois], "region", self.name)
         for one, other in combinations(self.rois, 2):
             _require_nested_or_apart(one, other)
+
+
+def _clean_names(config: object, *keys: str) -> None:
+    """Spell names in a configuration that is being made as they are spelt where tables are read."""
+    for key in keys:
+        value = getattr(config, key)
+        cleaned = tuple(map(clean_name, value)) if isinstance(value, tuple) else value
+        object.__setattr__(config, key, clean_name(value) if isinstance(value, str) else cleaned)
 
 
 def _require_nested_or_apart(one: RoiDefinition, other: RoiDefinition) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,7 +62,6 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
         When the file cannot be read, a column or a name is missing, an event type is not in the
         configuration, a time is no number, or a duration is negative.
     """
-    config = _with_clean_names(config)
     table = _read_texts(events_file, config)
     kind = _kinds(table, config, events_file)
     n_nameless = int((kind == IGNORED).sum()) if config.type_column is None else 0
@@ -181,28 +179,6 @@ def check_events_fit_run(
             f"run is over after {run_duration:g} s: check that the run is complete and that the "
             "events are its own, in seconds"
         )
-
-
-def _with_clean_names(config: EventsConfig) -> EventsConfig:
-    """Spell names as they are compared, in the configuration as in the table."""
-
-    def clean(names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(map(clean_name, names))
-
-    one_back = config.one_back
-    return replace(
-        config,
-        condition_column=clean_name(config.condition_column),
-        type_column=config.type_column and clean_name(config.type_column),
-        stimulus_types=clean(config.stimulus_types),
-        fixation_types=clean(config.fixation_types),
-        ignored_types=clean(config.ignored_types),
-        one_back=replace(
-            one_back,
-            column=one_back.column and clean_name(one_back.column),
-            values=clean(one_back.values),
-        ),
-    )
 
 
 def _read_texts(events_file: Path, config: EventsConfig) -> pd.DataFrame:

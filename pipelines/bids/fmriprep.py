@@ -12,13 +12,13 @@ from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import open_image
+from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import require_content
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
 from conceptrsa.pipelines.bids.layout import (
     BidsFile,
     BidsFilters,
-    natural_key,
     parse_entities,
     read_json_object,
     unpadded,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean, natural_key
 from conceptrsa.bids_config.writing import file_errors, require_content
 
 NIFTI = (".nii", ".nii.gz")
@@ -274,12 +274,6 @@ def unpadded(name: str) -> str:
 def run_name(name: str) -> str:
     """Give what the names of all images of one run share: all but echo, part and extension."""
     return unpadded(_OF_ONE_RUN.sub("", name.split(".")[0]))
-
-
-def natural_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Sort key in which 'run-2' comes before 'run-10'."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((int(part), part) if part.isdigit() else (-1, part) for part in parts)
 
 
 def read_json_object(file: Path) -> dict[str, Any]:

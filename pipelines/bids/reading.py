@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError, Problems
-from conceptrsa.bids_config.names import did_you_mean, warn_once
+from conceptrsa.bids_config.names import did_you_mean, natural_key, warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.pipelines.bids.checks import check_images
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
 from conceptrsa.pipelines.bids.events import check_names
 from conceptrsa.pipelines.bids.fmriprep import FmriprepDerivatives
-from conceptrsa.pipelines.bids.layout import BidsDataset, natural_key
+from conceptrsa.pipelines.bids.layout import BidsDataset
 from conceptrsa.pipelines.bids.subject_files import SubjectFinder
 
 

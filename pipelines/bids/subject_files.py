@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from conceptrsa.bids_config.errors import InputError, Problems
-from conceptrsa.bids_config.names import warn_once
+from conceptrsa.bids_config.names import natural_key, warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import require_content
 from conceptrsa.pipelines.bids.dataset import NOT_FOUND, BoldRun, Reading, SubjectInputs
@@ -27,7 +27,6 @@ from conceptrsa.pipelines.bids.layout import (
     NIFTI,
     BidsDataset,
     BidsFile,
-    natural_key,
     parse_entities,
     run_name,
 )

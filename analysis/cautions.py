@@ -4,28 +4,26 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from conceptrsa.analysis.inference.comparisons import (
-    NO_ZERO,
+from conceptrsa.analysis.inference.findings import (
+    ALPHA,
     SIGN_FLIP,
-    SLOW_BOOTSTRAPS,
-    SLOW_PERMUTATIONS,
-    UNKNOWN_ZERO,
-    has_no_zero,
-)
-from conceptrsa.analysis.inference.paper_tests import (
     SIGNED_RANK,
     WELCH,
     GroupTest,
     ModelTest,
-    signed_rank_floor,
 )
+from conceptrsa.analysis.inference.population_inference import (
+    NO_ZERO,
+    UNKNOWN_ZERO,
+    has_no_zero,
+    numbers_of_draws,
+)
+from conceptrsa.analysis.inference.tests_over_subjects import signed_rank_floor
 from conceptrsa.analysis.results import Analysis, RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 from conceptrsa.analysis.settings import is_own, is_product
-
-ALPHA = 0.05
 
 TESTS_OVER_SUBJECTS = (SIGNED_RANK, SIGN_FLIP)
 
@@ -133,11 +131,11 @@ def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> 
 def _costly_metric(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
     if settings.preset == "recommended" and not is_product(settings.rsa_metric):
+        n_permutations, n_bootstraps = numbers_of_draws(settings)
         yield (
-            f"{settings.rsa_metric} is slow: "
-            f"{min(SLOW_PERMUTATIONS, settings.n_permutations)} permutations and "
-            f"{min(SLOW_BOOTSTRAPS, settings.n_bootstraps)} bootstrap samples are made, and the "
-            "permutation test of the ceiling takes Spearman's rho"
+            f"{settings.rsa_metric} is slow: {n_permutations} permutations and {n_bootstraps} "
+            "bootstrap samples are made, and the permutation test of the ceiling takes Spearman's "
+            "rho"
         )
 
 

@@ -31,12 +31,10 @@ from conceptrsa.analysis.brain.patterns import (
 )
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels
 from conceptrsa.analysis.cautions import cautions
+from conceptrsa.analysis.inference.findings import GroupTest, ModelTest, Score
 from conceptrsa.analysis.inference.generalisation import ScoredRegion
-from conceptrsa.analysis.inference.infer import infer
-from conceptrsa.analysis.inference.paper_tests import (
-    GroupTest,
-    ModelTest,
-    Score,
+from conceptrsa.analysis.inference.population_inference import infer_population
+from conceptrsa.analysis.inference.tests_over_subjects import (
     compare_groups,
     compare_models_with_reference,
 )
@@ -125,7 +123,7 @@ def compare(
         progress("inference")
         inference = None
         if settings.preset == "recommended":
-            inference = infer(
+            inference = infer_population(
                 {roi.roi: ScoredRegion(roi.rdms, roi.rsa, roi.ceiling_p) for roi in primary.rois},
                 model_set.rdms(settings.rdm_metric),
                 model_set.names,

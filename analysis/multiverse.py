@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb
 from typing import Any, get_args
 
 from scipy.stats import rankdata
@@ -87,7 +88,7 @@ def run_multiverse(
     notes : tuple of str
         Which choices are left out, and why.
     """
-    many_pairs = _n_pairs(model_set) > MAX_PAIRS_OF_SIGNS
+    many_pairs = comb(len(model_set.stimuli), 2) > MAX_PAIRS_OF_SIGNS
     rows: list[MultiverseRow] = []
     left_out: dict[tuple[str, str], list[str]] = {}
     for choice in _choices(settings):
@@ -100,7 +101,7 @@ def run_multiverse(
             specified = replace(choice, rsa_metric=rsa_metric)
             if is_product(rsa_metric) or not many_pairs or _is_primary(specified, settings):
                 rows.extend(_rows(brain, model_set, specified, settings))
-    return tuple(rows), (*_note_on_slow(many_pairs, settings), *_notes(left_out))
+    return tuple(rows), tuple(_notes(left_out, many_pairs, settings))
 
 
 def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool:
@@ -111,28 +112,23 @@ def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool
     )
 
 
-def _note_on_slow(many_pairs: bool, settings: ComparisonSettings) -> Iterator[str]:
+def _notes(
+    left_out: Mapping[tuple[str, str], Sequence[str]],
+    many_pairs: bool,
+    settings: ComparisonSettings,
+) -> Iterator[str]:
+    """What is left out: slow comparisons, and voxel selections by distance and reason."""
     if many_pairs:
         slow = [metric for metric in get_args(RsaMetric) if not is_product(metric)]
-        but = ", but for the primary analysis" if not is_product(settings.rsa_metric) else ""
+        but = "" if is_product(settings.rsa_metric) else ", but for the primary analysis"
         yield (
             f"the multiverse leaves out {', '.join(slow)}, which takes hours with so many "
             f"stimuli{but}"
         )
-
-
-def _notes(left_out: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
-    """Of voxel selections that are left out, by distance and reason."""
     for (rdm_metric, reason), selections in left_out.items():
         every = len(selections) == len(get_args(VoxelSelection))
         which = rdm_metric if every else f"{', '.join(selections)} with {rdm_metric}"
         yield f"the multiverse leaves out {which}: {reason}"
-
-
-def _n_pairs(model_set: ModelSet) -> int:
-    """Pairs of stimuli."""
-    n_stimuli = len(model_set.stimuli)
-    return n_stimuli * (n_stimuli - 1) // 2
 
 
 def _choices(settings: ComparisonSettings) -> Iterator[ComparisonSettings]:
@@ -161,10 +157,9 @@ def _rows(
     for roi, rdms in brain.rdms.items():
         scores = correlate_rdms(rdms.reshape(-1, rdms.shape[-1]), models, choice.rsa_metric)
         means = mean_over_subjects(scores.reshape(*rdms.shape[:-1], -1).mean(axis=0))
-        ceiling = noise_ceiling(rdms, choice.rsa_metric)
         pairwise, lower, upper = (
             float(mean_over_subjects(bound.mean(axis=0)))
-            for bound in (ceiling.pairwise, ceiling.lower, ceiling.upper)
+            for bound in noise_ceiling(rdms, choice.rsa_metric)
         )
         ranks = rankdata(-means, nan_policy="omit")
         for name, group, rsa, rank in zip(

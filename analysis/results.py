@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from conceptrsa.analysis.brain.folds import Fold, is_circular
 from conceptrsa.analysis.brain.patterns import RegionCoverage
-from conceptrsa.analysis.inference.findings import Inference
-from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest
+from conceptrsa.analysis.inference.findings import GroupTest, Inference, ModelTest
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, normalise

@@ -19,7 +19,7 @@ from benchmarks.simulation import (
 )
 from conceptrsa.analysis.inference.generalisation import generalise
 from conceptrsa.analysis.inference.permutation import permute_labels
-from conceptrsa.analysis.inference.sign_flip import sign_flip_test
+from conceptrsa.analysis.inference.tests_over_subjects import sign_flip_test
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import ceiling_p_value
 from conceptrsa.analysis.settings import RsaMetric
@@ -41,15 +41,13 @@ def false_positives(n: int, seed: int, metric: RsaMetric, design: Design) -> Stu
             name: draw_brain(features, signal, design, generator)
             for name, signal in SIGNALS.items()
         }
-        permuted = permute_labels(
-            brain, models, [str(i) for i in range(16)], GROUPS, metric, N_PERMUTATIONS, generator
-        )
+        permuted = permute_labels(brain, models, GROUPS, metric, N_PERMUTATIONS, generator)
         for kind, tests in (
             ("model vs zero", permuted.models),
             ("model vs model", permuted.model_pairs),
             ("group vs group", permuted.group_pairs),
         ):
-            for region, p in zip(permuted.regions, tests.p, strict=True):
+            for region, p in zip(brain, tests.p, strict=True):
                 found[f"label permutation, {kind}", region].append(_rejected(p))
             found[f"label permutation, {kind}, family-wise", "both"].append(
                 float((tests.p_max <= ALPHA).any())
@@ -64,7 +62,7 @@ def false_positives(n: int, seed: int, metric: RsaMetric, design: Design) -> Stu
             found["mixed model, group vs group", region].append(_rejected(result.group_pairs.p))
             scores = correlate_rdms(rdms, models, metric).mean(axis=0)
             found["sign-flip over subjects (these stimuli only), model vs zero", region].append(
-                _rejected(sign_flip_test(scores).p)
+                _rejected(sign_flip_test(scores, generator).p)
             )
             for name, rejected in _paper_tests(rdms, models, metric).items():
                 found[name, region].append(rejected)
@@ -96,7 +94,6 @@ def equally_related(n: int, seed: int, metric: RsaMetric, design: Design) -> Stu
             permuted = permute_labels(
                 {region: rdms},
                 models,
-                [str(i) for i in range(16)],
                 GROUPS,
                 metric,
                 N_PERMUTATIONS,
@@ -129,9 +126,8 @@ def different_parts(n: int, seed: int, design: Design) -> Study:
         weights = generator.standard_normal((design.n_subjects, 8, design.n_voxels))
         brain = correlation_rdms(features @ weights + 1.5 * noise)[None]
         models = np.stack([pdist(half, "sqeuclidean") for half in np.split(features, 2, axis=1)])
-        names = ["first half", "second half"]
         permuted = permute_labels(
-            {"region": brain}, models, names, GROUPS[:2], "pearson", N_PERMUTATIONS, generator
+            {"region": brain}, models, GROUPS[:2], "pearson", N_PERMUTATIONS, generator
         )
         random_effects = generalise(brain, models, GROUPS[:2], "pearson").model_pairs
         data = "two models"
@@ -172,7 +168,7 @@ def tests_over_subjects(n: int, seed: int) -> Study:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for n_subjects in (5, 12):
         values = generator.standard_normal((n_subjects, 20 * n))
-        sign_flip = sign_flip_test(values)
+        sign_flip = sign_flip_test(values, generator)
         data = f"{n_subjects} subjects, smallest p {sign_flip.p_floor:.4f}"
         exact = stats.wilcoxon(values, method="exact", axis=0).pvalue
         asymptotic = stats.wilcoxon(values, method="asymptotic", axis=0).pvalue

@@ -129,7 +129,7 @@ def measure(name: str, sweep: bool, device: Device, folder: Path) -> Measured:
     """Time one network in this process."""
     import torch
 
-    from conceptrsa.analysis.models.networks.running import choose_device, run_network
+    from conceptrsa.analysis.models.networks.running import choose_device, run_batches
     from conceptrsa.analysis.models.networks.vision import ImageNetwork, compose
     from conceptrsa.analysis.models.registry import Preprocessing
 
@@ -143,7 +143,8 @@ def measure(name: str, sweep: bool, device: Device, folder: Path) -> Measured:
     settings = ExtractionSettings(device=device)
 
     def ours() -> np.ndarray:
-        return run_network(network, files, layers, "mean", settings)[tower.layer]
+        batches = run_batches(network, files, layers, "mean", settings)
+        return np.concatenate([batch[tower.layer] for batch in batches])
 
     def loop(batch: int, device: Device) -> np.ndarray:
         rows = []

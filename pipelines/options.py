@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from conceptrsa.bids_config.schema import Baseline, DatasetConfig, Pooling
-from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
 
 EngineName = Literal["python", "spm"]
 Normalization = Literal["python", "freesurfer"]
@@ -18,6 +17,31 @@ IGNORED_BY_FMRIPREP = ("fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian")
 """What fMRIPrep's `--ignore` knows besides, and this tool does not use in any case."""
 RUNS_PER_PARTITION = 3
 """By default: the fewest whose pooled betas have nearly the precision of all runs pooled."""
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """What the jobs of a run on Slurm have in common.
+
+    Attributes
+    ----------
+    sbatch_args : str
+        Options of sbatch; they come after those that are worked out for a step, and win.
+    template : str
+        Beginning of every job's script, from `#!` on.
+    max_jobs : int, optional
+        Jobs of this run in the queue at once; None: no limit.
+    max_tries : int
+        How often a job is submitted while Slurm cannot be reached.
+    retry_timeout : float
+        Seconds between two tries.
+    """
+
+    sbatch_args: str = ""
+    template: str = "#!/bin/bash"
+    max_jobs: int | None = None
+    max_tries: int = 10
+    retry_timeout: float = 6.0
 
 
 @dataclass(frozen=True)

@@ -1,62 +1,46 @@
 """The participant level: checks first, then all subjects' workflows, then what came of them."""
 
 import logging
-import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
-from conceptrsa.bids_config.errors import Problems, grouped
-from conceptrsa.bids_config.names import warn_once
-from conceptrsa.bids_config.recorded import (
-    MIXED,
-    RECORD,
-    SECTIONS,
-    add_to_mixture,
-    difference,
-    read_recorded,
-    require_recorded,
-    write_recorded,
-)
+from conceptrsa.bids_config.recorded import MIXED, add_to_mixture, write_recorded
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs, links_outside
-from conceptrsa.pipelines.bids.events import ONE_BACK, count_presentations
 from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
-from conceptrsa.pipelines.bids.reading import read_dataset, survey
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.bids.validation import require_valid
-from conceptrsa.pipelines.execution.disk import disk_need, require_room
-from conceptrsa.pipelines.execution.forecast import (
-    Forecast,
-    duration,
-    forecast_subject,
-    print_totals,
+from conceptrsa.pipelines.execution.earlier_results import (
+    notes_on_other_runs,
+    require_own_config,
+    shared_config,
+    subjects_in,
 )
+from conceptrsa.pipelines.execution.failures import note_how_to_repeat
+from conceptrsa.pipelines.execution.find_programs import find_normalization, find_spm
+from conceptrsa.pipelines.execution.forecast import disk_need, forecast_subject, require_room
 from conceptrsa.pipelines.execution.output_folders import (
     Input,
+    require_makeable,
     require_no_other_data_set,
     require_separate,
+    require_writable,
     write_dataset_description,
 )
-from conceptrsa.pipelines.execution.run_lock import one_at_a_time, only_run
-from conceptrsa.pipelines.execution.worker_pool import Failure
+from conceptrsa.pipelines.execution.requirements import checks
+from conceptrsa.pipelines.execution.run_lock import lock, only_run
+from conceptrsa.pipelines.execution.run_workflows import run_workflow
 from conceptrsa.pipelines.options import ParticipantOptions
 from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.reports.subject_page import write_subject_page
 from conceptrsa.pipelines.workflows import software
-from conceptrsa.pipelines.workflows.participant import ParticipantSettings
-from conceptrsa.pipelines.workflows.requirements import (
-    checks,
-    find_normalization,
-    find_spm,
-    require_makeable,
-    require_writable,
-)
+from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_dataset_wf
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +71,14 @@ def run_participants(
     """
     require_own_folders(bids_dir, out_dir, options)
     require_writable(out_dir)
-    kept, config = _to_be_kept(config, options), options.configured(config)
-    _require_own_config(out_dir, kept, options)
+    kept, config = shared_config(config, options), options.configured(config)
+    require_own_config(out_dir, kept, options)
     work_dir = (options.work_dir or out_dir / ".work").resolve()
     require_makeable(work_dir, "--work-dir")
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    reading = _reading(options)
+    reading = reading_of(options)
     # Names, sidecars and events in a moment; images are read to their end, which takes longer.
     subjects = read_dataset(*selection, names_only=True, reading=reading)
     if options.validate:
@@ -125,9 +109,9 @@ def run_participants(
     names = {f"sub-{subject.subject}" for subject in subjects}
     with ExitStack() as held:
         # Another run may have recorded its configuration since the first look.
-        with one_at_a_time(out_dir, "record"):
-            differing = _require_own_config(out_dir, kept, options)
-            others = _subjects_in(out_dir) - names
+        with lock(out_dir, "record", wait=True):
+            differing = require_own_config(out_dir, kept, options)
+            others = subjects_in(out_dir) - names
             held.enter_context(only_run((settings.out_dir, version_dir), names))
             if differing and others:
                 add_to_mixture(differing, out_dir)
@@ -151,87 +135,6 @@ def run_participants(
     return 1 if failed else 0
 
 
-def report_dry_run(
-    bids_dir: Path, out_dir: Path, config: DatasetConfig, options: ParticipantOptions
-) -> int:
-    """Print what a run would do, and everything that is wrong with its input.
-
-    Parameters and return value as for `run_participants`; the exit code is 2 where there are
-    problems.
-    """
-    problems = Problems()
-    with problems.noted():
-        _require_own_config(out_dir, _to_be_kept(config, options), options)
-    config = options.configured(config)
-    subjects, found = survey(
-        bids_dir,
-        config,
-        options.participant_labels,
-        options.session_labels,
-        reading=_reading(options),
-    )
-    problems.found += found
-    for subject in subjects:
-        for said in subject.noticed:
-            print(f"note: sub-{subject.subject}: {said}")
-    if strays := links_outside(subjects, bids_dir):
-        print(f"note: {strays}")
-    if options.validate and not problems.found:  # its errors would be mostly the same again
-        with problems.noted():
-            require_valid(bids_dir, {subject.subject for subject in subjects})
-    requirements: list[Callable[[], object]] = [
-        partial(require_own_folders, bids_dir, out_dir, options),
-        partial(require_makeable, out_dir),
-        *checks(subjects, config, options, out_dir),
-        partial(find_spm, options),
-    ]
-    for requirement in requirements:
-        with problems.noted():
-            requirement()
-    forecasts = [forecast_subject(subject, options, out_dir) for subject in subjects]
-    for subject, forecast in zip(subjects, forecasts, strict=True):
-        _print_subject(subject, forecast, options)
-    need = disk_need(forecasts, options)
-    print_totals(forecasts, options, out_dir, need.total)
-    with problems.noted():
-        labels = {subject.subject for subject in subjects}
-        require_room(need, options.work_dir or out_dir / ".work", out_dir, options, labels)
-    for problem in grouped(problems.found):
-        print(f"problem: {problem}")
-    return 2 if problems.found else 0
-
-
-def _to_be_kept(config: DatasetConfig, options: ParticipantOptions) -> DatasetConfig:
-    """Give what all subjects of a folder share; derivatives of several tasks may lie there."""
-    return replace(config, glm=options.configured(config).glm)
-
-
-def _subjects_in(out_dir: Path) -> set[str]:
-    """Names of subjects; of those that another run is at, there may be no more than the lock."""
-    found = (re.search(r"sub-[^._]+", path.name) for path in out_dir.glob("*sub-*"))
-    return {name[0] for name in found if name is not None}
-
-
-def _require_own_config(out_dir: Path, config: DatasetConfig, options: ParticipantOptions) -> str:
-    """Refuse a configuration other than that of the subjects in the output folder.
-
-    Where it is forced, give what differs.
-    """
-    if not _subjects_in(out_dir):
-        return ""
-    sentence = require_recorded(config, out_dir, SECTIONS, options.force_config)
-    if sentence:
-        warn_once(f"{sentence}: subjects that are not run again now keep what that gave them")
-    recorded = read_recorded(out_dir)
-    if recorded is None:
-        warn_once(
-            f"{out_dir} holds subjects but no {RECORD}: they are taken to be of the same data set "
-            "configuration"
-        )
-        return ""
-    return difference(recorded, config)
-
-
 def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptions) -> None:
     """Refuse folders for results and intermediate files that are inputs, or mixed with them.
 
@@ -253,27 +156,11 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         require_separate(work_dir, inputs, "--work-dir", part)
 
 
-def _reading(options: ParticipantOptions) -> Reading:
+def reading_of(options: ParticipantOptions) -> Reading:
+    """Say how the data set is read."""
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
     return Reading(filters, options.derivatives_dir, masks, frozenset(options.ignore))
-
-
-def _print_subject(subject: SubjectInputs, forecast: Forecast, options: ParticipantOptions) -> None:
-    presentations = count_presentations(run.conditions for run in subject.runs)
-    one_backs = sum(int((run.conditions["kind"] == ONE_BACK).sum()) for run in subject.runs)
-    absent = sum(not run.image.exists() for run in subject.runs)
-    missing = f" ({absent} of their images are missing)" if absent else ""
-    print(
-        f"sub-{subject.subject}: {len(subject.runs)} runs{missing}, "
-        f"{len(presentations)} stimuli, "
-        f"{sum(presentations.values())} presentations, {one_backs} one-backs; "
-        f"about {duration(forecast.seconds)}, {disk_need([forecast], options).total:.1f} GB"
-    )
-    for run in subject.runs:
-        print(f"  run {run.image.name}  TR {run.repetition_time:g} s")
-    for step in forecast.steps:
-        print(f"  step {step.name:24s} {step.text()}")
 
 
 def write_page(
@@ -297,8 +184,6 @@ def write_page(
     list of str
         A note, or nothing.
     """
-    from conceptrsa.pipelines.reports.subject_page import write_subject_page
-
     try:
         write_subject_page(out_dir, subject.subject, task, cautions)
     except Exception as error:
@@ -314,10 +199,6 @@ def _run_subjects(
     options: ParticipantOptions,
     work_dir: Path,
 ) -> Mapping[str, list[str]]:
-    from conceptrsa.pipelines.execution.earlier_results import notes_on_other_runs
-    from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
-    from conceptrsa.pipelines.workflows.participant import init_dataset_wf
-
     version_dir = software.of_version(work_dir)
     for note in notes_on_other_runs(settings.out_dir, subjects, config.runs.task):
         log.warning("%s", note)
@@ -338,30 +219,17 @@ def _run_subjects(
     failures = run_workflow(
         workflow,
         forecasts,
-        Resources(options.n_procs, options.memory_mb / 1000, options.slurm),
+        options,
         settings.out_dir / "logs",
         Console(stderr=True),
-        keep_work=options.keep_work,
         before_start=require_room_for,
     )
-    for subject, failed in failures.items():
-        _note_how_to_repeat(failed, subject, options)
+    for label, failed in failures.items():
+        words = (*options.command_words, "--participant-label", label)
+        command = shlex.join(words) if options.command_words else "the same command again"
+        note_how_to_repeat(failed, command)
     return {
         subject: [f"{f.sentence} (details: {f.crash_file or f.step_dir})" for f in failed]
         for subject, failed in failures.items()
         if failed
     }
-
-
-def _note_how_to_repeat(
-    failures: Sequence[Failure], subject: str, options: ParticipantOptions
-) -> None:
-    """Add the command for the one subject to the crash files; the last label on it counts."""
-    words = [*options.command_words, "--participant-label", subject]
-    command = shlex.join(words) if options.command_words else "the same command again"
-    for crash_file in {failure.crash_file for failure in failures} - {None}:
-        with suppress(OSError), Path(str(crash_file)).open("a") as stream:
-            stream.write(
-                f"\nTo do this step again, once its cause is mended: {command}\n"
-                "Steps that are finished are not repeated.\n"
-            )

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
 from scipy import ndimage
+from small_demo import small_settings
 
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import mask_points, rigid_matrix
@@ -77,7 +78,7 @@ def demo_head() -> DemoHead:
     stimuli = tuple(f"thing_{n:02d}" for n in range(4))
     rng = np.random.default_rng(8)
     features = {roi.model: rng.standard_normal((4, 10)) for roi in PLANTED_ROIS.values()}
-    settings = replace(DemoSettings.small(seed=3), t1w_voxel_mm=DemoSettings().t1w_voxel_mm)
+    settings = replace(small_settings(seed=3), t1w_voxel_mm=DemoSettings().t1w_voxel_mm)
     subject = draw_subject(0, features, stimuli, settings)
     image = scan_t1w(subject, settings)
     truth = subject.truth

@@ -16,10 +16,11 @@ from conceptrsa.pipelines.demo.bold import (
     MARGIN,
     MEAN_SIGNAL,
     StillHead,
+    draw_motion,
     simulate_run,
+    slice_positions,
 )
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
-from conceptrsa.pipelines.demo.motion import draw_motion, slice_positions
 from conceptrsa.pipelines.demo.presentations import BLOCK, response_weights, slice_delays
 
 TASK = "blocks"

@@ -10,10 +10,10 @@ from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
 from conceptrsa.bids_config.errors import StepError
+from conceptrsa.pipelines.execution.failures import Failure
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
-from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
-from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
-from conceptrsa.pipelines.execution.worker_pool import Failure
+from conceptrsa.pipelines.execution.run_workflows import run_workflow
+from conceptrsa.pipelines.options import ParticipantOptions, SlurmSettings
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 SECONDS_TO_WAIT = 120
@@ -94,7 +94,7 @@ def run_steps(
     return run_workflow(
         workflow,
         dict.fromkeys(subjects, Forecast(Size(1, 1, 1, 1, False), (step,))),
-        Resources(2, 4.0, slurm),
+        ParticipantOptions(n_procs=2, slurm=slurm),
         folder / "logs",
         Console(file=(folder / "console").open("w")),
     )

@@ -106,7 +106,9 @@ def test_two_factor_variances_are_those_of_rsatoolbox(rdms, metric, monkeypatch)
     )
     sizes = N_SUBJECTS, N_STIMULI
     np.testing.assert_allclose(two_factor_variance(*samples, *sizes), models_variance, atol=1e-12)
-    errors = bootstrap_errors(draws, brain[None], models, metric)
+    errors = bootstrap_errors(
+        {"roi": brain[None]}, models, metric, N_BOOTSTRAPS, np.random.default_rng(2)
+    )["roi"]
     np.testing.assert_allclose(errors[2] ** 2, models_variance, atol=1e-12)
     for error, values, n in (
         (errors[0], samples[1], N_SUBJECTS),

@@ -14,16 +14,23 @@ from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 from scipy.spatial.distance import pdist
 from scipy.stats import gamma
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.demo.anatomy import bias_field, sample_template, template_head
-from conceptrsa.pipelines.demo.bold import MARGIN, StillHead, simulate_run
+from conceptrsa.pipelines.demo.bold import (
+    MARGIN,
+    StillHead,
+    draw_motion,
+    rigid,
+    simulate_run,
+    slice_positions,
+)
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
-from conceptrsa.pipelines.demo.motion import draw_motion, rigid, slice_positions
 from conceptrsa.pipelines.demo.presentations import (
     draw_schedule,
     events_table,
@@ -40,7 +47,7 @@ from conceptrsa.pipelines.demo.warp import (
 )
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
-SMALL = DemoSettings.small(seed=3)
+SMALL = small_settings(seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +198,7 @@ def test_bad_input_is_named(tmp_path: Path, features: dict[str, np.ndarray]) -> 
     with pytest.raises(InputError, match="MiniLM"):
         write_demo_dataset(tmp_path, {**features, "MiniLM": features["MiniLM"][:5]}, STIMULI, SMALL)
     without = {name: values for name, values in features.items() if name != "MiniLM"}
-    with pytest.raises(InputError, match="no features"):
+    with pytest.raises(InputError, match="MiniLM, whose features have 0 rows"):
         write_demo_dataset(tmp_path, without, STIMULI, SMALL)
     (tmp_path / "bids").mkdir()
     (tmp_path / "bids" / "dataset_description.json").write_text("{}")

@@ -13,9 +13,15 @@ import pytest
 from small_workflow import execute, results
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.execution.disk import DiskNeed, disk_need, require_room
-from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
-from conceptrsa.pipelines.execution.worker_pool import last_sentence
+from conceptrsa.pipelines.execution.failures import last_sentence
+from conceptrsa.pipelines.execution.forecast import (
+    DiskNeed,
+    Forecast,
+    Size,
+    StepForecast,
+    disk_need,
+    require_room,
+)
 from conceptrsa.pipelines.options import ParticipantOptions
 from conceptrsa.pipelines.workflows import software
 

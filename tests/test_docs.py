@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_demo import small_settings
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.pipelines.cli import build_parser, main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,7 +75,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tutorial")
     random = np.random.default_rng(3)
     planted = {roi.model: random.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder / "demo", planted, STIMULI, DemoSettings.small(n_subjects=2), 2)
+    write_demo_dataset(folder / "demo", planted, STIMULI, small_settings(n_subjects=2), 2)
     pictures = folder / "demo" / "bids" / "stimuli"
     pictures.mkdir()
     for name in STIMULI:

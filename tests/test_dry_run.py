@@ -13,9 +13,9 @@ from conceptrsa.interfaces.freesurfer.installation import NEEDED_FILES
 from conceptrsa.interfaces.numerics import brain_mask
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.execution.forecast import duration, forecast_subject, print_totals
-from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.dry_run import print_totals
+from conceptrsa.pipelines.execution.forecast import duration, forecast_subject
+from conceptrsa.pipelines.options import ParticipantOptions, SlurmSettings
 
 OF_PAPER = ("--dataset-config", "ds001246")
 STEPS = (

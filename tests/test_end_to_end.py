@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa import bids_config
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
 SUBJECTS = ("01", "02")
@@ -35,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(5)
     planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, STIMULI, DemoSettings.small(n_subjects=2), 2)
+    write_demo_dataset(folder, planted, STIMULI, small_settings(n_subjects=2), 2)
     (folder / "features").mkdir()
     for model, values in list(planted.items())[:2]:
         np.savez(folder / "features" / f"{model}.npz", stimulus=STIMULI, features=values)

@@ -11,11 +11,13 @@ from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
 from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.pipelines.execution.failures import Failure
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
-from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
-from conceptrsa.pipelines.execution.slurm_leftovers import note_jobs
+from conceptrsa.pipelines.execution.run_workflows import run_workflow
+from conceptrsa.pipelines.execution.slurm_queue import note_jobs
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
-from conceptrsa.pipelines.execution.worker_pool import Failure, WorkerPoolPlugin
+from conceptrsa.pipelines.execution.worker_pool import WorkerPoolPlugin
+from conceptrsa.pipelines.options import ParticipantOptions
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 
@@ -55,7 +57,7 @@ def run(folder: Path, steps: dict[str, list[str]]) -> dict[str, list[Failure]]:
     return run_workflow(
         workflow,
         dict.fromkeys(steps, forecast),
-        Resources(1, 4.0),
+        ParticipantOptions(),
         folder / "logs",
         Console(file=(folder / "console").open("w")),
     )

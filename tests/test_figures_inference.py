@@ -19,8 +19,7 @@ from figure_cases import (
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-from conceptrsa.analysis.inference.comparisons import MIXED_MODEL, RANDOM_EFFECTS
-from conceptrsa.analysis.inference.standing import model_standing
+from conceptrsa.analysis.inference.findings import MIXED_MODEL, RANDOM_EFFECTS, model_standing
 from conceptrsa.analysis.output.figures.explained_shares import (
     draw_partial_rsa,
     draw_variance_partition,

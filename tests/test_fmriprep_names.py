@@ -11,7 +11,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
 from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
 from conceptrsa.pipelines.bids.reading import read_dataset
-from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
+from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 
 CONFIG = load_dataset_config("demo")

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
@@ -23,7 +24,7 @@ from conceptrsa.interfaces.numerics.mni305_grid import AFFINE, MNI152_TO_MNI305
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
@@ -35,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     rng = np.random.default_rng(5)
     planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, STIMULI, DemoSettings.small(n_subjects=1), 2)
+    write_demo_dataset(folder, planted, STIMULI, small_settings(n_subjects=1), 2)
     return folder
 
 

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from small_demo import small_settings
 
 from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.names import clean_name
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.execution.slurm_job import run_step
 
 OWN_FILES = {"pipelines/execution/slurm_job.py"}
@@ -63,7 +64,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     random = np.random.default_rng(3)
     planted = {roi.model: random.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, STIMULI, DemoSettings.small(n_subjects=1), 1)
+    write_demo_dataset(folder, planted, STIMULI, small_settings(n_subjects=1), 1)
     return folder / "bids"
 
 

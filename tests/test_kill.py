@@ -14,10 +14,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from small_demo import small_settings
 
 from conceptrsa import bids_config
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 
 pytestmark = pytest.mark.slow
 STIMULI = tuple(f"thing_{n:02d}" for n in range(6))
@@ -33,7 +34,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     planted = {roi.model: rng.standard_normal((len(STIMULI), 40)) for roi in PLANTED_ROIS.values()}
     settings = replace(
-        DemoSettings.small(n_subjects=1),
+        small_settings(n_subjects=1),
         bold_shape=(30, 34, 20),
         bold_voxel_mm=6.0,
         t1w_voxel_mm=5.0,

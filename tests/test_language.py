@@ -22,7 +22,8 @@ from text_networks import (
 from tokenizers import Tokenizer
 
 from conceptrsa.analysis.models.extraction import Prompt, fill_prompt
-from conceptrsa.analysis.models.networks.language import FastTokenizer, load_bert, load_gpt2
+from conceptrsa.analysis.models.networks.hf_text import load_by_keys
+from conceptrsa.analysis.models.networks.language import FastTokenizer
 from conceptrsa.analysis.models.registry import KeyMapping
 from conceptrsa.bids_config.errors import InputError
 
@@ -75,7 +76,7 @@ def gpt2(tmp_path_factory, byte_tokenizer) -> tuple[Any, list[Path]]:
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
 def test_bert_gives_the_states_of_the_original(bert, weights: str) -> None:
     original, (file, *beside) = bert
-    network = load_bert([file.parent / weights, *beside], BERT_KEYS)
+    network = load_by_keys("bert", [file.parent / weights, *beside], BERT_KEYS)
     # [CLS] a photo of ant ##hill [SEP]
     ids = [101, 1037, 6302, 1997, 14405, 7100, 102]
     states = hidden_states(original, ids)
@@ -98,7 +99,7 @@ def test_bert_gives_the_states_of_the_original(bert, weights: str) -> None:
 @pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
 def test_gpt2_gives_the_states_of_the_original(gpt2, weights: str) -> None:
     original, (file, *beside) = gpt2
-    network = load_gpt2([file.parent / weights, *beside], GPT2_KEYS)
+    network = load_by_keys("gpt2", [file.parent / weights, *beside], GPT2_KEYS)
     tokenizer = Tokenizer.from_file(str(beside[-1]))
     ids = tokenizer.encode("a photo of cat").ids
     assert [tokenizer.id_to_token(i) for i in ids] == ["a", "Ġphoto", "Ġof", "Ġcat"]
@@ -157,7 +158,7 @@ def test_the_label_is_found_among_bytes(
 
 
 def test_a_label_that_cannot_be_read_is_refused(bert) -> None:
-    network = load_bert(bert[1], BERT_KEYS)
+    network = load_by_keys("bert", bert[1], BERT_KEYS)
     with pytest.raises(InputError, match=r"of the label '\\u200b' the network reads nothing"):
         network.extract([fill_prompt(PHOTO, "\u200b")], ["last_hidden_state"], "mean")
 
@@ -165,7 +166,10 @@ def test_a_label_that_cannot_be_read_is_refused(bert) -> None:
 @pytest.mark.parametrize("pooling", ["mean", "label-token"])
 def test_texts_do_not_influence_each_other(bert, gpt2, pooling) -> None:
     prompts = [fill_prompt(PHOTO, label) for label in ("cat", "hot air balloon", "large cat")]
-    for network in (load_bert(bert[1], BERT_KEYS), load_gpt2(gpt2[1], GPT2_KEYS)):
+    for network in (
+        load_by_keys("bert", bert[1], BERT_KEYS),
+        load_by_keys("gpt2", gpt2[1], GPT2_KEYS),
+    ):
         layers = network.layers("blocks")
         together = network.extract(prompts, layers, pooling)
         for row, prompt in enumerate(prompts):
@@ -175,14 +179,14 @@ def test_texts_do_not_influence_each_other(bert, gpt2, pooling) -> None:
 
 
 def test_layers_are_those_that_depend_on_the_text(bert, gpt2) -> None:
-    network = load_bert(bert[1], BERT_KEYS)
+    network = load_by_keys("bert", bert[1], BERT_KEYS)
     blocks = tuple(f"encoder.layer.{index}" for index in range(3))
     assert network.layers("blocks") == (*blocks, "last_hidden_state")
     everything = network.layers("all")
     assert {*blocks, "embeddings.word_embeddings", "encoder.layer.2.output"} <= set(everything)
     without = {"pooler", "embeddings.position_embeddings", "embeddings.token_type_embeddings"}
     assert not without & set(everything)
-    network = load_gpt2(gpt2[1], GPT2_KEYS)
+    network = load_by_keys("gpt2", gpt2[1], GPT2_KEYS)
     assert "wpe" not in network.layers("all") and "h.0.attn.c_attn" in network.layers("all")
     for layer, values in network.extract([CAT], network.layers("all"), "mean").items():
         assert values.shape[0] == 1 and values.shape[1] in (32, 96, 128), layer
@@ -192,20 +196,20 @@ def test_layers_are_those_that_depend_on_the_text(bert, gpt2) -> None:
     ("layer", "pooling", "message"),
     [
         ("last_hidden_state", "flatten", "cannot be flattened"),
-        ("encoder.layer.7", "mean", "has no layer 'encoder.layer.7'.*: choose .* encoder.layer.2"),
+        ("encoder.layer.7", "mean", "has no layer 'encoder.layer.7' .did you mean 'encoder.layer"),
         ("pooler", "mean", "pooler has no vector for every token"),
         ("encoder.layer", "mean", "encoder.layer has no vector for every token"),
     ],
 )
 def test_what_cannot_be_extracted_is_refused(bert, layer, pooling, message) -> None:
     with pytest.raises(InputError, match=message):
-        load_bert(bert[1], BERT_KEYS).extract([CAT], [layer], pooling)
+        load_by_keys("bert", bert[1], BERT_KEYS).extract([CAT], [layer], pooling)
 
 
 def test_a_text_is_never_cut(bert, gpt2) -> None:
     for network, longest in (
-        (load_bert(bert[1], BERT_KEYS), 512 - 2),
-        (load_gpt2(gpt2[1], GPT2_KEYS), 64),
+        (load_by_keys("bert", bert[1], BERT_KEYS), 512 - 2),
+        (load_by_keys("gpt2", gpt2[1], GPT2_KEYS), 64),
     ):
         fits = Prompt("a" + " a" * (longest - 1), 0, 1)
         (features,) = network.extract([fits], ["last_hidden_state"], "last-token").values()
@@ -218,28 +222,28 @@ def test_a_text_is_never_cut(bert, gpt2) -> None:
 def test_files_that_do_not_belong_together_are_refused(bert, gpt2, tmp_path: Path) -> None:
     (weights, config, tokenizer), (gpt2_weights, gpt2_config, _) = bert[1], gpt2[1]
     with pytest.raises(InputError, match=r"config\.json is not beside"):
-        load_bert([weights, tokenizer], BERT_KEYS)
+        load_by_keys("bert", [weights, tokenizer], BERT_KEYS)
     with pytest.raises(InputError, match="of the kind 'gpt2', not 'bert'"):
-        load_bert([weights, gpt2_config, tokenizer], BERT_KEYS)
+        load_by_keys("bert", [weights, gpt2_config, tokenizer], BERT_KEYS)
     with pytest.raises(InputError, match="30522 tokens where the network knows"):
-        load_gpt2([gpt2_weights, gpt2_config, tokenizer], GPT2_KEYS)
+        load_by_keys("gpt2", [gpt2_weights, gpt2_config, tokenizer], GPT2_KEYS)
     with pytest.raises(InputError, match=r"model\.safetensors"):
-        load_bert([gpt2_weights, config, tokenizer], BERT_KEYS)
+        load_by_keys("bert", [gpt2_weights, config, tokenizer], BERT_KEYS)
     with pytest.raises(InputError, match=r"model\.safetensors"):
-        load_bert([weights, config, tokenizer], KeyMapping(prefix="bert."))
+        load_by_keys("bert", [weights, config, tokenizer], KeyMapping(prefix="bert."))
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="is not a tokenizer"):
-        load_bert([weights, config, tmp_path / "tokenizer.json"], BERT_KEYS)
+        load_by_keys("bert", [weights, config, tmp_path / "tokenizer.json"], BERT_KEYS)
     for text in ("{", "[]", '{"hidden_size": "many"}'):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(InputError, match="does not describe a network"):
-            load_bert([weights, tmp_path / "config.json", tokenizer], BERT_KEYS)
+            load_by_keys("bert", [weights, tmp_path / "config.json", tokenizer], BERT_KEYS)
 
 
 def test_real_sentences_are_embedded_as_by_the_authors_library(minilm) -> None:
     library = pytest.importorskip("sentence_transformers")
     files = [minilm / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
-    network = load_bert(files, MINILM_KEYS)
+    network = load_by_keys("bert", files, MINILM_KEYS)
     texts = ["That is a happy person", "a photo of a hot air balloon", "Éléphant, 大象: \u2603!"]
     prompts = [fill_prompt("{label}", text) for text in texts]
     (vectors,) = network.extract(prompts, ["last_hidden_state"], "mean").values()

@@ -16,9 +16,10 @@ from text_networks import BERT_KEYS, CAT, CLIP_KEYS, GPT2_KEYS, PHOTO, save_layo
 from tokenizers import Tokenizer
 
 from conceptrsa.analysis.models.extraction import Prompt, fill_prompt
-from conceptrsa.analysis.models.networks.clip_text import ClipTokenizer, load_clip_text
+from conceptrsa.analysis.models.networks.clip_text import ClipTokenizer
 from conceptrsa.analysis.models.networks.language import TextNetwork
 from conceptrsa.analysis.models.networks.load import load_entry
+from conceptrsa.analysis.models.networks.named_open_clip import load_clip_text
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
 

@@ -71,7 +71,7 @@ def test_roberta_has_fewer_places_than_positions(byte_tokenizer, tmp_path: Path)
 
 
 def test_a_folder_that_lacks_something_is_refused(byte_tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be loaded as a text network"):
+    with pytest.raises(InputError, match="does not describe a network"):
         load_hf_text(tmp_path / "nowhere")
     original = save_network(tmp_path, "BertModel", byte_tokenizer)
     weights = tmp_path / "model.safetensors"
@@ -82,7 +82,7 @@ def test_a_folder_that_lacks_something_is_refused(byte_tokenizer, tmp_path: Path
         load_hf_text(tmp_path)
     weights.unlink()
     torch.save(original.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="cannot be loaded as a text network"):
+    with pytest.raises(InputError, match="cannot be loaded as a bert"):
         load_hf_text(tmp_path)
     save_file(state, weights, {"format": "pt"})
     assert load_hf_text(tmp_path).blocks
@@ -98,6 +98,6 @@ def test_code_in_a_folder_is_never_run(byte_tokenizer, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "modeling.Model"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="cannot be loaded as a text network"):
+    with pytest.raises(InputError, match="does not describe a network"):
         load_hf_text(tmp_path)
     assert not trap.exists()

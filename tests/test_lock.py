@@ -14,7 +14,7 @@ import supplied_data as data
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.execution.run_lock import one_at_a_time, only_run
+from conceptrsa.pipelines.execution.run_lock import lock, only_run
 
 HOLDER = """
 import sys, time
@@ -57,7 +57,7 @@ def test_runs_take_turns_at_what_takes_a_moment(tmp_path: Path) -> None:
 
     def take() -> None:
         for _ in range(20):
-            with one_at_a_time(tmp_path, "record"):
+            with lock(tmp_path, "record", wait=True):
                 inside.append(1)
                 assert len(inside) == 1
                 inside.pop()

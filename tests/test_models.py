@@ -17,10 +17,10 @@ from conceptrsa.analysis.models.extraction import Prompt
 from conceptrsa.analysis.models.features import extract_features
 from conceptrsa.analysis.models.registry import GROUPS
 from conceptrsa.analysis.models.weights.locate import obtain_all_weights
-from conceptrsa.analysis.models.weights.places import WeightsOptions, all_weights_present
+from conceptrsa.analysis.models.weights.places import WeightsOptions, weights_present
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.demo.demo_pictures import draw_stimuli
+from conceptrsa.pipelines.demo.demo_dataset import write_stimuli
 
 CATS = ("tabby", "tiger cat", "Egyptian cat")
 HEAVY = ("torch", "timm", "torchvision", "transformers", "sentence_transformers")
@@ -81,7 +81,7 @@ def test_listing_needs_no_network_library(tmp_path: Path) -> None:
         "from conceptrsa.analysis.models.zoo import read_zoo\n"
         f"options = places.WeightsOptions(cache=Path({str(tmp_path)!r}))\n"
         "for entry in read_zoo().entries:\n"
-        "    places.all_weights_present(entry, options)"
+        "    places.weights_present(entry, options)"
     )
 
 
@@ -91,7 +91,7 @@ def networks() -> None:
     for library in ("torch", "timm", "transformers"):
         pytest.importorskip(library, reason="needs the extra 'networks'")
     options = WeightsOptions(cache=NO_DOWNLOADS)
-    missing = [name for name in PACKAGED if not all_weights_present(read_zoo().find(name), options)]
+    missing = [name for name in PACKAGED if not weights_present(read_zoo().find(name), options)]
     if missing:
         pytest.skip(f"weights of {', '.join(missing)} are not installed")
 
@@ -99,7 +99,7 @@ def networks() -> None:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stimulus, ...]:
     folder = tmp_path_factory.mktemp("stimuli")
-    draw_stimuli(folder)
+    write_stimuli(folder)
     return read_stimuli(folder)
 
 

@@ -21,8 +21,11 @@ from torch import Tensor, nn
 
 from conceptrsa.analysis.models.extraction import ExtractionSettings
 from conceptrsa.analysis.models.networks import running
-from conceptrsa.analysis.models.networks.onednn import use_onednn
-from conceptrsa.analysis.models.networks.running import choose_device, run_batches, run_network
+from conceptrsa.analysis.models.networks.running import (
+    choose_device,
+    run_batches,
+    use_onednn,
+)
 from conceptrsa.analysis.models.networks.vision import ImageNetwork
 from conceptrsa.bids_config.errors import InputError
 
@@ -46,7 +49,8 @@ def test_features_are_the_same_bits_in_any_company(
     names = ("layer1.0.relu_1", "layer3", "avgpool", "fc")
     alone = [resnet.extract([file], names, "mean") for file in pictures]
     settings = ExtractionSettings(n_threads=n_threads, batch_size=batch_size)
-    together = run_network(resnet, pictures, names, "mean", settings)
+    batches = list(run_batches(resnet, pictures, names, "mean", settings))
+    together = {name: np.concatenate([batch[name] for batch in batches]) for name in names}
     for name in names:
         np.testing.assert_array_equal(together[name], np.concatenate([a[name] for a in alone]))
     assert len(np.unique(together["avgpool"], axis=0)) == len(pictures)
@@ -74,7 +78,9 @@ def test_threads_do_not_mix_their_layers(pictures: list[Path], n_threads: int) -
 
     network = ImageNetwork(Waiting(), SMALL)
     names = ("first", "second")
-    batches = run_batches(network, pictures[:4], names, "flatten", "cpu", n_threads)
+    batches = run_batches(
+        network, pictures[:4], names, "flatten", ExtractionSettings(n_threads=n_threads)
+    )
     for file, batch in zip(pictures[:4], batches, strict=True):
         for name in names:
             np.testing.assert_array_equal(batch[name], as_input(file).flatten(1).numpy())
@@ -109,7 +115,8 @@ def test_standardised_weights_give_the_same_bits(pictures: list[Path]) -> None:
     original = copy.deepcopy(module).eval()
     assert any(isinstance(part, StdConv2d) for part in original.modules())
     network = ImageNetwork(module, SMALL)
-    assert not any(isinstance(part, StdConv2d) for part in module.modules())
+    standardised = [part for part in module.modules() if isinstance(part, StdConv2d)]
+    assert all(part.forward.func is nn.Conv2d.forward for part in standardised)
     found = network.extract(pictures[:1], ("stages.1", "head"), "flatten")
     with plain_torch():
         expected = original(as_input(pictures[0]).repeat(2, 1, 1, 1))[:1]
@@ -139,7 +146,9 @@ def test_batches_come_in_order_and_as_they_are_fetched() -> None:
 
     fetched = []
     with pytest.raises(InputError, match="30 cannot be read"):
-        for batch in run_batches(Counting(), range(100), ("only",), "mean", "cpu", 2, 3):
+        for batch in run_batches(
+            Counting(), range(100), ("only",), "mean", ExtractionSettings(n_threads=2, batch_size=3)
+        ):
             most = max(most, len(alive))
             fetched += batch["only"].inputs
     assert fetched == list(range(30))
@@ -159,8 +168,8 @@ def test_an_extractor_is_called_by_one_thread_unless_it_says_that_it_takes_more(
             inside.release()
             return {"only": np.array(inputs)}
 
-    values = run_network(Fragile(), range(6), ("only",), "mean", ExtractionSettings(n_threads=3))
-    assert values["only"].tolist() == list(range(6))
+    batches = run_batches(Fragile(), range(6), ("only",), "mean", ExtractionSettings(n_threads=3))
+    assert [value for batch in batches for value in batch["only"]] == list(range(6))
 
 
 def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> None:
@@ -169,9 +178,9 @@ def test_nothing_stays_in_memory(resnet: ImageNetwork, pictures: list[Path]) -> 
         return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     names = resnet.layers("all")
-    run_network(resnet, pictures[:1], names, "flatten", ExtractionSettings())
+    list(run_batches(resnet, pictures[:1], names, "flatten", ExtractionSettings()))
     before = n_tensors()
-    for batch in run_batches(resnet, pictures, names, "flatten"):
+    for batch in run_batches(resnet, pictures, names, "flatten", ExtractionSettings()):
         del batch
     assert n_tensors() == before
 
@@ -192,11 +201,13 @@ def test_settings_of_torch_are_put_back(resnet: ImageNetwork, pictures: list[Pat
     torch.set_num_threads(3)
     try:
         before = settings()
-        for _ in run_batches(resnet, pictures[:3], ("fc",), "mean", "cpu", 2):
+        for _ in run_batches(
+            resnet, pictures[:3], ("fc",), "mean", ExtractionSettings(n_threads=2)
+        ):
             assert torch.are_deterministic_algorithms_enabled()
             assert not torch.is_inference_mode_enabled()
         assert settings() == before
-        next(iter(run_batches(resnet, pictures, ("fc",), "mean", "cpu", 2)))
+        next(iter(run_batches(resnet, pictures, ("fc",), "mean", ExtractionSettings(n_threads=2))))
         gc.collect()
         assert settings() == before
     finally:

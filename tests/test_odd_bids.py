@@ -18,7 +18,8 @@ from conceptrsa.pipelines.bids.layout import read_filters
 from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.reports.subject_cautions import read_cautions
-from conceptrsa.pipelines.workflows.derivatives import _betas_metadata
+from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
+from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
 
 CONFIG = load_dataset_config("demo")
 
@@ -184,7 +185,9 @@ def test_headers_that_say_one_second(tmp_path: Path, caplog: pytest.LogCaptureFi
 
     sidecar = tmp_path / "out/sub-01/func/sub-01_x_space-MNI305_res-2_stat-effect_statmap.json"
     sidecar.parent.mkdir(parents=True)
-    sidecar.write_text(json.dumps(_betas_metadata(subject, "func", "space-MNI305_res-2", "")))
+    files = SubjectDerivatives(subject, "perception", NormalizationSettings())
+    _, content = files.betas(MNI305_ENTITIES, {"Engine": "python"})[0]
+    sidecar.write_text(json.dumps(content))
     assert any(
         "the headers of 2 of fMRIPrep's images say another TR (1 s)" in caution
         for caution in read_cautions(tmp_path / "out", "01")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from conceptrsa.analysis.models.networks import load
-from conceptrsa.analysis.models.networks.language import load_bert, load_gpt2
+from conceptrsa.analysis.models.networks.hf_text import load_by_keys
 from conceptrsa.analysis.models.registry import UNVOUCHED_NOTE, ModelEntry, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.zoo import read_zoo
@@ -202,7 +202,7 @@ def test_bit_in_timms_names_is_the_same_network() -> None:
     network = entry_of("BiT-M").network
     arrays = official.random_bit(np.random.default_rng(0))
     published = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    build = lambda: load._build_timm(network)  # noqa: E731
+    build = lambda: load.build(network)  # noqa: E731
     first, second = empty(build), empty(build)
     state = fill("BiT-M", published, first)
     timm = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
@@ -246,7 +246,9 @@ def test_what_save_pretrained_writes_is_taken(
     if is_bert:
         tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
     files = [tmp_path / file, *save_layout(tmp_path, original.config, tokenizer)]
-    network = (load_bert if is_bert else load_gpt2)(files, BERT_KEYS if is_bert else GPT2_KEYS)
+    network = load_by_keys(
+        "bert" if is_bert else "gpt2", files, BERT_KEYS if is_bert else GPT2_KEYS
+    )
     ids = list(network.tokenise(CAT).ids)
     with torch.inference_mode():
         expected = original.base_model(torch.tensor([ids])).last_hidden_state[0].mean(0).numpy()
@@ -275,7 +277,7 @@ def test_a_fine_tuned_bit_is_refused() -> None:
     arrays["resnet/head/conv2d/kernel"] = np.zeros((1, 1, 2048, 1000), np.float32)
     arrays["resnet/head/conv2d/bias"] = np.zeros(1000, np.float32)
     published = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    network = empty(lambda: load._build_timm(entry_of("BiT-M").network))
+    network = empty(lambda: load.build(entry_of("BiT-M").network))
     with pytest.raises(InputError, match=r"another network's .* 1 x 1 x 2048 x 21843"):
         fill("BiT-M", published, network)
     without = {name: tensor for name, tensor in published.items() if "/head/" not in name}

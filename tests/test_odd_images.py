@@ -740,7 +740,7 @@ def test_without_slice_timing_the_step_is_left_out_and_said(
     config = replace(CONFIG, glm=replace(CONFIG.glm, slice_time_reference=0.0))
     workflow = init_participant_wf(subject, example_settings(config, engine))
     assert not [name for name in workflow.list_node_names() if "slice_timing" in name]
-    realign = workflow.get_node("realignment_wf.realign")
+    realign = workflow.get_node("preprocessing_wf.realign")
     assert realign.inputs.uses_up_inputs is False
     betas = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata[0]
     assert betas["Estimation"]["SliceTimingCorrected"] is False
@@ -780,7 +780,7 @@ def test_compressed_runs_are_unpacked_once(
 def test_with_slice_timing_the_raw_files_are_not_taken_by_realignment(bids: Path) -> None:
     settings = replace(example_settings(CONFIG, "python"), keep_work=False)
     workflow = init_participant_wf(subject_of(bids), settings)
-    assert workflow.get_node("realignment_wf.realign").inputs.uses_up_inputs is True
+    assert workflow.get_node("preprocessing_wf.realign").inputs.uses_up_inputs is True
 
 
 def test_slice_times_that_are_there_are_ignored_too(bids: Path) -> None:

@@ -7,12 +7,8 @@ import pytest
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.execution.plugin_settings import (
-    PluginSettings,
-    SlurmSettings,
-    read_plugin,
-)
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.execution.plugin_settings import PluginSettings, read_plugin
+from conceptrsa.pipelines.options import ParticipantOptions, SlurmSettings
 
 OF_DEMO = ("--dataset-config", "demo")
 
@@ -40,7 +36,7 @@ def test_a_file_for_fmriprep_can_be_used(tmp_path: Path) -> None:
 
 def test_arguments_of_slurm_in_yaml_and_json(tmp_path: Path) -> None:
     script = write(tmp_path, "#!/bin/bash\nmodule load x\n", "head.sh")
-    expected = SlurmSettings(("--partition=short", "--comment=two words"), "#!/bin/sh", 100)
+    expected = SlurmSettings("--partition=short --comment='two words'", "#!/bin/sh", 100)
     yaml = write(
         tmp_path,
         "plugin: SLURM\n"
@@ -64,14 +60,17 @@ def test_arguments_of_slurm_in_yaml_and_json(tmp_path: Path) -> None:
         ("- SLURM", "'plugin' and 'plugin_args'"),
         ("plugin: SLURM\nargs: {}", "'plugin' and 'plugin_args'"),
         ("plugin: SLURM\nplugin_args: 3", "names and values"),
-        ("plugin: SLURM\nplugin_args: {n_procs: 3}", "no argument 'n_procs'; those it has: sbatch"),
-        ("plugin: SLURM\nplugin_args: {sbatch_args: [a]}", "sbatch_args is ['a']"),
+        (
+            "plugin: SLURM\nplugin_args: {n_procs: 3}",
+            "key 'n_procs': the allowed keys are sbatch",
+        ),
+        ("plugin: SLURM\nplugin_args: {sbatch_args: [a]}", "sbatch_args = ['a'] must be a text"),
         ('plugin: SLURM\nplugin_args: {sbatch_args: "\'"}', "cannot be split"),
         ("plugin: SLURM\nplugin_args: {sbatch_args: --clusters=x}", "set SLURM_CLUSTERS"),
         ("plugin: SLURM\nplugin_args: {template: absent.sh}", "names no file"),
-        ("plugin: SLURM\nplugin_args: {max_jobs: 0}", "max_jobs is 0"),
-        ("plugin_args: {n_procs: true}", "n_procs is True"),
-        ("plugin_args: {memory_gb: .nan}", "memory_gb is nan"),
+        ("plugin: SLURM\nplugin_args: {max_jobs: 0}", "max_jobs = 0 must be"),
+        ("plugin_args: {n_procs: true}", "n_procs = True must be a whole number"),
+        ("plugin_args: {memory_gb: .nan}", "memory_gb = nan must be"),
         ("plugin_args: {raise_insufficient: true}", "runs alone"),
         ("plugin: Linear\nplugin_args: {n_procs: 3}", "Linear has no argument 'n_procs'"),
         ("plugin: {", "no YAML or JSON"),

@@ -12,7 +12,7 @@ from scipy.stats import pearsonr
 
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.analysis.comparison import compare
-from conceptrsa.analysis.inference.comparisons import (
+from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
     ONE_SIDED_PERMUTATION,
     RANDOM_EFFECTS,

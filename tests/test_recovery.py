@@ -11,22 +11,24 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
+from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, TWO_SIDED_PERMUTATION
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
 from conceptrsa.interfaces.numerics.mni305_grid import MNI152_TO_MNI305
 from conceptrsa.interfaces.numerics.realignment import rigid_parameters
 from conceptrsa.interfaces.numerics.transforms import write_matrix
-from conceptrsa.pipelines.demo.motion import draw_motion, rigid
-from conceptrsa.pipelines.demo.recovery import (
+from conceptrsa.pipelines.demo.bold import draw_motion, rigid
+from conceptrsa.pipelines.demo.recovery import RecoveryRow, measured_rows, write_recovery
+from conceptrsa.pipelines.demo.recovery_measures import (
+    BOLD_BETAS,
+    MOTION,
     MOTION_COLUMNS,
+    Measure,
     common_offset,
     motion_error,
-    write_recovery,
+    overlap,
 )
-from conceptrsa.pipelines.demo.recovery_rows import RecoveryRow, error_row
-from conceptrsa.pipelines.demo.regions import overlap
 from conceptrsa.pipelines.demo.truth import SubjectTruth
 from conceptrsa.pipelines.demo.warp import draw_warp
 
@@ -304,12 +306,18 @@ def test_regions_are_judged_through_the_recovered_affine() -> None:
 def test_overlap_is_twice_the_common_part() -> None:
     one, other = np.zeros((2, *mni305_grid.SHAPE), dtype=bool)
     one[10:14, 20, 20] = other[12:16, 20, 20] = True
-    assert overlap(one, other).dice == 0.5
-    assert overlap(one, other).distance == pytest.approx(4)
+    dice, distance = overlap(one, other)
+    assert dice == 0.5
+    assert distance == pytest.approx(4)
 
 
-def test_a_subject_without_a_result_is_not_passed_over() -> None:
-    row = error_row("motion", [(1.0, 0.05), (1.0, float("nan")), (1.0, 0.06)], limit=0.1)
+@pytest.mark.parametrize(("quantity", "good"), [(MOTION, 0.05), (BOLD_BETAS, 0.9)])
+def test_a_subject_without_a_result_is_not_passed_over(quantity: str, good: float) -> None:
+    found = (good, float("nan"), good)
+    measured = [
+        Measure(quantity, "visual", f"sub-{n}", 1.0, value) for n, value in enumerate(found)
+    ]
+    (row,) = measured_rows(measured)
     assert row.within_limit is False
     assert row.recovered == "nan"
 

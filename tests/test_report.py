@@ -22,11 +22,11 @@ from report_cases import (
 )
 
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
-from conceptrsa.analysis.output.report import explorer, report_tables
+from conceptrsa.analysis.output.report import contents, explorer
+from conceptrsa.analysis.output.report.contents import TABLES, read_tables, shortened
 from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
-from conceptrsa.analysis.output.report.html_page import embed_picture, embed_smallest, render_page
 from conceptrsa.analysis.output.report.methods import describe_methods
-from conceptrsa.analysis.output.report.report_tables import DESCRIPTIONS, read_tables, shortened
+from conceptrsa.analysis.output.report.rendering import embed_picture, embed_smallest, render_page
 
 
 class Page(HTMLParser):
@@ -253,7 +253,7 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
 
 
 def test_long_tables_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_tables, "MAX_ROWS", 30)
+    monkeypatch.setattr(contents, "MAX_ROWS", 30)
     rows = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
     rows.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
     (table,) = read_tables(tmp_path)
@@ -274,9 +274,9 @@ def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> Non
 
 
 def test_every_table_that_can_be_written_is_described() -> None:
-    source = Path(report_tables.__file__).parents[1] / "tables.py"
+    source = Path(contents.__file__).parents[1] / "tables.py"
     names = re.findall(r'^        "(\w+)": ', source.read_text(), flags=re.MULTILINE)
-    assert {description.name for description in DESCRIPTIONS} == {*names, "published_check"}
+    assert set(TABLES) == {*names, "published_check"}
 
 
 def test_the_file_of_citations_holds_what_the_methods_cite(group_dir: Path) -> None:

@@ -6,8 +6,7 @@ import pytest
 from report_cases import planted, planted_result, supplied
 
 from conceptrsa.analysis.output.report.explorer import explorer_data
-from conceptrsa.analysis.output.report.methods import describe_methods
-from conceptrsa.analysis.output.report.references import REFERENCES
+from conceptrsa.analysis.output.report.methods import REFERENCES, describe_methods
 from conceptrsa.analysis.results import ComparisonResult
 
 

@@ -12,7 +12,8 @@ from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
-from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
+from conceptrsa.pipelines.execution.run_workflows import run_workflow
+from conceptrsa.pipelines.options import ParticipantOptions
 from conceptrsa.pipelines.workflows.steps import Node
 
 SECONDS = 0.4
@@ -61,7 +62,7 @@ class Step:
     end: float = 0.0
 
 
-def run_all(folder: Path, steps: Sequence[Step], resources: Resources) -> list[Step]:
+def run_all(folder: Path, steps: Sequence[Step], options: ParticipantOptions) -> list[Step]:
     """Run independent steps, and say when each one ran."""
     (folder / "work").mkdir()
     workflow = Workflow("conceptrsa_wf", base_dir=str(folder / "work"))
@@ -80,7 +81,7 @@ def run_all(folder: Path, steps: Sequence[Step], resources: Resources) -> list[S
     failures = run_workflow(
         workflow,
         {"01": Forecast(Size(1, 1, 1, 1, False), (forecast,))},
-        resources,
+        options,
         folder / "logs",
         Console(file=(folder / "console").open("w")),
     )
@@ -97,7 +98,9 @@ def running_with(step: Step, steps: Sequence[Step]) -> list[Step]:
 
 
 def test_no_more_processes_than_nprocs_run_at_once(tmp_path: Path) -> None:
-    steps = run_all(tmp_path, [Step()] * 5 + [Step(n_procs=2, is_alone=True)], Resources(2, 4.0))
+    steps = run_all(
+        tmp_path, [Step()] * 5 + [Step(n_procs=2, is_alone=True)], ParticipantOptions(n_procs=2)
+    )
     at_once = [sum(other.n_procs for other in running_with(step, steps)) for step in steps]
     assert max(at_once) == 2
     assert max(len(running_with(step, steps)) for step in steps) == 2
@@ -108,7 +111,7 @@ def test_no_more_memory_than_allowed_is_taken_and_a_larger_step_runs_alone(
 ) -> None:
     wanted = [Step(memory_gb=gb, is_alone=gb > 4) for gb in (1.5, 1.5, 9.0, 3.0, 1.0)]
     with caplog.at_level(logging.INFO, logger="pipelines"):
-        steps = run_all(tmp_path, wanted, Resources(3, 4.0))
+        steps = run_all(tmp_path, wanted, ParticipantOptions(n_procs=3))
     larger = next(step for step in steps if step.memory_gb == 9.0)
     assert all(larger not in running_with(step, steps) for step in steps if step is not larger)
     assert running_with(larger, steps) == [larger]

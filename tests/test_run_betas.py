@@ -12,6 +12,7 @@ from block_design import TR, block_events, n_volumes, random_motion
 from nibabel.affines import apply_affine
 from nipype.interfaces.base import Undefined
 from scipy.ndimage import map_coordinates
+from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa import bids_config
@@ -26,9 +27,10 @@ from conceptrsa.interfaces.python.normalize import ResampleToMNI305
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.options import RUNS_PER_PARTITION, partition_runs
-from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES, init_save_run_betas_node
+from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
+from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
 
 SHAPE = (12, 11, 10)
 AFFINE = np.array([[3.0, 0, 0, -16], [0, 3.0, 0, -40], [0, 0, 3.0, -12], [0, 0, 0, 1]])
@@ -308,7 +310,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     models = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
     stimuli = tuple(f"thing_{n:02d}" for n in range(12))
-    write_demo_dataset(folder, models, stimuli, DemoSettings.small(n_subjects=1), 2)
+    write_demo_dataset(folder, models, stimuli, small_settings(n_subjects=1), 2)
     text = (Path(bids_config.__file__).parent / "demo.toml").read_text()
     before, _, after = text.partition("[rois]\n")
     regions = "[rois]\nparahippocampal = [1016, 2016]\nparahippocampal-left = [1016]\n\n"
@@ -375,13 +377,12 @@ def test_the_sidecar_is_json_of_plain_values() -> None:
                 Path("events.tsv"), 2.0, (0.0,), "k")
         for n in (1, 2, 3)
     )  # fmt: skip
-    node = init_save_run_betas_node(
-        SubjectInputs("01", Path("T1w.nii"), runs), "t", {"Engine": "python"}, Path(), 1
+    files = SubjectDerivatives(
+        SubjectInputs("01", Path("T1w.nii"), runs), "t", NormalizationSettings()
     )
-    assert node.inputs.name == (
-        "sub-01/func/sub-01_task-t_space-MNI305_res-2_desc-runs_roibetas.h5"
-    )
-    sidecar = json.loads(json.dumps(node.inputs.metadata))
+    name, content = files.run_betas({"Engine": "python"}, 1)
+    assert name == "sub-01/func/sub-01_task-t_space-MNI305_res-2_desc-runs_roibetas.h5"
+    sidecar = json.loads(json.dumps(content))
     assert [part["Half"] for part in sidecar["Partitions"]] == ["odd", "even", "odd"]
     assert sidecar["Partitions"][1]["Sources"] == [
         "bids:raw:sub-01/func/sub-01_task-t_run-2_bold.nii"

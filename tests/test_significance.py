@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from conceptrsa.analysis.inference.paper_tests import (
+from conceptrsa.analysis.inference.tests_over_subjects import (
     benjamini_hochberg,
     compare_groups,
     compare_models_with_reference,

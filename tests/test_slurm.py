@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from slurm_cluster import Cluster, reason_not_to_start, started_cluster
 from slurm_steps import run_steps
+from small_demo import small_settings
 
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.execution import slurm
-from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
+from conceptrsa.pipelines.options import SlurmSettings
 
 MAXIMUM_SECONDS = 300
 CLUSTER_PAGE = Path(__file__).parents[1] / "docs" / "cluster.md"
@@ -113,7 +114,7 @@ def test_a_cancelled_or_killed_job_fails_its_subject_and_a_resumed_run_finishes(
 def test_a_job_that_cannot_start_is_a_failure_and_not_a_hang(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    too_long = SlurmSettings(("--partition=short", "--time=10"))
+    too_long = SlurmSettings("--partition=short --time=10")
     (failure,) = run_steps(tmp_path / "long", {"01": ("double", [1])}, too_long)["01"]
     assert "will never start" in failure.sentence and "PartitionTimeLimit" in failure.sentence
     assert cluster.jobs() == []
@@ -121,7 +122,7 @@ def test_a_job_that_cannot_start_is_a_failure_and_not_a_hang(
         tmp_path / "wide", {"01": ("double", [1])}, SlurmSettings(), n_threads=1000
     )["01"]
     assert "will never start" in failure.sentence and "--omp-nthreads" in failure.sentence
-    unknown = SlurmSettings(("--partition=nowhere",))
+    unknown = SlurmSettings("--partition=nowhere")
     (failure,) = run_steps(tmp_path / "unknown", {"01": ("double", [1])}, unknown)["01"]
     assert "Slurm refused the step" in failure.sentence and "partition" in failure.sentence
 
@@ -222,7 +223,7 @@ def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(5)
     stimuli = tuple(f"thing_{n:02d}" for n in range(12))
     planted = {roi.model: random.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, stimuli, DemoSettings.small(n_subjects=1), 2)
+    write_demo_dataset(folder, planted, stimuli, small_settings(n_subjects=1), 2)
     bids = folder / "bids"
     for path in sorted((bids / "sub-01").rglob("*")):
         if path.is_file():

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from nipype.pipeline.engine import Node
+from small_demo import small_settings
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics import mni305_grid
@@ -32,7 +33,7 @@ from conceptrsa.interfaces.spm.run_models import (
 from conceptrsa.interfaces.spm.spm_files import workplace
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 
@@ -227,7 +228,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
     stimuli = tuple(f"thing_{n:02d}" for n in range(12))
-    write_demo_dataset(folder, planted, stimuli, DemoSettings.small(n_subjects=1), 2)
+    write_demo_dataset(folder, planted, stimuli, small_settings(n_subjects=1), 2)
     return folder
 
 

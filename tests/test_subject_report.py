@@ -32,11 +32,10 @@ from conceptrsa.interfaces.python.quality_images import (
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.participants import write_page
 from conceptrsa.pipelines.reports.heads import Heads
-from conceptrsa.pipelines.reports.planes import lay_out
-from conceptrsa.pipelines.reports.plots import acquisition_order
+from conceptrsa.pipelines.reports.mosaics import lay_out
+from conceptrsa.pipelines.reports.run_plots import acquisition_order
 from conceptrsa.pipelines.reports.subject_page import write_subject_page
 from conceptrsa.pipelines.reports.subject_records import read_subject
-from conceptrsa.pipelines.reports.tsnr_maps import summarize_tsnr
 
 CHROMIUM = Path("/usr/bin/chromium")
 LARGEST_PAGE = 10e6  # bytes
@@ -185,7 +184,7 @@ def test_the_fine_grid_covers_the_field_of_view() -> None:
         np.zeros((10, 12, 8)),
         rigid_matrix(np.ones(3), np.array([0.3, 0, 0])) @ np.diag([3, 3, 4, 1]),
     )
-    shape, affine = fine_grid(coarse, 1.5)
+    shape, affine = fine_grid(coarse)
     assert shape == (20, 24, 22)
     np.testing.assert_allclose(nib.affines.voxel_sizes(affine), 1.5)
     outer = nib.affines.apply_affine(affine, [-0.5, -0.5, -0.5])
@@ -295,7 +294,7 @@ def test_one_missing_map_leaves_the_others(out_dir: Path) -> None:
     next((out_dir / "sub-01/func").glob("*run-01*tsnr_boldmap.nii.gz")).unlink()
     assert "no map of: ses-a run-01." in section(page_of(out_dir), "tsnr")
     record = read_subject(out_dir, "01", TASK)
-    summary = summarize_tsnr(record, Heads(record))
+    summary = Heads(record).summarize_tsnr()
     assert summary.medians == (None, TSNR[1])
     assert summary.mean is not None
     assert summary.mean.max() == TSNR[1]

@@ -7,7 +7,7 @@ import pytest
 from figure_cases import CASES, drawn, five, markers, sixteen, view_of
 from report_cases import planted, planted_result
 
-from conceptrsa.analysis.inference.comparisons import (
+from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
     RANDOM_EFFECTS,
     TWO_SIDED_PERMUTATION,

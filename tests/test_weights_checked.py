@@ -16,7 +16,7 @@ from conceptrsa.analysis.models.weights import hashes
 from conceptrsa.analysis.models.weights.locate import (
     obtain_weights,
 )
-from conceptrsa.analysis.models.weights.places import WeightsOptions, weights_present
+from conceptrsa.analysis.models.weights.places import WeightsOptions, find_files
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
 
@@ -130,7 +130,7 @@ def test_a_damaged_file_of_another_library_is_passed_over(
         assert checked.sha256 == SHA256
     assert "passed over" in caplog.text
     truncated = Weights((publisher.file(size=len(OTHER) + 1),))
-    assert not weights_present("Net", truncated, WeightsOptions(tmp_path / "elsewhere"))
+    assert find_files("Net", truncated, WeightsOptions(tmp_path / "elsewhere")) is None
 
 
 def test_a_download_that_changed_is_noticed_without_a_published_hash(
@@ -180,7 +180,7 @@ def test_names_cannot_lead_out_of_the_cache(publisher: Publisher, tmp_path: Path
 @pytest.mark.usefixtures("no_network")
 def test_offline_the_network_is_never_touched(tmp_path: Path, options: WeightsOptions) -> None:
     for weights in (NET, PAIR):
-        assert not weights_present("Net", weights, options)
+        assert find_files("Net", weights, options) is None
         with pytest.raises(InputError, match="offline nothing is downloaded") as error:
             obtain_weights("Net", weights, options, "MIT")
         text = one_sentence(error)

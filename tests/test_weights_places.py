@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import local_weights
 import pytest
@@ -58,7 +60,7 @@ def test_the_places_are_searched_in_order(
         place.unlink()
         if place.parent.name == "NET":
             place.parent.rmdir()
-    assert not weights_present("Net", weights, options)
+    assert find_files("Net", weights, options) is None
 
 
 def test_names_of_odd_models_can_be_folders(tmp_path: Path, options: WeightsOptions) -> None:
@@ -99,7 +101,7 @@ def test_a_fixed_revision_is_not_replaced_by_another(home: Path, options: Weight
     weights = Weights((WeightsFile("net.bin", f"{url}/net.bin"),))
     snapshots = home / ".cache/huggingface/hub/models--someone--some-net/snapshots"
     put(snapshots / ("a" * 40) / "net.bin")
-    assert not weights_present("Net", weights, options)
+    assert find_files("Net", weights, options) is None
     place = put(snapshots / ("c" * 40) / "net.bin")
     assert find_files("Net", weights, options) == (place,)
 
@@ -109,7 +111,7 @@ def test_common_file_names_prove_nothing(
 ) -> None:
     single = Weights(PAIR.files[:1])
     put(home / ".cache" / "clip" / "model.safetensors")
-    assert not weights_present("Net", single, options)
+    assert find_files("Net", single, options) is None
     put(tmp_path / "folder" / "model.safetensors", OTHER)
     with pytest.raises(InputError, match="not on this machine"):
         obtain_weights("Net", single, with_folder(options, tmp_path / "folder"))
@@ -165,8 +167,9 @@ def test_what_other_programs_keep_does_not_choose_models(
     tmp_path: Path, home: Path, options: WeightsOptions
 ) -> None:
     put(home / ".cache" / "clip" / FILE.name)
-    assert weights_present("Net", NET, options)
-    assert not weights_chosen("Net", NET, options)
+    net: Any = SimpleNamespace(all_weights=(("Net", NET),))
+    assert weights_present(net, options)
+    assert not weights_chosen(net, options)
     put(tmp_path / "folder" / FILE.name)
-    assert weights_chosen("Net", NET, with_folder(options, tmp_path / "folder"))
-    assert weights_chosen("Net", NET, with_folder(options, None, NET=put(tmp_path / "x.pth")))
+    assert weights_chosen(net, with_folder(options, tmp_path / "folder"))
+    assert weights_chosen(net, with_folder(options, None, NET=put(tmp_path / "x.pth")))

@@ -16,9 +16,10 @@ from rich.console import Console
 from small_workflow import InProcessPlugin
 
 from conceptrsa.bids_config.errors import StepError
+from conceptrsa.pipelines.execution.failures import FailureKeeper, last_sentence
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
-from conceptrsa.pipelines.execution.run_workflows import Resources, run_workflow
-from conceptrsa.pipelines.execution.worker_pool import FailureKeeper, last_sentence
+from conceptrsa.pipelines.execution.run_workflows import run_workflow
+from conceptrsa.pipelines.options import ParticipantOptions
 
 
 class DoInput(BaseInterfaceInputSpec):
@@ -89,7 +90,7 @@ def run(tmp_path: Path, steps: dict[str, list[str]]) -> dict:
     return run_workflow(
         make_workflow(tmp_path, steps),
         {subject: make_forecast(len(whats)) for subject, whats in steps.items()},
-        Resources(2, 4.0),
+        ParticipantOptions(n_procs=2),
         tmp_path / "logs",
         Console(file=(tmp_path / "console").open("w")),
     )

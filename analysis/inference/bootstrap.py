@@ -5,16 +5,20 @@ drawn c_i and c_j times occurs c_i c_j times in the resampled RDM; pairs of a st
 are left out (Schuett et al., 2023). So no RDM has to be resampled: its entries have weights.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from conceptrsa.analysis.rsa.correlations import standardise
+from conceptrsa.analysis.rsa.correlations import number_of_stimuli, standardise
 from conceptrsa.analysis.settings import RsaMetric, is_own
 
-MIN_STIMULI = 3
+MIN_STIMULI = 6
+"""Of fewer stimuli, samples hold too few to give a standard error."""
+
+MIN_DISTINCT = 3
 """Distinct stimuli of a sample: two make a single distance."""
 
 WEIGHTS_AT_ONCE = 300_000
@@ -58,39 +62,61 @@ def draw_samples(
     ValueError
         For fewer than 3 stimuli.
     """
-    if n_stimuli < MIN_STIMULI:
-        raise ValueError(f"{n_stimuli} stimuli cannot be resampled: {MIN_STIMULI} are needed")
+    if n_stimuli < MIN_DISTINCT:
+        raise ValueError(f"{n_stimuli} stimuli cannot be resampled: {MIN_DISTINCT} are needed")
 
     def counts(n: int, size: int) -> NDArray[np.intp]:
         return generator.multinomial(n, np.full(n, 1 / n), size=size).astype(np.intp)
 
     subjects, stimuli = counts(n_subjects, n_bootstraps), counts(n_stimuli, n_bootstraps)
-    while (few := np.count_nonzero(stimuli, axis=1) < MIN_STIMULI).any():
+    while (few := np.count_nonzero(stimuli, axis=1) < MIN_DISTINCT).any():
         stimuli[few] = counts(n_stimuli, int(few.sum()))
     return Draws(stimuli, subjects)
 
 
 def bootstrap_errors(
-    draws: Draws, brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
-    """Standard errors (3, models) of mean scores over subjects, over stimuli, and over both.
+    regions: Mapping[str, NDArray[np.float64]],
+    models: NDArray[np.float64],
+    metric: RsaMetric,
+    n_bootstraps: int,
+    generator: np.random.Generator,
+) -> dict[str, NDArray[np.float64]]:
+    """Standard errors of mean scores over subjects, over stimuli, and over both.
 
     With their small-sample factors, and that over both corrected (`two_factor_variance`).
-    Parameters as in `bootstrap_scores`.
+
+    Parameters
+    ----------
+    regions : mapping of str to ndarray, (folds, subjects, pairs)
+    models : ndarray, (models, pairs)
+    metric : str
+    n_bootstraps : int
+        Samples, the same for all regions.
+    generator : Generator
+
+    Returns
+    -------
+    dict of str to ndarray, (3, models)
+        By region; NaN for fewer than 6 stimuli.
     """
-    n_subjects, n_stimuli = draws.subjects.shape[1], draws.stimuli.shape[1]
-    over_subjects, over_stimuli, over_both = (
-        bootstrap_scores(drawn, brain, models, metric)
-        for drawn in (draws.of_subjects(), draws.of_stimuli(), draws)
-    )
-    variances = np.stack(
-        [
+    n_subjects = next(iter(regions.values())).shape[1]
+    n_stimuli = number_of_stimuli(models.shape[-1])
+    if n_stimuli < MIN_STIMULI:
+        return dict.fromkeys(regions, np.full((3, len(models)), np.nan))
+    draws = draw_samples(n_stimuli, n_subjects, n_bootstraps, generator)
+    errors = {}
+    for roi, brain in regions.items():
+        over_subjects, over_stimuli, over_both = (
+            bootstrap_scores(drawn, brain, models, metric)
+            for drawn in (draws.of_subjects(), draws.of_stimuli(), draws)
+        )
+        variances = (
             one_factor_variance(over_subjects, n_subjects),
             one_factor_variance(over_stimuli, n_stimuli),
             two_factor_variance(over_both, over_subjects, over_stimuli, n_subjects, n_stimuli),
-        ]
-    )
-    return np.asarray(np.sqrt(variances))
+        )
+        errors[roi] = np.sqrt(variances)
+    return errors
 
 
 def bootstrap_scores(

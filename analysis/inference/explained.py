@@ -337,7 +337,7 @@ def _require_usable(models: NDArray[np.float64]) -> None:
 
 def _units(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centre vectors (..., pairs) and scale them to length 1; NaN for constant ones."""
-    values = vectors - vectors.mean(axis=-1, keepdims=True)
+    values: NDArray[np.float64] = vectors - vectors.mean(axis=-1, keepdims=True)
     length: NDArray[np.float64] = np.linalg.norm(values, axis=-1, keepdims=True)
     units: NDArray[np.float64] = values / np.where(length > 0, length, np.nan)
     return units

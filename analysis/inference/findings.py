@@ -1,15 +1,115 @@
-"""What inference finds: rows of the tables, and what figures show."""
+"""What inference finds: rows of the tables, what figures show, and how the best stands.
 
+Which test answers which question stands in `docs/statistics.md`.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest
+import numpy as np
+
 from conceptrsa.analysis.settings import RsaMetric
 
 CeilingName = Literal["pairwise", "lower", "upper"]
+Score = Literal["rsa", "rsa_normalised"]
+
+ALPHA = 0.05
+
+ZERO = "zero"
+"""What a model is tested against where there is no other model."""
+
+ONE_SIDED_PERMUTATION = "label permutation, one-sided"
+TWO_SIDED_PERMUTATION = (
+    "screen: label permutation, two-sided; of neither being related to the brain"
+)
+RANDOM_EFFECTS = "random effects of subjects and stimuli, two-sided"
+MIXED_MODEL = "mixed model of subjects, stimuli and models, two-sided"
+SIGN_FLIP = "sign-flip over subjects, two-sided"
+SIGNED_RANK = "Wilcoxon signed-rank, two-sided"
+WELCH = "Welch t, two-sided; treats models as independent"
+
+MOST_NAMES = 3
+"""So many are named in a sentence; of more, the number is given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class ModelTest:
+    """One model against the reference model in one region.
+
+    Attributes
+    ----------
+    score : {'rsa', 'rsa_normalised'}
+        Which values of the subjects were compared.
+    statistic, p, p_corrected : float
+        Statistic (that of the signed ranks, or a mean difference), p, and p corrected by Benjamini
+        and Hochberg over all rows of the same score, test and kind of reference (zero, the
+        reference model, or every other model); NaN where no test was possible.
+    test : str
+        The test, and how its p was found.
+    n : int
+        Subjects with both values.
+    p_floor : float
+        The smallest p that so many subjects whose values differ, or so many permutations, can give.
+    p_max : float
+        Corrected for all tests of the same kind in all regions by the largest statistic, where
+        the test is one of permutations; else NaN.
+    low, high : float
+        95 % interval of the statistic, where the test has one; else NaN.
+    """
+
+    roi: str
+    model: str
+    reference: str
+    score: Score = "rsa"
+    statistic: float
+    p: float
+    p_corrected: float = np.nan
+    test: str
+    n: int
+    p_floor: float = np.nan
+    p_max: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupTest:
+    """One group of models against another in one region.
+
+    Attributes
+    ----------
+    mean_a, mean_b : float
+        Means over the models' means over subjects.
+    statistic, p, p_corrected : float
+        Welch's t, two-sided p, and p corrected as in `ModelTest`; NaN where no test was possible.
+    test : str
+    n : int
+        Models of both groups together.
+    p_floor : float
+        NaN for a t-test, which has none.
+    p_max, low, high : float
+        As in `ModelTest`.
+    """
+
+    roi: str
+    group_a: str
+    group_b: str
+    score: Score = "rsa"
+    mean_a: float
+    mean_b: float
+    statistic: float
+    p: float
+    p_corrected: float = np.nan
+    test: str
+    n: int
+    p_floor: float = np.nan
+    p_max: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelScore:
     """One model in one region, for new subjects and new stimuli.
 
@@ -34,22 +134,22 @@ class ModelScore:
     roi: str
     model: str
     group: str
-    rsa: float
-    low: float
-    high: float
-    se_subjects: float
-    se_stimuli: float
-    se_both: float
-    p: float
-    p_max: float
-    p_fdr: float
-    normalised: float
-    normalised_low: float
-    normalised_high: float
+    rsa: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    se_subjects: float = np.nan
+    se_stimuli: float = np.nan
+    se_both: float = np.nan
+    p: float = np.nan
+    p_max: float = np.nan
+    p_fdr: float = np.nan
+    normalised: float = np.nan
+    normalised_low: float = np.nan
+    normalised_high: float = np.nan
     withheld: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CeilingInterval:
     """A noise ceiling of one region.
 
@@ -65,10 +165,10 @@ class CeilingInterval:
 
     roi: str
     ceiling: CeilingName
-    estimate: float
-    low: float
-    high: float
-    p: float
+    estimate: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -131,3 +231,79 @@ class Inference:
     partial_scores: tuple[PartialScore, ...]
     model_tests: tuple[ModelTest, ...]
     group_tests: tuple[GroupTest, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One model or group of models, in one region, against every other.
+
+    Attributes
+    ----------
+    above : tuple of str
+        Those that it is found to do better than.
+    level : tuple of str
+        Those that it is not told apart from.
+    untested : tuple of str
+        Those that it could not be tested against.
+    """
+
+    above: tuple[str, ...] = ()
+    level: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Say it so that it can follow a name; empty where there is no other."""
+        if self.level:
+            untested = f", nor tested against {_some(self.untested)}" if self.untested else ""
+            return f"not told apart from {_some(self.level)}{untested}"
+        if self.untested:
+            return f"not tested against {_some(self.untested)}"
+        return "above every other" if self.above else ""
+
+
+def model_standing(inference: Inference | None, roi: str, model: str) -> Standing:
+    """Give the standing of a model, for new subjects and new stimuli (random effects)."""
+    tests = () if inference is None else inference.model_tests
+    return _standing(
+        model,
+        (
+            (test.model, test.reference, test.statistic, test.p_corrected)
+            for test in tests
+            if test.roi == roi and test.test == RANDOM_EFFECTS and test.reference != ZERO
+        ),
+    )
+
+
+def group_standing(inference: Inference | None, roi: str, group: str) -> Standing:
+    """Give the standing of a group of models, for new models of the kind too (mixed model)."""
+    tests = () if inference is None else inference.group_tests
+    return _standing(
+        group,
+        (
+            (test.group_a, test.group_b, test.statistic, test.p_corrected)
+            for test in tests
+            if test.roi == roi and test.test == MIXED_MODEL
+        ),
+    )
+
+
+def _standing(name: str, tests: Iterator[tuple[str, str, float, float]]) -> Standing:
+    above: list[str] = []
+    level: list[str] = []
+    untested: list[str] = []
+    for first, second, difference, p in tests:
+        if name not in (first, second):
+            continue
+        other = second if first == name else first
+        ahead = difference if first == name else -difference
+        if not np.isfinite(p):
+            untested.append(other)
+        else:
+            (above if p < ALPHA and ahead > 0 else level).append(other)
+    return Standing(tuple(above), tuple(level), tuple(untested))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    if len(names) > MOST_NAMES:
+        return f"{len(names)} others"
+    return ", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]

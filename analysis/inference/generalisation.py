@@ -25,6 +25,9 @@ from conceptrsa.analysis.settings import RsaMetric
 MIN_SUBJECTS_OF_CEILING = 3
 """Two subjects have one ceiling, which cannot vary over subjects."""
 
+SMALLEST_ERROR = 1e-6
+"""Standard errors that are no larger come from rounding."""
+
 
 @dataclass(frozen=True)
 class CeilingEstimates:
@@ -110,12 +113,18 @@ def generalise(
     first, second = np.triu_indices(len(models), k=1)
     unit = np.eye(len(models))
     return Generalisation(
-        models=infer(squares, unit, confidence),
-        model_pairs=infer(squares, unit[first] - unit[second], confidence),
+        models=_tested(infer(squares, unit, confidence)),
+        model_pairs=_tested(infer(squares, unit[first] - unit[second], confidence)),
         group_pairs=Estimates(*np.concatenate([np.empty((5, 0)), *group_pairs], axis=1)),
         ceilings=_ceilings(brain, metric, with_ceiling, confidence),
         normalised=_normalised(with_ceiling, len(models), confidence),
     )
+
+
+def _tested(estimates: Estimates) -> Estimates:
+    """Take away the p of what varies by rounding alone, as models that are the same do."""
+    varies = estimates.standard_error > SMALLEST_ERROR
+    return estimates._replace(p=np.where(varies, estimates.p, np.nan))
 
 
 def compare_groups(

@@ -3,23 +3,28 @@
 Under the null hypothesis the models are unrelated to the brain, and the names of the stimuli in
 the brain's RDMs mean nothing: rows and columns of an RDM may be permuted jointly (Kriegeskorte et
 al., 2008). Subjects, folds and regions are permuted alike, so that what they share stays shared.
+
+The family-wise p compares each statistic with the largest of all under every permutation (Nichols
+and Holmes, 2002). Statistics are first divided by their own standard deviation over permutations,
+so that no region or model sets the limit for the others only because its statistic varies more.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from itertools import permutations as all_orders
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import num_obs_y, squareform
+from scipy.spatial.distance import squareform
 
-from conceptrsa.analysis.inference.multiple_testing import PermutationTests, permutation_tests
+from conceptrsa.analysis.inference.tests_over_subjects import benjamini_hochberg
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
     mean_over_subjects,
     mean_ranks,
+    number_of_stimuli,
     standardise,
 )
 from conceptrsa.analysis.settings import RsaMetric, is_own
@@ -29,6 +34,13 @@ PERMUTATIONS_AT_ONCE = 50
 
 SIGNS_AT_ONCE = 1_000_000
 """Signs of differences that Kendall's tau takes for the brain RDMs at once."""
+
+TOLERANCE = 1e-12
+"""Statistics that differ by less are equal: permutations that change nothing but the order of a
+sum must count as ties."""
+
+STATISTICS_AT_ONCE = 200_000
+"""So many that a chunk stays in the processor's cache."""
 
 
 def draw_permutations(
@@ -187,37 +199,119 @@ def _varies(ranks: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
+class PermutationTests:
+    """Tests of one kind in all regions; arrays (regions, tests), NaN where nothing was tested.
+
+    Attributes
+    ----------
+    statistic : ndarray
+        Score, or difference between two scores.
+    p : ndarray
+        Share of permutations, the identity among them, with a statistic as large.
+    p_max : ndarray
+        Corrected over all tests and regions by the largest standardised statistic (family-wise).
+    p_fdr : ndarray
+        Corrected over all tests and regions after Benjamini and Hochberg.
+    """
+
+    statistic: NDArray[np.float64]
+    p: NDArray[np.float64]
+    p_max: NDArray[np.float64]
+    p_fdr: NDArray[np.float64]
+
+    def row(self, region: int, test: int) -> dict[str, Any]:
+        """Give one test's numbers, named as in the tables of tests."""
+        place = region, test
+        return {
+            "statistic": float(self.statistic[place]),
+            "p": float(self.p[place]),
+            "p_corrected": float(self.p_fdr[place]),
+            "p_max": float(self.p_max[place]),
+        }
+
+
+def permutation_tests(
+    contrasts: NDArray[np.float64],
+    null: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    *,
+    two_sided: bool,
+) -> PermutationTests:
+    """Test weighted sums of scores.
+
+    Parameters
+    ----------
+    contrasts : ndarray, (scores, tests)
+        Each test's weights; NaN where there is nothing to test.
+    null : ndarray, (permutations, regions, scores)
+        Scores under every permutation, the identity first; NaN scores make their tests NaN.
+    expected : ndarray, (regions, scores)
+        Means over all possible permutations, from which two-sided tests count both ways.
+    two_sided : bool
+        Whether large means far from the expected value; otherwise, above it.
+    """
+    missing = ~np.isfinite(null[0])
+    weights = np.nan_to_num(contrasts)
+    unusable = (missing.astype(float) @ (weights != 0) > 0) | np.isnan(contrasts).any(axis=0)
+
+    def statistics(rows: slice) -> NDArray[np.float64]:
+        deviations = np.where(missing, 0.0, null[rows] - expected)
+        found: NDArray[np.float64] = deviations @ weights
+        return np.abs(found, out=found) if two_sided else found
+
+    observed = statistics(slice(1))[0]
+    n_rows = max(1, STATISTICS_AT_ONCE // max(1, observed.size))
+    chunks = [slice(start, start + n_rows) for start in range(0, len(null), n_rows)]
+    squares = np.zeros_like(observed)
+    n_as_large = np.zeros(observed.shape, dtype=np.intp)
+    for rows in chunks:
+        found = statistics(rows)
+        n_as_large += (found >= observed - TOLERANCE).sum(axis=0)
+        squares += np.einsum("nrt,nrt->rt", found, found)
+    sd = np.sqrt(squares / len(null))
+    precision = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > TOLERANCE)
+    excluded = np.where(unusable, -np.inf, 0.0)
+    maxima = np.concatenate(
+        [
+            (statistics(rows) * precision + excluded).max(axis=(1, 2), initial=-np.inf)
+            for rows in chunks
+        ]
+    )
+    p = np.where(unusable, np.nan, n_as_large / len(null))
+    below = np.searchsorted(np.sort(maxima), (observed - TOLERANCE) * precision, side="left")
+    p_max = (len(maxima) - below) / len(maxima)
+    return PermutationTests(
+        statistic=np.where(unusable, np.nan, np.where(missing, 0.0, null[0]) @ weights),
+        p=p,
+        p_max=np.where(unusable, np.nan, p_max),
+        p_fdr=benjamini_hochberg(p.ravel()).reshape(p.shape),
+    )
+
+
+@dataclass(frozen=True)
 class LabelPermutations:
     """All tests by permutation of the stimuli's labels.
 
     Attributes
     ----------
-    regions : tuple of str
-        Rows of all tables.
-    n_permutations : int
-        The identity among them.
+    p_floor : float
+        The smallest p that so many permutations can give.
     models : PermutationTests
         Each model against no relation, one-sided (greater).
     model_pairs, group_pairs : PermutationTests
-        Each two models, and the means of each two groups' models, two-sided.
+        Each two models, and the means of each two groups' models, two-sided, in the order of
+        `itertools.combinations`.
     """
 
-    regions: tuple[str, ...]
-    n_permutations: int
+    p_floor: float
     models: PermutationTests
     model_pairs: PermutationTests
     group_pairs: PermutationTests
-
-    @property
-    def p_floor(self) -> float:
-        """The smallest p that so many permutations can give."""
-        return 1 / self.n_permutations
 
 
 def permute_labels(
     brain: Mapping[str, NDArray[np.float64]],
     models: NDArray[np.float64],
-    names: Sequence[str],
     groups: Sequence[str],
     metric: RsaMetric,
     n_permutations: int,
@@ -232,7 +326,7 @@ def permute_labels(
         NaN, or constant (cosines: zero) ones, are left out.
     models : ndarray, (models, pairs)
         A model that cannot be compared, likewise, gets NaN and is no member of its group.
-    names, groups : sequence of str
+    groups : sequence of str
         Of the models.
     metric : str
         Kendall's tau-a is slow: one permutation of 50 stimuli, 16 models and 12 regions costs
@@ -247,48 +341,24 @@ def permute_labels(
     LabelPermutations
     """
     rdms = np.stack([values.reshape(-1, values.shape[-1]) for values in brain.values()])
-    permutations = draw_permutations(num_obs_y(models[0]), n_permutations, generator)
+    n_stimuli = number_of_stimuli(models.shape[-1])
+    permutations = draw_permutations(n_stimuli, n_permutations, generator)
     null, expected = null_scores(rdms, models, metric, permutations)
+    of_models = np.eye(len(models))
     usable = np.isfinite(null[0]).any(axis=0)
-    pairs = tuple(combinations(range(len(names)), 2))
-    group_pairs = tuple(combinations(dict.fromkeys(groups), 2))
+    names = np.array(list(dict.fromkeys(groups)))
+    members = (np.asarray(groups)[:, None] == names) & usable[:, None]
+    with np.errstate(invalid="ignore"):
+        of_groups = members / members.sum(axis=0)
     return LabelPermutations(
-        regions=tuple(brain),
-        n_permutations=len(permutations),
-        models=permutation_tests(
-            tuple((name,) for name in names), np.eye(len(names)), null, expected, two_sided=False
-        ),
-        model_pairs=permutation_tests(
-            tuple((names[a], names[b]) for a, b in pairs),
-            _differences(np.eye(len(names)), pairs),
-            null,
-            expected,
-            two_sided=True,
-        ),
-        group_pairs=permutation_tests(
-            group_pairs,
-            _group_differences(groups, group_pairs, usable),
-            null,
-            expected,
-            two_sided=True,
-        ),
+        p_floor=1 / len(permutations),
+        models=permutation_tests(of_models, null, expected, two_sided=False),
+        model_pairs=permutation_tests(_differences(of_models), null, expected, two_sided=True),
+        group_pairs=permutation_tests(_differences(of_groups), null, expected, two_sided=True),
     )
 
 
-def _differences(
-    means: NDArray[np.float64], pairs: Sequence[tuple[int, int]]
-) -> NDArray[np.float64]:
-    """Columns of the differences between columns a and b."""
-    first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
+def _differences(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences between each two columns."""
+    first, second = np.triu_indices(means.shape[1], k=1)
     return np.asarray(means[:, first] - means[:, second])
-
-
-def _group_differences(
-    groups: Sequence[str], pairs: Sequence[tuple[str, str]], usable: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Weights of the models in the differences between groups' means; NaN for an empty group."""
-    names = list(dict.fromkeys(groups))
-    members = (np.asarray(groups)[:, None] == np.asarray(names)) & usable[:, None]
-    with np.errstate(invalid="ignore"):
-        means = members / members.sum(axis=0)
-    return _differences(means, [(names.index(a), names.index(b)) for a, b in pairs])

@@ -10,7 +10,7 @@ has two strata: what a stimulus does to all its pairs, and what is particular to
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,6 +163,15 @@ class Estimates(NamedTuple):
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     p: NDArray[np.float64]
+
+    def row(self, index: int) -> dict[str, Any]:
+        """Give one estimate's numbers, named as in the tables of tests."""
+        return {
+            "statistic": float(self.estimate[index]),
+            "p": float(self.p[index]),
+            "low": float(self.lower[index]),
+            "high": float(self.upper[index]),
+        }
 
 
 def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> MeanSquares:

@@ -6,7 +6,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,8 +79,19 @@ class RecipeCache:
         found: dict[str, dict[str, FeatureVector]] = {column: {} for column in columns}
         wanted = set(inputs)
         for file in sorted(self.folder.glob("*.npz")):
-            for column, rows in _read_part(file, wanted, found):
-                found[column].update(rows)
+            # Of a damaged file, what stands before the damage is taken.
+            with suppress(*_DAMAGE), np.load(file, allow_pickle=False) as arrays:
+                content = [str(entry) for entry in arrays["inputs"]]
+                rows = [row for row, entry in enumerate(content) if entry in wanted]
+                if not rows:
+                    continue
+                checksums = arrays["checksums"]
+                for index, column in enumerate(map(str, arrays["columns"])):
+                    if column not in found:
+                        continue
+                    values = np.asarray(arrays[f"column_{index}"], dtype=np.float32)
+                    if _checksum(content, column, values) == checksums[index]:
+                        found[column].update((content[row], values[row]) for row in rows)
         return found
 
     def save(self, part: Part) -> None:
@@ -91,21 +102,17 @@ class RecipeCache:
         InputError
             The folder cannot be written.
         """
-        names = np.array(list(part.columns), dtype=np.str_)
-        checksums = [_checksum(part.inputs, *column) for column in part.columns.items()]
         arrays: dict[str, Any] = {
-            f"column_{index}": values for index, values in enumerate(part.columns.values())
+            "inputs": np.array(part.inputs),
+            "columns": np.array(list(part.columns), dtype=np.str_),
+            "checksums": np.array([_checksum(part.inputs, *item) for item in part.columns.items()]),
         }
+        for index, values in enumerate(part.columns.values()):
+            arrays[f"column_{index}"] = values
         identity = "\n".join([*part.inputs, "", *part.columns])
         name = hashlib.sha256(identity.encode()).hexdigest()
         with self._written(f"{name}.npz") as path:
-            np.savez(
-                path,
-                inputs=np.array(part.inputs),
-                columns=names,
-                checksums=np.array(checksums),
-                **arrays,
-            )
+            np.savez(path, **arrays)
 
     def load_list(self, name: str) -> tuple[str, ...] | None:
         """Give a list of layers that was kept before, or None."""
@@ -169,26 +176,6 @@ def _joined(parts: Sequence[Part]) -> Part:
         for column in parts[0].columns
     }
     return Part(inputs, columns)
-
-
-def _read_part(
-    file: Path, wanted: set[str], columns: Mapping[str, Any]
-) -> Iterator[tuple[str, dict[str, FeatureVector]]]:
-    """Give what a file holds of the wanted inputs and columns; of a damaged one, nothing more."""
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            inputs = [str(entry) for entry in arrays["inputs"]]
-            rows = [row for row, entry in enumerate(inputs) if entry in wanted]
-            if not rows:
-                return
-            checksums = arrays["checksums"]
-            for index, column in enumerate(map(str, arrays["columns"])):
-                if column in columns:
-                    values = np.asarray(arrays[f"column_{index}"], dtype=np.float32)
-                    if _checksum(inputs, column, values) == checksums[index]:
-                        yield column, {inputs[row]: values[row] for row in rows}
-    except _DAMAGE:
-        return
 
 
 def _checksum(inputs: Sequence[str], column: str, values: NDArray[np.float32]) -> str:

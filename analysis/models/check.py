@@ -69,7 +69,7 @@ def try_model(
         On weights that are missing or wrong, or a layer or device that there is none of.
     """
     from conceptrsa.analysis.models.networks.load import load_entry
-    from conceptrsa.analysis.models.networks.running import run_network
+    from conceptrsa.analysis.models.networks.running import run_batches
 
     network = entry.network
     files = obtain_all_weights(entry, weights)
@@ -82,7 +82,8 @@ def try_model(
         if network.input == "label":
             given = fill_prompt(settings.prompt, TRIAL_LABEL)
         start_of_run = time.perf_counter()
-        values = run_network(extractor, [given], layers, settings.pooling_of(network), settings)
+        pooling = settings.pooling_of(network)
+        (values,) = run_batches(extractor, [given], layers, pooling, settings)
         end = time.perf_counter()
     return Trial(
         files,

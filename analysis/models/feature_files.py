@@ -246,8 +246,10 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
         if names.count(name) > 1:
             raise InputError(f"{table} lists '{name}' more than once: keep one row.")
     categories_file = folder / CATEGORIES_TABLE
-    categories = read_categories(categories_file) if categories_file.is_file() else None
-    unlisted = [name for name in (categories.models if categories else ()) if name not in names]
+    categories = Categories(categories_file, (), {})
+    if categories_file.is_file():
+        categories = read_categories(categories_file)
+    unlisted = [name for name in categories.models if name not in names]
     if unlisted:
         raise InputError(
             f"{categories_file} holds '{unlisted[0]}', which {table} does not list: add its row "
@@ -264,9 +266,7 @@ def file_stem(model: str) -> str:
     return re.sub(r'^\.|[\x00-\x1f%/\\:*?"<>|]', lambda found: f"%{ord(found[0]):02X}", model)
 
 
-def _read_model(
-    folder: Path, row: dict[str, str], categories: Categories | None
-) -> Features | ModelRdm:
+def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Features | ModelRdm:
     model, group = row["model"], row["group"]
     if group not in GROUPS:
         raise InputError(
@@ -274,7 +274,7 @@ def _read_model(
             f"allowed are {', '.join(GROUPS)}."
         )
     note = (row.get("note") or "").replace("n/a", "")
-    in_categories = categories is not None and model in categories.models
+    in_categories = model in categories.models
     candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]
     files = [path for path in map(_as_spelt, candidates) if path.is_file()]
     if len(files) + in_categories != 1:
@@ -282,7 +282,7 @@ def _read_model(
         if in_categories:
             found = f"it has a column in {CATEGORIES_TABLE} as well, remove one"
         raise InputError(f"'{model}' needs {candidates[0]} or {candidates[1].name}: {found}.")
-    if categories is not None and in_categories:
+    if in_categories:
         return ModelRdm(model, group, categories.stimuli, categories.rdm(model), note)
     (file,) = files
     stimuli, values, are_distances, origin = _read_values(file)

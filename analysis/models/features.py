@@ -21,7 +21,7 @@ from conceptrsa.analysis.models.cache import (
 from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
 from conceptrsa.analysis.models.named_models import describe_named, is_named
-from conceptrsa.analysis.models.registry import ModelEntry, Network, versions_of
+from conceptrsa.analysis.models.registry import ModelEntry, Network, Pooling, versions_of
 from conceptrsa.analysis.models.weights.hashes import hash_file
 from conceptrsa.analysis.models.weights.locate import (
     KnownFile,
@@ -36,6 +36,11 @@ __all__ = ["Features", "extract_features", "read_features", "write_features"]
 
 EXTRACTION_VERSION = 4
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
+
+_NOT_DESCRIBED = frozenset(
+    {"layer", "part_names", "pooling", "n_features", "libraries", "half_precision", "weights"}
+)
+"""Fields of a network that its numbers do not depend on, or that the recipe has elsewhere."""
 
 Progress = Callable[[str], None]
 
@@ -154,7 +159,8 @@ class _Job:
         layers = self.settings.layers_of(self.network, self._sweep)
         columns = {layer: f"{layer} {self._pooling}" for layer in layers}
         found = self._cache.load(self._input_hashes, list(columns.values()))
-        lacking = [layer for layer, column in columns.items() if not self._all_in(found[column])]
+        wanted = set(self._input_hashes)
+        lacking = [layer for layer, column in columns.items() if not wanted <= found[column].keys()]
         missing = [
             row
             for row, content in enumerate(self._input_hashes)
@@ -167,9 +173,6 @@ class _Job:
                     found[column].update(zip(part.inputs, values, strict=True))
         return [self._as_features(layer, found[columns[layer]]) for layer in layers]
 
-    def _all_in(self, vectors: dict[str, FeatureVector]) -> bool:
-        return all(content in vectors for content in self._input_hashes)
-
     def _sweep(self, which: Sweep) -> tuple[str, ...]:
         """Give the names of all layers or blocks, kept with the features once they are known."""
         kept = self._cache.load_list(which)
@@ -179,21 +182,22 @@ class _Job:
         return kept
 
     @cached_property
-    def _pooling(self) -> str:
+    def _pooling(self) -> Pooling:
         return self.settings.pooling_of(self.network)
 
     @cached_property
-    def _inputs(self) -> tuple[Path | Prompt, ...]:
+    def _inputs(self) -> tuple[Any, ...]:
+        """Pictures, or prompts."""
         if self.network.input == "picture":
             return tuple(stimulus.image for stimulus in self.stimuli)
         return tuple(self._prompt(stimulus) for stimulus in self.stimuli)
 
     @cached_property
     def _input_hashes(self) -> tuple[str, ...]:
-        return tuple(
-            self.hashes[stimulus.id] if isinstance(given, Path) else _hash_prompt(given)
-            for stimulus, given in zip(self.stimuli, self._inputs, strict=True)
-        )
+        if self.network.input == "picture":
+            return tuple(self.hashes[stimulus.id] for stimulus in self.stimuli)
+        texts = [repr(asdict(prompt)) for prompt in self._inputs]
+        return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
     def _prompt(self, stimulus: Stimulus) -> Prompt:
         if stimulus.label is None:
@@ -255,10 +259,8 @@ class _Job:
             self._extractor,
             [self._inputs[row] for row in rows],
             layers,
-            settings.pooling_of(self.network),
-            settings.device,
-            settings.n_threads,
-            settings.batch_size,
+            self._pooling,
+            settings,
         )
         for batch in batches:
             done = len(batch[layers[0]])
@@ -288,15 +290,20 @@ class _Job:
                 f"{self.network.n_features}: put n_features right there"
             )
         name = f"{self.entry.name}{LAYER_MARK}{layer}" if self.settings.layers else self.entry.name
-        origin = {**self._recipe, "layer": layer, "pooling": self._pooling}
-        origin["own_layer"] = self.network.layer
+        files = self._weights_files
+        origin = {
+            **self._recipe,
+            "layer": layer,
+            "pooling": self._pooling,
+            "own_layer": self.network.layer,
+            "weights_origin": [[file.name, file.origin] for file in files],
+        }
         if self.network.input == "label":
             origin["prompt"] = self.settings.prompt
-        origin["weights_origin"] = [[file.name, file.origin] for file in self._weights_files]
-        others = [file.name for file in self._weights_files if file.origin == "another"]
-        warning = f"its {', '.join(others)} is not the published one" if others else ""
-        note = self.entry.note if others else self.entry.full_note
-        note = "; ".join(filter(None, [note, warning]))
+        note = self.entry.full_note
+        if others := [file.name for file in files if file.origin == "another"]:
+            warning = f"its {', '.join(others)} is not the published one"
+            note = "; ".join(filter(None, [self.entry.note, warning]))
         ids = tuple(stimulus.id for stimulus in self.stimuli)
         return Features(name, self.entry.group, ids, values, note, origin)
 
@@ -306,17 +313,7 @@ def _describe(network: Network) -> dict[str, Any]:
 
     Addresses, and what a layer's output becomes, are left out.
     """
-    described = asdict(network)
-    for key in (
-        "layer",
-        "part_names",
-        "pooling",
-        "n_features",
-        "libraries",
-        "half_precision",
-        "weights",
-    ):
-        del described[key]
+    described = {key: value for key, value in asdict(network).items() if key not in _NOT_DESCRIBED}
     if network.weights:
         described["keys"] = asdict(network.weights.keys)
         # What a file is refused by changes no number.
@@ -325,7 +322,3 @@ def _describe(network: Network) -> dict[str, Any]:
         {**_describe(part), "layer": part.layer, "pooling": part.pooling} for part in network.parts
     ]
     return {key: value for key, value in described.items() if value not in (None, [], ())}
-
-
-def _hash_prompt(prompt: Prompt) -> str:
-    return hashlib.sha256(repr(asdict(prompt)).encode()).hexdigest()

@@ -81,9 +81,10 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
     entry = _recall(file_of_memory, name)
     if entry is None:
         # Imported late: it brings torch, which a remembered answer does without.
-        from conceptrsa.analysis.models.networks.named_networks import describe
+        from conceptrsa.analysis.models.networks.named_networks import module_of
 
-        entry = describe(name, weights)
+        described: ModelEntry = module_of(kind).describe(name, kind, model, weights)
+        entry = described
         with suppress(OSError), atomic_path(file_of_memory) as path:
             path.write_text(
                 json.dumps({**origin, "entry": asdict(entry, dict_factory=_filled)}, indent=1)

@@ -302,14 +302,10 @@ def versions_of(libraries: Iterable[str], model: str) -> dict[str, str]:
     InputError
         One is not installed.
     """
-    return {library: _version(library, model) for library in libraries}
-
-
-def _version(library: str, model: str) -> str:
     try:
-        return version(library)
-    except PackageNotFoundError:
+        return {library: version(library) for library in libraries}
+    except PackageNotFoundError as error:
         raise InputError(
-            f"{model} needs the library {library}, which is not installed: "
+            f"{model} needs the library {error.name}, which is not installed: "
             "pip install 'conceptrsa[networks]'."
-        ) from None
+        ) from error

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from conceptrsa.analysis.brain.patterns import RegionCoverage
 from conceptrsa.analysis.inference.findings import (
     CeilingInterval,
+    GroupTest,
     ModelScore,
+    ModelTest,
     PartialScore,
     VariancePart,
 )
-from conceptrsa.analysis.inference.paper_tests import GroupTest, ModelTest
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.results import Analysis, ComparisonResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep

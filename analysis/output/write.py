@@ -1,14 +1,39 @@
-"""The files of a comparison: tables, figures and where the numbers come from."""
+"""The files of a comparison: tables, figures, report and where the numbers come from."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.output.figures.all_figures import write_figures
-from conceptrsa.analysis.output.provenance import provenance_of, write_provenance
 from conceptrsa.analysis.output.report.group import REPORT, write_report
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.bids_config.writing import atomic_path
+
+PACKAGES = (
+    "conceptrsa",
+    "matplotlib",
+    "h5py",
+    "nibabel",
+    "numba",
+    "numpy",
+    "pandas",
+    "pillow",
+    "scipy",
+    "threadpoolctl",
+    "open-clip-torch",
+    "timm",
+    "torch",
+    "torchvision",
+    "transformers",
+)
 
 
 def write_comparison(
@@ -34,3 +59,64 @@ def write_comparison(
     provenance = provenance_of(result, further_settings)
     write_report(result, group_dir, provenance)
     write_provenance(provenance, provenance_file)
+
+
+def provenance_of(
+    result: ComparisonResult, further_settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Say what a comparison was made from; without a time, so that reruns give the same bytes."""
+    return {
+        "versions": {"python": platform.python_version()} | _package_versions(),
+        "settings": asdict(result.settings) | {"preset": _describe_preset(result.settings)},
+        "further_settings": dict(further_settings or {}),
+        "seed": result.settings.seed,
+        "reference_model": result.reference_model,
+        "subjects": list(result.subjects),
+        "stimuli": list(result.stimuli),
+        "estimation": result.estimation,
+        "models": [asdict(model) for model in result.models],
+        "inputs_sha256": _file_hashes(result.sources),
+        "warnings": list(result.warnings),
+    }
+
+
+def write_provenance(provenance: Mapping[str, Any], file: Path) -> None:
+    """Write what `provenance_of` says, as JSON."""
+    with atomic_path(file) as temporary:
+        text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _describe_preset(settings: ComparisonSettings) -> str:
+    """Name the preset, and the settings that differ from it."""
+    preset = settings_for(settings.preset)
+    changed = [
+        setting.name
+        for setting in fields(settings)
+        if getattr(settings, setting.name) != getattr(preset, setting.name)
+    ]
+    return f"{settings.preset}, changed: {', '.join(changed)}" if changed else settings.preset
+
+
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "n/a"
+    return versions
+
+
+def _file_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 by path, relative to the folder that all files lie under."""
+    if not files:
+        return {}
+    paths = [file.absolute() for file in files]
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    return {path.relative_to(root).as_posix(): _sha256(path) for path in sorted(paths)}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

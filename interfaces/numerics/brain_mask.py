@@ -149,7 +149,6 @@ def brain_mask(
     valid: np.ndarray,
     bold_to_t1w: np.ndarray,
     t1w_mask: SpatialImage,
-    dilation: float = DILATION,
 ) -> nib.Nifti1Image:
     """Brain mask in the grid of the mean EPI, told by the T1w image and not by intensity.
 
@@ -167,8 +166,6 @@ def brain_mask(
         World RAS mm of the first to that of the second.
     t1w_mask : nibabel image
         Above 0 in the brain, in any grid in the world of the T1w image.
-    dilation : float
-        In mm.
 
     Returns
     -------
@@ -185,9 +182,9 @@ def brain_mask(
     (box,) = ndimage.find_objects(whole.astype(np.int8))
     sizes = np.linalg.norm(t1w_mask.affine[:3, :3], axis=0)
     # Room for the dilation on all sides, also where the brain reaches the border of the image.
-    room = np.ceil(dilation / sizes).astype(int)
+    room = np.ceil(DILATION / sizes).astype(int)
     brain = np.pad(whole[box], [(size, size) for size in room])
-    wide = ndimage.distance_transform_edt(~brain, sampling=sizes) <= dilation
+    wide = ndimage.distance_transform_edt(~brain, sampling=sizes) <= DILATION
     corner = nib.affines.from_matvec(np.eye(3), [side.start for side in box] - room)
     mask = valid & (
         resample(

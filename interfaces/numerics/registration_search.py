@@ -152,20 +152,13 @@ class NormalisedMutualInformation:
     ----------
     moving, fixed : nibabel image
         3D. Voxels of `moving` that are not finite are left out.
-    seed : int
-        Of the random shifts.
     """
 
-    def __init__(
-        self,
-        moving: SpatialImage,
-        fixed: SpatialImage,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, moving: SpatialImage, fixed: SpatialImage) -> None:
         data = np.asarray(moving.dataobj, dtype=np.float32)
         voxels = np.argwhere(np.isfinite(data))
         voxels = voxels[:: max(1, len(voxels) // MAXIMUM_POINTS)]
-        shifts = np.random.default_rng(seed).uniform(-0.5, 0.5, voxels.shape)
+        shifts = np.random.default_rng(0).uniform(-0.5, 0.5, voxels.shape)
         voxels = np.clip(voxels + shifts, 0, np.array(data.shape) - 1)
         sampled = ndimage.map_coordinates(np.nan_to_num(data), voxels.T, order=1)
         self.points = apply_affine(moving.affine, voxels)

@@ -135,13 +135,13 @@ class AnatomicalViews(Step):
         return {"boldref_file": boldref, "mni305_file": mni305}
 
 
-def fine_grid(image: SpatialImage, voxel_mm: float = FINE_MM) -> tuple[tuple[int, ...], np.ndarray]:
+def fine_grid(image: SpatialImage) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape and affine of a grid of small isotropic voxels over the field of view of an image."""
     zooms = np.array(nib.affines.voxel_sizes(image.affine))
-    shape = np.ceil(np.array(image.shape[:3]) * zooms / voxel_mm).astype(int)
-    to_coarse = np.diag([*(voxel_mm / zooms), 1.0])
+    shape = np.ceil(np.array(image.shape[:3]) * zooms / FINE_MM).astype(int)
+    to_coarse = np.diag([*(FINE_MM / zooms), 1.0])
     # Both grids begin at the same outer face, half a voxel before the first centre.
-    to_coarse[:3, 3] = (voxel_mm / zooms - 1) / 2
+    to_coarse[:3, 3] = (FINE_MM / zooms - 1) / 2
     return tuple(shape.tolist()), image.affine @ to_coarse
 
 

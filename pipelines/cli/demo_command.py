@@ -40,9 +40,12 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from conceptrsa.pipelines.demo.demo_dataset import require_demo_folder
-    from conceptrsa.pipelines.execution.output_folders import Input, require_separate
+    from conceptrsa.pipelines.execution.output_folders import (
+        Input,
+        require_separate,
+        require_writable,
+    )
     from conceptrsa.pipelines.execution.run_lock import only_run
-    from conceptrsa.pipelines.workflows.requirements import require_writable
 
     if args.subjects < 2 or args.runs < 2 or args.seed < 0:
         raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
@@ -63,8 +66,7 @@ def _make_and_run(args: argparse.Namespace) -> int:
     from conceptrsa.bids_config import load_dataset_config
     from conceptrsa.pipelines.cli.run_command import participant_options
     from conceptrsa.pipelines.cli.run_comparison import compare_and_write, used_configuration
-    from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-    from conceptrsa.pipelines.demo.demo_pictures import draw_stimuli
+    from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset, write_stimuli
     from conceptrsa.pipelines.demo.demo_settings import DemoSettings
     from conceptrsa.pipelines.demo.recovery import write_recovery
     from conceptrsa.pipelines.participants import run_participants
@@ -73,8 +75,8 @@ def _make_and_run(args: argparse.Namespace) -> int:
     bids, derivatives, truth = out / "bids", out / "derivatives", out / "truth"
     config = load_dataset_config("demo")
 
-    log.info("drawing pictures and running networks on them")
-    draw_stimuli(bids / "stimuli")
+    log.info("running networks on the pictures")
+    write_stimuli(bids / "stimuli")
     stimuli = read_stimuli(bids / "stimuli")
     models = [entry.name for entry in read_zoo().entries if entry.packaged]
     features = extract_features(stimuli, models, out / "cache")

@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
         Input,
         require_no_other_data_set,
         require_separate,
+        require_writable,
     )
-    from conceptrsa.pipelines.workflows.requirements import require_writable
 
     inputs = [
         Input("STIMULI_DIR", args.stimuli_dir, "files"),

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from conceptrsa.analysis.models.weights.places import all_weights_present
+    from conceptrsa.analysis.models.weights.places import weights_present
     from conceptrsa.analysis.models.zoo import read_zoo
     from conceptrsa.pipelines.cli.networks import weights_options
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         column.no_wrap = True
     table.columns[2].overflow = "fold"
     for entry in read_zoo(args.registry).entries:
-        there = "present" if all_weights_present(entry, weights) else "missing"
+        there = "present" if weights_present(entry, weights) else "missing"
         layer = f"{entry.network.layer}: {entry.network.n_features} features"
         about = "\n".join(filter(None, [layer, entry.source, entry.licence, entry.full_note]))
         table.add_row(entry.name, f"{entry.group}\n{there}", about)

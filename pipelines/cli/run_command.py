@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_participant(args: argparse.Namespace) -> int:
     from conceptrsa.pipelines.cli.dataset_option import participant_config
-    from conceptrsa.pipelines.participants import report_dry_run, run_participants
+    from conceptrsa.pipelines.dry_run import report_dry_run
+    from conceptrsa.pipelines.participants import run_participants
 
     require_fitting(args)
     force_given = args.force_dataset_config and not (args.baseline or args.pooling)

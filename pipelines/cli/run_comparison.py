@@ -23,8 +23,8 @@ from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwi
 from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli
+from conceptrsa.pipelines.execution.output_folders import require_writable
 from conceptrsa.pipelines.execution.run_lock import only_run
-from conceptrsa.pipelines.workflows.requirements import require_writable
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import accumulate
@@ -16,7 +17,6 @@ import numpy as np
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.tsv import write_table
 from conceptrsa.bids_config.writing import atomic_path, remove_leftovers
-from conceptrsa.pipelines.demo import demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
 from conceptrsa.pipelines.demo.presentations import events_table, slice_delays
 from conceptrsa.pipelines.demo.subject import (
@@ -27,72 +27,41 @@ from conceptrsa.pipelines.demo.subject import (
 )
 from conceptrsa.pipelines.execution.worker_pool import die_with_parent
 
-README = """\
-# A synthetic fMRI data set with planted truth
+MANIFEST = "demo.json"
+SESSION = "perceptionTest"
+TASK = "perception"
+PICTURES = Path(__file__).with_name("stimuli")
+ROOT_FILES = Path(__file__).with_name("templates")
+"""Files at the root of the data set; `describe` puts in what depends on settings and version."""
 
-Made by `conceptrsa demo`; no person was scanned. Each subject is the MNI152 template, moved,
-turned, scaled and sheared, with a skull and scalp drawn around it. The BOLD runs follow the timing
-of ds001246's perceptionTest sessions (Horikawa & Kamitani 2017): pictures of 9 s back to back,
-each once a run and some repeated straight away (one-back events), between two periods of rest.
-They hold head motion, drift, autocorrelated noise, slice delays and signal dropout.
 
-In four regions some voxels respond with a random linear projection of a neural network's features
-of the pictures. What was planted is kept beside this folder, in `truth`.
+def write_stimuli(folder: Path) -> None:
+    """Write the demo's 24 pictures (256 x 256 pixels, RGB) and their `labels.tsv`.
 
-There is no one-back column: a stimulus that equals the stimulus before it is a one-back event.
-"""
-
-EVENT_COLUMNS = {
-    "trial_no": "Number of the row, from 1",
-    "event_type": "stimulus or rest",
-    "stimulus_id": "Number of the picture, in ds001246's form",
-    "stimulus_name": "Stimulus id: the picture's file name without suffix",
-    "category_index": "Number of the picture's category, from 1",
-    "image_index": "Number of the picture, from 1",
-}
+    The project drew them itself. Colours of the background, its texture, and where and how large
+    the object stands vary without regard to what the object is, so that pictures which look alike
+    need not mean alike.
+    """
+    for file in PICTURES.iterdir():
+        with atomic_path(folder / file.name) as temporary:
+            shutil.copyfile(file, temporary)
 
 
 def describe(settings: DemoSettings) -> dict[str, str]:
     """Text of each file at the root of the data set, by its name."""
-    delays = slice_delays(settings.bold_shape[2], settings.repetition_time)
-    participants = "".join(f"sub-{n:02d}\n" for n in range(1, settings.n_subjects + 1))
-    documents = {
-        "dataset_description.json": {
-            "Name": "conceptrsa demo: synthetic BOLD with planted truth",
-            "BIDSVersion": "1.10.0",
-            "DatasetType": "raw",
-            "License": "CC0",
-            "Authors": ["conceptrsa"],
-            "GeneratedBy": [{"Name": "conceptrsa", "Version": version("conceptrsa")}],
-        },
-        "T1w.json": {
-            "Manufacturer": "none (synthetic)",
-            "MagneticFieldStrength": 3,
-        },
-        "task-perception_bold.json": {
-            "TaskName": "perception",
-            "RepetitionTime": settings.repetition_time,
-            "SliceTiming": delays.tolist(),
-            "SliceEncodingDirection": "k",
-            "EchoTime": 0.03,
-            "FlipAngle": 80,
-            "Manufacturer": "none (synthetic)",
-            "MagneticFieldStrength": 3,
-        },
-        "task-perception_events.json": {
-            column: {"Description": text} for column, text in EVENT_COLUMNS.items()
-        },
-    }
+    texts = {file.name: file.read_text() for file in ROOT_FILES.iterdir()}
+    subjects = (f"sub-{number:02d}" for number in range(1, settings.n_subjects + 1))
+    description = json.loads(texts["dataset_description.json"])
+    description["GeneratedBy"][0]["Version"] = version("conceptrsa")
+    bold = json.loads(texts["task-perception_bold.json"])
+    bold["RepetitionTime"] = settings.repetition_time
+    bold["SliceTiming"] = slice_delays(settings.bold_shape[2], settings.repetition_time).tolist()
     return {
-        "README": README,
-        "participants.tsv": "participant_id\n" + participants,
-        **{name: json.dumps(content, indent=2) + "\n" for name, content in documents.items()},
+        **texts,
+        "participants.tsv": "\n".join(["participant_id", *subjects, ""]),
+        "dataset_description.json": json.dumps(description, indent=2) + "\n",
+        "task-perception_bold.json": json.dumps(bold, indent=2) + "\n",
     }
-
-
-MANIFEST = "demo.json"
-SESSION = "perceptionTest"
-TASK = "perception"
 
 
 @dataclass(frozen=True)
@@ -101,7 +70,7 @@ class _Session:
 
     subject: int
     number: int
-    runs: tuple[int, ...]
+    runs: range
 
     @property
     def key(self) -> str:
@@ -114,7 +83,7 @@ def write_demo_dataset(
     stimuli: Sequence[str],
     settings: DemoSettings | None = None,
     n_procs: int = 1,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write the data set to `out_dir`/bids and what is planted in it to `out_dir`/truth.
 
@@ -140,69 +109,64 @@ def write_demo_dataset(
         If a planted model has no features, or if `out_dir` holds a demo data set made otherwise.
     """
     settings = settings or DemoSettings()
-    _require_features(features, stimuli, settings)
-    manifest = _Manifest.open(out_dir, settings.fingerprint(features, stimuli))
+    planted = _planted_features(features, stimuli, settings)
+    manifest = _Manifest.open(out_dir, settings.fingerprint(planted, stimuli))
     remove_leftovers(out_dir)
-    _write_descriptions(out_dir / "bids", settings)
+    for name, text in describe(settings).items():
+        with atomic_path(out_dir / "bids" / name) as temporary:
+            temporary.write_text(text)
 
     sessions = tuple(_sessions(settings))
     missing = [session for session in sessions if not manifest.is_whole(session.key)]
-    done = len(sessions) - len(missing)
-    if on_progress:
-        on_progress(done, len(sessions))
-    for key, files in _write_sessions(out_dir, missing, features, stimuli, settings, n_procs):
-        manifest.add(key, files)
-        done += 1
-        if on_progress:
-            on_progress(done, len(sessions))
+    on_progress(len(sessions) - len(missing), len(sessions))
+    made_of = (planted, tuple(stimuli), settings)
+    for key, files in _write_sessions(out_dir, missing, made_of, n_procs):
+        manifest.sessions[key] = files
+        manifest.write()
+        on_progress(len(manifest.sessions), len(sessions))
 
 
-def _require_features(
+def _planted_features(
     features: Mapping[str, np.ndarray], stimuli: Sequence[str], settings: DemoSettings
-) -> None:
-    for roi, planted in settings.planted.items():
-        values = features.get(planted.model)
-        if values is None:
+) -> dict[str, np.ndarray]:
+    """Features of the planted models, which must have a row for each stimulus."""
+    models = dict.fromkeys(roi.model for roi in settings.planted.values())
+    for model in models:
+        n_rows = len(features.get(model, ()))
+        if n_rows != len(stimuli):
             raise InputError(
-                f"The demo plants {planted.model} in {roi}, but there are no features of it: "
-                "extract them first."
-            )
-        if len(values) != len(stimuli):
-            raise InputError(
-                f"The features of {planted.model} have {len(values)} rows for {len(stimuli)} "
+                f"The demo plants {model}, whose features have {n_rows} rows for {len(stimuli)} "
                 "stimuli: extract them again."
             )
+    return {model: features[model] for model in models}
 
 
 def _sessions(settings: DemoSettings) -> Iterator[_Session]:
     sizes = runs_per_session(settings.n_runs)
     for subject in range(settings.n_subjects):
         for number, (size, end) in enumerate(zip(sizes, accumulate(sizes), strict=True), start=1):
-            yield _Session(subject, number, tuple(range(end - size, end)))
+            yield _Session(subject, number, range(end - size, end))
+
+
+_Made = tuple[Mapping[str, np.ndarray], tuple[str, ...], DemoSettings]
+"""Features of the planted models, stimulus ids and settings."""
 
 
 def _write_sessions(
-    out_dir: Path,
-    sessions: Sequence[_Session],
-    features: Mapping[str, np.ndarray],
-    stimuli: Sequence[str],
-    settings: DemoSettings,
-    n_procs: int,
+    out_dir: Path, sessions: Sequence[_Session], made_of: _Made, n_procs: int
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield each session's key and the checksums of its files, as they are finished."""
-    planted = {roi.model: features[roi.model] for roi in settings.planted.values()}
-    arguments = (planted, tuple(stimuli), settings)
     if n_procs == 1 or len(sessions) < 2:
         for session in sessions:
-            yield session.key, _write_session(out_dir, session, *arguments)
+            yield session.key, _write_session(out_dir, session, *made_of)
         return
     with ProcessPoolExecutor(
         min(n_procs, len(sessions)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=die_with_parent,
     ) as pool:
-        futures: dict[Future[dict[str, str]], str] = {
-            pool.submit(_write_session, out_dir, session, *arguments): session.key
+        futures = {
+            pool.submit(_write_session, out_dir, session, *made_of): session.key
             for session in sessions
         }
         try:
@@ -246,12 +210,6 @@ def _save(image: nib.Nifti1Image, path: Path) -> None:
         nib.save(image, temporary)
 
 
-def _write_descriptions(bids_dir: Path, settings: DemoSettings) -> None:
-    for name, text in demo_dataset.describe(settings).items():
-        with atomic_path(bids_dir / name) as temporary:
-            temporary.write_text(text)
-
-
 def _checksum(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -288,32 +246,26 @@ class _Manifest:
         if not path.exists():
             require_demo_folder(out_dir)
             manifest = cls(path, fingerprint, {})
-            manifest._write()
+            manifest.write()
             return manifest
-        stored = json.loads(path.read_text())
-        if stored["fingerprint"] != fingerprint:
+        stored = cls(path, **json.loads(path.read_text()))
+        if stored.fingerprint != fingerprint:
             raise InputError(
                 f"{out_dir} holds a demo data set made with other settings or features: "
                 "remove that folder, or choose another one for the demo."
             )
-        return cls(path, fingerprint, stored["sessions"])
+        return stored
 
     def is_whole(self, key: str) -> bool:
         """Tell whether a session is finished and none of its files was changed since."""
-        return key in self.sessions and all(
-            path.is_file() and _checksum(path) == checksum
-            for name, checksum in self.sessions[key].items()
-            for path in (self.path.parent / name,)
+        files = self.sessions.get(key, {})
+        folder = self.path.parent
+        return bool(files) and all(
+            (folder / name).is_file() and _checksum(folder / name) == checksum
+            for name, checksum in files.items()
         )
 
-    def add(self, key: str, files: dict[str, str]) -> None:
-        self.sessions[key] = files
-        self._write()
-
-    def _write(self) -> None:
-        content = {
-            "fingerprint": self.fingerprint,
-            "sessions": dict(sorted(self.sessions.items())),
-        }
+    def write(self) -> None:
+        content = {"fingerprint": self.fingerprint, "sessions": dict(sorted(self.sessions.items()))}
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")

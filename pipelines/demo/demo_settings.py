@@ -76,20 +76,6 @@ class DemoSettings:
     drift: float = 0.5
     planted: Mapping[str, PlantedRoi] = field(default_factory=lambda: dict(PLANTED_ROIS))
 
-    @classmethod
-    def small(cls, *, n_subjects: int = 1, n_runs: int = 2, seed: int = 0) -> "DemoSettings":
-        """Coarse and short, for tests: seconds instead of minutes."""
-        return cls(
-            n_subjects=n_subjects,
-            n_runs=n_runs,
-            seed=seed,
-            bold_shape=(40, 46, 26),
-            bold_voxel_mm=4.5,
-            t1w_voxel_mm=3.0,
-            n_one_backs=1,
-            patch_fwhm_mm=4.5,
-        )
-
     def fingerprint(self, features: Mapping[str, np.ndarray], stimuli: Sequence[str]) -> str:
         """Digest of everything that decides the content of the files."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())

@@ -18,10 +18,12 @@ from conceptrsa.pipelines.demo.bold import (
     MARGIN,
     MEAN_SIGNAL,
     StillHead,
+    draw_motion,
+    rigid,
     simulate_run,
+    slice_positions,
 )
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
-from conceptrsa.pipelines.demo.motion import draw_motion, rigid, slice_positions
 from conceptrsa.pipelines.demo.presentations import (
     Schedule,
     draw_schedule,

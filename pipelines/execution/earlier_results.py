@@ -1,11 +1,58 @@
-"""What lies in the output folder from other runs of a subject, and is about to be replaced."""
+"""What earlier runs left in the output folder: subjects, their configuration, their results."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from conceptrsa.bids_config.names import warn_once
+from conceptrsa.bids_config.recorded import (
+    RECORD,
+    SECTIONS,
+    difference,
+    read_recorded,
+    require_recorded,
+)
+from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.options import ParticipantOptions
 from conceptrsa.pipelines.workflows.sidecars import of_runs
+
+
+def shared_config(config: DatasetConfig, options: ParticipantOptions) -> DatasetConfig:
+    """Give what all subjects of a folder share; derivatives of several tasks may lie there."""
+    return replace(config, glm=options.configured(config).glm)
+
+
+def subjects_in(out_dir: Path) -> set[str]:
+    """Names of subjects; of those that another run is at, there may be no more than the lock."""
+    found = (re.search(r"sub-[^._]+", path.name) for path in out_dir.glob("*sub-*"))
+    return {name[0] for name in found if name is not None}
+
+
+def require_own_config(out_dir: Path, config: DatasetConfig, options: ParticipantOptions) -> str:
+    """Refuse a configuration other than that of the subjects in the output folder.
+
+    Where it is forced, give what differs.
+
+    Raises
+    ------
+    InputError
+    """
+    if not subjects_in(out_dir):
+        return ""
+    sentence = require_recorded(config, out_dir, SECTIONS, options.force_config)
+    if sentence:
+        warn_once(f"{sentence}: subjects that are not run again now keep what that gave them")
+    recorded = read_recorded(out_dir)
+    if recorded is None:
+        warn_once(
+            f"{out_dir} holds subjects but no {RECORD}: they are taken to be of the same data set "
+            "configuration"
+        )
+        return ""
+    return difference(recorded, config)
 
 
 def notes_on_other_runs(

@@ -1,22 +1,26 @@
-"""How long a run will take, and how much disk: from the size of the data and measured speeds.
+"""How long a run will take and how much disk it needs, and a refusal where that is not there.
 
-The speeds are those of two cores of a server (`docs/performance.md`); SPM's were taken with GNU
-Octave in place of the MATLAB Runtime, its linear model is extrapolated beyond 3026 volumes, and
-recon-all's 7 hours are what FreeSurfer's users report. Other machines differ by a factor of two.
+Both come from the size of the data and measured speeds. The speeds are those of two cores of a
+server (`docs/performance.md`); SPM's were taken with GNU Octave in place of the MATLAB Runtime, its
+linear model is extrapolated beyond 3026 volumes, and recon-all's 7 hours are what FreeSurfer's
+users report. Other machines differ by a factor of two.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.checks import series_shape
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations
+from conceptrsa.pipelines.execution.find_programs import is_reconstructed
+from conceptrsa.pipelines.execution.output_folders import existing_parent
 from conceptrsa.pipelines.options import ParticipantOptions, partition_runs
-from conceptrsa.pipelines.workflows.estimation import spm_memory_gb
-from conceptrsa.pipelines.workflows.freesurfer import RECONSTRUCTION_GB
-from conceptrsa.pipelines.workflows.requirements import is_reconstructed
+from conceptrsa.pipelines.workflows import software
 
 ASSUMED_PLANE = 64 * 64
 """Voxels of a slice where the image is not there to be looked at."""
@@ -25,7 +29,7 @@ ASSUMED_SLICES = 40
 INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
-LARGEST_STEP_GB = 2.0
+GIGABYTE = 1e9
 ROI_VOXELS = 10_556
 """In any region of ds001246's, in the packaged atlas; the sums below count hemispheres again."""
 ROI_VOXELS_SUMMED, ROI_PAIRS_SUMMED = 21_112, 56.6e6
@@ -54,6 +58,21 @@ class Size:
         """Millions of voxels in all volumes."""
         return self.n_volumes * self.n_voxels / 1e6
 
+    @property
+    def runs_gb(self) -> float:
+        """All runs once, as they are acquired."""
+        return self.samples * 1e6 * INT16 / GIGABYTE
+
+    @property
+    def betas_gb(self) -> float:
+        """A beta a stimulus, in EPI space."""
+        return self.n_voxels * self.n_stimuli * FLOAT32 / GIGABYTE
+
+    @property
+    def betas_mni305_gb(self) -> float:
+        """Betas of all, odd and even runs in MNI305."""
+        return N_SETS * GRID_MNI305 * self.n_stimuli * FLOAT32 / GIGABYTE
+
 
 @dataclass(frozen=True)
 class StepForecast:
@@ -77,10 +96,6 @@ class StepForecast:
     times: int
     seconds: float
     gigabytes: float
-
-    def text(self) -> str:
-        """Time and disk as they are printed."""
-        return f"about {duration(self.seconds):>8s}  {self.gigabytes:6.2f} GB"
 
 
 @dataclass(frozen=True)
@@ -130,133 +145,74 @@ def forecast_subject(
         Where reconstructions are made unless the options say otherwise.
     """
     size = _size(subject)
-    seconds = _SPM_SECONDS if options.engine == "spm" else _PYTHON_SECONDS
-    run_bytes = size.samples * 1e6 * INT16 / 1e9
-    betas = size.n_voxels * size.n_stimuli * FLOAT32 / 1e9
-    betas_mni305 = N_SETS * GRID_MNI305 * size.n_stimuli * FLOAT32 / 1e9
-    steps: dict[str, tuple[str, int, float]] = {
-        # name: node, executions, GB
-        "slice timing": ("slice timing", size.n_runs, run_bytes),
-        # SPM writes into its input, and so into copies, which lie there until it has ended.
-        "realignment": ("realign", 1, run_bytes * (2 if options.engine == "spm" else 1)),
-        "coregistration": ("coregister", 1, 0.0),
-        "brain mask of the T1w": ("find brain", 1, 0.0),
-        "normalization to MNI305": ("normalize", 1, 0.0),
-        "GLM": ("estimate betas", _n_models(size, options), _n_estimates(size, options) * betas),
-        "betas in MNI305": ("resample betas", N_SETS, betas_mni305),
-        "regions of interest": ("find rois", 1, 0.0),
-        "derivatives": ("save betas mni305", N_SETS, betas_mni305 / 2),
-    }
-    if not subject.has_corrected_slices:
-        del steps["slice timing"]
+    steps = tuple(_steps(subject, size, options, out_dir))
+    # What is collected lies there twice: where it was made, and as a result.
+    stays = {"save betas mni305": 1.0, "reconstruct": 1.0, "collect run betas": 0.5}
+    results = sum(step.gigabytes * stays.get(step.node, 0.0) for step in steps)
+    return Forecast(size, steps, _peak(size, options) + size.betas_mni305_gb, results)
+
+
+def _steps(
+    subject: SubjectInputs, size: Size, options: ParticipantOptions, out_dir: Path
+) -> Iterator[StepForecast]:
+    by_spm = options.engine == "spm"
+    if options.normalization == "freesurfer" and not is_reconstructed(
+        options.reconstructions(out_dir), subject
+    ):
+        yield StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4)
     if subject.is_preprocessed:
-        # Unpacked, in T1w space and so often in more voxels, instead of the first three steps.
-        imported = {
-            "import of runs": ("import runs", size.n_runs, run_bytes),
-            "check of registration": ("check coregistration", 1, 0.0),
-        }
-        before = ("slice timing", "realignment", "coregistration")
-        steps = imported | {name: step for name, step in steps.items() if name not in before}
-    forecasts = [
-        StepForecast(name, node, times, seconds[name](size), space)
-        for name, (node, times, space) in steps.items()
-    ]
+        # Unpacked, in T1w space and so often in more voxels.
+        importing = 0.03 * size.samples
+        yield StepForecast("import of runs", "import runs", size.n_runs, importing, size.runs_gb)
+        yield StepForecast("check of registration", "check coregistration", 1, 6.0, 0.0)
+    else:
+        if subject.has_corrected_slices:
+            slices = 0.85 * size.samples + size.n_runs if by_spm else 0.028 * size.samples
+            yield StepForecast("slice timing", "slice timing", size.n_runs, slices, size.runs_gb)
+        aligning = (1.3 if by_spm else 0.26) * size.samples
+        # SPM writes into its input, and so into copies, which lie there until it has ended.
+        copies = size.runs_gb * (2 if by_spm else 1)
+        yield StepForecast("realignment", "realign", 1, aligning, copies)
+        yield StepForecast("coregistration", "coregister", 1, 15.0 if by_spm else 8.0, 0.0)
+    yield StepForecast("brain mask of the T1w", "find brain", 1, 6.0, 0.0)
+    yield StepForecast("normalization to MNI305", "normalize", 1, 10.0, 0.0)
+    n_models, modelling = size.n_runs, 0.031 * size.samples
+    if by_spm:
+        # Products over voxels, and matrices of volumes x volumes for the AR(1) model.
+        modelling = 0.4 * size.samples + 60 + 2e-8 * size.n_volumes**3
+        n_models = 1 if options.run_model == "sessions" else N_SETS
+    yield StepForecast("GLM", "estimate betas", n_models, modelling, _estimates_gb(size, options))
+    resampling = 0.1 * size.n_stimuli
+    yield StepForecast(
+        "betas in MNI305", "resample betas", N_SETS, resampling, size.betas_mni305_gb
+    )
+    yield StepForecast("regions of interest", "find rois", 1, 25.0, 0.0)
+    saving = 0.22 * size.n_stimuli
+    yield StepForecast("derivatives", "save betas mni305", N_SETS, saving, size.betas_mni305_gb / 2)
     if options.runs_per_partition is not None:
-        forecasts += _run_betas(size, options, options.runs_per_partition)
-    reconstructions = options.reconstructions(out_dir)
-    if options.normalization == "freesurfer" and not is_reconstructed(reconstructions, subject):
-        forecasts.insert(0, StepForecast("recon-all", "reconstruct", 1, 7 * 3600.0, 0.4))
-    results = sum(
-        step.gigabytes for step in forecasts if step.node in ("save betas mni305", "reconstruct")
-    )
-    collected = sum(step.gigabytes for step in forecasts if step.node == "collect run betas") / 2
-    return Forecast(
-        size,
-        tuple(forecasts),
-        _peak(size, options, run_bytes, betas) + betas_mni305,
-        results + collected,
-    )
+        yield from _run_betas(size, options, options.runs_per_partition)
 
 
-def _peak(size: Size, options: ParticipantOptions, runs: float, betas: float) -> float:
-    """GB of intermediate files in EPI space when they are most; `runs` is all runs once.
+def _peak(size: Size, options: ParticipantOptions) -> float:
+    """GB of intermediate files in EPI space when they are most.
 
     Realignment gives up a run when it has resliced it, SPM when it has copied it. A realigned run
     goes when its betas are there, and stays to the end for SPM's models and run-wise betas.
     """
-    estimates = _n_estimates(size, options) * betas
-    aligning = 2 * runs if options.engine == "spm" else runs * (1 + 1 / max(size.n_runs, 1))
+    runs, estimates = size.runs_gb, _estimates_gb(size, options)
     if options.engine == "spm":
-        return max(aligning, runs + estimates)
-    if options.runs_per_partition is not None:
-        sampled = sum(
-            step.gigabytes for step in _run_betas(size, options, options.runs_per_partition)
-        )
-        return max(aligning, runs + estimates + sampled)
-    return max(aligning, estimates)
+        return max(2 * runs, runs + estimates)
+    aligning = runs * (1 + 1 / max(size.n_runs, 1))
+    if options.runs_per_partition is None:
+        return max(aligning, estimates)
+    sampled = sum(step.gigabytes for step in _run_betas(size, options, options.runs_per_partition))
+    return max(aligning, runs + estimates + sampled)
 
 
-def print_totals(
-    forecasts: Sequence[Forecast], options: ParticipantOptions, out_dir: Path, gigabytes: float
-) -> None:  # fmt: skip
-    """Print what all subjects need together; `gigabytes` is of disk."""
-    reconstructs = any(step.node == "reconstruct" for f in forecasts for step in f.steps)
-    most = max((forecast.size.n_volumes for forecast in forecasts), default=0)
-    largest_gb = spm_memory_gb(most) if options.engine == "spm" else LARGEST_STEP_GB
-    largest_gb = max(largest_gb, RECONSTRUCTION_GB if reconstructs else 0.0)
-    fit = int(options.memory_mb / 1000 / largest_gb)
-    side_by_side = max(1, min(options.n_procs, len(forecasts), fit))
-    longest = max((forecast.seconds for forecast in forecasts), default=0.0)
-    seconds = math.ceil(len(forecasts) / side_by_side) * longest
-    takes = f"{duration(seconds)} with {side_by_side} at a time"
-    if options.slurm is not None:
-        takes = (
-            f"{duration(longest)} if Slurm starts every job at once and each subject's steps came "
-            f"one after the other, up to {largest_gb:.1f} GB of memory a job"
-        )
-    print(
-        f"engine {options.engine}, normalization {options.normalization}, output {out_dir}: about "
-        f"{takes}, {gigabytes:.1f} GB of disk{'' if options.keep_work else ' when it is most'}"
-    )
-    if options.slurm is None and side_by_side < min(options.n_procs, len(forecasts)):
-        print(
-            f"(--mem-mb {options.memory_mb} lets no more run side by side: one needs "
-            f"up to {largest_gb:.1f} GB)"
-        )
-    if any(forecast.size.is_assumed for forecast in forecasts):
-        print("(images that are missing are taken to have 64 x 64 voxels a slice)")
-
-
-def duration(seconds: float) -> str:
-    """Time in the unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-Seconds = Callable[[Size], float]
-
-_PYTHON_SECONDS: dict[str, Seconds] = {
-    "import of runs": lambda size: 0.03 * size.samples,
-    "slice timing": lambda size: 0.028 * size.samples,
-    "realignment": lambda size: 0.26 * size.samples,
-    "coregistration": lambda size: 8.0,
-    "check of registration": lambda size: 6.0,
-    "brain mask of the T1w": lambda size: 6.0,
-    "normalization to MNI305": lambda size: 10.0,
-    "GLM": lambda size: 0.031 * size.samples,
-    "betas in MNI305": lambda size: 0.1 * size.n_stimuli,
-    "regions of interest": lambda size: 25.0,
-    "derivatives": lambda size: 0.22 * size.n_stimuli,
-}
-# Estimation: products over voxels, and matrices of volumes x volumes for the AR(1) model.
-_SPM_SECONDS: dict[str, Seconds] = {
-    **_PYTHON_SECONDS,
-    "slice timing": lambda size: 0.85 * size.samples + size.n_runs,
-    "realignment": lambda size: 1.3 * size.samples,
-    "coregistration": lambda size: 15.0,
-    "GLM": lambda size: 0.4 * size.samples + 60 + 2e-8 * size.n_volumes**3,
-}
+def _estimates_gb(size: Size, options: ParticipantOptions) -> float:
+    """All sets of betas that lie on disk in EPI space."""
+    is_per_run = options.engine == "python" or options.run_model == "sessions"
+    return (N_SETS + size.n_runs if is_per_run else 2 * N_SETS) * size.betas_gb
 
 
 def _run_betas(
@@ -280,18 +236,6 @@ def _run_betas(
     )
 
 
-def _n_models(size: Size, options: ParticipantOptions) -> int:
-    if options.engine == "python":
-        return size.n_runs
-    return 1 if options.run_model == "sessions" else N_SETS
-
-
-def _n_estimates(size: Size, options: ParticipantOptions) -> int:
-    """Sets of betas that lie on disk in EPI space."""
-    is_per_run = options.engine == "python" or options.run_model == "sessions"
-    return N_SETS + size.n_runs if is_per_run else 2 * N_SETS
-
-
 def _size(subject: SubjectInputs) -> Size:
     n_volumes, n_voxels, is_assumed = 0, 0, False
     for run in subject.runs:
@@ -305,3 +249,102 @@ def _size(subject: SubjectInputs) -> Size:
         n_volumes += shape[3]
     n_stimuli = len(count_presentations(run.conditions for run in subject.runs))
     return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed)
+
+
+def duration(seconds: float) -> str:
+    """Time in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """What subjects need on disk, in GB.
+
+    Attributes
+    ----------
+    intermediate : float
+        At the moment when it is most.
+    results : float
+        In the end.
+    """
+
+    intermediate: float
+    results: float
+
+    @property
+    def total(self) -> float:
+        """Both together."""
+        return self.intermediate + self.results
+
+
+def disk_need(forecasts: Sequence[Forecast], options: ParticipantOptions) -> DiskNeed:
+    """Say what subjects need together.
+
+    Where intermediate files are removed, they lie there for the subjects in work: one a process,
+    and one more that waits for its turn. Of Slurm's jobs all may be in work at once.
+    """
+    results = sum(forecast.results_gigabytes for forecast in forecasts)
+    if options.keep_work:
+        return DiskNeed(sum(forecast.gigabytes for forecast in forecasts) - results, results)
+    largest = sorted((forecast.peak_gigabytes for forecast in forecasts), reverse=True)
+    in_work = len(forecasts) if options.slurm is not None else options.n_procs + 1
+    return DiskNeed(sum(largest[:in_work]), results)
+
+
+def require_room(
+    need: DiskNeed,
+    work_dir: Path,
+    out_dir: Path,
+    options: ParticipantOptions,
+    subjects: Collection[str],
+) -> None:
+    """Refuse to start where the disk cannot hold what is to come.
+
+    Parameters
+    ----------
+    need : DiskNeed
+        Of all subjects that are not finished.
+    work_dir, out_dir : Path
+        Where intermediate files and results go; they may be missing. What lies there already
+        of these subjects, from a run before, counts as room.
+    options : ParticipantOptions
+        For what could be done about it.
+    subjects : collection of str
+        Labels of the subjects that are not finished, without `sub-`.
+
+    Raises
+    ------
+    InputError
+        With the numbers and the remedy.
+    """
+    version_dir = software.of_version(work_dir)
+    work = [software.of_subject(version_dir, subject) for subject in subjects]
+    results = [out_dir / f"sub-{subject}" for subject in subjects]
+    wanted = [(work_dir, need.intermediate, work), (out_dir, need.results, results)]
+    if existing_parent(work_dir).stat().st_dev == existing_parent(out_dir).stat().st_dev:
+        wanted = [(work_dir, need.total, [*work, *results])]
+    for folder, gigabytes, of_subjects in wanted:
+        free = shutil.disk_usage(existing_parent(folder)).free / GIGABYTE
+        there = _gigabytes_in(of_subjects) if free < gigabytes else 0.0
+        if free + there < gigabytes:
+            advice = ["make room", "choose another --work-dir" if folder == work_dir else
+                      "choose another output folder"]  # fmt: skip
+            if options.keep_work:
+                advice.append("leave --keep-work out")
+            raise InputError(
+                f"the run needs about {gigabytes:.1f} GB in {folder} and {free:.1f} GB are free "
+                f"there; {', '.join(advice)}, or run fewer subjects by --participant-label"
+            )
+
+
+def _gigabytes_in(folders: Iterable[Path]) -> float:
+    """GB of the files below; files that vanish meanwhile do not matter."""
+    total = 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                with suppress(OSError):
+                    total += Path(parent, name).lstat().st_size
+    return total / GIGABYTE

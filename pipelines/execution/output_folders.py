@@ -1,6 +1,8 @@
 """Folders that are written: apart from what is read, and described as BIDS derivatives."""
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -47,13 +49,10 @@ class Input:
 
     def may_hold(self, below: Path) -> bool:
         """Whether output may lie at a place below the folder."""
-        match self.kind:
-            case "data set":
-                return below.parts[0].lower() == "derivatives"
-            case "betas":
-                return not below.parts[0].lower().startswith("sub-")
-            case "files":
-                return False
+        first = below.parts[0].lower()
+        if self.kind == "data set":
+            return first == "derivatives"
+        return self.kind == "betas" and not first.startswith("sub-")
 
 
 def require_separate(
@@ -82,28 +81,24 @@ def require_separate(
     for given in inputs:
         if given.folder is None or not given.folder.is_dir():
             continue
+        below = below_folder(output, given.folder)
+        above = None
+        if part is not None or given.kind == "data set":
+            above = below_folder(given.folder, output / (part or ""))
+        if below == Path():
+            relation = f"is {given.name} itself"
+        elif below is not None and not given.may_hold(below):
+            relation = f"lies in {given.name} ({given.folder})"
+        elif above is not None and (part or above.parts[0].lower() not in HOLD_INPUTS):
+            relation = f"holds {given.name} ({given.folder})"
+        else:
+            continue
         raw = next((i.folder for i in inputs if i.kind == "data set"), None)
         place = f"in {raw}/derivatives" if given.kind == "data set" else "elsewhere"
-        remedy = f"choose another {option}, such as a new folder {place}"
-        below = below_folder(output, given.folder)
-        if below == Path():
-            raise InputError(
-                f"{option} {output} is {given.name} itself, whose files would be mixed with "
-                f"results or overwritten: {remedy}"
-            )
-        if below is not None and not given.may_hold(below):
-            raise InputError(
-                f"{option} {output} lies in {given.name} ({given.folder}), whose files would be "
-                f"mixed with results: {remedy}"
-            )
-        if part is None and given.kind != "data set":
-            continue
-        above = below_folder(given.folder, output / (part or ""))
-        if above is not None and (part or above.parts[0].lower() not in HOLD_INPUTS):
-            raise InputError(
-                f"{option} {output} holds {given.name} ({given.folder}), which results would be "
-                f"mixed with: {remedy}"
-            )
+        raise InputError(
+            f"{option} {output} {relation}, whose files would be mixed with results or "
+            f"overwritten: choose another {option}, such as a new folder {place}"
+        )
 
 
 def require_no_other_data_set(folder: Path, option: str = "OUT_DIR") -> None:
@@ -183,3 +178,39 @@ def _source_dataset(folder: Path) -> dict[str, str]:
     if "DatasetDOI" in description:
         source["DOI"] = str(description["DatasetDOI"])
     return source
+
+
+def require_writable(folder: Path, option: str = "output folder") -> None:
+    """Make a folder and try to write in it; `option` names where it was given.
+
+    Raises
+    ------
+    InputError
+        If that cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write in {folder} ({error.strerror}); choose another {option}"
+        ) from error
+
+
+def require_makeable(folder: Path, option: str = "OUT_DIR") -> None:
+    """Look whether a folder could be written to, or made, without making it.
+
+    Raises
+    ------
+    InputError
+        If not; it names the option that gave the folder.
+    """
+    existing = existing_parent(folder)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write in {existing}; choose another {option}")
+
+
+def existing_parent(folder: Path) -> Path:
+    """Give a folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

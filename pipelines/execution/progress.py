@@ -4,18 +4,21 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from conceptrsa.pipelines.execution.forecast import Forecast, duration
+from conceptrsa.pipelines.workflows import software
+from conceptrsa.pipelines.workflows.steps import MapNode
 
 log = logging.getLogger(__name__)
 
@@ -25,21 +28,35 @@ class RunProgress:
 
     Parameters
     ----------
-    work : mapping of str to float
-        Subject to the sum of the expected times of its steps, in any unit.
+    forecasts : mapping of str to Forecast
+        Subject to what its steps are expected to take; steps that are not among them take no
+        noticeable time and are not shown unless they fail.
+    work_dir : Path
+        Root of the working folders.
     console : Console
         A live table is drawn where it is a terminal; log lines are written where it is not.
+
+    Attributes
+    ----------
+    bars : rich.progress.Progress
+        The table, drawn as long as this is entered.
     """
 
-    def __init__(self, work: Mapping[str, float], console: Console) -> None:
+    def __init__(self, forecasts: Mapping[str, Forecast], work_dir: Path, console: Console) -> None:
         self._live = console.is_terminal
-        self._work = dict(work)
-        self._done = dict.fromkeys(work, 0.0)
-        self._running: dict[str, Counter[str]] = {subject: Counter() for subject in work}
+        self._work_dir = work_dir
+        self._steps = {
+            subject: {step.node: step for step in forecast.steps}
+            for subject, forecast in forecasts.items()
+        }
+        self._work = {subject: forecast.seconds for subject, forecast in forecasts.items()}
+        self._done = dict.fromkeys(forecasts, 0.0)
+        self._running: dict[str, Counter[str]] = {subject: Counter() for subject in forecasts}
         self._ended: Counter[tuple[str, str]] = Counter()
+        self._expanded: set[tuple[str, str]] = set()
         self._started: dict[tuple[str, str], float] = {}
         self._begin = time.monotonic()
-        self._bars = Progress(
+        self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -49,38 +66,27 @@ class RunProgress:
             console=console,
             disable=not self._live,
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._total: TaskID | None = None
+        self._total = self.bars.add_task("all", total=sum(self._work.values()), step="")
+        self._tasks = {
+            subject: self.bars.add_task(f"sub-{subject}", total=work, step="waits")
+            for subject, work in self._work.items()
+        }
 
-    def __enter__(self) -> Self:
-        self._total = self._bars.add_task("all", total=sum(self._work.values()), step="")
-        for subject, work in self._work.items():
-            self._tasks[subject] = self._bars.add_task(f"sub-{subject}", total=work, step="waits")
-        self._bars.start()
-        return self
+    def note(self, node: Any, status: str) -> None:
+        """Note what happened to a node, as nipype tells: 'start', 'end' or 'exception'."""
+        place = subject, step = software.place_of(node.output_dir(), self._work_dir)
+        if "/mapflow/" in node.output_dir():
+            self._expanded.add(place)
+        elif isinstance(node, MapNode) and place in self._expanded:
+            return
+        known = self._steps[subject].get(step)
+        if known is not None:
+            self._update(subject, step, known.seconds / known.times, known.times, status)
+        elif status == "exception":
+            self._update(subject, step, 0.0, 1, status)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
-    def update(self, subject: str, step: str, work: float, times: int, status: str) -> None:
-        """Note that a step of a subject changed.
-
-        Parameters
-        ----------
-        subject, step : str
-            Which.
-        work : float
-            The expected time of one execution, in the unit of the whole.
-        times : int
-            How many times the step is executed, once a run for example.
-        status : {'start', 'end', 'exception'}
-            What happened to one of them.
-        """
+    def _update(self, subject: str, step: str, work: float, times: int, status: str) -> None:
+        """Count one of the `times` executions of a step, each of which is so much `work`."""
         running = self._running[subject]
         if status == "start":
             running[step] += 1
@@ -89,8 +95,7 @@ class RunProgress:
             running[step] -= 1
             self._ended[subject, step] += 1
             self._done[subject] += work
-            if self._total is not None:
-                self._bars.update(self._total, advance=work)
+            self.bars.update(self._total, advance=work)
         if self._live:
             self._draw(subject, step, status)
         elif status == "exception" or self._ended[subject, step] == times:
@@ -102,7 +107,7 @@ class RunProgress:
         shown = "done" if finished else ", ".join(names)
         if status == "exception":
             shown = f"{step} failed"
-        self._bars.update(self._tasks[subject], completed=self._done[subject], step=shown)
+        self.bars.update(self._tasks[subject], completed=self._done[subject], step=shown)
 
     def _log_line(self, subject: str, step: str, status: str) -> None:
         now = time.monotonic()
@@ -113,32 +118,5 @@ class RunProgress:
         verb = "failed" if status == "exception" else "done"
         log.info(
             "sub-%s %s %s (%s); %.0f %% of all, about %s left",
-            subject, step, verb, took, 100 * share, _minutes(left),
+            subject, step, verb, took, 100 * share, duration(left),
         )  # fmt: skip
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def node_place(node: Any, work_dir: str) -> tuple[str, str]:
-    """Subject and step of a node, from its working folder.
-
-    The folder is looked at because a MapNode's children do not know their workflow's name.
-
-    Parameters
-    ----------
-    node : nipype Node
-        Below a `sub_XX_wf`.
-    work_dir : str
-        Root of the working folders.
-
-    Returns
-    -------
-    tuple of str
-        Subject label (without 'sub-') and the step's name in words.
-    """
-    parts = node.output_dir().removeprefix(work_dir).strip("/").split("/")
-    subject = next(part for part in parts if part.startswith("sub_"))
-    steps = [part for part in parts if part != "mapflow" and not part.startswith("_")]
-    return subject.removeprefix("sub_").removesuffix("_wf"), steps[-1].replace("_", " ")

@@ -17,7 +17,8 @@ from conceptrsa.pipelines.workflows.records import (
     read_record,
     recorded_state,
 )
-from conceptrsa.pipelines.workflows.steps import MapNode, Node, connections
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.wiring import connections
 
 
 def prepare(graph: Any, work_dir: Path) -> list[Node]:

@@ -43,13 +43,13 @@ def only_run(folders: Iterable[Path], names: Iterable[str]) -> Iterator[None]:
         wanted = sorted(set(names))
         for folder in dict.fromkeys(folder.resolve() for folder in folders):
             for name in wanted:
-                held.enter_context(_lock(folder, name))
+                held.enter_context(lock(folder, name))
         yield
 
 
 @contextmanager
-def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
-    """Wait while another run is at the same, for what takes a moment only.
+def lock(folder: Path, name: str, wait: bool = False) -> Iterator[None]:
+    """Hold a lock.
 
     Parameters
     ----------
@@ -57,13 +57,14 @@ def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
         Where the lock is kept; it must exist.
     name : str
         Of the lock.
+    wait : bool
+        Wait while another run holds it, for what takes a moment only; else that is refused.
+
+    Raises
+    ------
+    InputError
+        If another run holds it.
     """
-    with _lock(folder, name, wait=True):
-        yield
-
-
-@contextmanager
-def _lock(folder: Path, name: str, wait: bool = False) -> Iterator[None]:
     path = folder / f".conceptrsa-{name}.lock"
     opened = _open_locked(path, name, wait)
     try:

@@ -24,18 +24,21 @@ from nipype.pipeline.engine import MapNode
 
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
-from conceptrsa.pipelines.execution.plugin_settings import SlurmSettings
-from conceptrsa.pipelines.execution.slurm_leftovers import forget_jobs, note_jobs
+from conceptrsa.pipelines.execution.failures import Failure, FailureKeeper
 from conceptrsa.pipelines.execution.slurm_queue import (
     JobState,
     SlurmUnreachableError,
     cancel,
+    forget_jobs,
     job_states,
     living_jobs,
+    note_jobs,
     submit,
 )
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
-from conceptrsa.pipelines.execution.worker_pool import ONE_THREAD, Failure, FailureKeeper
+from conceptrsa.pipelines.execution.worker_pool import ONE_THREAD
+from conceptrsa.pipelines.options import SlurmSettings
+from conceptrsa.pipelines.workflows import software
 
 INTERPRETER_GB = 0.8
 """What a Python with all libraries of a step takes before it does any work, rounded up."""
@@ -96,8 +99,6 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         Where the jobs' own logs go.
     settings : SlurmSettings
         From the user.
-    place_of : callable
-        Gives subject and step of a node.
     subjects : sequence of str
         Labels of this run.
     status_callback : callable
@@ -109,7 +110,6 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         work_dir: Path,
         log_dir: Path,
         settings: SlurmSettings,
-        place_of: Callable[[Any], tuple[str, str]],
         subjects: Sequence[str],
         status_callback: Callable[[Any, str], None],
     ) -> None:
@@ -121,7 +121,6 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         self._log_dir = log_dir.resolve()
         self._jobs_dir = work_dir.resolve() / "slurm"
         self._noted_in = (log_dir.resolve(), work_dir.resolve())
-        self._place_of = place_of
         of_run = hashlib.sha256(str(self._jobs_dir).encode()).hexdigest()[:10]
         self._name_ends = {subject: f".sub-{subject}.conceptrsa-{of_run}" for subject in subjects}
         self._submitted: dict[int, _Job] = {}
@@ -141,11 +140,9 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
 
     def stop(self) -> None:
         """Cancel all jobs that are left."""
-        if self._n_jobs == 0:
-            forget_jobs(self._noted_in, self._name_ends)
-            return
         try:
-            cancel(living_jobs(self._name_ends.values()))
+            if self._n_jobs > 0:
+                cancel(living_jobs(self._name_ends.values()))
             forget_jobs(self._noted_in, self._name_ends)
         except SlurmUnreachableError as error:
             log.warning(
@@ -158,7 +155,7 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         return self._jobs_dir / f"sub-{subject}"
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
-        subject, _ = self._place_of(node)
+        subject, _ = software.place_of(node.output_dir(), self._jobs_dir.parent)
         self._n_jobs += 1
         step = re.sub(r"[^A-Za-z0-9_-]", "_", str(node.name)).strip("_")
         stem = self._job_dir(subject) / f"{self._n_jobs:06d}-{step}"
@@ -186,40 +183,31 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         content = pickle.dumps((node, updatehash))
         with atomic_path(job.node_file) as temporary:
             temporary.write_bytes(content)
-        return submit(
-            self._arguments(job, node.n_procs),
-            self._script(job, hashlib.sha256(content).hexdigest()),
-            self._settings.max_tries,
-            self._settings.retry_timeout,
-        )
-
-    def _arguments(self, job: _Job, n_threads: int) -> list[str]:
         log_file = str(self._log_dir / "slurm" / job.name).replace("%", "%%")
-        return [
+        arguments = [
             f"--mem={job.memory_mb}M",
             "--nodes=1",
             "--ntasks=1",
-            f"--cpus-per-task={n_threads}",
-            *self._settings.sbatch_args,
+            f"--cpus-per-task={node.n_procs}",
+            *shlex.split(self._settings.sbatch_args),
             # By these the jobs and what they said are found again; so the user's come before.
             f"--job-name={job.name}",
             f"--output={log_file}-%j.log",
             f"--chdir={self._jobs_dir}",
         ]
-
-    def _script(self, job: _Job, sha256: str) -> str:
-        one_thread = [f"export {name}={value}" for name, value in ONE_THREAD.items()]
+        sha256 = hashlib.sha256(content).hexdigest()
         command = [
             sys.executable, "-P", "-m", "conceptrsa.pipelines.execution.slurm_job",
             str(job.node_file), sha256, str(job.outcome_file),
         ]  # fmt: skip
-        lines = [
+        script = [
             self._settings.template,
-            *one_thread,
+            *(f"export {name}={value}" for name, value in ONE_THREAD.items()),
             "export NIPYPE_NO_ET=1",
-            f"exec {shlex.join(command)}",
+            f"exec {shlex.join(command)}\n",
         ]
-        return "\n".join(lines) + "\n"
+        settings = self._settings
+        return submit(arguments, "\n".join(script), settings.max_tries, settings.retry_timeout)
 
     def _get_result(self, taskid: int) -> dict[str, Any] | None:
         job = self._submitted[taskid]
@@ -241,7 +229,10 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         if may_change and time.monotonic() - job.over < PATIENCE_SECONDS:
             return None
         if state is not None and state.is_hopeless:
-            self._try_to_cancel(taskid)
+            try:
+                cancel([taskid])
+            except SlurmUnreachableError as error:
+                log.warning("job %d may be left in the queue (%s)", taskid, error)
             return _failed(
                 f"Slurm will never start job {taskid} ({state.reason}); mend 'sbatch_args' in the "
                 "file of --use-plugin, or --omp-nthreads"
@@ -255,7 +246,7 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
         self._looked = now
         submitted = [number for number in self._submitted if number > 0]
         try:
-            self._states = dict(job_states(submitted))
+            self._states = job_states(submitted)
             if not self._is_answering:
                 log.info("Slurm answers again")
             self._is_answering = True
@@ -285,12 +276,6 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
             f"job {number} was killed or could not start (Slurm: {state.state}, {state.reason}; "
             f"its log: {log_file}); {_AGAIN}",
         )
-
-    def _try_to_cancel(self, number: int) -> None:
-        try:
-            cancel([number])
-        except SlurmUnreachableError as error:
-            log.warning("job %d may be left in the queue (%s)", number, error)
 
     def _clear_task(self, taskid: int) -> None:
         job = self._submitted.pop(taskid)
@@ -337,12 +322,8 @@ def _termination_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _raise_interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _raise_interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt

@@ -11,7 +11,8 @@ from nipype.pipeline.plugins.base import DistributedPluginBase
 from conceptrsa.bids_config.writing import empty_file
 from conceptrsa.pipelines.execution.resume import prepare
 from conceptrsa.pipelines.workflows.records import files_in
-from conceptrsa.pipelines.workflows.steps import MapNode, Node, connections
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.wiring import connections
 
 log = logging.getLogger(__name__)
 KEPT_BYTES = 1 << 16

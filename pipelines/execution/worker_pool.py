@@ -1,28 +1,24 @@
 """A nipype plugin on local processes that neither hangs, nor outlives its parent, nor hides why."""
 
 import ctypes
-import errno
 import gc
 import logging
 import multiprocessing
 import os
-import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from traceback import format_exception
 from typing import Any
 
-from nipype.pipeline.plugins.base import DistributedPluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from conceptrsa.pipelines.execution.failures import Failure, FailureKeeper
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
 
 ONE_THREAD = {
@@ -33,52 +29,11 @@ ONE_THREAD = {
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
 }
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
-_SENTENCE = re.compile(r"^\s*(?:[\w.]+\.)?(?:StepError|InputError): (.+)$", re.MULTILINE)
-_LAST_ERROR = re.compile(r"^\s*(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
-_OF_DISK = re.compile(r"\[Errno (?P<number>\d+)\] (?P<reason>.+)")
-DISK_ERRORS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-}  # fmt: skip
 _KILLED = (
     "StepError: the process that did this step was killed while no other was at work, perhaps for "
     "want of memory; run the same command again to continue, where there is more if it was that"
 )
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A step that failed.
-
-    Attributes
-    ----------
-    step_dir : Path
-        Working folder of the step.
-    sentence : str
-        What went wrong.
-    crash_file : Path or None
-        Text file with the whole traceback.
-    """
-
-    step_dir: Path
-    sentence: str
-    crash_file: Path | None
-
-
-class FailureKeeper(DistributedPluginBase):
-    """What a nipype plugin needs to keep what went wrong, as a sentence a step.
-
-    It is mixed into a plugin, first among the bases.
-    """
-
-    failures: list[Failure]
-
-    def _clean_queue(self, jobid: int, graph: Any, result: dict[str, Any] | None = None) -> Any:
-        if result is None:  # nipype found the step at fault itself, and is handling what it raised
-            result = {"result": None, "traceback": format_exception(*sys.exc_info())}
-        report = super()._clean_queue(jobid, graph, result=result)
-        self.failures.append(failure_of(self.procs[jobid], result, report))
-        return report
 
 
 class _LogFile(logging.FileHandler):
@@ -269,35 +224,3 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
     def _kill_workers(self) -> None:
         for process in list((self.pool._processes or {}).values()):
             process.kill()
-
-
-def failure_of(node: Any, result: Mapping[str, Any] | None, report: Mapping[str, Any]) -> Failure:
-    """Take what nipype knows of a step that failed.
-
-    Parameters
-    ----------
-    node : nipype Node
-        The step.
-    result : mapping, optional
-        Its `traceback` is a list of lines.
-    report : mapping
-        Its `crashfile` is a path or None.
-    """
-    traceback = "" if result is None else "".join(result["traceback"])
-    crash_file = Path(report["crashfile"]) if report["crashfile"] else None
-    return Failure(Path(node.output_dir()), last_sentence(traceback), crash_file)
-
-
-def last_sentence(traceback: str) -> str:
-    """Find the one sentence in a traceback that says what went wrong."""
-    sentences = _SENTENCE.findall(traceback)
-    if sentences:
-        return str(sentences[-1])
-    errors = _LAST_ERROR.findall(traceback)
-    of_disk = _OF_DISK.search(errors[-1]) if errors else None
-    if of_disk is not None and int(of_disk["number"]) in DISK_ERRORS:
-        return (
-            f"{of_disk['reason']}; make room or mend the permissions, and run the same command "
-            "again: finished steps are not repeated"
-        )
-    return errors[-1].strip() if errors else "the step failed without a message"

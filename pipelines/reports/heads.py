@@ -1,9 +1,8 @@
 """Pictures of a subject's head: registrations, outlines of regions, maps of the tSNR."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,34 +12,49 @@ from conceptrsa.analysis.output.figures.style import is_hemisphere
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.pipelines.reports.drawing import (
+from conceptrsa.pipelines.reports.mosaics import (
     OKABE_ITO,
     LineStyle,
+    Mosaic,
     Outline,
+    bounds,
     draw_mosaic,
+    lay_out,
 )
-from conceptrsa.pipelines.reports.planes import Mosaic, bounds, lay_out
-from conceptrsa.pipelines.reports.subject_records import SEGMENTATION, RegionRecord, SubjectRecord
+from conceptrsa.pipelines.reports.subject_records import (
+    SEGMENTATION,
+    RegionRecord,
+    SubjectRecord,
+    Volume,
+)
 
 BRIGHTEST = 99.5  # percentile of an image that is drawn white
+BRIGHTEST_TSNR = 99.0  # percentile of the mean map that has the last colour
 STYLES: tuple[LineStyle, ...] = ("solid", "dashed", "dotted")
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Volume:
-    """A 3D image in memory."""
+class TsnrSummary:
+    """What the maps come to.
 
-    data: NDArray[np.float32]
-    affine: FloatArray
+    Attributes
+    ----------
+    medians : tuple of float or None
+        In the brain mask, of each run; None where a run has no map.
+    mean : array or None
+        Mean over the runs that have a map.
+    regions : mapping of str to float
+        Median of the mean over a region's voxels in the brain mask.
+    highest : float
+        Value that all pictures draw in the last colour.
+    """
 
-    @classmethod
-    def read(cls, file: Path) -> "Volume":
-        """Read a file; what is no number counts as 0."""
-        image = nib.load(file)
-        data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32), posinf=0, neginf=0)
-        return cls(data, image.affine)
+    medians: tuple[float | None, ...]
+    mean: NDArray[np.float32] | None
+    regions: Mapping[str, float]
+    highest: float
 
 
 class Heads:
@@ -96,6 +110,34 @@ class Heads:
         """Voxels of a region on the grid of the mean EPI."""
         return np.isin(self.labels_in_bold, region.labels)
 
+    def summarize_tsnr(self) -> TsnrSummary:
+        """Medians of the runs and the regions, and the mean map; one map is in memory at a time.
+
+        Raises
+        ------
+        ValueError
+            If the brain mask is empty or a map lies on another grid.
+        """
+        total = np.zeros(self.mask.shape, dtype=np.float64)
+        medians: list[float | None] = []
+        for run in self._record.runs:
+            values = run.tsnr()
+            if values is not None and values.shape != self.mask.shape:
+                raise ValueError(f"{run.tsnr_file} does not lie on the grid of the brain mask")
+            medians.append(None if values is None else float(np.median(values[self.mask])))
+            total += 0 if values is None else values
+        n_maps = sum(median is not None for median in medians)
+        if n_maps == 0:
+            return TsnrSummary(tuple(medians), None, {}, 1.0)
+        mean = (total / n_maps).astype(np.float32)
+        insides = {region.name: self.mask & self.region(region) for region in self._record.regions}
+        return TsnrSummary(
+            medians=tuple(medians),
+            mean=mean,
+            regions={name: float(np.median(mean[at])) for name, at in insides.items() if at.any()},
+            highest=max(1.0, float(np.percentile(mean[self.mask], BRIGHTEST_TSNR))),
+        )
+
     @cached_property
     def _brain(self) -> Mosaic:
         box = bounds(self.mask, self.boldref.affine)
@@ -106,7 +148,7 @@ class Heads:
         box = bounds(self.mask, self.boldref.affine)
         return lay_out(box, box, n_columns=9, planes=("axial",), pixel_mm=1.6)
 
-    def draw_coregistration(self) -> tuple[bytes, bytes] | None:
+    def draw_coregistration(self) -> tuple[str, str] | None:
         """Mean EPI and T1w at the same points; None where the T1w was not saved."""
         file = self._record.anat("space-boldref_res-fine_T1w.nii.gz")
         if not file.is_file():
@@ -116,7 +158,7 @@ class Heads:
             _draw_grey(self._brain, Volume.read(file), "T1w, moved to the mean EPI"),
         )
 
-    def draw_normalization(self) -> tuple[bytes, bytes] | None:
+    def draw_normalization(self) -> tuple[str, str] | None:
         """T1w in MNI305 and the template at the same points; None where it was not saved."""
         file = self._record.anat("space-MNI305_res-2_T1w.nii.gz")
         if not file.is_file():
@@ -137,7 +179,7 @@ class Heads:
             _draw_grey(mosaic, moved, "MNI152 template, taken to MNI305"),
         )
 
-    def draw_t1w(self, regions: Sequence[RegionRecord]) -> bytes | None:
+    def draw_t1w(self, regions: Sequence[RegionRecord]) -> str | None:
         """Outlines of brain mask and regions on the T1w in MNI305; None where it was not saved."""
         files = (
             self._record.anat("space-MNI305_res-2_T1w.nii.gz"),
@@ -155,7 +197,7 @@ class Heads:
         outlines = [Outline("brain mask", brain > 0, "#FFFFFF", "dotted")]
         return _draw_grey(mosaic, t1w, "T1w in MNI305", outlines + _outlines(labels, regions))
 
-    def draw_regions(self, regions: Sequence[RegionRecord]) -> bytes | None:
+    def draw_regions(self, regions: Sequence[RegionRecord]) -> str | None:
         """Outlines of the brain mask and of regions on the mean EPI; None without their labels."""
         labels = [label for region in regions for label in region.labels]
         inside = np.isin(self.labels_in_bold, labels)
@@ -169,8 +211,10 @@ class Heads:
         outlines = [Outline("brain mask", mask > 0, "#FFFFFF", "dotted")]
         return _draw_grey(mosaic, self.boldref, "mean EPI", outlines + _outlines(sampled, regions))
 
-    def draw_tsnr(self, tsnr: NDArray[np.float32], title: str, highest: float) -> bytes:
-        """Axial planes of a map of the tSNR inside the brain mask."""
+    def draw_tsnr(self, tsnr: NDArray[np.float32] | None, title: str, highest: float) -> str | None:
+        """Axial planes of a map of the tSNR inside the brain mask; None where there is none."""
+        if tsnr is None:
+            return None
         inside = np.where(self.mask, tsnr, np.float32(0))
         values = self._brain_row.sample(inside, self.boldref.affine)
         return draw_mosaic(self._brain_row, values, title, (0, highest), cmap="inferno", bar="tSNR")
@@ -191,9 +235,7 @@ def _outlines(sampled: NDArray[np.int32], regions: Sequence[RegionRecord]) -> li
     ]
 
 
-def _draw_grey(
-    mosaic: Mosaic, volume: Volume, title: str, outlines: Sequence[Outline] = ()
-) -> bytes:
+def _draw_grey(mosaic: Mosaic, volume: Volume, title: str, outlines: Sequence[Outline] = ()) -> str:
     values = mosaic.sample(volume.data, volume.affine)
     shown = values[values > 0]
     highest = float(np.percentile(shown, BRIGHTEST)) if len(shown) else 1.0

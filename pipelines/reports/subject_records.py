@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.python.quality_images import ConfoundsTable
-from conceptrsa.pipelines.workflows.derivatives import MNI305_ENTITIES
+from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES
 
 SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
 
@@ -20,6 +21,21 @@ HIGH_MOTION_MM = 0.5
 """Framewise displacement above which a volume is counted (Power et al., 2012)."""
 
 MOTION_COLUMNS = tuple(ConfoundsTable.columns)[:6]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3D image in memory."""
+
+    data: NDArray[np.float32]
+    affine: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, file: Path) -> "Volume":
+        """Read a file; what is no number counts as 0."""
+        image = nib.load(file)
+        data = np.nan_to_num(np.asarray(image.dataobj, dtype=np.float32), posinf=0, neginf=0)
+        return cls(data, image.affine)
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,10 @@ class RunRecord:
     def design(self) -> pd.DataFrame | None:
         """Columns and rows of the linear model; None where they were not saved."""
         return None if self.design_file is None else read_table(self.design_file).frame(texts=())
+
+    def tsnr(self) -> NDArray[np.float32] | None:
+        """Map of the temporal signal-to-noise ratio; None where there is none."""
+        return None if self.tsnr_file is None else Volume.read(self.tsnr_file).data
 
 
 @dataclass(frozen=True)
@@ -124,11 +144,6 @@ class SubjectRecord:
     t1w_mask: Mapping[str, Any]
     segmentation: Mapping[str, Any]
     folder: Path
-
-    @property
-    def is_preprocessed(self) -> bool:
-        """Whether the runs came from fMRIPrep."""
-        return "Preprocessing" in self.estimation
 
     @property
     def by_freesurfer(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a subject leaves behind: file names and sidecars of the BIDS derivatives."""
+"""Saving what a subject leaves behind: its results, and what a look at it needs beside them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,55 +9,53 @@ from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
-from conceptrsa.interfaces.python.quality_images import ConfoundsTable
-from conceptrsa.pipelines.bids.dataset import SubjectInputs
-from conceptrsa.pipelines.options import partition_runs
-from conceptrsa.pipelines.workflows import sidecars
-from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
-from conceptrsa.pipelines.workflows.sidecars import source_uri
-from conceptrsa.pipelines.workflows.software import software_versions
+from conceptrsa.interfaces.python.quality_images import AnatomicalViews, ConfoundsTable, TemporalSnr
+from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, Saved, SubjectDerivatives
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.wiring import as_files
 
-SPLITS = ("", "_desc-odd", "_desc-even")
-MNI305_ENTITIES = "space-MNI305_res-2"
-RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"}
-BETA_UNITS = {
-    "python": "percent of the run's grand mean over the brain mask",
-    "spm": "percent of the run's grand mean, the mean of spm_global over its volumes",
-}
-RESIDUALS = {
-    "python": "of ordinary least squares, run by run",
-    "spm": "of SPM's model of each partition, its runs concatenated: whitened and filtered",
-}
+
+def init_save_node(name: str, out_dir: Path, saved: Saved | Sequence[Saved]) -> Node:
+    """Make the node that saves a file, or as many files, from its input `in_file`.
+
+    Parameters
+    ----------
+    name : str
+        Of the node.
+    out_dir : Path
+        Root of the derivatives data set.
+    saved : Saved or sequence of Saved
+        Names and sidecars.
+    """
+    interface = SaveDerivative(base_dir=str(out_dir))
+    if isinstance(saved, tuple):
+        node = Node(interface, name=name)
+        node.inputs.name, node.inputs.metadata = saved
+        return node
+    node = MapNode(interface, iterfield=["in_file", "name", "metadata"], name=name)
+    node.inputs.name = [target for target, _ in saved]
+    node.inputs.metadata = [content for _, content in saved]
+    return node
 
 
 def init_derivatives_wf(
-    subject: SubjectInputs,
-    task: str,
+    files: SubjectDerivatives,
     estimation: dict[str, Any],
     out_dir: Path,
-    normalization: NormalizationSettings,
     rois: Sequence[RoiDefinition] = (),
-    name: str = "derivatives_wf",
 ) -> Workflow:
     """Save a subject's results under their BIDS names.
 
     Parameters
     ----------
-    subject : SubjectInputs
-        Whose results they are.
-    task : str
-        BIDS task label.
+    files : SubjectDerivatives
+        Names and sidecars.
     estimation : dict
         How the betas were estimated: engine, version and settings, for their sidecars.
     out_dir : Path
         Root of the derivatives data set.
-    normalization : NormalizationSettings
-        Whether FreeSurfer registers the EPI with a reconstruction, and whose the labels are.
     rois : sequence of RoiDefinition
         Regions of the table of coverage, whose labels its sidecar tells.
-    name : str
-        Name of the workflow.
 
     Inputs
     ------
@@ -85,7 +83,7 @@ def init_derivatives_wf(
     -------
     None; the files are written.
     """
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="derivatives_wf")
     fields = [
         "betas_boldref", "betas_mni305", "stimuli", "boldref", "brain_mask", "bold_to_t1w",
         "t1w_to_mni305", "coregistration_report", "normalization_report", "t1w_mask",
@@ -93,161 +91,80 @@ def init_derivatives_wf(
         "motion_files", "design_matrices", "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
-    func = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}"
-    anat = f"sub-{subject.subject}/anat/sub-{subject.subject}"
-    run_stems = [run_stem(subject.subject, run.bold) for run in subject.runs]
+
+    def save(field: str, saved: Saved | Sequence[Saved], **others: str) -> None:
+        """Save a field; the others are tables beside it and reports for its sidecar."""
+        node = init_save_node(f"save_{field}", out_dir, saved)
+        inputs = {"in_file": field, **others}
+        workflow.connect([(inputnode, node, [(source, name) for name, source in inputs.items()])])
 
     for space, field in ((MNI305_ENTITIES, "betas_mni305"), ("space-boldref", "betas_boldref")):
-        betas = MapNode(
-            SaveDerivative(base_dir=str(out_dir)),
-            iterfield=["in_file", "name", "metadata"],
-            name=f"save_{field}",
-        )
-        betas.inputs.name = [f"{func}_{space}_stat-effect{d}_statmap.nii.gz" for d in SPLITS]
-        betas.inputs.metadata = [
-            {
-                **_betas_metadata(subject, func, space, split),
-                "Units": BETA_UNITS[estimation["Engine"]],
-                "Estimation": estimation,
-                "Software": software_versions(),
-            }
-            for split in SPLITS
-        ]
-        workflow.connect([(inputnode, betas, [(field, "in_file"), ("stimuli", "table_file")])])
-
-    bold_to_t1w = sidecars.describe_bold_to_t1w(subject, func)
-    # Field, name, sidecar, and the field whose report the sidecar holds as well.
-    single_files: list[tuple[str, str, dict[str, Any], str | None]] = [
-        ("boldref", f"{func}_desc-mean_boldref.nii.gz", sidecars.describe_boldref(subject), None),
-        ("brain_mask", f"{func}_space-boldref_desc-brain_mask.nii.gz",
-         sidecars.describe_brain_mask(func, anat), None),
-        ("t1w_mask", f"{anat}_desc-brain_mask.nii.gz",
-         sidecars.describe_t1w_mask(subject, normalization), "t1w_mask_report"),
-        ("bold_to_t1w", f"{func}_from-boldref_to-T1w_xfm.txt", bold_to_t1w,
-         "coregistration_report"),
-        ("t1w_to_mni305", f"{anat}_from-T1w_to-MNI305_xfm.txt",
-         sidecars.describe_t1w_to_mni305(subject, normalization), "normalization_report"),
-        ("coverage", f"{func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv",
-         sidecars.describe_coverage(rois, func, anat), None),
-    ]  # fmt: skip
-    if normalization.method == "freesurfer":
-        target = f"{func}_from-boldref_to-fsnative_xfm.txt"
-        single_files.append(("bold_to_fsnative", target, bold_to_t1w, "fsnative_report"))
-    for field, target, metadata, report in single_files:
-        node = Node(SaveDerivative(base_dir=str(out_dir), name=target), name=f"save_{field}")
-        node.inputs.metadata = metadata
-        connections = [(field, "in_file")] + ([(report, "report_file")] if report else [])
-        workflow.connect([(inputnode, node, connections)])
-
-    segmentation = Node(SaveDerivative(base_dir=str(out_dir)), name="save_segmentation")
-    segmentation.inputs.name = f"{anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
-    segmentation.inputs.metadata = {
-        **sidecars.describe_segmentation(subject, normalization, anat),
-        "Resolution": RESOLUTION,
-    }
+        save(field, files.betas(space, estimation), table_file="stimuli")
+    save("boldref", files.boldref())
+    save("brain_mask", files.brain_mask())
+    save("t1w_mask", files.t1w_mask(), report_file="t1w_mask_report")
+    save("bold_to_t1w", files.bold_to("T1w"), report_file="coregistration_report")
+    save("t1w_to_mni305", files.t1w_to_mni305(), report_file="normalization_report")
+    save("coverage", files.coverage(rois))
+    save(
+        "segmentation",
+        files.segmentation(),
+        table_file="segmentation_labels",
+        report_file="segmentation_report",
+    )
+    save("design_matrices", files.designs())
+    if files.normalization.method == "freesurfer":
+        save("bold_to_fsnative", files.bold_to("fsnative"), report_file="fsnative_report")
     confounds = MapNode(ConfoundsTable(), iterfield=["motion_file"], name="confounds")
-    save_confounds = MapNode(
-        SaveDerivative(base_dir=str(out_dir)),
-        iterfield=["in_file", "name", "metadata"],
-        name="save_confounds",
-    )
-    save_confounds.inputs.name = [f"{stem}_desc-confounds_timeseries.tsv" for stem in run_stems]
-    save_confounds.inputs.metadata = [sidecars.describe_confounds(run) for run in subject.runs]
-    save_design = MapNode(
-        SaveDerivative(base_dir=str(out_dir)),
-        iterfield=["in_file", "name", "metadata"],
-        name="save_design",
-    )
-    save_design.inputs.name = [f"{stem}_design.tsv" for stem in run_stems]
-    save_design.inputs.metadata = [sidecars.describe_design(run) for run in subject.runs]
+    save_confounds = init_save_node("save_confounds", out_dir, files.confounds())
     workflow.connect([
-        (inputnode, segmentation, [
-            ("segmentation", "in_file"),
-            ("segmentation_labels", "table_file"),
-            ("segmentation_report", "report_file"),
-        ]),
         (inputnode, confounds, [("motion_files", "motion_file")]),
         (confounds, save_confounds, [("out_file", "in_file")]),
-        (inputnode, save_design, [("design_matrices", "in_file")]),
     ])  # fmt: skip
     return workflow
 
 
-def init_save_run_betas_node(
-    subject: SubjectInputs,
-    task: str,
-    estimation: dict[str, Any],
-    out_dir: Path,
-    runs_per_partition: int,
-) -> Node:
-    """Make the node that saves run-wise betas; its input `in_file` is their HDF5 file.
+def init_quality_wf(
+    files: SubjectDerivatives, slice_time_reference: float, out_dir: Path
+) -> Workflow:
+    """Map the temporal signal-to-noise ratio of every run, and the T1w where it is looked at.
+
+    They are saved, so that the subject's page can be made again.
 
     Parameters
     ----------
-    subject, task, estimation, out_dir
-        As for `init_derivatives_wf`.
-    runs_per_partition : int
-        As asked for.
+    files : SubjectDerivatives
+        Names and sidecars.
+    slice_time_reference : float
+        Moment that slices were corrected to, as a share of the TR.
+    out_dir : Path
+        Root of the derivatives data set.
+
+    Inputs
+    ------
+    bold_files
+        Per run, realigned.
+    t1w, boldref
+        Anatomical image and mean EPI.
+    bold_to_t1w, t1w_to_mni305
+        4x4 matrices (RAS, mm).
+
+    Outputs
+    -------
+    None; the files are written.
     """
-    engine = estimation["Engine"]
-    partitions = partition_runs(len(subject.runs), runs_per_partition)
-    sources = sidecars.of_runs(subject)
-    node = Node(SaveDerivative(base_dir=str(out_dir)), name="save_run_betas")
-    stem = f"sub-{subject.subject}/func/sub-{subject.subject}_task-{task}_{MNI305_ENTITIES}"
-    node.inputs.name = f"{stem}_desc-runs_roibetas.h5"
-    node.inputs.metadata = {
-        "Description": "betas of partitions of the runs, and covariance of the residuals of their "
-        "linear models, at the voxels of each region of interest (a group a region)",
-        "Sources": sources,
-        "Resolution": RESOLUTION,
-        "Units": BETA_UNITS[engine],
-        "RunsPerPartition": runs_per_partition,
-        "Partitions": [
-            {"Half": ("odd", "even")[number % 2], "Sources": [sources[run] for run in part]}
-            for number, part in enumerate(partitions)
-        ],
-        "Residuals": RESIDUALS[engine],
-        "Shrinkage": "towards the diagonal (Schaefer and Strimmer 2005)",
-        "Contents": {
-            "stimulus": "ids",
-            "run": "runs of each partition, joined by '+'",
-            "half": "whether they are the odd (1st, 3rd, ...) or the even runs",
-            "<region>/betas": "partitions x stimuli x voxels",
-            "<region>/voxels": "flat indices of the voxels in the grid (last axis fastest)",
-            "<region>/residual_covariance": "voxels x voxels, squared units of the betas",
-        },
-        "Estimation": estimation,
-    }
-    return node
-
-
-def run_stem(subject: str, bold: Path) -> str:
-    """Beginning of the names of a run's derivatives, below the output folder."""
-    return f"sub-{subject}/func/{bold.name.split('.')[0].removesuffix('_bold')}"
-
-
-def _betas_metadata(subject: SubjectInputs, func: str, space: str, split: str) -> dict[str, Any]:
-    runs = {"": subject.runs, "_desc-odd": subject.runs[::2], "_desc-even": subject.runs[1::2]}
-    metadata: dict[str, Any] = {
-        "Description": "responses to the stimuli named in the table beside this file, "
-        "estimated from the runs of Sources",
-        "Sources": [source_uri(subject.subject, run.image) for run in runs[split]],
-        "Runs": [Path(run_stem(subject.subject, run.bold)).name for run in runs[split]],
-        **sidecars.VOLUME_COLUMNS,
-    }
-    if subject.noticed:
-        metadata["Noticed"] = list(subject.noticed)
-    if subject.is_preprocessed:
-        metadata["NonSteadyStateVolumes"] = [sidecars.non_steady_state(run) for run in runs[split]]
-        wrong = [
-            run.preprocessed.wrong_header_tr
-            for run in runs[split]
-            if run.preprocessed is not None and run.preprocessed.wrong_header_tr is not None
-        ]
-        if wrong:
-            metadata["RepetitionTimesInHeaders"] = wrong
-    if space == MNI305_ENTITIES:
-        metadata["Resolution"] = RESOLUTION
-    else:
-        metadata["SpatialReference"] = f"bids::{func}_desc-mean_boldref.nii.gz"
-    return metadata
+    of_views = ("t1w", "boldref", "bold_to_t1w", "t1w_to_mni305")
+    workflow = Workflow(name="quality_wf")
+    inputnode = Node(IdentityInterface(fields=["bold_files", *of_views]), name="inputnode")
+    tsnr = MapNode(TemporalSnr(), iterfield=["in_file"], name="tsnr", mem_gb=0.5)
+    save_tsnr = init_save_node("save_tsnr", out_dir, files.tsnr(slice_time_reference))
+    views = Node(AnatomicalViews(), name="anatomical_views", mem_gb=0.5)
+    workflow.connect([
+        (inputnode, tsnr, [("bold_files", "in_file")]),
+        (tsnr, save_tsnr, [("out_file", "in_file")]),
+        (inputnode, views, as_files(*of_views)),
+    ])  # fmt: skip
+    for space, saved in files.t1w_views().items():
+        save = init_save_node(f"save_t1w_{space}", out_dir, saved)
+        workflow.connect([(views, save, [(f"{space}_file", "in_file")])])
+    return workflow

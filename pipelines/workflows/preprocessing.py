@@ -1,96 +1,42 @@
-"""From raw runs to volumes that agree in time and space, and their place in the anatomy."""
+"""From runs to volumes that agree in time and space, and their place in the anatomy."""
 
-from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
+from conceptrsa.interfaces.python.fmriprep_inputs import CombineRuns, ImportRun
+from conceptrsa.interfaces.python.preprocess import CheckCoregistration
 from conceptrsa.pipelines.workflows.engines import Engine
-from conceptrsa.pipelines.workflows.preprocessed import init_preprocessed_wf
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
+from conceptrsa.pipelines.workflows.wiring import begin_workflow
+
+OUTPUTS = (
+    "bold_files", "motion_files", "boldref", "valid_mask", "bold_to_t1w", "coregistration_report",
+)  # fmt: skip
 
 
-def connect_preprocessing(
-    workflow: Workflow,
-    inputnode: Node,
-    engine: Engine,
-    *,
-    is_preprocessed: bool,
-    corrects_slices: bool,
-    n_threads: int,
-    keep_work: bool,
-) -> tuple[Workflow, Workflow]:
-    """Add what comes before the linear model to a subject's workflow.
+def init_preprocessing_wf(
+    engine: Engine, corrects_slices: bool, n_threads: int, keep_work: bool
+) -> Workflow:
+    """Correct slices for their timing, realign all runs together, and coregister their mean.
+
+    Every run is resliced once, in the grid of the mean image; coregistration resamples nothing.
 
     Parameters
     ----------
-    workflow : Workflow
-        Of the subject.
-    inputnode : Node
-        Its inputs, as `conceptrsa.pipelines.workflows.participant.init_participant_wf` has them.
     engine : Engine
         Chooses the interfaces.
-    is_preprocessed : bool
-        Whether the runs were preprocessed and lie in T1w space.
     corrects_slices : bool
-        Whether raw runs are corrected for the timing of their slices.
-    n_threads, keep_work
-        As for `init_realignment_wf`.
-
-    Returns
-    -------
-    tuple of Workflow
-        What gives the realigned runs, and what gives their place in the anatomy: one and the same
-        for runs that were preprocessed.
-    """
-    if is_preprocessed:
-        preprocessed_wf = init_preprocessed_wf()
-        workflow.connect([
-            (inputnode, preprocessed_wf, [
-                ("bold_files", "inputnode.bold_files"),
-                ("confounds_files", "inputnode.confounds_files"),
-                ("t1w", "inputnode.t1w"),
-            ]),
-        ])  # fmt: skip
-        return preprocessed_wf, preprocessed_wf
-    # Without slice timing realignment takes the raw files, which stay whatever happens.
-    realignment_wf = init_realignment_wf(engine, n_threads, keep_work or not corrects_slices)
-    coregistration_wf = init_coregistration_wf(engine)
-    workflow.connect([
-        (inputnode, coregistration_wf, [("t1w", "inputnode.t1w")]),
-        (realignment_wf, coregistration_wf, [("outputnode.boldref", "inputnode.boldref")]),
-    ])  # fmt: skip
-    if not corrects_slices:
-        workflow.connect([
-            (inputnode, realignment_wf, [("bold_files", "inputnode.bold_files")]),
-        ])  # fmt: skip
-        return realignment_wf, coregistration_wf
-    slice_timing_wf = init_slice_timing_wf(engine)
-    workflow.connect([
-        (inputnode, slice_timing_wf, [
-            ("bold_files", "inputnode.bold_files"),
-            ("slice_times", "inputnode.slice_times"),
-            ("slice_axes", "inputnode.slice_axes"),
-            ("repetition_times", "inputnode.repetition_times"),
-            ("reference_times", "inputnode.reference_times"),
-        ]),
-        (slice_timing_wf, realignment_wf, [("outputnode.bold_files", "inputnode.bold_files")]),
-    ])  # fmt: skip
-    return realignment_wf, coregistration_wf
-
-
-def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workflow:
-    """Correct every run for the time at which each of its slices was acquired.
-
-    Parameters
-    ----------
-    engine : Engine
-        Chooses the interface.
-    name : str
-        Name of the workflow.
+        Whether runs are corrected for the timing of their slices.
+    n_threads : int
+        Processors that realignment may use; the result does not depend on it.
+    keep_work : bool
+        Whether each run stays when it has been resliced.
 
     Inputs
     ------
     bold_files
-        Raw runs, list of 4D images.
+        Raw runs in session and run order, list of 4D images.
+    t1w
+        Anatomical image.
     slice_times
         Per run, the acquisition time of each slice (s).
     slice_axes
@@ -103,58 +49,6 @@ def init_slice_timing_wf(engine: Engine, name: str = "slice_timing_wf") -> Workf
     Outputs
     -------
     bold_files
-        The runs, as if every slice had been acquired at the reference time.
-    """
-    workflow = Workflow(name=name)
-    fields = ["bold_files", "slice_times", "slice_axes", "repetition_times", "reference_times"]
-    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
-    outputnode = Node(IdentityInterface(fields=["bold_files"]), name="outputnode")
-    slice_timing = MapNode(
-        engine.slice_timing(),
-        iterfield=["in_file", "slice_times", "slice_axis", "repetition_time", "reference_time"],
-        name="slice_timing",
-        mem_gb=1.0,
-    )
-    workflow.connect([
-        (inputnode, slice_timing, [
-            ("bold_files", "in_file"),
-            ("slice_times", "slice_times"),
-            ("slice_axes", "slice_axis"),
-            ("repetition_times", "repetition_time"),
-            ("reference_times", "reference_time"),
-        ]),
-        (slice_timing, outputnode, [("out_file", "bold_files")]),
-    ])  # fmt: skip
-    return workflow
-
-
-def init_realignment_wf(
-    engine: Engine,
-    n_threads: int = 1,
-    keep_work: bool = True,
-    name: str = "realignment_wf",
-) -> Workflow:
-    """Realign all runs of a subject together, to their mean, and reslice them once.
-
-    Parameters
-    ----------
-    engine : Engine
-        Chooses the interface.
-    n_threads : int
-        Processors that the step may use; the result does not depend on it.
-    keep_work : bool
-        Whether each input run stays when it has been resliced; nothing else may take them if not.
-    name : str
-        Name of the workflow.
-
-    Inputs
-    ------
-    bold_files
-        Runs in session and run order.
-
-    Outputs
-    -------
-    bold_files
         Resliced runs, all in the grid of the mean image.
     motion_files
         Per run, six columns: translations (mm), rotations (rad).
@@ -162,59 +56,120 @@ def init_realignment_wf(
         Mean of all volumes.
     valid_mask
         Voxels inside the field of view in every volume.
+    bold_to_t1w
+        4x4 matrix, EPI world (RAS, mm) to T1w world.
+    coregistration_report
+        JSON: the metric of every start and what was concluded from it.
     """
-    workflow = Workflow(name=name)
-    inputnode = Node(IdentityInterface(fields=["bold_files"]), name="inputnode")
-    outputs = ["bold_files", "motion_files", "boldref", "valid_mask"]
-    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
+    workflow, inputnode, outputnode = begin_workflow(
+        "preprocessing_wf",
+        ["bold_files", "t1w", "slice_times", "slice_axes", "repetition_times", "reference_times"],
+        OUTPUTS,
+    )
     realign = Node(engine.realign(), name="realign", n_procs=n_threads, mem_gb=1.5)
     realign.inputs.n_threads = n_threads
-    realign.inputs.uses_up_inputs = not keep_work
+    # Without slice timing realignment takes the raw files, which stay whatever happens.
+    realign.inputs.uses_up_inputs = corrects_slices and not keep_work
+    coregister = Node(engine.coregister(), name="coregister", mem_gb=1.0)
+    if corrects_slices:
+        slice_timing = MapNode(
+            engine.slice_timing(),
+            iterfield=["in_file", "slice_times", "slice_axis", "repetition_time", "reference_time"],
+            name="slice_timing",
+            mem_gb=1.0,
+        )
+        workflow.connect([
+            (inputnode, slice_timing, [
+                ("bold_files", "in_file"),
+                ("slice_times", "slice_times"),
+                ("slice_axes", "slice_axis"),
+                ("repetition_times", "repetition_time"),
+                ("reference_times", "reference_time"),
+            ]),
+            (slice_timing, realign, [("out_file", "in_files")]),
+        ])  # fmt: skip
+    else:
+        workflow.connect([(inputnode, realign, [("bold_files", "in_files")])])
     workflow.connect([
-        (inputnode, realign, [("bold_files", "in_files")]),
+        (inputnode, coregister, [("t1w", "reference_file")]),
+        (realign, coregister, [("mean_file", "source_file")]),
         (realign, outputnode, [
             ("out_files", "bold_files"),
             ("motion_files", "motion_files"),
             ("mean_file", "boldref"),
             ("valid_mask_file", "valid_mask"),
         ]),
+        (coregister, outputnode, [
+            ("transform_file", "bold_to_t1w"),
+            ("report_file", "coregistration_report"),
+        ]),
     ])  # fmt: skip
     return workflow
 
 
-def init_coregistration_wf(engine: Engine, name: str = "coregistration_wf") -> Workflow:
-    """Estimate where the mean EPI lies in the anatomical image; nothing is resampled.
+def init_preprocessed_wf() -> Workflow:
+    """Take runs that fMRIPrep preprocessed and that lie in T1w space.
 
-    Parameters
-    ----------
-    engine : Engine
-        Chooses the interface.
-    name : str
-        Name of the workflow.
+    Its outputs are those of `init_preprocessing_wf`. Nothing is interpolated and no engine has a
+    part in it. Whether EPI and T1w lie on one another is looked at all the same.
 
     Inputs
     ------
-    boldref
-        Mean EPI (the source).
+    bold_files
+        Per run, 4D image in T1w space, all in one grid.
+    confounds_files
+        Per run, TSV with the motion parameters (mm, rad) among its columns.
     t1w
-        Anatomical image (the reference).
+        Anatomical image in T1w space.
 
     Outputs
     -------
+    bold_files
+        The runs, uncompressed.
+    motion_files
+        Per run, six columns: translations (mm), rotations (rad).
+    boldref
+        Mean of all volumes.
+    valid_mask
+        Voxels inside the field of view in every volume.
     bold_to_t1w
-        4x4 matrix, EPI world (RAS, mm) to T1w world.
-    report
-        JSON: the metric of every start and what was concluded from it.
+        The identity: world of the runs to T1w world.
+    coregistration_report
+        JSON: the evidence that they lie on the T1w, and warnings.
     """
-    workflow = Workflow(name=name)
-    inputnode = Node(IdentityInterface(fields=["boldref", "t1w"]), name="inputnode")
-    outputnode = Node(IdentityInterface(fields=["bold_to_t1w", "report"]), name="outputnode")
-    coregister = Node(engine.coregister(), name="coregister", mem_gb=1.0)
+    workflow, inputnode, outputnode = begin_workflow(
+        "preprocessed_wf", ["bold_files", "confounds_files", "t1w"], OUTPUTS
+    )
+    import_runs = MapNode(
+        ImportRun(), iterfield=["in_file", "confounds_file"], name="import_runs", mem_gb=0.5
+    )
+    combine_runs = Node(CombineRuns(), name="combine_runs", mem_gb=0.5)
+    check = Node(CheckCoregistration(), name="check_coregistration", mem_gb=1.0)
     workflow.connect([
-        (inputnode, coregister, [("boldref", "source_file"), ("t1w", "reference_file")]),
-        (coregister, outputnode, [
-            ("transform_file", "bold_to_t1w"),
-            ("report_file", "report"),
+        (inputnode, import_runs, [
+            ("bold_files", "in_file"),
+            ("confounds_files", "confounds_file"),
         ]),
+        (import_runs, combine_runs, [
+            ("motion_file", "motion_files"),
+            ("mean_file", "mean_files"),
+            ("valid_file", "valid_files"),
+        ]),
+        (inputnode, check, [("t1w", "reference_file")]),
+        (combine_runs, check, [
+            ("mean_file", "source_file"),
+            ("valid_mask_file", "mask_file"),
+            ("transform_file", "transform_file"),
+        ]),
+        (import_runs, outputnode, [
+            ("out_file", "bold_files"),
+            ("motion_file", "motion_files"),
+        ]),
+        (combine_runs, outputnode, [
+            ("mean_file", "boldref"),
+            ("valid_mask_file", "valid_mask"),
+            ("transform_file", "bold_to_t1w"),
+        ]),
+        (check, outputnode, [("report_file", "coregistration_report")]),
     ])  # fmt: skip
     return workflow

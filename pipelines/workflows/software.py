@@ -51,6 +51,17 @@ def subject_workflow(subject: str) -> str:
     return f"sub_{subject}_wf"
 
 
+def place_of(step_dir: str | Path, version_dir: Path) -> tuple[str, str]:
+    """Subject (a label) and step (in words) of a step's folder.
+
+    The folder is looked at because a MapNode's children do not know their workflow's name.
+    """
+    parts = Path(step_dir).relative_to(version_dir.resolve()).parts
+    subject = next(part for part in parts if part.startswith("sub_"))
+    steps = [part for part in parts if part != "mapflow" and not part.startswith("_")]
+    return subject.removeprefix("sub_").removesuffix("_wf"), steps[-1].replace("_", " ")
+
+
 def of_subject(version_dir: Path, subject: str) -> Path:
     """Folder of a subject's steps, below what `of_version` gives."""
     return version_dir / DATASET_WORKFLOW / subject_workflow(subject)

@@ -6,7 +6,7 @@ are what they were goes unnoticed, and inputs must be there to be looked at. The
 still known.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +169,3 @@ class MapNode(nipype.MapNode, Node):
 
     def _wrote(self, path: Path) -> bool:
         return Path(self.output_dir()) / "mapflow" not in path.parents and super()._wrote(path)
-
-
-def connections(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give output and input of each connection in the data of an edge of nipype's graph."""
-    for source, target in data["connect"]:
-        yield (source[0] if isinstance(source, tuple) else source), target

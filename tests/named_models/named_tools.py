@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.networks.named_networks import load_named
+from conceptrsa.analysis.models.networks.load import load_network
 from conceptrsa.analysis.models.registry import ModelEntry
 
 SMALL = {
@@ -55,7 +55,7 @@ def read(file: Path) -> Image.Image:
 
 def extract(entry: ModelEntry, files: list[Path], inputs: list[Any]) -> NDArray[np.float32]:
     network = entry.network
-    loaded = load_named(network, files)
+    loaded = load_network(network, files)
     (features,) = loaded.extract(inputs, [network.layer], network.pooling).values()
     assert features.shape == (len(inputs), network.n_features)
     return features

@@ -10,7 +10,8 @@ import torchvision
 from torch import Tensor, nn
 
 from conceptrsa.analysis.models.networks import named_timm, named_torchvision
-from conceptrsa.analysis.models.networks.named_networks import EMBEDDING, load_named, tap_input
+from conceptrsa.analysis.models.networks.load import load_network
+from conceptrsa.analysis.models.networks.named_networks import EMBEDDING, tap_input
 from conceptrsa.analysis.models.registry import KeyMapping
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.bids_config.errors import InputError
@@ -213,7 +214,7 @@ def test_weights_of_another_network_are_refused(
         state = {}
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(InputError, match=r"weights\.pth") as caught:
-        load_named(entry.network, [tmp_path / "weights.pth"])
+        load_network(entry.network, [tmp_path / "weights.pth"])
     assert "\n" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conceptrsa.analysis.models.extraction import fill_prompt
-from conceptrsa.analysis.models.networks.named_networks import load_named
+from conceptrsa.analysis.models.networks.load import load_network
 from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (
     Describe,
@@ -130,4 +130,4 @@ def test_open_clip_weights_that_lack_a_tensor_are_refused(
     for kind in ("open_clip", "open_clip_text"):
         entry = describe(f"{kind}:small/plain")
         with pytest.raises(InputError, match=r"it lacks text\.ln_final\.weight"):
-            load_named(entry.network, [tmp_path / "model.pt"])
+            load_network(entry.network, [tmp_path / "model.pt"])

@@ -11,8 +11,8 @@ from open_clip.transformer import TextTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from conceptrsa.analysis.models.extraction import fill_prompt
-from conceptrsa.analysis.models.networks.named_open_clip import _is_siglip, _text_network
-from conceptrsa.analysis.models.networks.named_transformers import _load_joint_text
+from conceptrsa.analysis.models.networks.hf_text import load_joint_text
+from conceptrsa.analysis.models.networks.named_open_clip import _is_siglip, text_network
 
 LABELS = ("cat", "Cat's", "dog")
 WORDS = ("<pad>", "</s>", "<unk>", "a", "photo", "of", "cat", "cats", "dog")
@@ -49,7 +49,7 @@ def test_open_clips_siglip(tmp_path: Path) -> None:
         context_length=16, vocab_size=32, width=32, heads=2, layers=2, output_dim=24,
         no_causal_mask=True, proj_bias=True, pool_type="last",
     ).eval()  # fmt: skip
-    network = _text_network(tower, [tmp_path / "weights", save_tokenizer(tmp_path)])
+    network = text_network(tower, [tmp_path / "weights", save_tokenizer(tmp_path)])
     expected = torch.cat([tower(filled(label, 16)) for label in LABELS]).numpy()
     np.testing.assert_allclose(found(network, "text_projection"), expected, atol=1e-6)
     assert np.abs(np.diff(expected, axis=0)).max() > 1e-3
@@ -70,7 +70,7 @@ def test_transformers_siglip(tmp_path: Path) -> None:
     original = transformers.SiglipModel(config).eval()
     original.save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
-    network = _load_joint_text(tmp_path)
+    network = load_joint_text(tmp_path)
     outputs = [original.get_text_features(input_ids=filled(label, 16)) for label in LABELS]
     vectors = [output if torch.is_tensor(output) else output.pooler_output for output in outputs]
     np.testing.assert_allclose(found(network, "text_embeds"), torch.cat(vectors), atol=1e-6)

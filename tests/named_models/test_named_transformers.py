@@ -15,7 +15,7 @@ from torch import Tensor
 
 from conceptrsa.analysis.models.extraction import fill_prompt
 from conceptrsa.analysis.models.networks import named_transformers
-from conceptrsa.analysis.models.networks.named_networks import load_named
+from conceptrsa.analysis.models.networks.load import load_network
 from conceptrsa.analysis.models.registry import ModelEntry
 from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
@@ -212,4 +212,4 @@ def test_transformers_weights_that_lack_a_tensor_are_refused(
     del state["classifier.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"does not hold all weights.*classifier\.weight"):
-        load_named(entry.network, obtained(entry, options))
+        load_network(entry.network, obtained(entry, options))

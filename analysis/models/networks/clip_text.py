@@ -1,23 +1,18 @@
-"""The text tower of CLIP, tokenised as OpenAI's code does."""
+"""Texts as the towers of CLIP and SigLIP read them, which were trained on pictures with text."""
 
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from open_clip import SimpleTokenizer, get_model_config
-from open_clip.transformer import QuickGELU, TextTransformer
+from open_clip.tokenizer import SimpleTokenizer, canonicalize_text
+from tokenizers import Tokenizer
 
 from conceptrsa.analysis.models.extraction import Prompt
-from conceptrsa.analysis.models.networks.language import TextNetwork, Tokens, unreadable_label
-from conceptrsa.analysis.models.registry import KeyMapping, Weights
-from conceptrsa.analysis.models.weights.key_mapping import fit_state
-from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.analysis.models.networks.language import FastTokenizer, Tokens, unreadable_label
 from conceptrsa.bids_config.errors import InputError
 
-TEXT_PROJECTION = "text_projection"
 END_OF_WORD = "</w>"
-TEXT_SETTINGS = {"context_length", "vocab_size", "width", "heads", "layers"}
-"""Of OpenAI's text towers; others have more, such as another pooling or tokenizer."""
+FILLING, FILLING_OF_GEMMA, START_OF_GEMMA = "</s>", "<pad>", "<bos>"
 
 
 @dataclass(frozen=True)
@@ -61,40 +56,35 @@ class ClipTokenizer:
         return cleaned.replace(" ", "").encode()
 
 
-def load_clip_text(file: Path, keys: KeyMapping | Weights, architecture: str) -> TextNetwork:
-    """Load the text tower of a CLIP; its output is the projected embedding, not normalised.
+@dataclass(frozen=True)
+class SiglipTokenizer:
+    """Lower case without punctuation; the tokens see those that the text is filled up with.
 
-    Parameters
+    Attributes
     ----------
-    file : Path
-        OpenAI's TorchScript archive, or a state dictionary.
-    keys : KeyMapping or Weights
-        From the names of the file to those of the text tower; the visual ones must be unused.
-    architecture : str
-        As open_clip calls it. OpenAI's weights need one with `-quickgelu`, as 'RN50-quickgelu'.
-
-    Raises
-    ------
-    InputError
-        An unknown architecture, or a file that belongs to another one.
+    tokenizer : Tokenizer
+        Of T5's kind, or Gemma's (SigLIP 2).
+    length : int
+        A longer text stays as long as it is, and is refused by the network.
     """
-    module = _text_tower(architecture)
-    fit_state(read_checkpoint(file), keys, module, file, architecture)
-    blocks = tuple(
-        f"transformer.resblocks.{index}" for index in range(len(module.transformer.resblocks))
-    )
-    longest = module.context_length
-    return TextNetwork(
-        module.eval(), ClipTokenizer(), longest, blocks, TEXT_PROJECTION, filled=True
-    )
 
+    tokenizer: Tokenizer
+    length: int
 
-def _text_tower(architecture: str) -> Any:
-    config = get_model_config(architecture)
-    if config is None or set(config["text_cfg"]) != TEXT_SETTINGS:
-        raise InputError(
-            f"'{architecture}' is no architecture of open_clip with the text tower of OpenAI's "
-            "CLIP: choose one that is, as 'RN50-quickgelu'."
-        )
-    activation = {"act_layer": QuickGELU} if config.get("quick_gelu") else {}
-    return TextTransformer(output_dim=config["embed_dim"], **config["text_cfg"], **activation)
+    def __call__(self, prompt: Prompt) -> Tokens:
+        """Give a prompt's tokens, filled up."""
+        before = canonicalize_text(prompt.text[: prompt.label_start])
+        text = canonicalize_text(prompt.text)
+        label = canonicalize_text(prompt.label)
+        start = re.match(r"\s*", text[len(before) :]).end() + len(before)  # type: ignore[union-attr]
+        found = FastTokenizer(self.tokenizer)(Prompt(text, start, start + len(label)))
+        is_gemma = self.tokenizer.token_to_id(START_OF_GEMMA) is not None
+        word = FILLING_OF_GEMMA if is_gemma else FILLING
+        filling = self.tokenizer.token_to_id(word)
+        if filling is None:
+            raise InputError(
+                f"the tokenizer has no {word}, with which SigLIP fills texts up: put the "
+                "tokenizer.json there that belongs to the weights."
+            )
+        n_lacking = max(0, self.length - len(found.ids))
+        return Tokens((*found.ids, *(filling,) * n_lacking), found.label)

@@ -4,30 +4,25 @@ Each text is run on its own, without padding, so that its features are the same 
 company. A text is always read as text: a label '[SEP]' is five characters, no control token.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from conceptrsa.analysis.models.extraction import Prompt, Sweep, fill_prompt
-from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor
-from conceptrsa.analysis.models.registry import KeyMapping, Pooling, Weights
-from conceptrsa.analysis.models.weights.key_mapping import fit_state
-from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor, require_layers
+from conceptrsa.analysis.models.networks.named_networks import library_errors
+from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
 
 LAST_HIDDEN_STATE = "last_hidden_state"
-CONFIGURATION, TOKENIZER = "config.json", "tokenizer.json"
+TOKENIZER = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class TextNetwork:
             An unknown layer or one without a vector a token, a text that is too long or leaves
             no token, or 'flatten', which makes vectors of different lengths.
         """
-        self._require_layers(layers)
+        require_layers(layers, {*dict(self.module.named_modules()), self.final})
         if pooling == "flatten":
             raise InputError(
                 "the tokens of texts cannot be flattened, as texts differ in length: choose mean, "
@@ -128,27 +123,22 @@ class TextNetwork:
                 f"at most {self.longest}: shorten the label or the prompt."
             )
         outputs = self._run(tokens.ids, layers)
-        return {name: self._pooled(name, outputs, prompt, tokens, pooling) for name in layers}
-
-    def _pooled(
-        self,
-        layer: str,
-        outputs: Mapping[str, Tensor],
-        prompt: Prompt,
-        tokens: Tokens,
-        pooling: Pooling,
-    ) -> NDArray[np.float32]:
-        states = outputs.get(layer)
-        if states is not None and layer == self.final and states.ndim == 2:
-            return _as_array(states[0])
-        if states is None or not _is_vector_a_token(states, tokens.ids):
-            raise InputError(
-                f"the layer {layer} has no vector for every token of '{_shortened(prompt.text)}': "
-                "choose one of the names that --layers all shows."
-            )
-        if pooling == "mean":
-            return _as_array(states[0].float().mean(dim=0))
-        return _as_array(states[0, _token_of(prompt, tokens, pooling)])
+        vectors = {}
+        for layer in layers:
+            states = outputs.get(layer)
+            if states is not None and layer == self.final and states.ndim == 2:
+                vector = states[0]
+            elif states is None or not _is_vector_a_token(states, tokens.ids):
+                raise InputError(
+                    f"the layer {layer} has no vector for every token of "
+                    f"'{_shortened(prompt.text)}': choose one of the names that --layers all shows."
+                )
+            elif pooling == "mean":
+                vector = states[0].float().mean(dim=0)
+            else:
+                vector = states[0, _token_of(prompt, tokens, pooling)]
+            vectors[layer] = vector.float().cpu().numpy()
+        return vectors
 
     @cached_property
     def _recorder(self) -> LayerRecorder:
@@ -157,9 +147,8 @@ class TextNetwork:
     @torch.inference_mode()
     def _run(self, ids: Sequence[int], layers: Sequence[str]) -> dict[str, Tensor]:
         """Give the outputs of named modules, and the module's own, for one text."""
-        n_tokens, n_zeros = len(ids), 0
-        if self.filled and self.longest is not None:
-            n_zeros = self.longest - n_tokens
+        n_tokens = len(ids)
+        n_zeros = self.longest - n_tokens if self.filled and self.longest is not None else 0
         device = next(self.module.parameters()).device
         given = torch.tensor([[*ids, *[0] * n_zeros]], device=device)
         with self._recorder.record(layers, lambda _layer, output: output.clone()) as outputs:
@@ -184,16 +173,6 @@ class TextNetwork:
             and not torch.equal(outputs[name], others[name])
         )
 
-    def _require_layers(self, layers: Sequence[str]) -> None:
-        known = {name for name, _ in self.module.named_modules() if name} | {self.final}
-        for layer in layers:
-            if layer not in known:
-                raise InputError(
-                    f"the network has no layer '{layer}'{did_you_mean(layer, known)}: choose a "
-                    "module's name, such as "
-                    f"{', '.join(self.layers('blocks'))}."
-                )
-
 
 @dataclass(frozen=True)
 class FastTokenizer:
@@ -215,38 +194,6 @@ class FastTokenizer:
         raise unreadable_label(prompt)
 
 
-def load_bert(files: Sequence[Path], keys: KeyMapping | Weights) -> TextNetwork:
-    """Load a BERT from its weights, `config.json` and `tokenizer.json`.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        The weights come first.
-    keys : KeyMapping or Weights
-        From the names of the weights' file to those of transformers' `BertModel`.
-
-    Raises
-    ------
-    InputError
-        A file is missing or broken, or belongs to another architecture.
-    """
-    config = _configuration(BertConfig, files)
-    module = BertModel(config)
-    return _filled(module, files, keys, "BertModel", "encoder.layer")
-
-
-def load_gpt2(files: Sequence[Path], keys: KeyMapping | Weights) -> TextNetwork:
-    """Load a GPT-2 from its weights, `config.json` and `tokenizer.json`, as `load_bert` does.
-
-    Its last hidden state is what comes after the last layer normalisation, as in the list of
-    hidden states that transformers gives.
-    """
-    config = _configuration(GPT2Config, files)
-    config.use_cache = False
-    module = GPT2Model(config)
-    return _filled(module, files, keys, "GPT2Model", "h")
-
-
 def unreadable_label(prompt: Prompt) -> InputError:
     """Give the error for a label of which a tokenizer leaves nothing."""
     return InputError(
@@ -254,22 +201,10 @@ def unreadable_label(prompt: Prompt) -> InputError:
     )
 
 
-def _filled(
-    module: Any, files: Sequence[Path], keys: KeyMapping | Weights, architecture: str, blocks: str
-) -> TextNetwork:
-    fit_state(read_checkpoint(files[0]), keys, module, files[0], architecture)
-    tokenizer = read_tokenizer(_file_named(TOKENIZER, files), module.config.vocab_size)
-    names = tuple(f"{blocks}.{index}" for index in range(module.config.num_hidden_layers))
-    longest = module.config.max_position_embeddings
-    return TextNetwork(module.eval(), FastTokenizer(tokenizer), longest, names)
-
-
 def read_tokenizer(file: Path, vocabulary: int) -> Tokenizer:
     """Read a `tokenizer.json`, which must not know more tokens than the network does."""
-    try:
+    with library_errors(f"{file} is not a tokenizer", "fetch it again"):
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises nothing more special
-        raise InputError(f"{file} is not a tokenizer ({error}): fetch it again.") from error
     require_vocabulary(tokenizer, vocabulary, file)
     return tokenizer
 
@@ -281,33 +216,6 @@ def require_vocabulary(tokenizer: Tokenizer, vocabulary: int, file: Path) -> Non
             f"{file} has {tokenizer.get_vocab_size()} tokens where the network knows {vocabulary}: "
             "put the tokenizer beside the weights that it belongs to."
         )
-
-
-def _configuration(kind: type[Any], files: Sequence[Path]) -> Any:
-    file = _file_named(CONFIGURATION, files)
-    try:
-        described = json.loads(file.read_text(encoding="utf-8"))
-        is_right = described.get("model_type", kind.model_type) == kind.model_type
-        config = kind.from_dict(described) if is_right else None
-    except Exception as error:  # JSON's, and whatever the library's own checks raise
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file} does not describe a network ({reason}): fetch it again.") from (
-            error
-        )
-    if config is None:
-        raise InputError(
-            f"{file} describes a network of the kind '{described['model_type']}', not "
-            f"'{kind.model_type}': put the one that belongs to {files[0].name} there, or take this "
-            "network by its own name, as hf_text:ORG/NAME."
-        )
-    return config
-
-
-def _file_named(name: str, files: Sequence[Path]) -> Path:
-    for file in files:
-        if file.name == name:
-            return file
-    raise InputError(f"{name} is not beside {files[0]}: put it there.")
 
 
 def _is_vector_a_token(states: Tensor, ids: Sequence[int]) -> bool:
@@ -323,10 +231,6 @@ def _token_of(prompt: Prompt, tokens: Tokens, pooling: Pooling) -> int:
             "is cleaned: put a space before {label} in the prompt."
         )
     return tokens.label
-
-
-def _as_array(vector: Tensor) -> NDArray[np.float32]:
-    return vector.float().cpu().numpy()
 
 
 def _shortened(text: str, length: int = 60) -> str:

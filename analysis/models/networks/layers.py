@@ -1,6 +1,5 @@
 """The outputs of a network's modules, taken in one forward pass, one vector an input."""
 
-import difflib
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from conceptrsa.analysis.models.networks.channels import Layout, LayoutTracker
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import did_you_mean
 
 Watcher = Callable[[str, nn.Module, Tensor | None, Tensor], None]
 """Called with the name of a layer, its module, the first tensor it was given, and its output."""
@@ -201,13 +201,11 @@ def _pooled_rows(layer: str, output: Tensor, channel_axis: int, pooling: Pooling
 
 
 def require_layers(wanted: Iterable[str], known: Collection[str]) -> None:
-    """Refuse names of layers that a network does not have, and offer those that come close."""
+    """Refuse names of layers that a network does not have."""
     for name in wanted:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(close)}? " if close else ""
             raise InputError(
-                f"the network has no layer '{name}' with an output a picture: {hint}"
+                f"the network has no layer '{name}'{did_you_mean(name, known)}: "
                 "conceptrsa models check NAME --layers all lists them."
             )
 

@@ -1,16 +1,20 @@
 """From an entry of the registry and its files to a network that can be run."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt
-from conceptrsa.analysis.models.networks.extractor import Extractor
-from conceptrsa.analysis.models.networks.named_networks import NAMED_LOADERS, load_named
-from conceptrsa.analysis.models.networks.running import choose_device
+from conceptrsa.analysis.models.networks.named_networks import (
+    LOADER_PREFIX,
+    NAMED_LOADERS,
+    module_of,
+    require_known,
+)
+from conceptrsa.analysis.models.networks.running import Extractor, choose_device
 from conceptrsa.analysis.models.registry import ModelEntry, Network, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import CheckpointError, read_checkpoint
@@ -20,7 +24,10 @@ from conceptrsa.bids_config.errors import InputError
 AUTHORS_EPSILON_OF_BIT = 1e-10
 """Added to the variance of a convolution's weights (google-research/big_transfer, `StdConv2d`)."""
 
-Loader = Callable[[Network, Sequence[Path], ExtractionSettings], Any]
+PICTURES = ("open_clip", "timm", "torchvision", "tsm")
+TEXTS = ("bert", "clip_text", "gpt2")
+LOADERS = (*PICTURES, *TEXTS, "conse")
+"""What a registry may name; `NAMED_LOADERS` are those of models by name."""
 
 
 def load_network(
@@ -44,15 +51,30 @@ def load_network(
         device.
     """
     settings = settings or ExtractionSettings()
-    if network.loader in NAMED_LOADERS:
-        return load_named(network, files, *_placing(network, settings))
-    if network.loader not in LOADERS:
+    loader = network.loader
+    if loader not in (*LOADERS, *NAMED_LOADERS):
         raise InputError(
-            f"the registry names the loader {network.loader!r}, which does not exist: choose among "
+            f"the registry names the loader {loader!r}, which does not exist: choose among "
             f"{', '.join(LOADERS)}"
         )
-    loaded: Extractor = LOADERS[network.loader](network, files, settings)
-    return loaded
+    if loader == "conse":
+        return _load_conse(network, files, settings)
+    if loader in NAMED_LOADERS:
+        loaded = module_of(loader.removeprefix(LOADER_PREFIX)).load(network, files)
+    elif loader in TEXTS:
+        loaded = _load_text(network, files)
+    else:
+        loaded = _load_pictures(network, files)
+    half = settings.in_half_precision(network)
+    placing = choose_device(settings.device), torch.float16 if half else torch.float32
+    if network.input == "label":
+        loaded.module.to(*placing)
+        read: Extractor = loaded
+        return read
+    from conceptrsa.analysis.models.networks.vision import ImageNetwork
+
+    module, preprocessing = loaded
+    return ImageNetwork(module, preprocessing, network.layer, *placing)
 
 
 def load_entry(
@@ -66,23 +88,15 @@ def load_entry(
         raise CheckpointError(f"{str(error).rstrip('.')}; {entry.name} needs {wanted}.") from error
 
 
-def _load_pictures(
-    build: Callable[[Network], torch.nn.Module],
-    network: Network,
-    files: Sequence[Path],
-    settings: ExtractionSettings,
-) -> Any:
-    """Fill an architecture that sees pictures."""
-    from conceptrsa.analysis.models.networks.vision import ImageNetwork
-
+def _load_pictures(network: Network, files: Sequence[Path]) -> Any:
+    """Fill an architecture that sees pictures; give it with its preprocessing."""
     if network.weights is None or network.preprocessing is None:
         raise InputError(f"{network.architecture} needs weights and preprocessing in the registry")
     module = build(network)
     checkpoint = read_checkpoint(files[0])
     others = {} if network.weights.is_vouched_for else of_same_architecture(network)
     fit_state(checkpoint, network.weights, module, files[0], network.architecture, others)
-    placing = _placing(network, settings)
-    return ImageNetwork(module, network.preprocessing, network.layer, *placing)
+    return module, network.preprocessing
 
 
 def of_same_architecture(network: Network) -> dict[str, Weights]:
@@ -96,68 +110,44 @@ def of_same_architecture(network: Network) -> dict[str, Weights]:
     }
 
 
-def _placing(network: Network, settings: ExtractionSettings) -> tuple[torch.device, torch.dtype]:
-    """Device and number format that a network runs on."""
-    half = settings.in_half_precision(network)
-    return choose_device(settings.device), torch.float16 if half else torch.float32
+def build(network: Network) -> torch.nn.Module:
+    """Build an architecture that sees pictures, with random weights."""
+    name = network.architecture
+    if network.loader == "tsm":
+        from conceptrsa.analysis.models.networks.tsm import TsmResNet50
 
+        return TsmResNet50(network.n_frames or 1)
+    library = import_module(network.loader)
+    models = library.models if network.loader == "torchvision" else library
+    require_known(name.partition(".")[0], models.list_models(), f"{network.loader} has no network")
+    if network.loader == "open_clip":
+        from conceptrsa.analysis.models.networks import named_open_clip
 
-def _build_torchvision(network: Network) -> torch.nn.Module:
-    import torchvision
-
-    if network.architecture not in torchvision.models.list_models():
-        raise InputError(f"torchvision has no architecture {network.architecture!r}")
-    module: torch.nn.Module = torchvision.models.get_model(network.architecture, weights=None)
-    return module
-
-
-def _build_timm(network: Network) -> torch.nn.Module:
-    import timm
-
-    if not timm.is_model(network.architecture):
-        raise InputError(f"timm has no architecture {network.architecture!r}")
-    module: torch.nn.Module = timm.create_model(network.architecture, pretrained=False)
-    parts: Iterable[Any] = module.modules()
-    for part in parts:
+        tower: torch.nn.Module = named_open_clip.build(name).visual
+        return tower
+    create = models.create_model if network.loader == "timm" else models.get_model
+    module: torch.nn.Module = create(name)
+    for part in module.modules():
         if type(part).__name__ == "StdConv2d":
             # timm adds 1e-8, which changes features by 6e-5.
-            part.eps = AUTHORS_EPSILON_OF_BIT
+            part.eps = AUTHORS_EPSILON_OF_BIT  # type: ignore[assignment]
     return module
 
 
-def _build_open_clip(network: Network) -> torch.nn.Module:
-    import open_clip
-
-    from conceptrsa.analysis.models.networks.named_open_clip import build
-
-    if network.architecture not in open_clip.list_models():
-        raise InputError(f"open_clip has no architecture {network.architecture!r}")
-    module: torch.nn.Module = build(network.architecture).visual
-    return module
-
-
-def _build_tsm(network: Network) -> torch.nn.Module:
-    from conceptrsa.analysis.models.networks.tsm import TsmResNet50
-
-    return TsmResNet50(network.n_frames or 1)
-
-
-def _load_text(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Any:
+def _load_text(network: Network, files: Sequence[Path]) -> Any:
     """Fill an architecture that reads texts."""
-    from conceptrsa.analysis.models.networks.clip_text import load_clip_text
-    from conceptrsa.analysis.models.networks.language import load_bert, load_gpt2
-
     if network.weights is None:
         raise InputError(f"{network.architecture} needs weights in the registry")
     if network.loader == "clip_text":
-        loaded = load_clip_text(files[0], network.weights, network.architecture)
-    else:
-        loaded = (load_bert if network.loader == "bert" else load_gpt2)(files, network.weights)
-    loaded.module.to(*_placing(network, settings))
-    return loaded
+        from conceptrsa.analysis.models.networks.named_open_clip import load_clip_text
+
+        return load_clip_text(files[0], network.weights, network.architecture)
+    from conceptrsa.analysis.models.networks.hf_text import load_by_keys
+
+    return load_by_keys(network.loader, files, network.weights)
 
 
-def _load_conse(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Any:
+def _load_conse(network: Network, files: Sequence[Path], settings: ExtractionSettings) -> Extractor:
     from conceptrsa.analysis.models.networks.conse import ConSE
 
     visual, language = network.parts
@@ -171,15 +161,3 @@ def _load_conse(network: Network, files: Sequence[Path], settings: ExtractionSet
         return reads.extract([prompt], [language.layer], language.pooling)[language.layer][0]
 
     return ConSE(sees, embed, network.n_classes, network.class_prompt)
-
-
-LOADERS: Mapping[str, Loader] = {
-    "bert": _load_text,
-    "clip_text": _load_text,
-    "conse": _load_conse,
-    "gpt2": _load_text,
-    "open_clip": partial(_load_pictures, _build_open_clip),
-    "timm": partial(_load_pictures, _build_timm),
-    "torchvision": partial(_load_pictures, _build_torchvision),
-    "tsm": partial(_load_pictures, _build_tsm),
-}

@@ -1,6 +1,7 @@
-"""Library models by name: which code describes and loads them, and what that code shares."""
+"""What the code shares that describes and loads networks of libraries."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.networks.extractor import Extractor
-from conceptrsa.analysis.models.registry import ModelEntry, Network
-from conceptrsa.analysis.models.weights.places import WeightsOptions
+from conceptrsa.analysis.models.registry import LIBRARIES, Input, Network, Preprocessing, Weights
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
 
-CPU = torch.device("cpu")
 EMBEDDING = "embedding"
 """Name that the default layer of every picture network gets: the vector before the classifier."""
 
@@ -32,39 +30,32 @@ MODULES = {
 NAMED_LOADERS = tuple(LOADER_PREFIX + kind for kind in MODULES)
 
 
-def describe(name: str, weights: WeightsOptions) -> ModelEntry:
-    """Ask a library what a name stands for, see `named_models.describe_named`."""
-    kind, _, model = name.partition(":")
-    entry: ModelEntry = _module_of(kind).describe(name, kind, model, weights)
-    return entry
+def module_of(kind: str) -> Any:
+    """Import the module of a kind of name, and with it the library."""
+    return import_module(f"{__package__}.{MODULES[kind]}")
 
 
-def load_named(
-    network: Network,
-    files: Sequence[Path],
-    device: torch.device = CPU,
-    dtype: torch.dtype = torch.float32,
-) -> Extractor:
-    """Build a network that `describe_named` described, and fill it with its weights.
-
-    Parameters
-    ----------
-    network : Network
-        Its loader is one of `NAMED_LOADERS`.
-    files : sequence of Path
-        In the order of `network.weights.files`; they have been checked.
-    device : torch.device
-    dtype : torch.dtype
-        `torch.float16` for half precision.
-
-    Raises
-    ------
-    InputError
-        A file is no checkpoint, or not one of this architecture.
-    """
-    kind = network.loader.removeprefix(LOADER_PREFIX)
-    extractor: Extractor = _module_of(kind).load(network, files, device, dtype)
-    return extractor
+def named_network(
+    kind: str,
+    architecture: str,
+    n_features: int,
+    weights: Weights,
+    preprocessing: Preprocessing | None = None,
+    *,
+    input: Input = "picture",
+    layer: str = EMBEDDING,
+) -> Network:
+    """Describe a network of a library."""
+    return Network(
+        LOADER_PREFIX + kind,
+        input,
+        architecture,
+        layer,
+        n_features,
+        LIBRARIES[kind],
+        weights=weights,
+        preprocessing=preprocessing,
+    )
 
 
 def tap_input(module: nn.Module, classifier: nn.Module) -> nn.Module:
@@ -99,11 +90,25 @@ def tap_output(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> nn.Mod
     return module
 
 
+def without_values(compute: Callable[[], Any]) -> Any:
+    """Compute what depends on shapes alone, without memory and time where a network lets itself.
+
+    Parameters
+    ----------
+    compute : callable
+        Builds a network, and may run it.
+    """
+    try:
+        with torch.device("meta"):
+            return compute()
+    except (NotImplementedError, RuntimeError):
+        # Some architectures compute with their weights while they are built or run, which tensors
+        # without values refuse; what is really wrong is raised again here.
+        return compute()
+
+
 def count_features(build: Callable[[], nn.Module], sides: tuple[int, int]) -> int:
     """Give the length of the embedding of a network.
-
-    Shapes alone are computed where the architecture lets itself be built so; this needs neither
-    memory nor time.
 
     Parameters
     ----------
@@ -112,23 +117,18 @@ def count_features(build: Callable[[], nn.Module], sides: tuple[int, int]) -> in
     sides : tuple of int
         Height and width of its input, in pixels.
     """
-    try:
-        return _count_on(torch.device("meta"), build, sides)
-    except (NotImplementedError, RuntimeError):
-        # Some architectures compute with their weights while they are built or run, which tensors
-        # without values refuse; what is really wrong is raised again here.
-        return _count_on(CPU, build, sides)
 
-
-@torch.inference_mode()
-def _count_on(device: torch.device, build: Callable[[], nn.Module], sides: tuple[int, int]) -> int:
-    found: list[Tensor] = []
-    with device:
+    @torch.inference_mode()
+    def count() -> int:
+        found: list[Tensor] = []
         module = build().eval()
         embedding = module.get_submodule(EMBEDDING)
         embedding.register_forward_hook(lambda _module, _inputs, output: found.append(output))
         module(torch.zeros(1, 3, *sides))
-    return found[0].shape[1]
+        return found[0].shape[1]
+
+    n_features: int = without_values(count)
+    return n_features
 
 
 def require_known(word: str, known: Iterable[str], what: str) -> None:
@@ -155,5 +155,18 @@ def first_line(error: Exception) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
-def _module_of(kind: str) -> Any:
-    return import_module(f"{__package__}.{MODULES[kind]}")
+@contextmanager
+def library_errors(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises into one sentence: what failed, why, and what to do."""
+    try:
+        yield
+    except Exception as error:  # JSON's, the libraries' own, and those of an architecture's code
+        raise InputError(f"{what} ({first_line(error)}): {remedy}.") from error
+
+
+def misfit(file: Path, architecture: str, error: Exception) -> InputError:
+    """Give the error for tensors that a library cannot convert to an architecture's."""
+    return InputError(
+        f"{file} does not fit {architecture} ({first_line(error)}): give the weights of this very "
+        "network."
+    )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.convert import convert_state_dict
 from open_clip.factory import resize_pos_embed, resize_text_pos_embed
 from open_clip.model import convert_to_custom_text_state_dict
@@ -15,25 +14,17 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from torch import Tensor, nn
 
 from conceptrsa.analysis.models.named_models import HUB, hub_file
-from conceptrsa.analysis.models.networks.clip_text import (
-    TEXT_PROJECTION,
-    TEXT_SETTINGS,
-    ClipTokenizer,
-)
-from conceptrsa.analysis.models.networks.extractor import Extractor
+from conceptrsa.analysis.models.networks.clip_text import ClipTokenizer, SiglipTokenizer
 from conceptrsa.analysis.models.networks.language import TOKENIZER, TextNetwork, read_tokenizer
 from conceptrsa.analysis.models.networks.named_networks import (
     EMBEDDING,
-    LOADER_PREFIX,
-    first_line,
+    misfit,
+    named_network,
     require_known,
     tap_output,
 )
 from conceptrsa.analysis.models.networks.named_torchvision import published_file
-from conceptrsa.analysis.models.networks.siglip_text import SIGLIP_SETTINGS, SiglipTokenizer
-from conceptrsa.analysis.models.networks.vision import ImageNetwork
 from conceptrsa.analysis.models.registry import (
-    LIBRARIES,
     KeyMapping,
     ModelEntry,
     Network,
@@ -47,6 +38,16 @@ from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 from conceptrsa.bids_config.errors import InputError
 
 TEXT_KIND = "open_clip_text"
+TEXT_PROJECTION = "text_projection"
+TEXT_SETTINGS = {"context_length", "vocab_size", "width", "heads", "layers"}
+"""Of OpenAI's text towers; others have more, such as another pooling or tokenizer."""
+
+SIGLIP_SETTINGS = {
+    "no_causal_mask", "proj_bias", "pool_type", "norm_kwargs", "tokenizer_kwargs",
+    "hf_tokenizer_name",
+}  # fmt: skip
+"""What open_clip says of a text tower of SigLIP beyond those of OpenAI's kind."""
+
 SAFE_FILE, FILE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 WITH_SAFE_FILE = ("laion", "timm")
 """Organisations on the hub whose repositories hold the weights as safetensors too."""
@@ -71,15 +72,15 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     _require_local(name, kind, config)
     pretrained = open_clip.get_pretrained_cfg(architecture, tag)
     is_text = kind == TEXT_KIND
-    network = Network(
-        loader=LOADER_PREFIX + kind,
+    tokenizer = config["text_cfg"].get("hf_tokenizer_name", "") if is_text else ""
+    network = named_network(
+        kind,
+        f"{architecture}/{tag}",
+        config["embed_dim"],
+        Weights(_weights_files(pretrained, tokenizer)),
+        None if is_text else _preprocessing(_recipe(architecture, tag)),
         input="label" if is_text else "picture",
-        architecture=f"{architecture}/{tag}",
         layer=TEXT_PROJECTION if is_text else EMBEDDING,
-        n_features=config["embed_dim"],
-        libraries=LIBRARIES[kind],
-        weights=Weights(_weights_files(pretrained, config["text_cfg"] if is_text else {})),
-        preprocessing=None if is_text else _preprocessing(_recipe(architecture, tag)),
     )
     page = f"{HUB}/{pretrained['hf_hub'].rpartition('/')[0]}" if pretrained["hf_hub"] else ""
     return ModelEntry(
@@ -92,19 +93,45 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     )
 
 
-def load(
-    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
-) -> Extractor:
+def load(network: Network, files: Sequence[Path]) -> TextNetwork | tuple[nn.Module, Any]:
     """Build a network, fill it strictly and keep the tower that is wanted."""
     architecture, _, tag = network.architecture.partition("/")
     model = build(architecture, tag)
     _fill(model, read_checkpoint(files[0]), files[0], network.architecture)
-    if network.loader == LOADER_PREFIX + TEXT_KIND:
-        return _text_network(model.text.eval().to(device, dtype), files)
+    if network.input == "label":
+        return text_network(model.text, files)
     preprocess = network.preprocessing or image_transform_v2(
         PreprocessCfg(**_recipe(architecture, tag)), is_train=False
     )
-    return ImageNetwork(tap(model.visual), preprocess, EMBEDDING, device, dtype)
+    return tap(model.visual), preprocess
+
+
+def load_clip_text(file: Path, keys: KeyMapping | Weights, architecture: str) -> TextNetwork:
+    """Load the text tower of a CLIP; its output is the projected embedding, not normalised.
+
+    Parameters
+    ----------
+    file : Path
+        OpenAI's TorchScript archive, or a state dictionary.
+    keys : KeyMapping or Weights
+        From the names of the file to those of the text tower; the visual ones must be unused.
+    architecture : str
+        As open_clip calls it. OpenAI's weights need one with `-quickgelu`, as 'RN50-quickgelu'.
+
+    Raises
+    ------
+    InputError
+        An unknown architecture, or a file that belongs to another one.
+    """
+    config = open_clip.get_model_config(architecture)
+    if config is None or set(config["text_cfg"]) != TEXT_SETTINGS:
+        raise InputError(
+            f"'{architecture}' is no architecture of open_clip with the text tower of OpenAI's "
+            "CLIP: choose one that is, as 'RN50-quickgelu'."
+        )
+    tower = build(architecture).text
+    fit_state(read_checkpoint(file), keys, tower, file, architecture)
+    return text_network(tower, [file])
 
 
 def build(architecture: str, tag: str = "") -> Any:
@@ -136,16 +163,19 @@ def tap(visual: nn.Module) -> nn.Module:
     return tap_output(visual, forward)
 
 
-def _text_network(tower: Any, files: Sequence[Path]) -> TextNetwork:
+def text_network(tower: Any, files: Sequence[Path]) -> TextNetwork:
+    """Make a text tower ready; SigLIP's has its tokenizer behind the weights."""
     blocks = tuple(
         f"transformer.resblocks.{index}" for index in range(len(tower.transformer.resblocks))
     )
     longest = tower.context_length
-    if len(files) > 1:
-        tokenizer = read_tokenizer(files[1], tower.vocab_size)
-        siglip = SiglipTokenizer(tokenizer, longest)
-        return TextNetwork(tower, siglip, longest, blocks, TEXT_PROJECTION)
-    return TextNetwork(tower, ClipTokenizer(), longest, blocks, TEXT_PROJECTION, filled=True)
+    is_siglip = len(files) > 1
+    reads: Any = (
+        SiglipTokenizer(read_tokenizer(files[1], tower.vocab_size), longest)
+        if is_siglip
+        else ClipTokenizer()
+    )
+    return TextNetwork(tower.eval(), reads, longest, blocks, TEXT_PROJECTION, filled=not is_siglip)
 
 
 def _fill(model: Any, checkpoint: Mapping[str, Any], file: Path, architecture: str) -> None:
@@ -154,10 +184,7 @@ def _fill(model: Any, checkpoint: Mapping[str, Any], file: Path, architecture: s
         state = convert(model, checkpoint)
     except Exception as error:  # conversions fail in many ways on what they do not expect
         fit_state(checkpoint, KeyMapping(), model, file, architecture)
-        raise InputError(
-            f"{file} does not fit {architecture} ({first_line(error)}): give the weights of this "
-            "very network."
-        ) from error
+        raise misfit(file, architecture, error) from error
     fit_state(state, KeyMapping(), model, file, architecture)
 
 
@@ -210,21 +237,16 @@ def _is_siglip(text: Mapping[str, Any]) -> bool:
     )
 
 
-def _weights_files(
-    pretrained: Mapping[str, Any], text: Mapping[str, Any]
-) -> tuple[WeightsFile, ...]:
-    """Give the weights and, where open_clip does not bring it, the tokenizer."""
-    repository = text.get("hf_tokenizer_name")
-    tokenizer = (hub_file(repository, TOKENIZER),) if repository else ()
-    return (_weights_file(pretrained), *tokenizer)
-
-
-def _weights_file(pretrained: Mapping[str, Any]) -> WeightsFile:
-    if not pretrained["hf_hub"]:
-        return published_file(pretrained["url"])
+def _weights_files(pretrained: Mapping[str, Any], tokenizer: str) -> tuple[WeightsFile, ...]:
+    """Give the weights and, where open_clip does not bring it, the tokenizer's repository's."""
     repository, _, file = pretrained["hf_hub"].rpartition("/")
     is_safe = repository.partition("/")[0] in WITH_SAFE_FILE
-    return hub_file(repository, file or (SAFE_FILE if is_safe else FILE))
+    weights = (
+        hub_file(repository, file or (SAFE_FILE if is_safe else FILE))
+        if repository
+        else published_file(pretrained["url"])
+    )
+    return (weights, hub_file(tokenizer, TOKENIZER)) if tokenizer else (weights,)
 
 
 def _recipe(architecture: str, tag: str) -> dict[str, Any]:

@@ -2,29 +2,25 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
 from conceptrsa.analysis.models.named_models import HUB, hub_file
-from conceptrsa.analysis.models.networks.extractor import Extractor
 from conceptrsa.analysis.models.networks.named_networks import (
-    EMBEDDING,
-    LOADER_PREFIX,
     count_features,
-    first_line,
+    misfit,
+    named_network,
     require_known,
     tap_output,
+    without_values,
 )
 from conceptrsa.analysis.models.networks.named_torchvision import published_file
-from conceptrsa.analysis.models.networks.vision import ImageNetwork
 from conceptrsa.analysis.models.registry import (
-    LIBRARIES,
     KeyMapping,
     ModelEntry,
     Network,
@@ -58,22 +54,19 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     """Describe a network and one of its sets of weights, by default timm's first."""
     config = _pretrained_config(model)
     full = f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
-    module = _on_meta(full)
+    module: Any = without_values(lambda: timm.create_model(full))
     recipe = resolve_model_data_config(module)
     channels, *sides = recipe["input_size"]
     if channels != 3:
         raise InputError(f"{name} takes pictures of {channels} channels: choose one that takes 3.")
     with_text = bool(WITH_TEXT.search(full))
     file = _weights_file(config, name)
-    network = Network(
-        loader=LOADER_PREFIX + kind,
-        input="picture",
-        architecture=full,
-        layer=EMBEDDING,
-        n_features=count_features(lambda: tap(timm.create_model(full), full), sides),
-        libraries=LIBRARIES[kind],
-        weights=Weights((file,)),
-        preprocessing=_preprocessing(recipe),
+    network = named_network(
+        kind,
+        full,
+        count_features(lambda: tap(timm.create_model(full), full), sides),
+        Weights((file,)),
+        _preprocessing(recipe),
     )
     page = f"{HUB}/{config.hf_hub_id}" if config.hf_hub_id else file.url
     tuned = with_text and FINE_TUNED.search(full)
@@ -88,7 +81,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     )
 
 
-def tap(module: nn.Module, full: str) -> nn.Module:
+def tap(module: Any, full: str) -> nn.Module:
     """Name the vector before the classifier, or the joint embedding where there is no classifier.
 
     A network that was trained to match pictures with text has a projection in the classifier's
@@ -96,26 +89,33 @@ def tap(module: nn.Module, full: str) -> nn.Module:
     """
     if WITH_TEXT.search(full) and not FINE_TUNED.search(full):
         return tap_output(module, module.forward)
-    return tap_output(module, _before_classifier(module))
+    return tap_output(
+        module,
+        lambda pictures: module.forward_head(module.forward_features(pictures), pre_logits=True),
+    )
 
 
-def _before_classifier(module: Any) -> Callable[[Tensor], Tensor]:
-    def forward(pictures: Tensor) -> Tensor:
-        vectors: Tensor = module.forward_head(module.forward_features(pictures), pre_logits=True)
-        return vectors
-
-    return forward
-
-
-def load(
-    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
-) -> Extractor:
+def load(network: Network, files: Sequence[Path]) -> tuple[nn.Module, Any]:
     """Build a network and fill it strictly, old checkpoints converted as timm does."""
     full = network.architecture
     module = fill(full, read_checkpoint(files[0]), files[0])
     recipe = resolve_model_data_config(module)
     preprocess = network.preprocessing or create_transform(**recipe, is_training=False)
-    return ImageNetwork(tap(module, full), preprocess, EMBEDDING, device, dtype)
+    return tap(module, full), preprocess
+
+
+def _uncopied(value: Any) -> Any:
+    """Give the same tensors, which stay one when timm copies its settings.
+
+    A copy of a tensor that is mapped from a file would be one of the whole file.
+    """
+    if isinstance(value, Mapping):
+        return {name: _uncopied(part) for name, part in value.items()}
+    if not isinstance(value, Tensor):
+        return value
+    same = value.detach()
+    same.__deepcopy__ = lambda memo: same  # type: ignore[method-assign]
+    return same
 
 
 def fill(full: str, checkpoint: Mapping[str, Any], file: Path) -> Any:
@@ -128,63 +128,23 @@ def fill(full: str, checkpoint: Mapping[str, Any], file: Path) -> Any:
     """
     if not checkpoint:  # timm would look for the weights elsewhere
         raise InputError(f"{file} holds no weights: give those of {full}.")
-    overlay = {"state_dict": _uncopied(checkpoint)}
-    settings: dict[str, Any] = {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
-        module = _create_strictly(full, settings, checkpoint, file)
-    except InputError:
-        raise
-    except Exception as error:  # conversions fail in many ways on what they do not expect
-        fit_state(checkpoint, KeyMapping(), timm.create_model(full), file, full)
-        raise InputError(
-            f"{file} does not fit {full} ({first_line(error)}): give the weights of this very "
-            "network."
-        ) from error
-    module.pretrained_cfg.pop("state_dict", None)
-    return module
-
-
-def _uncopied(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the same tensors, which stay one when timm copies its settings.
-
-    A copy of a tensor that is mapped from a file would be one of the whole file.
-    """
-    return {
-        name: _uncopied(value) if isinstance(value, Mapping) else _shared(value)
-        for name, value in checkpoint.items()
-    }
-
-
-def _shared(value: Any) -> Any:
-    if not isinstance(value, Tensor):
-        return value
-    same = value.detach()
-    same.__deepcopy__ = lambda memo: same  # type: ignore[method-assign]
-    return same
-
-
-def _create_strictly(
-    full: str, settings: dict[str, Any], checkpoint: Mapping[str, Any], file: Path
-) -> Any:
-    try:
-        return timm.create_model(full, **settings, pretrained_strict=True)
-    except TypeError as error:
-        if "pretrained_strict" not in str(error):
-            raise
-    # Some architectures fix how strictly they are loaded. They convert nothing, so that every
-    # tensor of theirs must be the file's of the same name.
-    module = timm.create_model(full, **settings)
-    unfilled = [
-        name
-        for name, tensor in module.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-        and not (name in checkpoint and torch.equal(tensor, checkpoint[name].to(tensor)))
-    ]
-    if unfilled:
-        raise InputError(
-            f"{file} does not fit {full} (it lacks {', '.join(unfilled[:3])}): give the weights of "
-            "this very network."
+        module = timm.create_model(
+            full,
+            pretrained=True,
+            pretrained_cfg_overlay={"state_dict": _uncopied(checkpoint)},
+            pretrained_strict=True,
         )
+    except Exception as error:  # conversions fail in many ways on what they do not expect
+        module = timm.create_model(full)
+        if "pretrained_strict" not in str(error):
+            fit_state(checkpoint, KeyMapping(), module, file, full)
+            raise misfit(file, full, error) from error
+        # Some architectures fix how strictly they are loaded, since their files hold tensors that
+        # nothing needs. They convert nothing.
+        others = tuple(map(re.escape, checkpoint.keys() - module.state_dict().keys()))
+        fit_state(checkpoint, KeyMapping(unused=others), module, file, full)
+    module.pretrained_cfg.pop("state_dict", None)
     return module
 
 
@@ -200,16 +160,6 @@ def _pretrained_config(model: str) -> Any:
     if tag:
         require_known(tag, tags, f"timm has no weights of {architecture} called")
     return timm.get_pretrained_cfg(model)
-
-
-def _on_meta(full: str) -> Any:
-    try:
-        with torch.device("meta"):
-            return timm.create_model(full)
-    except (NotImplementedError, RuntimeError):
-        # As in `count_features`: some architectures need the values of weights to be built; what
-        # is really wrong is raised again by the same call here.
-        return timm.create_model(full)
 
 
 def _weights_file(config: Any, name: str) -> WeightsFile:

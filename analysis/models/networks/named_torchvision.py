@@ -5,21 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
 import torchvision
 from torch import nn
 
-from conceptrsa.analysis.models.networks.extractor import Extractor
 from conceptrsa.analysis.models.networks.named_networks import (
-    EMBEDDING,
-    LOADER_PREFIX,
     count_features,
+    named_network,
     require_known,
     tap_input,
 )
-from conceptrsa.analysis.models.networks.vision import ImageNetwork
 from conceptrsa.analysis.models.registry import (
-    LIBRARIES,
     KeyMapping,
     ModelEntry,
     Network,
@@ -59,17 +54,15 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     weights = sets[tag or "DEFAULT"]
     recipe = weights.transforms()
     full = f"{architecture}/{weights.name}"
-    network = Network(
-        loader=LOADER_PREFIX + kind,
-        input="picture",
-        architecture=full,
-        layer=EMBEDDING,
-        n_features=count_features(lambda: build(full), (recipe.crop_size[0],) * 2),
-        libraries=LIBRARIES[kind],
-        weights=Weights((published_file(weights.url),), KeyMapping(rename=RENAMED_SINCE)),
-        preprocessing=Preprocessing(
+    crop = recipe.crop_size[0]
+    network = named_network(
+        kind,
+        full,
+        count_features(lambda: build(full), (crop, crop)),
+        Weights((published_file(weights.url),), KeyMapping(rename=RENAMED_SINCE)),
+        Preprocessing(
             recipe.resize_size[0],
-            recipe.crop_size[0],
+            crop,
             recipe.interpolation.value,
             tuple(recipe.mean),
             tuple(recipe.std),
@@ -114,11 +107,9 @@ def find_classifier(module: nn.Module) -> nn.Module:
     return next(parts[-1] for parts in kinds if parts)
 
 
-def load(
-    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
-) -> Extractor:
+def load(network: Network, files: Sequence[Path]) -> tuple[nn.Module, Preprocessing | None]:
     """Build a classifier and fill it strictly."""
-    assert network.weights is not None and network.preprocessing is not None
+    assert network.weights is not None
     module = build(network.architecture)
     # MNASNet refuses a state without the version that only torch's own reading keeps; its parts
     # have the same names and take the state as it is.
@@ -127,9 +118,10 @@ def load(
         if isinstance(module, MODELS.MNASNet)
         else module
     )
-    checkpoint = read_checkpoint(files[0])
-    fit_state(checkpoint, network.weights.keys, target, files[0], network.architecture)
-    return ImageNetwork(module, network.preprocessing, EMBEDDING, device, dtype)
+    fit_state(
+        read_checkpoint(files[0]), network.weights.keys, target, files[0], network.architecture
+    )
+    return module, network.preprocessing
 
 
 def published_file(url: str) -> WeightsFile:

@@ -9,56 +9,38 @@ import torch
 import transformers
 from PIL import Image
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForImageClassification,
-    CLIPTextModelWithProjection,
-    SiglipTextModel,
-)
+from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
 from conceptrsa.analysis.models.named_models import CONFIGURATION, HUB, hub_file
-from conceptrsa.analysis.models.networks.extractor import Extractor
-from conceptrsa.analysis.models.networks.hf_text import load_hf_text, quiet, require_all_weights
-from conceptrsa.analysis.models.networks.language import (
-    LAST_HIDDEN_STATE,
-    TOKENIZER,
-    FastTokenizer,
-    TextNetwork,
-    read_tokenizer,
+from conceptrsa.analysis.models.networks.hf_text import (
+    LOCAL,
+    SIGLIP,
+    TEXT_EMBEDDING,
+    load_hf_text,
+    load_joint_text,
+    load_pretrained,
+    quiet,
+    read_config,
 )
+from conceptrsa.analysis.models.networks.language import LAST_HIDDEN_STATE, TOKENIZER, TextNetwork
 from conceptrsa.analysis.models.networks.named_networks import (
-    EMBEDDING,
-    LOADER_PREFIX,
     count_features,
-    first_line,
+    library_errors,
+    named_network,
     tap_input,
     tap_output,
 )
-from conceptrsa.analysis.models.networks.siglip_text import SiglipTokenizer
-from conceptrsa.analysis.models.networks.vision import ImageNetwork
-from conceptrsa.analysis.models.registry import (
-    LIBRARIES,
-    Group,
-    ModelEntry,
-    Network,
-    Weights,
-)
+from conceptrsa.analysis.models.registry import LIBRARIES, Group, ModelEntry, Network, Weights
 from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 
-WEIGHTS, PROCESSOR = "model.safetensors", "preprocessor_config.json"
-TEXT_EMBEDDING = "text_embeds"
-"""What transformers calls the projected text in the space that pictures share."""
-
-CLASSIFIER, CLIP, SIGLIP = "ForImageClassification", "clip", "siglip"
+PROCESSOR = "preprocessor_config.json"
+CLASSIFIER, CLIP = "ForImageClassification", "clip"
 WORDS_OF_SIGLIP = 32000
 """Tokens of the first SigLIP; the second has Gemma's tokenizer and 256,000."""
 
-LOCAL = {"local_files_only": True, "trust_remote_code": False}
 SENTENCE_ENCODERS = "sentence-transformers"
 """Organisation whose networks were trained so that the mean over tokens means the text."""
 
@@ -72,17 +54,14 @@ BACKEND: dict[str, Any] = {"backend": "pil"} if MAJOR >= 5 else {"use_fast": Fal
 
 def describe(name: str, kind: str, model: str, options: WeightsOptions) -> ModelEntry:
     """Describe a network by its repository's configuration, which is fetched if it must be."""
-    folder = _obtain(name, options, model, CONFIGURATION)
-    config = _configuration(folder, name)
+    config = read_config(_obtain(name, options, model, CONFIGURATION), name)
     sees = config.model_type in IMAGE_PROCESSOR_MAPPING_NAMES
     if kind == "hf" and sees:
         network = _describe_picture_network(name, model, config, options)
     else:
-        network = _describe_text_network(name, model, config)
+        network = _describe_text_network(name, kind, model, config)
     page = f"{HUB}/{model}"
     with_text = _is_dual(config) or "clip" in config.model_type or "siglip" in config.model_type
-    # What reads texts depends on the same libraries, whichever way it was named.
-    libraries = LIBRARIES["hf_text" if network.input == "label" else kind]
     group: Group = "multimodal" if with_text else "visual"
     return ModelEntry(
         name=name,
@@ -90,37 +69,29 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         source=f"transformers {config.model_type}, {page}",
         licence=f"see {page}",
         reference=page,
-        network=replace(network, loader=LOADER_PREFIX + kind, libraries=libraries),
+        network=network,
     )
 
 
 def _describe_picture_network(
     name: str, model: str, config: Any, options: WeightsOptions
 ) -> Network:
-    _require_deterministic(name, config)
+    if config.model_type in RANDOM:
+        raise InputError(
+            f"{name} hides parts of a picture by chance: choose timm's copy of its weights, as "
+            "timm:vit_base_patch16_224.mae."
+        )
     folder = _obtain(name, options, model, CONFIGURATION, PROCESSOR)
     _, height, width = preprocessor(folder)(Image.new("RGB", (64, 64))).shape
-    try:
-        n_features = count_features(
-            lambda: _tap(_kind_of_model(config).from_config(config)), (height, width)
-        )
-    except Exception as error:  # whatever the architecture's code raises
-        raise InputError(
-            f"{name} gives no vector a picture ({first_line(error)}): choose a network that "
-            "classifies pictures or matches them with text."
-        ) from error
-    return Network(
-        loader="",
-        input="picture",
-        architecture=f"{_kind_of_model(config).__name__}: {config.model_type}",
-        layer=EMBEDDING,
-        n_features=n_features,
-        libraries=(),
-        weights=_weights(model, PROCESSOR),
-    )
+    kind = _kind_of_model(config)
+    remedy = "choose a network that classifies pictures or matches them with text"
+    with library_errors(f"{name} gives no vector a picture", remedy):
+        n_features = count_features(lambda: _tap(kind.from_config(config)), (height, width))
+    architecture = f"{kind.__name__}: {config.model_type}"
+    return named_network("hf", architecture, n_features, _weights(model, PROCESSOR))
 
 
-def _describe_text_network(name: str, model: str, config: Any) -> Network:
+def _describe_text_network(name: str, kind: str, model: str, config: Any) -> Network:
     is_dual = _is_dual(config)
     if is_dual and config.model_type not in (CLIP, SIGLIP):
         raise InputError(
@@ -132,33 +103,33 @@ def _describe_text_network(name: str, model: str, config: Any) -> Network:
             f"{name} reads texts as SigLIP 2 does: take it from open_clip, as "
             "open_clip_text:ViT-B-16-SigLIP2/webli."
         )
-    is_sentence_encoder = model.partition("/")[0] == SENTENCE_ENCODERS
-    hidden = config.projection_dim if config.model_type == CLIP else _width(config)
-    return Network(
-        loader="",
+    text = config.get_text_config()
+    width = getattr(text, "projection_size", None) or text.hidden_size
+    takes_mean = is_dual or model.partition("/")[0] == SENTENCE_ENCODERS
+    network = named_network(
+        kind,
+        config.model_type,
+        config.projection_dim if config.model_type == CLIP else width,
+        _weights(model, TOKENIZER),
         input="label",
-        architecture=config.model_type,
         layer=TEXT_EMBEDDING if is_dual else LAST_HIDDEN_STATE,
-        n_features=hidden,
-        libraries=(),
-        pooling="mean" if is_dual or is_sentence_encoder else "label-token",
-        weights=_weights(model, TOKENIZER),
+    )
+    # What reads texts depends on the same libraries, whichever way it was named.
+    return replace(
+        network,
+        libraries=LIBRARIES["hf_text"],
+        pooling="mean" if takes_mean else "label-token",
     )
 
 
-def load(
-    network: Network, files: Sequence[Path], device: torch.device, dtype: torch.dtype
-) -> Extractor:
+def load(network: Network, files: Sequence[Path]) -> TextNetwork | tuple[nn.Module, Any]:
     """Load a network from the folder of its files, which holds all that was asked for."""
     folder = files[0].parent
     if network.input == "label":
         is_dual = network.layer == TEXT_EMBEDDING
-        texts = _load_joint_text(folder) if is_dual else load_hf_text(folder)
-        texts.module.to(device, dtype)
-        return texts
-    config = _configuration(folder, str(folder))
-    module = _tap(_load_module(_kind_of_model(config), folder, config))
-    return ImageNetwork(module, preprocessor(folder), EMBEDDING, device, dtype)
+        return load_joint_text(folder) if is_dual else load_hf_text(folder)
+    config = read_config(folder)
+    return _tap(load_pretrained(_kind_of_model(config), folder, config)), preprocessor(folder)
 
 
 def preprocessor(folder: Path) -> Callable[[Image.Image], Tensor]:
@@ -169,13 +140,8 @@ def preprocessor(folder: Path) -> Callable[[Image.Image], Tensor]:
     folder : Path
         Holds `preprocessor_config.json`.
     """
-    try:
-        with quiet():
-            processor = AutoImageProcessor.from_pretrained(folder, **LOCAL, **BACKEND)
-    except Exception as error:  # JSON's, and whatever the library's own checks raise
-        raise InputError(
-            f"{folder / PROCESSOR} cannot be used ({first_line(error)}): fetch it again."
-        ) from error
+    with quiet(), library_errors(f"{folder / PROCESSOR} cannot be used", "fetch it again"):
+        processor = AutoImageProcessor.from_pretrained(folder, **LOCAL, **BACKEND)
 
     def preprocess(picture: Image.Image) -> Tensor:
         values = processor(images=picture, return_tensors="np")["pixel_values"][0]
@@ -202,61 +168,6 @@ def _pooled(output: Any) -> Tensor:
     return flat
 
 
-def _load_module(kind: Any, folder: Path, config: Any) -> Any:
-    """Load a network of which the folder must hold every tensor; what else it holds is ignored."""
-    try:
-        with quiet():
-            module, report = kind.from_pretrained(
-                folder, config=config, use_safetensors=True, output_loading_info=True, **LOCAL
-            )
-    except Exception as error:  # whatever the architecture's code raises on a wrong file
-        raise InputError(
-            f"{folder / WEIGHTS} cannot be loaded as a {config.model_type} ({first_line(error)}): "
-            "fetch it again."
-        ) from error
-    require_all_weights(report, module, folder / WEIGHTS)
-    return module.float().eval()
-
-
-class _SiglipText(nn.Module):
-    """The text tower of SigLIP, which gives its embedding and nothing else."""
-
-    def __init__(self, tower: Any) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, ids: Tensor) -> Tensor:
-        pooled: Tensor = self.tower(input_ids=ids).pooler_output
-        return pooled
-
-
-def _width(config: Any) -> int:
-    text = config.get_text_config()
-    width: int = getattr(text, "projection_size", None) or text.hidden_size
-    return width
-
-
-def _load_joint_text(folder: Path) -> TextNetwork:
-    whole = _configuration(folder, str(folder))
-    config = whole.text_config
-    if whole.model_type == SIGLIP:
-        module = _SiglipText(_load_module(SiglipTextModel, folder, config))
-        longest = config.max_position_embeddings
-        reads = SiglipTokenizer(read_tokenizer(folder / TOKENIZER, config.vocab_size), longest)
-        return TextNetwork(module, reads, longest, _blocks_of(module, config), TEXT_EMBEDDING)
-    config.projection_dim = whole.projection_dim
-    module = _load_module(CLIPTextModelWithProjection, folder, config)
-    tokenizer = read_tokenizer(folder / TOKENIZER, config.vocab_size)
-    blocks = _blocks_of(module, config)
-    longest = config.max_position_embeddings
-    return TextNetwork(module, FastTokenizer(tokenizer), longest, blocks, TEXT_EMBEDDING)
-
-
-def _blocks_of(module: nn.Module, config: Any) -> tuple[str, ...]:
-    layers = next(name for name, part in module.named_modules() if isinstance(part, nn.ModuleList))
-    return tuple(f"{layers}.{index}" for index in range(config.num_hidden_layers))
-
-
 def _kind_of_model(config: Any) -> Any:
     """Choose the class that the weights were saved by, as far as the features need it."""
     saved = (config.architectures or [""])[0]
@@ -272,31 +183,12 @@ def _is_dual(config: Any) -> bool:
     return hasattr(kind, "get_image_features") and hasattr(kind, "get_text_features")
 
 
-def _require_deterministic(name: str, config: Any) -> None:
-    if config.model_type in RANDOM:
-        raise InputError(
-            f"{name} hides parts of a picture by chance: choose timm's copy of its weights, as "
-            "timm:vit_base_patch16_224.mae."
-        )
-
-
-def _configuration(folder: Path, name: str) -> Any:
-    try:
-        with quiet():
-            return AutoConfig.from_pretrained(folder, **LOCAL)
-    except Exception as error:  # JSON's, and whatever the library's own checks raise
-        raise InputError(
-            f"{folder / CONFIGURATION} of {name} does not describe a network that transformers has "
-            f"({first_line(error)}): choose another one."
-        ) from error
-
-
 def _obtain(name: str, options: WeightsOptions, model: str, *files: str) -> Path:
     """Have small files of a repository at hand; give their folder."""
     wanted = Weights(tuple(hub_file(model, file) for file in files))
     return obtain_weights(name, wanted, options)[0].path.parent
 
 
-def _weights(model: str, *further: str) -> Weights:
-    names = (WEIGHTS, CONFIGURATION, *further)
+def _weights(model: str, further: str) -> Weights:
+    names = ("model.safetensors", CONFIGURATION, further)
     return Weights(tuple(hub_file(model, file) for file in names))

@@ -1,23 +1,38 @@
-"""How networks are run: device, numbers that can be had again, and all cores at once."""
+"""How networks in memory are run: device, numbers that can be had again, all cores at once."""
 
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from conceptrsa.analysis.models.extraction import Device, ExtractionSettings
-from conceptrsa.analysis.models.networks.extractor import Arrays, Extractor
+from conceptrsa.analysis.models.extraction import Device, ExtractionSettings, Sweep
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
+
+Arrays = dict[str, NDArray[np.float32]]
+"""Of each layer: (inputs, features)."""
 
 CPU_BATCH, ACCELERATOR_BATCH = 1, 32
 ACCELERATOR_THREADS = 2
 """One prepares a batch while the other's is computed."""
+
+
+class Extractor(Protocol):
+    """A network in memory."""
+
+    def layers(self, which: Sweep) -> tuple[str, ...]:
+        """Name all layers, or the blocks only."""
+
+    def extract(self, inputs: Sequence[Any], layers: Sequence[str], pooling: Pooling) -> Arrays:
+        """Give the vectors of pictures (paths) or prompts for several layers from one pass."""
 
 
 def choose_device(name: Device) -> torch.device:
@@ -47,9 +62,7 @@ def run_batches(
     inputs: Sequence[Any],
     layers: Sequence[str],
     pooling: Pooling,
-    device: Device = "cpu",
-    n_threads: int | None = None,
-    batch_size: int | None = None,
+    settings: ExtractionSettings,
 ) -> Iterator[Arrays]:
     """Extract features of many inputs, batch after batch, in their order.
 
@@ -68,12 +81,8 @@ def run_batches(
         Paths of pictures, or texts.
     layers : sequence of str
     pooling : Pooling
-    device : {'cpu', 'cuda', 'mps'}
-        Where the extractor's module is.
-    n_threads : int, optional
-        On the CPU; by default one a core that this process may use.
-    batch_size : int, optional
-        By default 1 on the CPU and 32 elsewhere.
+    settings : ExtractionSettings
+        With the device that the extractor is on, the number of threads and the size of a batch.
 
     Yields
     ------
@@ -81,9 +90,9 @@ def run_batches(
         As soon as they and all before are there; no more than twice as many batches as there are
         threads are kept, however late they are fetched.
     """
-    on_cpu = device == "cpu"
-    size = batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
-    n_workers = (n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
+    on_cpu = settings.device == "cpu"
+    size = settings.batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
+    n_workers = (settings.n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
     if not getattr(extractor, "is_thread_safe", False):
         n_workers = 1
 
@@ -106,33 +115,6 @@ def run_batches(
         finally:
             for future in pending:
                 future.cancel()
-
-
-def run_network(
-    extractor: Extractor,
-    inputs: Sequence[Any],
-    layers: Sequence[str],
-    pooling: Pooling,
-    settings: ExtractionSettings,
-) -> Arrays:
-    """Extract features of many inputs as `run_batches` does, and give them at once.
-
-    Returns
-    -------
-    dict of str to ndarray of float32, (inputs, features)
-    """
-    batches = list(
-        run_batches(
-            extractor,
-            inputs,
-            layers,
-            pooling,
-            settings.device,
-            settings.n_threads,
-            settings.batch_size,
-        )
-    )
-    return {layer: np.concatenate([batch[layer] for batch in batches]) for layer in layers}
 
 
 def available_cores() -> int:
@@ -166,3 +148,39 @@ def _deterministic_algorithms() -> Iterator[None]:
         memory.fill_uninitialized_memory = filling
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = benchmark, of_cudnn, of_matmul
         torch.set_num_threads(n_threads)
+
+
+def use_onednn(module: nn.Module) -> None:
+    """Have oneDNN compute all plain convolutions of a network.
+
+    For one small picture, or kernels of one pixel on one thread, torch takes a slower way. With
+    oneDNN throughout, the numbers are the bits that torch gives for batches on several threads.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On the CPU, in single precision. Convolutions in other forms stay as they are.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and _is_plain(part):
+            # What nn.Conv2d.forward calls, and the forward of its subclasses here.
+            part._conv_forward = partial(_convolve, part)  # type: ignore[method-assign]
+
+
+def _convolve(part: nn.Conv2d, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    assert not isinstance(part.padding, str)
+    output: Tensor = torch.mkldnn_convolution(
+        maps, weight, bias, part.padding, part.stride, part.dilation, part.groups
+    )
+    return output
+
+
+def _is_plain(part: nn.Conv2d) -> bool:
+    return (
+        part.weight.device.type == "cpu"
+        and part.weight.dtype == torch.float32
+        and part.padding_mode == "zeros"
+        and not isinstance(part.padding, str)
+    )

@@ -6,6 +6,8 @@ shifts (TSM, Lin et al., ICCV 2019): before a block's first convolution an eight
 comes from the frame before and an eighth from the frame after.
 """
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,7 +48,12 @@ class TsmResNet50(nn.Module):
         if n_frames < 1:
             raise InputError(f"n_frames = {n_frames}: a film has at least one frame.")
         self.n_frames = n_frames
-        self.stem = Stem(stem_channels)
+        self.stem = nn.Sequential(
+            OrderedDict(
+                conv=SameConv2d(3, stem_channels, kernel_size=7, stride=2),
+                pool=SameMaxPool2d(kernel_size=3, stride=2),
+            )
+        )
         self.units = nn.Sequential()
         channels = stem_channels
         for multiple, n_blocks, stride in UNITS:
@@ -71,20 +78,6 @@ class TsmResNet50(nn.Module):
         frames = pictures.repeat_interleave(self.n_frames, dim=0)
         features: Tensor = self.before_head(self.relu(self.norm(self.units(self.stem(frames)))))
         return features
-
-
-class Stem(nn.Module):
-    """From frames to the first unit's input, at a quarter of the resolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = SameConv2d(3, channels, kernel_size=7, stride=2)
-        self.pool = SameMaxPool2d(kernel_size=3, stride=2)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Give (frames, channels, height / 4, width / 4)."""
-        maps: Tensor = self.pool(self.conv(frames))
-        return maps
 
 
 class Unit(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -19,8 +19,7 @@ from torchvision.transforms import v2
 from conceptrsa.analysis.files.stimuli import load_picture
 from conceptrsa.analysis.models.extraction import Sweep
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
-from conceptrsa.analysis.models.networks.onednn import use_onednn
-from conceptrsa.analysis.models.networks.running import available_cores
+from conceptrsa.analysis.models.networks.running import available_cores, use_onednn
 from conceptrsa.analysis.models.registry import Pooling, Preprocessing
 
 Preprocess = Callable[[Image.Image], Tensor]
@@ -31,15 +30,7 @@ SURVEYED = 2
 """Pictures shown to find the layers: enough to tell the axis of pictures from one of length 1."""
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """What is known of a network's layers: the hooks, and the axis of channels of each output."""
-
-    recorder: LayerRecorder
-    channel_axes: dict[str, int]
-
-
-@dataclass(frozen=True)
+@dataclass
 class ImageNetwork:
     """A network for pictures, ready to run.
 
@@ -64,6 +55,7 @@ class ImageNetwork:
     dtype: torch.dtype = torch.float32
     is_thread_safe: ClassVar[bool] = True
     _turn: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    _axes: dict[str, int] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.module.eval().requires_grad_(False)
@@ -72,6 +64,9 @@ class ImageNetwork:
         if self.dtype != torch.float32:
             keep_statistics_precise(self.module)
         use_onednn(self.module)
+        self._recorder = LayerRecorder(self.module)
+        known = self.preprocessing
+        self._preprocess = compose(known) if isinstance(known, Preprocessing) else known
 
     def layers(self, which: Sweep) -> tuple[str, ...]:
         """Name the layers, in the order in which their outputs are complete.
@@ -81,10 +76,10 @@ class ImageNetwork:
         which : {'all', 'blocks'}
             Every layer that gives a row a picture, or stages, blocks and the feature layer only.
         """
-        names = tuple(self._known_layers.channel_axes)
+        names = tuple(self._channel_axes())
         if which == "all":
             return names
-        blocks = self._known_layers.recorder.block_names(names)
+        blocks = self._recorder.block_names(names)
         return tuple(name for name in names if name in blocks or name == self.feature_layer)
 
     def extract(
@@ -114,17 +109,17 @@ class ImageNetwork:
         InputError
             An unknown layer, a pooling that does not suit one, or a file that is no picture.
         """
-        known = self._known_layers
-        require_layers(layers, known.channel_axes)
+        axes = self._channel_axes()
+        require_layers(layers, axes)
         wanted = dict.fromkeys(layers)
         parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
         for pictures in self._batches(inputs):
             n_pictures = len(pictures)
 
             def reduce(name: str, output: Tensor, n_pictures: int = n_pictures) -> Tensor:
-                return pool(name, output, known.channel_axes[name], pooling, n_pictures)
+                return pool(name, output, axes[name], pooling, n_pictures)
 
-            with known.recorder.record(wanted, reduce) as found:
+            with self._recorder.record(wanted, reduce) as found:
                 self._run(pictures)
             for name in wanted:
                 parts[name].append(found[name].cpu().numpy())
@@ -135,25 +130,18 @@ class ImageNetwork:
         logits = [self._run(pictures).float() for pictures in self._batches(inputs)]
         return torch.cat(logits).softmax(dim=1).cpu().numpy()
 
-    @property
-    def _known_layers(self) -> _Layers:
-        """The layers that a forward pass goes through; the first to ask lets it be run."""
+    def _channel_axes(self) -> dict[str, int]:
+        """From each layer that a forward pass goes through to its axis of channels.
+
+        The first to ask lets it be run.
+        """
         with self._turn:
-            return self._survey
-
-    @cached_property
-    def _survey(self) -> _Layers:
-        blank = self._preprocess(Image.new("RGB", (SURVEYED, SURVEYED)))
-        pictures = self._placed(torch.stack([blank] * SURVEYED))
-        n_rows = {SURVEYED, SURVEYED * getattr(self.module, "n_frames", 1)}
-        recorder = LayerRecorder(self.module)
-        return _Layers(recorder, recorder.survey(lambda: self._run(pictures), n_rows))
-
-    @cached_property
-    def _preprocess(self) -> Preprocess:
-        if isinstance(self.preprocessing, Preprocessing):
-            return compose(self.preprocessing)
-        return self.preprocessing
+            if self._axes is None:
+                blank = self._preprocess(Image.new("RGB", (SURVEYED, SURVEYED)))
+                pictures = self._placed(torch.stack([blank] * SURVEYED))
+                n_rows = {SURVEYED, SURVEYED * getattr(self.module, "n_frames", 1)}
+                self._axes = self._recorder.survey(lambda: self._run(pictures), n_rows)
+            return self._axes
 
     @torch.inference_mode()
     def _run(self, pictures: Tensor) -> Tensor:
@@ -221,30 +209,18 @@ def keep_statistics_precise(module: nn.Module) -> None:
 
 
 def standardise_once(module: nn.Module) -> None:
-    """Replace convolutions that standardise their weights in every pass by plain ones.
+    """Have convolutions that standardise their weights in every pass (timm's) do it once for all.
 
-    In BiT that takes as long as a quarter of the rest. The numbers stay the same bits.
+    The weights of each output channel are standardised (Qiao et al. 2019). In BiT that takes as
+    long as a quarter of the rest. The numbers stay the same bits.
     """
-    for name, part in list(module.named_modules()):
-        if type(part).__name__ == "StdConv2d" and isinstance(part, nn.Conv2d):
-            module.set_submodule(name, _with_fixed_weights(part))
-
-
-def _with_fixed_weights(part: Any) -> nn.Conv2d:
-    """Standardise the weights of each output channel (Qiao et al. 2019) of timm's `StdConv2d`."""
-    plain = nn.Conv2d(
-        part.in_channels,
-        part.out_channels,
-        part.kernel_size,
-        part.stride,
-        part.padding,
-        part.dilation,
-        part.groups,
-        bias=part.bias is not None,
-        device="meta",
-    )
-    rows = part.weight.reshape(1, part.out_channels, -1)
-    weight = functional.batch_norm(rows, None, None, training=True, momentum=0.0, eps=part.eps)
-    plain.weight = nn.Parameter(weight.reshape_as(part.weight), requires_grad=False)
-    plain.bias = part.bias
-    return plain
+    for part in module.modules():
+        if type(part).__name__ == "StdConv2d" and "forward" not in vars(part):
+            convolution: Any = part
+            weight = convolution.weight
+            rows = weight.reshape(1, len(weight), -1)
+            standard = functional.batch_norm(
+                rows, None, None, training=True, momentum=0.0, eps=convolution.eps
+            )
+            convolution.weight = nn.Parameter(standard.reshape_as(weight), requires_grad=False)
+            convolution.forward = partial(nn.Conv2d.forward, convolution)

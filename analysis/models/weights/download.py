@@ -218,6 +218,8 @@ def _receive_all(file: WeightsFile, part: _Part, any_size: bool, report: Report)
     while True:
         try:
             return _receive(file, part, any_size, report)
+        except Stale:
+            part.forget()
         except Cut as error:
             vain = 0 if part.size > most else vain + 1
             most = max(most, part.size)
@@ -236,12 +238,8 @@ def _receive(file: WeightsFile, part: _Part, any_size: bool, report: Report) -> 
         return
     if not origin.get("validator"):
         part.forget()
-    try:
-        with _ask(file.url, part.size, origin.get("validator", "")) as response:
-            _keep(response, file, part, any_size, report)
-    except Stale:
-        part.forget()
-        _receive(file, part, any_size, report)
+    with _ask(file.url, part.size, origin.get("validator", "")) as response:
+        _keep(response, file, part, any_size, report)
 
 
 def _ask(url: str, begin: int, validator: str) -> HTTPResponse:

@@ -1,7 +1,7 @@
 """From the tensors of a checkpoint to those of an architecture, with nothing lost on the way."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor
 from conceptrsa.analysis.models.registry import KeyMapping, Weights
 from conceptrsa.analysis.models.weights.tensors import CheckpointError, flat_tensors
 from conceptrsa.analysis.models.weights.wrappings import layouts, wrappings
+from conceptrsa.bids_config.names import some_of
 
 _SHOWN = 3
 _REMEDY = "give the weights of this very network"
@@ -104,9 +105,9 @@ class _Place:
         inside = checkpoint
         for key in keys.container:
             if not isinstance(inside.get(key), Mapping):
+                there = some_of(list(map(str, inside)), _SHOWN) or "nothing"
                 raise CheckpointError(
-                    f"{self.file} has no tensors under '{key}'{_listed(', but', inside)}: "
-                    f"{_REMEDY}."
+                    f"{self.file} has no tensors under '{key}', but {there}: {_REMEDY}."
                 )
             inside = inside[key]
         return self.find(flat_tensors(inside, "/"), keys)
@@ -140,18 +141,20 @@ class _Place:
             and _kind(name) != _BATCH_COUNTER
             and not _matches(name, keys.absent)
         ]
-        complaints = (
-            _listed("it lacks", missing),
-            _listed(
-                "it has no place for",
-                [name for name, target in renamed.items() if target not in self.targets],
-            ),
-            _listed("of another shape or type are", misshapen),
-        )
-        if any(complaints):
+        left_over = [name for name, target in renamed.items() if target not in self.targets]
+        complaints = [
+            f"{complaint} {some_of(names, _SHOWN)}"
+            for complaint, names in (
+                ("it lacks", missing),
+                ("it has no place for", left_over),
+                ("of another shape or type are", misshapen),
+            )
+            if names
+        ]
+        if complaints:
             raise CheckpointError(
-                f"{self.file} does not fit {self.architecture} "
-                f"({'; '.join(filter(None, complaints))}): {_REMEDY}."
+                f"{self.file} does not fit {self.architecture} ({'; '.join(complaints)}): "
+                f"{_REMEDY}."
             )
         self._require_own(tensors, keys)
         return fitting
@@ -182,7 +185,9 @@ class _Place:
     def _require_own(self, tensors: Mapping[str, Tensor], keys: KeyMapping) -> None:
         """Refuse a file of which the registry knows that it is another network's."""
         foreign = [name for name in tensors if _matches(name, keys.foreign)]
-        wrong = [_listed("it has", foreign) + ", which the published file lacks"] if foreign else []
+        wrong = []
+        if foreign:
+            wrong.append(f"it has {some_of(foreign, _SHOWN)}, which the published file lacks")
         for pattern, shape in keys.shapes:
             named = [name for name in tensors if re.fullmatch(pattern, name)]
             others = [
@@ -191,8 +196,9 @@ class _Place:
                 if tuple(tensors[name].shape) != shape
             ]
             if others or not named:
-                has = _listed("it has", others) or f"it has no {pattern.replace(chr(92), '')}"
-                wrong.append(f"{has} where the published file has {' x '.join(map(str, shape))}")
+                has = some_of(others, _SHOWN) or f"no {pattern.replace(chr(92), '')}"
+                published = " x ".join(map(str, shape))
+                wrong.append(f"it has {has} where the published file has {published}")
         if wrong:
             raise _AnotherNetworkError(f"{self.file} is another network's ({wrong[0]}): {_REMEDY}.")
 
@@ -288,11 +294,3 @@ def _described(tensor: Tensor) -> str:
     shape = " x ".join(map(str, tensor.shape)) or "one value"
     kind = f"{tensor.dtype}" if tensor.layout is torch.strided else f"{tensor.dtype}, sparse"
     return f"({shape}, {kind.removeprefix('torch.')})"
-
-
-def _listed(beginning: str, names: Iterable[str]) -> str:
-    """Give 'it lacks a, b, c and 5 more', or nothing where there are no names."""
-    first, more = list(names)[:_SHOWN], len(list(names)) - _SHOWN
-    if not first:
-        return ""
-    return f"{beginning} {', '.join(first)}{f' and {more} more' if more > 0 else ''}"

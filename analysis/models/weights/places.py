@@ -1,7 +1,6 @@
 """Where on this machine the files of a model's weights are, by their names alone."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,8 +13,6 @@ from conceptrsa.analysis.models.feature_files import file_stem
 from conceptrsa.analysis.models.registry import ModelEntry, Weights
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
-
-log = logging.getLogger(__name__)
 
 _HUB = "huggingface.co"
 _COMMIT = re.compile("[0-9a-f]{40}")
@@ -47,13 +44,6 @@ class WeightsOptions:
     folder: Path | None = None
     offline: bool = False
     accept_unverified: bool = False
-    _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-
-    def warn(self, text: str) -> None:
-        """Say something about a file once, however often the file is looked at."""
-        if text not in self._warned:
-            self._warned.add(text)
-            log.warning("%s", text)
 
 
 def read_given(arguments: Iterable[str]) -> dict[str, Path]:
@@ -118,19 +108,19 @@ def find_files(name: str, weights: Weights, options: WeightsOptions) -> tuple[Pa
     return next((found.files for found in search_files(name, weights, options)), None)
 
 
-def weights_present(name: str, weights: Weights, options: WeightsOptions) -> bool:
-    """Whether the files are on this machine; their content is not looked at.
+def weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
+    """Whether the files of a model and its parts are on this machine; they are not read.
 
     Raises
     ------
     InputError
         See `find_files`.
     """
-    return find_files(name, weights, options) is not None
+    return all(find_files(name, weights, options) for name, weights in entry.all_weights)
 
 
-def weights_chosen(name: str, weights: Weights, options: WeightsOptions) -> bool:
-    """Whether the files are in an installed package, or where the user says that they are.
+def weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
+    """Whether all the files are in an installed package, or where the user says that they are.
 
     Earlier downloads and the caches of other programs do not count.
 
@@ -139,32 +129,26 @@ def weights_chosen(name: str, weights: Weights, options: WeightsOptions) -> bool
     InputError
         See `find_files`.
     """
-    found = find_files(name, weights, options)
-    if found is None:
-        return False
-    if name.lower() in map(str.lower, options.given):
-        return True
-    folder = options.folder.expanduser() if options.folder else None
-    places = filter(None, (folder, package_folder(weights)))
-    return any(file.is_relative_to(place) for place in places for file in found)
-
-
-def all_weights_present(entry: ModelEntry, options: WeightsOptions) -> bool:
-    """Do as `weights_present` for a model's own weights and those of its parts."""
-    return all(weights_present(name, weights, options) for name, weights in entry.all_weights)
-
-
-def all_weights_chosen(entry: ModelEntry, options: WeightsOptions) -> bool:
-    """Do as `weights_chosen` for a model's own weights and those of its parts."""
-    return all(weights_chosen(name, weights, options) for name, weights in entry.all_weights)
+    places = [next(search_files(*named, options), None) for named in entry.all_weights]
+    return all(found is not None and found.is_put_there for found in places)
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Files in one place; `chosen` where the user, or this package, put them there."""
+    """Files in one place.
+
+    Attributes
+    ----------
+    files : tuple of Path
+    chosen : bool
+        Whether a file that is not the published one is an error; others' files are passed over.
+    is_put_there : bool
+        Whether the user or a package put them there, not a download.
+    """
 
     files: tuple[Path, ...]
     chosen: bool = True
+    is_put_there: bool = True
 
 
 def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterator[FoundFiles]:
@@ -181,9 +165,10 @@ def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterat
         return
     if options.folder is not None:
         yield from _search_folder(name, weights, options.folder.expanduser())
-    for folder in filter(None, [package_folder(weights), download_folder(weights, options)]):
-        if files := _files_in(folder, weights):
-            yield FoundFiles(files)
+    if (folder := package_folder(weights)) and (files := _files_in(folder, weights)):
+        yield FoundFiles(files)
+    if (folder := download_folder(weights, options)) and (files := _files_in(folder, weights)):
+        yield FoundFiles(files, is_put_there=False)
     for folder in _library_folders(weights):
         files = _files_in(folder, weights) or ()
         published = [weights.published_as(index, file.name) for index, file in enumerate(files)]
@@ -191,7 +176,7 @@ def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterat
             known.size in (None, file.stat().st_size)
             for known, file in zip(published, files, strict=True)
         ):
-            yield FoundFiles(files, chosen=False)
+            yield FoundFiles(files, chosen=False, is_put_there=False)
 
 
 def _take_given(name: str, weights: Weights, path: Path) -> tuple[Path, ...]:

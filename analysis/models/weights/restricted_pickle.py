@@ -79,6 +79,14 @@ class _ModuleName(Unneeded):
         self.name = name
 
 
+class _Mapping:
+    """An ordered, counting, default or frozen dictionary, which becomes a plain one."""
+
+    def __new__(cls, first: Any = (), *others: Any) -> Any:
+        # A default dictionary's argument is what makes values.
+        return dict(first) if isinstance(first, dict | list | tuple) else {}
+
+
 class _Attributes(dict[str, Any]):
     """The attributes of a TorchScript object, with its submodules as dictionaries within."""
 
@@ -155,12 +163,6 @@ class InertUnpickler(pickle._Unpickler):
 
     dispatch[pickle.BUILD[0]] = load_build
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
-
-
-def _mapping(first: Any = (), *others: Any) -> dict[Any, Any]:
-    """Make an ordered, counting, default or frozen dictionary."""
-    # A default dictionary's argument is what makes values.
-    return dict(first) if isinstance(first, dict | list | tuple) else {}
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -240,8 +242,8 @@ _UNNEEDED = (
     r"torch\.jit\._pickle\.(build_\w+list|restore_type_tag)",
 )
 _STAND_INS: Mapping[str, Any] = {
-    r"collections\.(OrderedDict|Counter|defaultdict)": _mapping,
-    r"haiku\._src\.data_structures\.(FlatMapping|FlatMap|frozendict|FrozenDict)": _mapping,
+    r"collections\.(OrderedDict|Counter|defaultdict)": _Mapping,
+    r"haiku\._src\.data_structures\.(FlatMapping|FlatMap|frozendict|FrozenDict)": _Mapping,
     r"_codecs\.encode": _encoded,
     r"numpy\.dtype": _NumberType,
     _NUMPY + "_reconstruct": _empty_array,

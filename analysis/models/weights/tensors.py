@@ -71,7 +71,7 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
     try:
         content = _read(file)
         if isinstance(content, Mapping):
-            flat_tensors(content, "/")
+            flat_tensors(content, "/")  # mappings that hold each other are refused here
     except CheckpointError:
         raise
     except OSError as error:

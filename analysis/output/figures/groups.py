@@ -13,8 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.comparisons import MIXED_MODEL
-from conceptrsa.analysis.inference.paper_tests import GroupTest
+from conceptrsa.analysis.inference.findings import MIXED_MODEL, GroupTest
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note, subjects_left
 from conceptrsa.analysis.output.figures.models import SHARE_LIMITS
 from conceptrsa.analysis.output.figures.rows import (
@@ -188,7 +187,8 @@ def _draw_group(
     x = place + jitter(len(estimates), GROUP_WIDTH * 0.4)
     values, ends = estimates[:, 0], estimates[:, 1:]
     known = np.isfinite(ends).all(axis=1)
-    panel.vlines(x[known], *np.clip(ends[known], *limits).T, colors=colour, alpha=0.6, lw=1.1)
+    low, high = np.clip(ends[known], *limits).T
+    panel.vlines(x[known], low, high, colors=colour, alpha=0.6, lw=1.1)
     inside = (values >= limits[0]) & (values <= limits[1])
     panel.plot(x[inside], values[inside], "o", color=colour, markersize=3.6, zorder=3)
     places = np.stack([x, x], axis=1)

@@ -1,5 +1,7 @@
 """Every model against every other in every region: which differences hold."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,8 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
-from conceptrsa.analysis.inference.paper_tests import ModelTest
+from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, ZERO, ModelTest
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import model_labels
 from conceptrsa.analysis.output.figures.sheet import (
@@ -48,12 +49,12 @@ def draw_model_tests(view: View) -> Figure:
         set_title(panel, size, roi.roi)
     rois = {roi.roi for roi in view.rois}
     tested = any(np.isfinite(test.p_corrected) for test in _tests(view) if test.roi in rois)
-    style = {"marker": "o", "linestyle": "none", "color": LINE_COLOUR, "markersize": 4}
+    style: dict[str, Any] = {"marker": "o", "markersize": 4, "color": LINE_COLOUR}
     said = note("model_tests", "tested" if tested else "untested")
     return sheet.finish(
         CAPTIONS["model_tests"]["title"],
         details_of(view),
-        [Line2D([], [], label=f"p < {ALPHA:g}", **style)] if tested else [],
+        [Line2D([], [], linestyle="none", label=f"p < {ALPHA:g}", **style)] if tested else [],
         [note("model_tests", tested=said), *view.model_notes],
     )
 
@@ -101,7 +102,7 @@ def _tests(view: View) -> list[ModelTest]:
 
 def _draw_marks(panel: Axes, significant: NDArray[np.bool_], cell: float) -> None:
     rows, columns = np.nonzero(significant)
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
     panel.plot(columns, rows, "o", color=LINE_COLOUR, markersize=min(5.0, cell * 23), **edge)
     n_models = len(significant)
     panel.plot([-0.5, n_models - 0.5], [-0.5, n_models - 0.5], color="#bbbbbb", linewidth=0.8)

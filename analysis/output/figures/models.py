@@ -103,8 +103,8 @@ def draw_scores(view: View) -> Figure:
         handles.append(Line2D([], [], label=f"p < {ALPHA:g}", **star_style(6)))
         text = note("figure_3", "intervals")
     else:
-        dotted = {"color": CEILING_COLOUR, "linestyle": ":", "alpha": 0.7}
-        handles.append(Line2D([], [], label="Nili bounds", **dotted))
+        dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
+        handles.append(dotted)
         text = note("figure_3", *[""] + ["variant"] * (view.result.inference is not None))
     name = "figure_3" if view.analysis.name == PRIMARY else view.analysis.name
     heading = CAPTIONS[name]["title"]
@@ -149,8 +149,8 @@ def _draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> None:
     )
     panel.axhline(len(scores) - 0.5, color="#bbbbbb", linewidth=0.6)
     stars = np.flatnonzero([score.p_max < ALPHA for score in scores])
-    beside = {"transform": panel.get_yaxis_transform(), "clip_on": False}
-    panel.plot(np.full(len(stars), 1.04), stars, **star_style(6), **beside)
+    beside = star_style(6) | {"transform": panel.get_yaxis_transform(), "clip_on": False}
+    panel.plot(np.full(len(stars), 1.04), stars, **beside)
     bounds = f"Nili {printed(lower.estimate)} to {printed(upper.estimate)}"
     set_title(panel, PANEL_WIDTH, roi.roi, [n_voxels_label(roi), bounds])
 
@@ -195,5 +195,5 @@ def _say_withheld(panel: Axes, reason: str) -> None:
     panel.set_axis_off()
     size = SMALL + 0.5
     lines = wrap(f"Withheld: {reason}.", PANEL_WIDTH * 0.9, size)
-    where = {"transform": panel.transAxes, "va": "center"}
-    panel.text(0.06, 0.5, "\n".join(lines), fontsize=size, color=MUTED_COLOUR, **where)
+    text = panel.text(0.06, 0.5, "\n".join(lines), transform=panel.transAxes, va="center")
+    text.set(fontsize=size, color=MUTED_COLOUR)

@@ -113,9 +113,9 @@ def draw_rows(
         size = 3.0 if len(dots) <= 12 else 1.7
         places = np.add.outer(jitter(len(dots), 0.24), np.arange(len(values)))
         draw_dots(panel, dots, places, limits, size)
-    for row in np.flatnonzero(known & ~inside):
+    for row in np.flatnonzero(known & ~inside).tolist():
         print_beyond(panel, row, float(values[row]), limits, decimals=2)
-    for row in np.flatnonzero(~known):
+    for row in np.flatnonzero(~known).tolist():
         panel.text(0, row, " n/a", va="center", fontsize=SMALL, color=MUTED_COLOUR)
 
 

@@ -11,8 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.findings import Inference
-from conceptrsa.analysis.inference.standing import Standing, group_standing, model_standing
+from conceptrsa.analysis.inference.findings import (
+    Inference,
+    Standing,
+    group_standing,
+    model_standing,
+)
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES, note
 from conceptrsa.analysis.output.figures.sheet import (

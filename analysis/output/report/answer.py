@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from conceptrsa.analysis.cautions import ALPHA
-from conceptrsa.analysis.inference.comparisons import MIXED_MODEL
-from conceptrsa.analysis.inference.findings import ModelScore
-from conceptrsa.analysis.inference.paper_tests import WELCH, GroupTest
-from conceptrsa.analysis.inference.standing import group_standing, model_standing
+from conceptrsa.analysis.inference.findings import (
+    ALPHA,
+    MIXED_MODEL,
+    WELCH,
+    GroupTest,
+    ModelScore,
+    group_standing,
+    model_standing,
+)
 from conceptrsa.analysis.output.figures.specification_curve import specifications
 from conceptrsa.analysis.output.figures.style import (
     RSA_NAMES,
@@ -21,7 +25,7 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
     unbroken,
 )
-from conceptrsa.analysis.output.report.wording import (
+from conceptrsa.analysis.output.report.rendering import (
     estimate,
     p_value,
     render_paragraphs,
@@ -97,7 +101,7 @@ def _found_by_the_paper(result: ComparisonResult, roi: RoiResult) -> dict[str, A
         if (test.roi, test.score, test.test) == (roi.roi, "rsa_normalised", WELCH)
     ]
     made = [test for test in model_tests if np.isfinite(test.p_corrected)]
-    found = {
+    found: dict[str, Any] = {
         "best": None,
         "champion": [],
         "model_tests": made,
@@ -135,7 +139,7 @@ def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, An
         for test in inference.group_tests
         if (test.roi, test.test) == (roi.roi, MIXED_MODEL) and np.isfinite(test.p_corrected)
     ]
-    found = {
+    found: dict[str, Any] = {
         "best": None,
         "withheld": every[0].withheld,
         "n_models": len(every),

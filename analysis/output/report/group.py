@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.output.report.answer import answer
+from conceptrsa.analysis.output.report.contents import Column, embed_figures, read_tables
 from conceptrsa.analysis.output.report.explorer import explorer_data
-from conceptrsa.analysis.output.report.html_page import render_page
-from conceptrsa.analysis.output.report.methods import describe_methods
-from conceptrsa.analysis.output.report.references import write_citation
-from conceptrsa.analysis.output.report.report_figures import embed_figures
-from conceptrsa.analysis.output.report.report_tables import Column, read_tables
+from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
+from conceptrsa.analysis.output.report.rendering import render_page
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.writing import atomic_path
 
@@ -45,7 +43,7 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
         Holds the tables, and the figures in its folder `figures`; those that are not there are
         not in the report.
     provenance : mapping
-        As `conceptrsa.analysis.output.provenance.provenance_of` gives it.
+        As `conceptrsa.analysis.output.write.provenance_of` gives it.
     """
     methods = describe_methods(result)
     write_citation(methods.references, group_dir / CITATION)

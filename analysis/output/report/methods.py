@@ -1,28 +1,89 @@
-"""A text on the methods, for a paper, as the settings and the data were."""
+"""A text on the methods, for a paper, as the settings and the data were; and what it cites."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conceptrsa.analysis.cautions import TESTS_OVER_SUBJECTS
-from conceptrsa.analysis.inference.comparisons import (
+from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
     RANDOM_EFFECTS,
-    SLOW_BOOTSTRAPS,
-    SLOW_PERMUTATIONS,
     TWO_SIDED_PERMUTATION,
     ZERO,
-    has_no_zero,
 )
+from conceptrsa.analysis.inference.population_inference import has_no_zero, numbers_of_draws
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES, SCORE_NAMES
-from conceptrsa.analysis.output.report.references import REFERENCES, Reference
-from conceptrsa.analysis.output.report.wording import render_paragraphs
+from conceptrsa.analysis.output.report.rendering import render_paragraphs
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.rsa.distances import metric_of_models
 from conceptrsa.analysis.rsa.noise_ceiling import N_PERMUTATIONS
 from conceptrsa.analysis.settings import is_own, is_product
+from conceptrsa.bids_config.writing import atomic_path
+
+THE_TOOL = """\
+@software{{conceptrsa,
+  author = {{{{The conceptrsa developers}}}},
+  title = {{{{conceptrsa: which neural network explains which brain region?}}}},
+  version = {{{version}}},
+}}"""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One publication.
+
+    Attributes
+    ----------
+    key : str
+        Its key in BibTeX.
+    citation : str
+        As it stands in a text: authors and year.
+    entry : str
+        As it stands in a list of references, without the link.
+    link : str
+        Its persistent address.
+    bibtex : str
+        As it stands in a .bib file.
+    """
+
+    key: str
+    citation: str
+    entry: str
+    link: str
+    bibtex: str
+
+    @classmethod
+    def parse(cls, bibtex: str) -> "Reference":
+        """Read an article as `references.bib` has it: a field a line."""
+        fields = dict(re.findall(r"^  (\w+) = \{+(.*?)\}+,$", bibtex, re.MULTILINE))
+        authors = fields["author"].split(" and ")
+        surnames = [author.split(",")[0] for author in authors]
+        short = f"{surnames[0]} et al." if len(authors) > 2 else " & ".join(surnames)
+        listed = " & ".join(filter(None, (", ".join(authors[:-1]), authors[-1])))
+        pages = fields.get("pages", "").replace("--", "-")
+        source = ", ".join(filter(None, (f"{fields['journal']} {fields['volume']}", pages)))
+        return cls(
+            key=bibtex.split("{", 1)[1].split(",", 1)[0],
+            citation=f"{short}, {fields['year']}",
+            entry=f"{listed.replace('& others', 'et al.')} ({fields['year']}). "
+            f"{fields['title']}. {source}",
+            link=fields["url"],
+            bibtex=bibtex,
+        )
+
+
+_BIB = files(__package__).joinpath("templates", "references.bib").read_text(encoding="utf-8")
+
+REFERENCES = {
+    reference.key: reference for reference in map(Reference.parse, _BIB.strip().split("\n\n"))
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +107,7 @@ def describe_methods(result: ComparisonResult) -> Methods:
     for model in result.models:
         names.setdefault(model.group, []).append(model.name)
     slow = not is_product(settings.rsa_metric)
-    n_permutations = min(settings.n_permutations, SLOW_PERMUTATIONS if slow else 10**9)
+    n_permutations, n_bootstraps = numbers_of_draws(settings)
     # Factorials of more stimuli are above any number of permutations.
     n_orders = math.factorial(min(len(result.stimuli), 20))
     paragraphs = render_paragraphs(
@@ -66,7 +127,7 @@ def describe_methods(result: ComparisonResult) -> Methods:
         n_ceiling_permutations=N_PERMUTATIONS + 1,
         n_permutations=min(n_permutations, n_orders),
         all_permutations=n_orders <= n_permutations,
-        n_bootstraps=min(settings.n_bootstraps, SLOW_BOOTSTRAPS if slow else 10**9),
+        n_bootstraps=n_bootstraps,
         n_specifications=len(
             {(row.voxel_selection, row.rdm_metric, row.rsa_metric) for row in result.multiverse}
         ),
@@ -97,3 +158,11 @@ def _tested(result: ComparisonResult) -> dict[str, bool]:
         "over_subjects": any(test.test.startswith(TESTS_OVER_SUBJECTS) for test in of_models),
         "screen": any(test.test == TWO_SIDED_PERMUTATION for test in of_models),
     }
+
+
+def write_citation(references: Sequence[Reference], file: Path) -> None:
+    """Write BibTeX entries of this tool, of the paper it began with, and of the methods used."""
+    cited = dict.fromkeys((REFERENCES["choksi2022"], *references))
+    entries = [THE_TOOL.format(version=version("conceptrsa")), *(found.bibtex for found in cited)]
+    with atomic_path(file) as temporary:
+        temporary.write_text("\n\n".join(entries) + "\n", encoding="utf-8")

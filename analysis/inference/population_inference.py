@@ -1,0 +1,296 @@
+"""Inference about the populations of subjects and stimuli: the preset 'recommended'.
+
+Which test answers which question stands in `docs/statistics.md`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptrsa.analysis.inference.bootstrap import bootstrap_errors
+from conceptrsa.analysis.inference.explained import partial_scores, variance_parts
+from conceptrsa.analysis.inference.findings import (
+    MIXED_MODEL,
+    ONE_SIDED_PERMUTATION,
+    RANDOM_EFFECTS,
+    TWO_SIDED_PERMUTATION,
+    ZERO,
+    CeilingInterval,
+    CeilingName,
+    GroupTest,
+    Inference,
+    ModelScore,
+    ModelTest,
+)
+from conceptrsa.analysis.inference.generalisation import (
+    Generalisation,
+    ScoredRegion,
+    generalise,
+)
+from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
+from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
+from conceptrsa.analysis.inference.tests_over_subjects import (
+    compare_models_with_reference,
+    correct,
+    flip_signs,
+)
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
+from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
+
+WITHOUT_ZERO = ("cosine", "whitened-cosine")
+"""Comparisons by which unrelated RDMs are alike as well: distances are positive."""
+
+NO_ZERO = (
+    "the cosine of unrelated RDMs is above zero, so a score is no share of a ceiling; p-values are "
+    "those of label permutation only"
+)
+
+UNKNOWN_ZERO = (
+    "what this function gives for unrelated RDMs is not known, so a score is no share of a "
+    "ceiling; p-values are those of label permutation only"
+)
+
+SLOW_PERMUTATIONS, SLOW_BOOTSTRAPS = 200, 100
+"""What is no sum of products costs hundreds of times what the others do."""
+
+
+def numbers_of_draws(settings: ComparisonSettings) -> tuple[int, int]:
+    """How many permutations of labels and how many bootstrap samples are made."""
+    if is_product(settings.rsa_metric):
+        return settings.n_permutations, settings.n_bootstraps
+    return (
+        min(settings.n_permutations, SLOW_PERMUTATIONS),
+        min(settings.n_bootstraps, SLOW_BOOTSTRAPS),
+    )
+
+
+def has_no_zero(metric: str) -> bool:
+    """Whether unrelated RDMs may be alike by a comparison."""
+    return metric in WITHOUT_ZERO or is_own(metric)
+
+
+def infer_population(
+    regions: Mapping[str, ScoredRegion],
+    model_rdms: NDArray[np.float64],
+    names: Sequence[str],
+    groups: Sequence[str],
+    reference: str,
+    settings: ComparisonSettings,
+) -> Inference:
+    """Test and estimate all that the tables of the preset 'recommended' hold.
+
+    Parameters
+    ----------
+    regions : mapping of str to ScoredRegion
+    model_rdms : ndarray, (models, pairs)
+    names, groups : sequence of str
+        Of the models.
+    reference : str
+        The model that signed-rank and sign-flip tests compare with.
+    settings : ComparisonSettings
+
+    Returns
+    -------
+    Inference
+        Regions in which fewer than two subjects have RDMs in every fold have NaN scores and
+        ceilings, and no rows in the other tables.
+    """
+    complete = {roi: region for roi, region in regions.items() if region.n_complete >= 2}
+    empty = [roi for roi in regions if roi not in complete]
+    if not complete:
+        return Inference(*_nothing_known(empty, names, groups), (), (), (), ())
+    metric, seed = settings.rsa_metric, settings.seed
+    n_permutations, n_bootstraps = numbers_of_draws(settings)
+    rdms = {roi: region.rdms for roi, region in complete.items()}
+    scores = {roi: region.rsa for roi, region in complete.items()}
+    permutations = permute_labels(
+        rdms, model_rdms, groups, metric, n_permutations, np.random.default_rng([seed, 3])
+    )
+    general = {roi: generalise(brain, model_rdms, groups, metric) for roi, brain in rdms.items()}
+    over_subjects: tuple[ModelTest, ...]
+    if has_no_zero(metric):
+        general = {roi: _without_zero(found) for roi, found in general.items()}
+        over_subjects = ()
+    else:
+        over_subjects = (
+            *flip_signs(scores, names, reference, seed),
+            *compare_models_with_reference(scores, names, reference, "rsa"),
+        )
+    found = _Population(
+        names=names,
+        groups=groups,
+        regions=complete,
+        general=general,
+        permutations=permutations,
+        errors=bootstrap_errors(
+            rdms, model_rdms, metric, n_bootstraps, np.random.default_rng([seed, 4])
+        ),
+    )
+    scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)
+    return Inference(
+        model_scores=(*found.model_scores(), *scores_of_empty),
+        ceilings=(*found.ceilings(), *ceilings_of_empty),
+        variance_parts=variance_parts(rdms, model_rdms, groups),
+        partial_scores=partial_scores(rdms, model_rdms, names, groups, metric),
+        model_tests=(*found.model_tests(), *over_subjects),
+        group_tests=found.group_tests(),
+    )
+
+
+def _without_zero(found: Generalisation) -> Generalisation:
+    """Take away tests against zero, and shares of ceilings, where zero is not what chance gives."""
+
+    def untested(estimates: Estimates) -> Estimates:
+        return estimates._replace(p=np.full_like(estimates.p, np.nan))
+
+    nothing = np.full_like(found.normalised.ratio, np.nan)
+    return replace(
+        found,
+        models=untested(found.models),
+        model_pairs=untested(found.model_pairs),
+        group_pairs=untested(found.group_pairs),
+        normalised=Ratios(nothing, nothing, nothing, NO_ZERO),
+    )
+
+
+def _nothing_known(
+    empty: Sequence[str], names: Sequence[str], groups: Sequence[str]
+) -> tuple[tuple[ModelScore, ...], tuple[CeilingInterval, ...]]:
+    """Rows of regions without RDMs."""
+    scores = tuple(
+        ModelScore(roi=roi, model=name, group=group, withheld="fewer than two subjects have an RDM")
+        for roi in empty
+        for name, group in zip(names, groups, strict=True)
+    )
+    ceilings = tuple(
+        CeilingInterval(roi=roi, ceiling=ceiling)
+        for roi in empty
+        for ceiling in get_args(CeilingName)
+    )
+    return scores, ceilings
+
+
+@dataclass(frozen=True)
+class _Population:
+    """What is known of each region, and the rows of tables that it makes."""
+
+    names: Sequence[str]
+    groups: Sequence[str]
+    regions: Mapping[str, ScoredRegion]
+    general: Mapping[str, Generalisation]
+    permutations: LabelPermutations
+    errors: Mapping[str, NDArray[np.float64]]
+
+    def model_scores(self) -> Iterator[ModelScore]:
+        tests = self.permutations.models
+        for r, (roi, region) in enumerate(self.regions.items()):
+            estimates, ratios = self.general[roi].models, self.general[roi].normalised
+            means = mean_over_subjects(region.rsa)
+            for m, (name, group) in enumerate(zip(self.names, self.groups, strict=True)):
+                yield ModelScore(
+                    roi=roi,
+                    model=name,
+                    group=group,
+                    rsa=float(means[m]),
+                    low=float(estimates.lower[m]),
+                    high=float(estimates.upper[m]),
+                    se_subjects=float(self.errors[roi][0, m]),
+                    se_stimuli=float(self.errors[roi][1, m]),
+                    se_both=float(self.errors[roi][2, m]),
+                    p=float(tests.p[r, m]),
+                    p_max=float(tests.p_max[r, m]),
+                    p_fdr=float(tests.p_fdr[r, m]),
+                    normalised=float(ratios.ratio[m]),
+                    normalised_low=float(ratios.lower[m]),
+                    normalised_high=float(ratios.upper[m]),
+                    withheld=ratios.withheld,
+                )
+
+    def ceilings(self) -> Iterator[CeilingInterval]:
+        for roi, region in self.regions.items():
+            found = self.general[roi].ceilings
+            for row, ceiling in enumerate(get_args(CeilingName)):
+                yield CeilingInterval(
+                    roi=roi,
+                    ceiling=ceiling,
+                    estimate=float(found.estimate[row]),
+                    low=float(found.lower[row]),
+                    high=float(found.upper[row]),
+                    p=region.ceiling_p if ceiling == "pairwise" else np.nan,
+                )
+
+    def model_tests(self) -> Iterator[ModelTest]:
+        """Models against zero, and each two models: by permutation, and by random effects."""
+        against_zero = [(name, ZERO) for name in self.names]
+        between = list(combinations(self.names, 2))
+        n_scored = {
+            roi: int(np.isfinite(region.rsa).any(axis=1).sum())
+            for roi, region in self.regions.items()
+        }
+        for tested, tests, test in (
+            (against_zero, self.permutations.models, ONE_SIDED_PERMUTATION),
+            (between, self.permutations.model_pairs, TWO_SIDED_PERMUTATION),
+        ):
+            for r, roi in enumerate(self.regions):
+                for t, (model, other) in enumerate(tested):
+                    yield ModelTest(
+                        roi=roi,
+                        model=model,
+                        reference=other,
+                        test=test,
+                        n=n_scored[roi],
+                        p_floor=self.permutations.p_floor,
+                        **tests.row(r, t),
+                    )
+        for tested, estimates in (
+            (against_zero, {roi: found.models for roi, found in self.general.items()}),
+            (between, {roi: found.model_pairs for roi, found in self.general.items()}),
+        ):
+            yield from correct(
+                [
+                    ModelTest(
+                        roi=roi,
+                        model=model,
+                        reference=other,
+                        test=RANDOM_EFFECTS,
+                        n=n_scored[roi],
+                        **estimates[roi].row(t),
+                    )
+                    for roi in self.regions
+                    for t, (model, other) in enumerate(tested)
+                ]
+            )
+
+    def group_tests(self) -> tuple[GroupTest, ...]:
+        """Each two groups, by permutation of the stimuli's labels and by the mixed model."""
+        membership = np.asarray(self.groups)
+        group_names = dict.fromkeys(self.groups)
+        by_permutation, by_model = [], []
+        for r, (roi, region) in enumerate(self.regions.items()):
+            means = mean_over_subjects(region.rsa)
+            of_group = {group: float(np.mean(means[membership == group])) for group in group_names}
+            for t, (a, b) in enumerate(combinations(of_group, 2)):
+                shared: dict[str, Any] = {
+                    "roi": roi,
+                    "group_a": a,
+                    "group_b": b,
+                    "mean_a": of_group[a],
+                    "mean_b": of_group[b],
+                    "n": int(np.isin(membership, [a, b]).sum()),
+                }
+                by_permutation.append(
+                    GroupTest(
+                        **shared,
+                        test=TWO_SIDED_PERMUTATION,
+                        p_floor=self.permutations.p_floor,
+                        **self.permutations.group_pairs.row(r, t),
+                    )
+                )
+                by_model.append(
+                    GroupTest(**shared, test=MIXED_MODEL, **self.general[roi].group_pairs.row(t))
+                )
+        return (*by_permutation, *correct(by_model))

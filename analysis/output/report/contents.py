@@ -1,0 +1,147 @@
+"""The figures and tables beside the page, as the page shows them."""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of
+from conceptrsa.analysis.output.figures.style import FORMATS, View
+from conceptrsa.analysis.output.report.rendering import embed_smallest
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.bids_config.tsv import MISSING, read_table
+
+TABLES = tomllib.loads(files(__package__).joinpath("tables.toml").read_text(encoding="utf-8"))
+"""Of every table, by the name of its file: title, note, and which rows are in the page."""
+
+N_SHOWN = 25
+"""Rows that are in the page as a table from the start; a script adds the others on demand."""
+
+MAX_ROWS = 20_000
+"""Rows of one table that a page can hold."""
+
+DIGITS = 4
+
+TEXT_COLUMNS = frozenset({
+    "subject", "roi", "model", "group", "group_a", "group_b", "reference", "score", "test",
+    "figure", "rdm_metric", "rsa_metric", "voxel_selection", "selection", "part",
+    "given", "correlation", "withheld", "circular", "primary", "quantity", "published", "agrees",
+})  # fmt: skip
+"""Columns that hold names, even where a name looks like a number."""
+
+
+@dataclass(frozen=True)
+class EmbeddedFigure:
+    """A figure in the page.
+
+    Attributes
+    ----------
+    source : str
+        The picture as a `data:` address.
+    title, shows : str
+        Its title, and what it shows.
+    alternative : str
+        What it says, for whoever cannot see it.
+    """
+
+    source: str
+    title: str
+    shows: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name, and whether it holds numbers."""
+
+    name: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in the page.
+
+    Attributes
+    ----------
+    name : str
+        Of its file, without the suffix.
+    title, note : str
+        What it holds, and what of its file is not in the page.
+    columns : tuple of Column
+    rows : list of list of str
+        All rows of the page.
+    """
+
+    name: str
+    title: str
+    note: str
+    columns: tuple[Column, ...]
+    rows: list[list[str]]
+
+    @property
+    def first_rows(self) -> list[list[str]]:
+        """Rows that are there without a script."""
+        return self.rows[:N_SHOWN]
+
+
+def embed_figures(result: ComparisonResult, figures_dir: Path) -> Iterator[EmbeddedFigure]:
+    """Embed the figures of a comparison that were written, in the order of their numbers."""
+    analyses = {variant.name: variant for variant in result.variants}
+    of_models = "rsa" if result.inference is None else "scores"
+    tables = {"figure_2a": of_models, "figure_3": of_models}
+    for name, words in CAPTIONS.items():
+        shows = words["shows"]
+        if name in analyses:
+            view = View(result, analyses[name], analyses[name].rois)
+            shows = " ".join([*details_of(view), shows])
+        table = tables.get(name) or words.get("table", name)
+        for suffix, which in (("", ""), ("_hemispheres", ", each hemisphere")):
+            written = [figures_dir / f"{name}{suffix}.{file_format}" for file_format in FORMATS]
+            if all(file.exists() for file in written):
+                title = f"{words['title']}{which}"
+                alternative = f"{title}. The numbers are in {table}.tsv."
+                yield EmbeddedFigure(embed_smallest(*written), title, shows, alternative)
+
+
+def read_tables(group_dir: Path) -> Iterator[Table]:
+    """Read those tables of a comparison that were written."""
+    for name in TABLES:
+        file = group_dir / f"{name}.tsv"
+        if file.exists():
+            yield _read(name, file)
+
+
+def _read(name: str, file: Path) -> Table:
+    words = TABLES[name]
+    frame = read_table(file).frame()
+    n_in_file, note, only = len(frame), words["note"], ""
+    if "only" in words:
+        column, value = words["only"]
+        frame = frame[frame[column] == value]
+        only = f" where {column} is {value}"
+    frame = frame.head(MAX_ROWS)
+    if len(frame) < n_in_file:
+        note += f" The page holds {len(frame):,} of {n_in_file:,} rows{only}; the file has all."
+    columns = []
+    for column in frame.columns:
+        numeric = column not in TEXT_COLUMNS and _is_numeric(frame[column])
+        columns.append(Column(column, numeric))
+        if numeric:
+            frame[column] = frame[column].map(shortened)
+    return Table(name, words["title"], note, tuple(columns), frame.to_numpy().tolist())
+
+
+def _is_numeric(cells: pd.Series) -> bool:
+    present = cells[cells != MISSING]
+    return bool(len(present)) and bool(pd.to_numeric(present, errors="coerce").notna().all())
+
+
+def shortened(cell: str) -> str:
+    """A number as text with four digits that count; whole numbers and n/a as they are."""
+    if cell == MISSING or cell.lstrip("-").isdigit():
+        return cell
+    return f"{float(cell):.{DIGITS}g}"

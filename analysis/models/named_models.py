@@ -13,10 +13,12 @@ from typing import Any
 
 from conceptrsa.analysis.models.feature_files import file_stem
 from conceptrsa.analysis.models.registry import (
+    CONFIGURATION,
+    HUB,
     LIBRARIES,
     ModelEntry,
     Weights,
-    WeightsFile,
+    hub_file,
     versions_of,
 )
 from conceptrsa.analysis.models.weights.locate import obtain_weights
@@ -25,8 +27,6 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.reader import read_table
 from conceptrsa.bids_config.writing import atomic_path
 
-HUB = "https://huggingface.co"
-CONFIGURATION = "config.json"
 MEMORY_VERSION = 1
 """Raised when the same answer of a library becomes another entry."""
 
@@ -90,11 +90,6 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
                 json.dumps({**origin, "entry": asdict(entry, dict_factory=_filled)}, indent=1)
             )
     return entry
-
-
-def hub_file(repository: str, file: str, revision: str = "main") -> WeightsFile:
-    """Give a file of a repository on Hugging Face's hub."""
-    return WeightsFile(file, f"{HUB}/{repository}/resolve/{revision}/{file}")
 
 
 def _recall(file: Path, name: str) -> ModelEntry | None:

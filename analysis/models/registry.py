@@ -20,6 +20,11 @@ _COMMON_STEMS = ("model", "pytorch_model", "open_clip_model", "open_clip_pytorch
 UNVOUCHED_NOTE = "its weights are verified by nothing published"
 
 
+HUB = "https://huggingface.co"
+CONFIGURATION = "config.json"
+"""Of a model, in its repository there."""
+
+
 @dataclass(frozen=True)
 class WeightsFile:
     """One file of pretrained weights.
@@ -65,6 +70,11 @@ def format_size(size: float) -> str:
             return f"{size:.0f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def hub_file(repository: str, file: str, revision: str = "main") -> WeightsFile:
+    """Give a file of a repository on Hugging Face's hub."""
+    return WeightsFile(file, f"{HUB}/{repository}/resolve/{revision}/{file}")
 
 
 @dataclass(frozen=True)

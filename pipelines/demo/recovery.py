@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptrsa.analysis.inference.comparisons import RANDOM_EFFECTS, ZERO
-from conceptrsa.analysis.inference.standing import ALPHA
+from conceptrsa.analysis.inference.findings import ALPHA, RANDOM_EFFECTS, ZERO
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.tsv import read_table, write_table
 from conceptrsa.pipelines.demo import recovery_measures as measures

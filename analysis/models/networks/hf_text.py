@@ -19,7 +19,6 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from conceptrsa.analysis.models.named_models import CONFIGURATION
 from conceptrsa.analysis.models.networks.language import (
     TOKENIZER,
     FastTokenizer,
@@ -28,7 +27,7 @@ from conceptrsa.analysis.models.networks.language import (
     require_vocabulary,
 )
 from conceptrsa.analysis.models.networks.named_networks import library_errors
-from conceptrsa.analysis.models.registry import KeyMapping, Weights
+from conceptrsa.analysis.models.registry import CONFIGURATION, KeyMapping, Weights
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 from conceptrsa.bids_config.errors import InputError

@@ -13,7 +13,6 @@ from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.named_models import HUB, hub_file
 from conceptrsa.analysis.models.networks.clip_text import ClipTokenizer, SiglipTokenizer
 from conceptrsa.analysis.models.networks.language import TOKENIZER, TextNetwork, read_tokenizer
 from conceptrsa.analysis.models.networks.named_networks import (
@@ -25,12 +24,14 @@ from conceptrsa.analysis.models.networks.named_networks import (
 )
 from conceptrsa.analysis.models.networks.named_torchvision import published_file
 from conceptrsa.analysis.models.registry import (
+    HUB,
     KeyMapping,
     ModelEntry,
     Network,
     Preprocessing,
     Weights,
     WeightsFile,
+    hub_file,
 )
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.places import WeightsOptions

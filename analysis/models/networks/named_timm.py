@@ -10,7 +10,6 @@ import timm
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.named_models import HUB, hub_file
 from conceptrsa.analysis.models.networks.named_networks import (
     count_features,
     misfit,
@@ -21,12 +20,14 @@ from conceptrsa.analysis.models.networks.named_networks import (
 )
 from conceptrsa.analysis.models.networks.named_torchvision import published_file
 from conceptrsa.analysis.models.registry import (
+    HUB,
     KeyMapping,
     ModelEntry,
     Network,
     Preprocessing,
     Weights,
     WeightsFile,
+    hub_file,
 )
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.places import WeightsOptions

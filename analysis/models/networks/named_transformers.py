@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassification
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
 
-from conceptrsa.analysis.models.named_models import CONFIGURATION, HUB, hub_file
 from conceptrsa.analysis.models.networks.hf_text import (
     LOCAL,
     SIGLIP,
@@ -31,7 +30,16 @@ from conceptrsa.analysis.models.networks.named_networks import (
     tap_input,
     tap_output,
 )
-from conceptrsa.analysis.models.registry import LIBRARIES, Group, ModelEntry, Network, Weights
+from conceptrsa.analysis.models.registry import (
+    CONFIGURATION,
+    HUB,
+    LIBRARIES,
+    Group,
+    ModelEntry,
+    Network,
+    Weights,
+    hub_file,
+)
 from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError

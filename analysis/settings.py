@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 Preset = Literal["recommended", "paper"]
 VoxelSelection = Literal["top-n", "threshold", "best-n", "random", "all"]

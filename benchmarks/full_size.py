@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from conceptrsa.bids_config import load_dataset_config
-from conceptrsa.pipelines.bids.events import read_run_events, summarize_events
+from conceptrsa.pipelines.bids.events import count_presentations, read_run_events
 from conceptrsa.pipelines.demo.demo_dataset import describe
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings, PlantedRoi
 from conceptrsa.pipelines.demo.presentations import Schedule
@@ -49,7 +49,7 @@ def write_subject(ds001246: Path, bids: Path, n_runs: int, n_procs: int) -> None
     if len(files) < n_runs:
         sys.exit(f"{ds001246} has {len(files)} event files of sub-01's test runs, not {n_runs}")
     events = load_dataset_config("ds001246").events
-    stimuli = sorted(summarize_events([read_run_events(files[0], events)]).presentations)
+    stimuli = sorted(count_presentations([read_run_events(files[0], events)]))
     settings = DemoSettings(
         n_subjects=1,
         n_runs=n_runs,

@@ -19,7 +19,7 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import atomic_path, require_content
+from conceptrsa.bids_config.writing import atomic_path, file_errors
 
 LARGEST_DISAGREEMENT_MM = 0.5
 """Between two affines of one header, in the corners of an image of `DIAGONAL_MM` or less.
@@ -28,6 +28,7 @@ A quaternion of single precision is up to 0.001 rad off near half a turn, so tha
 with the image: 0.44 mm over a cube of 256 mm.
 """
 DIAGONAL_MM = 443.0
+DAMAGED = "it is damaged or incomplete, make or download it again"
 VOXEL_SIZE_TOLERANCE = 0.01  # relative
 INT64_END = 2.0**63
 """What labels have to stay below to be held as int64."""
@@ -229,18 +230,13 @@ def readable(file: str | Path) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        yield
-    except FileNotFoundError as error:
-        require_content(Path(file))
-        raise InputError(f"{file} is missing: give a file that exists") from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
+        with file_errors(Path(file), DAMAGED):
+            yield
+    except InputError:
+        raise
     except Exception as error:  # nibabel lets through whatever a damaged header makes fail
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"{file} cannot be read ({reason}): it is damaged or incomplete, make or download it "
-            "again"
-        ) from error
+        raise InputError(f"{file} cannot be read ({reason}): {DAMAGED}") from error
     finally:
         logger.setLevel(level)
 

@@ -9,6 +9,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -167,6 +168,19 @@ def warn_of_case(names: Iterable[str], what: str, source: Path | str) -> None:
 def warn_once(sentence: str) -> None:
     """Log a warning once; a data set is read several times in a run."""
     log.warning("%s", sentence)
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Sort key in which 'run-2' comes before 'run-10'."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Give ` (did you mean 'this'?)`, or nothing where no candidate is close."""
+    spelled = {candidate.casefold(): candidate for candidate in candidates}
+    close = get_close_matches(word.casefold(), spelled, n=1)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
 def spelt_otherwise(name: str, there: Iterable[str]) -> str:

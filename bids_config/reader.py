@@ -1,15 +1,21 @@
-"""The configuration of a data set, from a TOML file; every mistake becomes one sentence."""
+"""The configuration of a data set, from TOML to dataclasses; a mistake becomes one sentence."""
 
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_no_quotes, stimulus_ids
+from conceptrsa.bids_config.names import did_you_mean, require_no_quotes, stimulus_ids
 from conceptrsa.bids_config.schema import DatasetConfig
-from conceptrsa.bids_config.toml_tables import did_you_mean, read_table, read_toml
+from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
 LABEL_COLUMNS = ("stimulus", "label")
+Record = TypeVar("Record")
 
 
 def packaged_configs() -> tuple[str, ...]:
@@ -76,3 +82,141 @@ def _check_labels_file(file: Path | None) -> None:
         )
     if len(set(stimuli)) < len(stimuli):
         raise InputError(f"stimuli.labels_file = {str(file)!r} names a stimulus twice")
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    InputError
+        On a file that cannot be read or is no TOML.
+    """
+    try:
+        with file_errors(file):
+            return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not valid TOML: {error}") from error
+
+
+def read_table(
+    cls: type[Record], table: Mapping[str, Any], section: str = "", folder: Path = Path()
+) -> Record:
+    """Make a dataclass from a TOML table whose keys are its fields.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass; fields may be texts, numbers, truth values, `Literal`, paths, dataclasses,
+        tuples of these, and any of them or None. A list of dataclasses of two fields may be
+        given as a table, from the first field to the second.
+    table : mapping
+        As `tomllib` gives it.
+    section : str
+        The table's name in the file, for messages.
+    folder : Path
+        What paths are relative to.
+
+    Raises
+    ------
+    InputError
+        On a key that is unknown or missing, or a value of another type.
+    """
+    hints = get_type_hints(cls)
+    for key in table:
+        if key not in hints:
+            where = f" in [{section}]" if section else ""
+            raise InputError(
+                f"unknown key {key!r}{where}{did_you_mean(key, hints)}: the allowed keys are "
+                f"{', '.join(hints)}"
+            )
+    values = {}
+    for entry in fields(cls):  # type: ignore[arg-type]
+        key = f"{section}.{entry.name}" if section else entry.name
+        if entry.name in table:
+            values[entry.name] = _read_value(hints[entry.name], table[entry.name], key, folder)
+        elif entry.default is MISSING and entry.default_factory is MISSING:
+            raise InputError(f"the key {key} is missing: it must be {_describe(hints[entry.name])}")
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"[{section}] {error}" if section else str(error)) from error
+
+
+def _read_value(hint: Any, value: Any, key: str, folder: Path) -> Any:
+    """Check one TOML value against a field's type and convert it."""
+    found = _convert(_without_none(hint), value, key, folder)
+    if found is None:
+        raise InputError(f"{key} = {value!r} must be {_describe(hint)}")
+    return found
+
+
+def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
+    """Convert a value; None where it is of another kind. '' says nothing."""
+    if get_origin(kind) is tuple:
+        return _read_list(get_args(kind), value, key, folder)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return read_table(kind, value, key, folder) if isinstance(value, dict) else None
+    if value == "":
+        return None
+    if get_origin(kind) is Literal:
+        return value if value in get_args(kind) else None
+    if kind is Path:
+        return folder / value if isinstance(value, str) else None
+    if kind is float and type(value) in (int, float):  # true is no number
+        return float(value)
+    return value if type(value) is kind else None
+
+
+def _read_list(
+    items: tuple[Any, ...], value: Any, key: str, folder: Path
+) -> tuple[Any, ...] | None:
+    """Read a list: of any length (`tuple[item, ...]`), or of one kind an element."""
+    is_table = is_dataclass(items[0]) and len(fields(items[0])) == 2 and isinstance(value, dict)
+    if is_table:
+        name, content = (entry.name for entry in fields(items[0]))
+        value = [{name: given, content: held} for given, held in value.items()]
+    if not isinstance(value, list):
+        return None
+    kinds = (items[0],) * len(value) if items[-1] is Ellipsis else items
+    if len(kinds) != len(value):
+        return None
+    if is_dataclass(items[0]) or get_origin(items[0]) is tuple:
+        return tuple(
+            _read_value(kind, entry, key if is_table else f"{key}[{index}]", folder)
+            for index, (kind, entry) in enumerate(zip(kinds, value, strict=True))
+        )
+    found = tuple(
+        _convert(kind, entry, key, folder) for kind, entry in zip(kinds, value, strict=True)
+    )
+    return None if None in found else found
+
+
+def _without_none(hint: Any) -> Any:
+    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    (kind,) = (option for option in options if option is not NoneType)
+    return kind
+
+
+def _describe(hint: Any) -> str:
+    """Say in words what a field takes."""
+    kind = _without_none(hint)
+    items = get_args(kind)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(repr, items))
+    if get_origin(kind) is tuple:
+        in_words = getattr(items[0], "IN_WORDS", None)
+        if in_words:
+            return str(in_words)
+        other = "tables" if is_dataclass(items[0]) else "lists"
+        of = {str: "texts", int: "whole numbers", float: "numbers"}.get(items[0], other)
+        return f"a list of {of}" if items[-1] is Ellipsis else f"a list of {len(items)} {of}"
+    if is_dataclass(kind):
+        return "a table with the keys " + ", ".join(entry.name for entry in fields(kind))
+    return {
+        str: "a text that is not empty",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        Path: "the path of a file, relative to this one",
+    }[kind]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import warn_of_case
+from conceptrsa.bids_config.names import clean_name, warn_of_case
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
@@ -70,6 +70,7 @@ class OneBackConfig:
     values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _clean_names(self, "column", "values")
         if self.rule == "column" and (self.column is None or not self.values):
             raise InputError("column and values must both be given for rule = 'column'")
         if self.rule != "column" and (self.column is not None or self.values):
@@ -100,6 +101,8 @@ class EventsConfig:
     ignored_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _clean_names(self, "condition_column", "type_column")
+        _clean_names(self, "stimulus_types", "fixation_types", "ignored_types")
         if self.type_column is not None and not self.stimulus_types:
             raise InputError("stimulus_types must name at least one value of type_column")
         if self.type_column is None and self.event_types:
@@ -203,7 +206,14 @@ class StimuliConfig:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        _require_placeholder("prompt", self.prompt, "label")
+        try:
+            found = {name for _, name, _, _ in string.Formatter().parse(self.prompt) if name}
+        except ValueError:  # of a brace without its other half
+            found = set()
+        if found != {"label"}:
+            raise InputError(
+                f"prompt = {self.prompt!r} must hold {{label}} and no other placeholder or brace"
+            )
         if self.count is not None and self.count < 1:
             raise InputError(f"count = {self.count} must be at least 1")
 
@@ -228,16 +238,12 @@ class DatasetConfig:
             _require_nested_or_apart(one, other)
 
 
-def _require_placeholder(key: str, template: str, placeholder: str) -> None:
-    """Raise unless a template has this placeholder and no other."""
-    try:
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError as error:
-        raise InputError(f"{key} = {template!r} has unbalanced braces ({error})") from error
-    if found != {placeholder}:
-        raise InputError(
-            f"{key} = {template!r} must hold {{{placeholder}}} and no other placeholder"
-        )
+def _clean_names(config: object, *keys: str) -> None:
+    """Spell names in a configuration that is being made as they are spelt where tables are read."""
+    for key in keys:
+        value = getattr(config, key)
+        cleaned = tuple(map(clean_name, value)) if isinstance(value, tuple) else value
+        object.__setattr__(config, key, clean_name(value) if isinstance(value, str) else cleaned)
 
 
 def _require_nested_or_apart(one: RoiDefinition, other: RoiDefinition) -> None:

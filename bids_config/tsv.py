@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, in_quotes
-from conceptrsa.bids_config.writing import atomic_path, require_content
+from conceptrsa.bids_config.writing import atomic_path, file_errors
 
 if TYPE_CHECKING:  # neither is needed for a command's --help
     import numpy as np
@@ -197,15 +197,8 @@ def write_table(file: str | Path, frame: "pd.DataFrame", float_format: str | Non
 
 
 def _read_text(file: Path) -> str:
-    try:
+    with file_errors(file):
         content = file.read_bytes()
-    except FileNotFoundError as error:
-        require_content(file)
-        raise InputError(f"{file} is missing: give a file that exists") from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror}): restore it") from error
     if content.startswith(_WIDE_ENCODINGS) or b"\0" in content:
         raise InputError(
             f"{file} is UTF-16 text (Excel's 'Unicode text') or no text: save it as UTF-8, tab-"

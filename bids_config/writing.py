@@ -1,4 +1,4 @@
-"""Writing files so that a half-written one is never seen, and links that lead nowhere."""
+"""Writing files so that a half-written one is never seen, and reading those that may lack."""
 
 import fcntl
 import json
@@ -84,6 +84,21 @@ def require_content(path: Path, otherwise: str = "") -> None:
             f"{path} is a link to a file that is not here: fetch its content (git-annex and "
             f"DataLad: `datalad get`){otherwise}"
         )
+
+
+@contextmanager
+def file_errors(file: Path, remedy: str = "restore it") -> Iterator[None]:
+    """Turn what a file that is missing or may not be read raises into an InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        require_content(file)
+        raise InputError(f"{file} is missing: restore it, or give a file that exists") from error
+    except PermissionError as error:
+        raise InputError(f"{file} may not be read: mend its permissions") from error
+    except OSError as error:
+        reason = " ".join(str(error.strerror or error).split())
+        raise InputError(f"{file} cannot be read ({reason}): {remedy}") from error
 
 
 def empty_file(path: str | Path) -> None:

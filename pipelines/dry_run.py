@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from conceptrsa.bids_config.errors import Problems, grouped
 from conceptrsa.bids_config.schema import DatasetConfig
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, links_outside, survey
-from conceptrsa.pipelines.bids.events import EventsSummary, read_run_events, summarize_events
-from conceptrsa.pipelines.bids.problems import Problems, grouped
+from conceptrsa.pipelines.bids.dataset import SubjectInputs, links_outside
+from conceptrsa.pipelines.bids.events import ONE_BACK, count_presentations
+from conceptrsa.pipelines.bids.reading import survey
 from conceptrsa.pipelines.bids.validation import require_valid
 from conceptrsa.pipelines.execution.earlier_results import require_own_config, shared_config
 from conceptrsa.pipelines.execution.find_programs import find_spm
@@ -37,7 +38,7 @@ def report_dry_run(
     Parameters and return value as for `run_participants`; the exit code is 2 where there are
     problems.
     """
-    problems = Problems(stop_at_first=False)
+    problems = Problems()
     with problems.noted():
         require_own_config(out_dir, shared_config(config, options), options)
     config = options.configured(config)
@@ -46,7 +47,7 @@ def report_dry_run(
         config,
         options.participant_labels,
         options.session_labels,
-        reading_of(bids_dir, options),
+        reading=reading_of(options),
     )
     problems.found += found
     for subject in subjects:
@@ -66,11 +67,9 @@ def report_dry_run(
     for requirement in requirements:
         with problems.noted():
             requirement()
-    forecasts = []
-    for subject in subjects:
-        events = [read_run_events(run.events, config.events) for run in subject.runs]
-        forecasts.append(forecast_subject(subject, events, options, out_dir))
-        _print_subject(subject, summarize_events(events), forecasts[-1], options)
+    forecasts = [forecast_subject(subject, options, out_dir) for subject in subjects]
+    for subject, forecast in zip(subjects, forecasts, strict=True):
+        _print_subject(subject, forecast, options)
     need = disk_need(forecasts, options)
     print_totals(forecasts, options, out_dir, need.total)
     with problems.noted():
@@ -81,18 +80,15 @@ def report_dry_run(
     return 2 if problems.found else 0
 
 
-def _print_subject(
-    subject: SubjectInputs,
-    events: EventsSummary,
-    forecast: Forecast,
-    options: ParticipantOptions,
-) -> None:
+def _print_subject(subject: SubjectInputs, forecast: Forecast, options: ParticipantOptions) -> None:
+    presentations = count_presentations(run.conditions for run in subject.runs)
+    one_backs = sum(int((run.conditions["kind"] == ONE_BACK).sum()) for run in subject.runs)
     absent = sum(not run.image.exists() for run in subject.runs)
     missing = f" ({absent} of their images are missing)" if absent else ""
     print(
         f"sub-{subject.subject}: {len(subject.runs)} runs{missing}, "
-        f"{len(events.presentations)} stimuli, "
-        f"{sum(events.presentations.values())} presentations, {events.one_backs} one-backs; "
+        f"{len(presentations)} stimuli, "
+        f"{sum(presentations.values())} presentations, {one_backs} one-backs; "
         f"about {duration(forecast.seconds)}, {disk_need([forecast], options).total:.1f} GB"
     )
     for run in subject.runs:

@@ -69,8 +69,7 @@ class ParticipantOptions:
     filter_file : Path, optional
         JSON: entities that the names of bold and t1w images must have, as for fMRIPrep.
     database_dir : Path, optional
-        Keep the index of the names here; it is made again when the names in the data set change
-        (default: made at every start).
+        Accepted, as in fMRIPrep's commands, and without effect: names are read at every start.
     derivatives_dir : Path, optional
         Start from what fMRIPrep made of the data set, with T1w among its --output-spaces; slice
         timing, realignment and coregistration are left out.

@@ -12,12 +12,9 @@ from rich.console import Console
 from conceptrsa.bids_config.recorded import MIXED, add_to_mixture, write_recorded
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import remove_leftovers
-from conceptrsa.pipelines.bids.database import DATABASE
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, links_outside, read_dataset
-from conceptrsa.pipelines.bids.description import write_dataset_description
-from conceptrsa.pipelines.bids.events import read_run_events
-from conceptrsa.pipelines.bids.filters import BidsFilters, read_filters
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs, links_outside
+from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.bids.validation import require_valid
 from conceptrsa.pipelines.execution.earlier_results import (
     notes_on_other_runs,
@@ -34,6 +31,7 @@ from conceptrsa.pipelines.execution.output_folders import (
     require_no_other_data_set,
     require_separate,
     require_writable,
+    write_dataset_description,
 )
 from conceptrsa.pipelines.execution.requirements import checks
 from conceptrsa.pipelines.execution.run_lock import lock, only_run
@@ -80,7 +78,7 @@ def run_participants(
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    reading = reading_of(bids_dir, options)
+    reading = reading_of(options)
     # Names, sidecars and events in a moment; images are read to their end, which takes longer.
     subjects = read_dataset(*selection, names_only=True, reading=reading)
     if options.validate:
@@ -158,16 +156,11 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         require_separate(work_dir, inputs, "--work-dir", part)
 
 
-def reading_of(bids_dir: Path, options: ParticipantOptions) -> Reading:
-    """Say how the data set is read; the folder of its index must lie outside of it."""
-    if options.database_dir is not None:  # the only one that a dry run writes to
-        raw = Input("BIDS_DIR", bids_dir, "data set")
-        require_separate(options.database_dir, [raw], "--bids-database-dir", DATABASE)
+def reading_of(options: ParticipantOptions) -> Reading:
+    """Say how the data set is read."""
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
-    return Reading(
-        filters, options.database_dir, options.derivatives_dir, masks, frozenset(options.ignore)
-    )
+    return Reading(filters, options.derivatives_dir, masks, frozenset(options.ignore))
 
 
 def write_page(
@@ -214,11 +207,10 @@ def _run_subjects(
         remove_leftovers(settings.out_dir / f"sub-{label}")
         remove_leftovers(software.of_subject(version_dir, label))
         remove_leftovers(version_dir / "conditions" / f"sub-{label}")
-    forecasts = {}
-    for subject in subjects:
-        events = [read_run_events(run.events, config.events) for run in subject.runs]
-        forecast = forecast_subject(subject, events, options, settings.out_dir)
-        forecasts[subject.subject] = forecast
+    forecasts = {
+        subject.subject: forecast_subject(subject, options, settings.out_dir)
+        for subject in subjects
+    }
 
     def require_room_for(unfinished: Collection[str]) -> None:
         need = disk_need([forecasts[subject] for subject in unfinished], options)

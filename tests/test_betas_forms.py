@@ -9,10 +9,10 @@ import pytest
 import supplied_data as data
 from betas_forms import check, read
 
-from conceptrsa.analysis.betas.beta_images import natural_order
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import FORMATS, find_format
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import natural_key
 from conceptrsa.pipelines.cli.compare_command import BETAS_FORMATS
 
 root = betas_forms.root
@@ -178,7 +178,7 @@ def test_a_voxel_without_data_in_one_half_is_left_out_of_all(root: Path, tmp_pat
 
 def test_runs_are_counted_by_their_value() -> None:
     runs = ["run-10", "run-2", "run-1", "ses-2_run-1", "ses-10_run-1"]
-    assert sorted(runs, key=natural_order) == [
+    assert sorted(runs, key=natural_key) == [
         "run-1", "run-2", "run-10", "ses-2_run-1", "ses-10_run-1",
     ]  # fmt: skip
 

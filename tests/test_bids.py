@@ -16,7 +16,8 @@ import pytest
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.bids.dataset import find_problems, links_outside, read_dataset
+from conceptrsa.pipelines.bids.dataset import links_outside
+from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.graph import example_settings
 from conceptrsa.pipelines.workflows.participant import init_dataset_wf
 
@@ -366,7 +367,7 @@ def test_bad_input_is_one_sentence(bids: Path, spoil: Break, message: str) -> No
         read_dataset(bids, CONFIG)
     sentence = str(caught.value)
     assert str(bids) in sentence and "\n" not in sentence
-    assert sentence in find_problems(bids, CONFIG)
+    assert sentence in survey(bids, CONFIG)[1]
 
 
 def test_truncated_uncompressed_image(bids: Path) -> None:
@@ -379,12 +380,12 @@ def test_truncated_uncompressed_image(bids: Path) -> None:
 
 
 def test_no_problem_is_found_where_none_is(bids: Path) -> None:
-    assert find_problems(bids, CONFIG) == ()
+    assert survey(bids, CONFIG)[1] == ()
 
 
 def test_small_moves_between_sessions_are_no_fault(bids: Path) -> None:
     save_image(bids / SECOND_BOLD, SHAPE, affine=shifted(20))
-    assert not find_problems(bids, CONFIG)
+    assert not survey(bids, CONFIG)[1]
 
 
 @pytest.mark.parametrize(
@@ -430,7 +431,7 @@ def test_all_problems_are_found_at_once(bids: Path, n_threads: int) -> None:
     truncate(bids / FIRST_BOLD, 0.7)
     save_image(bids / SECOND_BOLD, SHAPE, tr=2.0)
     truncate(bids / bold_name("02", "a10", "1"), 0.7)
-    problems = find_problems(bids, CONFIG, n_threads=n_threads)
+    problems = survey(bids, CONFIG, n_threads=n_threads)[1]
     expected = ["no T1w", "no events file", "TR of 2 s", FIRST_BOLD, "sub-02_ses-a10"]
     assert len(problems) == len(expected)
     assert all(part in problem for part, problem in zip(expected, problems, strict=True))

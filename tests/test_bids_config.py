@@ -130,7 +130,7 @@ MISTAKES = {
     "no regions": ("visual = [1011, 2011]\nvisual-left = [1011]", "", "at least one region"),
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
-    "unbalanced": ("of {label}", "of {label", "unbalanced braces"),
+    "unbalanced": ("of {label}", "of {label", "no other placeholder or brace"),
     "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv' does not exist"),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }

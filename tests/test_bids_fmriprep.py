@@ -30,8 +30,8 @@ from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
 from conceptrsa.interfaces.python.fmriprep_inputs import outside_field_of_view
 from conceptrsa.interfaces.python.rois import MNI305Rois
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
@@ -305,7 +305,7 @@ DAMAGES = {
     "other confounds": Damage(
         "sub-01/*/func/*_run-01_desc-confounds*", "lacks the columns trans_x, ", "csf\n1\n"
     ),
-    "no sidecar": Damage("sub-01/*/func/*_run-01_*_bold.json", "_bold.json cannot be read"),
+    "no sidecar": Damage("sub-01/*/func/*_run-01_*_bold.json", "_bold.json is missing"),
     "no TR": Damage("sub-01/*/func/*_run-01_*_bold.json", "has no RepetitionTime", "{}"),
     "late start": Damage(
         "sub-01/*/func/*_run-01_*_bold.json", "StartTime 4",
@@ -352,9 +352,7 @@ def test_runs_in_their_own_space_are_refused(
     for file in copy.glob("sub-01/*/func/*_space-T1w_desc-preproc_bold.*"):
         file.rename(file.with_name(file.name.replace("_space-T1w", "")))
     assert run_from(copy, raw_without_images, tmp_path / "out") == 2
-    assert "in its own space only, in which runs do not lie on one another" in (
-        capsys.readouterr().err
-    )
+    assert "in its own space only, while runs are taken in T1w space" in (capsys.readouterr().err)
 
 
 def test_runs_in_different_grids_are_refused(

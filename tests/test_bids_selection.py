@@ -1,21 +1,21 @@
 """Runs and images are chosen as fMRIPrep lets choose them, and unknown choices are told apart."""
 
 import json
-import logging
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conceptrsa.bids_config import load_dataset_config
-from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.bids.database import DATABASE, fingerprint_of_names
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
-from conceptrsa.pipelines.bids.filters import BidsFilters, matches, read_filters
-from conceptrsa.pipelines.bids.layout import BidsDataset
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
+from conceptrsa.pipelines.bids.layout import (
+    BidsDataset,
+    BidsFilters,
+    matches,
+    parse_entities,
+    read_filters,
+)
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.cli import main
 
 CONFIG = load_dataset_config("demo")
@@ -173,84 +173,60 @@ def test_unknown_labels_are_answered_with_what_there_is(
     assert said in error and error.startswith("conceptrsa: ")
 
 
-def names(dataset: BidsDataset) -> list[str]:
+def names(bids: Path) -> list[str]:
+    dataset = BidsDataset(bids)
     found = dataset.find("bold", (".nii.gz",), "01") + dataset.find("T1w", (".nii.gz",), "01")
     return [file.path.name for file in found]
 
 
-def test_kept_names_are_those_of_the_data_set(bids: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "database"
-    without = names(BidsDataset(bids))
-    assert names(BidsDataset(bids, kept)) == without  # made
-    assert names(BidsDataset(bids, kept)) == without  # read
-    assert [path.name for path in kept.iterdir()] == [DATABASE]
-
-
-def test_kept_names_are_used_as_long_as_nothing_changed(
-    bids: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    BidsDataset(bids, tmp_path / "database")
-    made = (tmp_path / "database" / DATABASE).read_bytes()
-    with caplog.at_level(logging.INFO):
-        BidsDataset(bids, tmp_path / "database")
-    assert (tmp_path / "database" / DATABASE).read_bytes() == made
-    assert "only new, removed and renamed files are noticed" in caplog.text
-
-
-@pytest.mark.parametrize("change", ["added", "removed", "renamed", "set back"])
-def test_kept_names_are_made_again_when_the_data_set_has_changed(
-    change: str, bids: Path, tmp_path: Path
-) -> None:
-    before = names(BidsDataset(bids, tmp_path / "database"))
-    folder = bids / "sub-01" / "ses-a" / "func"
-    first = folder / "sub-01_ses-a_task-perception_dir-AP_run-01_bold.nii.gz"
-    if change in ("added", "set back"):
-        shutil.copyfile(first, folder / first.name.replace("run-01", "run-03"))
-    elif change == "removed":
-        first.unlink()
-    else:
-        first.rename(first.with_name(first.name.replace("run-01", "run-04")))
-    if change == "set back":  # as rsync -a does it
-        os.utime(folder, (0, 0))
-    after = names(BidsDataset(bids, tmp_path / "database"))
-    assert after == names(BidsDataset(bids)) != before
-
-
-def test_new_names_behind_a_linked_folder_are_noticed(bids: Path, tmp_path: Path) -> None:
+def test_names_behind_a_linked_folder_are_found(bids: Path, tmp_path: Path) -> None:
+    before = names(bids)
     session = bids / "sub-01" / "ses-b"
     elsewhere = session.rename(tmp_path / "on another disk")
     session.symlink_to(elsewhere)
-    before = names(BidsDataset(bids, tmp_path / "database"))
+    assert names(bids) == before
     add_run(bids, "01", "b", "dir-AP_run-03")
-    after = names(BidsDataset(bids, tmp_path / "database"))
-    assert after == names(BidsDataset(bids)) and len(after) == len(before) + 1
-
-
-def test_new_names_are_noticed_whatever_clocks_say(bids: Path, tmp_path: Path) -> None:
-    before = names(BidsDataset(bids, tmp_path / "database"))
-    ahead = 4_000_000_000  # a server whose clock lags is as this machine's in the future
-    os.utime(tmp_path / "database" / DATABASE, (ahead, ahead))
-    add_run(bids, "01", "b", "dir-AP_run-03")
-    assert len(names(BidsDataset(bids, tmp_path / "database"))) == len(before) + 1
+    assert len(names(bids)) == len(before) + 1
 
 
 def test_links_in_a_circle_come_to_an_end(bids: Path) -> None:
-    without = fingerprint_of_names(bids)
-    (bids / "sub-01" / "again").symlink_to(bids)
-    with_circle = fingerprint_of_names(bids)
-    assert with_circle != without
-    assert fingerprint_of_names(bids) == with_circle
+    before = names(bids)
+    (bids / "sub-01" / "ses-b" / "again").symlink_to(bids / "sub-01")
+    assert names(bids) == before
 
 
-def test_the_names_of_another_data_set_are_refused(bids: Path, tmp_path: Path) -> None:
-    BidsDataset(bids, tmp_path / "database")
-    other = Path(shutil.copytree(bids, tmp_path / "other"))
-    with pytest.raises(InputError, match=r"is the database of .*bids, not of .*other"):
-        BidsDataset(other, tmp_path / "database")
+def test_hidden_files_and_folders_are_passed_over(bids: Path) -> None:
+    before = names(bids)
+    func = bids / "sub-01" / "ses-a" / "func"
+    first = next(func.glob("*_bold.nii.gz"))
+    (func / f"._{first.name}").touch()  # macOS
+    (func / ".trash").mkdir()
+    (func / ".trash" / first.name).touch()
+    assert names(bids) == before
 
 
-def test_a_damaged_database_is_refused(bids: Path, tmp_path: Path) -> None:
-    (tmp_path / "database").mkdir()
-    (tmp_path / "database" / DATABASE).write_bytes(b"no database at all" * 100)
-    with pytest.raises(InputError, match="no database of pybids"):
-        BidsDataset(bids, tmp_path / "database")
+@pytest.mark.parametrize(
+    ("path", "entities"),
+    [
+        (
+            "/sub-01/ses-a/func/sub-01_ses-a_task-x_dir-AP_run-01_echo-2_part-mag_bold.nii.gz",
+            {
+                "subject": "01", "session": "a", "task": "x", "direction": "AP", "run": "01",
+                "echo": "2", "part": "mag", "datatype": "func", "suffix": "bold",
+                "extension": ".nii.gz",
+            },
+        ),
+        (
+            "/task-x_acq-a+b_events.tsv",
+            {"task": "x", "acquisition": "a+b", "datatype": "", "suffix": "events",
+             "extension": ".tsv"},
+        ),
+        (
+            "/sub-01/anat/sub-01_rec-r_ce-c_desc-preproc_T1w.nii",
+            {"subject": "01", "reconstruction": "r", "ceagent": "c", "datatype": "anat",
+             "suffix": "T1w", "extension": ".nii"},
+        ),
+    ],
+)  # fmt: skip
+def test_entities_by_the_names_of_pybids(path: str, entities: dict[str, str]) -> None:
+    assert parse_entities(path) == entities

@@ -19,8 +19,7 @@ from validation import bids_errors
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.bids.dataset import read_dataset
-from conceptrsa.pipelines.bids.events import read_run_events
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.demo.anatomy import bias_field, sample_template, template_head
 from conceptrsa.pipelines.demo.bold import (
     MARGIN,
@@ -131,7 +130,7 @@ def test_the_tool_reads_the_events_back(demo: Path) -> None:
     for run in subject.runs:
         assert run.repetition_time == 3.0
         assert run.slice_times == tuple(slice_delays(26, 3.0))
-        events = read_run_events(run.events, config.events)
+        events = run.conditions
         stimuli = events[events["kind"] == "stimulus"]["condition"]
         assert sorted(stimuli) == list(STIMULI)
         assert (events["kind"] == "one-back").sum() == SMALL.n_one_backs

@@ -168,46 +168,48 @@ def test_freesurfer_and_its_licence_are_asked_for(
     assert any("no FreeSurfer was found" in p for p in problems) == (missing == "FreeSurfer")
 
 
-def make_subject(folder: Path, n_volumes: int = 10) -> tuple[SubjectInputs, list[pd.DataFrame]]:
+def make_subject(folder: Path, n_volumes: int = 10) -> SubjectInputs:
     bold = folder / "bold.nii"
     nib.save(nib.Nifti1Image(np.zeros((8, 9, 5, n_volumes), np.int16), np.eye(4)), bold)
-    run = BoldRun("01", None, "1", bold, folder / "events.tsv", 2.0, (0.0,) * 5, "k")
     events = pd.DataFrame(
         {"onset": [0.0], "duration": [2.0], "condition": ["a"], "kind": ["stimulus"]}
     )
-    return SubjectInputs("01", folder / "T1w.nii", (run, run)), [events, events]
+    run = BoldRun(
+        "01", None, "1", bold, folder / "events.tsv", 2.0, (0.0,) * 5, "k", conditions=events
+    )
+    return SubjectInputs("01", folder / "T1w.nii", (run, run))
 
 
 def test_sizes_are_read_where_there_are_images(tmp_path: Path) -> None:
-    subject, events = make_subject(tmp_path)
-    size = forecast_subject(subject, events, ParticipantOptions(), tmp_path).size
+    subject = make_subject(tmp_path)
+    size = forecast_subject(subject, ParticipantOptions(), tmp_path).size
     assert (size.n_runs, size.n_volumes, size.n_voxels, size.n_stimuli) == (2, 20, 360, 1)
     assert not size.is_assumed
     subject.runs[0].bold.unlink()
-    size = forecast_subject(subject, events, ParticipantOptions(), tmp_path).size
+    size = forecast_subject(subject, ParticipantOptions(), tmp_path).size
     assert size.is_assumed and size.n_voxels == 64 * 64 * 5 and size.n_volumes == 2
 
 
 def test_recon_all_is_counted_only_where_it_will_run(tmp_path: Path) -> None:
-    subject, events = make_subject(tmp_path)
+    subject = make_subject(tmp_path)
     options = ParticipantOptions(normalization="freesurfer")
-    assert forecast_subject(subject, events, options, tmp_path).steps[0].name == "recon-all"
+    assert forecast_subject(subject, options, tmp_path).steps[0].name == "recon-all"
     for name in NEEDED_FILES:
         path = tmp_path / "sourcedata" / "freesurfer" / "sub-01" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert forecast_subject(subject, events, options, tmp_path).steps[0].name == "slice timing"
+    assert forecast_subject(subject, options, tmp_path).steps[0].name == "slice timing"
 
 
 def test_processes_of_this_machine_are_no_matter_to_slurm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    subject, events = make_subject(tmp_path)
+    subject = make_subject(tmp_path)
     for options, said in (
         (ParticipantOptions(n_procs=3, memory_mb=1), "with 1 at a time"),
         (ParticipantOptions(n_procs=3, memory_mb=1, slurm=SlurmSettings()), "GB of memory a job"),
     ):
-        forecasts = [forecast_subject(subject, events, options, tmp_path)] * 3
+        forecasts = [forecast_subject(subject, options, tmp_path)] * 3
         print_totals(forecasts, options, tmp_path, 1.0)
         totals = capsys.readouterr().out
         assert said in totals

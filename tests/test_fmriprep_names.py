@@ -8,9 +8,9 @@ import pytest
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, read_dataset
-from conceptrsa.pipelines.bids.filters import BidsFilters, read_filters
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
+from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
+from conceptrsa.pipelines.bids.reading import read_dataset
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
 

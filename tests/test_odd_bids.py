@@ -10,13 +10,12 @@ from odd_inputs import bids
 from conceptrsa.analysis.betas.beta_index import Request
 from conceptrsa.analysis.betas.statmaps import list_statmaps
 from conceptrsa.bids_config import load_dataset_config
-from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError, grouped
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, find_problems, read_dataset
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
 from conceptrsa.pipelines.bids.events import read_run_events
-from conceptrsa.pipelines.bids.filters import read_filters
-from conceptrsa.pipelines.bids.problems import grouped
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.layout import read_filters
+from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.reports.subject_cautions import read_cautions
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
@@ -93,7 +92,7 @@ def test_events_of_other_data_are_no_lost_runs(folder: str, tmp_path: Path) -> N
     bids.add_other_data(root, "01", folder)
     (subject,) = read(root)
     assert [run.events.parent.name for run in subject.runs] == ["func"]
-    problems = find_problems(root, CONFIG)
+    problems = survey(root, CONFIG)[1]
     assert problems and not any("has no BOLD image beside it" in problem for problem in problems)
 
 
@@ -166,8 +165,8 @@ def test_the_spaces_that_are_there_are_named(tmp_path: Path) -> None:
         read(root, Reading(derivatives_dir=fmriprep))
     assert (
         "the run is there in its own space, space MNI152NLin2009cAsym, space MNI152NLin6Asym, "
-        "space fsaverage5 only, while runs are taken in T1w space: run fMRIPrep again with T1w "
-        "among its --output-spaces" in str(caught.value)
+        "space fsaverage5 only, while runs are taken in T1w space, where those of a subject lie "
+        "on one another: run fMRIPrep again with T1w among its --output-spaces" in str(caught.value)
     )
 
 
@@ -178,7 +177,7 @@ def test_headers_that_say_one_second(tmp_path: Path, caplog: pytest.LogCaptureFi
     t1w = fmriprep / "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz"
     bids.save_t1w(t1w)
     reading = Reading(derivatives_dir=fmriprep)
-    assert find_problems(root, CONFIG, reading=reading) == ()
+    assert survey(root, CONFIG, reading=reading)[1] == ()
     (subject,) = read_dataset(root, CONFIG, reading=reading)
     assert [run.repetition_time for run in subject.runs] == [bids.TR, bids.TR]
     assert "2 of 2 runs have another TR in their header" in caplog.text
@@ -208,7 +207,7 @@ def test_equal_problems_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixt
     subjects = {f"{n:02d}": ("run-1", "run-2") for n in range(1, 31)}
     root = bids.make(tmp_path / "raw", subjects)
     (root / "sub-07/func/sub-07_task-perception_run-2_events.tsv").unlink()
-    assert len(find_problems(root, CONFIG)) == 91
+    assert len(survey(root, CONFIG)[1]) == 91
     arguments = ["run", str(root), str(tmp_path / "out"), "participant", "--dataset-config",
                  "demo", "--dry-run", "--skip-bids-validation", "--engine", "python"]  # fmt: skip
     assert main(arguments) == 2

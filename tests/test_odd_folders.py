@@ -130,15 +130,16 @@ def test_a_description_that_is_none_of_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_the_index_of_names_does_not_go_into_the_data(
+def test_no_index_of_names_is_written(
     dry: list[str], study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content(study)
     given = [study / "bids", study / "new", "participant", "--dataset-config", "demo"]
     given += ["--bids-database-dir", study / "bids" / "index", *dry]
     assert main(["run", *map(str, given)]) == 2
-    assert f"--bids-database-dir {study}/bids/index lies in BIDS_DIR" in capsys.readouterr().err
-    assert content(study) == before
+    said = capsys.readouterr()
+    assert "sub-01 has no BOLD run of task perception" in said.out + said.err
+    assert content(study) == before and not (study / "bids" / "index").exists()
 
 
 def test_upper_and_lower_case_of_one_folder(

@@ -33,8 +33,8 @@ from conceptrsa.interfaces.python.preprocess import Coregister, Realign
 from conceptrsa.interfaces.python.quality_images import AnatomicalViews
 from conceptrsa.interfaces.spm.preprocessing_jobs import slice_times_ms
 from conceptrsa.interfaces.spm.spm_files import mend_spikes
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, find_problems, read_dataset
-from conceptrsa.pipelines.bids.runs import Reading
+from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
+from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution.forecast import forecast_subject
 from conceptrsa.pipelines.graph import example_settings
@@ -69,13 +69,13 @@ def refusal(bids: Path, reading: Reading | None = None) -> str:
         read_dataset(bids, CONFIG, reading=reading)
     sentence = str(caught.value)
     assert "\n" not in sentence
-    assert find_problems(bids, CONFIG, reading=reading)[0] == sentence
+    assert survey(bids, CONFIG, reading=reading)[1][0] == sentence
     return sentence
 
 
 def subject_of(bids: Path, reading: Reading | None = None) -> SubjectInputs:
     (subject,) = read_dataset(bids, CONFIG, reading=reading)
-    assert not find_problems(bids, CONFIG, reading=reading)
+    assert not survey(bids, CONFIG, reading=reading)[1]
     return subject
 
 
@@ -748,16 +748,8 @@ def test_without_slice_timing_the_step_is_left_out_and_said(
     for tsnr in workflow.get_node("quality_wf.save_tsnr").inputs.metadata:
         assert tsnr["SliceTimingCorrected"] is False and "StartTime" not in tsnr
     options = ParticipantOptions(engine=engine)  # type: ignore[arg-type]
-    names = [
-        step.name for step in forecast_subject(subject, _events(subject), options, tmp_path).steps
-    ]
+    names = [step.name for step in forecast_subject(subject, options, tmp_path).steps]
     assert names[:2] == ["realignment", "coregistration"]
-
-
-def _events(subject: SubjectInputs) -> list[Any]:
-    from conceptrsa.pipelines.bids.events import read_run_events
-
-    return [read_run_events(run.events, CONFIG.events) for run in subject.runs]
 
 
 def test_compressed_runs_are_unpacked_once(

@@ -28,7 +28,7 @@ from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import PICTURE_ENDINGS, clean_name, stimulus_id
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig, RoiDefinition
-from conceptrsa.pipelines.bids.events import check_names, read_run_events, summarize_events
+from conceptrsa.pipelines.bids.events import check_names, count_presentations, read_run_events
 
 CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
 STIM_FILE = replace(CONFIG, condition_column="stim_file")
@@ -40,7 +40,7 @@ ALIKE = pytest.mark.parametrize(("one", "other"), tables.LOOK_ALIKE.values(), id
 def test_same_in_events(odd: str, plain: str, tmp_path: Path) -> None:
     file = tables.write(tmp_path / "x_events.tsv", tables.events_of([odd, plain, "other"]))
     events = read_run_events(file, CONFIG)
-    assert summarize_events([events]).presentations == {plain: 2, "other": 1}
+    assert count_presentations([events]) == {plain: 2, "other": 1}
 
 
 @SAME
@@ -130,7 +130,7 @@ def test_names_that_differ_in_case_are_warned_of_once(
     assert len(caplog.records) == 1
     assert "'CAT' and 'cat', which differ in upper and lower case only" in caplog.text
     assert "and 1 more such pairs" in caplog.text
-    assert summarize_events([events]).presentations == {"CAT": 1, "Dog": 1, "cat": 1, "dog": 1}
+    assert count_presentations([events]) == {"CAT": 1, "Dog": 1, "cat": 1, "dog": 1}
     for text in (
         "stimulus\tkind\na\tAlive\nb\talive\nc\tx\n",
         "stimulus\tkind\na\tx\nA\tx\nc\ty\n",
@@ -172,7 +172,7 @@ def test_one_picture_written_in_several_ways(tmp_path: Path) -> None:
         tables.write(file, tables.events_of(shown, config.condition_column))
         events = read_run_events(file, config)
         check_names([events], tmp_path)
-        assert summarize_events([events]).presentations == {stimulus: 5, "b": 1}
+        assert count_presentations([events]) == {stimulus: 5, "b": 1}
 
 
 def test_folders_tell_pictures_apart_in_other_columns(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_folders_tell_pictures_apart_in_other_columns(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
         read_run_events(file, STIM_FILE)
     events = read_run_events(tables.write(file, tables.events_of(names)), CONFIG)
-    assert summarize_events([events]).presentations == {"cats/01": 1, "dogs/01": 1}
+    assert count_presentations([events]) == {"cats/01": 1, "dogs/01": 1}
 
 
 @pytest.mark.parametrize("name", ["N/A", "NA", "nan", "NaN", "None", "null"])
@@ -210,7 +210,7 @@ def test_the_stim_file_column_matches_the_pictures(tmp_path: Path) -> None:
     shown = ["images/apple.jpg.png", "images/pear.JPEG", "sounds/bell"]
     file = tables.write(tmp_path / "x_events.tsv", tables.events_of(shown, "stim_file"))
     events = read_run_events(file, STIM_FILE)
-    assert summarize_events([events]).presentations == {"apple": 1, "bell": 1, "pear": 1}
+    assert count_presentations([events]) == {"apple": 1, "bell": 1, "pear": 1}
     for name in ("apple.jpg.png", "pear.JPEG", "bell.pcx"):
         Image.new("RGB", (2, 2)).save(tmp_path / name)
     assert [stimulus.id for stimulus in read_stimuli(tmp_path)] == ["apple", "bell", "pear"]

@@ -18,7 +18,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
 from conceptrsa.bids_config.tsv import read_table, write_table
 from conceptrsa.interfaces.python.fmriprep_inputs import read_confounds_motion
-from conceptrsa.pipelines.bids.events import read_run_events, summarize_events, write_run_events
+from conceptrsa.pipelines.bids.events import count_presentations, read_run_events, write_run_events
 
 CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
 
@@ -27,7 +27,7 @@ CONFIG = EventsConfig("stimulus_name", OneBackConfig("none"))
 def test_events_written_elsewhere(name: str, tmp_path: Path) -> None:
     file = tables.write(tmp_path / "x_events.tsv", tables.WRITTEN_ELSEWHERE[name])
     events = read_run_events(file, CONFIG)
-    assert summarize_events([events]).presentations == {f"picture{n}": 4 for n in range(4)}
+    assert count_presentations([events]) == {f"picture{n}": 4 for n in range(4)}
     assert events["onset"].tolist() == [2.0 * n for n in range(16)]
     assert (events["duration"] == 1).all()
 

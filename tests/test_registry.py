@@ -82,7 +82,7 @@ def test_mistakes_are_one_sentence(
 
 
 def test_a_missing_registry_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.toml cannot be read"):
+    with pytest.raises(InputError, match=r"none\.toml is missing"):
         read_zoo([tmp_path / "none.toml"])
 
 

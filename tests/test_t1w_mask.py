@@ -17,7 +17,7 @@ from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import rigid_matrix
 from conceptrsa.interfaces.python.masks import T1wBrainMask
-from conceptrsa.pipelines.bids.t1w_masks import find_t1w_mask
+from conceptrsa.pipelines.bids.subject_files import find_t1w_mask
 
 
 def stripped(background: float = 0.0) -> nib.Nifti1Image:

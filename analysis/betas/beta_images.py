@@ -44,7 +44,7 @@ from conceptrsa.analysis.brain.patterns import (
 )
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import require_place
-from conceptrsa.bids_config.names import some_of
+from conceptrsa.bids_config.names import natural_key, some_of
 
 SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
 """Betas and contrasts of SPM's; `SPM.mat` beside them tells of which basis they are."""
@@ -143,18 +143,12 @@ def read_beta_images(
     )
 
 
-def natural_order(text: str) -> list[tuple[int, int, str]]:
-    """Key that sorts numbers in a text by their value: run 2 before run 10."""
-    parts = re.findall(r"\d+|\D+", text)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 class _Sums:
     """Sums of the betas of all runs, of the halves, and of each run."""
 
     def __init__(self, images: Sequence[BetaImage], n_voxels: int, keep_runs: bool) -> None:
         stimuli = sorted({image.stimulus for image in images})
-        runs = sorted({image.run for image in images if image.run is not None}, key=natural_order)
+        runs = sorted({image.run for image in images if image.run is not None}, key=natural_key)
         shape = (len(stimuli), n_voxels)
         self.rows = {stimulus: row for row, stimulus in enumerate(stimuli)}
         self._run_rows = {run: row for row, run in enumerate(runs)}

@@ -9,8 +9,8 @@ from typing import Any
 from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import did_you_mean
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.writing import require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")

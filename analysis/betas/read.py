@@ -30,10 +30,9 @@ from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, warn_of_case
+from conceptrsa.bids_config.names import did_you_mean, require_names, warn_of_case
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.bids_config.toml_tables import did_you_mean
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from conceptrsa.analysis.brain.patterns import Half, RoiPatterns, SubjectPatterns
 from conceptrsa.analysis.settings import ComparisonSettings, VoxelScore
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 
 def voxel_scores(roi: RoiPatterns, score: VoxelScore, half: Half | None) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from conceptrsa.analysis.models.registry import (
 from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import read_table
+from conceptrsa.bids_config.reader import read_table
 from conceptrsa.bids_config.writing import atomic_path
 
 MEMORY_VERSION = 1

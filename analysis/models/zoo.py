@@ -8,8 +8,8 @@ from typing import Any
 
 from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry, Preprocessing
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names
-from conceptrsa.bids_config.toml_tables import did_you_mean, read_table, read_toml
+from conceptrsa.bids_config.names import did_you_mean, require_names
+from conceptrsa.bids_config.reader import read_table, read_toml
 
 REGISTRY_FILE = Path(__file__).with_name("registry.toml")
 

@@ -14,7 +14,7 @@ from conceptrsa.analysis.output.figures.style import CEILING_COLOUR, GROUP_COLOU
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 ROW_INCHES = 0.28
 MAX_NAMED_STIMULI = 30

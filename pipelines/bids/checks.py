@@ -13,7 +13,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
-from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.errors import InputError, Problems, StepError
 from conceptrsa.bids_config.images import (
     VOXEL_SIZE_TOLERANCE,
     open_image,
@@ -29,10 +29,9 @@ from conceptrsa.bids_config.images import (
 from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE, times_by_place
 from conceptrsa.interfaces.numerics.time_series import SPIKE, are_spikes, spike_limit
+from conceptrsa.pipelines.bids.dataset import NOT_FOUND, BoldRun, SubjectInputs
 from conceptrsa.pipelines.bids.events import check_events_fit_run
-from conceptrsa.pipelines.bids.problems import Problems
-from conceptrsa.pipelines.bids.runs import RunFiles, SubjectFiles
-from conceptrsa.pipelines.bids.timing import Timing, tr_in_header
+from conceptrsa.pipelines.bids.timing import tr_in_header
 
 MIN_VOLUMES = 20
 MAX_CENTRE_DISTANCE = 50.0  # mm; laid down anew a subject moves by centimetres, not by a head
@@ -85,16 +84,16 @@ class ImageHeader:
 
 
 def check_images(
-    subjects: Sequence[SubjectFiles],
+    subjects: Sequence[SubjectInputs],
     n_threads: int,
     problems: Problems,
     ignore: frozenset[str] = frozenset(),
-) -> list[SubjectFiles]:
+) -> tuple[SubjectInputs, ...]:
     """Check all headers, then read every image to its end.
 
     Parameters
     ----------
-    subjects : sequence of SubjectFiles
+    subjects : sequence of SubjectInputs
         What was found by name.
     n_threads : int
         How many images are read through at the same time.
@@ -105,7 +104,7 @@ def check_images(
 
     Returns
     -------
-    list of SubjectFiles
+    tuple of SubjectInputs
         With sentences on what was noticed and is gone on with.
     """
     checked = []
@@ -132,60 +131,47 @@ def check_images(
                 said = tuple(dict.fromkeys(sentence for sentence in noticed if sentence))
                 checked.append(replace(files, noticed=said))
         finally:  # what has not begun need not be read after the first error or an interrupt
-            for check in (check for waiting in checks for check in waiting):
-                check.cancel()
-    return checked
+            pool.shutdown(cancel_futures=True)
+    return tuple(checked)
 
 
 def _check_subject(
-    files: SubjectFiles, problems: Problems, ignore_place: bool
+    files: SubjectInputs, problems: Problems, ignore_place: bool
 ) -> list[ImageHeader]:
     """Check the headers of a subject and give back those that could be read."""
-    readable_ones = []
-    if files.t1w is not None:
+    headers = []
+    if files.t1w != NOT_FOUND:
         with problems.noted():
-            t1w = read_image_header(files.t1w, ignore_place)
-            readable_ones.append(t1w)
-            check_t1w(t1w)
-    for image, is_labels in ((files.segmentation, True), (files.t1w_mask, False)):
-        if image is not None:
-            with problems.noted():
-                readable_ones.append(_check_volume(image, is_labels, ignore_place))
+            headers.append(read_image_header(files.t1w, ignore_place))
+            check_t1w(headers[-1])
+    if files.segmentation is not None:
+        with problems.noted():
+            headers.append(read_image_header(files.segmentation, ignore_place))
+            read_labels(files.segmentation)
+    if files.t1w_mask is not None:
+        with problems.noted():
+            headers.append(read_image_header(files.t1w_mask, ignore_place))
+            mask = open_volume(files.t1w_mask)
+            with readable(files.t1w_mask):
+                np.asanyarray(mask.dataobj)
     first = None
     for run in files.runs:
         with problems.noted():
             header = read_image_header(run.image, ignore_place)
-            readable_ones.append(header)
-            _check_run(run, header)
+            headers.append(header)
+            check_series(header)
+            # fMRIPrep's headers are wrong at times, so that its sidecars count.
+            if run.preprocessed is None:
+                check_timing_fits(header, run)
+            if not run.conditions.empty:
+                repetition_time = run.repetition_time
+                duration = header.shape[3] * repetition_time
+                check_events_fit_run(run.conditions, duration, run.events, repetition_time)
             first = first or header
             check_same_grid(first, header)
             if run.preprocessed is not None:
                 check_same_voxels(first, header)
-    return readable_ones
-
-
-def _check_volume(file: Path, is_labels: bool, ignore_place: bool) -> ImageHeader:
-    """Read a mask or a segmentation."""
-    header = read_image_header(file, ignore_place)
-    if is_labels:
-        read_labels(file)
-    else:
-        mask = open_volume(file)
-        with readable(file):
-            np.asanyarray(mask.dataobj)
-    return header
-
-
-def _check_run(run: RunFiles, header: ImageHeader) -> None:
-    check_series(header)
-    if run.timing is None:
-        return
-    if run.preprocessed is None:  # fMRIPrep's headers are wrong at times; its sidecars count
-        check_timing_fits(header, run.timing)
-    if run.events is not None and run.events_file is not None:
-        repetition_time = run.timing.repetition_time
-        duration = header.shape[3] * repetition_time
-        check_events_fit_run(run.events, duration, run.events_file, tolerance=repetition_time)
+    return headers
 
 
 def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
@@ -220,7 +206,7 @@ def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
 
 
 def check_complete(
-    header: ImageHeader, run: RunFiles | None = None, is_t1w: bool = False
+    header: ImageHeader, run: BoldRun | None = None, is_t1w: bool = False
 ) -> str | None:
     """Read a file to its end, and the values of a run or of a T1w image.
 
@@ -246,8 +232,9 @@ def check_complete(
                 if volumes is not None:
                     volumes.look_at(chunk)
     except (OSError, EOFError, zlib.error) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{file} is truncated or damaged ({_one_line(error)}): restore it from its source"
+            f"{file} is truncated or damaged ({reason}): restore it from its source"
         ) from error
     if n_bytes < header.n_bytes:
         raise InputError(
@@ -356,21 +343,17 @@ def check_series(header: ImageHeader) -> None:
         )
 
 
-def check_timing_fits(header: ImageHeader, timing: Timing) -> None:
+def check_timing_fits(header: ImageHeader, run: BoldRun) -> None:
     """Raise InputError unless sidecar and image agree on the TR and the number of slices."""
-    if timing.slice_times:
+    if run.slice_times:
         times_by_place(
-            timing.slice_times,
-            timing.slice_axis,
-            timing.repetition_time,
-            header.shape,
-            header.file,
+            run.slice_times, run.slice_axis, run.repetition_time, header.shape, header.file
         )
     in_header = header.repetition_time
-    if in_header is not None and abs(in_header - timing.repetition_time) > TIME_TOLERANCE:
+    if in_header is not None and abs(in_header - run.repetition_time) > TIME_TOLERANCE:
         raise InputError(
             f"{header.file} has a TR of {in_header:g} s in its header but "
-            f"{timing.repetition_time:g} s in its sidecar: mend the one that is wrong"
+            f"{run.repetition_time:g} s in its sidecar: mend the one that is wrong"
         )
 
 
@@ -406,5 +389,16 @@ def check_same_voxels(first: ImageHeader, other: ImageHeader) -> None:
         )
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def count_volumes(subject: SubjectInputs) -> int:
+    """Volumes of all runs of a subject together; images that are not there count as none."""
+    shapes = map(series_shape, subject.runs)
+    return sum(shape[3] for shape in shapes if shape is not None)
+
+
+def series_shape(run: BoldRun) -> tuple[int, ...] | None:
+    """Shape of the image of a run; None where it is not there, or is no series."""
+    try:
+        shape = read_image_header(run.image).shape
+    except InputError:
+        return None
+    return shape if len(shape) == 4 else None

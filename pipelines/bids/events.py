@@ -1,8 +1,7 @@
 """From a BIDS events file to the conditions of the model, matched by name, never by position."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     READ_AS_MISSING,
     clean_name,
+    did_you_mean,
     in_quotes,
     require_distinguishable,
     require_one_spelling,
@@ -22,12 +22,12 @@ from conceptrsa.bids_config.names import (
     warn_once,
 )
 from conceptrsa.bids_config.schema import EventsConfig
-from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
 
 STIMULUS = "stimulus"
 FIXATION = "fixation"
 ONE_BACK = "one-back"
+IGNORED = "ignored"
 N_NAMELESS = "n_nameless"
 """Attribute of an events table: rows that were left out because they name no stimulus."""
 STIM_FILE = "stim_file"
@@ -37,23 +37,6 @@ WAY_OUT = (
     f"all but {STIM_FILE}), or write the stimulus in one way"
 )
 COLUMNS = ("onset", "duration", "condition", "kind")
-
-
-@dataclass(frozen=True)
-class EventsSummary:
-    """How often things happened.
-
-    Attributes
-    ----------
-    presentations : mapping of str to int
-        Presentations of each stimulus, one-back events not counted, sorted by stimulus id.
-    one_backs, fixations : int
-        Number of one-back events and of fixation periods.
-    """
-
-    presentations: Mapping[str, int]
-    one_backs: int
-    fixations: int
 
 
 def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
@@ -79,23 +62,18 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
         When the file cannot be read, a column or a name is missing, an event type is not in the
         configuration, a time is no number, or a duration is negative.
     """
-    table = _read_table(events_file, _needed_columns(config))
-    table = _drop_ignored_types(table, config, events_file)
-    shown = _name_something(table, config)
-    n_nameless = int((~shown).sum())
-    table = table[shown]
+    table = _read_texts(events_file, config)
+    kind = _kinds(table, config, events_file)
+    n_nameless = int((kind == IGNORED).sum()) if config.type_column is None else 0
+    table, kind = table[kind != IGNORED], kind[kind != IGNORED]
     onset = _read_seconds(table["onset"], events_file)
     duration = _read_seconds(table["duration"], events_file)
     if (duration < 0).any():
         raise InputError(
             f"{events_file} has a negative duration in line {_first_line(duration < 0)}: mend it"
         )
-    kind = pd.Series(STIMULUS, index=table.index)
-    if config.type_column is not None:
-        kind[table[clean_name(config.type_column)].isin(_cleaned(config.fixation_types))] = FIXATION
-    is_file = clean_name(config.condition_column) == STIM_FILE
-    cells = table[clean_name(config.condition_column)]
-    written = cells.map(partial(stimulus_path, is_file=is_file))
+    is_file = config.condition_column == STIM_FILE
+    written = table[config.condition_column].map(partial(stimulus_path, is_file=is_file))
     is_stimulus = kind == STIMULUS
     condition = written.map(partial(stimulus_id, is_file=is_file)).where(is_stimulus, FIXATION)
     _check_stimulus_names(condition[is_stimulus], config, events_file)
@@ -103,7 +81,6 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
         zip(written[is_stimulus], condition[is_stimulus], strict=True), events_file, WAY_OUT
     )
 
-    order = np.argsort(onset.to_numpy(), kind="stable")
     events = pd.DataFrame(
         {
             "onset": onset,
@@ -112,9 +89,8 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
             "kind": kind,
             "written": written,
         }
-    ).iloc[order]
-    repeats = _one_backs(events, table.iloc[order], config)
-    events.loc[repeats, ["condition", "kind"]] = ONE_BACK
+    ).iloc[np.argsort(onset.to_numpy(), kind="stable")]
+    events.loc[_one_backs(events, table, config), ["condition", "kind"]] = ONE_BACK
     if not (events["kind"] == STIMULUS).any():
         raise InputError(f"{events_file} holds no stimulus event: check the file and the config")
     events = events.reset_index(drop=True)
@@ -127,14 +103,15 @@ def write_run_events(events: pd.DataFrame, events_file: Path) -> None:
     write_table(events_file, events[list(COLUMNS)])
 
 
-def summarize_events(runs: Iterable[pd.DataFrame]) -> EventsSummary:
-    """Count stimuli, one-back events and fixation periods over tables of `read_run_events`."""
+def count_presentations(runs: Iterable[pd.DataFrame]) -> dict[str, int]:
+    """Count how often each stimulus is shown in tables of `read_run_events`, sorted by its id.
+
+    One-back events do not count.
+    """
     presentations: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
     for events in runs:
         presentations.update(events.loc[events["kind"] == STIMULUS, "condition"])
-        kinds.update(events["kind"])
-    return EventsSummary(dict(sorted(presentations.items())), kinds[ONE_BACK], kinds[FIXATION])
+    return dict(sorted(presentations.items()))
 
 
 def check_names(runs: Sequence[pd.DataFrame], source: Path) -> None:
@@ -204,51 +181,40 @@ def check_events_fit_run(
         )
 
 
-def _needed_columns(config: EventsConfig) -> tuple[str, ...]:
+def _read_texts(events_file: Path, config: EventsConfig) -> pd.DataFrame:
+    """Take every cell as text, so that no id is turned into a number; the index is the line."""
     optional = (config.type_column, config.one_back.column)
     named = [column for column in optional if column is not None]
-    names = ["onset", "duration", config.condition_column, *named]
-    return tuple(dict.fromkeys(map(clean_name, names)))
-
-
-def _read_table(events_file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Take every cell as text, so that no id is turned into a number; the index is the line."""
+    columns = list(dict.fromkeys(["onset", "duration", config.condition_column, *named]))
     table = read_table(events_file)
     table.require_columns(
         columns, "mend it, or name the right column in the data set configuration"
     )
     if not table.rows:
         raise InputError(f"{events_file} has column names but no events: restore it")
-    return table.frame()[list(columns)]
+    return table.frame()[columns]
 
 
-def _drop_ignored_types(
-    table: pd.DataFrame, config: EventsConfig, events_file: Path
-) -> pd.DataFrame:
-    if config.type_column is None:
-        return table
-    types = table[clean_name(config.type_column)].map(clean_name)
-    unknown = ~types.isin(_cleaned(config.event_types))
+def _kinds(table: pd.DataFrame, config: EventsConfig, events_file: Path) -> pd.Series:
+    """Tell stimuli, fixation and what is ignored apart."""
+    if config.type_column is None:  # n/a is how BIDS says that no stimulus was shown
+        is_nameless = table[config.condition_column] == MISSING
+        return pd.Series(STIMULUS, index=table.index).mask(is_nameless, IGNORED)
+    meanings = {
+        **dict.fromkeys(config.stimulus_types, STIMULUS),
+        **dict.fromkeys(config.fixation_types, FIXATION),
+        **dict.fromkeys(config.ignored_types, IGNORED),
+    }
+    types = table[config.type_column].map(clean_name)
+    unknown = ~types.isin(list(meanings))
     if unknown.any():
+        first = str(types[unknown].iloc[0])
         raise InputError(
-            f"{events_file} has {config.type_column} {types[unknown].iloc[0]!r} in line "
-            f"{_first_line(unknown)}, which the data set configuration does not know"
-            f"{did_you_mean(str(types[unknown].iloc[0]), config.event_types)}: it must be "
-            f"one of {', '.join(config.event_types)} (or be added to ignored_types)"
+            f"{events_file} has {config.type_column} {first!r} in line {_first_line(unknown)}, "
+            f"which the data set configuration does not know{did_you_mean(first, meanings)}: it "
+            f"must be one of {', '.join(meanings)} (or be added to ignored_types)"
         )
-    table = table.assign(**{clean_name(config.type_column): types})
-    return table[~types.isin(_cleaned(config.ignored_types))]
-
-
-def _name_something(table: pd.DataFrame, config: EventsConfig) -> pd.Series:
-    """Tell which rows name a stimulus; without a column of types, n/a is how BIDS says none."""
-    if config.type_column is not None:
-        return pd.Series(True, index=table.index)
-    return table[clean_name(config.condition_column)] != MISSING
-
-
-def _cleaned(names: Iterable[str]) -> list[str]:
-    return list(map(clean_name, names))
+    return types.map(meanings)
 
 
 def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
@@ -286,8 +252,8 @@ def _one_backs(events: pd.DataFrame, table: pd.DataFrame, config: EventsConfig) 
             marked = stimuli == stimuli.shift()
         case "column":
             assert config.one_back.column is not None
-            noted = table.loc[stimuli.index, clean_name(config.one_back.column)]
-            marked = noted.map(clean_name).isin(_cleaned(config.one_back.values))
+            noted = table.loc[stimuli.index, config.one_back.column]
+            marked = noted.map(clean_name).isin(config.one_back.values)
         case "none":
             marked = pd.Series(False, index=stimuli.index)
     return marked.reindex(events.index, fill_value=False)

@@ -10,17 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids.layout import parse_file_entities
-
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import open_image
+from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import require_content
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
-from conceptrsa.pipelines.bids.filters import BidsFilters
 from conceptrsa.pipelines.bids.layout import (
     BidsFile,
-    natural_key,
+    BidsFilters,
+    parse_entities,
     read_json_object,
     unpadded,
 )
@@ -29,6 +28,7 @@ from conceptrsa.pipelines.bids.timing import Timing, check_tr, tr_in_header
 T1W_BOLD = "_space-T1w_desc-preproc_bold"
 CONFOUNDS = "_desc-confounds_timeseries"
 PREPROC_T1W = "_desc-preproc_T1w"
+SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
 OWN_SPACE = "its own space"
 _LEFT_OUT = ("echo", "part", "echo|part")
 """Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
@@ -66,6 +66,12 @@ class PreprocessedRun:
     corrected: bool = True
     non_steady_state: int = 0
     wrong_header_tr: float | None = None
+
+
+def find_on_t1w(t1w: Path, suffix: str) -> Path | None:
+    """Find an image that lies on an anatomical reference, such as its mask; None without one."""
+    stem = t1w.name.partition(PREPROC_T1W)[0]
+    return _first_of(t1w.parent, [f"{stem}{suffix}.nii.gz"])
 
 
 class FmriprepDerivatives:
@@ -123,10 +129,11 @@ class FmriprepDerivatives:
                 f"{_listed(folder, names)} is missing, which holds the motion parameters of "
                 f"{bold.name}: restore it, or leave --derivatives out"
             )
-        columns = _read_columns(confounds)
+        table = read_table(confounds)
+        table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
         timing, reference, corrected = _read_timing(bold, sidecar)
-        non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in columns)
+        non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in table.columns)
         in_header = None
         with suppress(InputError):  # where it cannot be read, the check of images says so
             in_header = tr_in_header(open_image(bold).header)
@@ -188,16 +195,6 @@ class FmriprepDerivatives:
                     "fMRIPrep with one anatomical reference for all"
                 )
 
-    def find_segmentation(self, t1w: Path) -> Path | None:
-        """Find FreeSurfer's aparc+aseg that lies on an anatomical reference; None without one."""
-        stem = t1w.name.partition(PREPROC_T1W)[0]
-        return _first_of(t1w.parent, [f"{stem}_desc-aparcaseg_dseg.nii.gz"])
-
-    def find_mask(self, t1w: Path) -> Path | None:
-        """Find the brain mask that lies on an anatomical reference; None without one."""
-        stem = t1w.name.partition(PREPROC_T1W)[0]
-        return _first_of(t1w.parent, [f"{stem}_desc-brain_mask.nii.gz"])
-
     def _anatomical(self, subject: str) -> list[Path]:
         """List references in T1w space, each once, be it there both packed and unpacked."""
         paths = [
@@ -223,22 +220,16 @@ def _stems(raw: BidsFile) -> list[str]:
 
 
 def _entities(path: Path) -> dict[str, str]:
-    found = parse_file_entities(f"/{path.parent.name}/{path.name}")
-    return {entity: str(value) for entity, value in found.items()}
+    return parse_entities(f"/{path.parent.name}/{path.name}")
 
 
 def _first_of(folder: Path, names: Sequence[str]) -> Path | None:
-    for name in names:
-        for path in (folder / name, folder / name.removesuffix(".gz")):
-            if path.exists() or path.is_symlink():  # a link without content is said to be one later
-                return path
-    # fMRIPrep 20.2 writes run-1 for run-01.
-    there = {unpadded(path.name): path for path in sorted(folder.glob("*"))}
-    for name in map(unpadded, names):
-        for spelt in (name, name.removesuffix(".gz")):
-            if spelt in there:
-                return there[spelt]
-    return None
+    """Find the first of some names, packed or not; fMRIPrep 20.2 writes run-1 for run-01."""
+    # The exact name has the last word; a link without content is found, and told as such later.
+    paths = sorted(folder.glob("*"), key=lambda path: (path.name in names, path.name))
+    there = {unpadded(path.name): path for path in paths}
+    spelt = [unpadded(one) for name in names for one in (name, name.removesuffix(".gz"))]
+    return next((there[name] for name in spelt if name in there), None)
 
 
 def _listed(folder: Path, names: Sequence[str]) -> str:
@@ -249,15 +240,11 @@ def _listed(folder: Path, names: Sequence[str]) -> str:
 def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
     missing = _listed(folder, names)
     spaces = _spaces_of(folder, [name.partition(T1W_BOLD)[0] for name in names])
-    if spaces == [OWN_SPACE]:
-        return InputError(
-            f"{missing} is missing and the run is there in its own space only, in which runs "
-            "do not lie on one another: run fMRIPrep with T1w among its --output-spaces"
-        )
     if spaces:
         return InputError(
             f"{missing} is missing and the run is there in {', '.join(spaces)} only, while runs "
-            "are taken in T1w space: run fMRIPrep again with T1w among its --output-spaces"
+            "are taken in T1w space, where those of a subject lie on one another: run fMRIPrep "
+            "again with T1w among its --output-spaces"
         )
     others = len(list(folder.glob(f"*{T1W_BOLD}.nii*")))
     return InputError(
@@ -315,13 +302,6 @@ def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
                 f"those of {runs[0].bold.name} to {runs[0].slice_time_reference:g} TR: run "
                 "fMRIPrep on both with the same --slice-time-ref"
             )
-
-
-def _read_columns(confounds: Path) -> tuple[str, ...]:
-    """Give the names of the columns; InputError where those of motion are not among them."""
-    table = read_table(confounds)
-    table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
-    return table.columns
 
 
 def _generated_by(value: object) -> str:

@@ -1,27 +1,64 @@
-"""The files of a BIDS data set by their names, and which sidecars apply to them."""
+"""The files of a BIDS data set by their names: entities, filters, and which sidecars apply."""
 
 import json
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import require_content
-from conceptrsa.pipelines.bids.database import open_layout
+from conceptrsa.bids_config.names import did_you_mean, natural_key
+from conceptrsa.bids_config.writing import file_errors, require_content
 
 NIFTI = (".nii", ".nii.gz")
 FUNC = "func"
 """The folder of BOLD runs; events beside other data, such as MEG or EEG, are of no BOLD run."""
-_NUMBERED = re.compile(r"_(run|echo|inv|flip|chunk)-0*(?=[0-9])")
+NUMBERED = ("run", "echo", "inv", "flip", "chunk")
+LABELLED = {
+    "sub": "subject", "ses": "session", "sample": "sample", "task": "task",
+    "tracksys": "tracksys", "acq": "acquisition", "nuc": "nucleus", "voi": "volume",
+    "ce": "ceagent", "stain": "staining", "trc": "tracer", "rec": "reconstruction",
+    "dir": "direction", "proc": "proc", "mod": "modality", "mt": "mt", "part": "part",
+    "recording": "recording", "space": "space",
+}  # fmt: skip
+OF_THE_IMAGE = ("datatype", "suffix", "extension")
+ENTITIES = (*NUMBERED, *LABELLED.values(), *OF_THE_IMAGE)
+"""By the names that pybids, and so fMRIPrep's filter files, give them."""
+READ = frozenset({"T1w", "bold", "events"})
+"""Suffixes of the files that this tool reads."""
+FILTERED = ("bold", "t1w")
+NOT_USED = ("fmap", "flair", "roi", "sbref", "t2w")
+"""What fMRIPrep's files may filter as well, and this tool never looks at."""
+ANY = "*"
+_ENTITY = re.compile(
+    f"[_/](?:({'|'.join(NUMBERED)})-([0-9]+)|({'|'.join(LABELLED)})-([0-9a-zA-Z+]+))"
+)
+_PADDED = re.compile(f"_({'|'.join(NUMBERED)})-0*(?=[0-9])")
 _OF_ONE_RUN = re.compile(r"_(echo|part)-[0-9a-zA-Z]+")
+
+
+def parse_entities(path: str) -> dict[str, str]:
+    """Give the entities in a path, as texts (`run` is '01', as written).
+
+    Folders count too, so the path should begin at the root of the data set, with a slash.
+    """
+    folder, _, name = path.rpartition("/")
+    stem, dot, extension = name.partition(".")
+    entities: dict[str, str] = {}
+    for number, value, label, text in _ENTITY.findall(path):
+        entities.setdefault(number or LABELLED[label], value or text)
+    datatype = folder.rpartition("/")[2]
+    return entities | {
+        "datatype": datatype, "suffix": stem.rpartition("_")[2], "extension": dot + extension,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class BidsFile:
-    """A file and the entities in its name, as texts (`run` is '01', as written)."""
+    """A file and the entities in its name."""
 
     path: Path
     entities: Mapping[str, str]
@@ -36,17 +73,17 @@ class BidsFile:
         """Run index as written in the name, None where there is none."""
         return self.entities.get("run")
 
-    def describes(self, name_parts: Mapping[str, str], folder: Path) -> bool:
-        """Tell whether this file applies to a data file in `folder` with these entities.
+    def describes(self, other: "BidsFile") -> bool:
+        """Tell whether this file applies to a data file.
 
-        BIDS' inheritance principle: it lies in that folder or above it, and its name has no
-        entity that the data file's name has not, or has otherwise.
+        BIDS' inheritance principle: it lies in the folder of that file or above it, and its name
+        has no entity that the data file's name has not, or has otherwise.
         """
         return all(
-            name_parts.get(entity) == value
+            other.entities.get(entity) == value
             for entity, value in self.entities.items()
-            if entity not in ("suffix", "extension", "datatype")
-        ) and folder.is_relative_to(self.path.parent)
+            if entity not in OF_THE_IMAGE
+        ) and other.path.is_relative_to(self.path.parent)
 
 
 @dataclass(frozen=True)
@@ -64,8 +101,6 @@ class BidsDataset:
     ----------
     bids_dir : str or Path
         Root of the data set.
-    database_dir : Path, optional
-        Folder in which the index of the names is kept.
 
     Raises
     ------
@@ -73,22 +108,10 @@ class BidsDataset:
         When the folder is no raw BIDS data set.
     """
 
-    def __init__(self, bids_dir: str | Path, database_dir: Path | None = None) -> None:
+    def __init__(self, bids_dir: str | Path) -> None:
         self.root = Path(bids_dir).resolve()
         _check_description(self.root)
-        self._layout = open_layout(self.root, database_dir)
-
-    @cached_property
-    def _files(self) -> tuple[BidsFile, ...]:
-        paths = sorted(map(Path, self._layout.get_files()), key=lambda path: natural_key(str(path)))
-        return tuple(BidsFile(path, self._entities(path)) for path in paths)
-
-    def _entities(self, path: Path) -> dict[str, str]:
-        # Of the path within the data set only: pybids would also take `ses-1` out of the name
-        # of a folder above the root.
-        within = f"/{path.relative_to(self.root).as_posix()}"
-        found = self._layout.parse_file_entities(within)
-        return {entity: str(value) for entity, value in found.items()}
+        self._files = cache(self._list)
 
     @cached_property
     def subjects(self) -> tuple[str, ...]:
@@ -103,17 +126,20 @@ class BidsDataset:
 
     def find(self, suffix: str, extensions: tuple[str, ...], subject: str) -> tuple[BidsFile, ...]:
         """List a subject's files in natural order."""
-        folder = str(self.root / f"sub-{subject}" / "_")[:-1]
         return tuple(
-            file for file in self._with(suffix, extensions) if str(file.path).startswith(folder)
+            file
+            for file in self._files(f"sub-{subject}")
+            if file.entities["suffix"] == suffix and file.entities["extension"] in extensions
         )
 
     def applicable(self, file: BidsFile, suffix: str, extension: str) -> tuple[Path, ...]:
         """List the files that apply to `file` by the inheritance principle, nearest last."""
         found = [
             candidate
-            for candidate in self._with(suffix, (extension,))
-            if candidate.describes(file.entities, file.path.parent)
+            for candidate in (*self._files(""), *self._files(f"sub-{file.entities['subject']}"))
+            if candidate.entities["suffix"] == suffix
+            and candidate.entities["extension"] == extension
+            and candidate.describes(file)
         ]
         found.sort(key=lambda candidate: (len(candidate.path.parts), len(candidate.entities)))
         return tuple(candidate.path for candidate in found)
@@ -126,24 +152,123 @@ class BidsDataset:
             values |= read_json_object(path)
         return Sidecar(paths, values)
 
-    def _with(self, suffix: str, extensions: tuple[str, ...]) -> tuple[BidsFile, ...]:
-        return tuple(
-            file
-            for file in self._by_suffix.get(suffix, ())
-            if file.entities.get("extension") in extensions
-        )
+    def _list(self, top: str) -> tuple[BidsFile, ...]:
+        """List what is read in the folder of a subject, or beside all of them ('')."""
+        files = [
+            BidsFile(path, parse_entities(f"/{path.relative_to(self.root).as_posix()}"))
+            for path in (_walk(self.root / top) if top else self.root.iterdir())
+            if path.name.partition(".")[0].rpartition("_")[2] in READ
+        ]
+        return tuple(sorted(files, key=lambda file: natural_key(str(file.path))))
 
-    @cached_property
-    def _by_suffix(self) -> dict[str | None, list[BidsFile]]:
-        files: dict[str | None, list[BidsFile]] = {}
-        for file in self._files:
-            files.setdefault(file.entities.get("suffix"), []).append(file)
-        return files
+
+def _walk(top: Path) -> Iterator[Path]:
+    """List all files below a folder; links are followed, and each folder is entered once."""
+    entered = set()
+    for folder, subfolders, names in os.walk(top, followlinks=True):
+        state = os.stat(folder)  # noqa: PTH116
+        if (state.st_dev, state.st_ino) in entered:
+            subfolders.clear()
+            continue
+        entered.add((state.st_dev, state.st_ino))
+        # Sorted, so that of two links to one folder it is always the same that is entered.
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(folder, name) for name in names)
+
+
+@dataclass(frozen=True)
+class BidsFilters:
+    """Entities that the names of images must have.
+
+    Attributes
+    ----------
+    bold, t1w : mapping of str to value
+        Entity to what it must be; an entity that is not named may be anything. A text or a number
+        must be met, a list holds alternatives, None says that the name must not have the entity,
+        and "*" that it must have it, whatever its value.
+    file : Path or None
+        Where they were read from, for messages.
+    """
+
+    bold: Mapping[str, Any] = field(default_factory=dict)
+    t1w: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+
+    def take_bold(self, entities: Mapping[str, str]) -> bool:
+        """Tell whether a BOLD image, or the one that an events file describes, is asked for."""
+        of_image = OF_THE_IMAGE if entities["suffix"] == "events" else ()
+        wanted = {key: value for key, value in self.bold.items() if key not in of_image}
+        return matches(entities, wanted)
+
+    def take_t1w(self, entities: Mapping[str, str]) -> bool:
+        """Tell whether a T1w image has the entities asked for."""
+        return matches(entities, self.t1w)
+
+    def may_take_t1w(self, entities: Mapping[str, str]) -> bool:
+        """Tell whether the entities that a T1w image has, do not speak against it."""
+        wanted = {key: value for key, value in self.t1w.items() if key in entities}
+        return matches(entities, wanted)
+
+
+def read_filters(file: Path) -> BidsFilters:
+    """Read which images are taken from a JSON file, as `fmriprep --bids-filter-file` takes it.
+
+    Raises
+    ------
+    InputError
+        When it is no such file, or names what is no kind of image or no entity.
+    """
+    content = read_json_object(file)
+    for kind, wanted in content.items():
+        if kind not in FILTERED + NOT_USED:
+            raise InputError(
+                f"{file} filters {kind!r}, which is no kind of image"
+                f"{did_you_mean(kind, FILTERED)}: choose from "
+                f"{', '.join(FILTERED)} (and {', '.join(NOT_USED)}, which are of no matter here)"
+            )
+        if not isinstance(wanted, dict):
+            raise InputError(f"{file} must hold an object of entities for {kind!r}: mend it")
+        for entity, value in wanted.items():
+            if entity not in ENTITIES:
+                raise InputError(
+                    f"{file} filters {kind} by {entity!r}, which is no entity"
+                    f"{did_you_mean(entity, ENTITIES)}: write it as pybids does, such as "
+                    "session, acquisition, reconstruction, direction or run"
+                )
+            if not all(
+                one is None or type(one) in (str, int) for one in _alternatives(value)
+            ):  # true is no number
+                raise InputError(
+                    f"{file} gives {entity} of {kind} the value {value!r}: it must be a text, a "
+                    "whole number, null, or a list of these"
+                )
+    return BidsFilters(content.get("bold", {}), content.get("t1w", {}), file)
+
+
+def matches(entities: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether the entities of a name meet what is wanted of each."""
+    return all(
+        any(_meets(entity, entities.get(entity), one) for one in _alternatives(value))
+        for entity, value in wanted.items()
+    )
+
+
+def _alternatives(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _meets(entity: str, found: str | None, wanted: object) -> bool:
+    if wanted is None or found is None:
+        return wanted is None and found is None
+    if wanted == ANY or str(wanted) == found:
+        return True
+    # Numbers may be padded in names: run 1 is run-01.
+    return entity in NUMBERED and str(wanted).isdigit() and int(found) == int(str(wanted))
 
 
 def unpadded(name: str) -> str:
     """Give a file name without zeros in front of its numbers: run-01 and run-1 are one run."""
-    return _NUMBERED.sub(r"_\1-", name)
+    return _PADDED.sub(r"_\1-", name)
 
 
 def run_name(name: str) -> str:
@@ -151,19 +276,11 @@ def run_name(name: str) -> str:
     return unpadded(_OF_ONE_RUN.sub("", name.split(".")[0]))
 
 
-def natural_key(text: str) -> tuple[tuple[int, str], ...]:
-    """Sort key in which 'run-2' comes before 'run-10'."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((int(part), part) if part.isdigit() else (-1, part) for part in parts)
-
-
 def read_json_object(file: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object; InputError where it does not."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        require_content(file)
-        raise InputError(f"{file} cannot be read ({error.strerror}): restore it") from error
+        with file_errors(file):
+            values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not valid JSON ({error}): mend it") from error
     if not isinstance(values, dict):

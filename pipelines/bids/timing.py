@@ -71,14 +71,24 @@ def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool = False) -> Ti
             f"{bold} has no SliceTiming: add it, in seconds, to {nearest}, or give --ignore "
             "slicetiming to go on without slice timing correction"
         )
-    slice_times = _check_slice_times(sidecar.values["SliceTiming"], repetition_time, bold, nearest)
+    slice_times = sidecar.values["SliceTiming"]
+    if (
+        not isinstance(slice_times, list)
+        or not slice_times
+        or not all(map(_is_number, slice_times))
+    ):
+        raise InputError(
+            f"{nearest} gives {bold.name} a SliceTiming that is no list of numbers: mend it, or "
+            "give --ignore slicetiming"
+        )
+    within_volume(slice_times, repetition_time, f"{nearest} gives {bold.name}")
     slice_axis = sidecar.values.get("SliceEncodingDirection", "k")
     if slice_axis not in SLICE_AXES:
         raise InputError(
             f"{nearest} gives {bold.name} SliceEncodingDirection {slice_axis!r}: it must be one of "
             "i, j, k, i-, j-, k-"
         )
-    return Timing(repetition_time, slice_times, slice_axis)
+    return Timing(repetition_time, tuple(map(float, slice_times)), slice_axis)
 
 
 def tr_in_header(header: Any) -> float | None:
@@ -101,18 +111,6 @@ def check_tr(value: object, bold: Path, source: Path) -> float:
             f"(not ms) above 0 and up to {LONGEST_TR:g}"
         )
     return float(value)
-
-
-def _check_slice_times(
-    values: object, repetition_time: float, bold: Path, source: Path
-) -> tuple[float, ...]:
-    if not isinstance(values, list) or not values or not all(map(_is_number, values)):
-        raise InputError(
-            f"{source} gives {bold.name} a SliceTiming that is no list of numbers: mend it, or "
-            "give --ignore slicetiming"
-        )
-    within_volume(values, repetition_time, f"{source} gives {bold.name}")
-    return tuple(map(float, values))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

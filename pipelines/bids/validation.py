@@ -89,15 +89,22 @@ def require_valid(
     issues = [
         issue for issue in run_validator(validator, bids_dir) if _concerns(issue, participants)
     ]
-    file = None if log_dir is None else log_dir / LIST_NAME
-    if file is not None:
+    errors = [issue.sentence() for issue in issues if issue.is_error]
+    found_in = ""
+    if log_dir is not None:
+        file = log_dir / LIST_NAME
         with atomic_path(file) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in list_lines(bids_dir, issues)))
-    errors = [issue for issue in issues if issue.is_error]
+        found_in = f"see {file} for all, "
+        if not errors:
+            log.info("%s is valid BIDS (%d warnings: %s)", bids_dir, len(issues), file)
     if errors:
-        raise InputError(_in_one_sentence(bids_dir, errors, file))
-    if file is not None:
-        log.info("%s is valid BIDS (%d warnings: %s)", bids_dir, len(issues), file)
+        raise InputError(
+            f"{bids_dir} is no valid BIDS data set, the BIDS validator found {len(errors)} "
+            f"error{'s' if len(errors) > 1 else ''} ({'; '.join(errors[:N_SHOWN])}"
+            f"{'; ...' if len(errors) > N_SHOWN else ''}): {found_in}mend them, or give "
+            "--skip-bids-validation"
+        )
 
 
 def run_validator(validator: str, bids_dir: Path) -> tuple[Issue, ...]:
@@ -116,9 +123,7 @@ def run_validator(validator: str, bids_dir: Path) -> tuple[Issue, ...]:
         When it does not end as it should.
     """
     with tempfile.TemporaryDirectory(prefix="conceptrsa-deno-") as scratch:
-        environment = {
-            **os.environ, "DENO_DIR": scratch, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1",
-        }  # fmt: skip
+        quiet = {"DENO_DIR": scratch, "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
         try:
             finished = subprocess.run(
                 [validator, "--format", "json", str(bids_dir.resolve())],
@@ -126,7 +131,7 @@ def run_validator(validator: str, bids_dir: Path) -> tuple[Issue, ...]:
                 text=True,
                 stdin=subprocess.DEVNULL,
                 timeout=TIME_LIMIT,
-                env=environment,
+                env={**os.environ, **quiet},
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -167,17 +172,6 @@ def _issues(content: Mapping[str, Any]) -> Iterator[Issue]:
 def _concerns(issue: Issue, participants: Collection[str]) -> bool:
     top = issue.location.lstrip("/").split("/")[0]
     return not top.startswith("sub-") or top.removeprefix("sub-") in participants
-
-
-def _in_one_sentence(bids_dir: Path, errors: Sequence[Issue], file: Path | None) -> str:
-    shown = "; ".join(error.sentence() for error in errors[:N_SHOWN])
-    more = "; ..." if len(errors) > N_SHOWN else ""
-    all_of_them = f"see {file} for all, " if file is not None else ""
-    return (
-        f"{bids_dir} is no valid BIDS data set, the BIDS validator found {len(errors)} "
-        f"error{'s' if len(errors) > 1 else ''} ({shown}{more}): {all_of_them}mend them, or give "
-        "--skip-bids-validation"
-    )
 
 
 def _failed(bids_dir: Path, reason: str) -> InputError:

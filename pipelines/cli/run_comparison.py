@@ -18,9 +18,8 @@ from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, spelt_otherwise
+from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwise
 from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
-from conceptrsa.bids_config.toml_tables import did_you_mean
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli

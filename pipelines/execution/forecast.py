@@ -13,12 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.bids.checks import read_image_header
-from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
-from conceptrsa.pipelines.bids.events import summarize_events
+from conceptrsa.pipelines.bids.checks import series_shape
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.execution.find_programs import is_reconstructed
 from conceptrsa.pipelines.execution.output_folders import existing_parent
 from conceptrsa.pipelines.options import ParticipantOptions, partition_runs
@@ -132,10 +130,7 @@ class Forecast:
 
 
 def forecast_subject(
-    subject: SubjectInputs,
-    events: Sequence[pd.DataFrame],
-    options: ParticipantOptions,
-    out_dir: Path,
+    subject: SubjectInputs, options: ParticipantOptions, out_dir: Path
 ) -> Forecast:
     """Say what the steps of a subject will take.
 
@@ -144,14 +139,12 @@ def forecast_subject(
     subject : SubjectInputs
         Its images may be missing; the size is then taken from events and slice times, with
         64 x 64 voxels a slice.
-    events : sequence of DataFrame
-        Of each run, from `conceptrsa.pipelines.bids.events.read_run_events`.
     options : ParticipantOptions
         Engine and normalization.
     out_dir : Path
         Where reconstructions are made unless the options say otherwise.
     """
-    size = _size(subject, events)
+    size = _size(subject)
     steps = tuple(_steps(subject, size, options, out_dir))
     # What is collected lies there twice: where it was made, and as a result.
     stays = {"save betas mni305": 1.0, "reconstruct": 1.0, "collect run betas": 0.5}
@@ -243,27 +236,19 @@ def _run_betas(
     )
 
 
-def _size(subject: SubjectInputs, events: Sequence[pd.DataFrame]) -> Size:
+def _size(subject: SubjectInputs) -> Size:
     n_volumes, n_voxels, is_assumed = 0, 0, False
-    for run, table in zip(subject.runs, events, strict=True):
-        shape = _shape(run)
+    for run in subject.runs:
+        shape = series_shape(run)
         if shape is None:
             is_assumed = True
-            end = float((table["onset"] + table["duration"]).max())
+            end = float((run.conditions["onset"] + run.conditions["duration"]).max())
             n_slices = len(run.slice_times) or ASSUMED_SLICES
             shape = (ASSUMED_PLANE, 1, n_slices, round(end / run.repetition_time))
         n_voxels = max(n_voxels, shape[0] * shape[1] * shape[2])
         n_volumes += shape[3]
-    n_stimuli = len(summarize_events(events).presentations)
+    n_stimuli = len(count_presentations(run.conditions for run in subject.runs))
     return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed)
-
-
-def _shape(run: BoldRun) -> tuple[int, ...] | None:
-    try:
-        shape = read_image_header(run.image).shape
-    except InputError:
-        return None
-    return shape if len(shape) == 4 else None
 
 
 def duration(seconds: float) -> str:

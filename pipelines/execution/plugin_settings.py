@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean, read_table
+from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.reader import read_table
 from conceptrsa.pipelines.options import SlurmSettings
 
 PLUGINS = ("MultiProc", "Linear", "SLURM")

@@ -9,8 +9,8 @@ from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.interfaces.numerics.brain_mask import is_stripped, require_network
-from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
-from conceptrsa.pipelines.bids.events import read_run_events, summarize_events
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.execution.find_programs import freesurfer_checks
 from conceptrsa.pipelines.execution.output_folders import require_makeable
 from conceptrsa.pipelines.options import ParticipantOptions, RunModel, partition_runs
@@ -29,7 +29,7 @@ def checks(
 
     Each raises an `InputError` if something is missing or does not fit; nothing is written.
     """
-    yield partial(_require_pictures, subjects, config, options.stimuli_dir)
+    yield partial(_require_pictures, subjects, options.stimuli_dir)
     if options.work_dir is not None:
         yield partial(require_makeable, options.work_dir, "--work-dir")
     yield partial(_require_brain_masks, subjects, options)
@@ -43,19 +43,17 @@ def checks(
     if options.engine == "spm":
         yield partial(_require_spm_can, subjects, config, options.run_model)
     if options.runs_per_partition is not None:
-        yield partial(_require_whole_partitions, subjects, config, options.runs_per_partition)
+        yield partial(_require_whole_partitions, subjects, options.runs_per_partition)
     yield from freesurfer_checks(subjects, options, out_dir)
 
 
-def _require_pictures(
-    subjects: Sequence[SubjectInputs], config: DatasetConfig, stimuli_dir: Path | None
-) -> None:
+def _require_pictures(subjects: Sequence[SubjectInputs], stimuli_dir: Path | None) -> None:
     if stimuli_dir is None:
         return
     pictures = find_pictures(stimuli_dir)
     for subject in subjects:
         for run in subject.runs:
-            missing = sorted(_stimuli(run, config) - pictures.keys())
+            missing = sorted(count_presentations([run.conditions]).keys() - pictures.keys())
             if missing:
                 raise InputError(
                     f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
@@ -63,9 +61,7 @@ def _require_pictures(
                 )
 
 
-def _require_whole_partitions(
-    subjects: Sequence[SubjectInputs], config: DatasetConfig, runs_per_partition: int
-) -> None:
+def _require_whole_partitions(subjects: Sequence[SubjectInputs], runs_per_partition: int) -> None:
     """Refuse a single run, and a partition that lacks a stimulus of its subject."""
     for subject in subjects:
         if len(subject.runs) < 2:
@@ -73,7 +69,7 @@ def _require_whole_partitions(
                 f"sub-{subject.subject} has one run, and crossnobis distances need two; leave "
                 "--run-betas out"
             )
-        shown = [_stimuli(run, config) for run in subject.runs]
+        shown = [set(count_presentations([run.conditions])) for run in subject.runs]
         for part in partition_runs(len(shown), runs_per_partition):
             missing = set().union(*shown).difference(*(shown[run] for run in part))
             if missing:
@@ -82,10 +78,6 @@ def _require_whole_partitions(
                     f"{len(part) - 1} runs pooled with it; give --runs-per-partition a number "
                     f"above {runs_per_partition}, or leave --run-betas out"
                 )
-
-
-def _stimuli(run: BoldRun, config: DatasetConfig) -> set[str]:
-    return set(summarize_events([read_run_events(run.events, config.events)]).presentations)
 
 
 def _require_regions(config: DatasetConfig) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
-from conceptrsa.pipelines.bids.dataset import SubjectInputs, count_volumes
-from conceptrsa.pipelines.bids.events import read_run_events, write_run_events
+from conceptrsa.pipelines.bids.checks import count_volumes
+from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.bids.events import write_run_events
 from conceptrsa.pipelines.bids.fmriprep import UNCORRECTED
 from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.derivatives import (
@@ -262,7 +263,7 @@ def init_dataset_wf(
             # Named by the run: one file of events may be that of many runs and subjects.
             folder = work_dir / "conditions" / f"sub-{subject.subject}"
             conditions = folder / f"{run_name(run)}_events.tsv"
-            write_run_events(read_run_events(run.events, config.events), conditions)
+            write_run_events(run.conditions, conditions)
             inputs.events_files.append(str(conditions))
         workflow.add_nodes([participant_wf])
     return workflow

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from conceptrsa.analysis.models.networks.channels import Layout, LayoutTracker
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 Watcher = Callable[[str, nn.Module, Tensor | None, Tensor], None]
 """Called with the name of a layer, its module, the first tensor it was given, and its output."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from conceptrsa.analysis.models.registry import LIBRARIES, Input, Network, Preprocessing, Weights
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 EMBEDDING = "embedding"
 """Name that the default layer of every picture network gets: the vector before the classifier."""

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from conceptrsa.analysis.models.feature_files import file_stem
 from conceptrsa.analysis.models.registry import ModelEntry, Weights
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 _HUB = "huggingface.co"
 _COMMIT = re.compile("[0-9a-f]{40}")

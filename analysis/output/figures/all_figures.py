@@ -24,7 +24,7 @@ from conceptrsa.analysis.output.figures.style import (
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.toml_tables import did_you_mean
+from conceptrsa.bids_config.names import did_you_mean
 
 Draw = Callable[[View], Figure]
 

@@ -207,7 +207,7 @@ def test_number_of_cores_changes_no_bit(rsa_metric: str, monkeypatch: pytest.Mon
     settings = settings_for("paper", rsa_metric=rsa_metric, n_random_draws=9)
 
     def sweep(n_cores: int, at_once: int) -> np.ndarray:
-        monkeypatch.setattr(nested_ceilings, "_n_cores", lambda: n_cores)
+        monkeypatch.setattr(nested_ceilings, "available_processors", lambda: n_cores)
         monkeypatch.setattr(nested_ceilings, "NUMBERS_AT_ONCE", at_once)
         found = sweep_ceiling("visual", betas, by_max_beta(betas), settings)
         return found.random.pairwise

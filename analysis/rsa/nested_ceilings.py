@@ -6,7 +6,6 @@ do this (`conceptrsa.analysis.rsa.nested_ceilings_numba`), otherwise NumPy; the 
 same.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -20,6 +19,7 @@ from conceptrsa.analysis.rsa.noise_ceiling import (
     noise_ceiling,
 )
 from conceptrsa.analysis.settings import RdmMetric, RsaMetric
+from conceptrsa.bids_config.machine import available_processors
 
 DRAWS_AT_ONCE = 4
 """So many that NumPy's matrices of a block stay in the processor's cache."""
@@ -182,7 +182,7 @@ def _compiled_ceilings(
             return NoiseCeiling(ceiling.pairwise, bounds[..., 0, :], bounds[..., 1, :])
         return ceiling
 
-    n_threads = min(_n_cores(), len(rows))
+    n_threads = min(available_processors(), len(rows))
     per_draw = max(len(sizes) * n_subjects**2, 1)
     at_once = max(min(NUMBERS_AT_ONCE // (per_draw * n_threads), len(rows) // n_threads), 1)
     blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
@@ -200,10 +200,3 @@ def _kernels() -> ModuleType | None:
     except ImportError:
         return None
     return nested_ceilings_numba
-
-
-def _n_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import available_processors
 from conceptrsa.pipelines.cli.comparison_options import (
     add_comparison_options,
     read_comparison_options,
@@ -138,7 +139,7 @@ def participant_options(
     """
     require_fitting(given)
     plugin = read_plugin(plugin_name, plugin_file)
-    options = ParticipantOptions(**{"n_procs": _n_processors(), **given, **others})
+    options = ParticipantOptions(**{"n_procs": available_processors(), **given, **others})
     options = replace(options, n_procs=plugin.n_procs or options.n_procs, slurm=plugin.slurm)
     if plugin.memory_gb is not None:
         options = replace(options, memory_mb=round(1000 * plugin.memory_gb))
@@ -178,12 +179,6 @@ def require_fitting(given: Mapping[str, Any]) -> None:
                 f"{option_of(ParticipantOptions, entry.name)} is of --{other} {needed}; leave it "
                 f"out, or choose --{other} {needed}"
             )
-
-
-def _n_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run_group(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from conceptrsa.analysis.models.extraction import Device, ExtractionSettings, Sweep
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import available_processors
 
 Arrays = dict[str, NDArray[np.float32]]
 """Of each layer: (inputs, features)."""
@@ -92,7 +93,7 @@ def run_batches(
     """
     on_cpu = settings.device == "cpu"
     size = settings.batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
-    n_workers = (settings.n_threads or available_cores()) if on_cpu else ACCELERATOR_THREADS
+    n_workers = (settings.n_threads or available_processors()) if on_cpu else ACCELERATOR_THREADS
     if not getattr(extractor, "is_thread_safe", False):
         n_workers = 1
 
@@ -115,13 +116,6 @@ def run_batches(
         finally:
             for future in pending:
                 future.cancel()
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 from conceptrsa.analysis.files.stimuli import load_picture
 from conceptrsa.analysis.models.extraction import Sweep
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
-from conceptrsa.analysis.models.networks.running import available_cores, use_onednn
+from conceptrsa.analysis.models.networks.running import use_onednn
 from conceptrsa.analysis.models.registry import Pooling, Preprocessing
 
 Preprocess = Callable[[Image.Image], Tensor]
@@ -153,7 +153,7 @@ class ImageNetwork:
             for file in files:
                 yield self._placed(self._read(file)[None])
         else:
-            with ThreadPoolExecutor(available_cores()) as readers:
+            with ThreadPoolExecutor(available_processors()) as readers:
                 yield self._placed(torch.stack(list(readers.map(self._read, files))))
 
     def _read(self, file: str | Path) -> Tensor:

@@ -21,6 +21,7 @@ from conceptrsa.analysis.models.extraction import Sweep
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
 from conceptrsa.analysis.models.networks.running import use_onednn
 from conceptrsa.analysis.models.registry import Pooling, Preprocessing
+from conceptrsa.bids_config.machine import available_processors
 
 Preprocess = Callable[[Image.Image], Tensor]
 CPU = torch.device("cpu")

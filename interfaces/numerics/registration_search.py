@@ -264,7 +264,7 @@ def image_data(image: SpatialImage) -> np.ndarray:
         data = data.reshape(data.shape[:3])
     if data.ndim != 3 or np.ptp(data) == 0:
         raise StepError(
-            f"{image.get_filename() or 'An image to register'} is not 3D, or it is constant."
+            f"{image.get_filename() or 'An image'} is not a 3D image, or it is constant."
         )
     return data
 

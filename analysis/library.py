@@ -15,7 +15,7 @@ from conceptrsa.analysis.comparison import Subjects
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
 from conceptrsa.analysis.models import features as networks
-from conceptrsa.analysis.models.extraction import ExtractionSettings, default_cache_dir
+from conceptrsa.analysis.models.extraction_settings import ExtractionSettings, default_cache_dir
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import read_zoo

@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import best_time
-from conceptrsa.analysis.models.check import peak_megabytes
-from conceptrsa.analysis.models.extraction import Device, ExtractionSettings
+from conceptrsa.analysis.models.extraction_settings import Device, ExtractionSettings
+from conceptrsa.analysis.models.trial import peak_megabytes
 
 N_PICTURES, SIZE = 50, (500, 375)
 """Pictures of ImageNet are of that size on average."""

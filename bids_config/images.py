@@ -177,7 +177,7 @@ def units(header: Any) -> tuple[str, str]:
     return space, time
 
 
-def require_place(image: SpatialImage, file: str | Path, ignore: bool = False) -> str | None:
+def require_orientation(image: SpatialImage, file: str | Path, ignore: bool = False) -> str | None:
     """Refuse an image whose place and orientation cannot be trusted.
 
     Parameters

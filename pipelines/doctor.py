@@ -70,9 +70,9 @@ def describe(findings: Sequence[Finding]) -> str:
 
 
 def _check_spm(command: str | None) -> Iterator[Finding]:
-    from conceptrsa.interfaces.spm.launcher import RUNTIME_VARIABLE, find_launcher
+    from conceptrsa.interfaces.spm.find_spm import RUNTIME_VARIABLE, find_launcher
     from conceptrsa.pipelines.execution.find_programs import find_spm
-    from conceptrsa.pipelines.options import ParticipantOptions
+    from conceptrsa.pipelines.participant_options import ParticipantOptions
 
     launcher, remedy = _found(lambda: find_launcher(command).text())
     yield Finding(SPM, "command that runs SPM", launcher, remedy)

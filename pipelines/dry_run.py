@@ -22,7 +22,7 @@ from conceptrsa.pipelines.execution.forecast import (
 )
 from conceptrsa.pipelines.execution.output_folders import require_makeable
 from conceptrsa.pipelines.execution.requirements import checks
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.participants import reading_of, require_own_folders
 from conceptrsa.pipelines.workflows.engines import spm_memory_gb
 from conceptrsa.pipelines.workflows.mni305 import RECONSTRUCTION_GB

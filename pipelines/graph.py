@@ -9,7 +9,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.pipelines.bids.dataset import BoldRun, Reading, SubjectInputs
 from conceptrsa.pipelines.bids.reading import read_dataset
-from conceptrsa.pipelines.options import Normalization, RoiSource, RunModel
+from conceptrsa.pipelines.participant_options import Normalization, RoiSource, RunModel
 from conceptrsa.pipelines.workflows.engines import SpmSettings
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf

@@ -36,7 +36,7 @@ from conceptrsa.pipelines.execution.output_folders import (
 from conceptrsa.pipelines.execution.requirements import checks
 from conceptrsa.pipelines.execution.run_lock import lock, only_run
 from conceptrsa.pipelines.execution.run_workflows import run_workflow
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.reports.subject_cautions import read_cautions
 from conceptrsa.pipelines.reports.subject_page import write_subject_page
 from conceptrsa.pipelines.workflows import software

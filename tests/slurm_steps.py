@@ -13,7 +13,7 @@ from conceptrsa.bids_config.errors import StepError
 from conceptrsa.pipelines.execution.failures import Failure
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
 from conceptrsa.pipelines.execution.run_workflows import run_workflow
-from conceptrsa.pipelines.options import ParticipantOptions, SlurmSettings
+from conceptrsa.pipelines.participant_options import ParticipantOptions, SlurmSettings
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 SECONDS_TO_WAIT = 120

@@ -14,7 +14,7 @@ from odd_inputs import betas as odd
 from scipy.io import loadmat, savemat
 
 from conceptrsa.analysis.betas.mat_files import read_names, read_numbers
-from conceptrsa.analysis.betas.responses import regressor_names
+from conceptrsa.analysis.betas.response_kind import regressor_names
 from conceptrsa.bids_config.errors import InputError
 
 root = betas_forms.root

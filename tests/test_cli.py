@@ -12,7 +12,7 @@ import pytest
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.pipelines.cli import build_parser, main
 from conceptrsa.pipelines.cli.parser import given_options
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 DEMO = ("--dataset-config", "demo")
 HEAVY = ("torch", "nilearn", "nipype", "pandas", "matplotlib", "SimpleITK", "scipy", "numpy")

@@ -22,7 +22,7 @@ from conceptrsa.pipelines.execution.forecast import (
     disk_need,
     require_room,
 )
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows import software
 
 Usage = namedtuple("Usage", "total used free")

@@ -15,7 +15,7 @@ from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.dry_run import print_totals
 from conceptrsa.pipelines.execution.forecast import duration, forecast_subject
-from conceptrsa.pipelines.options import ParticipantOptions, SlurmSettings
+from conceptrsa.pipelines.participant_options import ParticipantOptions, SlurmSettings
 
 OF_PAPER = ("--dataset-config", "ds001246")
 STEPS = (

@@ -17,7 +17,7 @@ from conceptrsa.pipelines.execution.run_workflows import run_workflow
 from conceptrsa.pipelines.execution.slurm_queue import note_jobs
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
 from conceptrsa.pipelines.execution.worker_pool import WorkerPoolPlugin
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 

@@ -12,7 +12,7 @@ from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.files.stimuli import read_stimuli
 from conceptrsa.analysis.models import registry
-from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.feature_files import ModelRdm, file_stem
 from conceptrsa.analysis.models.features import (
     Features,

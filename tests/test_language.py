@@ -21,7 +21,7 @@ from text_networks import (
 )
 from tokenizers import Tokenizer
 
-from conceptrsa.analysis.models.extraction import Prompt, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt, fill_prompt
 from conceptrsa.analysis.models.networks.hf_text import load_by_keys
 from conceptrsa.analysis.models.networks.language import FastTokenizer
 from conceptrsa.analysis.models.registry import KeyMapping

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from text_networks import BERT_KEYS, CAT, CLIP_KEYS, GPT2_KEYS, PHOTO, save_layout, scramble
 from tokenizers import Tokenizer
 
-from conceptrsa.analysis.models.extraction import Prompt, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt, fill_prompt
 from conceptrsa.analysis.models.networks.clip_text import ClipTokenizer
 from conceptrsa.analysis.models.networks.language import TextNetwork
 from conceptrsa.analysis.models.networks.load import load_entry

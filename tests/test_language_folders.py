@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from text_networks import CAT, hidden_states, scramble
 from tokenizers import Tokenizer
 
-from conceptrsa.analysis.models.extraction import Prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt
 from conceptrsa.analysis.models.networks.hf_text import load_hf_text
 from conceptrsa.bids_config.errors import InputError
 

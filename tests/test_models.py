@@ -12,10 +12,10 @@ from PIL import Image
 from scipy.spatial.distance import pdist
 
 from conceptrsa.analysis.files.stimuli import Stimulus, load_picture, read_stimuli
-from conceptrsa.analysis.models.check import draw_waves
-from conceptrsa.analysis.models.extraction import Prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt
 from conceptrsa.analysis.models.features import extract_features
 from conceptrsa.analysis.models.registry import GROUPS
+from conceptrsa.analysis.models.trial import draw_waves
 from conceptrsa.analysis.models.weights.locate import obtain_all_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions, weights_present
 from conceptrsa.analysis.models.zoo import read_zoo

@@ -19,13 +19,9 @@ from timm.layers import GroupNormAct, StdConv2d
 from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.extraction import ExtractionSettings
+from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.networks import running
-from conceptrsa.analysis.models.networks.running import (
-    choose_device,
-    run_batches,
-    use_onednn,
-)
+from conceptrsa.analysis.models.networks.running import choose_device, run_batches, use_onednn
 from conceptrsa.analysis.models.networks.vision import ImageNetwork
 from conceptrsa.bids_config.errors import InputError
 

@@ -13,7 +13,7 @@ from odd_inputs import betas as odd
 
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import read_betas
-from conceptrsa.analysis.betas.responses import AFNI_DOUBT, CONTRAST_DOUBT, regressor_names
+from conceptrsa.analysis.betas.response_kind import AFNI_DOUBT, CONTRAST_DOUBT, regressor_names
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,

@@ -8,7 +8,7 @@ import pytest
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution.plugin_settings import PluginSettings, read_plugin
-from conceptrsa.pipelines.options import ParticipantOptions, SlurmSettings
+from conceptrsa.pipelines.participant_options import ParticipantOptions, SlurmSettings
 
 OF_DEMO = ("--dataset-config", "demo")
 

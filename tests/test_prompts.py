@@ -2,7 +2,12 @@
 
 import pytest
 
-from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings, Prompt, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import (
+    PROMPT,
+    ExtractionSettings,
+    Prompt,
+    fill_prompt,
+)
 from conceptrsa.bids_config.errors import InputError
 
 

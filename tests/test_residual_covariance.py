@@ -10,7 +10,7 @@ from rsatoolbox.data.noise import cov_from_residuals
 
 from conceptrsa.interfaces.numerics.design import make_run_design
 from conceptrsa.interfaces.numerics.glm import residual_basis, shrunk_covariance
-from conceptrsa.pipelines.options import RUNS_PER_PARTITION, partition_runs
+from conceptrsa.pipelines.participant_options import RUNS_PER_PARTITION, partition_runs
 
 
 @pytest.mark.parametrize(("n_samples", "n_voxels"), [(40, 7), (30, 90), (500, 300)])

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
 from conceptrsa.pipelines.execution.run_workflows import run_workflow
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.steps import Node
 
 SECONDS = 0.4

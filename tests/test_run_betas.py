@@ -28,7 +28,7 @@ from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
-from conceptrsa.pipelines.options import RUNS_PER_PARTITION, partition_runs
+from conceptrsa.pipelines.participant_options import RUNS_PER_PARTITION, partition_runs
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
 

@@ -22,7 +22,7 @@ from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.execution import slurm
-from conceptrsa.pipelines.options import SlurmSettings
+from conceptrsa.pipelines.participant_options import SlurmSettings
 
 MAXIMUM_SECONDS = 300
 CLUSTER_PAGE = Path(__file__).parents[1] / "docs" / "cluster.md"

@@ -22,8 +22,8 @@ from conceptrsa.interfaces.numerics.realignment import motion_parameters, rigid_
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.slice_timing import correct_slice_timing
 from conceptrsa.interfaces.numerics.transforms import displacements, mask_points, read_matrix
-from conceptrsa.interfaces.spm import first_level, model
-from conceptrsa.interfaces.spm.launcher import find_launcher
+from conceptrsa.interfaces.spm import first_level, first_level_model
+from conceptrsa.interfaces.spm.find_spm import find_launcher
 from conceptrsa.interfaces.spm.preprocessing_jobs import SpmCoregister, SpmRealign, SpmSliceTiming
 from conceptrsa.interfaces.spm.run_models import (
     SpmConcatenatedBetas,
@@ -175,10 +175,12 @@ def test_naive_concatenation_is_worse(
     inputs = first_level.SpmModelInputSpec(**runs["inputs"])
     with workplace(tmp_path) as plain:
         of_runs = first_level.read_runs(inputs, plain)
-        conditions = model.conditions_of(model.concatenated(of_runs, TR), "implicit")
-        model.write_motion_regressors(plain / "motion.mat", of_runs)
+        conditions = first_level_model.conditions_of(
+            first_level_model.concatenated(of_runs, TR), "implicit"
+        )
+        first_level_model.write_motion_regressors(plain / "motion.mat", of_runs)
         scans = [run.scans for run in of_runs]
-        session = model.session_info(scans, conditions, plain / "motion.mat", 128.0)
+        session = first_level_model.session_info(scans, conditions, plain / "motion.mat", 128.0)
         estimated = first_level.estimate(inputs, plain, [session])
         columns = first_level.columns_of(estimated, 1, conditions)
         first_level.stack_betas(plain, columns, tmp_path / "naive.nii")

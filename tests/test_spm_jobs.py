@@ -13,8 +13,8 @@ import pytest
 from scipy.io import loadmat
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.interfaces.spm import first_level, model
-from conceptrsa.interfaces.spm.launcher import SpmLauncher
+from conceptrsa.interfaces.spm import first_level, first_level_model
+from conceptrsa.interfaces.spm.find_spm import SpmLauncher
 from conceptrsa.interfaces.spm.preprocessing_jobs import (
     SpmCoregister,
     SpmRealign,
@@ -115,9 +115,9 @@ def make_inputs(folder: Path) -> first_level.SpmModelInputSpec:
     )
 
 
-def make_run(folder: Path, events: pd.DataFrame = EVENTS) -> model.Run:
+def make_run(folder: Path, events: pd.DataFrame = EVENTS) -> first_level_model.Run:
     motion = np.column_stack([np.arange(3.0)] * 5 + [np.zeros(3)])
-    return model.Run(folder / "run.nii", 3, events, motion)
+    return first_level_model.Run(folder / "run.nii", 3, events, motion)
 
 
 @pytest.mark.parametrize("run_model", ["sessions", "concatenated"])
@@ -125,9 +125,9 @@ def test_first_level_model(run_model: str, scripts: list[str], folder: Path) -> 
     runs = [make_run(folder), make_run(folder, EVENTS.iloc[:3])]
     if run_model == "sessions":
         sessions = [
-            model.session_info(
+            first_level_model.session_info(
                 [run.scans],
-                model.conditions_of(run.events, "explicit"),
+                first_level_model.conditions_of(run.events, "explicit"),
                 folder / f"motion{number}.mat",
                 128.0,
             )
@@ -135,10 +135,14 @@ def test_first_level_model(run_model: str, scripts: list[str], folder: Path) -> 
         ]
         statements = ""
     else:
-        conditions = model.conditions_of(model.concatenated(runs, 3.0), "implicit")
+        conditions = first_level_model.conditions_of(
+            first_level_model.concatenated(runs, 3.0), "implicit"
+        )
         scans = [run.scans for run in runs]
-        sessions = [model.session_info(scans, conditions, folder / "motion.mat", 128.0)]
-        statements = model.concatenation(folder / "SPM.mat", folder / "events.mat", [3, 3])
+        sessions = [first_level_model.session_info(scans, conditions, folder / "motion.mat", 128.0)]
+        statements = first_level_model.concatenation(
+            folder / "SPM.mat", folder / "events.mat", [3, 3]
+        )
     with pytest.raises(_ToldError):
         first_level.estimate(make_inputs(folder), folder, sessions, statements)
     specified, estimated = scripts
@@ -147,8 +151,8 @@ def test_first_level_model(run_model: str, scripts: list[str], folder: Path) -> 
 
 
 def test_no_numpy_scalar_leaks_into_a_job(scripts: list[str], folder: Path) -> None:
-    conditions = model.conditions_of(EVENTS.astype({"onset": np.float64}), "explicit")
-    session = model.session_info(
+    conditions = first_level_model.conditions_of(EVENTS.astype({"onset": np.float64}), "explicit")
+    session = first_level_model.session_info(
         [folder / "run.nii"], conditions, folder / "m.mat", np.float64(128)
     )
     with pytest.raises(_ToldError):
@@ -170,11 +174,13 @@ def test_other_moments_are_refused(reference: float) -> None:
 
 def test_events_are_handed_over_run_by_run(folder: Path) -> None:
     runs = [make_run(folder), make_run(folder, EVENTS.iloc[:2].assign(onset=[-1.5, 3.0]))]
-    conditions = model.conditions_of(model.concatenated(runs, 3.0), "explicit")
+    conditions = first_level_model.conditions_of(
+        first_level_model.concatenated(runs, 3.0), "explicit"
+    )
     assert [condition.name for condition in conditions] == [
         "fixation", "one-back", "n01_b", "n02 'a",
     ]  # fmt: skip
-    model.write_events_by_run(folder / "events.mat", runs, conditions, "explicit")
+    first_level_model.write_events_by_run(folder / "events.mat", runs, conditions, "explicit")
     onsets = loadmat(folder / "events.mat")["onsets"]
     assert [[cell.ravel().tolist() for cell in row] for row in onsets] == [
         [[0.0, 33.0], [15.0], [6.0], [24.0]],

@@ -9,12 +9,8 @@ import pytest
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.programs import Written, copy, provide
-from conceptrsa.interfaces.spm.launcher import find_launcher
-from conceptrsa.interfaces.spm.spm_files import (
-    keep_from_saturating,
-    require_image,
-    workplace,
-)
+from conceptrsa.interfaces.spm.find_spm import find_launcher
+from conceptrsa.interfaces.spm.spm_files import keep_from_saturating, require_image, workplace
 
 
 @pytest.fixture

@@ -13,9 +13,7 @@ from weights_server import CONTENT, OTHER, SHA256, Publisher, one_sentence, put
 
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
 from conceptrsa.analysis.models.weights import hashes
-from conceptrsa.analysis.models.weights.locate import (
-    obtain_weights,
-)
+from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions, find_files
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError

@@ -18,9 +18,7 @@ from weights_server import OTHER, SHA256, names_in, put
 from conceptrsa.analysis.models.registry import Weights, WeightsFile
 from conceptrsa.analysis.models.weights import hashes as hashes_module
 from conceptrsa.analysis.models.weights.hashes import HashMemory
-from conceptrsa.analysis.models.weights.locate import (
-    obtain_weights,
-)
+from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 
 identify_weights = partial(obtain_weights, thorough=False)

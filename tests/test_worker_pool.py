@@ -19,7 +19,7 @@ from conceptrsa.bids_config.errors import StepError
 from conceptrsa.pipelines.execution.failures import FailureKeeper, last_sentence
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
 from conceptrsa.pipelines.execution.run_workflows import run_workflow
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 
 class DoInput(BaseInterfaceInputSpec):

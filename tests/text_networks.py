@@ -17,7 +17,7 @@ open_clip = pytest.importorskip("open_clip", reason="needs the extra 'networks'"
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers  # noqa: E402
 
-from conceptrsa.analysis.models.extraction import fill_prompt  # noqa: E402
+from conceptrsa.analysis.models.extraction_settings import fill_prompt  # noqa: E402
 from conceptrsa.analysis.models.registry import KeyMapping  # noqa: E402
 from conceptrsa.analysis.models.zoo import read_zoo  # noqa: E402
 

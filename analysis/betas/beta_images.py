@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.analysis.betas.beta_index import BetaImage, Request, SubjectImages
-from conceptrsa.analysis.betas.responses import (
+from conceptrsa.analysis.betas.response_kind import (
     MODEL_FILE,
     afni_labels,
     require_canonical,
@@ -43,7 +43,7 @@ from conceptrsa.analysis.brain.patterns import (
     with_data_only,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import require_place
+from conceptrsa.bids_config.images import require_orientation
 from conceptrsa.bids_config.names import natural_key, some_of
 
 SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
@@ -283,7 +283,7 @@ def _read_in_order(
     ordered = sorted(images, key=lambda image: (str(image.file), image.volume or 0))
     for file, of_file in groupby(ordered, key=lambda image: image.file):
         volumes = load_volume(file)
-        if place := require_place(volumes, file, regions.ignore_place):
+        if place := require_orientation(volumes, file, regions.ignore_place):
             places.append(place)
         regions.grid.require_same(Grid(volumes.shape[:3], volumes.affine, file))
         labels = afni_labels(volumes)

@@ -16,13 +16,9 @@ from conceptrsa.analysis.betas.own_derivatives import (
     list_derivatives,
     require_same_estimation,
 )
-from conceptrsa.analysis.betas.responses import MODEL_FILE, require_one_kind
+from conceptrsa.analysis.betas.response_kind import MODEL_FILE, require_one_kind
 from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
-from conceptrsa.analysis.betas.spm_images import (
-    holds_models,
-    list_paper_layout,
-    list_spm_folders,
-)
+from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
 from conceptrsa.analysis.brain.comparable import require_comparable

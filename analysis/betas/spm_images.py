@@ -12,7 +12,7 @@ from conceptrsa.analysis.betas.beta_index import (
     subject_folders,
 )
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
-from conceptrsa.analysis.betas.responses import (
+from conceptrsa.analysis.betas.response_kind import (
     MODEL_FILE,
     MODULATOR,
     REGRESSOR,

@@ -13,7 +13,7 @@ from conceptrsa.bids_config.images import (
     open_image,
     read_labels,
     readable,
-    require_place,
+    require_orientation,
 )
 from conceptrsa.bids_config.schema import RoiDefinition
 
@@ -89,7 +89,7 @@ def read_roi_voxels(
         If the file cannot be read, is not a volume of whole numbers, lacks a label, or, unless
         ignored, its place cannot be trusted.
     """
-    doubt = require_place(load_volume(atlas_file), atlas_file, ignore_place)
+    doubt = require_orientation(load_volume(atlas_file), atlas_file, ignore_place)
     labels, affine = read_labels(atlas_file)
     flat = labels.ravel()
     present = set(np.unique(flat).tolist())

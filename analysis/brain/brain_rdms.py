@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.brain.folds import (
-    Fold,
-    folds_of,
-)
+from conceptrsa.analysis.brain.folds import Fold, folds_of
 from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels, voxel_scores
 from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS, peak_size, sweep_top

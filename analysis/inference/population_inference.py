@@ -26,11 +26,7 @@ from conceptrsa.analysis.inference.findings import (
     ModelScore,
     ModelTest,
 )
-from conceptrsa.analysis.inference.generalisation import (
-    Generalisation,
-    ScoredRegion,
-    generalise,
-)
+from conceptrsa.analysis.inference.generalisation import Generalisation, ScoredRegion, generalise
 from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
 from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
 from conceptrsa.analysis.inference.tests_over_subjects import (

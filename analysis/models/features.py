@@ -18,10 +18,20 @@ from conceptrsa.analysis.models.cache import (
     RecipeCache,
     gathered,
 )
-from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt, Sweep, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import (
+    ExtractionSettings,
+    Prompt,
+    Sweep,
+    fill_prompt,
+)
 from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
 from conceptrsa.analysis.models.named_models import describe_named, is_named
-from conceptrsa.analysis.models.registry import ModelEntry, Network, Pooling, versions_of
+from conceptrsa.analysis.models.registry import (
+    ModelEntry,
+    Network,
+    Pooling,
+    versions_of,
+)
 from conceptrsa.analysis.models.weights.hashes import hash_file
 from conceptrsa.analysis.models.weights.locate import (
     KnownFile,
@@ -29,7 +39,12 @@ from conceptrsa.analysis.models.weights.locate import (
     obtain_all_weights,
 )
 from conceptrsa.analysis.models.weights.places import WeightsOptions
-from conceptrsa.analysis.models.zoo import LAYER_MARK, Zoo, read_zoo, split_layer
+from conceptrsa.analysis.models.zoo import (
+    LAYER_MARK,
+    Zoo,
+    read_zoo,
+    split_layer,
+)
 from conceptrsa.bids_config.errors import InputError
 
 __all__ = ["Features", "extract_features", "read_features", "write_features"]

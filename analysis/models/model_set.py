@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.models.feature_files import (
-    Features,
-    ModelRdm,
-    require_distances_differ,
-)
+from conceptrsa.analysis.models.feature_files import Features, ModelRdm, require_distances_differ
 from conceptrsa.analysis.models.registry import Group
 from conceptrsa.analysis.models.zoo import LAYER_MARK
 from conceptrsa.analysis.rsa.distances import (

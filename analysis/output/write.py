@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.output.figures.all_figures import write_figures
-from conceptrsa.analysis.output.report.group import REPORT, write_report
+from conceptrsa.analysis.output.report.comparison_page import REPORT, write_report
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for

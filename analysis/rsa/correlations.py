@@ -9,7 +9,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-from conceptrsa.analysis.settings import OwnFunction, RsaMetric, is_own, is_product
+from conceptrsa.analysis.settings import (
+    OwnFunction,
+    RsaMetric,
+    is_own,
+    is_product,
+)
 from conceptrsa.bids_config.errors import InputError
 
 MAX_PAIRS_OF_SIGNS = 4000

@@ -28,7 +28,13 @@ from conceptrsa.interfaces.numerics.glm import (
     scale_to_percent,
 )
 from conceptrsa.interfaces.numerics.pooling import pool_betas, read_run_betas
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, optional_files
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    files_in,
+    optional_files,
+)
 
 
 class GlmInputSpec(BaseInterfaceInputSpec):

@@ -24,7 +24,13 @@ from conceptrsa.interfaces.numerics.mni305_grid import RoiSampler, make_sampler,
 from conceptrsa.interfaces.numerics.pooling import pooling_weights, read_run_conditions
 from conceptrsa.interfaces.numerics.transforms import read_matrix
 from conceptrsa.interfaces.python.rois import RegionsInputSpec
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, optional_files
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    files_in,
+    optional_files,
+)
 
 LARGEST_DISAGREEMENT = 0.01
 """Of the pooled betas sampled here and resampled there: RMS, as a share of their own."""

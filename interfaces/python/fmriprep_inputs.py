@@ -18,7 +18,12 @@ from conceptrsa.interfaces.numerics.glm import same_grid
 from conceptrsa.interfaces.numerics.realignment import write_motion
 from conceptrsa.interfaces.numerics.transforms import write_matrix
 from conceptrsa.interfaces.programs import copy
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    files_in,
+)
 
 
 class ImportRunInputSpec(BaseInterfaceInputSpec):

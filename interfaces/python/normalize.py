@@ -18,7 +18,12 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, ta
 from conceptrsa.interfaces.numerics.normalization import correlation, inner_correlation, normalize
 from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix, write_matrix
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, optional_folder
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    optional_folder,
+)
 
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
 """Correlations of a T1w with the image that a reconstruction was made from."""

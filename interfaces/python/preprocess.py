@@ -20,7 +20,13 @@ from conceptrsa.interfaces.numerics.slice_timing import SLICE_AXES, correct_slic
 from conceptrsa.interfaces.numerics.time_series import image_stem
 from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
 from conceptrsa.interfaces.programs import provide
-from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_in, files_out
+from conceptrsa.interfaces.python.step import (
+    Step,
+    file_in,
+    file_out,
+    files_in,
+    files_out,
+)
 
 
 class SliceTimingInputSpec(BaseInterfaceInputSpec):

@@ -14,9 +14,14 @@ from conceptrsa.bids_config.tsv import write_table
 from conceptrsa.interfaces.programs import provide
 from conceptrsa.interfaces.python.estimate import GlmInputSpec, read_events_table, read_motion
 from conceptrsa.interfaces.python.step import files_in
-from conceptrsa.interfaces.spm import model as spm_model
-from conceptrsa.interfaces.spm.jobs import DesignJob, EstimateJob, SpmInputSpec, launcher_of
-from conceptrsa.interfaces.spm.model import EstimatedModel, Run, TimedCondition
+from conceptrsa.interfaces.spm import first_level_model as spm_model
+from conceptrsa.interfaces.spm.first_level_model import EstimatedModel, Run, TimedCondition
+from conceptrsa.interfaces.spm.jobs import (
+    DesignJob,
+    EstimateJob,
+    SpmInputSpec,
+    launcher_of,
+)
 
 MICROTIME_BINS = 16
 _SERIAL_CORRELATIONS = {"ar1": "AR(1)", "ols": "none"}
@@ -76,8 +81,7 @@ def estimate(
     sessions : sequence of dict
         For nipype's `Level1Design`.
     concatenation : str
-        Statements of `conceptrsa.interfaces.spm.model.concatenation` where the runs are one
-        session.
+        Statements of `first_level_model.concatenation` where the runs are one session.
     n_residuals : int
         Volumes of the model where its residuals are written as well, as `Res_0001.nii` and on.
 

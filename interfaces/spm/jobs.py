@@ -23,7 +23,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, isdefined, traits
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.programs import Written, real, run_logged
-from conceptrsa.interfaces.spm.launcher import DEFAULT_TIME_LIMIT, SpmLauncher, find_launcher
+from conceptrsa.interfaces.spm.find_spm import DEFAULT_TIME_LIMIT, SpmLauncher, find_launcher
 
 LOOK_AT_LOG = (
     "; see the .log beside it, make room if the disk is full, and run the same command again."

@@ -26,8 +26,8 @@ from conceptrsa.interfaces.python.estimate_runs import (
 )
 from conceptrsa.interfaces.python.step import Step, file_out, files_out
 from conceptrsa.interfaces.spm import first_level
-from conceptrsa.interfaces.spm import model as spm_model
-from conceptrsa.interfaces.spm.model import EstimatedModel, Run, TimedCondition
+from conceptrsa.interfaces.spm import first_level_model as spm_model
+from conceptrsa.interfaces.spm.first_level_model import EstimatedModel, Run, TimedCondition
 from conceptrsa.interfaces.spm.spm_files import WORKPLACE, workplace
 
 SPLITS = {"all": slice(None), "odd": slice(0, None, 2), "even": slice(1, None, 2)}

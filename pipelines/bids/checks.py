@@ -20,7 +20,7 @@ from conceptrsa.bids_config.images import (
     open_volume,
     read_labels,
     readable,
-    require_place,
+    require_orientation,
     require_series,
     require_volume,
     times,
@@ -192,7 +192,7 @@ def read_image_header(file: Path, ignore_place: bool = True) -> ImageHeader:
     with readable(file):
         proxy = image.dataobj
         scale = (float(proxy.slope), float(proxy.inter))
-    doubt = require_place(image, file, ignore_place)
+    doubt = require_orientation(image, file, ignore_place)
     return ImageHeader(
         file,
         image.shape,

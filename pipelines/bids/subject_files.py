@@ -13,7 +13,12 @@ from conceptrsa.bids_config.errors import InputError, Problems
 from conceptrsa.bids_config.names import natural_key, warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import require_content
-from conceptrsa.pipelines.bids.dataset import NOT_FOUND, BoldRun, Reading, SubjectInputs
+from conceptrsa.pipelines.bids.dataset import (
+    NOT_FOUND,
+    BoldRun,
+    Reading,
+    SubjectInputs,
+)
 from conceptrsa.pipelines.bids.events import count_presentations, read_run_events
 from conceptrsa.pipelines.bids.fmriprep import (
     MASK,

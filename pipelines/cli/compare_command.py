@@ -17,7 +17,7 @@ from conceptrsa.pipelines.cli.data_options import (
     comparison_config,
 )
 from conceptrsa.pipelines.cli.parser import add_options
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
 
@@ -86,7 +86,7 @@ def region(text: str) -> RoiDefinition:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from conceptrsa.analysis.betas.read import find_format, read_betas
-    from conceptrsa.pipelines.cli.networks import require_models
+    from conceptrsa.pipelines.cli.network_choice import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.analysis.models.extraction import Device, PicturePooling, TextPooling
+from conceptrsa.analysis.models.extraction_settings import Device, PicturePooling, TextPooling
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.pipelines.cli.parser import add_options, given_options
 

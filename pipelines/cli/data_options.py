@@ -18,7 +18,7 @@ from conceptrsa.bids_config.recorded import (
     require_recorded,
 )
 from conceptrsa.bids_config.schema import DatasetConfig
-from conceptrsa.pipelines.options import IGNORED_BY_FMRIPREP, Ignored
+from conceptrsa.pipelines.participant_options import IGNORED_BY_FMRIPREP, Ignored
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli.parser import given_options
 from conceptrsa.pipelines.cli.run_command import add_engine_options, participant_options
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 if TYPE_CHECKING:  # it takes long to import
     from conceptrsa.pipelines.demo.demo_settings import DemoSettings

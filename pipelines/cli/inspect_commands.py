@@ -11,7 +11,7 @@ from conceptrsa.pipelines.cli.data_options import (
 )
 from conceptrsa.pipelines.cli.parser import given_options
 from conceptrsa.pipelines.cli.run_command import add_engine_options, require_fitting
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 KINDS = ("orig", "hierarchical", "flat", "colored", "exec")
 

@@ -56,7 +56,7 @@ def run_features(args: argparse.Namespace) -> int:
     from conceptrsa.analysis.models.feature_files import write_features
     from conceptrsa.bids_config import load_dataset_config
     from conceptrsa.bids_config.schema import StimuliConfig
-    from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli
+    from conceptrsa.pipelines.cli.network_choice import network_run, read_labelled_stimuli
     from conceptrsa.pipelines.execution.output_folders import (
         Input,
         require_no_other_data_set,
@@ -92,7 +92,7 @@ def run_models(args: argparse.Namespace) -> int:
 
     from conceptrsa.analysis.models.weights.places import weights_present
     from conceptrsa.analysis.models.zoo import read_zoo
-    from conceptrsa.pipelines.cli.networks import weights_options
+    from conceptrsa.pipelines.cli.network_choice import weights_options
 
     options = NetworkOptions(**given_options(NetworkOptions, args))
     weights = weights_options(options)
@@ -111,10 +111,10 @@ def run_models(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """Try one network."""
-    from conceptrsa.analysis.models.check import try_model
     from conceptrsa.analysis.models.features import find_entry
+    from conceptrsa.analysis.models.trial import try_model
     from conceptrsa.analysis.models.zoo import split_layer
-    from conceptrsa.pipelines.cli.networks import network_run
+    from conceptrsa.pipelines.cli.network_choice import network_run
 
     name, layer = split_layer(args.name)
     options = NetworkOptions(**given_options(NetworkOptions, args))

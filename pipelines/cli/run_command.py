@@ -23,7 +23,7 @@ from conceptrsa.pipelines.cli.data_options import (
 from conceptrsa.pipelines.cli.parser import add_options, given_options, option_of
 from conceptrsa.pipelines.execution.plugin_settings import PLUGINS, read_plugin
 from conceptrsa.pipelines.execution.slurm_queue import require_slurm
-from conceptrsa.pipelines.options import (
+from conceptrsa.pipelines.participant_options import (
     IGNORED_BY_FMRIPREP,
     RUNS_PER_PARTITION,
     ParticipantOptions,
@@ -183,7 +183,7 @@ def require_fitting(given: Mapping[str, Any]) -> None:
 
 def _run_group(args: argparse.Namespace) -> int:
     from conceptrsa.analysis.betas.read import read_betas
-    from conceptrsa.pipelines.cli.networks import require_models
+    from conceptrsa.pipelines.cli.network_choice import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
     from conceptrsa.pipelines.execution.run_lock import only_run

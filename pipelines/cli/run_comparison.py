@@ -12,7 +12,7 @@ from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.analysis.comparison import Subjects, compare
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
-from conceptrsa.analysis.output.report.group import REPORT
+from conceptrsa.analysis.output.report.comparison_page import REPORT
 from conceptrsa.analysis.output.tables import write_table
 from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
@@ -22,7 +22,7 @@ from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwi
 from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
-from conceptrsa.pipelines.cli.networks import network_run, read_labelled_stimuli
+from conceptrsa.pipelines.cli.network_choice import network_run, read_labelled_stimuli
 from conceptrsa.pipelines.execution.output_folders import require_writable
 from conceptrsa.pipelines.execution.run_lock import only_run
 

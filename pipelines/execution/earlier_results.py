@@ -16,7 +16,7 @@ from conceptrsa.bids_config.recorded import (
 )
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.sidecars import of_runs
 
 

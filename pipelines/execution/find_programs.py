@@ -10,7 +10,7 @@ from pathlib import Path
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.execution.output_folders import require_makeable, require_writable
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.engines import SpmSettings
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 
@@ -35,8 +35,8 @@ def find_spm(options: ParticipantOptions, scratch: Path | None = None) -> SpmSet
     """
     if options.engine != "spm":
         return SpmSettings(run_model=options.run_model)
+    from conceptrsa.interfaces.spm.find_spm import DEFAULT_TIME_LIMIT, find_launcher
     from conceptrsa.interfaces.spm.jobs import read_version
-    from conceptrsa.interfaces.spm.launcher import DEFAULT_TIME_LIMIT, find_launcher
 
     limit = options.spm_time_limit
     seconds = DEFAULT_TIME_LIMIT if limit is None else limit * SECONDS_PER_MINUTE

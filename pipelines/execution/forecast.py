@@ -19,7 +19,7 @@ from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.execution.find_programs import is_reconstructed
 from conceptrsa.pipelines.execution.output_folders import existing_parent
-from conceptrsa.pipelines.options import ParticipantOptions, partition_runs
+from conceptrsa.pipelines.participant_options import ParticipantOptions, partition_runs
 from conceptrsa.pipelines.workflows import software
 
 ASSUMED_PLANE = 64 * 64

@@ -11,7 +11,7 @@ from typing import Any
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
 from conceptrsa.bids_config.reader import read_table
-from conceptrsa.pipelines.options import SlurmSettings
+from conceptrsa.pipelines.participant_options import SlurmSettings
 
 PLUGINS = ("MultiProc", "Linear", "SLURM")
 _SAME_AS = {"LegacyMultiProc": "MultiProc"}

@@ -13,7 +13,7 @@ from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.execution.find_programs import freesurfer_checks
 from conceptrsa.pipelines.execution.output_folders import require_makeable
-from conceptrsa.pipelines.options import ParticipantOptions, RunModel, partition_runs
+from conceptrsa.pipelines.participant_options import ParticipantOptions, RunModel, partition_runs
 
 SECONDS_PER_MINUTE = 60
 LONGEST_START = 600.0  # s; the first start of a MATLAB Runtime unpacks SPM

@@ -13,7 +13,7 @@ from conceptrsa.pipelines.execution.progress import RunProgress
 from conceptrsa.pipelines.execution.slurm import SlurmJobsPlugin
 from conceptrsa.pipelines.execution.slurm_queue import end_jobs_left
 from conceptrsa.pipelines.execution.worker_pool import WorkerPoolPlugin, log_to_file
-from conceptrsa.pipelines.options import ParticipantOptions
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows import software
 
 

@@ -37,7 +37,7 @@ from conceptrsa.pipelines.execution.slurm_queue import (
 )
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
 from conceptrsa.pipelines.execution.worker_pool import ONE_THREAD
-from conceptrsa.pipelines.options import SlurmSettings
+from conceptrsa.pipelines.participant_options import SlurmSettings
 from conceptrsa.pipelines.workflows import software
 
 INTERPRETER_GB = 0.8

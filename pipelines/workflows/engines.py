@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from conceptrsa.bids_config.schema import GlmConfig
-from conceptrsa.pipelines.options import RunModel
+from conceptrsa.pipelines.participant_options import RunModel
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
 SPM_GB = 1.2
@@ -19,7 +19,7 @@ class SpmSettings:
     Attributes
     ----------
     command : str or None
-        Command that runs SPM; None: as `conceptrsa.interfaces.spm.launcher.find_launcher` finds it.
+        Command that runs SPM; None: as `conceptrsa.interfaces.spm.find_spm.find_launcher` finds it.
     version : str or None
         What it is, such as 'SPM12 7771'; None where it was not asked.
     time_limit : float or None

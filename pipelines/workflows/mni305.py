@@ -12,7 +12,7 @@ from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
 from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
-from conceptrsa.pipelines.options import Normalization, RoiSource
+from conceptrsa.pipelines.participant_options import Normalization, RoiSource
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 from conceptrsa.pipelines.workflows.wiring import as_files, begin_workflow, first
 

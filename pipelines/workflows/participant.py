@@ -25,13 +25,15 @@ from conceptrsa.pipelines.workflows.mni305 import (
     init_normalization_wf,
 )
 from conceptrsa.pipelines.workflows.model_runs import OF_EACH_RUN, init_glm_wf
-from conceptrsa.pipelines.workflows.preprocessing import (
-    init_preprocessed_wf,
-    init_preprocessing_wf,
-)
+from conceptrsa.pipelines.workflows.preprocessing import init_preprocessed_wf, init_preprocessing_wf
 from conceptrsa.pipelines.workflows.run_betas import init_run_betas_wf
 from conceptrsa.pipelines.workflows.sidecars import SubjectDerivatives, run_name
-from conceptrsa.pipelines.workflows.wiring import across, begin_workflow, into, out_of
+from conceptrsa.pipelines.workflows.wiring import (
+    across,
+    begin_workflow,
+    into,
+    out_of,
+)
 
 PACKAGED_ATLAS = "packaged Desikan-Killiany atlas"
 
@@ -230,7 +232,7 @@ def init_dataset_wf(
     Parameters
     ----------
     subjects : sequence of SubjectInputs
-        What `conceptrsa.pipelines.bids.dataset.read_dataset` found.
+        What `conceptrsa.pipelines.bids.reading.read_dataset` found.
     config : DatasetConfig
         How the events are read.
     settings : ParticipantSettings

@@ -7,11 +7,16 @@ from nipype.pipeline.engine import Workflow
 from conceptrsa.bids_config.schema import GlmConfig, RoiDefinition
 from conceptrsa.interfaces.numerics.resampling import MissingRule
 from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
-from conceptrsa.pipelines.options import partition_runs
+from conceptrsa.pipelines.participant_options import partition_runs
 from conceptrsa.pipelines.workflows.engines import Engine
 from conceptrsa.pipelines.workflows.model_runs import OF_EACH_RUN, TO_SPM
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
-from conceptrsa.pipelines.workflows.wiring import as_files, begin_workflow, first, grouped
+from conceptrsa.pipelines.workflows.wiring import (
+    as_files,
+    begin_workflow,
+    first,
+    grouped,
+)
 
 _TO_PLACES = [*as_files("bold_to_t1w", "t1w_to_mni305"), ("segmentation", "dseg_file")]
 
@@ -41,7 +46,7 @@ def init_run_betas_wf(
     run_names : sequence of str
         Of the runs, in their order.
     runs_per_partition : int
-        See `conceptrsa.pipelines.options.partition_runs`.
+        See `conceptrsa.pipelines.participant_options.partition_runs`.
     n_volumes : int
         Of all runs together: decides SPM's memory.
     missing : {'excluded', 'zero'}

@@ -13,7 +13,7 @@ from typing import Any
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.interfaces.python.quality_images import FINE_MM, ConfoundsTable
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
-from conceptrsa.pipelines.options import partition_runs
+from conceptrsa.pipelines.participant_options import partition_runs
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.software import software_versions
 

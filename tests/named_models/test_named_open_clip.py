@@ -8,7 +8,7 @@ import open_clip
 import pytest
 import torch
 
-from conceptrsa.analysis.models.extraction import fill_prompt
+from conceptrsa.analysis.models.extraction_settings import fill_prompt
 from conceptrsa.analysis.models.networks.load import load_network
 from conceptrsa.bids_config.errors import InputError
 from named_models.named_tools import (

@@ -10,7 +10,7 @@ from open_clip.tokenizer import canonicalize_text
 from open_clip.transformer import TextTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from conceptrsa.analysis.models.extraction import fill_prompt
+from conceptrsa.analysis.models.extraction_settings import fill_prompt
 from conceptrsa.analysis.models.networks.hf_text import load_joint_text
 from conceptrsa.analysis.models.networks.named_open_clip import _is_siglip, text_network
 

@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from conceptrsa.analysis.models.extraction import fill_prompt
+from conceptrsa.analysis.models.extraction_settings import fill_prompt
 from conceptrsa.analysis.models.networks import named_transformers
 from conceptrsa.analysis.models.networks.load import load_network
 from conceptrsa.analysis.models.registry import ModelEntry

@@ -7,7 +7,7 @@ from typing import Any
 from open_clip.tokenizer import SimpleTokenizer, canonicalize_text
 from tokenizers import Tokenizer
 
-from conceptrsa.analysis.models.extraction import Prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt
 from conceptrsa.analysis.models.networks.language import FastTokenizer, Tokens, unreadable_label
 from conceptrsa.bids_config.errors import InputError
 

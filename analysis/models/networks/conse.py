@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from timm.data import ImageNetInfo
 
-from conceptrsa.analysis.models.extraction import Prompt, Sweep, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
 

@@ -121,7 +121,7 @@ def load_hf_text(folder: Path) -> TextNetwork:
 
 def load_joint_text(folder: Path) -> TextNetwork:
     """Load the text tower of a CLIP or SigLIP, whose output is its embedding and nothing else."""
-    from conceptrsa.analysis.models.networks.clip_text import SiglipTokenizer  # brings open_clip
+    from conceptrsa.analysis.models.networks.clip_text import SiglipTokenizer
 
     whole = read_config(folder)
     config = whole.text_config

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from conceptrsa.analysis.models.extraction import Prompt, Sweep, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor, require_layers
 from conceptrsa.analysis.models.networks.named_networks import library_errors
 from conceptrsa.analysis.models.registry import Pooling

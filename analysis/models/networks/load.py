@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt
+from conceptrsa.analysis.models.extraction_settings import ExtractionSettings, Prompt
 from conceptrsa.analysis.models.networks.named_networks import (
     LOADER_PREFIX,
     NAMED_LOADERS,

@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.registry import LIBRARIES, Input, Network, Preprocessing, Weights
+from conceptrsa.analysis.models.registry import (
+    LIBRARIES,
+    Input,
+    Network,
+    Preprocessing,
+    Weights,
+)
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
 

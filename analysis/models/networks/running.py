@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from conceptrsa.analysis.models.extraction import Device, ExtractionSettings, Sweep
+from conceptrsa.analysis.models.extraction_settings import Device, ExtractionSettings, Sweep
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import available_processors

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from conceptrsa.analysis.files.stimuli import load_picture
-from conceptrsa.analysis.models.extraction import Sweep
+from conceptrsa.analysis.models.extraction_settings import Sweep
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
 from conceptrsa.analysis.models.networks.running import use_onednn
 from conceptrsa.analysis.models.registry import Pooling, Preprocessing

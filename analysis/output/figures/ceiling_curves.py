@@ -15,7 +15,12 @@ from conceptrsa.analysis.output.figures.captions import (
     note,
     visited_sizes,
 )
-from conceptrsa.analysis.output.figures.sheet import Sheet, lay_out, set_title, title_room
+from conceptrsa.analysis.output.figures.sheet import (
+    Sheet,
+    lay_out,
+    set_title,
+    title_room,
+)
 from conceptrsa.analysis.output.figures.style import (
     CEILING_COLOUR,
     RANDOM_COLOUR,

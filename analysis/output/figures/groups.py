@@ -14,7 +14,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from conceptrsa.analysis.inference.findings import MIXED_MODEL, GroupTest
-from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note, subjects_left
+from conceptrsa.analysis.output.figures.captions import (
+    CAPTIONS,
+    details_of,
+    note,
+    subjects_left,
+)
 from conceptrsa.analysis.output.figures.models import SHARE_LIMITS
 from conceptrsa.analysis.output.figures.rows import (
     draw_dots,

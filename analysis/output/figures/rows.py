@@ -9,7 +9,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.output.figures.sheet import Sheet, label_room, lay_out, title_room
+from conceptrsa.analysis.output.figures.sheet import (
+    Sheet,
+    label_room,
+    lay_out,
+    title_room,
+)
 from conceptrsa.analysis.output.figures.style import (
     LINE_COLOUR,
     MUTED_COLOUR,

@@ -25,11 +25,7 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
     unbroken,
 )
-from conceptrsa.analysis.output.report.rendering import (
-    estimate,
-    p_value,
-    render_paragraphs,
-)
+from conceptrsa.analysis.output.report.rendering import estimate, p_value, render_paragraphs
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 

@@ -11,12 +11,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from conceptrsa.analysis.models.extraction import ExtractionSettings, Prompt, fill_prompt
+from conceptrsa.analysis.models.extraction_settings import ExtractionSettings, Prompt, fill_prompt
 from conceptrsa.analysis.models.registry import ModelEntry
-from conceptrsa.analysis.models.weights.locate import (
-    CheckedFile,
-    obtain_all_weights,
-)
+from conceptrsa.analysis.models.weights.locate import CheckedFile, obtain_all_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 
 TRIAL_LABEL = "cat"

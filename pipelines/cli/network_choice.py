@@ -7,7 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conceptrsa.analysis.files.stimuli import LABELS_FILE, Stimulus, read_stimuli
-from conceptrsa.analysis.models.extraction import PROMPT, ExtractionSettings, default_cache_dir
+from conceptrsa.analysis.models.extraction_settings import (
+    PROMPT,
+    ExtractionSettings,
+    default_cache_dir,
+)
 from conceptrsa.analysis.models.features import Features, extract_features
 from conceptrsa.analysis.models.named_models import is_named
 from conceptrsa.analysis.models.weights.places import (
@@ -16,7 +20,12 @@ from conceptrsa.analysis.models.weights.places import (
     require_given_asked,
     weights_chosen,
 )
-from conceptrsa.analysis.models.zoo import LAYER_MARK, Zoo, read_zoo, split_layer
+from conceptrsa.analysis.models.zoo import (
+    LAYER_MARK,
+    Zoo,
+    read_zoo,
+    split_layer,
+)
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import StimuliConfig
 from conceptrsa.pipelines.cli.comparison_options import (

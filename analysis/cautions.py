@@ -132,6 +132,13 @@ def _costly_metric(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
     if settings.preset == "recommended" and not is_product(settings.rsa_metric):
         n_permutations, n_bootstraps = numbers_of_draws(settings)
+        if is_own(settings.rsa_metric):
+            yield (
+                f"{settings.rsa_metric} is called for every permutation: {n_permutations} are "
+                "made, without bootstrap errors; the permutation test of the ceiling takes "
+                "Spearman's rho, as do partial scores"
+            )
+            return
         yield (
             f"{settings.rsa_metric} is slow: {n_permutations} permutations and {n_bootstraps} "
             "bootstrap samples are made, and the permutation test of the ceiling takes Spearman's "
@@ -141,8 +148,9 @@ def _costly_metric(primary: Analysis) -> Iterator[str]:
 
 def _no_zero(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
-    if settings.preset == "recommended" and has_no_zero(settings.rsa_metric):
-        why = UNKNOWN_ZERO if is_own(settings.rsa_metric) else NO_ZERO
+    own = is_own(settings.rsa_metric)
+    if own or (settings.preset == "recommended" and has_no_zero(settings.rsa_metric)):
+        why = UNKNOWN_ZERO if own else NO_ZERO
         yield f"{settings.rsa_metric}: {why}"
 
 

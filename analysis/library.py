@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from conceptrsa.analysis.betas import read as betas
+from conceptrsa.analysis.brain.folds import fitted_to
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.comparison import Subjects
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
@@ -152,7 +154,9 @@ def compare(
         Told of each step before it begins.
     **changes
         Settings that differ from the preset's, such as ``rsa_metric="spearman"``; see
-        `ComparisonSettings`.
+        `ComparisonSettings`. A function of your own gets RDMs with the stimuli in the order of
+        `Comparison.stimuli`, which is that of their names, first the brain's and then the model's,
+        and gives a number that is higher the more alike they are.
 
     Returns
     -------
@@ -169,17 +173,40 @@ def compare(
     InputError
         On subjects or models that cannot be compared, or data that lack what the settings need.
     """
-    settings: ComparisonSettings | None
+    subjects, models = _sequence(subjects), _sequence(models)
+    _require_kinds(subjects, models)
+    fitting: tuple[str, ...] = ()
     if isinstance(preset, ComparisonSettings):
         settings = replace(preset, **changes)
-    elif preset is None and not changes:
-        settings = None
     else:
         settings = settings_for(preset or "recommended", **changes)
-    result = Comparison(compare_patterns(subjects, models, settings, progress))
+        if not {"voxel_selection", "selection_data"} & set(changes):
+            settings, fitting = fitted_to(settings, subjects)
+    found = compare_patterns(subjects, models, settings, progress)
+    result = Comparison(replace(found, warnings=(*fitting, *found.warnings)))
     for note in result.notes:
         warnings.warn(note, ComparisonWarning, stacklevel=2)
     return result
+
+
+def _sequence(given: Any) -> Any:
+    """A sequence of what is given, which may be one alone or a generator."""
+    kinds = (SubjectPatterns, SubjectRdms, Features, ModelRdm)
+    return (given,) if isinstance(given, kinds) else tuple(given)
+
+
+def _require_kinds(subjects: Sequence[Any], models: Sequence[Any]) -> None:
+    """Refuse what is neither patterns nor RDMs, and subjects of both kinds."""
+    for given, kinds, what in (
+        (subjects, (SubjectPatterns, SubjectRdms), "subjects"),
+        (models, (Features, ModelRdm), "models"),
+    ):
+        for one in given:
+            if not isinstance(one, kinds):
+                names = " or ".join(kind.__name__ for kind in kinds)
+                raise InputError(f"{what} are {names}, not {type(one).__name__}: make them first")
+    if len({type(subject) for subject in subjects}) > 1:
+        raise InputError("some subjects have patterns and others RDMs: give one kind for all")
 
 
 class Comparison:
@@ -250,6 +277,11 @@ class Comparison:
         return self.result.warnings
 
     @property
+    def stimuli(self) -> tuple[str, ...]:
+        """Names of the stimuli, in the order of every RDM."""
+        return self.result.stimuli
+
+    @property
     def settings(self) -> ComparisonSettings:
         """Settings that it was made with."""
         return self.result.settings
@@ -276,7 +308,7 @@ class Comparison:
                 f"this result has no table {name} (preset {self.settings.preset}): it has "
                 f"{', '.join(self.tables)}"
             )
-        return self.tables[name]
+        return self.tables[name].copy()
 
     def __repr__(self) -> str:
         """What was compared, and what else there is to look at."""

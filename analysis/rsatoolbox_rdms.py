@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STIMULUS_NAMES = ("stimulus", "stimuli", "conds", "cond", "condition", "conditions")
 """How pattern descriptors that name the stimuli are called, in rsatoolbox's examples and here."""
 
+UNKNOWN = ("", "None", "nan", "n/a")
+"""Names of subjects that stand for none."""
+
 Rows = list[tuple[dict[str, str], NDArray[np.float64]]]
 
 
@@ -44,12 +47,19 @@ def to_rsatoolbox(rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm])
     """
     from rsatoolbox.rdm import RDMs
 
+    if not isinstance(rdms, Comparison) and not (
+        rdms and all(isinstance(one, (SubjectRdms, ModelRdm)) for one in rdms)
+    ):
+        raise InputError("give a Comparison, or a list of SubjectRdms or of ModelRdm")
     stimuli, rows = _rows_of(rdms)
     names = ("kind", "subject", "roi", "model", "group")
     return RDMs(
         np.stack([rdm for _, rdm in rows]),
         rdm_descriptors={name: [told.get(name, "") for told, _ in rows] for name in names},
         pattern_descriptors={"stimulus": list(stimuli)},
+        dissimilarity_measure=(
+            str(rdms.settings.rdm_metric) if isinstance(rdms, Comparison) else None
+        ),
     )
 
 
@@ -61,8 +71,8 @@ def from_rsatoolbox(
     Parameters
     ----------
     rdms : rsatoolbox.rdm.RDMs
-        With the RDM descriptor `subject` (and `roi`) they are subjects'; else they are models',
-        called by `model` or `name`.
+        With the RDM descriptor `subject` (and `roi`) they are subjects'; RDMs without a subject
+        beside them are left out. Else they are models', called by `model` or `name`.
     stimulus : str, optional
         Pattern descriptor that names the stimuli; by default the first of `stimulus`, `stimuli`,
         `conds`, `cond`, `condition`, `conditions` that there is.
@@ -91,7 +101,7 @@ def from_rsatoolbox(
         name: [clean_name(str(value)) for value in values]
         for name, values in rdms.rdm_descriptors.items()
     }
-    if any(told.get("subject", ())):
+    if any(name not in UNKNOWN for name in told.get("subject", ())):
         return _subjects(stimuli, told, vectors)
     return _models(stimuli, told, vectors, group)
 
@@ -103,7 +113,7 @@ def _subjects(
     of_subject: dict[str, dict[str, NDArray[np.float64]]] = {}
     for subject, roi, rdm in zip(told["subject"], regions, rdms, strict=True):
         # In an object that holds models as well, theirs have no subject.
-        if not subject:
+        if subject in UNKNOWN:
             continue
         require_names([roi], "region", f"the RDMs of {subject}")
         of_rois = of_subject.setdefault(subject.removeprefix("sub-"), {})

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
@@ -27,7 +29,10 @@ class OwnFunction(str):
 
     def __new__(cls, function: Callable[..., Any]) -> "OwnFunction":
         """Take the name of a function."""
-        name = getattr(function, "__name__", type(function).__name__)
+        named = function
+        while isinstance(named, partial):
+            named = named.func
+        name = getattr(named, "__name__", None) or type(named).__name__
         own = super().__new__(cls, f"{name}()")
         own.function = function
         return own
@@ -47,6 +52,35 @@ def is_product(metric: str) -> bool:
     return metric != "kendall-tau-a" and not is_own(metric)
 
 
+def rdm_metric_of(metric: str | Callable[..., Any]) -> RdmMetric:
+    """Check a distance that is given by its name or as a function.
+
+    Raises
+    ------
+    InputError
+        On a name that there is none of.
+    """
+    return cast(RdmMetric, _metric("rdm_metric", metric, get_args(RdmMetric)))
+
+
+def rsa_metric_of(metric: str | Callable[..., Any]) -> RsaMetric:
+    """Check a comparison of RDMs that is given by its name or as a function.
+
+    Raises
+    ------
+    InputError
+        On a name that there is none of.
+    """
+    return cast(RsaMetric, _metric("rsa_metric", metric, get_args(RsaMetric)))
+
+
+def _metric(name: str, metric: str | Callable[..., Any], allowed: tuple[str, ...]) -> str:
+    if not isinstance(metric, str) and callable(metric):
+        return OwnFunction(metric)
+    _require_choice(name, metric, allowed)
+    return metric
+
+
 class Names(dict[Any, str]):
     """What people call distances and comparisons; one's own function goes by its name."""
 
@@ -60,7 +94,7 @@ class Names(dict[Any, str]):
 def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed and not is_own(value):
         raise InputError(
-            f"{name} = {value!r} is unknown{did_you_mean(value, allowed)}: choose one of "
+            f"{name} = {value!r} is unknown{did_you_mean(str(value), allowed)}: choose one of "
             f"{', '.join(allowed)}"
         )
 
@@ -166,8 +200,14 @@ class ComparisonSettings:
                 object.__setattr__(self, name, OwnFunction(value))
             elif get_origin(hints[name]) is Literal:
                 _require_choice(name, value, get_args(hints[name]))
-            elif minimum is not None and value < minimum:
-                raise InputError(f"{name} = {value} is too small: give {minimum} or more")
+            elif hints[name] is bool and not isinstance(value, bool):
+                raise InputError(f"{name} = {value!r} is neither True nor False: give one of them")
+            elif minimum is not None and (
+                type(value) is bool or not isinstance(value, Integral) or value < minimum
+            ):
+                is_small = isinstance(value, Real) and value < minimum
+                what = "too small" if is_small else "no whole number"
+                raise InputError(f"{name} = {value!r} is {what}: give {minimum} or more")
 
     @property
     def needs_runs(self) -> bool:
@@ -199,4 +239,11 @@ def settings_for(preset: str = "recommended", **changes: Any) -> ComparisonSetti
         On an unknown preset or a value that is not possible.
     """
     _require_choice("preset", preset, get_args(Preset))
+    known = [setting.name for setting in fields(ComparisonSettings)]
+    for name in changes:
+        if name not in known:
+            raise InputError(
+                f"there is no setting {name!r}{did_you_mean(name, known)}: choose among "
+                f"{', '.join(known)}"
+            )
     return replace(PRESETS[preset], **changes)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -12,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import pdist, squareform
 from scipy.stats import kendalltau
 
 import conceptrsa as crsa
@@ -104,9 +105,9 @@ def test_patterns_from_arrays_are_sorted_and_checked() -> None:
     np.testing.assert_array_equal(roi.runs, runs[:, [1, 2, 0]])
     assert repr(patterns) == "SubjectPatterns(sub-7: 3 stimuli; V1 5 voxels)"
     for stimuli, betas, message in (
-        (["a", "b", "a"], runs, "stimulus a of sub-7 is given twice"),
-        (["a", "b"], runs, r"betas of V1 of sub-7 have 3 rows for 2 stimuli"),
-        (["a", "b", "c"], runs[0, 0], r"betas of V1 of sub-7 are of shape \(5,\)"),
+        (["a", "b", "a"], runs, "arrays of sub-7 have stimulus a twice"),
+        (["a", "b"], runs, r"array of V1 of sub-7 has 3 rows for 2 stimuli"),
+        (["a", "b", "c"], runs[0, 0], r"array of V1 of sub-7 is of shape \(5,\)"),
     ):
         with pytest.raises(crsa.InputError, match=message):
             crsa.SubjectPatterns.from_arrays("7", stimuli, {"V1": betas})
@@ -204,6 +205,134 @@ def test_bad_functions_are_one_sentence() -> None:
 
     with pytest.raises(crsa.InputError, match=r"whole_matrix\(\) gave .*\(10, 10\).* 45 "):
         crsa.compare(subjects_of(3), models_of(), rdm_metric=whole_matrix, voxel_selection="all")
+
+
+def quiet_compare(*given: object, **settings: object) -> crsa.Comparison:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return crsa.compare(*given, **{**QUICK, **settings})
+
+
+def pearson(rdm: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(rdm, other)[0, 1])
+
+
+def test_pearson_of_ones_own_has_the_estimates_of_the_packages() -> None:
+    own = quiet_compare(subjects_of(4), models_of(), rsa_metric=pearson).scores
+    named = quiet_compare(subjects_of(4), models_of()).scores
+    np.testing.assert_allclose(own["rsa"], named["rsa"], rtol=1e-9)
+    np.testing.assert_allclose(own[["low", "high"]], named[["low", "high"]], atol=0.06)
+    assert own["normalised"].isna().all() and own["se_both"].isna().all()
+
+
+def test_a_function_gets_the_brain_first_and_no_subject_twice() -> None:
+    def slope(brain: np.ndarray, other: np.ndarray) -> float:
+        return float(np.polyfit(other, brain, 1)[0])
+
+    def fisher_z(rdm: np.ndarray, other: np.ndarray) -> float:
+        return float(np.arctanh(pearson(rdm, other)))
+
+    scores = quiet_compare(subjects_of(3), models_of(), rsa_metric=slope).scores
+    centre = (scores["low"] + scores["high"]) / 2
+    np.testing.assert_allclose(centre, scores["rsa"], atol=1e-9)
+    ceilings = quiet_compare(subjects_of(3), models_of(), rsa_metric=fisher_z).ceilings
+    pairwise = ceilings[ceilings["ceiling"] == "pairwise"]
+    assert np.isfinite(pairwise["estimate"]).all()
+
+
+def test_a_function_that_needs_every_pair_has_no_intervals() -> None:
+    def by_stimulus(rdm: np.ndarray, other: np.ndarray) -> float:
+        return pearson(squareform(rdm).mean(axis=0), squareform(other).mean(axis=0))
+
+    scores = quiet_compare(subjects_of(3), models_of(), rsa_metric=by_stimulus).scores
+    assert np.isfinite(scores["p"]).all() and scores["low"].isna().all()
+
+
+def test_public_functions_take_functions_and_refuse_other_names() -> None:
+    rdms = np.random.default_rng(0).normal(size=(3, 45))
+    np.testing.assert_allclose(
+        crsa.noise_ceiling(rdms, pearson).pairwise, crsa.noise_ceiling(rdms, "pearson").pairwise
+    )
+    with pytest.raises(crsa.InputError, match="did you mean 'spearman'"):
+        crsa.noise_ceiling(rdms, "spearmn")
+    with pytest.raises(crsa.InputError, match="rdm_metric = 'cityblock' is unknown"):
+        crsa.compute_rdm(rdms, "cityblock")
+
+
+def test_rows_of_a_table_are_found_by_its_index() -> None:
+    values = np.random.default_rng(0).normal(size=(10, 4))
+    table = pd.DataFrame(values[::-1], index=STIMULI[::-1])
+    features = crsa.Features("net", "visual", [f"{name}.png" for name in STIMULI], table)
+    np.testing.assert_array_equal(features.values, values)
+    assert features.stimuli == STIMULI
+    patterns = crsa.SubjectPatterns.from_arrays("1", STIMULI, {"V1": table})
+    np.testing.assert_array_equal(patterns.rois["V1"].values, values)
+    with pytest.raises(crsa.InputError, match=r"index of .* names other stimuli"):
+        crsa.Features("net", "visual", STIMULI, table.rename(index={"s00": "x"}))
+
+
+def test_rdms_of_subjects_from_arrays() -> None:
+    values = np.random.default_rng(0).normal(size=(10, 4))
+    order = list(range(9, -1, -1))
+    square = squareform(pdist(values[order]))
+    rdms = crsa.SubjectRdms.from_arrays("sub-1", [STIMULI[row] for row in order], {"V1": square})
+    np.testing.assert_allclose(rdms.rois["V1"][0], pdist(values))
+
+
+def test_betas_without_runs_are_taken_with_any_setting() -> None:
+    rng = np.random.default_rng(0)
+    without = [
+        crsa.SubjectPatterns.from_arrays(label, STIMULI, {"V1": rng.normal(size=(10, 20))})
+        for label in "123"
+    ]
+    result = quiet_compare(without, models_of(), rsa_metric="spearman")
+    assert result.settings.voxel_selection == "all"
+    assert "no betas of odd and even runs" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda s, m: quiet_compare(s, m, rsa_metric=lambda a, b: np.nan), "gave nan for two RDMs"),
+        (lambda s, m: quiet_compare(s, m, rsa_metric=kendalltau), r"\.statistic|gave \["),
+        (lambda s, m: quiet_compare(s, m, rsa_metrc="pearson"), "did you mean 'rsa_metric'"),
+        (lambda s, m: quiet_compare(s, m, n_voxels=5.0), "n_voxels = 5.0 is no whole number"),
+        (lambda s, m: quiet_compare(s, m, seed=None), "seed = None is no whole number"),
+        (lambda s, m: quiet_compare(s, m, multiverse="no"), "neither True nor False"),
+        (lambda s, m: quiet_compare(s, m, rsa_metric=None), "rsa_metric = None is unknown"),
+        (lambda s, m: quiet_compare(s, [np.ones((10, 3))]), "models are Features or ModelRdm"),
+        (lambda s, m: quiet_compare(s[0], m), "at least 2 subjects"),
+        (
+            lambda s, m: quiet_compare(
+                [s[0], crsa.SubjectRdms.from_arrays("9", STIMULI, {"V1": m[2].rdm})], m
+            ),
+            "some subjects have patterns and others RDMs",
+        ),
+        (lambda s, m: crsa.Features("n", "vision", STIMULI, np.ones((10, 2))), "group 'vision'"),
+        (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "x twice"),
+        (lambda s, m: crsa.Features("n", "visual", "ab", np.ones((2, 2))), "give a list of names"),
+        (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.full(45, np.nan)), "not finite"),
+        (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.ones(5)), r"of shape \(5,\)"),
+        (lambda s, m: crsa.RoiPatterns.from_array(np.ones((4, 6)), voxels=[1, 2]), "give "),
+        (lambda s, m: crsa.SubjectPatterns.from_arrays("1", STIMULI, np.ones((10, 2))), "a dict"),
+        (lambda s, m: crsa.to_rsatoolbox([]), "give a Comparison"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_one_sentence(
+    wrong: Callable[[list[crsa.SubjectPatterns], list[crsa.Features]], object], message: str
+) -> None:
+    with pytest.raises(crsa.InputError, match=message) as raised:
+        wrong(subjects_of(3), models_of())
+    assert "\n" not in str(raised.value)
+
+
+def test_one_model_a_generator_and_a_region_without_data() -> None:
+    assert list(quiet_compare(iter(subjects_of(3)), models_of()[0]).scores["model"]) == ["net"] * 2
+    constant = [
+        crsa.SubjectPatterns.from_arrays(label, STIMULI, {"V1": np.ones((10, 4))}) for label in "12"
+    ]
+    with pytest.raises(crsa.InputError, match="holds no voxel with data"):
+        quiet_compare(constant, models_of())
 
 
 def test_rdms_go_to_rsatoolbox_and_back(result: crsa.Comparison) -> None:

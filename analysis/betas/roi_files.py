@@ -206,10 +206,7 @@ def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
 def _read_roi(arrays: ArrayFile, name: str, *, with_covariance: bool) -> RoiPatterns:
     """The arrays of a region as they are in the file, its voxels in increasing order."""
     betas = arrays.numbers(f"{name}/betas").astype(np.float64)
-    try:
-        plain = RoiPatterns.from_array(betas)
-    except ValueError as error:
-        raise InputError(f"{name}/betas in {arrays.file} is {error}") from error
+    plain = RoiPatterns.from_array(betas, source=f"{name}/betas in {arrays.file}")
     shape, n_voxels = plain.values.shape, plain.n_voxels
     given: dict[str, Any] = {}
     for half in ("odd", "even"):

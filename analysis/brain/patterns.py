@@ -1,6 +1,5 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from conceptrsa.analysis.files.given_arrays import names_given, rows_given
+from conceptrsa.analysis.files.rdm_files import rdm_vector, reorder
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
+from conceptrsa.bids_config.names import clean_name, require_names
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -64,10 +65,11 @@ class RoiPatterns:
     def from_array(
         cls,
         betas: ArrayLike,
-        voxels: NDArray[np.intp] | None = None,
+        voxels: ArrayLike | None = None,
         odd: ArrayLike | None = None,
         even: ArrayLike | None = None,
-        residual_covariance: NDArray[np.float32] | NDArray[np.float64] | None = None,
+        residual_covariance: ArrayLike | None = None,
+        source: str = "the array",
     ) -> "RoiPatterns":
         """Make the patterns of a region from an array.
 
@@ -79,29 +81,57 @@ class RoiPatterns:
             Flat indices of the voxels in a volume; by default they are numbered.
         odd, even : array_like, (stimuli, voxels), optional
             Betas of halves of the runs, where those of single runs are not given.
-        residual_covariance : ndarray, (voxels, voxels), optional
+        residual_covariance : array_like, (voxels, voxels), optional
+        source : str
+            What the array is, for messages.
 
         Raises
         ------
-        ValueError
-            On an array of another number of dimensions, or without a value.
+        InputError
+            On an array of another number of dimensions or without a value, and on others that do
+            not fit it.
         """
-        array = np.asarray(betas, dtype=np.float64)
+        array = np.array(betas, dtype=np.float64)
         if array.ndim not in (2, 3) or array.size == 0:
-            raise ValueError(
-                f"of shape {array.shape}: give (stimuli, voxels) or (runs, stimuli, voxels)"
+            raise InputError(
+                f"{source} is of shape {array.shape}: give (stimuli, voxels) or (runs, stimuli, "
+                "voxels)"
             )
         runs = array if array.ndim == 3 and len(array) > 1 else None
-        halves = [None if half is None else np.asarray(half, float) for half in (odd, even)]
+        n_voxels = array.shape[-1]
+        given = {
+            name: (None if value is None else np.array(value), shape)
+            for name, value, shape in (
+                ("voxels", voxels, (n_voxels,)),
+                ("odd", odd, array.shape[-2:]),
+                ("even", even, array.shape[-2:]),
+                ("residual_covariance", residual_covariance, (n_voxels, n_voxels)),
+            )
+        }
+        for name, (value, shape) in given.items():
+            if value is not None and value.shape != shape:
+                raise InputError(
+                    f"{source} is of shape {array.shape} and {name} beside it of shape "
+                    f"{value.shape}: give {shape}"
+                )
+        places = given["voxels"][0]
+        if places is not None and len(np.unique(places)) < n_voxels:
+            raise InputError(f"a voxel of {source} is given twice: keep one")
+        halves = [given[half][0] for half in ("odd", "even")]
         if runs is not None:
+            if any(half is not None for half in halves):
+                raise InputError(
+                    f"{source} is of single runs, which make halves of their own: leave odd and "
+                    "even out"
+                )
             halves = [runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)]
         patterns = cls(
             values=array.mean(axis=0) if array.ndim == 3 else array,
-            voxels=np.arange(array.shape[-1]) if voxels is None else voxels,
-            odd=halves[0],
-            even=halves[1],
+            voxels=np.arange(n_voxels) if places is None else places.astype(np.intp),
+            odd=None if halves[0] is None else halves[0].astype(np.float64),
+            even=None if halves[1] is None else halves[1].astype(np.float64),
             runs=runs,
-            residual_covariance=residual_covariance,
+            residual_covariance=given["residual_covariance"][0],
         )
         order = np.argsort(patterns.voxels)
         return patterns if (np.diff(order) == 1).all() else patterns.of_voxels(order)
@@ -193,7 +223,7 @@ def varying_voxels(*arrays: NDArray[np.float64] | None) -> NDArray[np.bool_]:
         if array.shape[-2] < MIN_STIMULI:
             continue
         of_array = vary_between(array.min(axis=-2), array.max(axis=-2))
-        varying &= of_array.reshape(-1, len(varying)).all(axis=0)
+        varying &= of_array.all(axis=tuple(range(of_array.ndim - 1)))
     return varying
 
 
@@ -288,23 +318,19 @@ class SubjectPatterns(_Labelled):
         >>> SubjectPatterns.from_arrays("01", ["cat", "dog", "car"], {"visual": runs})
         SubjectPatterns(sub-01: 3 stimuli; visual 20 voxels)
         """
-        label = clean_name(subject).removeprefix("sub-")
-        names = stimulus_ids(stimuli, f"sub-{label}")
-        if twice := [name for name, n in Counter(names).items() if n > 1]:
-            raise InputError(f"stimulus {twice[0]} of sub-{label} is given twice: keep one row")
-        if not rois:
-            raise InputError(f"sub-{label} has no region: give an array for at least one")
+        label, names = _who(subject, stimuli, rois)
         regions: dict[str, RoiPatterns] = {}
         for name, betas in rois.items():
-            require_names([name], "region", f"sub-{label}")
-            try:
-                roi = betas if isinstance(betas, RoiPatterns) else RoiPatterns.from_array(betas)
-            except (TypeError, ValueError) as error:
-                raise InputError(f"the betas of {name} of sub-{label} are {error}") from error
+            source = f"the array of {name} of sub-{label}"
+            roi = (
+                betas
+                if isinstance(betas, RoiPatterns)
+                else RoiPatterns.from_array(rows_given(betas, names, source), source=source)
+            )
             if len(roi.values) != len(names):
                 raise InputError(
-                    f"the betas of {name} of sub-{label} have {len(roi.values)} rows for "
-                    f"{len(names)} stimuli: give (stimuli, voxels) or (runs, stimuli, voxels)"
+                    f"{source} has {len(roi.values)} rows for {len(names)} stimuli: give one a "
+                    "stimulus, (stimuli, voxels) or (runs, stimuli, voxels)"
                 )
             regions[name] = roi
         rows = sorted(range(len(names)), key=lambda row: names[row])
@@ -363,9 +389,53 @@ class SubjectRdms(_Labelled):
     notes: tuple[str, ...] = ()
     datum: ClassVar[str] = "RDM"
 
+    @classmethod
+    def from_arrays(
+        cls, subject: str, stimuli: Sequence[str], rois: Mapping[str, ArrayLike]
+    ) -> "SubjectRdms":
+        """Make the RDMs of a subject from arrays.
+
+        Parameters
+        ----------
+        subject : str
+            Label with or without `sub-`.
+        stimuli : sequence of str
+            Their names, in the order of the arrays' rows, or of `pdist`.
+        rois : mapping of str to array_like, (stimuli, stimuli) or (pairs,)
+            The RDM of each region by its name.
+
+        Raises
+        ------
+        InputError
+            On stimuli of one name, an array that is no RDM of these stimuli, or no region.
+        """
+        label, names = _who(subject, stimuli, rois)
+        rows = sorted(range(len(names)), key=lambda row: names[row])
+        regions = {}
+        for name, given in rois.items():
+            source = f"the RDM of {name} of sub-{label}"
+            rdm = rdm_vector(np.asarray(given, dtype=np.float64), len(names), source)
+            regions[name] = reorder(rdm, rows)[None]
+        return cls(label, tuple(names[row] for row in rows), regions)
+
     def __repr__(self) -> str:
         """What is there, without the numbers."""
         return f"SubjectRdms({self.label}: {len(self.stimuli)} stimuli; {', '.join(self.rois)})"
+
+
+def _who(
+    subject: str, stimuli: Sequence[str], rois: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    """Check names that arrays are given with: the subject's label, and the stimuli's."""
+    label = clean_name(str(subject)).removeprefix("sub-")
+    names = names_given(stimuli, f"the arrays of sub-{label}")
+    if not isinstance(rois, Mapping) or not rois:
+        raise InputError(f"sub-{label} has no region: give a dict, such as {{'V1': array}}")
+    for name in rois:
+        if not isinstance(name, str):
+            raise InputError(f"a region of sub-{label} is called {name!r}: give its name as text")
+    require_names(rois, "region", f"sub-{label}")
+    return label, names
 
 
 def have_patterns(

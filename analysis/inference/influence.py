@@ -18,6 +18,7 @@ from conceptrsa.analysis.rsa.correlations import (
     standardise,
 )
 from conceptrsa.analysis.settings import RsaMetric, is_own
+from conceptrsa.bids_config.errors import InputError
 
 
 def pair_influence(
@@ -64,15 +65,33 @@ def pair_influence(
 def _own_influence(
     rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
 ) -> NDArray[np.float64]:
-    """Jackknife pseudo-values, moved so that their mean is the similarity (Efron, 1982)."""
+    """Jackknife pseudo-values, moved so that their mean is the similarity (Efron, 1982).
+
+    Good for functions that change smoothly with every distance. `others` come first in a call, as
+    they are of the brain where `rdms` are of models. NaN where the function cannot do without a
+    pair.
+    """
     n_pairs = rdms.shape[-1]
-    left_out = [
-        correlate_rdms(np.delete(rdms, pair, axis=-1), np.delete(others, pair, axis=-1), metric)
-        for pair in range(n_pairs)
-    ]
+
+    def similarity(pairs: NDArray[np.intp]) -> NDArray[np.float64]:
+        found = np.full((len(rdms), len(others)), np.nan)
+        for row, rdm in enumerate(rdms):
+            for column, other in enumerate(others):
+                # A subject is not compared with itself, where the function may have no value.
+                if rdm is not other and not np.array_equal(rdm, other):
+                    one = correlate_rdms(other[None, pairs], rdm[None, pairs], metric)
+                    found[row, column] = one[0, 0]
+        return found
+
+    everything = np.arange(n_pairs)
+    complete = similarity(everything)[..., None]
+    try:
+        left_out = [similarity(np.delete(everything, pair)) for pair in everything]
+    except InputError:
+        # A function that needs all pairs of some stimuli, such as one that makes a square of them.
+        return np.full((len(rdms), len(others), n_pairs), np.nan)
     values = -(n_pairs - 1) * np.stack(left_out, axis=-1)
-    similarity = correlate_rdms(rdms, others, metric)[..., None]
-    return np.asarray(values - values.mean(axis=-1, keepdims=True) + similarity)
+    return np.asarray(values - values.mean(axis=-1, keepdims=True) + complete)
 
 
 def _rank_shift(rdms: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

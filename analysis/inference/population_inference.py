@@ -47,7 +47,9 @@ NO_ZERO = (
 
 UNKNOWN_ZERO = (
     "what this function gives for unrelated RDMs is not known, so a score is no share of a "
-    "ceiling; p-values are those of label permutation only"
+    "ceiling, and p-values are those of label permutation only; intervals come from leaving out "
+    "each pair of stimuli, which suits functions that change smoothly with every distance, and are "
+    "n/a where the function cannot do without a pair"
 )
 
 SLOW_PERMUTATIONS, SLOW_BOOTSTRAPS = 200, 100

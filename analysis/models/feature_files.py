@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptrsa.analysis.files.array_files import open_arrays
+from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import (
     is_square,
     rdm_vector,
@@ -24,6 +25,7 @@ from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
+    did_you_mean,
     require_distinguishable,
     require_names,
     require_no_quotes,
@@ -37,6 +39,23 @@ MODELS_TABLE = "models.tsv"
 CATEGORIES_TABLE = "categories.tsv"
 
 
+def require_model(name: str, group: str) -> None:
+    """Check what a model is called, and its group.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(name, str):
+        raise InputError(f"a model is called {name!r}: give its name as text")
+    require_names([name], "model", "the comparison")
+    if group not in GROUPS:
+        raise InputError(
+            f"model {name} is of the group {group!r}{did_you_mean(str(group), GROUPS)}: choose one "
+            f"of {', '.join(GROUPS)}"
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class Features:
     """What one model makes of every stimulus.
@@ -45,12 +64,12 @@ class Features:
     ----------
     model : str
         Name of the model.
-    group : {'multimodal', 'visual', 'language'}
+    group : {'multimodal', 'visual', 'language', 'categorical'}
         What it was trained on.
-    stimuli : tuple of str
-        Stimulus ids.
-    values : ndarray of float64, (stimuli, features)
-        A row a stimulus, in the order of `stimuli`.
+    stimuli : sequence of str
+        Names of the stimuli, each once.
+    values : array_like or DataFrame, (stimuli, features)
+        A row a stimulus, in the order of `stimuli`; of a table, by its index.
     note : str
         What a reader of a result should know about the model.
     origin : mapping
@@ -66,14 +85,17 @@ class Features:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
-        if values.ndim != 2 or len(values) != len(self.stimuli):
+        source = f"the features of {self.model}"
+        stimuli = names_given(self.stimuli, source)
+        values = rows_given(self.values, stimuli, source)
+        if values.ndim != 2 or len(values) != len(stimuli):
             raise InputError(
-                f"the features of {self.model} are of shape {values.shape} for "
-                f"{len(self.stimuli)} stimuli: give (stimuli, features)"
+                f"{source} are of shape {values.shape} for {len(stimuli)} stimuli: give (stimuli, "
+                "features)"
             )
+        require_model(self.model, self.group)
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "stimuli", tuple(self.stimuli))
+        object.__setattr__(self, "stimuli", stimuli)
 
     def __repr__(self) -> str:
         """Shapes in place of numbers."""
@@ -96,10 +118,10 @@ class ModelRdm:
         Name of the model.
     group : {'multimodal', 'visual', 'language'}
         As for features.
-    stimuli : tuple of str
-        Stimulus ids.
-    rdm : ndarray, (pairs,)
-        In the order of `scipy.spatial.distance.pdist` over `stimuli`.
+    stimuli : sequence of str
+        Names of the stimuli, each once.
+    rdm : array_like, (pairs,) or (stimuli, stimuli)
+        Pairs in the order of `scipy.spatial.distance.pdist` over `stimuli`.
     note : str
         What a reader of a result should know about the model.
     origin : mapping
@@ -112,6 +134,14 @@ class ModelRdm:
     rdm: NDArray[np.float64]
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        source = f"the RDM of {self.model}"
+        stimuli = names_given(self.stimuli, source)
+        rdm = np.asarray(rows_given(self.rdm, stimuli, source), dtype=np.float64)
+        require_model(self.model, self.group)
+        object.__setattr__(self, "rdm", rdm_vector(rdm, len(stimuli), source))
+        object.__setattr__(self, "stimuli", stimuli)
 
     def __repr__(self) -> str:
         """Shapes in place of numbers."""

@@ -18,7 +18,7 @@ from conceptrsa.analysis.rsa.distances import (
     out_of_range,
     without_distance,
 )
-from conceptrsa.analysis.settings import Groups, RdmMetric
+from conceptrsa.analysis.settings import Groups, RdmMetric, is_own
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
 
@@ -96,6 +96,8 @@ class ModelSet:
             )
         rdm = compute_rdm(values, metric)
         scale = 1.0 if metric in ("correlation", "cosine") else float(np.square(values).mean())
+        if is_own(metric):
+            scale = float(np.abs(rdm).max())
         require_distances_differ(model.model, rdm, ROUNDING * scale)
         return rdm
 

@@ -13,6 +13,7 @@ from conceptrsa.analysis.output.figures.all_figures import draw_figure
 from conceptrsa.analysis.output.figures.style import CEILING_COLOUR, GROUP_COLOURS, RSA_NAMES
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
 
@@ -21,7 +22,10 @@ MAX_NAMED_STIMULI = 30
 
 
 class Plots:
-    """Plots of a result; every method draws into `ax`, or into a new figure, and returns it."""
+    """Plots of a result; every method draws into `ax`, or into a new figure, and returns it.
+
+    A new figure is one of pyplot's: a script that makes many closes them (`plt.close`).
+    """
 
     def __init__(self, result: ComparisonResult) -> None:
         self._result = result
@@ -40,15 +44,14 @@ class Plots:
         matplotlib Axes
             A point a model: the mean over subjects, with its 95 % interval for new subjects and new
             stimuli (preset 'recommended'); small points are subjects. The dashed line is the mean
-            noise ceiling.
+            pairwise noise ceiling, a reliability that a good model can exceed.
         """
         region = self._region(roi)
         models = self._result.models
         ax = ax or _new_axes(len(models))
         rows = np.arange(len(models))
         ax.plot(region.rsa.T, rows, ".", color="#777777", markersize=4, zorder=4)
-        with np.errstate(invalid="ignore"):
-            means = np.nanmean(region.rsa, axis=0)
+        means = mean_over_subjects(region.rsa)
         scores = tables_of(self._result)["scores"]
         if scores is not None:
             of_roi = scores[scores["roi"] == region.roi].set_index("model")
@@ -58,8 +61,8 @@ class Plots:
             of_group = [row for row, model in enumerate(models) if model.group == group]
             if of_group:
                 ax.plot(means[of_group], of_group, "o", color=colour, label=group, zorder=3)
-        ceiling = float(np.nanmean(region.ceiling.pairwise))
-        ax.axvline(ceiling, color=CEILING_COLOUR, linestyle="--", label="noise ceiling")
+        ceiling = float(mean_over_subjects(region.ceiling.pairwise))
+        ax.axvline(ceiling, color=CEILING_COLOUR, linestyle="--", label="pairwise noise ceiling")
         ax.axvline(0, color="#333333", linewidth=0.8)
         ax.set_yticks(rows, [model.name for model in models])
         ax.set_ylim(len(models) - 0.5, -0.5)
@@ -103,16 +106,17 @@ class Plots:
         Parameters
         ----------
         name : str, optional
-            Of a region or of a model; by default the first region.
+            Of a region, or of a model that is not called like a region; by default the first
+            region.
         ax : matplotlib Axes, optional
         """
         models = [model.name for model in self._result.models]
-        if name in models:
+        if name in models and name not in [roi.roi for roi in self._result.rois]:
             rdm = self._result.model_rdms[models.index(name)]
         else:
             region = self._region(name, models)
             name = region.roi
-            rdm = np.nanmean(region.rdms, axis=(0, 1))
+            rdm = mean_over_subjects(region.rdms.reshape(-1, region.rdms.shape[-1]))
         ax = ax or plt.subplots(layout="constrained")[1]
         image = ax.imshow(squareform(rdm, checks=False), cmap="viridis")
         ax.figure.colorbar(image, ax=ax, label="dissimilarity")
@@ -135,10 +139,10 @@ class Plots:
         regions = {roi.roi: roi for roi in self._result.rois}
         if name is None:
             return next(iter(regions.values()))
-        if name not in regions:
+        if not isinstance(name, str) or name not in regions:
             known = [*regions, *others]
             raise InputError(
-                f"the result has no {name}{did_you_mean(name, known)}: choose one of "
+                f"the result has no {name}{did_you_mean(str(name), known)}: choose one of "
                 f"{', '.join(known)}"
             )
         return regions[name]

@@ -37,7 +37,8 @@ def correlate_rdms(
         al. 2023). Both of these, unlike Spearman's rho, do not reward a model for predicting
         ties. Whitened cosine: the cosine after the covariance that distances have because they
         share stimuli is taken out (Diedrichsen et al. 2021), which is the alignment of the
-        centred similarity matrices. One's own function takes two vectors and gives a number.
+        centred similarity matrices. One's own function takes two vectors
+        and gives a number, the higher the more alike.
 
     Returns
     -------
@@ -54,7 +55,10 @@ def correlate_rdms(
 def _own_similarities(
     metric: OwnFunction, rdms: NDArray[np.float64], others: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compare by a function of the user's own, (..., n, m); NaN where an RDM holds a NaN."""
+    """Compare by a function of the user's own, (..., n, m); NaN where an RDM holds a NaN.
+
+    Its first argument is of the brain, its second of a model (or of another subject).
+    """
     rdms, others = np.asarray(rdms, np.float64), np.asarray(others, np.float64)
     leading = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
     rdms = np.broadcast_to(rdms, (*leading, *rdms.shape[-2:]))
@@ -64,14 +68,26 @@ def _own_similarities(
         *leads, row, column = place
         rdm, other = rdms[(*leads, row)], others[(*leads, column)]
         if np.isfinite(rdm).all() and np.isfinite(other).all():
-            try:
-                found[place] = metric.function(rdm, other)
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"{metric} failed on two RDMs of {len(rdm)} pairs ({error}): let it take two "
-                    "vectors and give a number"
-                ) from error
+            found[place] = _own_similarity(metric, rdm, other)
     return found
+
+
+def _own_similarity(
+    metric: OwnFunction, rdm: NDArray[np.float64], other: NDArray[np.float64]
+) -> float:
+    remedy = (
+        "let it take two vectors of pairs and give one finite number, the higher the more alike"
+    )
+    try:
+        number = np.asarray(metric.function(rdm.copy(), other.copy()), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{metric} failed on two RDMs of {len(rdm)} pairs ({error}): {remedy} (scipy's "
+            "results hold it as .statistic)"
+        ) from error
+    if number.size != 1 or not np.isfinite(number).all():
+        raise InputError(f"{metric} gave {number} for two RDMs of {len(rdm)} pairs: {remedy}")
+    return float(number.item())
 
 
 def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:

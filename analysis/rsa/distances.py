@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.spatial.distance import pdist
 
-from conceptrsa.analysis.settings import OwnFunction, RdmMetric
+from conceptrsa.analysis.settings import OwnFunction, RdmMetric, rdm_metric_of
 from conceptrsa.bids_config.errors import InputError
 
 
@@ -40,8 +40,7 @@ def compute_rdm(
     InputError
         On a function that gives anything but the pairs.
     """
-    if not isinstance(metric, str):
-        return _own_distances(OwnFunction(metric), patterns)
+    metric = rdm_metric_of(metric)
     if isinstance(metric, OwnFunction):
         return _own_distances(metric, patterns)
     if metric in ("mahalanobis", "crossnobis"):
@@ -59,13 +58,21 @@ def compute_rdm(
 
 
 def _own_distances(metric: OwnFunction, patterns: NDArray[np.float64]) -> NDArray[np.float64]:
-    distances = np.asarray(metric.function(np.asarray(patterns, dtype=np.float64)), np.float64)
+    # A copy: what the function does to its array is its own affair.
+    found = metric.function(np.array(patterns, dtype=np.float64))
     n_pairs = len(patterns) * (len(patterns) - 1) // 2
+    remedy = f"let it give the {n_pairs} pairs in the order of scipy.spatial.distance.pdist"
+    try:
+        distances = np.asarray(found, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{metric} gave no array of numbers ({error}): {remedy}") from error
     if distances.shape != (n_pairs,):
         raise InputError(
-            f"{metric} gave an array of shape {distances.shape} for {len(patterns)} patterns: let "
-            f"it give the {n_pairs} pairs in the order of scipy.spatial.distance.pdist"
+            f"{metric} gave an array of shape {distances.shape} for {len(patterns)} patterns: "
+            f"{remedy}"
         )
+    if np.isfinite(patterns).all() and not np.isfinite(distances).all():
+        raise InputError(f"{metric} gave a distance that is not finite: {remedy}, all finite")
     return distances
 
 

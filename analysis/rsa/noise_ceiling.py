@@ -1,6 +1,7 @@
 """How well any model could do, judged by how well subjects agree."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from conceptrsa.analysis.rsa.correlations import (
     standardise,
     whiten,
 )
-from conceptrsa.analysis.settings import RsaMetric, is_product
+from conceptrsa.analysis.settings import RsaMetric, is_own, is_product, rsa_metric_of
 
 N_PERMUTATIONS = 199
 """Of the test whether subjects agree more than they would if stimuli meant nothing."""
@@ -29,8 +30,8 @@ class NoiseCeiling(NamedTuple):
     lower, upper : ndarray
         Nili et al. (2014): comparison of a subject's RDM with the mean of the others' and with
         the mean of all. Before the mean, RDMs are z-scored (Pearson), ranked (Spearman, rho-a,
-        tau-a and a function of the user's own) or scaled to one length (cosines), as in
-        rsatoolbox. The upper bound is the highest value that a model can have for Pearson,
+        tau-a) or scaled to one length (cosines), as in rsatoolbox; NaN for a function of the
+        user's own. The upper bound is the highest value that a model can have for Pearson,
         Spearman and the cosine; for tau-a and the whitened cosine such a mean only comes near it.
     """
 
@@ -40,7 +41,10 @@ class NoiseCeiling(NamedTuple):
 
 
 def noise_ceiling(
-    rdms: NDArray[np.float64], metric: RsaMetric, *, spearman_bounds: bool = True
+    rdms: NDArray[np.float64],
+    metric: RsaMetric | Callable[..., Any],
+    *,
+    spearman_bounds: bool = True,
 ) -> NoiseCeiling:
     """Ceilings of subjects' RDMs.
 
@@ -51,11 +55,16 @@ def noise_ceiling(
     Parameters
     ----------
     rdms : ndarray, (..., subjects, pairs)
-    metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'}
+    metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'} \
+            or callable
+        A function takes the RDMs of a subject and of another one, and gives a number.
     spearman_bounds : bool
         False leaves the lower and upper bounds of Spearman, rho-a and tau-a NaN: ranking the mean
         RDMs takes longer than all the rest.
     """
+    metric = rsa_metric_of(metric)
+    if is_own(metric):
+        return _own_ceiling(rdms, metric)
     if not is_product(metric):
         return _rank_ceiling(rdms, metric, correlate_rdms(rdms, rdms, metric), spearman_bounds)
     if metric == "whitened-cosine":
@@ -104,6 +113,26 @@ def ceiling_from_correlations(
         lower=_ratio(with_all - weights, total - 2 * weights * with_all + weights**2),
         upper=_ratio(with_all, total),
     )
+
+
+def _own_ceiling(rdms: NDArray[np.float64], metric: RsaMetric) -> NoiseCeiling:
+    """Pairwise ceiling by a function of the user's own; no subject is compared with itself.
+
+    Which mean of RDMs would come close to all of them is not known, so there are no bounds.
+    """
+    n_subjects = rdms.shape[-2]
+    similarities = np.full((*rdms.shape[:-1], n_subjects), np.nan)
+    for first in range(n_subjects):
+        for second in range(n_subjects):
+            one, other = rdms[..., [first], :], rdms[..., [second], :]
+            similarities[..., first, second] = (
+                np.where(np.isfinite(one).all(axis=-1), 1.0, np.nan)[..., 0]
+                if first == second
+                else correlate_rdms(one, other, metric)[..., 0, 0]
+            )
+    pairwise = _mean_with_others(similarities)
+    unknown = np.full_like(pairwise, np.nan)
+    return NoiseCeiling(pairwise, unknown, unknown)
 
 
 def _rank_ceiling(

@@ -45,7 +45,7 @@ def compute_rdm(
         return _own_distances(metric, patterns)
     if metric in ("mahalanobis", "crossnobis"):
         raise ValueError(
-            f"{metric} distances need noise or runs: see conceptrsa.analysis.rsa.distances"
+            f"{metric} distances need noise or runs: see mahalanobis_rdm and crossnobis_rdm"
         )
     if metric == "euclidean":
         values = np.asarray(patterns, dtype=np.float64)

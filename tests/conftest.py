@@ -22,8 +22,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+HEAVY = {
+    "bids_fmriprep", "bids_validation", "comparison", "coregistration", "demo_dataset", "docs",
+    "end_to_end", "features", "figures_written", "freesurfer_workflow", "glm", "hostile_input",
+    "installed", "kill", "language_clip", "library", "models", "named_classifiers",
+    "normalization", "odd_betas", "odd_images", "paper_parity", "real_heads", "recovery",
+    "report_browser", "resume", "run_betas", "slurm", "subject_cautions", "subject_regions",
+    "subject_report", "t1w_mask", "worker_pool", "zoo",
+}  # fmt: skip
+"""Files (without `test_`) that take more than about ten seconds: workflows, networks, browsers."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that several processes end at about the same time."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in HEAVY:
+            item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -6,6 +6,7 @@ from planted_heads import epi, head, random_rigid
 from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
+from conceptrsa.interfaces.numerics import brain_mask as module
 from conceptrsa.interfaces.numerics.brain_mask import brain_mask
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import write_matrix
@@ -61,13 +62,13 @@ def test_mask_holds_the_brain_with_its_dropout_and_little_more(planted, tmp_path
     assert mask[dark].mean() > 0.95
 
 
-def test_dilation_widens_by_as_many_mm(planted):
+def test_dilation_widens_by_as_many_mm(planted, monkeypatch):
     image = epi(np.random.default_rng(0), planted)
     valid = np.ones(image.shape, dtype=bool)
-    sizes = [
-        np.asarray(brain_mask(image, valid, planted, t1w_mask(), dilation).dataobj).sum()
-        for dilation in (0, 4)
-    ]
+    sizes = []
+    for dilation in (0.0, 4.0):
+        monkeypatch.setattr(module, "DILATION", dilation)
+        sizes.append(np.asarray(brain_mask(image, valid, planted, t1w_mask()).dataobj).sum())
     assert 1.1 < sizes[1] / sizes[0] < 1.3
 
 

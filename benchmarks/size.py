@@ -7,7 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ("analysis", "bids_config", "conceptrsa", "interfaces", "pipelines")
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 WITHOUT_CODE = {
     tokenize.COMMENT,
     tokenize.DEDENT,
@@ -28,11 +27,9 @@ def count_code_lines(file: Path) -> int:
             for line in range(token.start[0], token.end[0] + 1)
         }
     for node in ast.walk(ast.parse(file.read_bytes())):
-        if not isinstance(node, DOCUMENTED):
-            continue
-        if ast.get_docstring(node, clean=False) is not None:
-            docstring = node.body[0]
-            code -= set(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
+        # Docstrings of modules, classes and functions, and those below attributes.
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            code -= set(range(node.lineno, (node.end_lineno or 0) + 1))
     return len(code)
 
 

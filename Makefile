@@ -9,14 +9,20 @@ BRAIN_NETWORK = deepbet>=1.0.2
 # One of them grows to 7 GB; tests of one file stay together, as they share what they need.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test test-fast lint size docs clean
+.PHONY: demo test coverage test-fast lint size docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/conceptrsa demo out/demo
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \
-		--no-loadscope-reorder --cov=conceptrsa --cov-report=term:skip-covered
+		--no-loadscope-reorder
+
+# The same with coverage, which takes longer.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \
+		--no-loadscope-reorder --cov=analysis --cov=bids_config --cov=interfaces \
+		--cov=pipelines --cov-report=term:skip-covered
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \

@@ -176,8 +176,8 @@ def test_names_of_models_stay_in_their_folder(
     tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
     folder = tmp_path_factory.mktemp("models")
-    features = Features(name, "visual", ("a", "b"), np.eye(2))
     try:
+        features = Features(name, "visual", ("a", "b"), np.eye(2))
         write_features([features], folder / "inside")
         (again,) = read_features(folder / "inside")
     except InputError as error:

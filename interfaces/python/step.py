@@ -11,7 +11,10 @@ class Step(SimpleInterface):
     """A nipype interface that does its work in `_run_in`."""
 
     def _run_in(self, folder: Path) -> Mapping[str, Path | list[Path]]:
-        """Do the work in the step's own folder; give the path of each output by its name."""
+        """Do the work in the step's own folder; give the path of each output by its name.
+
+        Every step overrides this.
+        """
         raise NotImplementedError
 
     def _run_interface(self, runtime: Any) -> Any:

@@ -77,7 +77,7 @@ def require_given_asked(options: WeightsOptions, names: Iterable[str]) -> None:
     for name in options.given:
         if name.lower() not in asked:
             raise InputError(
-                f"--weights names {name!r}, which is none of the models that are asked for"
+                f"--weights names {name!r}, which is not one of the requested models"
                 f"{did_you_mean(name, asked.values())}: they are {', '.join(asked.values())}."
             )
 

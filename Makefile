@@ -9,7 +9,7 @@ BRAIN_NETWORK = deepbet>=1.0.2
 # One of them grows to 7 GB; tests of one file stay together, as they share what they need.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test coverage test-fast lint size docs clean
+.PHONY: demo test coverage test-fast image-test lint size docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/conceptrsa demo out/demo
@@ -26,7 +26,12 @@ coverage: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile \
-		--no-loadscope-reorder -m "not slow"
+		--no-loadscope-reorder -m "not slow and not image"
+
+# Builds the images and runs them (docker/README.md); IMAGE_TARGETS="python octave spm",
+# IMAGE_NETWORKS=no and SPM_OCTAVE=FOLDER choose what.
+image-test: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_image.py -m image -o log_cli=true -o log_cli_level=INFO -rs
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The image's recipe, as far as it can be tested without building it."""
+"""The recipe of the images, as far as it can be tested without building them (test_image.py)."""
 
 import fnmatch
 import os
@@ -9,17 +9,15 @@ import sys
 import tarfile
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
-SCRIPTS = ("download.sh", "spm-standalone.sh")
+SCRIPTS = ("download.sh", "lock.sh", "spm-octave.sh", "spm-standalone.sh")
 VERSION = re.compile(r"\d+\.\d+\.\d+|r\d{4,}|R20\d\d[ab]")
 
 NOT_NEEDED = (
@@ -54,15 +52,13 @@ def _instructions(keyword: str) -> list[str]:
     return re.findall(rf"^{keyword} (.*)$", joined, flags=re.MULTILINE)
 
 
-def _environment() -> dict[str, str]:
-    pairs = re.findall(r'(\w+)=("[^"]*"|\S+)', " ".join(_instructions("ENV")))
+def _environment(stage: str) -> dict[str, str]:
+    """Variables that a stage sets itself."""
+    joined = re.sub(r"\\\n\s*", "", DOCKERFILE)
+    (text,) = re.findall(rf"^FROM \S+ AS {stage}$(.*?)(?=^FROM|\Z)", joined, re.M | re.S)
+    lines = re.findall(r"^ENV (.*)$", text, re.M)
+    pairs = re.findall(r'(\w+)=("[^"]*"|\S+)', " ".join(lines))
     return {name: value.strip('"') for name, value in pairs}
-
-
-def _compose() -> dict[str, Any]:
-    service = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["conceptrsa"]
-    assert isinstance(service, dict)
-    return service
 
 
 def _required() -> list[str]:
@@ -83,47 +79,60 @@ def test_shellcheck_finds_nothing(script: str) -> None:
 def test_everything_downloaded_names_its_version() -> None:
     urls = re.findall(r"https?://\S+", "\n".join(_instructions("ARG")))
     without = [url for url in urls if not VERSION.search(url)]
-    # An index of packages, whose versions docker/constraints.txt holds.
+    # An index of packages, whose versions docker/requirements-networks.txt holds.
     assert without == ["https://download.pytorch.org/whl/cpu"]
     assert "http" not in "\n".join(_instructions("RUN"))
 
 
 def test_base_image_is_pinned_and_nothing_is_latest() -> None:
     assert re.search(r"^ARG BASE_IMAGE=python:\d+\.\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
-    stages = re.findall(r" AS (\w+)$", DOCKERFILE, flags=re.MULTILINE)
-    assert {line.split()[0] for line in _instructions("FROM")} <= {"${BASE_IMAGE}", *stages}
+    stages = re.findall(r" AS ([\w-]+)$", DOCKERFILE, flags=re.MULTILINE)
+    given = {"${BASE_IMAGE}", "${SPM_OCTAVE_IMAGE}"}
+    assert {line.split()[0] for line in _instructions("FROM")} <= {*given, *stages}
     assert "latest" not in DOCKERFILE
-    image = _compose()["image"]
-    assert ":" in image and not image.endswith(":latest")
+
+
+def _locked(name: str) -> dict[str, str]:
+    """Versions of a lock file, in which every package has a hash."""
+    blocks = re.split(r"\n(?=\S)", (DOCKER / name).read_text().strip())
+    assert all(re.fullmatch(r"\S+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+", b) for b in blocks)
+    return dict(block.split()[0].split("==") for block in blocks)
 
 
 def test_every_dependency_is_held_at_a_version_that_the_project_allows() -> None:
-    lines = (DOCKER / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    first, networks = _locked("requirements.txt"), _locked("requirements-networks.txt")
+    assert not first.keys() & networks.keys()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["networks"], *extras["fast"], *extras["bids"]]
-    for requirement in map(Requirement, wanted):
-        pin = pins.get(canonicalize_name(requirement.name))
-        assert pin is not None, f"docker/constraints.txt lacks {requirement.name}: make it anew"
-        assert requirement.specifier.contains(pin), f"{requirement} does not allow {pin}"
+    without = [*project["dependencies"], *extras["fast"], *extras["bids"]]
+    for names, pins in ((without, first), (extras["networks"], first | networks)):
+        for requirement in map(Requirement, names):
+            pin = pins.get(canonicalize_name(requirement.name))
+            assert pin is not None, f"{requirement.name} is not locked: run docker/lock.sh"
+            assert requirement.specifier.contains(pin), f"{requirement} does not allow {pin}"
+
+
+def test_torch_comes_without_cuda() -> None:
+    networks = _locked("requirements-networks.txt")
+    assert networks["torch"].endswith("+cpu") and networks["torchvision"].endswith("+cpu")
+    assert not [name for name in networks if name.startswith(("nvidia", "cuda", "triton"))]
 
 
 def test_image_and_label_carry_the_version_of_the_project() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f'org.opencontainers.image.version="{version}"' in DOCKERFILE
-    assert _compose()["image"] == f"conceptrsa:{version}"
+    labels = re.findall(r'org\.opencontainers\.image\.version="(.*)"', DOCKERFILE)
+    assert labels == [version] * 3
 
 
 def test_entry_point_is_a_bids_app() -> None:
-    assert _instructions("ENTRYPOINT") == ['["conceptrsa", "run"]']
-    environment = _environment()
+    assert _instructions("ENTRYPOINT") == ['["conceptrsa", "run"]'] * 3
+    environment = _environment("spm-system")
     assert environment["CONCEPTRSA_ENGINE"] == "spm"
     assert environment["CONCEPTRSA_NORMALIZATION"] == "freesurfer"
 
 
 def test_nipype_finds_standalone_spm() -> None:
-    environment = _environment()
+    environment = _environment("spm-system")
     assert environment["FORCE_SPMMCR"] == "1"
     program, runtime, mode = environment["SPMMCRCMD"].split()
     assert f"docker/spm-standalone.sh {program}" in DOCKERFILE
@@ -146,21 +155,6 @@ def test_build_context_holds_what_the_build_copies() -> None:
     metadata = {project["project"]["readme"], *project["project"]["license-files"]}
     assert {pattern.rstrip("*") for pattern in packages} | metadata | {"pyproject.toml"} <= kept
     assert all((ROOT / name).exists() for name in kept)
-
-
-def test_compose_mounts_data_and_licence_read_only() -> None:
-    service = _compose()
-    mounts = {mount["target"]: mount.get("read_only", False) for mount in service["volumes"]}
-    assert mounts == {
-        "/data": True,
-        "/out": False,
-        "/scratch": False,
-        "/opt/freesurfer/license.txt": True,
-    }
-    assert service["read_only"] is True
-    assert any(entry.startswith("/tmp") for entry in service["tmpfs"])
-    assert service["user"].startswith("${")
-    assert service["command"][:3] == ["/data", "/out", "participant"]
 
 
 def test_trimming_freesurfer_keeps_what_is_needed(tmp_path: Path) -> None:
@@ -260,3 +254,27 @@ def test_download_fails_where_curl_does(tmp_path: Path) -> None:
     url = "https://example.org/absent-1.0.0.zip"
     done = _run("bash", DOCKER / "download.sh", url, tmp_path / "copy", PATH=path)
     assert done.returncode == 22
+
+
+def _start_octave(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    octave = tmp_path / "bin" / "octave-cli"
+    octave.parent.mkdir()
+    octave.write_text('#!/bin/sh\necho "$CONCEPTRSA_SPM $CONCEPTRSA_SCRIPT"\nexit 7\n')
+    octave.chmod(0o755)
+    path = f"{octave.parent}{os.pathsep}{os.environ['PATH']}"
+    spm = str(tmp_path / "spm 12")
+    return _run("/bin/sh", DOCKER / "spm-octave.sh", *arguments, PATH=path, SPM_OCTAVE=spm)
+
+
+def test_launcher_of_octave_passes_the_script_and_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "spm 12").mkdir()
+    (tmp_path / "spm 12" / "spm.m").write_text("")
+    done = _start_octave(tmp_path, "script", "/a folder/it's.m")
+    assert done.returncode == 7
+    assert done.stdout.strip() == f"{tmp_path}/spm 12 /a folder/it's.m"
+
+
+def test_launcher_of_octave_refuses_a_folder_without_spm(tmp_path: Path) -> None:
+    done = _start_octave(tmp_path, "script", "job.m")
+    assert done.returncode == 2
+    assert f"{tmp_path}/spm 12" in done.stderr

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,14 @@ def test_a_wrong_engine_of_the_environment_is_refused(
     monkeypatch.setenv("CONCEPTRSA_ENGINE", "SPM")
     assert main(["graph", str(tmp_path / "graph.dot")]) == 2
     assert "$CONCEPTRSA_ENGINE is 'SPM'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["run", "--version"]])
+def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"conceptrsa {version('conceptrsa')}\n"
 
 
 def test_wrong_usage_is_exit_code_2() -> None:

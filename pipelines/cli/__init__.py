@@ -10,7 +10,6 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.pipelines.cli import (
@@ -20,7 +19,7 @@ from conceptrsa.pipelines.cli import (
     network_commands,
     run_command,
 )
-from conceptrsa.pipelines.cli.parser import Parser
+from conceptrsa.pipelines.cli.parser import Parser, add_version
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _COMMANDS = (run_command, compare_command, network_commands, inspect_commands, demo_command)
@@ -37,9 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Which neural network explains which brain region? "
         "From raw BIDS fMRI, or from betas, to RSA with tables and figures.",
     )
-    parser.add_argument(
-        "--version", action="version", version=f"conceptrsa {version('conceptrsa')}"
-    )
+    add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add_parser(commands)

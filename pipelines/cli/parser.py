@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
+from importlib.metadata import version
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -56,6 +57,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with one line that says what is wrong, and where help is."""
         self.exit(2, f"conceptrsa: {message}; see {self.prog} --help\n")
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Let `--version` print the program's name and version, and end."""
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"conceptrsa {version('conceptrsa')}",
+        help="print the version and end",
+    )
 
 
 def add_options(

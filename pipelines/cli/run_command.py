@@ -20,7 +20,7 @@ from conceptrsa.pipelines.cli.data_options import (
     comparison_config,
     participant_config,
 )
-from conceptrsa.pipelines.cli.parser import add_options, given_options, option_of
+from conceptrsa.pipelines.cli.parser import add_options, add_version, given_options, option_of
 from conceptrsa.pipelines.execution.plugin_settings import PLUGINS, read_plugin
 from conceptrsa.pipelines.execution.slurm_queue import require_slurm
 from conceptrsa.pipelines.participant_options import (
@@ -48,6 +48,7 @@ def add_parser(commands: Any) -> None:
         description="participant: raw BIDS data to betas in MNI305 and regions of interest, per "
         "subject. group: the comparison over what participant left in OUT_DIR.",
     )
+    add_version(parser)  # BIDS Apps answer it, and `conceptrsa run` is the entry point of the image
     parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR")
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("level", choices=("participant", "group"))

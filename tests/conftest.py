@@ -25,8 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 HEAVY = {
     "betas_damaged", "bids_fmriprep", "bids_validation", "comparison", "coregistration",
     "demo_dataset", "docs", "end_to_end", "features", "figures_written", "freesurfer_steps",
-    "freesurfer_workflow", "glm", "hostile_input", "installed", "kill", "language_clip",
-    "library", "models", "named_classifiers", "normalization", "odd_betas", "odd_images",
+    "freesurfer_workflow", "glm", "hostile_input", "installed", "interrupts", "kill",
+    "language_clip", "library", "models", "named_classifiers", "normalization", "odd_betas", "odd_images",
     "paper_parity", "real_heads", "recovery", "report", "report_browser", "resources", "resume",
     "run_betas", "slurm", "spm_failures", "subject_cautions", "subject_regions",
     "subject_report", "t1w_mask", "worker_pool", "zoo",

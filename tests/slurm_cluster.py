@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptrsa.pipelines.execution.worker_pool import die_with_parent
+from conceptrsa.pipelines.execution.worker_processes import die_with_parent
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 _SECONDS_TO_START = 30

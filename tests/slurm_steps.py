@@ -10,6 +10,7 @@ from nipype.pipeline.engine import Workflow
 from rich.console import Console
 
 from conceptrsa.bids_config.errors import StepError
+from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interrupt
 from conceptrsa.pipelines.execution.failures import Failure
 from conceptrsa.pipelines.execution.forecast import Forecast, Size, StepForecast
 from conceptrsa.pipelines.execution.run_workflows import run_workflow
@@ -103,6 +104,7 @@ def run_steps(
 def run_waiting_steps(folder: str) -> None:
     """Run steps that wait for the file `release`, and end as the command line does."""
     try:
-        run_steps(Path(folder), {"01": ("wait", [1]), "02": ("wait", [2])}, SlurmSettings())
-    except KeyboardInterrupt:
-        sys.exit(130)
+        with termination_as_interrupt():
+            run_steps(Path(folder), {"01": ("wait", [1]), "02": ("wait", [2])}, SlurmSettings())
+    except KeyboardInterrupt as interrupt:
+        sys.exit(exit_code(interrupt))

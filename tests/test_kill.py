@@ -1,6 +1,7 @@
 """The command killed at random moments, or damaged between two runs, ends with the same bytes."""
 
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -138,6 +139,26 @@ def test_ten_kills_at_random_moments_change_no_byte(
     finish(command(out))
     assert checksums(out) == checksums(whole)
     assert not list(out.rglob(".writing-*")) and not list(out.rglob("*.lock"))
+
+
+def test_a_terminated_run_says_one_sentence_and_goes_on_to_the_same_bytes(
+    command: Callable[..., list[str]], undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    """As `docker stop` does it."""
+    whole, _ = undisturbed
+    out = tmp_path / "derivatives"
+    process = subprocess.Popen(command(out), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + MAXIMUM_SECONDS
+    while not list(out.glob(".work/**/*_stc.nii")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    _, said = process.communicate(timeout=MAXIMUM_SECONDS)
+    assert process.returncode == 143
+    ending = [line for line in said.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert ending == ["conceptrsa: interrupted; run the same command again to continue"]
+    assert not list(out.rglob("conceptrsa-spm-*")) and not list(out.rglob("*.lock"))
+    finish(command(out))
+    assert checksums(out) == checksums(whole)
 
 
 def test_damaged_files_of_real_steps_are_made_again(

@@ -133,7 +133,7 @@ def test_an_interrupted_run_cancels_its_jobs(
 ) -> None:
     run = start_run_that_waits(tmp_path)
     run.send_signal(number)
-    assert run.wait(60) == 130
+    assert run.wait(60) == 128 + number
     eventually(lambda: cluster.jobs() == [])
 
 

@@ -19,9 +19,10 @@ from conceptrsa.pipelines.cli import (
     network_commands,
     run_command,
 )
+from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interrupt
 from conceptrsa.pipelines.cli.parser import Parser, add_version
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE = 1, 2
 _COMMANDS = (run_command, compare_command, network_commands, inspect_commands, demo_command)
 _USERS_TO_MEND = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
@@ -54,19 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 1 a subject or a step failed; 2 wrong use or input; 130 interrupted.
+        0 done; 1 a subject or a step failed; 2 wrong use or input; 130 interrupted by
+        Ctrl-C, 143 by SIGTERM.
     """
     args = build_parser().parse_args(argv)
     args.words = tuple(sys.argv[1:] if argv is None else argv)
     try:
-        with _messages_on_stderr():
+        with termination_as_interrupt(), _messages_on_stderr():
             return int(args.function(args))
     except InputError as error:
         return _say(str(error), EXIT_USAGE)
     except StepError as error:
         return _say(str(error), EXIT_FAILED)
-    except KeyboardInterrupt:
-        return _say("interrupted; run the same command again to continue", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        code = exit_code(interrupt)
+        return _say("interrupted; run the same command again to continue", code)
     except OSError as error:
         if error.errno not in _USERS_TO_MEND:
             raise

@@ -25,7 +25,11 @@ from conceptrsa.pipelines.demo.subject import (
     scan_bold,
     scan_t1w,
 )
-from conceptrsa.pipelines.execution.worker_pool import die_with_parent
+from conceptrsa.pipelines.execution.worker_processes import (
+    interrupts_held_back,
+    kill_workers,
+    start_worker,
+)
 
 MANIFEST = "demo.json"
 SESSION = "perceptionTest"
@@ -163,17 +167,20 @@ def _write_sessions(
     with ProcessPoolExecutor(
         min(n_procs, len(sessions)),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=die_with_parent,
+        initializer=start_worker,
     ) as pool:
-        futures = {
-            pool.submit(_write_session, out_dir, session, *made_of): session.key
-            for session in sessions
-        }
         try:
+            with interrupts_held_back():
+                futures = {
+                    pool.submit(_write_session, out_dir, session, *made_of): session.key
+                    for session in sessions
+                }
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        finally:
+        except BaseException:  # nobody waits for what is at work
+            kill_workers(pool)
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _write_session(

@@ -45,13 +45,17 @@ def find_spm(options: ParticipantOptions, scratch: Path | None = None) -> SpmSet
     if scratch is not None:
         require_writable(scratch, "--work-dir")
     folder = Path(tempfile.mkdtemp(prefix="conceptrsa-spm-", dir=scratch))
+    is_needed = False
     try:
         version = read_version(asked, folder)
-    except StepError as error:  # the folder stays, as the message names a file in it
+    except StepError as error:
+        is_needed = True  # the message names a file in the folder
         raise InputError(
             f"SPM was asked for its version with '{launcher.text()}': {error}"
         ) from error
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if not is_needed:
+            shutil.rmtree(folder, ignore_errors=True)
     return SpmSettings(launcher.text(), version, seconds, options.run_model)
 
 

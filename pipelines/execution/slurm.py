@@ -8,12 +8,9 @@ import pickle
 import re
 import shlex
 import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import format_exception
@@ -88,8 +85,8 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
     It differs from nipype's own SLURM plugin in what can go wrong. What a step did is told by a
     file of that very job, so that a cancelled job never passes an older result for its own. A
     job that is killed, refused, out of memory or time, or forgotten by Slurm fails its subject
-    with a sentence and the others go on. An interrupt and a termination signal cancel the jobs;
-    jobs that a killed run left are noted where the next run finds them.
+    with a sentence and the others go on. An interrupt cancels the jobs; jobs that a killed run
+    left are noted where the next run finds them.
 
     Parameters
     ----------
@@ -131,12 +128,11 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Submit the steps as what they need is there, and wait for them all."""
-        with _termination_as_interrupt():
-            note_jobs(self._noted_in, self._name_ends)
-            for subject in self._name_ends:
-                shutil.rmtree(self._job_dir(subject), ignore_errors=True)
-            (self._log_dir / "slurm").mkdir(parents=True, exist_ok=True)
-            super().run(graph, config, updatehash)
+        note_jobs(self._noted_in, self._name_ends)
+        for subject in self._name_ends:
+            shutil.rmtree(self._job_dir(subject), ignore_errors=True)
+        (self._log_dir / "slurm").mkdir(parents=True, exist_ok=True)
+        super().run(graph, config, updatehash)
 
     def stop(self) -> None:
         """Cancel all jobs that are left."""
@@ -314,16 +310,3 @@ def _read_outcome(job: _Job) -> dict[str, Any] | None:
     if not any(job.step_dir.glob("result_*.pklz")):
         return None
     return {"result": None, "traceback": None}
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let a termination signal do what Ctrl-C does, so that jobs are cancelled."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,12 +1,9 @@
 """A nipype plugin on local processes that neither hangs, nor outlives its parent, nor hides why."""
 
-import ctypes
 import gc
 import logging
 import multiprocessing
 import os
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +17,11 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from conceptrsa.pipelines.execution.failures import Failure, FailureKeeper
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
+from conceptrsa.pipelines.execution.worker_processes import (
+    interrupts_held_back,
+    kill_workers,
+    start_worker,
+)
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -59,22 +61,8 @@ def log_to_file(log_file: Path) -> None:
         logger.handlers = [handler] if name == "nipype" else []
 
 
-def die_with_parent() -> None:
-    """Ask the kernel (Linux) to kill this process when its parent dies, however it dies.
-
-    A process of `multiprocessing` whose parent died while it was starting ends at once.
-    """
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and os.getppid() != parent.pid:
-        os._exit(1)
-
-
 def _start_worker(work_dir: Path, log_file: Path) -> None:
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_worker()
     os.environ["NIPYPE_NO_ET"] = "1"
     os.chdir(work_dir)
     log_to_file(log_file)
@@ -156,11 +144,12 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
 
     def _submit(self, taskid: int) -> "Future[dict[str, Any]]":
         step = partial(run_node, *self._steps[taskid], taskid)
-        try:
-            future = self.pool.submit(step)
-        except BrokenProcessPool:
-            self._mend_pool()
-            future = self.pool.submit(step)
+        with interrupts_held_back():
+            try:
+                future = self.pool.submit(step)
+            except BrokenProcessPool:
+                self._mend_pool()
+                future = self.pool.submit(step)
         self._watch_new_worker()
         self._task_obj[taskid] = future
         future.add_done_callback(partial(self._keep_result, taskid))
@@ -191,7 +180,7 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
 
     def _mend_pool(self) -> None:
         """Make another pool in place of one that broke."""
-        self._kill_workers()
+        kill_workers(self.pool)
         self.pool.shutdown()  # until its thread has ended, which has told of every step by then
         felled, self._felled = self._felled, []
         if len(felled) == 1:
@@ -218,9 +207,5 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
     def stop(self) -> None:
         """Kill the workers at once."""
         gc.unfreeze()
-        self._kill_workers()
+        kill_workers(self.pool)
         self.pool.shutdown(wait=False, cancel_futures=True)
-
-    def _kill_workers(self) -> None:
-        for process in list((self.pool._processes or {}).values()):
-            process.kill()

@@ -1,10 +1,127 @@
-"""What this machine lets the process use."""
+"""What the machine, and the container or job on it, lets this process use.
 
+A container (`docker run --cpus 2 --memory 8g`) and a job of Slurm are control groups of Linux.
+Their limits are seen neither in the number of processors nor in the size of the memory; they stand
+in files of the group and of those above it, of which the tightest counts. Version 1 has a hierarchy
+of groups for each resource, version 2 one for all, and some systems have both.
+"""
+
+import math
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+"""What tells libraries of linear algebra and images how many threads to start."""
+UNLIMITED_BYTES = 1 << 60
+"""Version 1 gives a number above this where there is no limit."""
 
 
-def available_processors() -> int:
-    """Processor cores that this process may use."""
+def available_processors(groups: Path = GROUPS, own_groups: Path = OWN_GROUPS) -> int:
+    """Processor cores that this process may use: by its affinity, and by its control groups.
+
+    Parameters
+    ----------
+    groups : Path
+        Where the hierarchies of control groups are mounted.
+    own_groups : Path
+        File that says which groups this process is in.
+
+    Returns
+    -------
+    int
+        A quota such as 1.5 processors is rounded up.
+    """
+    limits = [
+        math.ceil(quota) for group in _own(groups, own_groups, "cpu") for quota in _quotas(group)
+    ]
+    return max(1, min([_processors_by_affinity(), *limits]))
+
+
+def limit_threads(groups: Path = GROUPS, own_groups: Path = OWN_GROUPS) -> None:
+    """Have libraries start no more threads than there are processors for.
+
+    They look at the affinity by themselves, but not at control groups: on 64 cores of which a
+    container may use one, 64 threads would wait for each other. It has to be called before they are
+    loaded; what the user has set stays. Parameters as for `available_processors`.
+    """
+    allowed = available_processors(groups, own_groups)
+    if allowed < _processors_by_affinity():
+        for name in THREAD_VARIABLES:
+            os.environ.setdefault(name, str(allowed))
+
+
+def _processors_by_affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory(groups: Path = GROUPS, own_groups: Path = OWN_GROUPS) -> int:
+    """Memory that this process and those it starts may use together, in bytes.
+
+    That is the memory of the machine, or less where a control group has a limit. Parameters as for
+    `available_processors`.
+    """
+    limits = [
+        limit for group in _own(groups, own_groups, "memory") for limit in _memory_limits(group)
+    ]
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
+
+
+def _own(groups: Path, own_groups: Path, resource: str) -> Iterator[Path]:
+    """Folders of the groups that a resource of this process is limited by, outermost first.
+
+    In a container the path of a group may be that of the machine outside, of which only the group
+    of the container is mounted: at the root, which is always among the folders.
+    """
+    for line in _read(own_groups).splitlines():
+        resources, _, path = line.partition(":")[2].partition(":")
+        if not resources:
+            mounts = [groups, groups / "unified"]
+        elif resource in resources.split(","):
+            mounts = [groups / resource, groups / resources]
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        if ".." in parts:  # a group outside of what this container sees
+            parts = []
+        for mount in mounts:
+            for depth in range(len(parts) + 1):
+                yield mount.joinpath(*parts[:depth])
+
+
+def _quotas(group: Path) -> Iterator[float]:
+    """Processors that a group may use, of version 2 and 1."""
+    with suppress(ValueError, ZeroDivisionError):  # 'max', or nothing
+        quota, period = _read(group / "cpu.max").split()
+        yield int(quota) / int(period)
+    with suppress(ValueError, ZeroDivisionError):
+        microseconds = int(_read(group / "cpu.cfs_quota_us"))
+        if microseconds > 0:
+            yield microseconds / int(_read(group / "cpu.cfs_period_us"))
+
+
+def _memory_limits(group: Path) -> Iterator[int]:
+    """Bytes that a group may use, of version 2 and 1."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        with suppress(ValueError):
+            limit = int(_read(group / name))
+            if limit < UNLIMITED_BYTES:
+                yield limit
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import available_memory, available_processors
 from conceptrsa.interfaces.numerics.brain_mask import INSTALL
 from conceptrsa.pipelines.bids.validation import find_validator
 
@@ -51,7 +52,13 @@ def check_all(spm_command: str | None = None) -> list[Finding]:
         for names, use, remedy in PACKAGES
         for name in names
     ]
-    return [*packages, *_check_spm(spm_command), *_check_freesurfer(), *_check_programs()]
+    return [
+        *_check_machine(),
+        *packages,
+        *_check_spm(spm_command),
+        *_check_freesurfer(),
+        *_check_programs(),
+    ]
 
 
 def describe(findings: Sequence[Finding]) -> str:
@@ -67,6 +74,12 @@ def describe(findings: Sequence[Finding]) -> str:
     lines += ["", "How to get what is missing:"] if missing else ["", "Nothing is missing."]
     lines += [f"- {finding.name}: {finding.remedy}" for finding in missing]
     return "\n".join(lines).strip()
+
+
+def _check_machine() -> Iterator[Finding]:
+    use = "what this machine, container or job lets it use"
+    yield Finding(use, "processors", str(available_processors()), "")
+    yield Finding(use, "memory", f"{available_memory() / 1e9:.1f} GB", "")
 
 
 def _check_spm(command: str | None) -> Iterator[Finding]:

@@ -133,13 +133,14 @@ class ParticipantOptions:
     stimuli_dir : Path, optional
         Pictures that every stimulus of the events must be found among, before anything runs.
     n_procs : int
-        Processes at once (default: all processors of this machine).
+        Processes at once (default: all processors that the machine, container or job lets it use).
     n_threads : int, optional
         Processes that one step may use (default: all of --nprocs for one subject, else 1).
 
         On Slurm 1 by default.
     memory_mb : int
-        Memory of all steps together.
+        Memory of all steps together (default: 4000, or nine tenths of what the machine, container
+        or job has, if that is less).
     slurm : SlurmSettings, optional
         Every step is a job of Slurm, with neither `n_procs` nor `memory_mb`; None: here.
     """

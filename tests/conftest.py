@@ -26,9 +26,9 @@ HEAVY = {
     "betas_damaged", "bids_fmriprep", "bids_validation", "comparison", "coregistration",
     "demo_dataset", "docs", "end_to_end", "features", "figures_written", "freesurfer_steps",
     "freesurfer_workflow", "glm", "hostile_input", "installed", "interrupts", "kill",
-    "language_clip", "library", "models", "named_classifiers", "normalization", "odd_betas", "odd_images",
-    "paper_parity", "real_heads", "recovery", "report", "report_browser", "resources", "resume",
-    "run_betas", "slurm", "spm_failures", "subject_cautions", "subject_regions",
+    "language_clip", "library", "models", "named_classifiers", "normalization", "odd_betas",
+    "odd_images", "paper_parity", "real_heads", "recovery", "report", "report_browser", "resources",
+    "resume", "run_betas", "slurm", "spm_failures", "subject_cautions", "subject_regions",
     "subject_report", "t1w_mask", "worker_pool", "zoo",
 }  # fmt: skip
 """Files (without `test_`) that take more than about ten seconds: workflows, networks, browsers."""

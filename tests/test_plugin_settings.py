@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.cli import main, run_command
+from conceptrsa.pipelines.cli.run_command import participant_options
 from conceptrsa.pipelines.execution.plugin_settings import PluginSettings, read_plugin
 from conceptrsa.pipelines.participant_options import ParticipantOptions, SlurmSettings
 
@@ -125,3 +126,18 @@ def test_a_step_on_slurm_does_not_ask_for_the_processors_of_this_machine() -> No
     assert ParticipantOptions(n_procs=8).threads_per_step(1) == 8
     on_slurm = ParticipantOptions(n_procs=8, slurm=SlurmSettings())
     assert on_slurm.threads_per_step(1) == 1
+
+
+def test_steps_plan_with_what_the_machine_or_container_has(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run_command, "available_processors", lambda: 3)
+    monkeypatch.setattr(run_command, "available_memory", lambda: 2_000_000_000)
+    options = participant_options({}, None, None)
+    assert (options.n_procs, options.memory_mb) == (3, 1800)
+    assert not caplog.records
+    assert participant_options({"memory_mb": 4000}, None, None).memory_mb == 4000
+    assert "4.0 GB together (--mem-mb or --use-plugin)" in caplog.text
+    assert "has 2.0 GB" in caplog.text
+    monkeypatch.setattr(run_command, "available_memory", lambda: 64_000_000_000)
+    assert participant_options({}, None, None).memory_mb == 4000

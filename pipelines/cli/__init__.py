@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from conceptrsa.bids_config.errors import InputError, StepError
+from conceptrsa.bids_config.machine import limit_threads
 from conceptrsa.pipelines.cli import (
     compare_command,
     demo_command,
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Ctrl-C, 143 by SIGTERM.
     """
     args = build_parser().parse_args(argv)
+    limit_threads()
     args.words = tuple(sys.argv[1:] if argv is None else argv)
     try:
         with termination_as_interrupt(), _messages_on_stderr():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.machine import available_processors
+from conceptrsa.bids_config.machine import available_memory, available_processors
 from conceptrsa.pipelines.cli.comparison_options import (
     add_comparison_options,
     read_comparison_options,
@@ -140,18 +140,31 @@ def participant_options(
     """
     require_fitting(given)
     plugin = read_plugin(plugin_name, plugin_file)
-    options = ParticipantOptions(**{"n_procs": available_processors(), **given, **others})
+    there = {"n_procs": available_processors(), "memory_mb": _memory_for_steps()}
+    options = ParticipantOptions(**{**there, **given, **others})
     options = replace(options, n_procs=plugin.n_procs or options.n_procs, slurm=plugin.slurm)
     if plugin.memory_gb is not None:
         options = replace(options, memory_mb=round(1000 * plugin.memory_gb))
     if plugin.slurm is not None:
         require_slurm()
-    elif options.n_threads is not None and options.n_threads > options.n_procs:
+        return options
+    if options.memory_mb * 1e6 > available_memory():
+        log.warning(
+            "the steps may take %.1f GB together (--mem-mb or --use-plugin), and this machine, "
+            "container or job has %.1f GB: steps may be killed",
+            options.memory_mb / 1000, available_memory() / 1e9,
+        )  # fmt: skip
+    if options.n_threads is not None and options.n_threads > options.n_procs:
         raise InputError(
             f"--omp-nthreads {options.n_threads} is more than the {options.n_procs} processes at "
             "once of --nprocs or --plugin; give no more for one step than for all"
         )
     return options
+
+
+def _memory_for_steps() -> int:
+    """MB that steps may take together unless the user says: a tenth is left to the program."""
+    return min(ParticipantOptions.memory_mb, int(0.9 * available_memory() / 1e6))
 
 
 def require_fitting(given: Mapping[str, Any]) -> None:

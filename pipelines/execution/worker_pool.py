@@ -15,6 +15,7 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from conceptrsa.bids_config.machine import THREAD_VARIABLES
 from conceptrsa.pipelines.execution.failures import Failure, FailureKeeper
 from conceptrsa.pipelines.execution.tidying import TidyingPlugin
 from conceptrsa.pipelines.execution.worker_processes import (
@@ -23,13 +24,7 @@ from conceptrsa.pipelines.execution.worker_processes import (
     start_worker,
 )
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-}
+ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
 _KILLED = (
     "StepError: the process that did this step was killed while no other was at work, perhaps for "

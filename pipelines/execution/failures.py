@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
+import numpy as np
 from nipype.pipeline.plugins.base import DistributedPluginBase
 
 from conceptrsa.pipelines.workflows import software
@@ -43,9 +44,11 @@ class Failure:
 
 
 class FailureKeeper(DistributedPluginBase):
-    """What a nipype plugin needs to keep what went wrong, as a sentence a step.
+    """What a nipype plugin needs to keep what went wrong, and to go no further with its subject.
 
-    It is mixed into a plugin, first among the bases.
+    Each failure is kept as a sentence a step. Without the failed step its subject cannot be had any
+    more, so none of the subject's steps is started after it; those at work may end. It is mixed
+    into a plugin, first among the bases.
     """
 
     failures: list[Failure]
@@ -58,7 +61,18 @@ class FailureKeeper(DistributedPluginBase):
         sentence = last_sentence("".join(result["traceback"]))
         step_dir = Path(self.procs[jobid].output_dir())
         self.failures.append(Failure(step_dir, sentence, crash_file))
+        self._give_up_subject(jobid)
         return report
+
+    def _give_up_subject(self, jobid: int) -> None:
+        """Mark what has not been started of a step's subject as nothing that is to be done."""
+        subject = self._subject_of(jobid)
+        for other in np.flatnonzero(~self.proc_done):
+            if self._subject_of(int(other)) == subject:
+                self.proc_done[other] = True
+
+    def _subject_of(self, jobid: int) -> str:
+        return software.subject_of(self.procs[self.mapnodesubids.get(jobid, jobid)])
 
 
 def last_sentence(traceback: str) -> str:

@@ -8,19 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from conceptrsa.pipelines.execution.forecast import Forecast, duration
+from conceptrsa.pipelines.execution.time_left import TimeLeft
 from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.steps import MapNode
 
+ALL = "all"
 log = logging.getLogger(__name__)
+
+
+class _LeftColumn(ProgressColumn):
+    """What is left of the whole run."""
+
+    def __init__(self, time_left: TimeLeft) -> None:
+        super().__init__()
+        self._time_left = time_left
+
+    def render(self, task: Task) -> Text:
+        return Text(_left(self._time_left) if task.description == ALL else "")
 
 
 class RunProgress:
@@ -49,27 +57,29 @@ class RunProgress:
             subject: {step.node: step for step in forecast.steps}
             for subject, forecast in forecasts.items()
         }
-        self._work = {subject: forecast.seconds for subject, forecast in forecasts.items()}
-        self._done = dict.fromkeys(forecasts, 0.0)
+        self._time_left = TimeLeft({name: forecasts[name].seconds for name in forecasts})
         self._running: dict[str, Counter[str]] = {subject: Counter() for subject in forecasts}
         self._ended: Counter[tuple[str, str]] = Counter()
+        self._failed: dict[str, str] = {}
         self._expanded: set[tuple[str, str]] = set()
         self._started: dict[tuple[str, str], float] = {}
-        self._begin = time.monotonic()
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[percent]:>3d} %"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _LeftColumn(self._time_left),
             TextColumn("{task.fields[step]}"),
             console=console,
             disable=not self._live,
         )
-        self._total = self.bars.add_task("all", total=sum(self._work.values()), step="")
+        total = self._time_left.all_work
+        self._total = self.bars.add_task(ALL, total=total, percent=0, step="")
         self._tasks = {
-            subject: self.bars.add_task(f"sub-{subject}", total=work, step="waits")
-            for subject, work in self._work.items()
+            subject: self.bars.add_task(
+                f"sub-{subject}", total=self._time_left.work(subject), percent=0, step="waits"
+            )
+            for subject in forecasts
         }
 
     def note(self, node: Any, status: str) -> None:
@@ -91,32 +101,59 @@ class RunProgress:
         if status == "start":
             running[step] += 1
             self._started.setdefault((subject, step), time.monotonic())
+            self._time_left.start(subject, step, work)
         else:
             running[step] -= 1
             self._ended[subject, step] += 1
-            self._done[subject] += work
-            self.bars.update(self._total, advance=work)
+            if status == "exception":
+                self._failed.setdefault(subject, step)
+                self._time_left.fail(subject, step)
+            else:
+                self._time_left.end(subject, step, work)
         if self._live:
-            self._draw(subject, step, status)
+            self._draw(subject)
         elif status == "exception" or self._ended[subject, step] == times:
             self._log_line(subject, step, status)
 
-    def _draw(self, subject: str, step: str, status: str) -> None:
-        finished = self._done[subject] >= self._work[subject] - 1e-9
+    def _draw(self, subject: str) -> None:
+        left = self._time_left
+        done, work = left.done(subject), left.work(subject)
         names = [name for name, count in self._running[subject].items() if count > 0]
-        shown = "done" if finished else ", ".join(names)
-        if status == "exception":
-            shown = f"{step} failed"
-        self.bars.update(self._tasks[subject], completed=self._done[subject], step=shown)
+        shown = ", ".join(names)
+        if subject in self._failed:
+            still = f"; {shown} still runs" if names else ""
+            shown = f"{self._failed[subject]} failed{still}"
+        elif not names and done >= work - 1e-9:
+            shown = "done"
+        for task, parts in (
+            (self._tasks[subject], (done, work)),
+            (self._total, (left.all_done, left.all_work)),
+        ):
+            self.bars.update(
+                task, completed=parts[0], total=parts[1], percent=_percent(*parts), refresh=False
+            )
+        self.bars.update(self._tasks[subject], step=shown)
 
     def _log_line(self, subject: str, step: str, status: str) -> None:
-        now = time.monotonic()
         begun = self._started.pop((subject, step), None)
-        share = sum(self._done.values()) / max(sum(self._work.values()), 1e-9)
-        took = "found" if begun is None else f"{now - begun:.0f} s"
-        left = (now - self._begin) * (1 - share) / max(share, 1e-9)
-        verb = "failed" if status == "exception" else "done"
+        took = "found" if begun is None else f"{time.monotonic() - begun:.0f} s"
+        verb = "done"
+        if status == "exception":
+            verb, took = "failed", f"{took}; its subject goes no further"
+        left = _left(self._time_left)
         log.info(
-            "sub-%s %s %s (%s); %.0f %% of all, about %s left",
-            subject, step, verb, took, 100 * share, duration(left),
+            "sub-%s %s %s (%s); %d %% of all%s",
+            subject, step, verb, took,
+            _percent(self._time_left.all_done, self._time_left.all_work),
+            f", {left}" if left else "",
         )  # fmt: skip
+
+
+def _percent(done: float, work: float) -> int:
+    """Rounded down, as 100 % is said of what is done only."""
+    return int(100 * (done + 1e-9) / work) if work > 0 else 0
+
+
+def _left(time_left: TimeLeft) -> str:
+    seconds = time_left.seconds()
+    return f"about {duration(max(seconds, 1.0))} left" if seconds > 0 else ""

@@ -10,6 +10,7 @@ from nipype.pipeline.plugins.base import DistributedPluginBase
 
 from conceptrsa.bids_config.writing import empty_file
 from conceptrsa.pipelines.execution.resume import prepare
+from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.records import files_in
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 from conceptrsa.pipelines.workflows.wiring import connections
@@ -70,9 +71,7 @@ class TidyingPlugin(DistributedPluginBase):
         return sorted(jobids, key=lambda job: (self._place_of_subject(job), job))
 
     def _place_of_subject(self, jobid: int) -> int:
-        whole = self.procs[self.mapnodesubids.get(jobid, jobid)]
-        # The hierarchy is that of the workflows: data set, subject, part.
-        subject = ".".join(str(whole._hierarchy).split(".")[:2])
+        subject = software.subject_of(self.procs[self.mapnodesubids.get(jobid, jobid)])
         return self._subjects.setdefault(subject, len(self._subjects))
 
     def _task_finished_cb(self, jobid: int, cached: bool = False) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from conceptrsa import bids_config, interfaces
 
@@ -49,6 +50,14 @@ def of_version(work_dir: Path) -> Path:
 def subject_workflow(subject: str) -> str:
     """Name of a subject's workflow; `subject` is a label without `sub-`."""
     return f"sub_{subject}_wf"
+
+
+def subject_of(step: Any) -> str:
+    """Name of the subject's workflow that a step is of, with that of the data set before it.
+
+    The step is one of the graph, not one of a MapNode's children.
+    """
+    return ".".join(str(step._hierarchy).split(".")[:2])
 
 
 def place_of(step_dir: str | Path, version_dir: Path) -> tuple[str, str]:

@@ -42,7 +42,8 @@ def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """The cluster, found by this process; without a job before and after."""
     for name, value in running_cluster.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    of_tests = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, of_tests)))
     monkeypatch.delenv("LOGNAME", raising=False)
     monkeypatch.setattr(slurm, "LOOK_SECONDS", 1.0)
     monkeypatch.setattr(slurm, "PATIENCE_SECONDS", 2.0)

@@ -19,9 +19,42 @@ from types import MappingProxyType
 
 from conceptrsa.bids_config.errors import InputError, StepError
 
+CONTAINER_VARIABLE = "CONCEPTRSA_CONTAINER"
+"""Set in the Docker images, to the name of the image's target."""
+_LEFT_OUT = {"python": ("SPM", "FreeSurfer"), "octave": ("FreeSurfer",)}
 _WATCH = 'read -r _; kill -KILL -"$0"'
 _GZIP_MAGIC = b"\x1f\x8b"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+:=@-]+")
+
+
+def is_left_out(program: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is a Docker image that does without a program, 'SPM' or 'FreeSurfer'."""
+    return program in _LEFT_OUT.get(environment.get(CONTAINER_VARIABLE, ""), ())
+
+
+def how_to_get(
+    program: str, otherwise: str, install: str, environment: Mapping[str, str] = os.environ
+) -> str:
+    """Say how to get a program that was not found.
+
+    Parameters
+    ----------
+    program : str
+        'SPM' or 'FreeSurfer'.
+    otherwise : str
+        Option of the command line that does without it.
+    install : str
+        What to do outside of the Docker images.
+    environment : mapping of str to str
+        Where it is looked up whether this is one of them.
+    """
+    image = environment.get(CONTAINER_VARIABLE)
+    if is_left_out(program, environment):
+        return (
+            f"the Docker image '{image}' leaves {program} out: use the image 'spm' "
+            f"(docker build --target spm), or {otherwise}"
+        )
+    return f"{install}, or use {'' if image else 'the Docker image or '}{otherwise}"
 
 
 class StoppedError(StepError):

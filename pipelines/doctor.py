@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import available_memory, available_processors
 from conceptrsa.interfaces.numerics.brain_mask import INSTALL
+from conceptrsa.interfaces.programs import is_left_out
 from conceptrsa.pipelines.bids.validation import find_validator
 
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "scipy", "pandas", "abagen")
@@ -37,12 +38,15 @@ class Finding:
         Its version or place; None where it is missing.
     remedy : str
         How to get it.
+    is_left_out : bool
+        Missing by intention: this is a Docker image that does without it.
     """
 
     use: str
     name: str
     found: str | None
     remedy: str
+    is_left_out: bool = False
 
 
 def check_all(spm_command: str | None = None) -> list[Finding]:
@@ -69,9 +73,10 @@ def describe(findings: Sequence[Finding]) -> str:
         if finding.use != use:
             use = finding.use
             lines += ["", f"{use}:"]
-        lines.append(f"  {finding.name:{width}}  {finding.found or 'MISSING'}")
+        otherwise = "left out of this image" if finding.is_left_out else "MISSING"
+        lines.append(f"  {finding.name:{width}}  {finding.found or otherwise}")
     missing = [finding for finding in findings if finding.found is None]
-    lines += ["", "How to get what is missing:"] if missing else ["", "Nothing is missing."]
+    lines += ["", "How to get what is not here:"] if missing else ["", "Nothing is missing."]
     lines += [f"- {finding.name}: {finding.remedy}" for finding in missing]
     return "\n".join(lines).strip()
 
@@ -88,6 +93,9 @@ def _check_spm(command: str | None) -> Iterator[Finding]:
     from conceptrsa.pipelines.participant_options import ParticipantOptions
 
     launcher, remedy = _found(lambda: find_launcher(command).text())
+    if launcher is None and command is None and is_left_out("SPM"):
+        yield Finding(SPM, "SPM", None, remedy, is_left_out=True)
+        return
     yield Finding(SPM, "command that runs SPM", launcher, remedy)
     if launcher is not None:
         options = ParticipantOptions(engine="spm", spm_command=command)
@@ -112,7 +120,11 @@ def _check_freesurfer() -> Iterator[Finding]:
         freesurfer = find_freesurfer()
         return f"{freesurfer.home} ({freesurfer.version or 'version unknown'})"
 
-    yield Finding(FREESURFER, "FreeSurfer", *_found(describe))
+    found, remedy = _found(describe)
+    if found is None and is_left_out("FreeSurfer"):
+        yield Finding(FREESURFER, "FreeSurfer", None, remedy, is_left_out=True)
+        return
+    yield Finding(FREESURFER, "FreeSurfer", found, remedy)
     yield Finding(FREESURFER, "FreeSurfer licence", *_found(lambda: str(find_license())))
     yield Finding("--roi-source fsaverage", "fsaverage", *_found(lambda: str(find_fsaverage())))
 

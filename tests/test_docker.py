@@ -142,12 +142,12 @@ def test_nipype_finds_standalone_spm() -> None:
 
 def test_no_licence_enters_the_image() -> None:
     assert not any("license" in line.lower() for line in _instructions("(?:COPY|ADD)"))
-    patterns = (DOCKER / "Dockerfile.dockerignore").read_text().split("\n")
+    patterns = (ROOT / ".dockerignore").read_text().split("\n")
     assert not any(fnmatch.fnmatch("license.txt", p.lstrip("!")) for p in patterns if p[:1] == "!")
 
 
 def test_build_context_holds_what_the_build_copies() -> None:
-    lines = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
     kept = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())

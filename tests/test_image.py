@@ -143,11 +143,12 @@ def data(folder: Path) -> Path:
     (made / "features").mkdir()
     for model, values in list(planted.items())[:2]:
         np.savez(made / "features" / f"{model}.npz", stimulus=STIMULI, features=values)
-    (made / "masks").mkdir()
     for image in made.glob("bids/sub-*/**/*_T1w.nii.gz"):
         t1w = nib.nifti1.Nifti1Image.from_filename(image)
         mask = nib.nifti1.Nifti1Image(find_brain(t1w).mask.astype(np.uint8), t1w.affine)
-        nib.save(mask, made / "masks" / image.name.replace("_T1w", "_desc-brain_mask"))
+        beside = made / "masks" / image.relative_to(made / "bids").parts[0] / "anat"
+        beside.mkdir(parents=True)
+        nib.save(mask, beside / image.name.replace("_T1w", "_desc-brain_mask"))
     subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
     return made
 
@@ -221,7 +222,7 @@ def test_version_and_help(engine: Engine, image: str) -> None:
 def test_wrong_input_and_a_failed_subject(
     engine: Engine, image: str, data: Path, tmp_path: Path
 ) -> None:
-    done = contained(engine, image, "/data", "/out", "participant")
+    done = contained(engine, image, "/data", "/out", "participant", "--dataset-config", "demo")
     assert done.returncode == 2
     assert "/data" in say(done)
     done = contained(engine, image, *PARTICIPANT, "77", options=mounts(data, tmp_path))
@@ -263,14 +264,15 @@ def test_stopped_it_says_so_and_goes_on_later(
 def test_limits_of_the_container_are_seen(engine: Engine, image: str) -> None:
     options = ("--cpus", "1", "--memory", "3g", "--entrypoint", "conceptrsa")
     done = contained(engine, image, "doctor", options=options)
-    assert "1 processor" in done.stdout, done.stdout + done.stderr
-    assert "3.0 GB" in done.stdout
+    said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.count(" ") > 1)
+    assert (said["processors"], said["memory"]) == ("1", "3.2 GB"), done.stdout + done.stderr
+    assert "MISSING" not in done.stdout and "pip install" not in done.stdout
 
 
 def test_a_changed_line_does_not_install_everything_again(images: Images, image: str) -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         context = Path(name) / "context"
-        kept = ROOT.joinpath("docker", "Dockerfile.dockerignore").read_text().splitlines()
+        kept = ROOT.joinpath(".dockerignore").read_text().splitlines()
         for line in kept:
             if line.startswith("!"):
                 source, copy = ROOT / line[1:], context / line[1:]

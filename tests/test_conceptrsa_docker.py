@@ -649,7 +649,7 @@ def test_it_is_installed_with_the_version_of_the_package() -> None:
 def test_commands_of_the_page() -> None:
     page = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
     commands = re.findall(r"^(?:conceptrsa-docker|python conceptrsa_docker.py) (.*)", page, re.M)
-    assert len(commands) == 4
+    assert len(commands) == 4 and f"conceptrsa:{conceptrsa_docker.VERSION}`" in page
     for command in commands:
         words = shlex.split(command, comments=True)
         _, positional, rest = conceptrsa_docker.read_command_line(words)

@@ -626,7 +626,7 @@ def start(*command: str) -> int:
 
 def note(message: str) -> None:
     """Say something on the standard error."""
-    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    print(f"{PROGRAM}: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

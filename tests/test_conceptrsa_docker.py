@@ -253,6 +253,7 @@ def test_names_that_are_no_paths_stay(lab: Lab) -> None:
         "--dataset-config", "demo", "--t1w-mask", "/mnt/t1w-mask/sub-{subject}/mask.nii.gz"
     ]  # fmt: skip
     assert done.here("/mnt/t1w-mask") == lab.folder / "masks"
+    assert lab.run("bids", "out", "group", "--weights", "CLIP").words[3:] == ["--weights", "CLIP"]
 
 
 def test_a_table_of_labels_beside_the_configuration_is_seen(lab: Lab) -> None:

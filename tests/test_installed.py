@@ -100,3 +100,5 @@ def test_the_wheel_works_beside_packages_of_the_same_names(wheel: Path, tmp_path
         assert (said.returncode, said.stdout.split()[0]) == (0, "conceptrsa"), said.stderr
         listed = run(*command, "models", cwd=lab, PYTHONPATH=".")
         assert listed.returncode == 0 and "CLIP" in listed.stdout, listed.stderr
+    wrapper = run(environment / "bin" / "conceptrsa-docker", "--help", cwd=lab, PYTHONPATH=".")
+    assert wrapper.returncode == 0 and "--container-engine" in wrapper.stdout, wrapper.stderr

@@ -264,7 +264,7 @@ def require_apart(name: str, output: Path, title: str, folder: Path) -> None:
     `conceptrsa run` does so as well, but not where each folder is mounted at a place of its own.
     """
     inside = below(output.resolve(), folder)
-    if inside is not None and inside.parts[:1] != ("derivatives",):
+    if inside is not None and "derivatives" not in map(str.lower, inside.parts[:1]):
         relation = "lies in" if inside.parts else "is"
         raise Refusal(
             f"{name} {output} {relation} {title} ({folder}), whose files would be mixed with "
@@ -280,11 +280,12 @@ def place_value(name: str, text: str, places: Places, outputs: Mapping[str, Path
     Refusal
         If it does not exist, or results would be mixed with it.
     """
+    # A configuration that comes with conceptrsa; or a typing error, of which that tells.
+    pattern = {"dataset-config": "[./]", "weights": "=."}.get(name, "")
+    if not re.search(pattern, text):
+        return text
     start, equals, text = text.partition("=") if name == "weights" else ("", "", text)
     path = _absolute(text)
-    # A configuration that comes with conceptrsa; or a typing error, of which that tells.
-    if name == "dataset-config" and not re.search(r"[./]", text):
-        return text
     # {subject} stands for a label: the folder above it holds all that it may stand for.
     parts = path.parts
     n_fixed = next((n for n, part in enumerate(parts) if "{subject}" in part), len(parts))

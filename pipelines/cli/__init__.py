@@ -22,6 +22,7 @@ from conceptrsa.pipelines.cli import (
 )
 from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interrupt
 from conceptrsa.pipelines.cli.parser import Parser, add_version
+from conceptrsa.pipelines.cli.surroundings import provide_home, require_temporary_folder
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 _COMMANDS = (run_command, compare_command, network_commands, inspect_commands, demo_command)
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.words = tuple(sys.argv[1:] if argv is None else argv)
     try:
         with termination_as_interrupt(), _messages_on_stderr():
+            provide_home(require_temporary_folder())
             return int(args.function(args))
     except InputError as error:
         return _say(str(error), EXIT_USAGE)

@@ -1,0 +1,74 @@
+"""What every command needs of its surroundings: a folder for temporary files, and a home.
+
+A container may have neither (`docker run --read-only --user 12345`): its file system is then
+read-only, and its user has no entry among the users and no home.
+"""
+
+import getpass
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from conceptrsa.bids_config.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def require_temporary_folder() -> Path:
+    """Give the folder of temporary files.
+
+    Raises
+    ------
+    InputError
+        If there is none that can be written to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise InputError(
+            "no folder for temporary files can be written to (neither $TMPDIR nor /tmp); set "
+            "TMPDIR to a folder with room, or give docker run --tmpfs /tmp:exec"
+        ) from error
+
+
+def provide_home(temporary: Path) -> None:
+    """Have libraries keep their caches in a folder of temporary files where the home cannot.
+
+    They ask for the user's name and home, and write to it when they are imported. A home that
+    cannot be written to stays in use if it holds caches, which may be read all the same.
+
+    Parameters
+    ----------
+    temporary : Path
+        Folder of temporary files.
+
+    Raises
+    ------
+    InputError
+        If that folder of the user belongs to somebody else.
+    """
+    user = os.getuid()
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # no entry among the users
+        os.environ["USER"] = str(user)
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111, as Path.home() fails where there is none
+    if home.is_absolute() and os.access(home, os.W_OK | os.X_OK):
+        return
+    own = temporary / f"conceptrsa-{user}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    if own.is_symlink() or own.stat().st_uid != user:
+        raise InputError(
+            f"{own} belongs to another user; set HOME to a folder that can be written to"
+        )
+    if (home / ".cache").is_dir():
+        os.environ.setdefault("MPLCONFIGDIR", str(own))
+        return
+    os.environ["HOME"] = str(own)
+    if not os.environ.get("XDG_CACHE_HOME"):
+        log.info(
+            "there is no home folder that can be written to: features and weights are kept in %s; "
+            "set XDG_CACHE_HOME to keep them elsewhere",
+            own,
+        )

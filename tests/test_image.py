@@ -143,6 +143,10 @@ def data(folder: Path) -> Path:
     (made / "features").mkdir()
     for model, values in list(planted.items())[:2]:
         np.savez(made / "features" / f"{model}.npz", stimulus=STIMULI, features=values)
+    first, second = list(planted)[:2]
+    (made / "features" / "models.tsv").write_text(
+        f"model\tgroup\n{first}\tvisual\n{second}\tlanguage\n"
+    )
     for image in made.glob("bids/sub-*/**/*_T1w.nii.gz"):
         t1w = nib.nifti1.Nifti1Image.from_filename(image)
         mask = nib.nifti1.Nifti1Image(find_brain(t1w).mask.astype(np.uint8), t1w.affine)
@@ -219,12 +223,12 @@ def test_version_and_help(engine: Engine, image: str) -> None:
     assert labels in contained(engine, image, "--version").stdout
 
 
-def test_wrong_input_and_a_failed_subject(
+def test_wrong_input_is_one_sentence(
     engine: Engine, image: str, data: Path, tmp_path: Path
 ) -> None:
     done = contained(engine, image, "/data", "/out", "participant", "--dataset-config", "demo")
     assert done.returncode == 2
-    assert "/data" in say(done)
+    assert "cannot write in /out" in say(done)
     done = contained(engine, image, *PARTICIPANT, "77", options=mounts(data, tmp_path))
     assert done.returncode == 2
     assert "77" in say(done)

@@ -61,7 +61,8 @@ def test_in_a_read_only_file_system() -> None:
 
 def test_libraries_find_a_home_and_say_nothing(tmp_path: Path) -> None:
     """matplotlib complains at import where it cannot write to the home."""
-    environment = {**os.environ, "HOME": "/absent/home", "TMPDIR": str(tmp_path)}
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "HOME": f"{tmp_path}/file/home", "TMPDIR": str(tmp_path)}
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
         environment.pop(name, None)
     done = subprocess.run(
@@ -100,7 +101,7 @@ def test_caches_of_a_home_that_can_only_be_read_are_used(
     home = tmp_path / "home"
     (home / ".cache").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     provide_home(tmp_path)
     assert Path.home() == home
     assert os.environ["MPLCONFIGDIR"] == str(tmp_path / f"conceptrsa-{os.getuid()}")
@@ -109,8 +110,16 @@ def test_caches_of_a_home_that_can_only_be_read_are_used(
 def test_a_folder_of_another_user_is_not_taken_for_a_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HOME", "/absent/home")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", f"{tmp_path}/file/home")
     (tmp_path / f"conceptrsa-{os.getuid()}").symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(InputError, match="belongs to another user"):
         provide_home(tmp_path)
-    assert os.environ["HOME"] == "/absent/home"
+    assert os.environ["HOME"] == f"{tmp_path}/file/home"
+
+
+def test_a_home_that_can_be_made_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", f"{tmp_path}/new/home")
+    provide_home(tmp_path)
+    assert os.environ["HOME"] == f"{tmp_path}/new/home"
+    assert not list(tmp_path.iterdir())

@@ -54,7 +54,7 @@ def provide_home(temporary: Path) -> None:
     except (KeyError, OSError):  # no entry among the users
         os.environ["USER"] = str(user)
     home = Path(os.path.expanduser("~"))  # noqa: PTH111, as Path.home() fails where there is none
-    if home.is_absolute() and os.access(home, os.W_OK | os.X_OK):
+    if home.is_absolute() and _can_be_written(home):
         return
     own = temporary / f"conceptrsa-{user}"
     own.mkdir(mode=0o700, exist_ok=True)
@@ -62,7 +62,7 @@ def provide_home(temporary: Path) -> None:
         raise InputError(
             f"{own} belongs to another user; set HOME to a folder that can be written to"
         )
-    if (home / ".cache").is_dir():
+    if os.access(home / ".cache", os.R_OK | os.X_OK):
         os.environ.setdefault("MPLCONFIGDIR", str(own))
         return
     os.environ["HOME"] = str(own)
@@ -72,3 +72,10 @@ def provide_home(temporary: Path) -> None:
             "set XDG_CACHE_HOME to keep them elsewhere",
             own,
         )
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    # Not Path.exists, which fails below a folder that may not be looked into.
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    return os.access(existing, os.W_OK | os.X_OK)

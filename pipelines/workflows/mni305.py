@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nipype.pipeline.engine import Workflow
 
@@ -12,7 +12,12 @@ from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
 from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
-from conceptrsa.pipelines.participant_options import Normalization, RoiSource
+from conceptrsa.pipelines.participant_options import (
+    FreeSurferRegistration,
+    MissingVoxels,
+    Normalization,
+    RoiSource,
+)
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 from conceptrsa.pipelines.workflows.wiring import as_files, begin_workflow, first
 
@@ -55,8 +60,8 @@ class NormalizationSettings:
     fs_subjects_dir: Path | None = None
     roi_source: RoiSource = "subject"
     fsaverage_dir: Path | None = None
-    registration: Literal["header", "bbregister"] = "header"
-    missing: Literal["excluded", "zero"] = "excluded"
+    registration: FreeSurferRegistration = "header"
+    missing: MissingVoxels = "excluded"
     license_file: Path | None = None
     freesurfer_version: str | None = None
     time_limit: float | None = None

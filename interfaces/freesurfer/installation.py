@@ -204,10 +204,19 @@ def require_reconstruction(subjects_dir: Path, subject: str) -> Path:
         If a file is missing, or FreeSurfer could not be told of the subject by this name.
     """
     require_plain_name(subject)
-    missing = missing_files(subjects_dir / subject)
-    if missing:
-        raise InputError(f"{missing[0]} is missing; run recon-all on {subject} to its end.")
-    return subjects_dir / subject
+    return require_whole(subjects_dir / subject)
+
+
+def require_whole(subject_dir: Path, otherwise: str = "") -> Path:
+    """Give a subject's folder back if it has what the steps need, else raise InputError.
+
+    `otherwise` ends the sentence with another way out.
+    """
+    if missing := missing_files(subject_dir):
+        raise InputError(
+            f"{missing[0]} is missing; run recon-all on {subject_dir.name} to its end{otherwise}."
+        )
+    return subject_dir
 
 
 def require_plain_name(subject: str) -> None:

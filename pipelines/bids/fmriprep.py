@@ -14,12 +14,13 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import open_image
 from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.tsv import read_table
-from conceptrsa.bids_config.writing import require_content
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
 from conceptrsa.pipelines.bids.layout import (
+    DESCRIPTION,
     BidsFile,
     BidsFilters,
     parse_entities,
+    read_description,
     read_json_object,
     unpadded,
 )
@@ -90,20 +91,14 @@ class FmriprepDerivatives:
 
     def __init__(self, folder: str | Path) -> None:
         self.root = Path(folder).resolve()
-        description = self.root / "dataset_description.json"
-        require_content(description)
-        if not description.is_file():
-            below = self.root / "fmriprep" / description.name
-            where = below.parent if below.is_file() else "the folder that holds that file"
-            raise InputError(
-                f"{self.root} is no BIDS derivatives data set, it has no {description.name}: give "
-                f"--derivatives {where}"
-            )
-        content = read_json_object(description)
+        below = self.root / "fmriprep"
+        where = below if (below / DESCRIPTION).is_file() else "the folder that holds that file"
+        remedy = f"--derivatives {where}"
+        content = read_description(self.root, "BIDS derivatives data set", remedy)
         if content.get("DatasetType", "derivative") != "derivative":
             raise InputError(
-                f"{self.root} is a raw data set ({description.name} says so): give --derivatives "
-                "what fMRIPrep made of it"
+                f"{self.root} is a raw data set ({DESCRIPTION} says so): give --derivatives what "
+                "fMRIPrep made of it"
             )
         self.made_by = _generated_by(content.get("GeneratedBy"))
 
@@ -170,10 +165,7 @@ class FmriprepDerivatives:
             path for path in there if filters.may_take_t1w(_entities(path))
         ]
         if not found:
-            raise InputError(
-                f"sub-{subject} has {len(there)} anatomical references in {self.root} but none "
-                f"that {filters.file} lets through ({there[0].name}, ...): mend the filter"
-            )
+            raise filters.none_left(subject, "anatomical references", there, self.root)
         if len(found) > 1:
             raise InputError(
                 f"sub-{subject} has {len(found)} anatomical references in {self.root} "

@@ -39,7 +39,7 @@ from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution.forecast import forecast_subject
 from conceptrsa.pipelines.graph import example_settings
 from conceptrsa.pipelines.participant_options import ParticipantOptions
-from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.reports.subject_records import read_cautions
 from conceptrsa.pipelines.workflows.participant import init_participant_wf
 
 CONFIG = load_dataset_config("demo")

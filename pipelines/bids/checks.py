@@ -87,7 +87,7 @@ def check_images(
     subjects: Sequence[SubjectInputs],
     n_threads: int,
     problems: Problems,
-    ignore: frozenset[str] = frozenset(),
+    ignore: frozenset[str],
 ) -> tuple[SubjectInputs, ...]:
     """Check all headers, then read every image to its end.
 

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined
 from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
@@ -134,7 +134,6 @@ class ResampleToMNI305InputSpec(BaseInterfaceInputSpec):
     in_file = file_in("3D or 4D in EPI space, NaN without data")
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
-    interpolation = traits.Enum("linear", "nearest", usedefault=True)
 
 
 class ResampleToMNI305OutputSpec(TraitedSpec):
@@ -153,8 +152,6 @@ class ResampleToMNI305(Step):
         image = nib.load(self.inputs.in_file)
         bold_to_t1w = read_matrix(self.inputs.bold_to_t1w_file)
         to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file) @ bold_to_t1w
-        data = mni305_grid.to_mni305(
-            np.asarray(image.dataobj), image.affine, to_mni305, self.inputs.interpolation
-        )
+        data = mni305_grid.to_mni305(np.asarray(image.dataobj), image.affine, to_mni305)
         save_image(folder / "space-MNI305.nii", data, mni305_grid.AFFINE)
         return {"out_file": folder / "space-MNI305.nii"}

@@ -412,7 +412,7 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
     monkeypatch.chdir(tmp_path)
     for step in (
         T1wBrainMask(t1w_file=t1w),
-        T1wBrainMask(t1w_file=t1w, mask_file=t1w),
+        T1wBrainMask(t1w_file=t1w, supplied_file=t1w),
         Coregister(source_file=flat, reference_file=t1w),
         CheckCoregistration(
             source_file=flat, mask_file=flat, reference_file=t1w, transform_file=eye

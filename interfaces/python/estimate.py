@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import isdefined, traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -37,8 +37,8 @@ from conceptrsa.interfaces.python.step import (
 )
 
 
-class GlmInputSpec(BaseInterfaceInputSpec):
-    """How runs are modelled, by either engine."""
+class GlmStep(Step):
+    """Is told how runs are modelled, by either engine."""
 
     mask_file = file_in("3D brain mask in the grid of the runs")
     slice_time_reference = traits.Range(
@@ -51,8 +51,8 @@ class GlmInputSpec(BaseInterfaceInputSpec):
     )
 
 
-class EstimateBetasInputSpec(GlmInputSpec):
-    """Inputs of `EstimateBetas`."""
+class EstimateBetas(GlmStep):
+    """Fit the GLM of one run: in_file, events and motion in, a beta per condition out."""
 
     in_file = file_in("4D BOLD of one run, realigned, not demeaned")
     motion_file = file_in("volumes x 6: x y z in mm, pitch roll yaw in rad")
@@ -60,23 +60,12 @@ class EstimateBetasInputSpec(GlmInputSpec):
     repetition_time = traits.Float(mandatory=True, desc="seconds")
     hrf = traits.Enum("spm", "glover", usedefault=True, desc="haemodynamic response function")
 
-
-class EstimateBetasOutputSpec(TraitedSpec):
-    """Outputs of `EstimateBetas`."""
-
     betas_file = file_out("4D float32, percent of the run's grand mean, NaN outside the mask")
     conditions_file = file_out("TSV: volume (from 0), condition, kind, n_events")
     design_matrix_file = file_out("TSV: a row a volume, a column a regressor")
     information_file = file_out("TSV: information matrix of the design's conditions, for PoolBetas")
     design_report_file = file_out("JSON: condition number, degrees of freedom, settings")
     residual_sd_file = file_out("3D float32, standard deviation of the whitened residuals, percent")
-
-
-class EstimateBetas(Step):
-    """Fit the GLM of one run: in_file, events and motion in, a beta per condition out."""
-
-    input_spec = EstimateBetasInputSpec
-    output_spec = EstimateBetasOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -132,8 +121,8 @@ class EstimateBetas(Step):
         }
 
 
-class PoolBetasInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `PoolBetas`."""
+class PoolBetas(Step):
+    """Pool the betas of each stimulus over runs, matching stimuli by name."""
 
     betas_files = files_in("betas of each run, in run order")
     conditions_files = files_in("conditions of each run, in run order")
@@ -141,21 +130,10 @@ class PoolBetasInputSpec(BaseInterfaceInputSpec):
         "information of each run's design: joint estimate; without them: mean over runs"
     )
 
-
-class PoolBetasOutputSpec(TraitedSpec):
-    """Outputs of `PoolBetas`."""
-
     pooled_file = file_out("4D betas from all runs, a volume a stimulus, by id")
     odd_file = file_out("the same from the 1st, 3rd, ... run")
     even_file = file_out("the same from the 2nd, 4th, ... run; NaN for one run")
     stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
-
-
-class PoolBetas(Step):
-    """Pool the betas of each stimulus over runs, matching stimuli by name."""
-
-    input_spec = PoolBetasInputSpec
-    output_spec = PoolBetasOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs

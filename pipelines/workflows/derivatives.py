@@ -161,5 +161,5 @@ def init_quality_wf(
     ])  # fmt: skip
     for space, saved in files.t1w_views().items():
         save = init_save_node(f"save_t1w_{space}", out_dir, saved)
-        workflow.connect([(views, save, [(f"{space}_file", "in_file")])])
+        workflow.connect([(views, save, [(f"t1w_{space}_file", "in_file")])])
     return workflow

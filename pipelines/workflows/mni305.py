@@ -117,7 +117,7 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w"], outputs)
     find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=2.0)
     if subject.t1w_mask is not None:
-        find_brain.inputs.mask_file = str(subject.t1w_mask)
+        find_brain.inputs.supplied_file = str(subject.t1w_mask)
     normalize = Node(Normalize(), name="normalize", mem_gb=1.0)
     workflow.connect([
         (inputnode, find_brain, [("t1w", "t1w_file")]),

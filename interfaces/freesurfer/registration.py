@@ -10,7 +10,6 @@ from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.freesurfer.command import (
     BoundaryRegistrationJob,
     HeaderRegistrationJob,
@@ -20,9 +19,9 @@ from conceptrsa.interfaces.freesurfer.command import (
 )
 from conceptrsa.interfaces.freesurfer.installation import require_reconstruction
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, scanner_to_tkr
-from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix
 from conceptrsa.interfaces.programs import real
-from conceptrsa.interfaces.python.step import file_in, file_out
+from conceptrsa.interfaces.python.step import file_in, file_out, write_transform
 
 LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
 HIGHEST_GOOD_COST = 0.8
@@ -81,12 +80,9 @@ class RegisterToReconstruction(ReadsReconstruction):
         subject, found = read_register_dat(register)
         if subject != inputs.subject:
             raise StepError(f"{register} is of {subject!r} and not of {inputs.subject!r}.")
-        transform, report = folder / "bold_to_t1w.txt", folder / "registration.json"
-        write_json(report, examine(found, moved, orig, inputs.method, cost))
-        write_matrix(
-            transform, np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref)
-        )
-        return {"register_file": register, "transform_file": transform, "report_file": report}
+        report = examine(found, moved, orig, inputs.method, cost)
+        matrix = np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref)
+        return {"register_file": register, **write_transform(folder, "bold_to_t1w", matrix, report)}
 
     def _register(self, session: Session) -> float | None:
         """Run the chosen program; give bbregister's final cost."""

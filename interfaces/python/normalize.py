@@ -12,17 +12,17 @@ from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.bids_config.images import open_volume, save_image
-from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, talairach_file
 from conceptrsa.interfaces.numerics.normalization import correlation, inner_correlation, normalize
 from conceptrsa.interfaces.numerics.registration_search import image_data
-from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix
 from conceptrsa.interfaces.python.step import (
     Step,
     file_in,
     file_out,
     optional_folder,
+    write_transform,
 )
 
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
@@ -60,10 +60,7 @@ class Normalize(Step):
         else:
             result = normalize(t1w, mask)
             matrix, evidence = result.t1w_to_mni305, result.report()
-        transform, report = folder / "t1w_to_mni305.txt", folder / "normalization.json"
-        write_matrix(transform, matrix)
-        write_json(report, evidence)
-        return {"transform_file": transform, "report_file": report}
+        return write_transform(folder, "t1w_to_mni305", matrix, evidence)
 
 
 def _evidence_for(

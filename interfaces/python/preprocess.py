@@ -10,15 +10,11 @@ from nipype.interfaces.base import isdefined, traits
 
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.writing import empty_file, write_json
-from conceptrsa.interfaces.numerics.coregistration import (
-    Coregistration,
-    coregister,
-    gather_evidence,
-)
+from conceptrsa.interfaces.numerics.coregistration import coregister, gather_evidence
 from conceptrsa.interfaces.numerics.reslicing import realign_files
 from conceptrsa.interfaces.numerics.slice_timing import SLICE_AXES, correct_slice_timing
 from conceptrsa.interfaces.numerics.time_series import image_stem
-from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.transforms import read_matrix
 from conceptrsa.interfaces.programs import provide
 from conceptrsa.interfaces.python.step import (
     Step,
@@ -26,6 +22,7 @@ from conceptrsa.interfaces.python.step import (
     file_out,
     files_in,
     files_out,
+    write_transform,
 )
 
 
@@ -116,15 +113,7 @@ class Coregister(Step):
         result = coregister(
             nib.load(self.inputs.source_file), open_volume(self.inputs.reference_file)
         )
-        return write_registration(folder, result)
-
-
-def write_registration(folder: Path, found: Coregistration) -> dict[str, Path]:
-    """Write a registration and the evidence for it, as `Coregister` puts them out."""
-    transform, report = folder / "bold_to_t1w.txt", folder / "coregistration.json"
-    write_matrix(transform, found.matrix)
-    write_json(report, found.report())
-    return {"transform_file": transform, "report_file": report}
+        return write_transform(folder, "bold_to_t1w", result.matrix, result.report())
 
 
 class CheckCoregistration(Step):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
     Directory,
@@ -13,6 +14,10 @@ from nipype.interfaces.base import (
     TraitedSpec,
     traits,
 )
+from numpy.typing import NDArray
+
+from conceptrsa.bids_config.writing import write_json
+from conceptrsa.interfaces.numerics.transforms import write_matrix
 
 
 class Step(SimpleInterface):
@@ -49,6 +54,16 @@ class Step(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         self._results.update(self._run_in(Path(runtime.cwd)))
         return runtime
+
+
+def write_transform(
+    folder: Path, name: str, matrix: NDArray[np.float64], report: object
+) -> dict[str, Path]:
+    """Write a 4x4 matrix and the evidence for it; give `transform_file` and `report_file`."""
+    paths = {"transform_file": folder / f"{name}.txt", "report_file": folder / f"{name}.json"}
+    write_matrix(paths["transform_file"], matrix)
+    write_json(paths["report_file"], report)
+    return paths
 
 
 def file_in(desc: str) -> Any:

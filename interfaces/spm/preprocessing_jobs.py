@@ -22,8 +22,8 @@ from conceptrsa.interfaces.python.preprocess import (
     Coregister,
     Realign,
     SliceTiming,
-    write_registration,
 )
+from conceptrsa.interfaces.python.step import write_transform
 from conceptrsa.interfaces.spm.jobs import (
     CoregisterJob,
     RealignJob,
@@ -247,4 +247,4 @@ class SpmCoregister(SpmStep, Coregister):
             matrix = np.asarray(nib.load(moved).affine @ np.linalg.inv(before))
             remove_all([moved, still])
         found = coregister(nib.load(source), open_volume(reference), matrix, METHOD)
-        return write_registration(folder, found)
+        return write_transform(folder, "bold_to_t1w", found.matrix, found.report())

@@ -12,7 +12,7 @@ from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.tsv import write_table
 from conceptrsa.interfaces.programs import provide
-from conceptrsa.interfaces.python.estimate import GlmStep, read_events_table, read_motion
+from conceptrsa.interfaces.python.run_glm import GlmStep, read_events_table, read_motion
 from conceptrsa.interfaces.python.step import files_in
 from conceptrsa.interfaces.spm import first_level_model as spm_model
 from conceptrsa.interfaces.spm.first_level_model import EstimatedModel, Run, TimedCondition

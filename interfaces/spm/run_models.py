@@ -17,12 +17,12 @@ from conceptrsa.interfaces.numerics.design import column_name
 from conceptrsa.interfaces.numerics.glm import residual_basis
 from conceptrsa.interfaces.numerics.pooling import stimuli_table
 from conceptrsa.interfaces.programs import remove_all
-from conceptrsa.interfaces.python.estimate import conditions_table
-from conceptrsa.interfaces.python.estimate_runs import (
+from conceptrsa.interfaces.python.pool_runs import (
     RoiSamplesStep,
     sample_betas,
     write_samples,
 )
+from conceptrsa.interfaces.python.run_glm import conditions_table
 from conceptrsa.interfaces.python.step import file_out, files_out
 from conceptrsa.interfaces.spm import first_level
 from conceptrsa.interfaces.spm import first_level_model as spm_model

@@ -7,9 +7,9 @@ from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import GlmConfig, RoiDefinition
 from conceptrsa.interfaces.numerics.resampling import MissingRule
-from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
-from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
 from conceptrsa.interfaces.python.masks import BrainMask
+from conceptrsa.interfaces.python.pool_runs import CollectRunBetas, PoolBetas, SampleRun
+from conceptrsa.interfaces.python.run_glm import EstimateBetas
 from conceptrsa.pipelines.participant_options import partition_runs
 from conceptrsa.pipelines.workflows.engines import Engine, set_model
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
@@ -202,7 +202,7 @@ def init_run_betas_wf(
     Outputs
     -------
     run_betas
-        HDF5; see `conceptrsa.interfaces.python.estimate_runs.CollectRunBetas`.
+        HDF5; see `conceptrsa.interfaces.python.pool_runs.CollectRunBetas`.
     """
     partitions = [list(part) for part in partition_runs(len(run_names), runs_per_partition)]
     labels = [(roi.name, list(roi.labels)) for roi in rois]

@@ -1,4 +1,4 @@
-"""Run-wise betas and residual covariance of regions, as crossnobis distances need them."""
+"""Betas pooled: over all, odd and even runs, and over partitions at the voxels of regions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.errors import StepError
-from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.tsv import read_table, write_table
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.interfaces.numerics.glm import (
     read_masked_series,
@@ -21,10 +21,16 @@ from conceptrsa.interfaces.numerics.glm import (
     shrunk_covariance,
 )
 from conceptrsa.interfaces.numerics.mni305_grid import RoiSampler, make_sampler, roi_points
-from conceptrsa.interfaces.numerics.pooling import pooling_weights, read_run_conditions
+from conceptrsa.interfaces.numerics.pooling import (
+    pool_betas,
+    pooling_weights,
+    read_run_betas,
+    read_run_conditions,
+)
 from conceptrsa.interfaces.numerics.transforms import read_matrix
 from conceptrsa.interfaces.python.rois import RegionsStep
 from conceptrsa.interfaces.python.step import (
+    Step,
     file_in,
     file_out,
     files_in,
@@ -33,6 +39,31 @@ from conceptrsa.interfaces.python.step import (
 
 LARGEST_DISAGREEMENT = 0.01
 """Of the pooled betas sampled here and resampled there: RMS, as a share of their own."""
+
+
+class PoolBetas(Step):
+    """Pool the betas of each stimulus over runs, matching stimuli by name."""
+
+    betas_files = files_in("betas of each run, in run order")
+    conditions_files = files_in("conditions of each run, in run order")
+    information_files = optional_files(
+        "information of each run's design: joint estimate; without them: mean over runs"
+    )
+
+    pooled_file = file_out("4D betas from all runs, a volume a stimulus, by id")
+    odd_file = file_out("the same from the 1st, 3rd, ... run")
+    even_file = file_out("the same from the 2nd, 4th, ... run; NaN for one run")
+    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
+
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
+        outputs = {f"{name}_file": folder / f"{name}.nii" for name in ("pooled", "odd", "even")}
+        information = inputs.information_files if isdefined(inputs.information_files) else ()
+        runs = read_run_betas(inputs.betas_files, inputs.conditions_files, information)
+        with threadpool_limits(limits=1):
+            stimuli = pool_betas(runs, *outputs.values())
+        write_table(folder / "stimuli.tsv", stimuli)
+        return {**outputs, "stimuli_file": folder / "stimuli.tsv"}
 
 
 class SamplingStep(RegionsStep):

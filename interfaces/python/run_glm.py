@@ -1,4 +1,4 @@
-"""GLM of each run, and pooling of its betas over runs, on the embedded engine."""
+"""GLM of each run on the embedded engine, and the tables that any engine's model reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nipype.interfaces.base import isdefined, traits
+from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -27,14 +27,7 @@ from conceptrsa.interfaces.numerics.glm import (
     read_masked_series,
     scale_to_percent,
 )
-from conceptrsa.interfaces.numerics.pooling import pool_betas, read_run_betas
-from conceptrsa.interfaces.python.step import (
-    Step,
-    file_in,
-    file_out,
-    files_in,
-    optional_files,
-)
+from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 
 class GlmStep(Step):
@@ -119,31 +112,6 @@ class EstimateBetas(GlmStep):
             "Baseline": self.inputs.baseline,
             "Units": "percent of the run's grand mean",
         }
-
-
-class PoolBetas(Step):
-    """Pool the betas of each stimulus over runs, matching stimuli by name."""
-
-    betas_files = files_in("betas of each run, in run order")
-    conditions_files = files_in("conditions of each run, in run order")
-    information_files = optional_files(
-        "information of each run's design: joint estimate; without them: mean over runs"
-    )
-
-    pooled_file = file_out("4D betas from all runs, a volume a stimulus, by id")
-    odd_file = file_out("the same from the 1st, 3rd, ... run")
-    even_file = file_out("the same from the 2nd, 4th, ... run; NaN for one run")
-    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
-
-    def _run_in(self, folder: Path) -> dict[str, Path]:
-        inputs = self.inputs
-        outputs = {f"{name}_file": folder / f"{name}.nii" for name in ("pooled", "odd", "even")}
-        information = inputs.information_files if isdefined(inputs.information_files) else ()
-        runs = read_run_betas(inputs.betas_files, inputs.conditions_files, information)
-        with threadpool_limits(limits=1):
-            stimuli = pool_betas(runs, *outputs.values())
-        write_table(folder / "stimuli.tsv", stimuli)
-        return {**outputs, "stimuli_file": folder / "stimuli.tsv"}
 
 
 def read_events_table(events_file: str | Path) -> pd.DataFrame:

@@ -176,7 +176,7 @@ def test_the_page_and_the_comparison_say_what_was_ignored(bids: Path, tmp_path: 
     odd.change_header(bids / odd.T1W, odd.NO_CODES)
     subject = subject_of(bids, ORIENTATION)
     out = tmp_path / "out"
-    settings = example_settings(CONFIG, "python")
+    settings = example_settings(CONFIG, ParticipantOptions())
     workflow = init_participant_wf(subject, replace(settings, out_dir=out))
     metadata = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata
     assert [content["Noticed"] for content in metadata] == [list(subject.noticed)] * 3
@@ -738,7 +738,9 @@ def test_without_slice_timing_the_step_is_left_out_and_said(
     subject = subject_of(without_slice_times, NO_SLICE_TIMES)
     assert [run.slice_times for run in subject.runs] == [(), ()]
     config = replace(CONFIG, glm=replace(CONFIG.glm, slice_time_reference=0.0))
-    workflow = init_participant_wf(subject, example_settings(config, engine))
+    workflow = init_participant_wf(
+        subject, example_settings(config, ParticipantOptions(engine=engine))
+    )
     assert not [name for name in workflow.list_node_names() if "slice_timing" in name]
     realign = workflow.get_node("preprocessing_wf.realign")
     assert realign.inputs.uses_up_inputs is False
@@ -778,7 +780,7 @@ def test_compressed_runs_are_unpacked_once(
 
 
 def test_with_slice_timing_the_raw_files_are_not_taken_by_realignment(bids: Path) -> None:
-    settings = replace(example_settings(CONFIG, "python"), keep_work=False)
+    settings = replace(example_settings(CONFIG, ParticipantOptions()), keep_work=False)
     workflow = init_participant_wf(subject_of(bids), settings)
     assert workflow.get_node("preprocessing_wf.realign").inputs.uses_up_inputs is True
 

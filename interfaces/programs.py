@@ -27,14 +27,12 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+:=@-]+")
 
 
-def is_left_out(program: str, environment: Mapping[str, str] = os.environ) -> bool:
+def is_left_out(program: str) -> bool:
     """Whether this is a Docker image that does without a program, 'SPM' or 'FreeSurfer'."""
-    return program in _LEFT_OUT.get(environment.get(CONTAINER_VARIABLE, ""), ())
+    return program in _LEFT_OUT.get(os.environ.get(CONTAINER_VARIABLE, ""), ())
 
 
-def how_to_get(
-    program: str, otherwise: str, install: str, environment: Mapping[str, str] = os.environ
-) -> str:
+def how_to_get(program: str, otherwise: str, install: str) -> str:
     """Say how to get a program that was not found.
 
     Parameters
@@ -45,11 +43,9 @@ def how_to_get(
         Option of the command line that does without it.
     install : str
         What to do outside of the Docker images.
-    environment : mapping of str to str
-        Where it is looked up whether this is one of them.
     """
-    image = environment.get(CONTAINER_VARIABLE)
-    if is_left_out(program, environment):
+    image = os.environ.get(CONTAINER_VARIABLE)
+    if is_left_out(program):
         return (
             f"the Docker image '{image}' leaves {program} out: use the image 'spm' "
             f"(docker build --target spm), or {otherwise}"

@@ -47,6 +47,7 @@ def report_dry_run(
         config,
         options.participant_labels,
         options.session_labels,
+        n_threads=options.n_procs,
         reading=reading_of(options),
     )
     problems.found += found

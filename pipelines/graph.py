@@ -9,7 +9,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.pipelines.bids.dataset import BoldRun, Reading, SubjectInputs
 from conceptrsa.pipelines.bids.reading import read_dataset
-from conceptrsa.pipelines.participant_options import Normalization, RoiSource, RunModel
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.engines import SpmSettings
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_participant_wf
@@ -77,28 +77,17 @@ def write_graph(
     return out_file
 
 
-def example_settings(
-    config: DatasetConfig,
-    engine: str,
-    run_model: RunModel | None = None,
-    normalization: Normalization = "python",
-    roi_source: RoiSource | None = None,
-) -> ParticipantSettings:
+def example_settings(config: DatasetConfig, options: ParticipantOptions) -> ParticipantSettings:
     """Settings of a workflow that is drawn and not run: nothing that they name need be there."""
-    by_freesurfer = normalization == "freesurfer"
+    normalization = NormalizationSettings(
+        options.normalization,
+        Path("freesurfer") if options.normalization == "freesurfer" else None,
+        options.regions_from(),
+        Path("fsaverage") if options.regions_from() == "fsaverage" else None,
+    )
+    spm, out_dir = SpmSettings(run_model=options.run_model), Path("out")
     return ParticipantSettings(
-        engine,
-        config.runs.task,
-        config.glm,
-        config.rois,
-        Path("out"),
-        normalization=NormalizationSettings(
-            normalization,
-            fs_subjects_dir=Path("freesurfer") if by_freesurfer else None,
-            fsaverage_dir=Path("fsaverage") if roi_source == "fsaverage" else None,
-            roi_source=roi_source or ("fsaverage" if by_freesurfer else "subject"),
-        ),
-        spm=SpmSettings(run_model=run_model or "concatenated"),
+        options.engine, config.runs.task, config.glm, config.rois, out_dir, normalization, spm
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from conceptrsa.bids_config.schema import Baseline, DatasetConfig, Pooling
 
@@ -12,6 +12,8 @@ EngineName = Literal["python", "spm"]
 Normalization = Literal["python", "freesurfer"]
 RunModel = Literal["concatenated", "sessions"]
 RoiSource = Literal["template", "subject", "fsaverage"]
+FreeSurferRegistration = Literal["header", "bbregister"]
+MissingVoxels = Literal["excluded", "zero"]
 Ignored = Literal["slicetiming", "orientation"]
 IGNORED_BY_FMRIPREP = ("fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian")
 """What fMRIPrep's `--ignore` knows besides, and this tool does not use in any case."""
@@ -21,6 +23,11 @@ RUNS_PER_PARTITION = 3
 OF_SPM = ("engine", "spm")
 OF_FREESURFER = ("normalization", "freesurfer")
 """Options that have a meaning with one choice of another option only: that one, and the choice."""
+
+
+def option(default: Any, part: str, **known: Any) -> Any:
+    """Make a field that is an option too; see `conceptrsa.pipelines.cli.parser.add_options`."""
+    return field(default=default, metadata={"part": part, **known})
 
 
 @dataclass(frozen=True)
@@ -145,88 +152,50 @@ class ParticipantOptions:
         Every step is a job of Slurm, with neither `n_procs` nor `memory_mb`; None: here.
     """
 
-    engine: EngineName = field(
-        default="python", metadata={"part": "engine", "environment": "CONCEPTRSA_ENGINE"}
+    engine: EngineName = option("python", "engine", environment="CONCEPTRSA_ENGINE")
+    normalization: Normalization = option(
+        "python", "engine", environment="CONCEPTRSA_NORMALIZATION"
     )
-    normalization: Normalization = field(
-        default="python", metadata={"part": "engine", "environment": "CONCEPTRSA_NORMALIZATION"}
+    participant_labels: Sequence[str] | None = option(
+        None, "selection", flags=("--participant-label",), prefix="sub-"
     )
-    participant_labels: Sequence[str] | None = field(
-        default=None,
-        metadata={"part": "selection", "flags": ("--participant-label",), "prefix": "sub-"},
+    session_labels: Sequence[str] | None = option(
+        None, "data", flags=("--session-label",), prefix="ses-"
     )
-    session_labels: Sequence[str] | None = field(
-        default=None, metadata={"part": "data", "flags": ("--session-label",), "prefix": "ses-"}
-    )
-    filter_file: Path | None = field(
-        default=None, metadata={"part": "data", "flags": ("--bids-filter-file",)}
-    )
-    database_dir: Path | None = field(
-        default=None, metadata={"part": "data", "flags": ("--bids-database-dir",)}
-    )
-    derivatives_dir: Path | None = field(
-        default=None, metadata={"part": "data", "flags": ("-d", "--derivatives")}
-    )
+    filter_file: Path | None = option(None, "data", flags=("--bids-filter-file",))
+    database_dir: Path | None = option(None, "data", flags=("--bids-database-dir",))
+    derivatives_dir: Path | None = option(None, "data", flags=("-d", "--derivatives"))
     ignore: Sequence[Ignored] = ()
-    validate: bool = field(
-        default=True,
-        metadata={
-            "part": "data",
-            "flags": ("--skip-bids-validation",),
-            "help": "do not let the BIDS validator look at the data set first",
-        },
+    validate: bool = option(
+        True,
+        "data",
+        flags=("--skip-bids-validation",),
+        help="do not let the BIDS validator look at the data set first",
     )
-    spm_command: str | None = field(
-        default=None, metadata={"part": "programs", "metavar": "COMMAND", "needs": OF_SPM}
+    spm_command: str | None = option(None, "programs", metavar="COMMAND", needs=OF_SPM)
+    spm_time_limit: float | None = option(None, "programs", metavar="MINUTES", needs=OF_SPM)
+    run_model: RunModel = option("concatenated", "engine", needs=OF_SPM)
+    fs_subjects_dir: Path | None = option(None, "programs")
+    fs_license_file: Path | None = option(None, "programs", needs=OF_FREESURFER)
+    fs_registration: FreeSurferRegistration = option("header", "programs", needs=OF_FREESURFER)
+    fs_missing: MissingVoxels = option("excluded", "programs", needs=OF_FREESURFER)
+    fs_time_limit: float | None = option(None, "programs", metavar="MINUTES", needs=OF_FREESURFER)
+    t1w_mask: Path | None = option(None, "engine", metavar="FILE_OR_DIR")
+    roi_source: RoiSource | None = option(None, "engine")
+    task: str | None = option(
+        None, "selection", flags=("--task-id",), metavar="TASK", prefix="task-"
     )
-    spm_time_limit: float | None = field(
-        default=None, metadata={"part": "programs", "metavar": "MINUTES", "needs": OF_SPM}
-    )
-    run_model: RunModel = field(
-        default="concatenated", metadata={"part": "engine", "needs": OF_SPM}
-    )
-    fs_subjects_dir: Path | None = field(default=None, metadata={"part": "programs"})
-    fs_license_file: Path | None = field(
-        default=None, metadata={"part": "programs", "needs": OF_FREESURFER}
-    )
-    fs_registration: Literal["header", "bbregister"] = field(
-        default="header", metadata={"part": "programs", "needs": OF_FREESURFER}
-    )
-    fs_missing: Literal["excluded", "zero"] = field(
-        default="excluded", metadata={"part": "programs", "needs": OF_FREESURFER}
-    )
-    fs_time_limit: float | None = field(
-        default=None, metadata={"part": "programs", "metavar": "MINUTES", "needs": OF_FREESURFER}
-    )
-    t1w_mask: Path | None = field(
-        default=None, metadata={"part": "engine", "metavar": "FILE_OR_DIR"}
-    )
-    roi_source: RoiSource | None = field(default=None, metadata={"part": "engine"})
-    task: str | None = field(
-        default=None,
-        metadata={
-            "part": "selection", "flags": ("--task-id",), "metavar": "TASK", "prefix": "task-"
-        },
-    )  # fmt: skip
-    baseline: Baseline | None = field(default=None, metadata={"part": "data"})
-    pooling: Pooling | None = field(default=None, metadata={"part": "engine"})
+    baseline: Baseline | None = option(None, "data")
+    pooling: Pooling | None = option(None, "engine")
     force_config: bool = False
-    runs_per_partition: int | None = field(default=None, metadata={"part": "data"})
-    work_dir: Path | None = field(
-        default=None, metadata={"part": "data", "flags": ("-w", "--work-dir")}
-    )
-    keep_work: bool = field(default=False, metadata={"part": "data"})
+    runs_per_partition: int | None = option(None, "data")
+    work_dir: Path | None = option(None, "data", flags=("-w", "--work-dir"))
+    keep_work: bool = option(False, "data")
     command_words: Sequence[str] = ()
     stimuli_dir: Path | None = None
-    n_procs: int = field(
-        default=1, metadata={"part": "resources", "flags": ("--nprocs", "--nthreads", "--n-cpus")}
-    )
-    n_threads: int | None = field(
-        default=None, metadata={"part": "resources", "flags": ("--omp-nthreads",)}
-    )
-    memory_mb: int = field(
-        default=4000, metadata={"part": "resources", "flags": ("--mem-mb",), "metavar": "MB"}
-    )
+    n_procs: int = option(1, "resources", flags=("--nprocs", "--nthreads", "--n-cpus"))
+    n_threads: int | None = option(None, "resources", flags=("--omp-nthreads",))
+    memory_mb: int = option(4000, "resources", flags=("--mem-mb",), metavar="MB")
     slurm: SlurmSettings | None = None
 
     def configured(self, config: DatasetConfig) -> DatasetConfig:

@@ -37,8 +37,8 @@ from conceptrsa.pipelines.execution.requirements import checks
 from conceptrsa.pipelines.execution.run_lock import lock, only_run
 from conceptrsa.pipelines.execution.run_workflows import run_workflow
 from conceptrsa.pipelines.participant_options import ParticipantOptions
-from conceptrsa.pipelines.reports.subject_cautions import read_cautions
 from conceptrsa.pipelines.reports.subject_page import write_subject_page
+from conceptrsa.pipelines.reports.subject_records import read_cautions
 from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.participant import ParticipantSettings, init_dataset_wf
 
@@ -177,7 +177,7 @@ def write_page(
     task : str
         BIDS task label.
     cautions : sequence of str
-        From `conceptrsa.pipelines.reports.subject_cautions.read_cautions`.
+        From `conceptrsa.pipelines.reports.subject_records.read_cautions`.
 
     Returns
     -------

@@ -15,11 +15,10 @@ from small_demo import small_settings
 
 from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.transforms import mask_points, rigid_matrix
-from conceptrsa.pipelines.demo.anatomy import sample_template, template_head
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.head import Warp, sample_template, template_head
 from conceptrsa.pipelines.demo.subject import draw_subject, scan_t1w
 from conceptrsa.pipelines.demo.truth import SubjectTruth
-from conceptrsa.pipelines.demo.warp import Warp
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 4.0])
 DROPOUT = ((0, 38, -22), (42, -20, -30), (-42, -20, -30))

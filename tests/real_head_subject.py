@@ -11,7 +11,6 @@ from nibabel.affines import apply_affine, from_matvec
 from scipy import ndimage
 
 from conceptrsa.interfaces.numerics.transforms import mask_points, rigid_matrix
-from conceptrsa.pipelines.demo.anatomy import DROPOUTS, bias_field, smooth_field
 from conceptrsa.pipelines.demo.bold import (
     MARGIN,
     MEAN_SIGNAL,
@@ -21,6 +20,7 @@ from conceptrsa.pipelines.demo.bold import (
     slice_positions,
 )
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+from conceptrsa.pipelines.demo.head import DROPOUTS, bias_field, smooth_field
 from conceptrsa.pipelines.demo.presentations import BLOCK, response_weights, slice_delays
 
 TASK = "blocks"

@@ -19,6 +19,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.dataset import links_outside
 from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.graph import example_settings
+from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.participant import init_dataset_wf
 
 CONFIG = load_dataset_config("demo")
@@ -168,7 +169,9 @@ def test_conditions_of_a_run_are_in_a_file_of_its_own(bids: Path, tmp_path: Path
     (bids / "task-perception_events.tsv").write_text(EVENTS)
     subjects = read_dataset(bids, CONFIG)
     work = tmp_path / "work"
-    workflow = init_dataset_wf(subjects, CONFIG, example_settings(CONFIG, "python"), work)
+    workflow = init_dataset_wf(
+        subjects, CONFIG, example_settings(CONFIG, ParticipantOptions()), work
+    )
     for label in ("01", "02"):
         files = workflow.get_node(f"sub_{label}_wf.inputnode").inputs.events_files
         names = [Path(bold_name(label, *run)).name for run in RUNS]

@@ -473,7 +473,7 @@ def test_fmripreps_brain_mask_is_taken_unless_another_is_given(
         (found,) = read_dataset(raw_without_images, CONFIG, names_only=True, reading=reading)
         assert found.t1w_mask == expected
         find_brain = init_participant_wf(found, settings).get_node("normalization_wf.find_brain")
-        assert find_brain.inputs.mask_file == str(expected)
+        assert find_brain.inputs.supplied_file == str(expected)
     without = Reading(derivatives_dir=fmriprep)
     (found,) = read_dataset(raw_without_images, CONFIG, names_only=True, reading=without)
     assert found.t1w_mask is None

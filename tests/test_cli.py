@@ -216,7 +216,11 @@ def test_doctor_in_an_image_does_not_advise_to_use_the_image(
     assert ("use the image 'spm'" in said) == (image != "spm")
 
 
-def test_the_licence_is_mounted_into_an_image(tmp_path: Path) -> None:
-    inside = {"FREESURFER_HOME": str(tmp_path), "CONCEPTRSA_CONTAINER": "spm"}
+def test_the_licence_is_mounted_into_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FS_LICENSE", raising=False)
+    monkeypatch.setenv("FREESURFER_HOME", str(tmp_path))
+    monkeypatch.setenv("CONCEPTRSA_CONTAINER", "spm")
     with pytest.raises(InputError, match=f"-v /path/to/license.txt:{tmp_path}/license.txt:ro"):
-        find_license(environment=inside)
+        find_license()

@@ -20,7 +20,6 @@ from validation import bids_errors
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.bids.reading import read_dataset
-from conceptrsa.pipelines.demo.anatomy import bias_field, sample_template, template_head
 from conceptrsa.pipelines.demo.bold import (
     MARGIN,
     StillHead,
@@ -31,6 +30,15 @@ from conceptrsa.pipelines.demo.bold import (
 )
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
+from conceptrsa.pipelines.demo.head import (
+    DEVIATION_MM,
+    LEAST_JACOBIAN,
+    Warp,
+    bias_field,
+    draw_warp,
+    sample_template,
+    template_head,
+)
 from conceptrsa.pipelines.demo.presentations import (
     draw_schedule,
     events_table,
@@ -39,12 +47,6 @@ from conceptrsa.pipelines.demo.presentations import (
 )
 from conceptrsa.pipelines.demo.subject import draw_subject, scan_bold, scan_t1w
 from conceptrsa.pipelines.demo.truth import SubjectTruth, plant_responses
-from conceptrsa.pipelines.demo.warp import (
-    DEVIATION_MM,
-    LEAST_JACOBIAN,
-    Warp,
-    draw_warp,
-)
 
 STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
 SMALL = small_settings(seed=3)

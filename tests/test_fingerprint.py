@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import logging
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from nipype.interfaces.base import (
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa import interfaces
+from conceptrsa.interfaces.freesurfer.command import FreeSurferStep
 from conceptrsa.interfaces.freesurfer.recon_all import ReconAll
 from conceptrsa.interfaces.freesurfer.registration import RegisterToReconstruction
 from conceptrsa.interfaces.freesurfer.to_mni305 import AtlasInMNI305, ResampleByFreeSurfer
@@ -32,6 +34,8 @@ from conceptrsa.interfaces.python.data_sink import SaveDerivative
 from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize
 from conceptrsa.interfaces.python.rois import MNI305Rois
+from conceptrsa.interfaces.python.step import Step
+from conceptrsa.interfaces.spm.run_models import SpmSamplePartition
 from conceptrsa.pipelines.workflows import software, steps
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 
@@ -124,7 +128,27 @@ def test_every_interface_with_a_folder_among_its_inputs_tells_what_it_reads() ->
                 if has_folder and not hasattr(kind, "files_read"):
                     silent.append(kind)
     ours = [kind for kind in silent if not kind.__name__.endswith("Job")]
-    assert ours == [ReconAll, SaveDerivative]
+    assert ours == [FreeSurferStep, ReconAll, SaveDerivative]
+
+
+def test_every_step_is_the_same_in_another_process() -> None:
+    """It is sent by the names of its class and of the classes of its inputs and outputs."""
+    steps = []
+    for module in pkgutil.walk_packages(interfaces.__path__, "conceptrsa.interfaces."):
+        for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(kind, Step) and kind is not Step:
+                steps.append(kind)
+                for spec in (kind, kind.input_spec, kind.output_spec):
+                    assert pickle.loads(pickle.dumps(spec)) is spec
+                assert type(pickle.loads(pickle.dumps(kind())).inputs) is kind.input_spec
+    assert MNI305Rois in steps
+
+
+def test_a_step_has_the_fields_of_the_classes_that_it_is_made_of() -> None:
+    inputs, outputs = SpmSamplePartition.input_spec(), SpmSamplePartition.output_spec()
+    assert {"spm_command", "in_files", "noise_model", "rois"} <= set(inputs.copyable_trait_names())
+    own = {"betas_file", "residuals_file", "conditions_file"}
+    assert set(outputs.copyable_trait_names()) == own
 
 
 class MakeFolderInput(BaseInterfaceInputSpec):

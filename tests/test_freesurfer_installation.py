@@ -1,6 +1,8 @@
 """Where FreeSurfer, its licence and fsaverage are looked for, and what is said without them."""
 
+import os
 import shutil
+from unittest.mock import patch
 
 import pytest
 
@@ -10,6 +12,12 @@ from conceptrsa.interfaces.freesurfer.installation import (
     find_fsaverage,
     find_license,
 )
+
+
+def under(environment, function, *arguments):
+    """What a function gives where these are all the variables."""
+    with patch.dict(os.environ, environment, clear=True):
+        return function(*arguments)
 
 
 def test_freesurfer_is_found_with_its_version(freesurfer):
@@ -25,12 +33,12 @@ def test_freesurfer_is_found_with_its_version(freesurfer):
 
 def test_missing_freesurfer_is_said_in_one_sentence(freesurfer, tmp_path):
     with pytest.raises(InputError, match=r"FREESURFER_HOME is not set; .*--normalization python"):
-        find_freesurfer({})
+        under({}, find_freesurfer)
     with pytest.raises(InputError, match="which is no folder"):
-        find_freesurfer({"FREESURFER_HOME": str(tmp_path / "absent")})
+        under({"FREESURFER_HOME": str(tmp_path / "absent")}, find_freesurfer)
     (freesurfer / "bin" / "bbregister").unlink()
     with pytest.raises(InputError, match="program bbregister is not in"):
-        find_freesurfer({"FREESURFER_HOME": str(freesurfer), "PATH": "/nowhere"})
+        under({"FREESURFER_HOME": str(freesurfer), "PATH": "/nowhere"}, find_freesurfer)
 
 
 def test_programs_may_be_on_the_path_only(freesurfer, tmp_path):
@@ -38,8 +46,8 @@ def test_programs_may_be_on_the_path_only(freesurfer, tmp_path):
     elsewhere.mkdir()
     for program in (freesurfer / "bin").iterdir():
         program.rename(elsewhere / program.name)
-    found = find_freesurfer({"FREESURFER_HOME": str(freesurfer), "PATH": str(elsewhere)})
-    assert found.program("recon-all", {"PATH": str(elsewhere)}).parent == elsewhere
+    found = under({"FREESURFER_HOME": str(freesurfer), "PATH": str(elsewhere)}, find_freesurfer)
+    assert under({"PATH": str(elsewhere)}, found.program, "recon-all").parent == elsewhere
 
 
 def test_licence_is_looked_up_as_flag_then_variable_then_in_freesurfers_folder(tmp_path):
@@ -49,19 +57,19 @@ def test_licence_is_looked_up_as_flag_then_variable_then_in_freesurfers_folder(t
     for path in (named, variable, home / ".license", home / "license.txt"):
         path.write_text("x")
     environment = {"FS_LICENSE": str(variable), "FREESURFER_HOME": str(home)}
-    assert find_license(named, environment) == named
-    assert find_license(None, environment) == variable
+    assert under(environment, find_license, named) == named
+    assert under(environment, find_license) == variable
     del environment["FS_LICENSE"]
-    assert find_license(None, environment) == home / "license.txt"
+    assert under(environment, find_license) == home / "license.txt"
     (home / "license.txt").unlink()
-    assert find_license(None, environment) == home / ".license"
+    assert under(environment, find_license) == home / ".license"
     (home / ".license").unlink()
     with pytest.raises(InputError, match=r"none was found; .*free of charge at https://surfer"):
-        find_license(None, environment)
+        under(environment, find_license)
     with pytest.raises(InputError, match=r"absent\.txt, does not exist"):
-        find_license(tmp_path / "absent.txt", environment)
+        under(environment, find_license, tmp_path / "absent.txt")
     with pytest.raises(InputError, match=r"\$FS_LICENSE, .*gone\.txt, does not exist"):
-        find_license(None, {"FS_LICENSE": str(tmp_path / "gone.txt")})
+        under({"FS_LICENSE": str(tmp_path / "gone.txt")}, find_license)
 
 
 def test_fsaverage_is_looked_up_in_the_subjects_directory_then_in_freesurfers(
@@ -70,15 +78,15 @@ def test_fsaverage_is_looked_up_in_the_subjects_directory_then_in_freesurfers(
     own, home = tmp_path / "own", tmp_path / "home"
     environment = {"FREESURFER_HOME": str(home)}
     with pytest.raises(InputError, match=r"fsaverage/mri/aparc\+aseg\.mgz"):
-        find_fsaverage(own, environment)
+        under(environment, find_fsaverage, own)
     shutil.copytree(reconstruction, home / "subjects" / "fsaverage")
-    assert find_fsaverage(own, environment) == home / "subjects"
+    assert under(environment, find_fsaverage, own) == home / "subjects"
     shutil.copytree(home / "subjects", own)
-    assert find_fsaverage(own, environment) == own
+    assert under(environment, find_fsaverage, own) == own
     for folder in (own, home / "subjects"):
         (folder / "fsaverage" / "mri" / "transforms" / "talairach.xfm").unlink()
     with pytest.raises(InputError, match=r"own/fsaverage/mri/transforms/talairach\.xfm"):
-        find_fsaverage(own, environment)
+        under(environment, find_fsaverage, own)
 
 
 @pytest.mark.parametrize("content", ["a folder", "empty"])
@@ -86,4 +94,4 @@ def test_a_licence_that_is_none_is_said_so(content, tmp_path):
     path = tmp_path / "license.txt"
     path.mkdir() if content == "a folder" else path.touch()
     with pytest.raises(InputError, match=r"is a folder: where it was mounted|is empty"):
-        find_license(None, {"FREESURFER_HOME": str(tmp_path)})
+        under({"FREESURFER_HOME": str(tmp_path)}, find_license)

@@ -22,7 +22,7 @@ from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.numerics import glm
 from conceptrsa.interfaces.numerics.design import RunDesign, make_run_design
 from conceptrsa.interfaces.numerics.glm import fit_glm, read_masked_series, scale_to_percent
-from conceptrsa.interfaces.python.estimate import EstimateBetas
+from conceptrsa.interfaces.python.run_glm import EstimateBetas
 
 
 def condition_names(design: RunDesign) -> list[str]:

@@ -17,7 +17,7 @@ from conceptrsa.pipelines.bids.events import read_run_events
 from conceptrsa.pipelines.bids.layout import read_filters
 from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.reports.subject_records import read_cautions
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
 

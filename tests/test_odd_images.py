@@ -39,7 +39,7 @@ from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution.forecast import forecast_subject
 from conceptrsa.pipelines.graph import example_settings
 from conceptrsa.pipelines.participant_options import ParticipantOptions
-from conceptrsa.pipelines.reports.subject_cautions import read_cautions
+from conceptrsa.pipelines.reports.subject_records import read_cautions
 from conceptrsa.pipelines.workflows.participant import init_participant_wf
 
 CONFIG = load_dataset_config("demo")
@@ -176,7 +176,7 @@ def test_the_page_and_the_comparison_say_what_was_ignored(bids: Path, tmp_path: 
     odd.change_header(bids / odd.T1W, odd.NO_CODES)
     subject = subject_of(bids, ORIENTATION)
     out = tmp_path / "out"
-    settings = example_settings(CONFIG, "python")
+    settings = example_settings(CONFIG, ParticipantOptions())
     workflow = init_participant_wf(subject, replace(settings, out_dir=out))
     metadata = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata
     assert [content["Noticed"] for content in metadata] == [list(subject.noticed)] * 3
@@ -412,7 +412,7 @@ def test_every_step_opens_a_t1w_of_four_dimensions(
     monkeypatch.chdir(tmp_path)
     for step in (
         T1wBrainMask(t1w_file=t1w),
-        T1wBrainMask(t1w_file=t1w, mask_file=t1w),
+        T1wBrainMask(t1w_file=t1w, supplied_file=t1w),
         Coregister(source_file=flat, reference_file=t1w),
         CheckCoregistration(
             source_file=flat, mask_file=flat, reference_file=t1w, transform_file=eye
@@ -738,7 +738,9 @@ def test_without_slice_timing_the_step_is_left_out_and_said(
     subject = subject_of(without_slice_times, NO_SLICE_TIMES)
     assert [run.slice_times for run in subject.runs] == [(), ()]
     config = replace(CONFIG, glm=replace(CONFIG.glm, slice_time_reference=0.0))
-    workflow = init_participant_wf(subject, example_settings(config, engine))
+    workflow = init_participant_wf(
+        subject, example_settings(config, ParticipantOptions(engine=engine))
+    )
     assert not [name for name in workflow.list_node_names() if "slice_timing" in name]
     realign = workflow.get_node("preprocessing_wf.realign")
     assert realign.inputs.uses_up_inputs is False
@@ -778,7 +780,7 @@ def test_compressed_runs_are_unpacked_once(
 
 
 def test_with_slice_timing_the_raw_files_are_not_taken_by_realignment(bids: Path) -> None:
-    settings = replace(example_settings(CONFIG, "python"), keep_work=False)
+    settings = replace(example_settings(CONFIG, ParticipantOptions()), keep_work=False)
     workflow = init_participant_wf(subject_of(bids), settings)
     assert workflow.get_node("preprocessing_wf.realign").inputs.uses_up_inputs is True
 

@@ -31,7 +31,9 @@ from conceptrsa.bids_config.recorded import (
     write_recorded,
 )
 from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.data_options import comparison_config
+from conceptrsa.pipelines.cli.run_comparison import settle
 
 FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
 
@@ -103,6 +105,23 @@ def test_betas_are_read_with_the_configuration_they_carry(
         }
     both, left = results
     assert (n_visual(both), n_visual(left)) == (70, 35)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"preset": "paper", "n_permutations": 100},
+            "--n-permutations .* --preset paper: add --pr",
+        ),
+        ({"preset": "paper", "n_bootstraps": 100}, "with --preset paper: add --preset recommended"),
+        ({"voxel_selection": "best-n", "n_voxels": 9}, "best-n: add .* top-n or threshold or ran"),
+        ({"voxel_selection": "all", "skip_zeros": True}, "--skip-zeros has no .* top-n or best-n"),
+    ],
+)
+def test_an_option_without_a_meaning_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        settle(ComparisonOptions(chosen=given), patterns())
 
 
 def test_another_configuration_is_refused_unless_forced(

@@ -13,7 +13,7 @@ from block_design import TR, autoregressive, block_events, random_motion, simula
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics.design import column_name, make_run_design
 from conceptrsa.interfaces.numerics.glm import fit_glm
-from conceptrsa.interfaces.python.estimate import PoolBetas
+from conceptrsa.interfaces.python.pool_runs import PoolBetas
 
 SHAPE = (3, 2, 2)
 

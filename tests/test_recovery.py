@@ -15,22 +15,22 @@ from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, TWO_SIDED_PER
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.interfaces.numerics.mni305_grid import MNI152_TO_MNI305
 from conceptrsa.interfaces.numerics.realignment import rigid_parameters
 from conceptrsa.interfaces.numerics.transforms import write_matrix
 from conceptrsa.pipelines.demo.bold import draw_motion, rigid
+from conceptrsa.pipelines.demo.head import draw_warp
 from conceptrsa.pipelines.demo.recovery import RecoveryRow, measured_rows, write_recovery
 from conceptrsa.pipelines.demo.recovery_measures import (
     BOLD_BETAS,
     MOTION,
-    MOTION_COLUMNS,
     Measure,
     common_offset,
     motion_error,
     overlap,
 )
 from conceptrsa.pipelines.demo.truth import SubjectTruth
-from conceptrsa.pipelines.demo.warp import draw_warp
 
 SHAPE = (12, 14, 10)
 STIMULI = tuple(f"s{n}" for n in range(8))
@@ -95,7 +95,7 @@ def write_derivatives(folder: Path, subject: str, truth: SubjectTruth, errors: E
     recovered = [errors.motion(volume) @ matrix for volume, matrix in enumerate(positions)]
     parameters = np.array([rigid_parameters(np.linalg.inv(matrix)) for matrix in recovered])
     for run, rows in enumerate(np.split(parameters, N_RUNS)):
-        pd.DataFrame(rows, columns=MOTION_COLUMNS).to_csv(
+        pd.DataFrame(rows, columns=MOTION_PARAMETERS).to_csv(
             func / f"{subject}_task-perception_run-0{run + 1}_desc-confounds_timeseries.tsv",
             sep="\t",
             index=False,

@@ -21,9 +21,9 @@ from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.design import make_run_design
 from conceptrsa.interfaces.numerics.mni305_grid import make_sampler
 from conceptrsa.interfaces.numerics.resampling import resample
-from conceptrsa.interfaces.python.estimate import EstimateBetas, PoolBetas
-from conceptrsa.interfaces.python.estimate_runs import CollectRunBetas, SampleRun
 from conceptrsa.interfaces.python.normalize import ResampleToMNI305
+from conceptrsa.interfaces.python.pool_runs import CollectRunBetas, PoolBetas, SampleRun
+from conceptrsa.interfaces.python.run_glm import EstimateBetas
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset

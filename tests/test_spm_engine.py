@@ -172,7 +172,7 @@ def test_naive_concatenation_is_worse(
     runs: dict, sessions: np.ndarray, concatenated: np.ndarray, tmp_path: Path
 ) -> None:
     """One session without the statements of `model.concatenation`, as SPM takes it by default."""
-    inputs = first_level.SpmModelInputSpec(**runs["inputs"])
+    inputs = first_level.SpmModelStep.input_spec(**runs["inputs"])
     with workplace(tmp_path) as plain:
         of_runs = first_level.read_runs(inputs, plain)
         conditions = first_level_model.conditions_of(

@@ -5,6 +5,7 @@ The expectations in `tests/spm_jobs` were checked against SPM12's batch configur
 """
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -109,8 +110,8 @@ def test_coregistration_estimates_only_and_moves_the_epi(scripts: list[str], fol
     assert scripts[0].splitlines() == expected("coregister", folder)
 
 
-def make_inputs(folder: Path) -> first_level.SpmModelInputSpec:
-    return first_level.SpmModelInputSpec(
+def make_inputs(folder: Path) -> Any:
+    return first_level.SpmModelStep.input_spec(
         repetition_times=[3.0, 3.0], mask_file=str(folder / "head.nii"), time_limit=60.0
     )
 

@@ -1,7 +1,9 @@
 """How SPM is found, and how files are brought where it can read them."""
 
 import gzip
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import nibabel as nib
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.programs import Written, copy, provide
-from conceptrsa.interfaces.spm.find_spm import find_launcher
+from conceptrsa.interfaces.spm.find_spm import SpmLauncher, find_launcher
 from conceptrsa.interfaces.spm.spm_files import keep_from_saturating, require_image, workplace
 
 
@@ -23,12 +25,18 @@ def launcher(tmp_path: Path) -> Path:
     return program
 
 
+def launcher_under(environment: dict[str, str], command: str | None = None) -> SpmLauncher:
+    """What is found where these are all the variables."""
+    with patch.dict(os.environ, environment, clear=True):
+        return find_launcher(command)
+
+
 def test_flag_before_variable_before_path(launcher: Path, tmp_path: Path) -> None:
     path = {"PATH": f"{launcher.parent}:/bin:/usr/bin"}
     both = {**path, "SPMMCRCMD": "sh -c script"}
-    assert find_launcher("sh run script", environment=both).command[1:] == ("run", "script")
-    assert find_launcher(environment=both).command[1:] == ("-c", "script")
-    found = find_launcher(environment={**path, "MCR": "/opt/mcr/v97"})
+    assert launcher_under(both, "sh run script").command[1:] == ("run", "script")
+    assert launcher_under(both).command[1:] == ("-c", "script")
+    found = launcher_under({**path, "MCR": "/opt/mcr/v97"})
     assert found.command == (str(launcher), "/opt/mcr/v97", "script")
 
 
@@ -37,8 +45,8 @@ def test_script_and_runtime_are_added(launcher: Path) -> None:
     quoted = f"'{launcher}'"
     expected = (str(launcher), "/opt/mcr/v97", "script")
     for command in (quoted, f"{quoted} /opt/mcr/v97", f"{quoted} /opt/mcr/v97 script"):
-        assert find_launcher(command, environment=environment).command == expected
-    found = find_launcher("sh -c", environment=environment)
+        assert launcher_under(environment, command).command == expected
+    found = launcher_under(environment, "sh -c")
     assert found.command[1:] == ("-c", "script")
 
 
@@ -53,13 +61,13 @@ def test_script_and_runtime_are_added(launcher: Path) -> None:
 )
 def test_a_missing_launcher_is_one_sentence(command: str | None, said: str) -> None:
     with pytest.raises(InputError, match=said) as error:
-        find_launcher(command, environment={"PATH": "/nowhere"})
+        launcher_under({"PATH": "/nowhere"}, command)
     assert "--spm-command" in str(error.value)
 
 
 def test_a_missing_runtime_is_one_sentence(launcher: Path) -> None:
     with pytest.raises(InputError, match=r"MATLAB Runtime.*\$MCR"):
-        find_launcher(f"'{launcher}'", environment={"PATH": "/bin"})
+        launcher_under({"PATH": "/bin"}, f"'{launcher}'")
 
 
 @pytest.mark.parametrize("name", ["plain", "with blank", "it's", "a,b", "ärger", "semi;colon"])

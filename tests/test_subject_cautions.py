@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from subject_derivatives import TASK, change_sidecar, write_subject
 
-from conceptrsa.pipelines.reports.subject_cautions import read_cautions
 from conceptrsa.pipelines.reports.subject_page import write_subject_page
+from conceptrsa.pipelines.reports.subject_records import read_cautions
 
 BETAS = f"sub-01/func/sub-01_task-{TASK}_space-MNI305_res-2_stat-effect_statmap.json"
 COVERAGE = "only 75% of the region hippocampus has betas"

@@ -165,8 +165,8 @@ def test_views_of_the_t1w_lie_where_the_matrices_say(tmp_path: Path) -> None:
         .outputs
     )
     for file, to_t1w in (
-        (views.boldref_file, bold_to_t1w),
-        (views.mni305_file, np.linalg.inv(t1w_to_mni305)),
+        (views.t1w_boldref_file, bold_to_t1w),
+        (views.t1w_mni305_file, np.linalg.inv(t1w_to_mni305)),
     ):
         image = nib.load(file)
         voxels = np.moveaxis(np.indices(image.shape), 0, -1)
@@ -176,7 +176,7 @@ def test_views_of_the_t1w_lie_where_the_matrices_say(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             image.get_fdata()[inside], (there @ direction)[inside], atol=0.01
         )
-    assert nib.load(views.mni305_file).shape == mni305_grid.SHAPE
+    assert nib.load(views.t1w_mni305_file).shape == mni305_grid.SHAPE
 
 
 def test_the_fine_grid_covers_the_field_of_view() -> None:

@@ -333,7 +333,7 @@ def test_the_step_takes_the_mask_that_there_is(
         assert step.files_read() == [folder / "mri" / "brainmask.mgz"]
     if whose == "supplied":
         given = saved(as_image(larger["supplied"], parts.affine), tmp_path / "mask.nii.gz")
-        step.inputs.mask_file = given.get_filename()
+        step.inputs.supplied_file = given.get_filename()
     outputs = step.run(cwd=str(tmp_path)).outputs
     mask = nib.load(outputs.mask_file)
     assert mask.get_data_dtype() == np.uint8

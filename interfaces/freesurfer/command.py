@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from nipype.interfaces import freesurfer
-from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, isdefined, traits
+from nipype.interfaces.base import Directory, File, isdefined, traits
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.freesurfer.installation import (
@@ -33,6 +33,7 @@ from conceptrsa.interfaces.programs import (
     remove_all,
     run_logged,
 )
+from conceptrsa.interfaces.python.step import Step
 
 _TROUBLE = re.compile(
     r"error|cannot|could not|no such|not found|killed|fault|abort|licen[cs]e", re.IGNORECASE
@@ -187,10 +188,11 @@ class ReconstructionJob(FreeSurferJob, freesurfer.ReconAll):
 DEFAULT_TIME_LIMIT = 3 * 3600.0
 
 
-class FreeSurferInputSpec(BaseInterfaceInputSpec):
-    """Inputs of all FreeSurfer steps."""
+class FreeSurferStep(Step):
+    """Runs programs of FreeSurfer."""
 
     subjects_dir = Directory(mandatory=True, desc="folder of the reconstructions")
+    subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
     license_file = File(nohash=True, desc="default $FS_LICENSE, $FREESURFER_HOME/license.txt")
     freesurfer_version = traits.Str(desc="another one makes the step run again")
     time_limit = traits.Float(
@@ -200,6 +202,22 @@ class FreeSurferInputSpec(BaseInterfaceInputSpec):
         low=1, value=1, usedefault=True, nohash=True, desc="processors of one program"
     )
 
+    @property
+    def reconstruction(self) -> Path:
+        """Folder of the reconstruction."""
+        return Path(self.inputs.subjects_dir, self.inputs.subject).absolute()
+
+
+class ReadsReconstruction(FreeSurferStep):
+    """Runs programs of FreeSurfer on a reconstruction that is whole."""
+
+    read: ClassVar[tuple[str, ...]]
+    """Files of the reconstruction that are read."""
+
+    def files_read(self) -> list[Path]:
+        """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
+        return [self.reconstruction / name for name in self.read]
+
 
 @contextmanager
 def session_of(inputs: Any, folder: Path) -> Iterator[Session]:
@@ -207,7 +225,8 @@ def session_of(inputs: Any, folder: Path) -> Iterator[Session]:
 
     Parameters
     ----------
-    inputs : FreeSurferInputSpec
+    inputs : traits
+        Of a `FreeSurferStep`.
     folder : Path
         Of the step.
 

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +44,12 @@ class FreeSurfer:
     home: Path
     version: str | None
 
-    def search_path(self, environment: Mapping[str, str] = os.environ) -> str:
+    def search_path(self) -> str:
         """`PATH` with FreeSurfer's own programs first."""
         folders = [str(self.home / "bin"), str(self.home / "mni" / "bin")]
-        return os.pathsep.join([*folders, environment.get("PATH", os.defpath)])
+        return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
 
-    def program(self, name: str, environment: Mapping[str, str] = os.environ) -> Path:
+    def program(self, name: str) -> Path:
         """Find one of the four programs that the steps call.
 
         Raises
@@ -59,56 +58,48 @@ class FreeSurfer:
             If it is not there.
         """
         for candidate in _PROGRAMS[name]:
-            found = shutil.which(candidate, path=self.search_path(environment))
+            found = shutil.which(candidate, path=self.search_path())
             if found is not None:
                 return Path(found).absolute()
-        remedy = _remedy(environment)
+        remedy = _remedy()
         raise InputError(f"FreeSurfer's program {name} is not in {self.home / 'bin'}; {remedy}.")
 
 
-def find_freesurfer(environment: Mapping[str, str] = os.environ) -> FreeSurfer:
+def find_freesurfer() -> FreeSurfer:
     """Find FreeSurfer and make sure that the programs which the steps call are there.
-
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Where `FREESURFER_HOME` and `PATH` are looked up.
 
     Raises
     ------
     InputError
         If it is not installed, or a program is missing.
     """
-    named = environment.get(HOME_VARIABLE)
+    named = os.environ.get(HOME_VARIABLE)
     if not named:
-        remedy = _remedy(environment)
-        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {remedy}.")
+        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {_remedy()}.")
     home = Path(named).absolute()
     if not home.is_dir():
-        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_remedy(environment)}.")
+        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_remedy()}.")
     installation = FreeSurfer(home, _version(home))
     for name in _PROGRAMS:
-        installation.program(name, environment)
+        installation.program(name)
     return installation
 
 
-def _remedy(environment: Mapping[str, str]) -> str:
+def _remedy() -> str:
     install = "install FreeSurfer and source its SetUpFreeSurfer.sh"
-    return how_to_get("FreeSurfer", "--normalization python", install, environment)
+    return how_to_get("FreeSurfer", "--normalization python", install)
 
 
-def find_license(
-    license_file: Path | None = None, environment: Mapping[str, str] = os.environ
-) -> Path:
+def find_license(license_file: Path | None = None) -> Path:
     """Find FreeSurfer's licence, in the order in which its users expect it.
+
+    After the command line come `FS_LICENSE`, a path, and `FREESURFER_HOME`, which may hold a
+    `license.txt` or a `.license`.
 
     Parameters
     ----------
     license_file : Path, optional
         As given on the command line.
-    environment : mapping of str to str
-        Where `FS_LICENSE`, a path, and `FREESURFER_HOME` are looked up; the latter may hold a
-        `license.txt` or a `.license`.
 
     Raises
     ------
@@ -116,18 +107,18 @@ def find_license(
         If there is none, or one that was named does not exist.
     """
     remedy = f"it is free of charge at {LICENSE_PAGE}"
-    home = environment.get(HOME_VARIABLE)
+    home = os.environ.get(HOME_VARIABLE)
     in_home = [Path(home) / name for name in _LICENSE_NAMES] if home else []
     candidates = {
         "--fs-license-file": license_file,
-        f"${LICENSE_VARIABLE}": environment.get(LICENSE_VARIABLE),
+        f"${LICENSE_VARIABLE}": os.environ.get(LICENSE_VARIABLE),
         f"${HOME_VARIABLE}": next(filter(Path.exists, in_home), None),
     }
     for title, path in candidates.items():
         if path:
             return _readable_license(Path(path), f"the FreeSurfer licence of {title}", remedy)
     place = f"set ${LICENSE_VARIABLE}, or put it at ${HOME_VARIABLE}/license.txt"
-    if environment.get(CONTAINER_VARIABLE) and home:
+    if os.environ.get(CONTAINER_VARIABLE) and home:
         place = f"or mount it by docker run -v /path/to/license.txt:{home}/license.txt:ro"
     raise InputError(
         f"FreeSurfer needs a licence file and none was found; {remedy}: give "
@@ -152,16 +143,13 @@ def _readable_license(path: Path, title: str, remedy: str) -> Path:
     return path.absolute()
 
 
-def find_fsaverage(
-    fs_subjects_dir: Path | None = None, environment: Mapping[str, str] = os.environ
-) -> Path:
+def find_fsaverage(fs_subjects_dir: Path | None = None) -> Path:
     """Find the subjects directory whose `fsaverage` has what the atlas in MNI305 is made from.
 
     Parameters
     ----------
     fs_subjects_dir : Path, optional
         Looked at first; then `$FREESURFER_HOME/subjects`.
-    environment : mapping of str to str
 
     Returns
     -------
@@ -174,8 +162,8 @@ def find_fsaverage(
         If neither has one that is whole; the message names a missing file.
     """
     candidates = [] if fs_subjects_dir is None else [fs_subjects_dir]
-    if environment.get(HOME_VARIABLE):
-        candidates.append(Path(environment[HOME_VARIABLE]) / "subjects")
+    if home := os.environ.get(HOME_VARIABLE):
+        candidates.append(Path(home) / "subjects")
     lacking = []
     for folder in candidates:
         missing = missing_files(folder / AVERAGE_SUBJECT)
@@ -204,10 +192,19 @@ def require_reconstruction(subjects_dir: Path, subject: str) -> Path:
         If a file is missing, or FreeSurfer could not be told of the subject by this name.
     """
     require_plain_name(subject)
-    missing = missing_files(subjects_dir / subject)
-    if missing:
-        raise InputError(f"{missing[0]} is missing; run recon-all on {subject} to its end.")
-    return subjects_dir / subject
+    return require_whole(subjects_dir / subject)
+
+
+def require_whole(subject_dir: Path, otherwise: str = "") -> Path:
+    """Give a subject's folder back if it has what the steps need, else raise InputError.
+
+    `otherwise` ends the sentence with another way out.
+    """
+    if missing := missing_files(subject_dir):
+        raise InputError(
+            f"{missing[0]} is missing; run recon-all on {subject_dir.name} to its end{otherwise}."
+        )
+    return subject_dir
 
 
 def require_plain_name(subject: str) -> None:

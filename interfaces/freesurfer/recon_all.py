@@ -9,56 +9,43 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from nipype.interfaces.base import Directory, TraitedSpec, traits
+from nipype.interfaces.base import traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.freesurfer.command import (
-    FreeSurferInputSpec,
+    FreeSurferStep,
     ReconstructionJob,
     session_of,
 )
 from conceptrsa.interfaces.freesurfer.installation import missing_files, require_plain_name
 from conceptrsa.interfaces.programs import StoppedError, is_plain, remove_all
-from conceptrsa.interfaces.python.step import Step, file_in
+from conceptrsa.interfaces.python.step import file_in, folder_out
 
 TIME_LIMIT = 24 * 3600.0
 _FAILED = "1"
 
 
-class ReconAllInputSpec(FreeSurferInputSpec):
-    """Inputs of `ReconAll`."""
-
-    t1w_file = file_in("T1w, 3D")
-    subject = traits.Str(mandatory=True, desc="name of its folder, as sub-01")
-    time_limit = traits.Float(TIME_LIMIT, usedefault=True, nohash=True, desc="of recon-all (s)")
-
-
-class ReconAllOutputSpec(TraitedSpec):
-    """Outputs of `ReconAll`; the last for steps that must wait for it."""
-
-    subject_dir = Directory(exists=True, desc="the reconstruction")
-    subjects_dir = Directory(exists=True, desc="as given")
-
-
-class ReconAll(Step):
+class ReconAll(FreeSurferStep):
     """Run `recon-all -all` on a T1w, unless its reconstruction is there already.
 
     A reconstruction that recon-all did not finish goes on with the images that it had taken in,
     and all steps are run again: recon-all does not tell a whole file from half a one.
     """
 
-    input_spec = ReconAllInputSpec
-    output_spec = ReconAllOutputSpec
+    t1w_file = file_in("T1w, 3D")
+    time_limit = traits.Float(TIME_LIMIT, usedefault=True, nohash=True, desc="of recon-all (s)")
+
+    subject_dir = folder_out("the reconstruction")
+    subjects_dir = folder_out("as given; for steps that must wait for it")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         require_plain_name(self.inputs.subject)
-        subjects_dir = Path(self.inputs.subjects_dir).absolute()
-        subject_dir = subjects_dir / self.inputs.subject
+        subject_dir = self.reconstruction
         if not is_complete(subject_dir):
-            subjects_dir.mkdir(parents=True, exist_ok=True)
+            subject_dir.parent.mkdir(parents=True, exist_ok=True)
             self._reconstruct(folder, subject_dir)
-        return {"subject_dir": subject_dir, "subjects_dir": subjects_dir}
+        return {"subject_dir": subject_dir, "subjects_dir": subject_dir.parent}
 
     def _reconstruct(self, folder: Path, subject_dir: Path) -> None:
         subjects_dir = require_plain_folder(subject_dir.parent)

@@ -6,23 +6,22 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import TraitedSpec, traits
+from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.freesurfer.command import (
     BoundaryRegistrationJob,
-    FreeSurferInputSpec,
     HeaderRegistrationJob,
+    ReadsReconstruction,
     Session,
     session_of,
 )
 from conceptrsa.interfaces.freesurfer.installation import require_reconstruction
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_register_dat, scanner_to_tkr
-from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.transforms import displacements, read_matrix
 from conceptrsa.interfaces.programs import real
-from conceptrsa.interfaces.python.step import Step, file_in, file_out
+from conceptrsa.interfaces.python.step import file_in, file_out, write_transform
 
 LARGEST_DISAGREEMENT = 0.01  # mm; register.dat has seven digits
 HIGHEST_GOOD_COST = 0.8
@@ -38,26 +37,7 @@ _METHODS = {
 }
 
 
-class RegisterToReconstructionInputSpec(FreeSurferInputSpec):
-    """Inputs of `RegisterToReconstruction`."""
-
-    boldref_file = file_in("mean EPI, 3D")
-    bold_to_t1w_file = file_in("4x4 matrix, RAS mm, rigid")
-    subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
-    method = traits.Enum(
-        *_METHODS, usedefault=True, desc="that matrix as it is, or refined by bbregister"
-    )
-
-
-class RegisterToReconstructionOutputSpec(TraitedSpec):
-    """Outputs of `RegisterToReconstruction`."""
-
-    register_file = file_out("register.dat: tkregister RAS of orig.mgz to the EPI's")
-    transform_file = file_out("the same as a 4x4 matrix, EPI world to T1w, RAS mm")
-    report_file = file_out("JSON: method, final cost, displacement (mm), warnings")
-
-
-class RegisterToReconstruction(Step):
+class RegisterToReconstruction(ReadsReconstruction):
     """Make FreeSurfer's register.dat of the mean EPI from the coregistration with the T1w.
 
     A reconstruction keeps the scanner world of its T1w, so an EPI whose header is moved by
@@ -72,14 +52,20 @@ class RegisterToReconstruction(Step):
     `utils/mri.cpp` (`MRItkRegMtx`), `scripts/bbregister`, `mri_segreg/mri_segreg.cpp`.
     """
 
-    input_spec = RegisterToReconstructionInputSpec
-    output_spec = RegisterToReconstructionOutputSpec
+    boldref_file = file_in("mean EPI, 3D")
+    bold_to_t1w_file = file_in("4x4 matrix, RAS mm, rigid")
+    method = traits.Enum(
+        *_METHODS, usedefault=True, desc="that matrix as it is, or refined by bbregister"
+    )
+
+    register_file = file_out("register.dat: tkregister RAS of orig.mgz to the EPI's")
+    transform_file = file_out("the same as a 4x4 matrix, EPI world to T1w, RAS mm")
+    report_file = file_out("JSON: method, final cost, displacement (mm), warnings")
 
     def files_read(self) -> list[Path]:
         """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
-        folder = Path(self.inputs.subjects_dir) / self.inputs.subject
         surfaces = _SURFACE_FILES if self.inputs.method == "bbregister" else []
-        return [folder / name for name in ("mri/orig.mgz", *surfaces)]
+        return [self.reconstruction / name for name in ("mri/orig.mgz", *surfaces)]
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -94,12 +80,9 @@ class RegisterToReconstruction(Step):
         subject, found = read_register_dat(register)
         if subject != inputs.subject:
             raise StepError(f"{register} is of {subject!r} and not of {inputs.subject!r}.")
-        transform, report = folder / "bold_to_t1w.txt", folder / "registration.json"
-        write_json(report, examine(found, moved, orig, inputs.method, cost))
-        write_matrix(
-            transform, np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref)
-        )
-        return {"register_file": register, "transform_file": transform, "report_file": report}
+        report = examine(found, moved, orig, inputs.method, cost)
+        matrix = np.linalg.inv(found @ scanner_to_tkr(orig)) @ scanner_to_tkr(boldref)
+        return {"register_file": register, **write_transform(folder, "bold_to_t1w", matrix, report)}
 
     def _register(self, session: Session) -> float | None:
         """Run the chosen program; give bbregister's final cost."""

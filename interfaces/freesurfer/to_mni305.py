@@ -6,20 +6,19 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nipype.interfaces.base import TraitedSpec, traits
+from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import save_image
 from conceptrsa.interfaces.freesurfer.command import (
-    FreeSurferInputSpec,
     HeaderRegistrationJob,
+    ReadsReconstruction,
     ResamplingJob,
     Session,
     session_of,
 )
 from conceptrsa.interfaces.freesurfer.installation import (
-    AVERAGE_SUBJECT,
     NEEDED_FILES,
     require_reconstruction,
 )
@@ -28,40 +27,18 @@ from conceptrsa.interfaces.numerics.atlas import names_of
 from conceptrsa.interfaces.numerics.freesurfer_subject import (
     read_register_dat,
     segmentation_file,
-    talairach_file,
 )
 from conceptrsa.interfaces.numerics.glm import same_grid
 from conceptrsa.interfaces.numerics.resampling import MINIMUM_VALID_WEIGHT
 from conceptrsa.interfaces.programs import provide, remove_all
-from conceptrsa.interfaces.python.rois import SegmentationOutputSpec, write_segmentation
-from conceptrsa.interfaces.python.step import Step, file_in, file_out
+from conceptrsa.interfaces.python.rois import SegmentationStep, write_segmentation
+from conceptrsa.interfaces.python.step import file_in, file_out
 
 RESOLUTION = 2.0  # mm
 Interpolation = Literal["trilin", "nearest"]
 
 
-class ResampleByFreeSurferInputSpec(FreeSurferInputSpec):
-    """Inputs of `ResampleByFreeSurfer`."""
-
-    in_file = file_in("3D or 4D in EPI space, NaN without data")
-    mask_file = file_in("brain mask in EPI space")
-    register_file = file_in("register.dat of the EPI")
-    subject = traits.Str(mandatory=True, desc="name of its reconstruction, as sub-01")
-    missing = traits.Enum(
-        "excluded",
-        "zero",
-        usedefault=True,
-        desc="what voxels without data count as in the interpolation of their neighbours",
-    )
-
-
-class ResampleByFreeSurferOutputSpec(TraitedSpec):
-    """Outputs of `ResampleByFreeSurfer`."""
-
-    out_file = file_out("float32 in the 76x76x93 grid of 2 mm, NaN without data")
-
-
-class ResampleByFreeSurfer(Step):
+class ResampleByFreeSurfer(ReadsReconstruction):
     """Resample betas into the MNI305 grid of 2 mm with `mri_vol2vol --tal --talres 2`.
 
     FreeSurfer has no missing values: it reads NaN as 0 (`MRIread` calls `MRIremoveNaNs`), so at
@@ -80,13 +57,19 @@ class ResampleByFreeSurfer(Step):
     (`MRIvol2Vol`), `utils/mri.cpp` (`MRIsampleSeqVolume`).
     """
 
-    input_spec = ResampleByFreeSurferInputSpec
-    output_spec = ResampleByFreeSurferOutputSpec
+    read = ("mri/transforms/talairach.xfm", "mri/orig.mgz")
 
-    def files_read(self) -> list[Path]:
-        """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
-        folder = Path(self.inputs.subjects_dir) / self.inputs.subject
-        return [talairach_file(folder), folder / "mri" / "orig.mgz"]
+    in_file = file_in("3D or 4D in EPI space, NaN without data")
+    mask_file = file_in("brain mask in EPI space")
+    register_file = file_in("register.dat of the EPI")
+    missing = traits.Enum(
+        "excluded",
+        "zero",
+        usedefault=True,
+        desc="what voxels without data count as in the interpolation of their neighbours",
+    )
+
+    out_file = file_out("float32 in the 76x76x93 grid of 2 mm, NaN without data")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -122,24 +105,10 @@ class ResampleByFreeSurfer(Step):
         return {"out_file": folder / "space-MNI305.nii"}
 
 
-class AtlasInMNI305InputSpec(FreeSurferInputSpec):
-    """Inputs of `AtlasInMNI305`."""
-
-    subject = traits.Str(
-        AVERAGE_SUBJECT, usedefault=True, desc="whose aparc+aseg: fsaverage, or one as sub-01"
-    )
-
-
-class AtlasInMNI305(Step):
+class AtlasInMNI305(ReadsReconstruction, SegmentationStep):
     """Bring a subject's `aparc+aseg` into the MNI305 grid by nearest neighbour."""
 
-    input_spec = AtlasInMNI305InputSpec
-    output_spec = SegmentationOutputSpec
-
-    def files_read(self) -> list[Path]:
-        """Files of the reconstruction that are read; see `conceptrsa.pipelines.workflows.steps`."""
-        folder = Path(self.inputs.subjects_dir) / self.inputs.subject
-        return [folder / name for name in NEEDED_FILES]
+    read = NEEDED_FILES
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         subject = self.inputs.subject

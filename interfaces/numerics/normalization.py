@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
+from conceptrsa.interfaces.numerics.realignment import tukey_weights
 from conceptrsa.interfaces.numerics.registration_search import (
     HALF_TURNS,
     MattesSearch,
@@ -34,7 +35,6 @@ COARSE_FWHM, FINE_FWHM = 8.0, 5.0  # mm
 COARSE_STEP = 3  # every third voxel
 ITERATIONS = 60
 CONVERGED = 0.005  # mm
-TUKEY = 4.685
 MINIMUM_SHARE = 0.2
 UNIT = 60.0  # mm, the lever that makes turns and zooms comparable with shifts
 
@@ -320,7 +320,10 @@ class _Fit:
             solution = np.linalg.solve(normal + ridge, design.T @ (used * values))
             step = solution[self._field.shape[1] :]
             residual = values - design @ solution
-            weights = _tukey(residual, self._brain & inside)
+            shown = self._brain & inside
+            weights = (
+                tukey_weights(residual, residual[shown]) if shown.any() else np.ones(len(used))
+            )
             step *= min(1.0, 10.0 / max(np.abs(step).max(), 1e-12))
             generator = np.tensordot(step, generators, axes=1)
             matrix = matrix @ back @ linalg.expm(generator) @ to_centre
@@ -412,12 +415,3 @@ def _rigid_generators() -> np.ndarray:
         generators[index, row, column], generators[index, column, row] = 1 / UNIT, -1 / UNIT
         generators[3 + index, index, 3] = 1
     return generators
-
-
-def _tukey(residual: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """Biweight, its scale from the median absolute residual of `sample`."""
-    if not sample.any():
-        return np.ones(len(residual))
-    scale = 1.4826 * np.median(np.abs(residual[sample]))
-    ratio = residual / max(TUKEY * scale, np.finfo(np.float32).tiny)
-    return np.where(np.abs(ratio) < 1, (1 - ratio**2) ** 2, 0.0)

@@ -350,7 +350,7 @@ def _register(
         values = _sample(coefficients, voxels)
         solution = _least_squares(design, values, weights)
         if robust:
-            outlying = _tukey_weights(values - design @ solution)
+            outlying = tukey_weights(values - design @ solution)
             solution = _least_squares(design, values, weights * outlying)
         scale = solution[6]
         if not scale > 0:
@@ -373,8 +373,11 @@ def _least_squares(design: FloatArray, values: FloatArray, weights: FloatArray) 
     return np.asarray(np.linalg.solve(weighted.T @ design, weighted.T @ values))
 
 
-def _tukey_weights(residuals: FloatArray) -> FloatArray:
-    """Tukey's biweight: from 1 for no residual to 0 at `TUKEY_LIMIT` standard deviations."""
-    standard_deviation = 1.4826 * np.median(np.abs(residuals))
+def tukey_weights(residuals: FloatArray, sample: FloatArray | None = None) -> FloatArray:
+    """Tukey's biweight: from 1 for no residual to 0 at `TUKEY_LIMIT` standard deviations.
+
+    These are known from the median absolute residual, of `sample` where it is given.
+    """
+    standard_deviation = 1.4826 * np.median(np.abs(residuals if sample is None else sample))
     limit = max(TUKEY_LIMIT * standard_deviation, np.finfo(float).tiny)
     return np.asarray(np.clip(1 - (residuals / limit) ** 2, 0, None) ** 2)

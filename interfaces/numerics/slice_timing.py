@@ -11,7 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.interfaces.numerics.time_series import open_time_series, write_time_series
+from conceptrsa.interfaces.numerics.time_series import (
+    not_finite,
+    open_time_series,
+    write_time_series,
+)
 
 SLICE_AXES = ("i", "j", "k", "i-", "j-", "k-")
 TIME_TOLERANCE = 0.001  # s; headers hold single precision, converters round to milliseconds
@@ -158,7 +162,5 @@ def correct_slice_timing(
         slice_out[:] = shift_in_time(volumes.scaled(slice_in), (reference - time) / repetition_time)
     largest = float(max(corrected.max(), -corrected.min()))
     if not np.isfinite(largest):
-        raise InputError(
-            f"{run.path} holds NaN or infinite values; convert it again from the scanner's files."
-        )
+        raise not_finite(run.path)
     write_time_series(out_file, (volume.T for volume in corrected), run, run.affine, largest)

@@ -93,10 +93,7 @@ class Volumes:
         """Values of one volume, shape (i, j, k); InputError if one is NaN or infinite."""
         values = self.scaled(self.stored[..., index])
         if not np.isfinite(values.sum(dtype=np.float64)):
-            raise InputError(
-                f"{self.path} holds NaN or infinite values in volume {index + 1}; "
-                "convert it again from the scanner's files."
-            )
+            raise not_finite(self.path, f" in volume {index + 1}")
         return values
 
     def scaled(self, stored: NDArray[Any]) -> NDArray[np.float32]:
@@ -141,6 +138,13 @@ class Volumes:
                 mended = np.rint(mended)
             stored[i, j, k, is_spike] = mended
         return replace(self, stored=stored, is_mended=True)
+
+
+def not_finite(file: Path, where: str = "") -> InputError:
+    """Make the error of a run with values that are no numbers."""
+    return InputError(
+        f"{file} holds NaN or infinite values{where}: convert it again from the scanner's files"
+    )
 
 
 def open_time_series(path: str | Path) -> TimeSeries:

@@ -6,28 +6,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, Directory, File, TraitedSpec, traits
+from nipype.interfaces.base import Directory, traits
 
 from conceptrsa.bids_config.writing import atomic_path, write_json
-from conceptrsa.interfaces.python.step import Step, file_in, optional_file
-
-
-class SaveDerivativeInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `SaveDerivative`."""
-
-    in_file = file_in("image, matrix or table to save")
-    base_dir = Directory(mandatory=True, desc="root of the derivatives data set")
-    name = traits.Str(mandatory=True, desc="path below base_dir, with its extension")
-    table_file = optional_file("TSV saved beside the image under the same name")
-    metadata = traits.Dict(desc="content of the JSON sidecar; no sidecar where it is absent")
-    report_file = optional_file("JSON with an object that is added to the sidecar")
-
-
-class SaveDerivativeOutputSpec(TraitedSpec):
-    """Outputs of `SaveDerivative`."""
-
-    out_file = File(desc="the saved file")
-    beside_files = traits.List(File(), desc="its table and its sidecar")
+from conceptrsa.interfaces.python.step import Step, file_in, file_out, files_out, optional_file
 
 
 class SaveDerivative(Step):
@@ -37,8 +19,15 @@ class SaveDerivative(Step):
     matrices are copied.
     """
 
-    input_spec = SaveDerivativeInputSpec
-    output_spec = SaveDerivativeOutputSpec
+    in_file = file_in("image, matrix or table to save")
+    base_dir = Directory(mandatory=True, desc="root of the derivatives data set")
+    name = traits.Str(mandatory=True, desc="path below base_dir, with its extension")
+    table_file = optional_file("TSV saved beside the image under the same name")
+    metadata = traits.Dict(desc="content of the JSON sidecar; no sidecar where it is absent")
+    report_file = optional_file("JSON with an object that is added to the sidecar")
+
+    out_file = file_out("the saved file", exists=False)
+    beside_files = files_out("its table and its sidecar", exists=False)
 
     def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         target = Path(self.inputs.base_dir) / self.inputs.name

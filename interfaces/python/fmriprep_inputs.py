@@ -6,7 +6,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
@@ -26,30 +25,19 @@ from conceptrsa.interfaces.python.step import (
 )
 
 
-class ImportRunInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `ImportRun`."""
-
-    in_file = file_in("4D, in T1w space")
-    confounds_file = file_in("TSV with trans_x ... rot_z (mm, rad)")
-
-
-class ImportRunOutputSpec(TraitedSpec):
-    """Outputs of `ImportRun`."""
-
-    out_file = file_out("the run, uncompressed")
-    motion_file = file_out("text, volumes x 6: x y z (mm), pitch roll yaw (rad)")
-    mean_file = file_out("mean of the volumes, float32")
-    valid_file = file_out("1 where every volume has data")
-
-
 class ImportRun(Step):
     """Unpack a run, take its motion out of its confounds, and see where it has data.
 
     What lies outside the field of view of the scanner is 0 in fMRIPrep's images.
     """
 
-    input_spec = ImportRunInputSpec
-    output_spec = ImportRunOutputSpec
+    in_file = file_in("4D, in T1w space")
+    confounds_file = file_in("TSV with trans_x ... rot_z (mm, rad)")
+
+    out_file = file_out("the run, uncompressed")
+    motion_file = file_out("text, volumes x 6: x y z (mm), pitch roll yaw (rad)")
+    mean_file = file_out("mean of the volumes, float32")
+    valid_file = file_out("1 where every volume has data")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         bold, motion_file = folder / "bold.nii", folder / "motion.txt"
@@ -68,27 +56,16 @@ class ImportRun(Step):
         }
 
 
-class CombineRunsInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `CombineRuns`."""
+class CombineRuns(Step):
+    """Mean and field of view of all runs of a subject, and the identity in place of a transform."""
 
     motion_files = files_in("per run")
     mean_files = files_in("per run")
     valid_files = files_in("per run")
 
-
-class CombineRunsOutputSpec(TraitedSpec):
-    """Outputs of `CombineRuns`."""
-
     mean_file = file_out("mean of all volumes of all runs")
     valid_mask_file = file_out("1 where every volume of every run has data")
     transform_file = file_out("identity, 4x4: the runs lie in T1w space already")
-
-
-class CombineRuns(Step):
-    """Mean and field of view of all runs of a subject, and the identity in place of a transform."""
-
-    input_spec = CombineRunsInputSpec
-    output_spec = CombineRunsOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         first: Any = nib.load(self.inputs.mean_files[0])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined
+from nipype.interfaces.base import isdefined
 
 from conceptrsa.bids_config.images import open_volume, save_image
 from conceptrsa.bids_config.writing import write_json
@@ -19,26 +19,15 @@ from conceptrsa.interfaces.python.step import (
 )
 
 
-class BrainMaskInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `BrainMask`."""
+class BrainMask(Step):
+    """Take the brain mask of the T1w image into EPI space."""
 
     boldref_file = file_in("mean EPI; gives the grid")
     valid_mask_file = file_in("1 where every volume has data")
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_mask_file = file_in("brain mask of the T1w image")
 
-
-class BrainMaskOutputSpec(TraitedSpec):
-    """Outputs of `BrainMask`."""
-
     mask_file = file_out("brain mask in the grid of boldref_file")
-
-
-class BrainMask(Step):
-    """Take the brain mask of the T1w image into EPI space."""
-
-    input_spec = BrainMaskInputSpec
-    output_spec = BrainMaskOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         mask = brain_mask(
@@ -55,28 +44,17 @@ FREESURFER_THRESHOLD = 5.0
 """Of brainmask.mgz, as recon-all takes it: editors leave 1 where they remove voxels."""
 
 
-class T1wBrainMaskInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `T1wBrainMask`."""
+class T1wBrainMask(Step):
+    """Find the brain in the T1w image, or take the mask that is supplied."""
 
     t1w_file = file_in("T1w, 3D, with or without skull")
-    mask_file = optional_file("supplied mask in the world of the T1w image, in any grid")
+    supplied_file = optional_file("mask in the world of the T1w image, in any grid")
     fs_subject_dir = optional_folder(
         "FreeSurfer's folder of this subject; its brainmask.mgz is taken, if it is there"
     )
 
-
-class T1wBrainMaskOutputSpec(TraitedSpec):
-    """Outputs of `T1wBrainMask`."""
-
     mask_file = file_out("uint8, 1 in the brain, in the grid of the T1w image")
     report_file = file_out("JSON: where the mask comes from, volume, and warnings")
-
-
-class T1wBrainMask(Step):
-    """Find the brain in the T1w image, or take the mask that is supplied."""
-
-    input_spec = T1wBrainMaskInputSpec
-    output_spec = T1wBrainMaskOutputSpec
 
     def files_read(self) -> list[Path]:
         """Files of FreeSurfer's folder that are read; see `pipelines/workflows/steps.py`."""
@@ -86,8 +64,8 @@ class T1wBrainMask(Step):
     def _run_in(self, folder: Path) -> dict[str, Path]:
         t1w = open_volume(self.inputs.t1w_file)
         freesurfer = self._freesurfer_mask()
-        if isdefined(self.inputs.mask_file):
-            found = take_brain_mask(t1w, open_volume(self.inputs.mask_file))
+        if isdefined(self.inputs.supplied_file):
+            found = take_brain_mask(t1w, open_volume(self.inputs.supplied_file))
         elif freesurfer is not None:
             found = take_brain_mask(
                 t1w, open_volume(freesurfer), FREESURFER_THRESHOLD, trusted=True

@@ -7,22 +7,22 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import isdefined
 from scipy import ndimage
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.bids_config.images import open_volume, save_image
-from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.freesurfer_subject import read_talairach, talairach_file
 from conceptrsa.interfaces.numerics.normalization import correlation, inner_correlation, normalize
 from conceptrsa.interfaces.numerics.registration_search import image_data
-from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.transforms import is_inside, read_matrix
 from conceptrsa.interfaces.python.step import (
     Step,
     file_in,
     file_out,
     optional_folder,
+    write_transform,
 )
 
 SURELY_ANOTHER, PERHAPS_ANOTHER = 0.6, 0.9
@@ -31,8 +31,8 @@ DOUBTFUL_TALAIRACH = 0.4
 """Correlation of inner structure; talairach.xfm of eight heads reaches 0.49 to 0.82."""
 
 
-class NormalizeInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `Normalize`."""
+class Normalize(Step):
+    """Find the affine transform of a T1w to MNI305, by itself or from FreeSurfer's folder."""
 
     in_file = file_in("T1w, 3D")
     mask_file = file_in("its brain mask, in the same grid")
@@ -41,19 +41,8 @@ class NormalizeInputSpec(BaseInterfaceInputSpec):
         "its talairach.xfm is taken instead of a registration"
     )
 
-
-class NormalizeOutputSpec(TraitedSpec):
-    """Outputs of `Normalize`."""
-
     transform_file = file_out("4x4 matrix, T1w world to MNI305, RAS mm")
     report_file = file_out("JSON: where the transform comes from, and its evidence")
-
-
-class Normalize(Step):
-    """Find the affine transform of a T1w to MNI305, by itself or from FreeSurfer's folder."""
-
-    input_spec = NormalizeInputSpec
-    output_spec = NormalizeOutputSpec
 
     def files_read(self) -> list[Path]:
         """Files of FreeSurfer's folder that are read; see `pipelines/workflows/steps.py`."""
@@ -71,10 +60,7 @@ class Normalize(Step):
         else:
             result = normalize(t1w, mask)
             matrix, evidence = result.t1w_to_mni305, result.report()
-        transform, report = folder / "t1w_to_mni305.txt", folder / "normalization.json"
-        write_matrix(transform, matrix)
-        write_json(report, evidence)
-        return {"transform_file": transform, "report_file": report}
+        return write_transform(folder, "t1w_to_mni305", matrix, evidence)
 
 
 def _evidence_for(
@@ -128,33 +114,19 @@ def scanner_correlation(first: SpatialImage, second: SpatialImage) -> float:
     return correlation(smooth[0][tuple(voxels[inside].T)], others)
 
 
-class ResampleToMNI305InputSpec(BaseInterfaceInputSpec):
-    """Inputs of `ResampleToMNI305`."""
+class ResampleToMNI305(Step):
+    """Resample once, by the product of the two transforms, into the MNI305 grid of 2 mm."""
 
     in_file = file_in("3D or 4D in EPI space, NaN without data")
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
-    interpolation = traits.Enum("linear", "nearest", usedefault=True)
-
-
-class ResampleToMNI305OutputSpec(TraitedSpec):
-    """Outputs of `ResampleToMNI305`."""
 
     out_file = file_out("in the 76x76x93 grid of 2 mm, NaN without data")
-
-
-class ResampleToMNI305(Step):
-    """Resample once, by the product of the two transforms, into the MNI305 grid of 2 mm."""
-
-    input_spec = ResampleToMNI305InputSpec
-    output_spec = ResampleToMNI305OutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         image = nib.load(self.inputs.in_file)
         bold_to_t1w = read_matrix(self.inputs.bold_to_t1w_file)
         to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file) @ bold_to_t1w
-        data = mni305_grid.to_mni305(
-            np.asarray(image.dataobj), image.affine, to_mni305, self.inputs.interpolation
-        )
+        data = mni305_grid.to_mni305(np.asarray(image.dataobj), image.affine, to_mni305)
         save_image(folder / "space-MNI305.nii", data, mni305_grid.AFFINE)
         return {"out_file": folder / "space-MNI305.nii"}

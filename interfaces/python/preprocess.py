@@ -6,19 +6,15 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import isdefined, traits
 
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.writing import empty_file, write_json
-from conceptrsa.interfaces.numerics.coregistration import (
-    Coregistration,
-    coregister,
-    gather_evidence,
-)
+from conceptrsa.interfaces.numerics.coregistration import coregister, gather_evidence
 from conceptrsa.interfaces.numerics.reslicing import realign_files
 from conceptrsa.interfaces.numerics.slice_timing import SLICE_AXES, correct_slice_timing
 from conceptrsa.interfaces.numerics.time_series import image_stem
-from conceptrsa.interfaces.numerics.transforms import read_matrix, write_matrix
+from conceptrsa.interfaces.numerics.transforms import read_matrix
 from conceptrsa.interfaces.programs import provide
 from conceptrsa.interfaces.python.step import (
     Step,
@@ -26,11 +22,12 @@ from conceptrsa.interfaces.python.step import (
     file_out,
     files_in,
     files_out,
+    write_transform,
 )
 
 
-class SliceTimingInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `SliceTiming`."""
+class SliceTiming(Step):
+    """Move all slices of a run to one reference time by a phase shift in Fourier space."""
 
     in_file = file_in("4D run")
     slice_times = traits.List(
@@ -42,18 +39,7 @@ class SliceTimingInputSpec(BaseInterfaceInputSpec):
     repetition_time = traits.Float(mandatory=True, desc="time between volumes (s)")
     reference_time = traits.Float(desc="moment to move all slices to (s); default TR / 2")
 
-
-class SliceTimingOutputSpec(TraitedSpec):
-    """Outputs of `SliceTiming`."""
-
     out_file = file_out("the run with all slices at the reference time")
-
-
-class SliceTiming(Step):
-    """Move all slices of a run to one reference time by a phase shift in Fourier space."""
-
-    input_spec = SliceTimingInputSpec
-    output_spec = SliceTimingOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         in_file, reference_time = Path(self.inputs.in_file), self.inputs.reference_time
@@ -69,8 +55,8 @@ class SliceTiming(Step):
         return {"out_file": out_file}
 
 
-class RealignInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `Realign`."""
+class Realign(Step):
+    """Realign all volumes of all runs to their mean and reslice them once."""
 
     in_files = files_in("4D runs of a subject")
     n_threads = traits.Range(
@@ -81,21 +67,10 @@ class RealignInputSpec(BaseInterfaceInputSpec):
         desc="leave an empty file in place of each run when it has been resliced",
     )  # fmt: skip
 
-
-class RealignOutputSpec(TraitedSpec):
-    """Outputs of `Realign`; its lists stay lists for a single run."""
-
     out_files = files_out("runs resliced into the grid of mean_file")
     mean_file = file_out("mean of all volumes of all runs")
     motion_files = files_out("text, volumes x 6: x y z (mm), pitch roll yaw (rad)")
     valid_mask_file = file_out("1 where every volume of every run has data")
-
-
-class Realign(Step):
-    """Realign all volumes of all runs to their mean and reslice them once."""
-
-    input_spec = RealignInputSpec
-    output_spec = RealignOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         in_files = [Path(path) for path in self.inputs.in_files]
@@ -125,54 +100,20 @@ class Realign(Step):
 PREPROCESSED = "fMRIPrep's, so the transform is the identity; examined here by mutual information"
 
 
-class CoregisterInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `Coregister`."""
+class Coregister(Step):
+    """Find the rigid motion of the mean EPI to the T1w; neither image is resampled."""
 
     source_file = file_in("mean EPI, 3D")
     reference_file = file_in("T1w, 3D")
 
-
-class CoregisterOutputSpec(TraitedSpec):
-    """Outputs of `Coregister`."""
-
     transform_file = file_out("4x4 matrix, EPI world to T1w world, RAS mm")
     report_file = file_out("JSON: the evidence for the result, and warnings")
-
-
-class Coregister(Step):
-    """Find the rigid motion of the mean EPI to the T1w; neither image is resampled."""
-
-    input_spec = CoregisterInputSpec
-    output_spec = CoregisterOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         result = coregister(
             nib.load(self.inputs.source_file), open_volume(self.inputs.reference_file)
         )
-        return write_registration(folder, result)
-
-
-def write_registration(folder: Path, found: Coregistration) -> dict[str, Path]:
-    """Write a registration and the evidence for it, as `Coregister` puts them out."""
-    transform, report = folder / "bold_to_t1w.txt", folder / "coregistration.json"
-    write_matrix(transform, found.matrix)
-    write_json(report, found.report())
-    return {"transform_file": transform, "report_file": report}
-
-
-class CheckCoregistrationInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `CheckCoregistration`."""
-
-    source_file = file_in("mean EPI, 3D")
-    mask_file = file_in("1 where the EPI has data, in its grid")
-    reference_file = file_in("T1w, 3D")
-    transform_file = file_in("EPI world to T1w world, RAS mm")
-
-
-class CheckCoregistrationOutputSpec(TraitedSpec):
-    """Outputs of `CheckCoregistration`."""
-
-    report_file = file_out("JSON: the evidence for the transform, and warnings")
+        return write_transform(folder, "bold_to_t1w", result.matrix, result.report())
 
 
 class CheckCoregistration(Step):
@@ -182,8 +123,12 @@ class CheckCoregistration(Step):
     where the searches that give the evidence here do not.
     """
 
-    input_spec = CheckCoregistrationInputSpec
-    output_spec = CheckCoregistrationOutputSpec
+    source_file = file_in("mean EPI, 3D")
+    mask_file = file_in("1 where the EPI has data, in its grid")
+    reference_file = file_in("T1w, 3D")
+    transform_file = file_in("EPI world to T1w world, RAS mm")
+
+    report_file = file_out("JSON: the evidence for the transform, and warnings")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from nibabel.spatialimages import SpatialImage
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec
 
 from conceptrsa.bids_config.images import open_volume, save_image
 from conceptrsa.bids_config.tsv import write_table
@@ -43,23 +42,12 @@ def framewise_displacement(motion: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     return np.concatenate([[np.nan], displacement])
 
 
-class ConfoundsTableInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `ConfoundsTable`."""
-
-    motion_file = file_in("six columns: mm, mm, mm, rad, rad, rad")
-
-
-class ConfoundsTableOutputSpec(TraitedSpec):
-    """Outputs of `ConfoundsTable`."""
-
-    out_file = file_out("TSV with fMRIPrep's column names")
-
-
 class ConfoundsTable(Step):
     """Write the motion parameters of a run with fMRIPrep's column names."""
 
-    input_spec = ConfoundsTableInputSpec
-    output_spec = ConfoundsTableOutputSpec
+    motion_file = file_in("six columns: mm, mm, mm, rad, rad, rad")
+
+    out_file = file_out("TSV with fMRIPrep's column names")
     columns: ClassVar[dict[str, dict[str, str]]] = {
         **{f"trans_{axis}": {"Units": "mm"} for axis in "xyz"},
         **{f"rot_{axis}": {"Units": "rad"} for axis in "xyz"},
@@ -77,23 +65,12 @@ class ConfoundsTable(Step):
         return {"out_file": folder / "confounds.tsv"}
 
 
-class TemporalSnrInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `TemporalSnr`."""
-
-    in_file = file_in("realigned run, 4D")
-
-
-class TemporalSnrOutputSpec(TraitedSpec):
-    """Outputs of `TemporalSnr`."""
-
-    out_file = file_out("3D, mean over standard deviation, 0 without signal")
-
-
 class TemporalSnr(Step):
     """Map the temporal signal-to-noise ratio of a run."""
 
-    input_spec = TemporalSnrInputSpec
-    output_spec = TemporalSnrOutputSpec
+    in_file = file_in("realigned run, 4D")
+
+    out_file = file_out("3D, mean over standard deviation, 0 without signal")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         run = open_time_series(self.inputs.in_file)
@@ -101,27 +78,16 @@ class TemporalSnr(Step):
         return {"out_file": folder / "tsnr.nii"}
 
 
-class AnatomicalViewsInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `AnatomicalViews`."""
+class AnatomicalViews(Step):
+    """Resample the T1w for the eye: into the field of view of the EPI, and into MNI305."""
 
     t1w_file = file_in("T1w, 3D")
     boldref_file = file_in("mean EPI; gives the field of view")
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
 
-
-class AnatomicalViewsOutputSpec(TraitedSpec):
-    """Outputs of `AnatomicalViews`."""
-
-    boldref_file = file_out("in the EPI's space and field of view, 1.5 mm isotropic")
-    mni305_file = file_out("in the 76x76x93 MNI305 grid of 2 mm")
-
-
-class AnatomicalViews(Step):
-    """Resample the T1w for the eye: into the field of view of the EPI, and into MNI305."""
-
-    input_spec = AnatomicalViewsInputSpec
-    output_spec = AnatomicalViewsOutputSpec
+    t1w_boldref_file = file_out("in the EPI's space and field of view, 1.5 mm isotropic")
+    t1w_mni305_file = file_out("in the 76x76x93 MNI305 grid of 2 mm")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         t1w = open_volume(self.inputs.t1w_file)
@@ -132,7 +98,7 @@ class AnatomicalViews(Step):
         shape, affine = mni305_grid.SHAPE, mni305_grid.AFFINE
         to_mni305 = read_matrix(self.inputs.t1w_to_mni305_file)
         save_image(mni305, resample_for_display(t1w, shape, affine, to_mni305), affine)
-        return {"boldref_file": boldref, "mni305_file": mni305}
+        return {"t1w_boldref_file": boldref, "t1w_mni305_file": mni305}
 
 
 def fine_grid(image: SpatialImage) -> tuple[tuple[int, ...], np.ndarray]:

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 from nibabel.affines import apply_affine
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import isdefined, traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume, save_image
@@ -32,8 +32,15 @@ from conceptrsa.interfaces.python.step import (
 )
 
 
-class MNI305RoisInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `MNI305Rois`."""
+class SegmentationStep(Step):
+    """Gives regions in MNI305."""
+
+    dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
+    labels_file = file_out("TSV: index, name")
+
+
+class MNI305Rois(SegmentationStep):
+    """Desikan-Killiany regions in MNI305: FreeSurfer's, the atlas fitted to a head, or as it is."""
 
     fs_subject_dir = optional_folder("FreeSurfer's folder of this subject; its aparc+aseg is taken")
     segmentation_file = optional_file("aparc+aseg in T1w space, in place of fs_subject_dir's")
@@ -43,25 +50,7 @@ class MNI305RoisInputSpec(BaseInterfaceInputSpec):
         "4x4 matrix, RAS mm, of the subject; by default its talairach.xfm"
     )
 
-
-class SegmentationOutputSpec(TraitedSpec):
-    """Regions in MNI305."""
-
-    dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
-    labels_file = file_out("TSV: index, name")
-
-
-class MNI305RoisOutputSpec(SegmentationOutputSpec):
-    """Outputs of `MNI305Rois`."""
-
     report_file = file_out("JSON: where the regions come from, and the evidence")
-
-
-class MNI305Rois(Step):
-    """Desikan-Killiany regions in MNI305: FreeSurfer's, the atlas fitted to a head, or as it is."""
-
-    input_spec = MNI305RoisInputSpec
-    output_spec = MNI305RoisOutputSpec
 
     def files_read(self) -> list[Path]:
         """Files of FreeSurfer's folder that are read; see `pipelines/workflows/steps.py`."""
@@ -105,8 +94,8 @@ def write_segmentation(
     return {"dseg_file": dseg, "labels_file": table}
 
 
-class RegionsInputSpec(BaseInterfaceInputSpec):
-    """Regions of interest."""
+class RegionsStep(Step):
+    """Takes regions of interest."""
 
     dseg_file = file_in("labels in MNI305")
     rois = traits.List(
@@ -116,23 +105,12 @@ class RegionsInputSpec(BaseInterfaceInputSpec):
     )
 
 
-class RoiCoverageInputSpec(RegionsInputSpec):
-    """Inputs of `RoiCoverage`."""
+class RoiCoverage(RegionsStep):
+    """Count the voxels of each region that have data, and tell how far it is from the atlas'."""
 
     betas_file = file_in("4D in the same grid, NaN without data")
 
-
-class RoiCoverageOutputSpec(TraitedSpec):
-    """Outputs of `RoiCoverage`."""
-
     coverage_file = file_out("TSV: roi, n_voxels, n_covered, coverage, distance_from_atlas_mm")
-
-
-class RoiCoverage(Step):
-    """Count the voxels of each region that have data, and tell how far it is from the atlas'."""
-
-    input_spec = RoiCoverageInputSpec
-    output_spec = RoiCoverageOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         segmentation = nib.load(self.inputs.dseg_file)

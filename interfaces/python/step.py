@@ -1,14 +1,48 @@
-"""What all steps share: outputs that are written into the step's own folder."""
+"""What all steps share: inputs and outputs as fields, and outputs written into their folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from nipype.interfaces.base import Directory, File, InputMultiObject, SimpleInterface, traits
+import numpy as np
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    Directory,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+from numpy.typing import NDArray
+
+from conceptrsa.bids_config.writing import write_json
+from conceptrsa.interfaces.numerics.transforms import write_matrix
 
 
 class Step(SimpleInterface):
-    """A nipype interface that does its work in `_run_in`."""
+    """A nipype interface that does its work in `_run_in`.
+
+    Its class names the inputs and then the outputs (`file_out` and the like). nipype's two
+    specifications are made of these and of those of the classes that it is derived from.
+    """
+
+    input_spec: ClassVar[Any] = BaseInterfaceInputSpec
+    output_spec: ClassVar[Any] = TraitedSpec
+
+    def __init_subclass__(cls) -> None:
+        """Move the fields of the class into its specifications."""
+        super().__init_subclass__()
+        fields = {key: own for key, own in vars(cls).items() if isinstance(own, traits.TraitType)}
+        for spec, is_output in (("input_spec", None), ("output_spec", True)):
+            bases = tuple(getattr(base, spec) for base in cls.__bases__)
+            own = {key: field for key, field in fields.items() if field.is_output is is_output}
+            # By these names another process finds the class of what it is sent.
+            place = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.{spec}"}
+            made = type(bases[0])(f"{cls.__name__}.{spec}", bases, {**own, **place})
+            setattr(cls, spec, made)
+        for key in fields:
+            delattr(cls, key)
 
     def _run_in(self, folder: Path) -> Mapping[str, Path | list[Path]]:
         """Do the work in the step's own folder; give the path of each output by its name.
@@ -20,6 +54,16 @@ class Step(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         self._results.update(self._run_in(Path(runtime.cwd)))
         return runtime
+
+
+def write_transform(
+    folder: Path, name: str, matrix: NDArray[np.float64], report: object
+) -> dict[str, Path]:
+    """Write a 4x4 matrix and the evidence for it; give `transform_file` and `report_file`."""
+    paths = {"transform_file": folder / f"{name}.txt", "report_file": folder / f"{name}.json"}
+    write_matrix(paths["transform_file"], matrix)
+    write_json(paths["report_file"], report)
+    return paths
 
 
 def file_in(desc: str) -> Any:
@@ -47,11 +91,16 @@ def optional_folder(desc: str) -> Any:
     return Directory(desc=desc)
 
 
-def file_out(desc: str) -> Any:
-    """A file that a step writes."""
-    return File(exists=True, desc=desc)
+def file_out(desc: str, exists: bool = True) -> Any:
+    """A file that a step writes; `exists`: always, and in its own folder."""
+    return File(exists=exists, desc=desc, is_output=True)
 
 
-def files_out(desc: str) -> Any:
+def files_out(desc: str, exists: bool = True) -> Any:
     """Files that a step writes; a list also where it is one."""
-    return traits.List(File(exists=True), desc=desc)
+    return traits.List(File(exists=exists), desc=desc, is_output=True)
+
+
+def folder_out(desc: str) -> Any:
+    """A folder that a step leaves."""
+    return Directory(exists=True, desc=desc, is_output=True)

@@ -7,7 +7,6 @@ exit code that is not 0 when the script stops with an error.
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conceptrsa.bids_config.errors import InputError
@@ -44,9 +43,7 @@ class SpmLauncher:
 
 
 def find_launcher(
-    command: str | None = None,
-    time_limit: float = DEFAULT_TIME_LIMIT,
-    environment: Mapping[str, str] = os.environ,
+    command: str | None = None, time_limit: float = DEFAULT_TIME_LIMIT
 ) -> SpmLauncher:
     """Find the command that runs SPM.
 
@@ -58,16 +55,14 @@ def find_launcher(
         MATLAB Runtime from `$MCR`.
     time_limit : float
         Seconds after which one script is stopped.
-    environment : mapping of str to str
-        Where the variables are looked up.
 
     Raises
     ------
     InputError
         If there is none, or its program is not found.
     """
-    remedy = how_to_get("SPM", "--engine python", _INSTALL, environment)
-    text = command or environment.get(COMMAND_VARIABLE) or _on_path(environment)
+    remedy = how_to_get("SPM", "--engine python", _INSTALL)
+    text = command or os.environ.get(COMMAND_VARIABLE) or _on_path()
     if not text:
         raise InputError(f"no SPM was found; {remedy}")
     try:
@@ -79,27 +74,24 @@ def find_launcher(
         raise InputError(f"the SPM command {text!r} cannot be read ({error}); {remedy}") from error
     if not words:
         raise InputError(f"the SPM command is empty; {remedy}")
-    program = shutil.which(words[0], path=environment.get("PATH"))
+    program = shutil.which(words[0])
     if program is None:
         raise InputError(f"the SPM command's program {words[0]} is not there; {remedy}")
     if words[-1] != "script":
-        words += [*_runtime(words, environment), "script"]
+        words += [*_runtime(words), "script"]
     return SpmLauncher((os.path.abspath(program), *words[1:]), time_limit)  # noqa: PTH100
 
 
-def _on_path(environment: Mapping[str, str]) -> str | None:
-    for name in KNOWN_LAUNCHERS:
-        found = shutil.which(name, path=environment.get("PATH"))
-        if found is not None:
-            return shlex.quote(found)
-    return None
+def _on_path() -> str | None:
+    found = next(filter(None, map(shutil.which, KNOWN_LAUNCHERS)), None)
+    return None if found is None else shlex.quote(found)
 
 
-def _runtime(words: list[str], environment: Mapping[str, str]) -> list[str]:
+def _runtime(words: list[str]) -> list[str]:
     """Folder of the MATLAB Runtime, which only `run_spm*.sh` without arguments lacks."""
     if len(words) > 1 or not os.path.basename(words[0]).startswith("run_spm"):  # noqa: PTH119
         return []
-    runtime = environment.get(RUNTIME_VARIABLE)
+    runtime = os.environ.get(RUNTIME_VARIABLE)
     if not runtime:
         raise InputError(
             f"{words[0]} needs the folder of the MATLAB Runtime: set ${RUNTIME_VARIABLE} to it, "

@@ -12,14 +12,14 @@ from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.tsv import write_table
 from conceptrsa.interfaces.programs import provide
-from conceptrsa.interfaces.python.estimate import GlmInputSpec, read_events_table, read_motion
+from conceptrsa.interfaces.python.run_glm import GlmStep, read_events_table, read_motion
 from conceptrsa.interfaces.python.step import files_in
 from conceptrsa.interfaces.spm import first_level_model as spm_model
 from conceptrsa.interfaces.spm.first_level_model import EstimatedModel, Run, TimedCondition
 from conceptrsa.interfaces.spm.jobs import (
     DesignJob,
     EstimateJob,
-    SpmInputSpec,
+    SpmStep,
     launcher_of,
 )
 
@@ -27,8 +27,8 @@ MICROTIME_BINS = 16
 _SERIAL_CORRELATIONS = {"ar1": "AR(1)", "ols": "none"}
 
 
-class SpmModelInputSpec(SpmInputSpec, GlmInputSpec):
-    """Inputs of all run models."""
+class SpmModelStep(SpmStep, GlmStep):
+    """Estimates models of runs by SPM."""
 
     in_files = files_in("4D realigned runs")
     motion_files = files_in("per run, volumes x 6: mm, rad")

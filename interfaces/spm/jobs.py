@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nipype.interfaces import spm
-from nipype.interfaces.base import BaseInterfaceInputSpec, isdefined, traits
+from nipype.interfaces.base import isdefined, traits
 
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.programs import Written, real, run_logged
+from conceptrsa.interfaces.python.step import Step
 from conceptrsa.interfaces.spm.find_spm import DEFAULT_TIME_LIMIT, SpmLauncher, find_launcher
 
 LOOK_AT_LOG = (
@@ -144,8 +145,8 @@ class EstimateJob(SpmJob, spm.EstimateModel):
     module = "Model estimation"
 
 
-class SpmInputSpec(BaseInterfaceInputSpec):
-    """Inputs of all SPM steps."""
+class SpmStep(Step):
+    """Runs SPM."""
 
     spm_command = traits.Str(
         nohash=True, desc="command that runs SPM, given 'script FILE.m'; default $SPMMCRCMD"

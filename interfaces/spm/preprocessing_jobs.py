@@ -19,20 +19,16 @@ from conceptrsa.interfaces.numerics.slice_timing import times_by_place
 from conceptrsa.interfaces.numerics.time_series import TimeSeries, image_stem, open_time_series
 from conceptrsa.interfaces.programs import copy, provide, remove_all
 from conceptrsa.interfaces.python.preprocess import (
-    CoregisterInputSpec,
-    CoregisterOutputSpec,
-    RealignInputSpec,
-    RealignOutputSpec,
-    SliceTimingInputSpec,
-    SliceTimingOutputSpec,
-    write_registration,
+    Coregister,
+    Realign,
+    SliceTiming,
 )
-from conceptrsa.interfaces.python.step import Step
+from conceptrsa.interfaces.python.step import write_transform
 from conceptrsa.interfaces.spm.jobs import (
     CoregisterJob,
     RealignJob,
     SliceTimingJob,
-    SpmInputSpec,
+    SpmStep,
     launcher_of,
 )
 from conceptrsa.interfaces.spm.spm_files import ready_for_interpolation, require_image, workplace
@@ -40,15 +36,8 @@ from conceptrsa.interfaces.spm.spm_files import ready_for_interpolation, require
 MILLISECONDS = 1000.0
 
 
-class SpmSliceTimingInputSpec(SpmInputSpec, SliceTimingInputSpec):
-    """Inputs of `SpmSliceTiming`."""
-
-
-class SpmSliceTiming(Step):
+class SpmSliceTiming(SpmStep, SliceTiming):
     """Move all slices of a run to one reference time (`spm_slice_timing`, slice times in ms)."""
-
-    input_spec = SpmSliceTimingInputSpec
-    output_spec = SliceTimingOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -109,20 +98,13 @@ def slice_times_ms(
 LARGEST_DISAGREEMENT = 1e-3  # mm, rad; headers hold places as float32
 
 
-class SpmRealignInputSpec(SpmInputSpec, RealignInputSpec):
-    """Inputs of `SpmRealign`."""
-
-
-class SpmRealign(Step):
+class SpmRealign(SpmStep, Realign):
     """Realign all volumes of all runs to their mean and reslice them once (`spm_realign`).
 
     SPM's own settings: quality 0.9, points 4 mm apart, 5 mm smoothing, second-degree splines,
     two passes; reslicing with fourth-degree splines, masked to what all volumes have in common.
     SPM writes where each volume lies into its input, so it is given copies.
     """
-
-    input_spec = SpmRealignInputSpec
-    output_spec = RealignOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         in_files = [Path(path) for path in self.inputs.in_files]
@@ -237,20 +219,13 @@ def _require_agreement(moved: NDArray[np.float64], parameter: Path) -> None:
 METHOD = "spm_coreg: normalised mutual information, 4 and 2 mm"
 
 
-class SpmCoregisterInputSpec(SpmInputSpec, CoregisterInputSpec):
-    """Inputs of `SpmCoregister`."""
-
-
-class SpmCoregister(Step):
+class SpmCoregister(SpmStep, Coregister):
     """Find the rigid motion of the mean EPI to the T1w (`spm_coreg`, estimate only).
 
     SPM writes the new place of the mean EPI into the header of a copy; what is kept is the matrix
     between the old place and the new one. SPM does not say whether a registration went wrong, so
     it is examined in the way of the embedded engine.
     """
-
-    input_spec = SpmCoregisterInputSpec
-    output_spec = CoregisterOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         source, reference = Path(self.inputs.source_file), Path(self.inputs.reference_file)
@@ -272,4 +247,4 @@ class SpmCoregister(Step):
             matrix = np.asarray(nib.load(moved).affine @ np.linalg.inv(before))
             remove_all([moved, still])
         found = coregister(nib.load(source), open_volume(reference), matrix, METHOD)
-        return write_registration(folder, found)
+        return write_transform(folder, "bold_to_t1w", found.matrix, found.report())

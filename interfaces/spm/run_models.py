@@ -6,7 +6,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import File, TraitedSpec, traits
+from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 from threadpoolctl import threadpool_limits
@@ -17,14 +17,13 @@ from conceptrsa.interfaces.numerics.design import column_name
 from conceptrsa.interfaces.numerics.glm import residual_basis
 from conceptrsa.interfaces.numerics.pooling import stimuli_table
 from conceptrsa.interfaces.programs import remove_all
-from conceptrsa.interfaces.python.estimate import conditions_table
-from conceptrsa.interfaces.python.estimate_runs import (
-    RoiSamplesOutputSpec,
-    SamplingInputSpec,
+from conceptrsa.interfaces.python.pool_runs import (
+    RoiSamplesStep,
     sample_betas,
     write_samples,
 )
-from conceptrsa.interfaces.python.step import Step, file_out, files_out
+from conceptrsa.interfaces.python.run_glm import conditions_table
+from conceptrsa.interfaces.python.step import file_out, files_out
 from conceptrsa.interfaces.spm import first_level
 from conceptrsa.interfaces.spm import first_level_model as spm_model
 from conceptrsa.interfaces.spm.first_level_model import EstimatedModel, Run, TimedCondition
@@ -35,21 +34,17 @@ LARGEST_DISAGREEMENT = 1e-3
 """Of the residual variance computed here and SPM's `ResMS`, as a share of the latter."""
 
 
-class SpmSessionBetasOutputSpec(TraitedSpec):
-    """Outputs of `SpmSessionBetas`, lists in the order of the runs."""
+class SpmSessionBetas(first_level.SpmModelStep):
+    """Estimate one model with a session a run (`spm_fmri_spm_ui`, `spm_spm`).
+
+    Lists are in the order of the runs.
+    """
 
     betas_files = files_out("4D, a volume a condition")
     conditions_files = files_out("TSV: volume, condition, kind, n_events")
     information_files = files_out("information of each session's design")
     design_matrices = files_out("TSV a run")
     spm_mat_file = file_out("SPM.mat, estimated")
-
-
-class SpmSessionBetas(Step):
-    """Estimate one model with a session a run (`spm_fmri_spm_ui`, `spm_spm`)."""
-
-    input_spec = first_level.SpmModelInputSpec
-    output_spec = SpmSessionBetasOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         inputs = self.inputs
@@ -89,30 +84,19 @@ class SpmSessionBetas(Step):
         }
 
 
-class SpmConcatenatedBetasInputSpec(first_level.SpmModelInputSpec):
-    """Inputs of `SpmConcatenatedBetas`."""
-
-    split = traits.Enum(*SPLITS, usedefault=True, desc="runs: all, 1st 3rd ..., or 2nd 4th ...")
-
-
-class SpmConcatenatedBetasOutputSpec(TraitedSpec):
-    """Outputs of `SpmConcatenatedBetas`."""
-
-    betas_file = file_out("4D float32, a volume a stimulus by id, NaN without data")
-    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
-    design_matrices = files_out("TSV a run")
-    spm_mat_file = File(desc="SPM.mat, estimated; not there for a split without runs")
-
-
-class SpmConcatenatedBetas(Step):
+class SpmConcatenatedBetas(first_level.SpmModelStep):
     """Estimate one model of concatenated runs, a regressor a condition over all of them.
 
     Its betas stay beside `SPM.mat` under the paper's numbers: 1 fixation, 2 one-back, 3 and on the
     images (an implicit baseline has no fixation, and one number less).
     """
 
-    input_spec = SpmConcatenatedBetasInputSpec
-    output_spec = SpmConcatenatedBetasOutputSpec
+    split = traits.Enum(*SPLITS, usedefault=True, desc="runs: all, 1st 3rd ..., or 2nd 4th ...")
+
+    betas_file = file_out("4D float32, a volume a stimulus by id, NaN without data")
+    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
+    design_matrices = files_out("TSV a run")
+    spm_mat_file = file_out("SPM.mat, estimated; not there for a split without runs", exists=False)
 
     def _run_in(self, folder: Path) -> dict[str, Path | list[Path]]:
         inputs = self.inputs
@@ -138,25 +122,14 @@ class SpmConcatenatedBetas(Step):
         return outputs
 
 
-class SpmSamplePartitionInputSpec(first_level.SpmModelInputSpec, SamplingInputSpec):
-    """Inputs of `SpmSamplePartition`."""
-
-
-class SpmSamplePartitionOutputSpec(RoiSamplesOutputSpec):
-    """Outputs of `SpmSamplePartition`."""
-
-    conditions_file = file_out("TSV: volume, condition, kind, n_events")
-
-
-class SpmSamplePartition(Step):
+class SpmSamplePartition(first_level.SpmModelStep, RoiSamplesStep):
     """Betas and residuals of a few runs at the voxels of regions, by one model of them.
 
     The runs are concatenated. SPM whitens and filters the data of all voxels in the same way, so
     its residuals of interpolated data would be its residuals, interpolated.
     """
 
-    input_spec = SpmSamplePartitionInputSpec
-    output_spec = SpmSamplePartitionOutputSpec
+    conditions_file = file_out("TSV: volume, condition, kind, n_events")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -189,7 +162,7 @@ def estimate_concatenated(
     Parameters
     ----------
     inputs : traits
-        Of `first_level.SpmModelInputSpec`.
+        Of a `first_level.SpmModelStep`.
     plain : Path
         Where SPM works; the betas of the conditions are left there.
     runs : sequence of Run

@@ -28,7 +28,7 @@ from conceptrsa.bids_config.images import (
 )
 from conceptrsa.interfaces.numerics.registration_search import image_data
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE, times_by_place
-from conceptrsa.interfaces.numerics.time_series import SPIKE, are_spikes, spike_limit
+from conceptrsa.interfaces.numerics.time_series import SPIKE, are_spikes, not_finite, spike_limit
 from conceptrsa.pipelines.bids.dataset import NOT_FOUND, BoldRun, SubjectInputs
 from conceptrsa.pipelines.bids.events import check_events_fit_run
 from conceptrsa.pipelines.bids.timing import tr_in_header
@@ -87,7 +87,7 @@ def check_images(
     subjects: Sequence[SubjectInputs],
     n_threads: int,
     problems: Problems,
-    ignore: frozenset[str] = frozenset(),
+    ignore: frozenset[str],
 ) -> tuple[SubjectInputs, ...]:
     """Check all headers, then read every image to its end.
 
@@ -274,10 +274,7 @@ class _Volumes:
         reach = self._reach(stored)
         if not np.isfinite(reach):
             if self._is_raw:
-                raise InputError(
-                    f"{self._header.file} holds NaN or infinite values in volume {self._n_seen}: "
-                    "convert it again from the scanner's files"
-                )
+                raise not_finite(self._header.file, f" in volume {self._n_seen}")
             stored = np.where(np.isfinite(stored), stored, 0)
             reach = self._reach(stored)
         if self._n_seen == 1:

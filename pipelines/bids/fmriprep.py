@@ -14,12 +14,14 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import open_image
 from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.tsv import read_table
-from conceptrsa.bids_config.writing import require_content
+from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
 from conceptrsa.pipelines.bids.layout import (
+    DESCRIPTION,
     BidsFile,
     BidsFilters,
     parse_entities,
+    read_description,
     read_json_object,
     unpadded,
 )
@@ -32,7 +34,6 @@ SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
 OWN_SPACE = "its own space"
 _LEFT_OUT = ("echo", "part", "echo|part")
 """Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
-MOTION_COLUMNS = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column a volume
 REFERENCE_TOLERANCE = 0.01  # TR
 UNCORRECTED = 0.5
@@ -90,20 +91,14 @@ class FmriprepDerivatives:
 
     def __init__(self, folder: str | Path) -> None:
         self.root = Path(folder).resolve()
-        description = self.root / "dataset_description.json"
-        require_content(description)
-        if not description.is_file():
-            below = self.root / "fmriprep" / description.name
-            where = below.parent if below.is_file() else "the folder that holds that file"
-            raise InputError(
-                f"{self.root} is no BIDS derivatives data set, it has no {description.name}: give "
-                f"--derivatives {where}"
-            )
-        content = read_json_object(description)
+        below = self.root / "fmriprep"
+        where = below if (below / DESCRIPTION).is_file() else "the folder that holds that file"
+        remedy = f"--derivatives {where}"
+        content = read_description(self.root, "BIDS derivatives data set", remedy)
         if content.get("DatasetType", "derivative") != "derivative":
             raise InputError(
-                f"{self.root} is a raw data set ({description.name} says so): give --derivatives "
-                "what fMRIPrep made of it"
+                f"{self.root} is a raw data set ({DESCRIPTION} says so): give --derivatives what "
+                "fMRIPrep made of it"
             )
         self.made_by = _generated_by(content.get("GeneratedBy"))
 
@@ -130,7 +125,7 @@ class FmriprepDerivatives:
                 f"{bold.name}: restore it, or leave --derivatives out"
             )
         table = read_table(confounds)
-        table.require_columns(MOTION_COLUMNS, "restore it from fMRIPrep's output")
+        table.require_columns(MOTION_PARAMETERS, "restore it from fMRIPrep's output")
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
         timing, reference, corrected = _read_timing(bold, sidecar)
         non_steady_state = sum(column.startswith(NON_STEADY_STATE) for column in table.columns)
@@ -142,14 +137,14 @@ class FmriprepDerivatives:
         run = PreprocessedRun(bold, confounds, reference, corrected, non_steady_state, in_header)
         return run, timing
 
-    def find_t1w(self, subject: str, filters: BidsFilters | None = None) -> Path:
+    def find_t1w(self, subject: str, filters: BidsFilters) -> Path:
         """Find the anatomical image whose world T1w space is.
 
         Parameters
         ----------
         subject : str
             Label without `sub-`.
-        filters : BidsFilters, optional
+        filters : BidsFilters
             Entities that its name must have. fMRIPrep leaves out of it what the images that it
             averaged do not share, so an entity that is not there is no hindrance, unless there is
             a name that has it.
@@ -159,7 +154,6 @@ class FmriprepDerivatives:
         InputError
             When there is none, or several are left, as one for each of several sessions.
         """
-        filters = filters or BidsFilters()
         there = self._anatomical(subject)
         if not there:
             raise InputError(
@@ -170,10 +164,7 @@ class FmriprepDerivatives:
             path for path in there if filters.may_take_t1w(_entities(path))
         ]
         if not found:
-            raise InputError(
-                f"sub-{subject} has {len(there)} anatomical references in {self.root} but none "
-                f"that {filters.file} lets through ({there[0].name}, ...): mend the filter"
-            )
+            raise filters.none_left(subject, "anatomical references", there, self.root)
         if len(found) > 1:
             raise InputError(
                 f"sub-{subject} has {len(found)} anatomical references in {self.root} "

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean, natural_key
 from conceptrsa.bids_config.writing import file_errors, require_content
 
+DESCRIPTION = "dataset_description.json"
 NIFTI = (".nii", ".nii.gz")
 FUNC = "func"
 """The folder of BOLD runs; events beside other data, such as MEG or EEG, are of no BOLD run."""
@@ -209,6 +210,13 @@ class BidsFilters:
         wanted = {key: value for key, value in self.t1w.items() if key in entities}
         return matches(entities, wanted)
 
+    def none_left(self, subject: str, what: str, images: Sequence[Path], root: Path) -> InputError:
+        """Make the error of a subject none of whose T1w images are asked for."""
+        return InputError(
+            f"sub-{subject} has {len(images)} {what} in {root} but none that {self.file} lets "
+            f"through ({images[0].name}, ...): mend the filter"
+        )
+
 
 def read_filters(file: Path) -> BidsFilters:
     """Read which images are taken from a JSON file, as `fmriprep --bids-filter-file` takes it.
@@ -288,15 +296,18 @@ def read_json_object(file: Path) -> dict[str, Any]:
     return values
 
 
+def read_description(root: Path, kind: str, remedy: str) -> dict[str, Any]:
+    """Read what a data set says of itself; InputError, with a remedy, where it is none."""
+    file = root / DESCRIPTION
+    require_content(file)
+    if not file.is_file():
+        raise InputError(f"{root} is not a {kind}, it has no {file.name}: give {remedy}")
+    return read_json_object(file)
+
+
 def _check_description(root: Path) -> None:
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give the root of a BIDS data set")
-    file = root / "dataset_description.json"
-    require_content(file)
-    if not file.exists():
-        raise InputError(
-            f"{root} is not a BIDS data set, it has no {file.name}: give the folder that holds "
-            "the sub-* folders and that file"
-        )
-    if read_json_object(file).get("DatasetType") == "derivative":
-        raise InputError(f"{root} is a BIDS derivative ({file.name} says so): give the raw data")
+    remedy = "the folder that holds the sub-* folders and that file"
+    if read_description(root, "BIDS data set", remedy).get("DatasetType") == "derivative":
+        raise InputError(f"{root} is a BIDS derivative ({DESCRIPTION} says so): give the raw data")

@@ -111,10 +111,8 @@ class SubjectFinder:
         if not images and self.names_only:
             return where_expected
         if images and not found:
-            raise InputError(
-                f"sub-{subject} has {len(images)} T1w images in {root} but none that "
-                f"{filters.file} lets through ({images[0].path.name}, ...): mend the filter"
-            )
+            there = [file.path for file in images]
+            raise filters.none_left(subject, "T1w images", there, root)
         if not found:
             raise InputError(
                 f"sub-{subject} has no T1w image in {root}: add {where_expected.name} to its "

@@ -33,7 +33,7 @@ class Timing:
     slice_axis: str
 
 
-def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool = False) -> Timing:
+def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool) -> Timing:
     """Take TR and slice times from a sidecar and check them.
 
     Parameters

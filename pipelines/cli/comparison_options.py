@@ -9,6 +9,7 @@ from typing import Any
 from conceptrsa.analysis.models.extraction_settings import Device, PicturePooling, TextPooling
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.pipelines.cli.parser import add_options, given_options
+from conceptrsa.pipelines.participant_options import option
 
 WEIGHTS_VARIABLE = "CONCEPTRSA_WEIGHTS"
 
@@ -59,24 +60,20 @@ class NetworkOptions:
         Where features are kept (default: the user's cache folder).
     """
 
-    models: tuple[str, ...] = field(default=(), metadata={"part": "models"})
-    weights: tuple[str, ...] = field(
-        default=(), metadata={"part": "weights", "metavar": "NAME=PATH", "repeatable": True}
-    )
-    weights_dir: Path | None = field(default=None, metadata={"part": "weights"})
-    offline: bool = field(
-        default=False, metadata={"part": "weights", "environment": "CONCEPTRSA_OFFLINE"}
-    )
-    accept_unverified_weights: bool = field(default=False, metadata={"part": "weights"})
-    registry: tuple[Path, ...] = field(default=(), metadata={"part": "weights"})
-    layers: tuple[str, ...] = field(default=(), metadata={"part": "extraction", "metavar": "LAYER"})
-    layer_pooling: PicturePooling | None = field(default=None, metadata={"part": "extraction"})
-    text_pooling: TextPooling | None = field(default=None, metadata={"part": "extraction"})
-    prompt: str | None = field(default=None, metadata={"part": "extraction", "metavar": "TEXT"})
-    device: Device = field(default="cpu", metadata={"part": "extraction"})
-    half_precision: bool = field(default=False, metadata={"part": "extraction"})
-    batch_size: int | None = field(default=None, metadata={"part": "extraction"})
-    cache_dir: Path | None = field(default=None, metadata={"part": "extraction"})
+    models: tuple[str, ...] = option((), "models")
+    weights: tuple[str, ...] = option((), "weights", metavar="NAME=PATH", repeatable=True)
+    weights_dir: Path | None = option(None, "weights")
+    offline: bool = option(False, "weights", environment="CONCEPTRSA_OFFLINE")
+    accept_unverified_weights: bool = option(False, "weights")
+    registry: tuple[Path, ...] = option((), "weights")
+    layers: tuple[str, ...] = option((), "extraction", metavar="LAYER")
+    layer_pooling: PicturePooling | None = option(None, "extraction")
+    text_pooling: TextPooling | None = option(None, "extraction")
+    prompt: str | None = option(None, "extraction", metavar="TEXT")
+    device: Device = option("cpu", "extraction")
+    half_precision: bool = option(False, "extraction")
+    batch_size: int | None = option(None, "extraction")
+    cache_dir: Path | None = option(None, "extraction")
 
 
 @dataclass(frozen=True)

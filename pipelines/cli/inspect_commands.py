@@ -59,13 +59,10 @@ def run_graph(args: argparse.Namespace) -> int:
     # Without data an example is drawn, which the demo's describes as well as any.
     config = participant_config(args.dataset_config or (None if args.bids_dir else "demo"))
     config = options.configured(config)
-    settings = example_settings(
-        config, options.engine, options.run_model, options.normalization, options.roi_source
-    )
     written = write_graph(
         args.out_file,
         config,
-        settings,
+        example_settings(config, options),
         args.kind,
         args.bids_dir,
         args.participant_label,

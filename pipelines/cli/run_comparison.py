@@ -36,11 +36,13 @@ OF_VOXELS = (
 )  # fmt: skip
 """Options that have no meaning where RDMs are supplied."""
 
-OF_SELECTIONS = {
-    "n_voxels": ("top-n", "threshold", "random"),
-    "skip_zeros": ("top-n", "best-n"),
+NEEDED = {
+    "n_permutations": ("preset", ("recommended",)),
+    "n_bootstraps": ("preset", ("recommended",)),
+    "n_voxels": ("voxel_selection", ("top-n", "threshold", "random")),
+    "skip_zeros": ("voxel_selection", ("top-n", "best-n")),
 }
-"""Options that have a meaning with some voxel selections only."""
+"""Options that have a meaning with some choices of another option only: that one, and these."""
 
 
 def compare_with_models(
@@ -121,19 +123,13 @@ def _require_meaning(options: ComparisonOptions, settings: ComparisonSettings) -
     """Refuse options that would be ignored."""
     if options.check_paper and settings.preset != "paper":
         raise InputError("--check-paper is of --preset paper; give both, or leave it out")
-    if settings.preset == "paper":
-        for option in ("n_permutations", "n_bootstraps"):
-            if option in options.chosen:
-                raise InputError(
-                    f"--{option.replace('_', '-')} is of --preset recommended, the paper has none; "
-                    "leave it out"
-                )
-    for option, selections in OF_SELECTIONS.items():
-        if option in options.chosen and settings.voxel_selection not in selections:
+    for option, (other, choices) in NEEDED.items():
+        chosen = getattr(settings, other)
+        if option in options.chosen and chosen not in choices:
+            said, name = (f"--{text.replace('_', '-')}" for text in (option, other))
             raise InputError(
-                f"--{option.replace('_', '-')} has no meaning with --voxel-selection "
-                f"{settings.voxel_selection}: add --voxel-selection {' or '.join(selections)}, or "
-                "leave it out"
+                f"{said} has no meaning with {name} {chosen}: add {name} {' or '.join(choices)}, "
+                "or leave it out"
             )
     if (
         options.features is not None

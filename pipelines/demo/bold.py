@@ -11,8 +11,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from conceptrsa.pipelines.demo.anatomy import smooth_field
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+from conceptrsa.pipelines.demo.head import smooth_field
 
 MARGIN = 4
 """Voxels of head simulated beyond each face of the field of view, so that it can move in."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.tsv import write_table
-from conceptrsa.bids_config.writing import atomic_path, remove_leftovers
+from conceptrsa.bids_config.writing import atomic_path, remove_leftovers, write_json
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
 from conceptrsa.pipelines.demo.presentations import events_table, slice_delays
 from conceptrsa.pipelines.demo.subject import (
@@ -274,5 +274,4 @@ class _Manifest:
 
     def write(self) -> None:
         content = {"fingerprint": self.fingerprint, "sessions": dict(sorted(self.sessions.items()))}
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(self.path, content)

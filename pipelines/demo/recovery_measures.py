@@ -22,6 +22,7 @@ from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.interfaces.numerics.mni305_grid import AFFINE, MNI305_TO_MNI152, SHAPE
 from conceptrsa.interfaces.numerics.realignment import rigid_matrix
 from conceptrsa.interfaces.numerics.resampling import resample
@@ -30,7 +31,6 @@ from conceptrsa.pipelines.demo.demo_dataset import TASK
 from conceptrsa.pipelines.demo.truth import SubjectTruth
 
 HEMISPHERES = ("left", "right")
-MOTION_COLUMNS = ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
 
 MOTION = "motion, RMS over the brain (mm)"
 COREGISTRATION = "coregistration, mean over the brain (mm)"
@@ -173,7 +173,7 @@ def _read_motion(func: Path, planted: np.ndarray) -> np.ndarray:
     The tables hold SPM's parameters, which lead from a volume back to the first one.
     """
     tables = sorted(func.glob("*_desc-confounds_timeseries.tsv"))
-    parameters = [read_table(table).numbers(MOTION_COLUMNS) for table in tables]
+    parameters = [read_table(table).numbers(MOTION_PARAMETERS) for table in tables]
     if sum(map(len, parameters)) != len(planted):
         raise InputError(
             f"The confounds tables in {func} do not hold the {len(planted)} volumes of the demo: "

@@ -8,12 +8,6 @@ import numpy as np
 from nibabel.affines import apply_affine, from_matvec
 
 from conceptrsa.bids_config import load_dataset_config
-from conceptrsa.pipelines.demo.anatomy import (
-    bias_field,
-    in_face,
-    sample_template,
-    template_head,
-)
 from conceptrsa.pipelines.demo.bold import (
     MARGIN,
     MEAN_SIGNAL,
@@ -24,6 +18,14 @@ from conceptrsa.pipelines.demo.bold import (
     slice_positions,
 )
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
+from conceptrsa.pipelines.demo.head import (
+    Warp,
+    bias_field,
+    draw_warp,
+    in_face,
+    sample_template,
+    template_head,
+)
 from conceptrsa.pipelines.demo.presentations import (
     Schedule,
     draw_schedule,
@@ -31,7 +33,6 @@ from conceptrsa.pipelines.demo.presentations import (
     slice_delays,
 )
 from conceptrsa.pipelines.demo.truth import SubjectTruth, place_responsive_voxels, plant_responses
-from conceptrsa.pipelines.demo.warp import Warp, draw_warp
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 8.0])
 """In MNI152 (mm): about which a subject is turned and scaled, and where its scans are centred."""

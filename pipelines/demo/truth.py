@@ -12,9 +12,8 @@ from scipy.linalg import polar
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.pipelines.demo.anatomy import sample_atlas, smooth_field
 from conceptrsa.pipelines.demo.demo_settings import DemoSettings
-from conceptrsa.pipelines.demo.warp import Warp
+from conceptrsa.pipelines.demo.head import Warp, sample_atlas, smooth_field
 
 
 @dataclass(frozen=True)

@@ -119,15 +119,10 @@ def freesurfer_checks(
 
 
 def _require_reconstruction(fs_subjects_dir: Path, subject: SubjectInputs) -> None:
-    from conceptrsa.interfaces.freesurfer.installation import missing_files
+    from conceptrsa.interfaces.freesurfer.installation import require_whole
 
     _require_not_at_work(fs_subjects_dir, subject)
-    missing = missing_files(fs_subjects_dir / f"sub-{subject.subject}")
-    if missing:
-        raise InputError(
-            f"{missing[0]} is missing; run recon-all for sub-{subject.subject} to its end, or "
-            "leave --fs-subjects-dir out"
-        )
+    require_whole(fs_subjects_dir / f"sub-{subject.subject}", ", or leave --fs-subjects-dir out")
 
 
 def _require_not_at_work(fs_subjects_dir: Path, subject: SubjectInputs) -> None:

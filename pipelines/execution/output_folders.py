@@ -1,6 +1,5 @@
 """Folders that are written: apart from what is read, and described as BIDS derivatives."""
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import atomic_path
-from conceptrsa.pipelines.bids.layout import read_json_object
+from conceptrsa.bids_config.writing import atomic_path, write_json
+from conceptrsa.pipelines.bids.layout import DESCRIPTION, read_json_object
 
 TOOL = "conceptrsa"
 BIDS_VERSION = "1.10.0"
@@ -108,7 +107,7 @@ def require_no_other_data_set(folder: Path, option: str = "OUT_DIR") -> None:
     ------
     InputError
     """
-    file = folder / "dataset_description.json"
+    file = folder / DESCRIPTION
     if not file.is_file():
         return
     content = read_json_object(file)
@@ -156,7 +155,7 @@ def write_dataset_description(
     if derivatives_dir is not None:
         links["preprocessed"] = derivatives_dir
     links |= subjects_dirs or {}
-    raw = read_json_object(bids_dir / "dataset_description.json")
+    raw = read_json_object(bids_dir / DESCRIPTION)
     description = {
         "Name": f"conceptrsa derivatives of {raw.get('Name', bids_dir.name)}",
         "BIDSVersion": BIDS_VERSION,
@@ -165,14 +164,13 @@ def write_dataset_description(
         "SourceDatasets": [_source_dataset(folder) for folder in links.values()],
         "DatasetLinks": {name: str(folder.resolve()) for name, folder in links.items()},
     }
-    with atomic_path(out_dir / "dataset_description.json") as temporary:
-        temporary.write_text(json.dumps(description, indent=2) + "\n")
+    write_json(out_dir / DESCRIPTION, description)
     with atomic_path(out_dir / ".bidsignore") as temporary:
         temporary.write_text("\n".join(BIDSIGNORE) + "\n")
 
 
 def _source_dataset(folder: Path) -> dict[str, str]:
-    file = folder / "dataset_description.json"
+    file = folder / DESCRIPTION
     description = read_json_object(file) if file.exists() else {}  # FreeSurfer leaves none
     source = {"URL": folder.resolve().as_uri()}
     if "DatasetDOI" in description:

@@ -61,14 +61,14 @@ def read_plugin(name: str | None, file: Path | None) -> PluginSettings:
         If both are given and differ, or the file does not say what is expected.
     """
     arguments: dict[str, Any] = {}
-    if file is not None:
-        named, arguments = _read_file(file)
-        if name is not None and named != name:
-            raise InputError(
-                f"{file}: its plugin is {named}, but --plugin says {name}; leave --plugin out"
-            )
-        name = named
     try:
+        if file is not None:
+            named, arguments = _read_file(file)
+            if name not in (None, named):
+                raise InputError(
+                    f"its plugin is {named}, but --plugin says {name}; leave --plugin out"
+                )
+            name = named
         return _settings_of(name, arguments)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
@@ -99,25 +99,23 @@ def _read_file(file: Path) -> tuple[str, dict[str, Any]]:
         text = file.read_text(encoding="utf-8")
         content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
-        raise InputError(f"{file}: {error.strerror}; name a file that can be read") from error
+        raise InputError(f"{error.strerror}; name a file that can be read") from error
     except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
         first_line = str(error).splitlines()[0]
         raise InputError(
-            f"{file}: no YAML or JSON of plain data ({first_line}); write 'plugin: NAME' and "
+            f"no YAML or JSON of plain data ({first_line}); write 'plugin: NAME' and "
             "'plugin_args:' with names and values"
         ) from error
     if not isinstance(content, dict) or not set(content) <= {"plugin", "plugin_args"}:
-        raise InputError(f"{file}: has to consist of 'plugin' and 'plugin_args'; mend it")
+        raise InputError("has to consist of 'plugin' and 'plugin_args'; mend it")
     name = content.get("plugin", "MultiProc")
     name = _SAME_AS.get(name, name) if isinstance(name, str) else name
     if name not in PLUGINS:
         close = did_you_mean(str(name), PLUGINS)
-        raise InputError(
-            f"{file}: no plugin {name!r} here{close}; choose one of {', '.join(PLUGINS)}"
-        )
+        raise InputError(f"no plugin {name!r} here{close}; choose one of {', '.join(PLUGINS)}")
     arguments = content.get("plugin_args") or {}
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
-        raise InputError(f"{file}: 'plugin_args' has to hold names and values; mend it")
+        raise InputError("'plugin_args' has to hold names and values; mend it")
     arguments = {key: value for key, value in arguments.items() if value not in (None, "")}
     for key in _WITHOUT_EFFECT:
         if arguments.pop(key, None) is not None:

@@ -78,7 +78,7 @@ def write_subject_page(out_dir: Path, subject: str, task: str, warnings: Sequenc
 
     Raises
     ------
-    OSError, ValueError
+    InputError, OSError, ValueError
         When a derivative that every subject has is missing or damaged.
     """
     record = read_subject(out_dir, subject, task)

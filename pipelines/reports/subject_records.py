@@ -1,7 +1,6 @@
 """What a subject's derivatives say about it: read from the output folder alone."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.tsv import read_table
-from conceptrsa.interfaces.python.quality_images import ConfoundsTable
+from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
+from conceptrsa.pipelines.bids.layout import DESCRIPTION, read_json_object
 from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES
 
 SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
@@ -20,7 +20,7 @@ SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
 HIGH_MOTION_MM = 0.5
 """Framewise displacement above which a volume is counted (Power et al., 2012)."""
 
-MOTION_COLUMNS = tuple(ConfoundsTable.columns)[:6]
+LOW_COVERAGE = 0.8
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,15 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
 
     Raises
     ------
-    OSError, ValueError
+    InputError, OSError, ValueError
         When a file is missing or is not what it should be.
     """
     folder = out_dir / f"sub-{subject}"
     anat = folder / "anat"
     stem = folder / "func" / f"sub-{subject}_task-{task}"
-    betas = read_json(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
+    betas = read_json_object(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
     stimuli = read_table(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv").rows
-    description = read_json(out_dir / "dataset_description.json")
+    description = read_json_object(out_dir / DESCRIPTION)
     return SubjectRecord(
         subject=subject,
         task=task,
@@ -190,24 +190,16 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
         n_stimuli=len(stimuli),
         runs=tuple(_read_run(folder / "func", name) for name in betas["Runs"]),
         regions=_read_regions(Path(f"{stem}_{MNI305_ENTITIES}_desc-coverage_rois.tsv")),
-        coregistration=read_json(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
-        normalization=read_json(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        coregistration=read_json_object(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
+        normalization=read_json_object(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
         t1w_mask=_read_if_there(anat / f"sub-{subject}_desc-brain_mask.json"),
         segmentation=_read_if_there(anat / f"sub-{subject}_{SEGMENTATION}.json"),
         folder=folder,
     )
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """Content of a JSON file that holds an object."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no JSON object")
-    return content
-
-
 def _read_if_there(file: Path) -> dict[str, Any]:
-    return read_json(file) if file.is_file() else {}
+    return read_json_object(file) if file.is_file() else {}
 
 
 def _read_run(func: Path, name: str) -> RunRecord:
@@ -219,7 +211,7 @@ def _read_run(func: Path, name: str) -> RunRecord:
     entities = name.split("_")[1:]
     return RunRecord(
         name=" ".join(part for part in entities if not part.startswith("task-")) or name,
-        motion=table.numbers(MOTION_COLUMNS, missing=True),
+        motion=table.numbers(MOTION_PARAMETERS, missing=True),
         displacement=table.numbers(["framewise_displacement"], missing=True)[:, 0],
         design_file=design if design.is_file() else None,
         tsnr_file=tsnr if tsnr.is_file() else None,
@@ -242,3 +234,61 @@ def _read_regions(table_file: Path) -> tuple[RegionRecord, ...]:
         )
         for row in table.to_dict("records")
     )
+
+
+def read_cautions(out_dir: Path, subject: str) -> list[str]:
+    """Give a sentence for each: odd images, doubtful registrations, poor coverage, steps left out.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject : str
+        Label without `sub-`.
+    """
+    folder = out_dir / f"sub-{subject}"
+    return [*_of_anatomy(folder), *_of_preprocessing(folder), *_of_coverage(folder)]
+
+
+def _of_anatomy(folder: Path) -> Iterator[str]:
+    """What the brain mask, the registrations and the regions warn of."""
+    reports = [file for kind in ("mask", "xfm", "dseg") for file in folder.glob(f"*/*_{kind}.json")]
+    for report in sorted(reports):
+        for warning in read_json_object(report).get("warnings", []):
+            yield f"{report.stem}: {warning}"
+
+
+def _of_preprocessing(folder: Path) -> Iterator[str]:
+    for sidecar in sorted(folder.glob("func/*_space-MNI305_res-2_stat-effect_statmap.json")):
+        betas = read_json_object(sidecar)
+        yield from betas.get("Noticed", [])
+        estimation = betas.get("Estimation", {})
+        if estimation.get("SliceTimingCorrected") is False:
+            left_out = (
+                "fMRIPrep did not correct the slices for their timing"
+                if "Preprocessing" in estimation
+                else "the slices were not corrected for their timing (--ignore slicetiming)"
+            )
+            yield (
+                f"{left_out}: the model takes all for the middle of a volume, and the first and "
+                "the last are up to half a TR off"
+            )
+        if wrong := betas.get("RepetitionTimesInHeaders", []):
+            yield (
+                f"the headers of {len(wrong)} of fMRIPrep's images say another TR "
+                f"({wrong[0]:g} s) than their sidecars, as those of fMRIPrep 23.2.0 do: the "
+                "sidecars' was used"
+            )
+        counts = betas.get("NonSteadyStateVolumes", [])
+        if any(counts):
+            yield (
+                f"{sum(counts)} non-steady-state volumes, as fMRIPrep flags them, are in the model "
+                f"like all others ({sum(map(bool, counts))} of {len(counts)} runs begin with some)"
+            )
+
+
+def _of_coverage(folder: Path) -> Iterator[str]:
+    for table in sorted(folder.glob("func/*_desc-coverage_rois.tsv")):
+        for row in read_table(table).frame(texts=["roi"]).to_dict("records"):
+            if row["coverage"] < LOW_COVERAGE:
+                yield f"only {row['coverage']:.0%} of the region {row['roi']} has betas"

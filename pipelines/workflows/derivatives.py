@@ -84,19 +84,12 @@ def init_derivatives_wf(
     None; the files are written.
     """
     workflow = Workflow(name="derivatives_wf")
-    fields = [
-        "betas_boldref", "betas_mni305", "stimuli", "boldref", "brain_mask", "bold_to_t1w",
-        "t1w_to_mni305", "coregistration_report", "normalization_report", "t1w_mask",
-        "t1w_mask_report", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
-        "motion_files", "design_matrices", "bold_to_fsnative", "fsnative_report",
-    ]  # fmt: skip
-    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    saves: list[tuple[Node, dict[str, str]]] = []
 
     def save(field: str, saved: Saved | Sequence[Saved], **others: str) -> None:
         """Save a field; the others are tables beside it and reports for its sidecar."""
         node = init_save_node(f"save_{field}", out_dir, saved)
-        inputs = {"in_file": field, **others}
-        workflow.connect([(inputnode, node, [(source, name) for name, source in inputs.items()])])
+        saves.append((node, {"in_file": field, **others}))
 
     for space, field in ((MNI305_ENTITIES, "betas_mni305"), ("space-boldref", "betas_boldref")):
         save(field, files.betas(space, estimation), table_file="stimuli")
@@ -116,11 +109,13 @@ def init_derivatives_wf(
     if files.normalization.method == "freesurfer":
         save("bold_to_fsnative", files.bold_to("fsnative"), report_file="fsnative_report")
     confounds = MapNode(ConfoundsTable(), iterfield=["motion_file"], name="confounds")
+    saves.append((confounds, {"motion_file": "motion_files"}))
     save_confounds = init_save_node("save_confounds", out_dir, files.confounds())
-    workflow.connect([
-        (inputnode, confounds, [("motion_files", "motion_file")]),
-        (confounds, save_confounds, [("out_file", "in_file")]),
-    ])  # fmt: skip
+    workflow.connect(confounds, "out_file", save_confounds, "in_file")
+    fields = sorted({field for _, inputs in saves for field in inputs.values()})
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    for node, inputs in saves:
+        workflow.connect([(inputnode, node, [(field, name) for name, field in inputs.items()])])
     return workflow
 
 
@@ -166,5 +161,5 @@ def init_quality_wf(
     ])  # fmt: skip
     for space, saved in files.t1w_views().items():
         save = init_save_node(f"save_t1w_{space}", out_dir, saved)
-        workflow.connect([(views, save, [(f"{space}_file", "in_file")])])
+        workflow.connect([(views, save, [(f"t1w_{space}_file", "in_file")])])
     return workflow

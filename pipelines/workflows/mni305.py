@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nipype.pipeline.engine import Workflow
 
@@ -12,9 +12,14 @@ from conceptrsa.interfaces.python.masks import T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
 from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
-from conceptrsa.pipelines.participant_options import Normalization, RoiSource
+from conceptrsa.pipelines.participant_options import (
+    FreeSurferRegistration,
+    MissingVoxels,
+    Normalization,
+    RoiSource,
+)
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
-from conceptrsa.pipelines.workflows.wiring import as_files, begin_workflow, first
+from conceptrsa.pipelines.workflows.wiring import Begun, as_files, begin_workflow, first
 
 RECONSTRUCTION_GB = 4.0
 
@@ -55,8 +60,8 @@ class NormalizationSettings:
     fs_subjects_dir: Path | None = None
     roi_source: RoiSource = "subject"
     fsaverage_dir: Path | None = None
-    registration: Literal["header", "bbregister"] = "header"
-    missing: Literal["excluded", "zero"] = "excluded"
+    registration: FreeSurferRegistration = "header"
+    missing: MissingVoxels = "excluded"
     license_file: Path | None = None
     freesurfer_version: str | None = None
     time_limit: float | None = None
@@ -112,7 +117,7 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w"], outputs)
     find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=2.0)
     if subject.t1w_mask is not None:
-        find_brain.inputs.mask_file = str(subject.t1w_mask)
+        find_brain.inputs.supplied_file = str(subject.t1w_mask)
     normalize = Node(Normalize(), name="normalize", mem_gb=1.0)
     workflow.connect([
         (inputnode, find_brain, [("t1w", "t1w_file")]),
@@ -128,7 +133,18 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
         ]),
     ])  # fmt: skip
     if settings.method == "freesurfer":
-        reconstruct = _init_reconstruction_node(settings, subject.subject)
+        from conceptrsa.interfaces.freesurfer.recon_all import ReconAll
+
+        # It does nothing where the reconstruction is complete.
+        reconstruct = Node(
+            ReconAll(subject=f"sub-{subject.subject}", **settings.inputs),
+            name="reconstruct",
+            n_procs=settings.n_threads,
+            mem_gb=RECONSTRUCTION_GB,
+        )
+        reconstruct.inputs.n_threads = settings.n_threads
+        if settings.time_limit is not None:
+            reconstruct.inputs.time_limit = settings.time_limit
         workflow.connect([
             (inputnode, reconstruct, [("t1w", "t1w_file")]),
             (reconstruct, find_brain, [("subject_dir", "fs_subject_dir")]),
@@ -139,22 +155,6 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
         for node in (find_brain, normalize):
             node.inputs.fs_subject_dir = str(settings.fs_subjects_dir / f"sub-{subject.subject}")
     return workflow
-
-
-def _init_reconstruction_node(settings: NormalizationSettings, subject: str) -> Node:
-    """Make the node of `recon-all`, which does nothing where the reconstruction is complete."""
-    from conceptrsa.interfaces.freesurfer.recon_all import ReconAll
-
-    node = Node(
-        ReconAll(subject=f"sub-{subject}", **settings.inputs),
-        name="reconstruct",
-        n_procs=settings.n_threads,
-        mem_gb=RECONSTRUCTION_GB,
-    )
-    node.inputs.n_threads = settings.n_threads
-    if settings.time_limit is not None:
-        node.inputs.time_limit = settings.time_limit
-    return node
 
 
 def init_mni305_wf(
@@ -203,10 +203,10 @@ def init_mni305_wf(
         "betas_mni305", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
         "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
-    workflow, inputnode, outputnode = begin_workflow("mni305_wf", inputs, outputs)
+    workflow, _, outputnode = begun = begin_workflow("mni305_wf", inputs, outputs)
     coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
     connect = _connect_freesurfer if settings.method == "freesurfer" else _connect_python
-    resample, find_rois = connect(workflow, inputnode, outputnode, settings, subject)
+    resample, find_rois = connect(begun, settings, subject)
     workflow.connect([
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
         (resample, coverage, [(("out_file", first), "betas_file")]),
@@ -221,19 +221,11 @@ def init_mni305_wf(
 
 
 def _connect_python(
-    workflow: Workflow,
-    inputnode: Node,
-    outputnode: Node,
-    settings: NormalizationSettings,
-    subject: SubjectInputs,
+    begun: Begun, settings: NormalizationSettings, subject: SubjectInputs
 ) -> tuple[Node, Node]:
     """Resample by the product of the two transforms, and find the regions without FreeSurfer."""
-    resample = MapNode(
-        ResampleToMNI305(interpolation="linear"),
-        iterfield=["in_file"],
-        name="resample_betas",
-        mem_gb=1.5,
-    )
+    workflow, inputnode, outputnode = begun
+    resample = MapNode(ResampleToMNI305(), iterfield=["in_file"], name="resample_betas", mem_gb=1.5)
     find_rois = Node(MNI305Rois(), name="find_rois", mem_gb=1.5)
     workflow.connect([
         (inputnode, resample, [
@@ -256,16 +248,13 @@ def _connect_python(
 
 
 def _connect_freesurfer(
-    workflow: Workflow,
-    inputnode: Node,
-    outputnode: Node,
-    settings: NormalizationSettings,
-    subject: SubjectInputs,
+    begun: Begun, settings: NormalizationSettings, subject: SubjectInputs
 ) -> tuple[Node, Node]:
     """Resample and segment by `tkregister2` or `bbregister`, and `mri_vol2vol --tal --talres 2`."""
     from conceptrsa.interfaces.freesurfer.registration import RegisterToReconstruction
     from conceptrsa.interfaces.freesurfer.to_mni305 import AtlasInMNI305, ResampleByFreeSurfer
 
+    workflow, inputnode, outputnode = begun
     name = f"sub-{subject.subject}"
     register = Node(
         RegisterToReconstruction(subject=name, method=settings.registration, **settings.inputs),

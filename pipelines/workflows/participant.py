@@ -19,21 +19,15 @@ from conceptrsa.pipelines.workflows.derivatives import (
     init_save_node,
 )
 from conceptrsa.pipelines.workflows.engines import SpmSettings, get_engine
+from conceptrsa.pipelines.workflows.linear_model import init_glm_wf, init_run_betas_wf
 from conceptrsa.pipelines.workflows.mni305 import (
     NormalizationSettings,
     init_mni305_wf,
     init_normalization_wf,
 )
-from conceptrsa.pipelines.workflows.model_runs import OF_EACH_RUN, init_glm_wf
 from conceptrsa.pipelines.workflows.preprocessing import init_preprocessed_wf, init_preprocessing_wf
-from conceptrsa.pipelines.workflows.run_betas import init_run_betas_wf
 from conceptrsa.pipelines.workflows.sidecars import SubjectDerivatives, run_name
-from conceptrsa.pipelines.workflows.wiring import (
-    across,
-    begin_workflow,
-    into,
-    out_of,
-)
+from conceptrsa.pipelines.workflows.wiring import begin_workflow, join
 
 PACKAGED_ATLAS = "packaged Desikan-Killiany atlas"
 
@@ -81,6 +75,8 @@ class ParticipantSettings:
 def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -> Workflow:
     """Preprocessing, linear model, MNI305, regions, derivatives.
 
+    Each part takes, by their names, what the parts before it give.
+
     Parameters
     ----------
     subject : SubjectInputs
@@ -124,58 +120,25 @@ def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -
     )  # fmt: skip
     if subject.is_preprocessed:
         preprocessing_wf = init_preprocessed_wf()
-        of_runs = into("bold_files", "confounds_files", "t1w")
     else:
         preprocessing_wf = init_preprocessing_wf(
             engine, subject.has_corrected_slices, settings.n_threads, settings.keep_work
         )
-        of_runs = into(
-            "bold_files", "t1w", "slice_times", "slice_axes", "repetition_times", "reference_times"
-        )
-    normalization_wf = init_normalization_wf(settings.normalization, subject)
-    glm_wf = init_glm_wf(engine, settings.glm, count_volumes(subject))
-    mni305_wf = init_mni305_wf(settings.rois, settings.normalization, subject)
-    derivatives_wf = init_derivatives_wf(files, estimation, settings.out_dir, settings.rois)
-    quality_wf = init_quality_wf(files, settings.glm.slice_time_reference, settings.out_dir)
-    workflow.connect([
-        (inputnode, preprocessing_wf, of_runs),
-        (inputnode, normalization_wf, into("t1w")),
-
-        (inputnode, glm_wf, into("events_files", "repetition_times")),
-        (preprocessing_wf, glm_wf, across(
-            "bold_files", "motion_files", "boldref", "valid_mask", "bold_to_t1w"
-        )),
-        (normalization_wf, glm_wf, across("t1w_mask")),
-
-        (inputnode, mni305_wf, into("t1w")),
-        (preprocessing_wf, mni305_wf, across("boldref", "bold_to_t1w")),
-        (normalization_wf, mni305_wf, across("t1w_to_mni305", "t1w_mask", "fs_subjects_dir")),
-        (glm_wf, mni305_wf, across("betas_boldref", "brain_mask")),
-
-        (preprocessing_wf, derivatives_wf, across(
-            "boldref", "motion_files", "bold_to_t1w", "coregistration_report"
-        )),
-        (normalization_wf, derivatives_wf, across(
-            "t1w_to_mni305", "normalization_report", "t1w_mask", "t1w_mask_report"
-        )),
-        (glm_wf, derivatives_wf, across(
-            "betas_boldref", "stimuli", "brain_mask", "design_matrices"
-        )),
-        (mni305_wf, derivatives_wf, across(
-            "betas_mni305", "segmentation", "segmentation_labels", "segmentation_report", "coverage"
-        )),
-
-        (inputnode, quality_wf, into("t1w")),
-        (preprocessing_wf, quality_wf, across("bold_files", "boldref", "bold_to_t1w")),
-        (normalization_wf, quality_wf, across("t1w_to_mni305")),
-
-        (mni305_wf, outputnode, out_of("betas_mni305", "segmentation")),
-        (glm_wf, outputnode, out_of("stimuli")),
-    ])  # fmt: skip
-    if by_freesurfer:
-        workflow.connect([
-            (mni305_wf, derivatives_wf, across("bold_to_fsnative", "fsnative_report"))
-        ])  # fmt: skip
+    givers = [inputnode]
+    for part in (
+        preprocessing_wf,
+        init_normalization_wf(settings.normalization, subject),
+        init_glm_wf(engine, settings.glm, count_volumes(subject)),
+        init_mni305_wf(settings.rois, settings.normalization, subject),
+    ):
+        join(workflow, givers, part)
+        givers.append(part)
+    for part in (
+        init_derivatives_wf(files, estimation, settings.out_dir, settings.rois),
+        init_quality_wf(files, settings.glm.slice_time_reference, settings.out_dir),
+        outputnode,
+    ):
+        join(workflow, givers, part)
     if settings.runs_per_partition is None:
         return workflow
     run_betas_wf = init_run_betas_wf(
@@ -189,21 +152,10 @@ def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -
     )
     saved = files.run_betas(estimation, settings.runs_per_partition)
     save_run_betas = init_save_node("save_run_betas", settings.out_dir, saved)
-    of_each_run = OF_EACH_RUN if engine.spm is None else ()
-    workflow.connect([
-        (inputnode, run_betas_wf, into("events_files", "repetition_times")),
-        (preprocessing_wf, run_betas_wf, across("bold_files", "motion_files")),
-        (normalization_wf, run_betas_wf, across("t1w_to_mni305")),
-        (glm_wf, run_betas_wf, across(
-            "betas_boldref", "brain_mask", "design_matrices", *of_each_run
-        )),
-        (mni305_wf, run_betas_wf, across("betas_mni305", "segmentation")),
-        # mri_vol2vol goes by FreeSurfer's own registration of the EPI.
-        (mni305_wf, run_betas_wf, [("outputnode.bold_to_fsnative", "inputnode.bold_to_t1w")])
-        if by_freesurfer
-        else (preprocessing_wf, run_betas_wf, across("bold_to_t1w")),
-        (run_betas_wf, save_run_betas, [("outputnode.run_betas", "in_file")]),
-    ])  # fmt: skip
+    # mri_vol2vol goes by FreeSurfer's own registration of the EPI.
+    to_t1w = "bold_to_fsnative" if by_freesurfer else "bold_to_t1w"
+    join(workflow, givers, run_betas_wf, bold_to_t1w=to_t1w)
+    workflow.connect(run_betas_wf, "outputnode.run_betas", save_run_betas, "in_file")
     return workflow
 
 

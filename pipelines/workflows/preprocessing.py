@@ -13,6 +13,16 @@ OUTPUTS = (
 )  # fmt: skip
 
 
+TO_SLICE_TIMING = {
+    "bold_files": "in_file",
+    "slice_times": "slice_times",
+    "slice_axes": "slice_axis",
+    "repetition_times": "repetition_time",
+    "reference_times": "reference_time",
+}
+"""What is there of each run, and the inputs of slice timing that take it."""
+
+
 def init_preprocessing_wf(
     engine: Engine, corrects_slices: bool, n_threads: int, keep_work: bool
 ) -> Workflow:
@@ -62,9 +72,7 @@ def init_preprocessing_wf(
         JSON: the metric of every start and what was concluded from it.
     """
     workflow, inputnode, outputnode = begin_workflow(
-        "preprocessing_wf",
-        ["bold_files", "t1w", "slice_times", "slice_axes", "repetition_times", "reference_times"],
-        OUTPUTS,
+        "preprocessing_wf", ["t1w", *TO_SLICE_TIMING], OUTPUTS
     )
     realign = Node(engine.realign(), name="realign", n_procs=n_threads, mem_gb=1.5)
     realign.inputs.n_threads = n_threads
@@ -74,18 +82,12 @@ def init_preprocessing_wf(
     if corrects_slices:
         slice_timing = MapNode(
             engine.slice_timing(),
-            iterfield=["in_file", "slice_times", "slice_axis", "repetition_time", "reference_time"],
+            iterfield=list(TO_SLICE_TIMING.values()),
             name="slice_timing",
             mem_gb=1.0,
         )
         workflow.connect([
-            (inputnode, slice_timing, [
-                ("bold_files", "in_file"),
-                ("slice_times", "slice_times"),
-                ("slice_axes", "slice_axis"),
-                ("repetition_times", "repetition_time"),
-                ("reference_times", "reference_time"),
-            ]),
+            (inputnode, slice_timing, list(TO_SLICE_TIMING.items())),
             (slice_timing, realign, [("out_file", "in_files")]),
         ])  # fmt: skip
     else:

@@ -9,12 +9,12 @@ from nipype.pipeline.engine import Workflow
 from conceptrsa.pipelines.workflows.steps import Node
 
 Fields = list[tuple[Any, str]]
+Begun = tuple[Workflow, Node, Node]
+"""A workflow, the `inputnode` that it takes from and the `outputnode` that it fills."""
 
 
-def begin_workflow(
-    name: str, inputs: Iterable[str], outputs: Iterable[str]
-) -> tuple[Workflow, Node, Node]:
-    """Make a workflow, the `inputnode` that it takes from and the `outputnode` that it fills.
+def begin_workflow(name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Begun:
+    """Make a workflow with its first and its last node.
 
     Parameters
     ----------
@@ -30,19 +30,36 @@ def begin_workflow(
     )
 
 
-def into(*fields: str) -> Fields:
-    """Connect fields of a node with those of the same names of a workflow's inputs."""
-    return [(field, f"inputnode.{field}") for field in fields]
+def join(
+    workflow: Workflow, givers: Iterable[Workflow | Node], part: Workflow | Node, **others: str
+) -> None:
+    """Connect every input of a part with the output of the same name of those before it.
+
+    Parameters
+    ----------
+    workflow : Workflow
+        Holds them all.
+    givers : iterable of Workflow or Node
+        In their order; of several outputs of one name the last is taken.
+    part : Workflow or Node
+        Takes all that its `inputnode`, or the node itself, has fields for.
+    **others : str
+        Inputs that take an output of another name.
+    """
+    given = {
+        field: (giver, output)
+        for giver in givers
+        for field, output in _fields(giver, "outputnode").items()
+    }
+    for field, target in _fields(part, "inputnode").items():
+        workflow.connect(*given[others.get(field, field)], part, target)
 
 
-def across(*fields: str) -> Fields:
-    """Connect outputs of a workflow with the inputs of the same names of another one."""
-    return [(f"outputnode.{field}", f"inputnode.{field}") for field in fields]
-
-
-def out_of(*fields: str) -> Fields:
-    """Connect outputs of a workflow with the fields of the same names of a node."""
-    return [(f"outputnode.{field}", field) for field in fields]
+def _fields(part: Workflow | Node, node: str) -> dict[str, str]:
+    """Fields of a node, or of this node of a workflow, and how connections name them."""
+    if isinstance(part, Workflow):
+        return {field: f"{node}.{field}" for field in _fields(part.get_node(node), node)}
+    return {field: field for field in part.inputs.copyable_trait_names()}
 
 
 def as_files(*fields: str) -> Fields:

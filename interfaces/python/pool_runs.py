@@ -1,4 +1,4 @@
-"""Run-wise betas and residual covariance of regions, as crossnobis distances need them."""
+"""Betas pooled: over all, odd and even runs, and over partitions at the voxels of regions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import TraitedSpec, isdefined, traits
+from nipype.interfaces.base import isdefined, traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.bids_config.errors import StepError
-from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.tsv import read_table, write_table
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.interfaces.numerics.glm import (
     read_masked_series,
@@ -21,9 +21,14 @@ from conceptrsa.interfaces.numerics.glm import (
     shrunk_covariance,
 )
 from conceptrsa.interfaces.numerics.mni305_grid import RoiSampler, make_sampler, roi_points
-from conceptrsa.interfaces.numerics.pooling import pooling_weights, read_run_conditions
+from conceptrsa.interfaces.numerics.pooling import (
+    pool_betas,
+    pooling_weights,
+    read_run_betas,
+    read_run_conditions,
+)
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.python.rois import RegionsInputSpec
+from conceptrsa.interfaces.python.rois import RegionsStep
 from conceptrsa.interfaces.python.step import (
     Step,
     file_in,
@@ -36,8 +41,33 @@ LARGEST_DISAGREEMENT = 0.01
 """Of the pooled betas sampled here and resampled there: RMS, as a share of their own."""
 
 
-class SamplingInputSpec(RegionsInputSpec):
-    """Where images in EPI space are sampled."""
+class PoolBetas(Step):
+    """Pool the betas of each stimulus over runs, matching stimuli by name."""
+
+    betas_files = files_in("betas of each run, in run order")
+    conditions_files = files_in("conditions of each run, in run order")
+    information_files = optional_files(
+        "information of each run's design: joint estimate; without them: mean over runs"
+    )
+
+    pooled_file = file_out("4D betas from all runs, a volume a stimulus, by id")
+    odd_file = file_out("the same from the 1st, 3rd, ... run")
+    even_file = file_out("the same from the 2nd, 4th, ... run; NaN for one run")
+    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
+
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        inputs = self.inputs
+        outputs = {f"{name}_file": folder / f"{name}.nii" for name in ("pooled", "odd", "even")}
+        information = inputs.information_files if isdefined(inputs.information_files) else ()
+        runs = read_run_betas(inputs.betas_files, inputs.conditions_files, information)
+        with threadpool_limits(limits=1):
+            stimuli = pool_betas(runs, *outputs.values())
+        write_table(folder / "stimuli.tsv", stimuli)
+        return {**outputs, "stimuli_file": folder / "stimuli.tsv"}
+
+
+class SamplingStep(RegionsStep):
+    """Is told where images in EPI space are sampled."""
 
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
@@ -46,8 +76,8 @@ class SamplingInputSpec(RegionsInputSpec):
     )
 
 
-class RoiSamplesOutputSpec(TraitedSpec):
-    """Outputs of whatever samples a run, or several that are one model."""
+class RoiSamplesStep(SamplingStep):
+    """Samples a run, or several that are one model."""
 
     betas_file = file_out(".npy, float32 (conditions, points), NaN without data")
     residuals_file = file_out(".npy, float32 (points, degrees of freedom), NaN without data")
@@ -58,7 +88,8 @@ def sample_betas(inputs: Any, betas_file: str | Path) -> tuple[RoiSampler, NDArr
 
     Parameters
     ----------
-    inputs : SamplingInputSpec
+    inputs : traits
+        Of a `SamplingStep`.
     betas_file : path
         4D, in EPI space.
 
@@ -80,7 +111,7 @@ def sample_betas(inputs: Any, betas_file: str | Path) -> tuple[RoiSampler, NDArr
 def write_samples(
     folder: Path, betas: NDArray[np.float32], residuals: NDArray[np.float32]
 ) -> dict[str, Path]:
-    """Write the two arrays of `RoiSamplesOutputSpec`; give their paths by its names."""
+    """Write the two arrays of a `RoiSamplesStep`; give their paths by its names."""
     paths = {}
     for name, array in (("betas", betas), ("residuals", residuals)):
         path = paths[f"{name}_file"] = folder / f"{name}.npy"
@@ -89,16 +120,7 @@ def write_samples(
     return paths
 
 
-class SampleRunInputSpec(SamplingInputSpec):
-    """Inputs of `SampleRun`."""
-
-    in_file = file_in("4D BOLD of the run, realigned")
-    mask_file = file_in("3D brain mask in the grid of in_file")
-    betas_file = file_in("its betas, from EstimateBetas")
-    design_matrix_file = file_in("its design, from EstimateBetas")
-
-
-class SampleRun(Step):
+class SampleRun(RoiSamplesStep):
     """Betas and least-squares residuals of one run at the voxels of all regions.
 
     The residuals are those of ordinary least squares, whichever noise the betas were estimated
@@ -107,8 +129,10 @@ class SampleRun(Step):
     `conceptrsa.interfaces.numerics.glm.residual_basis`.
     """
 
-    input_spec = SampleRunInputSpec
-    output_spec = RoiSamplesOutputSpec
+    in_file = file_in("4D BOLD of the run, realigned")
+    mask_file = file_in("3D brain mask in the grid of in_file")
+    betas_file = file_in("its betas, from EstimateBetas")
+    design_matrix_file = file_in("its design, from EstimateBetas")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -123,8 +147,14 @@ class SampleRun(Step):
         return write_samples(folder, of_voxels.T, sampler(residuals.T))
 
 
-class CollectRunBetasInputSpec(SamplingInputSpec):
-    """Inputs of `CollectRunBetas`; lists in the order of what was sampled."""
+class CollectRunBetas(SamplingStep):
+    """Pool the samples of runs into partitions, and estimate each region's residual covariance.
+
+    The file holds `stimulus` (stimuli), `run` and `half` (partitions; odd or even), and a group a
+    region with `betas` (partitions, stimuli, voxels), `voxels` (flat C-order indices in the grid,
+    increasing) and `residual_covariance` (voxels, voxels) with the attributes `shrinkage` and
+    `degrees_of_freedom`. Voxels without data in any run are left out.
+    """
 
     betas_files = files_in("of each sample")
     residuals_files = files_in("of each sample")
@@ -139,24 +169,7 @@ class CollectRunBetasInputSpec(SamplingInputSpec):
     pooled_boldref_file = file_in("pooled betas in EPI space")
     pooled_mni305_file = file_in("the same in MNI305")
 
-
-class CollectRunBetasOutputSpec(TraitedSpec):
-    """Outputs of `CollectRunBetas`."""
-
     out_file = file_out("HDF5; see `CollectRunBetas`")
-
-
-class CollectRunBetas(Step):
-    """Pool the samples of runs into partitions, and estimate each region's residual covariance.
-
-    The file holds `stimulus` (stimuli), `run` and `half` (partitions; odd or even), and a group a
-    region with `betas` (partitions, stimuli, voxels), `voxels` (flat C-order indices in the grid,
-    increasing) and `residual_covariance` (voxels, voxels) with the attributes `shrinkage` and
-    `degrees_of_freedom`. Voxels without data in any run are left out.
-    """
-
-    input_spec = CollectRunBetasInputSpec
-    output_spec = CollectRunBetasOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs

@@ -1,4 +1,4 @@
-"""GLM of each run, and pooling of its betas over runs, on the embedded engine."""
+"""GLM of each run on the embedded engine, and the tables that any engine's model reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -27,18 +27,11 @@ from conceptrsa.interfaces.numerics.glm import (
     read_masked_series,
     scale_to_percent,
 )
-from conceptrsa.interfaces.numerics.pooling import pool_betas, read_run_betas
-from conceptrsa.interfaces.python.step import (
-    Step,
-    file_in,
-    file_out,
-    files_in,
-    optional_files,
-)
+from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 
-class GlmInputSpec(BaseInterfaceInputSpec):
-    """How runs are modelled, by either engine."""
+class GlmStep(Step):
+    """Is told how runs are modelled, by either engine."""
 
     mask_file = file_in("3D brain mask in the grid of the runs")
     slice_time_reference = traits.Range(
@@ -51,8 +44,8 @@ class GlmInputSpec(BaseInterfaceInputSpec):
     )
 
 
-class EstimateBetasInputSpec(GlmInputSpec):
-    """Inputs of `EstimateBetas`."""
+class EstimateBetas(GlmStep):
+    """Fit the GLM of one run: in_file, events and motion in, a beta per condition out."""
 
     in_file = file_in("4D BOLD of one run, realigned, not demeaned")
     motion_file = file_in("volumes x 6: x y z in mm, pitch roll yaw in rad")
@@ -60,23 +53,12 @@ class EstimateBetasInputSpec(GlmInputSpec):
     repetition_time = traits.Float(mandatory=True, desc="seconds")
     hrf = traits.Enum("spm", "glover", usedefault=True, desc="haemodynamic response function")
 
-
-class EstimateBetasOutputSpec(TraitedSpec):
-    """Outputs of `EstimateBetas`."""
-
     betas_file = file_out("4D float32, percent of the run's grand mean, NaN outside the mask")
     conditions_file = file_out("TSV: volume (from 0), condition, kind, n_events")
     design_matrix_file = file_out("TSV: a row a volume, a column a regressor")
     information_file = file_out("TSV: information matrix of the design's conditions, for PoolBetas")
     design_report_file = file_out("JSON: condition number, degrees of freedom, settings")
     residual_sd_file = file_out("3D float32, standard deviation of the whitened residuals, percent")
-
-
-class EstimateBetas(Step):
-    """Fit the GLM of one run: in_file, events and motion in, a beta per condition out."""
-
-    input_spec = EstimateBetasInputSpec
-    output_spec = EstimateBetasOutputSpec
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
@@ -130,42 +112,6 @@ class EstimateBetas(Step):
             "Baseline": self.inputs.baseline,
             "Units": "percent of the run's grand mean",
         }
-
-
-class PoolBetasInputSpec(BaseInterfaceInputSpec):
-    """Inputs of `PoolBetas`."""
-
-    betas_files = files_in("betas of each run, in run order")
-    conditions_files = files_in("conditions of each run, in run order")
-    information_files = optional_files(
-        "information of each run's design: joint estimate; without them: mean over runs"
-    )
-
-
-class PoolBetasOutputSpec(TraitedSpec):
-    """Outputs of `PoolBetas`."""
-
-    pooled_file = file_out("4D betas from all runs, a volume a stimulus, by id")
-    odd_file = file_out("the same from the 1st, 3rd, ... run")
-    even_file = file_out("the same from the 2nd, 4th, ... run; NaN for one run")
-    stimuli_file = file_out("TSV: volume (from 0), stimulus, n_runs, n_runs_odd, n_runs_even")
-
-
-class PoolBetas(Step):
-    """Pool the betas of each stimulus over runs, matching stimuli by name."""
-
-    input_spec = PoolBetasInputSpec
-    output_spec = PoolBetasOutputSpec
-
-    def _run_in(self, folder: Path) -> dict[str, Path]:
-        inputs = self.inputs
-        outputs = {f"{name}_file": folder / f"{name}.nii" for name in ("pooled", "odd", "even")}
-        information = inputs.information_files if isdefined(inputs.information_files) else ()
-        runs = read_run_betas(inputs.betas_files, inputs.conditions_files, information)
-        with threadpool_limits(limits=1):
-            stimuli = pool_betas(runs, *outputs.values())
-        write_table(folder / "stimuli.tsv", stimuli)
-        return {**outputs, "stimuli_file": folder / "stimuli.tsv"}
 
 
 def read_events_table(events_file: str | Path) -> pd.DataFrame:

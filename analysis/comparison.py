@@ -53,7 +53,7 @@ from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import require_one_of
 
 PAPER_REFERENCE = "ResNet50"
 
@@ -270,12 +270,7 @@ def _sweep(
 def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
     names = model_set.names
     if wanted is not None:
-        if wanted not in names:
-            raise InputError(
-                f"the reference model {wanted} is not among the models"
-                f"{did_you_mean(wanted, names)}: choose one of "
-                f"{', '.join(names)}"
-            )
+        require_one_of(wanted, names, "among the models there is no reference model")
         return wanted
     if PAPER_REFERENCE in names:
         return PAPER_REFERENCE

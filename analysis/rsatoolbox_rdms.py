@@ -12,7 +12,7 @@ from conceptrsa.analysis.library import Comparison
 from conceptrsa.analysis.models.feature_files import ModelRdm
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
+from conceptrsa.bids_config.names import clean_name, require_names, require_one_of, stimulus_ids
 
 if TYPE_CHECKING:
     from rsatoolbox.rdm import RDMs
@@ -137,11 +137,8 @@ def _models(
         )
     groups = told.get("group", [str(group or "")] * len(rdms))
     for name, of_model in zip(names, groups, strict=True):
-        if of_model not in GROUPS:
-            raise InputError(
-                f"model {name} is of the group {of_model or None!r}: give group=..., one of "
-                f"{', '.join(GROUPS)}"
-            )
+        of = f"model {name} cannot be of the group"
+        require_one_of(of_model or None, GROUPS, of, "give group=..., one of")
     return [
         ModelRdm(name, cast(Group, of_model), stimuli, rdm)
         for name, of_model, rdm in zip(names, groups, rdms, strict=True)

@@ -31,6 +31,9 @@ READ_AS_MISSING = frozenset({
 })  # fmt: skip
 """Cells that `pandas.read_csv` takes for missing values by default."""
 
+MOST_LISTED = 50
+"""Words that a message lists; a library of networks has more than a person reads."""
+
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )  # besides the format characters, which Unicode marks as such
@@ -181,6 +184,31 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     spelled = {candidate.casefold(): candidate for candidate in candidates}
     close = get_close_matches(word.casefold(), spelled, n=1)
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
+
+
+def require_one_of(
+    word: object, known: Iterable[str], what: str, remedy: str = "choose one of"
+) -> None:
+    """Refuse a word that is not among those known.
+
+    Parameters
+    ----------
+    word : object
+    known : iterable of str
+    what : str
+        The beginning of the message, before the word: 'there is no setting'.
+    remedy : str
+        Stands before the known words, which are listed where a person can read them all.
+
+    Raises
+    ------
+    InputError
+    """
+    known = tuple(known)
+    if isinstance(word, str) and word in known:
+        return
+    listed = f"{remedy} {', '.join(known)}" if len(known) <= MOST_LISTED else "correct the name"
+    raise InputError(f"{what} {word!r}{did_you_mean(str(word), known)}: {listed}")
 
 
 def spelt_otherwise(name: str, there: Iterable[str]) -> str:

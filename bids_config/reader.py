@@ -9,7 +9,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean, require_no_quotes, stimulus_ids
+from conceptrsa.bids_config.names import (
+    did_you_mean,
+    require_no_quotes,
+    require_one_of,
+    stimulus_ids,
+)
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import file_errors
 
@@ -124,12 +129,8 @@ def read_table(
     """
     hints = get_type_hints(cls)
     for key in table:
-        if key not in hints:
-            where = f" in [{section}]" if section else ""
-            raise InputError(
-                f"unknown key {key!r}{where}{did_you_mean(key, hints)}: the allowed keys are "
-                f"{', '.join(hints)}"
-            )
+        where = f"[{section}] has an" if section else "there is an"
+        require_one_of(key, hints, f"{where} unknown key", "the allowed keys are")
     values = {}
     for entry in fields(cls):  # type: ignore[arg-type]
         key = f"{section}.{entry.name}" if section else entry.name

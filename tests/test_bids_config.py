@@ -100,7 +100,7 @@ def test_own_file_by_path(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "misspelt key": ('task = "look"', 'taks = "look"', "'taks' in [runs] (did you mean 'task'?)"),
+    "misspelt key": ('task = "look"', 'taks = "look"', "[runs] has an unknown key 'taks' (did you mean 'task'?)"),
     "unknown table": ("[glm]", "[gml]", "'gml' (did you mean 'glm'?)"),
     "missing key": ('task = "look"', "", "runs.task is missing"),
     "missing table": ('[events.one_back]\nrule = "repeat"', "", "events.one_back is missing"),

@@ -422,7 +422,7 @@ def constant_features() -> list[Features]:
             patterns(),
             features(),
             replace(FAST, reference_model="VGG"),
-            "reference model VGG is not among the models: choose one of CLIP, VirTex",
+            "there is no reference model 'VGG': choose one of CLIP, VirTex",
         ),
         (constant_pattern(), features(), FAST, f"{STIMULI[5]} of sub-03 .* same in every voxel"),
         (patterns(), constant_features(), FAST, f"features of CLIP for stimulus {STIMULI[4]}"),

@@ -26,7 +26,7 @@ from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean, require_names, warn_of_case
+from conceptrsa.bids_config.names import require_names, require_one_of, warn_of_case
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
 from conceptrsa.bids_config.schema import RoiDefinition
 
@@ -261,11 +261,7 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
         if form.name == name or (name is None and form.detect(path)):
             return form
     if name is not None:
-        names = [form.name for form in FORMATS]
-        raise InputError(
-            f"betas of the form {name!r} are unknown{did_you_mean(name, names)}: choose one of "
-            f"{', '.join(names)}"
-        )
+        require_one_of(name, [form.name for form in FORMATS], "betas do not come in the form")
     forms = "; ".join(f"{form.name}: {form.layout}" for form in FORMATS)
     raise InputError(
         f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "

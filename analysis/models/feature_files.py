@@ -25,10 +25,10 @@ from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
-    did_you_mean,
     require_distinguishable,
     require_names,
     require_no_quotes,
+    require_one_of,
     stimulus_ids,
     warn_of_case,
 )
@@ -49,11 +49,7 @@ def require_model(name: str, group: str) -> None:
     if not isinstance(name, str):
         raise InputError(f"a model is called {name!r}: give its name as text")
     require_names([name], "model", "the comparison")
-    if group not in GROUPS:
-        raise InputError(
-            f"model {name} is of the group {group!r}{did_you_mean(str(group), GROUPS)}: choose one "
-            f"of {', '.join(GROUPS)}"
-        )
+    require_one_of(group, GROUPS, f"model {name} cannot be of the group")
 
 
 @dataclass(frozen=True, repr=False)
@@ -298,11 +294,7 @@ def file_stem(model: str) -> str:
 
 def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Features | ModelRdm:
     model, group = row["model"], row["group"]
-    if group not in GROUPS:
-        raise InputError(
-            f"{folder / MODELS_TABLE} puts '{model}' in the group '{group}': "
-            f"allowed are {', '.join(GROUPS)}."
-        )
+    require_one_of(group, GROUPS, f"{folder / MODELS_TABLE} puts '{model}' in the group")
     note = (row.get("note") or "").replace("n/a", "")
     in_categories = model in categories.models
     candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry, Preprocessing
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean, require_names
+from conceptrsa.bids_config.names import did_you_mean, require_names, require_one_of
 from conceptrsa.bids_config.reader import read_table, read_toml
 
 REGISTRY_FILE = Path(__file__).with_name("registry.toml")
@@ -47,17 +47,12 @@ class Zoo:
         for entry in self.entries:
             if entry.name.lower() == name.lower():
                 return entry
-        library, colon, model = name.partition(":")
-        if colon:
-            others = [f"{known}:{model}" for known in LIBRARIES]
-            raise InputError(
-                f"there is no library called '{library}'{did_you_mean(name, others)}: choose "
-                f"among {', '.join(LIBRARIES)}"
-            )
+        if ":" in name:
+            library = name.partition(":")[0]
+            require_one_of(library, LIBRARIES, "there is no library called", "choose among")
         raise InputError(
             f"there is no model called '{name}'{did_you_mean(name, [*self.names, *others])}: "
-            "choose among "
-            f"{', '.join(self.names)}."
+            f"choose among {', '.join(self.names)}."
         )
 
 

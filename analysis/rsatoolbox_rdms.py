@@ -12,7 +12,13 @@ from conceptrsa.analysis.library import Comparison
 from conceptrsa.analysis.models.feature_files import ModelRdm
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_names, require_one_of, stimulus_ids
+from conceptrsa.bids_config.names import (
+    clean_name,
+    require_distinct,
+    require_names,
+    require_one_of,
+    stimulus_ids,
+)
 
 if TYPE_CHECKING:
     from rsatoolbox.rdm import RDMs
@@ -92,8 +98,7 @@ def from_rsatoolbox(
             f"that holds the stimuli by stimulus=..., among {', '.join(patterns)}"
         )
     names = stimulus_ids([str(name) for name in patterns[known[0]]], "the RDMs")
-    if len(set(names)) < len(names):
-        raise InputError(f"the pattern descriptor {known[0]} names a stimulus twice: average first")
+    require_distinct(names, f"the pattern descriptor {known[0]} names", "average first")
     rows = sorted(range(len(names)), key=lambda row: names[row])
     stimuli = tuple(names[row] for row in rows)
     vectors = [reorder(np.asarray(rdm, dtype=np.float64), rows) for rdm in rdms.dissimilarities]

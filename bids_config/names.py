@@ -8,6 +8,7 @@ two names of what everybody reads as one.
 import logging
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -209,6 +210,26 @@ def require_one_of(
         return
     listed = f"{remedy} {', '.join(known)}" if len(known) <= MOST_LISTED else "correct the name"
     raise InputError(f"{what} {word!r}{did_you_mean(str(word), known)}: {listed}")
+
+
+def require_distinct(names: Iterable[object], what: str, remedy: str = "keep one row") -> None:
+    """Refuse a name that is there more than once.
+
+    Parameters
+    ----------
+    names : iterable
+    what : str
+        The beginning of the message, before the name: 'the table lists'.
+    remedy : str
+        For the message.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise InputError(f"{what} {name!r} more than once: {remedy}")
 
 
 def spelt_otherwise(name: str, there: Iterable[str]) -> str:

@@ -417,7 +417,7 @@ def constant_features() -> list[Features]:
         (patterns(1), features(), FAST, "at least 2 subjects"),
         (patterns(), lacking(STIMULI[3]), FAST, f"stimulus {STIMULI[3]} .* no features of VirTex"),
         (patterns(), [], FAST, "no model"),
-        (patterns(), [features()[0]] * 2, FAST, "CLIP is given more than once"),
+        (patterns(), [features()[0]] * 2, FAST, "the model 'CLIP' more than once"),
         (
             patterns(),
             features(),

@@ -105,7 +105,7 @@ def test_patterns_from_arrays_are_sorted_and_checked() -> None:
     np.testing.assert_array_equal(roi.runs, runs[:, [1, 2, 0]])
     assert repr(patterns) == "SubjectPatterns(sub-7: 3 stimuli; V1 5 voxels)"
     for stimuli, betas, message in (
-        (["a", "b", "a"], runs, "arrays of sub-7 have stimulus a twice"),
+        (["a", "b", "a"], runs, "arrays of sub-7 there is the stimulus 'a' more than once"),
         (["a", "b"], runs, r"array of V1 of sub-7 has 3 rows for 2 stimuli"),
         (["a", "b", "c"], runs[0, 0], r"array of V1 of sub-7 is of shape \(5,\)"),
     ):
@@ -309,7 +309,7 @@ def test_betas_without_runs_are_taken_with_any_setting() -> None:
             "some subjects have patterns and others RDMs",
         ),
         (lambda s, m: crsa.Features("n", "vision", STIMULI, np.ones((10, 2))), "group 'vision'"),
-        (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "x twice"),
+        (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "'x' more than once"),
         (lambda s, m: crsa.Features("n", "visual", "ab", np.ones((2, 2))), "give a list of names"),
         (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.full(45, np.nan)), "not finite"),
         (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.ones(5)), r"of shape \(5,\)"),

@@ -15,15 +15,14 @@ from conceptrsa.analysis.betas.roi_files import (
 )
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
+from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import (
     is_square,
     rdm_vector,
     reorder,
-    require_distinct,
     square_of_table,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import stimulus_ids
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.tsv import read_table
 
@@ -59,8 +58,7 @@ def read_rdm_files(want: Request) -> tuple[SubjectRdms, ...]:
 
 def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> SubjectRdms:
     with open_arrays(file) as arrays:
-        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
-        require_distinct(stimuli, file)
+        stimuli = names_given(arrays.texts("stimulus"), file)
         has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
         if has_halves:
             _require_halves_of_all(arrays)

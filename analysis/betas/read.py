@@ -1,6 +1,5 @@
 """One entry for the brain's side of a comparison, in every form that people have it in."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,12 @@ from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, require_one_of, warn_of_case
+from conceptrsa.bids_config.names import (
+    require_distinct,
+    require_names,
+    require_one_of,
+    warn_of_case,
+)
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
 from conceptrsa.bids_config.schema import RoiDefinition
 
@@ -179,8 +183,8 @@ def read_betas(
         form, path, atlas, bool(task), conditions=bool(conditions or exclude_conditions)
     )
     regions = _own_regions(path, form, atlas) if rois is None else tuple(rois)
-    if twice := [name for name, n in Counter(roi.name for roi in regions).items() if n > 1]:
-        raise InputError(f"two regions are called {twice[0]}: give each a name of its own")
+    names = (roi.name for roi in regions)
+    require_distinct(names, "there is the region", "give each a name of its own")
     want = Request(
         path=path,
         rois=regions,

@@ -24,7 +24,8 @@ from conceptrsa.analysis.brain.patterns import (
     with_data_only,
 )
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
-from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE, require_distinct
+from conceptrsa.analysis.files.given_arrays import names_given
+from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_names, stimulus_ids
 from conceptrsa.bids_config.schema import RoiDefinition
@@ -181,8 +182,7 @@ def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
 
 def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
     with open_arrays(file) as arrays:
-        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
-        require_distinct(stimuli, file)
+        stimuli = names_given(arrays.texts("stimulus"), file)
         _require_alternating(arrays)
         regions = {
             roi: _read_roi(arrays, roi, with_covariance=want.with_runs)

@@ -4,13 +4,13 @@ The same for a brain's and for a model's RDM.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.names import stimulus_ids
 from conceptrsa.bids_config.tsv import TextTable
 
 RELATIVE_TOLERANCE = 1e-6
@@ -93,18 +93,4 @@ def square_of_table(table: TextTable) -> tuple[tuple[str, ...], NDArray[np.float
 
 def read_stimuli_column(table: TextTable) -> tuple[str, ...]:
     """Stimuli of the first column, each once; InputError where one is there twice."""
-    stimuli = stimulus_ids([row[0] for row in table.rows], table.file)
-    require_distinct(stimuli, table.file)
-    return stimuli
-
-
-def require_distinct(stimuli: Sequence[str], file: Path) -> None:
-    """Raise an InputError if a stimulus is there twice or has no name."""
-    require_names(stimuli, "stimulus", file)
-    seen: set[str] = set()
-    for stimulus in stimuli:
-        if stimulus in seen:
-            raise InputError(
-                f"{file} holds the stimulus '{stimulus}' more than once: keep one row."
-            )
-        seen.add(stimulus)
+    return names_given([row[0] for row in table.rows], table.file)

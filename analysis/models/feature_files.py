@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,18 +18,17 @@ from conceptrsa.analysis.files.rdm_files import (
     rdm_vector,
     read_stimuli_column,
     reorder,
-    require_distinct,
     square_of_table,
 )
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
+    require_distinct,
     require_distinguishable,
     require_names,
     require_no_quotes,
     require_one_of,
-    stimulus_ids,
     warn_of_case,
 )
 from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
@@ -268,9 +267,7 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
     rows = [dict(zip(listed.columns, map(clean_name, row), strict=True)) for row in listed.rows]
     names = [row["model"] for row in rows]
     require_names(names, "model", table)
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{table} lists '{name}' more than once: keep one row.")
+    require_distinct(names, f"{table} lists")
     categories_file = folder / CATEGORIES_TABLE
     categories = Categories(categories_file, (), {})
     if categories_file.is_file():
@@ -293,7 +290,7 @@ def file_stem(model: str) -> str:
 
 
 def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Features | ModelRdm:
-    model, group = row["model"], row["group"]
+    model, group = row["model"], cast(Group, row["group"])
     require_one_of(group, GROUPS, f"{folder / MODELS_TABLE} puts '{model}' in the group")
     note = (row.get("note") or "").replace("n/a", "")
     in_categories = model in categories.models
@@ -313,7 +310,6 @@ def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Fe
             f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: one row a "
             "stimulus and at least one column are needed."
         )
-    require_distinct(stimuli, file)
     if are_distances:
         rdm = rdm_vector(values, len(stimuli), f"the RDM in {file}")
         return ModelRdm(model, group, stimuli, rdm, note)
@@ -350,7 +346,7 @@ def _read_values(
             raise InputError(f"{file} holds features and an RDM: keep one of them")
         name = "rdm" if "rdm" in arrays.names else "features"
         origin = arrays.texts("origin")[0] if "origin" in arrays.names else "{}"
-        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
+        stimuli = names_given(arrays.texts("stimulus"), file)
         values = arrays.numbers(name).astype(np.float64)
     try:
         return stimuli, values, name == "rdm", dict(json.loads(origin))

@@ -20,7 +20,12 @@ from conceptrsa.analysis.rsa.distances import (
 )
 from conceptrsa.analysis.settings import Groups, RdmMetric, is_own
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
+from conceptrsa.bids_config.names import (
+    require_distinct,
+    require_distinguishable,
+    spelt_otherwise,
+    warn_of_case,
+)
 
 SAME = 1e-5
 """Features that differ by less, in units of the largest, are those of one and the same layer."""
@@ -131,9 +136,8 @@ def gather_models(
     names = [model.model for model in models]
     require_distinguishable(names, "model", "the comparison")
     warn_of_case(names, "model", "the comparison")
+    require_distinct(names, "there is the model", "give each its own name")
     for model in models:
-        if names.count(model.model) > 1:
-            raise InputError(f"model {model.model} is given more than once: give each its own name")
         absent = sorted(set(stimuli) - set(model.stimuli))
         if absent:
             raise InputError(

@@ -87,17 +87,25 @@ def require_content(path: Path, otherwise: str = "") -> None:
 
 
 @contextmanager
-def file_errors(file: Path, remedy: str = "restore it") -> Iterator[None]:
-    """Turn what a file that is missing or may not be read raises into an InputError."""
+def file_errors(
+    file: Path, remedy: str = "restore it", damage: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn what a file that is missing or may not be read raises into an InputError.
+
+    And what a library raises on one that is damaged.
+    """
+    failures: tuple[type[Exception], ...] = (OSError, *damage)
     try:
         yield
+    except InputError:
+        raise
     except FileNotFoundError as error:
         require_content(file)
         raise InputError(f"{file} is missing: restore it, or give a file that exists") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions") from error
-    except OSError as error:
-        reason = " ".join(str(error.strerror or error).split())
+    except failures as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise InputError(f"{file} cannot be read ({reason}): {remedy}") from error
 
 

@@ -309,7 +309,7 @@ def test_betas_without_runs_are_taken_with_any_setting() -> None:
             "some subjects have patterns and others RDMs",
         ),
         (lambda s, m: crsa.Features("n", "vision", STIMULI, np.ones((10, 2))), "group 'vision'"),
-        (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "'x' more than once"),
+        (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "'x' more than"),
         (lambda s, m: crsa.Features("n", "visual", "ab", np.ones((2, 2))), "give a list of names"),
         (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.full(45, np.nan)), "not finite"),
         (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.ones(5)), r"of shape \(5,\)"),

@@ -139,7 +139,7 @@ def test_truncated_pictures_are_refused(ending: str, tmp_path: Path) -> None:
     for share in (0.02, 0.4, 0.8):
         content = file.read_bytes()
         (tmp_path / f"b.{ending}").write_bytes(content[: int(share * len(content))])
-        with pytest.raises(InputError, match=r"b\.\w+ cannot be read as a picture"):
+        with pytest.raises(InputError, match=r"b\.\w+ cannot be read"):
             read_stimuli(tmp_path)
 
 

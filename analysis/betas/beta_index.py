@@ -11,7 +11,7 @@ from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_one_of
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.bids_config.writing import require_content
+from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 
@@ -158,10 +158,8 @@ def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[
     real = folder.resolve()
     if real in above:
         return
-    try:
+    with file_errors(folder):
         entries = sorted(folder.iterdir())
-    except PermissionError as error:
-        raise InputError(f"{folder} may not be read: mend its permissions") from error
     for path in entries:
         if path.name.startswith("."):
             continue

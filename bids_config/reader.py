@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config import tsv
-from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError, told_of
 from conceptrsa.bids_config.names import (
     did_you_mean,
     require_no_quotes,
@@ -49,11 +49,9 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     """
     file = _find(name_or_path)
     table = read_toml(file)
-    try:
+    with told_of(file):
         config = read_table(DatasetConfig, table, folder=file.parent)
         _check_labels_file(config.stimuli.labels_file)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
     return config
 
 

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from conceptrsa.analysis.rsa.distances import (
     without_distance,
 )
 from conceptrsa.analysis.settings import ComparisonSettings
-from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError, told_of
 
 EVERY_SIZE = 1_000_000
 """More voxels than a region has: the peak is looked for among all numbers of voxels."""
@@ -119,17 +118,12 @@ def selection_scores(
     subject: SubjectPatterns, roi: str, half: Half | None, settings: ComparisonSettings
 ) -> NDArray[np.float64]:
     """Score of every voxel of a region by the runs that voxels are chosen by, (voxels,)."""
-    with _named(subject, roi):
+    with told_of(_place(subject, roi)):
         return voxel_scores(subject.rois[roi], settings.voxel_score, half)
 
 
-@contextmanager
-def _named(subject: SubjectPatterns, roi: str) -> Iterator[None]:
-    """Say of whom and where an error is."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{subject.origin}, {subject.label}, region {roi}: {error}") from None
+def _place(subject: SubjectPatterns, roi: str) -> str:
+    return f"{subject.origin}, {subject.label}, region {roi}"
 
 
 def _chosen_voxels(
@@ -196,7 +190,7 @@ def _brain_rdm(
     if settings.rdm_metric == "crossnobis":
         runs = patterns.runs_of(half)
         assert runs is not None
-        with _named(subject, roi):
+        with told_of(_place(subject, roi)):
             return crossnobis_rdm(runs[:, :, columns], covariance)
     values = patterns.betas_of(half)[:, columns]
     if out_of_range(values):
@@ -216,7 +210,7 @@ def _brain_rdm(
         )
     if settings.rdm_metric == "mahalanobis":
         assert covariance is not None
-        with _named(subject, roi):
+        with told_of(_place(subject, roi)):
             return mahalanobis_rdm(values, covariance)
     return compute_rdm(values, settings.rdm_metric)
 

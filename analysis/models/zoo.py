@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry, Preprocessing
-from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError, told_of
 from conceptrsa.bids_config.names import did_you_mean, require_names, require_one_of
 from conceptrsa.bids_config.reader import read_table, read_toml
 
@@ -109,7 +109,7 @@ def read_registry(file: Path, known: Mapping[str, ModelEntry]) -> dict[str, Mode
     content = read_toml(file)
     models, shared = content.pop("model", []), content.pop("preprocessing", {})
     entries: dict[str, ModelEntry] = {}
-    try:
+    with told_of(file):
         is_sound = not content and isinstance(models, list) and isinstance(shared, dict)
         if not is_sound or not all(
             isinstance(table, dict) for table in [*models, *shared.values()]
@@ -123,15 +123,13 @@ def read_registry(file: Path, known: Mapping[str, ModelEntry]) -> dict[str, Mode
         for table in models:
             entry = _read_entry(table, {**known, **entries}, shared)
             entries[entry.name] = entry
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
     return entries
 
 
 def _read_entry(
     table: dict[str, Any], known: Mapping[str, ModelEntry], shared: Mapping[str, dict[str, Any]]
 ) -> ModelEntry:
-    try:
+    with told_of(f"model {table.get('name', 'without a name')}"):
         network = table.get("network")
         if isinstance(network, dict):
             if "parts" in network:
@@ -147,8 +145,6 @@ def _read_entry(
                 network["preprocessing"] = shared[preprocessing]
         entry = read_table(ModelEntry, table)
         parts = tuple(_find_part(name, known).network for name in entry.network.part_names)
-    except InputError as error:
-        raise InputError(f"model {table.get('name', 'without a name')}: {error}") from error
     require_names([entry.name], "model", "the registry")
     if LAYER_MARK in entry.name or ":" in entry.name:
         raise InputError(

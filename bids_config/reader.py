@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.errors import InputError, told_of
 from conceptrsa.bids_config.names import (
+    clean_name,
     did_you_mean,
     require_no_quotes,
     require_one_of,
@@ -19,7 +20,6 @@ from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
-LABEL_COLUMNS = ("stimulus", "label")
 Record = TypeVar("Record")
 
 
@@ -51,7 +51,9 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     table = read_toml(file)
     with told_of(file):
         config = read_table(DatasetConfig, table, folder=file.parent)
-        _check_labels_file(config.stimuli.labels_file)
+        labels_file = config.stimuli.labels_file
+        if labels_file is not None and not read_labels(labels_file):
+            raise InputError(f"{labels_file} holds no stimulus: add a row for each")
     return config
 
 
@@ -69,22 +71,29 @@ def _find(name_or_path: str | Path) -> Path:
     return file.resolve()
 
 
-def _check_labels_file(file: Path | None) -> None:
-    """Raise unless the label table is there, has its columns and labels each stimulus once."""
-    if file is None:
-        return
-    if not file.is_file():
-        raise InputError(f"stimuli.labels_file = {str(file)!r} does not exist: check the path")
+def read_labels(file: Path) -> dict[str, str]:
+    """Read the label of each stimulus from a table with the columns stimulus and label.
+
+    Raises
+    ------
+    InputError
+        On a table without these columns, a cell that is empty, or two labels of one stimulus.
+    """
     table = tsv.read_table(file)
-    table.require_columns(LABEL_COLUMNS, "name the tab-separated columns so")
+    table.require_columns(["stimulus", "label"], "name the tab-separated columns so")
     require_no_quotes(table.column("label"), file)
+    labels: dict[str, str] = {}
     stimuli = stimulus_ids(table.column("stimulus"), file)
-    if not table.rows or not all((*stimuli, *table.column("label"))):
-        raise InputError(
-            f"stimuli.labels_file = {str(file)!r} must give every stimulus an id and a label"
-        )
-    if len(set(stimuli)) < len(stimuli):
-        raise InputError(f"stimuli.labels_file = {str(file)!r} names a stimulus twice")
+    for line, stimulus, cell in zip(table.lines, stimuli, table.column("label"), strict=True):
+        label = clean_name(cell)
+        if not stimulus or not label:
+            raise InputError(
+                f"{file}, line {line}: give each stimulus a label, in tab-separated columns "
+                "named 'stimulus' and 'label'."
+            )
+        if labels.setdefault(stimulus, label) != label:
+            raise InputError(f"{file}, line {line}: '{stimulus}' has a second label: keep one.")
+    return labels
 
 
 def read_toml(file: Path) -> dict[str, Any]:

@@ -135,7 +135,7 @@ MISTAKES = {
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
     "unbalanced": ("of {label}", "of {label", "no other placeholder or brace"),
-    "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv' does not exist"),
+    "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv is missing"),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }
 
@@ -154,9 +154,9 @@ def test_mistakes_name_file_and_key(tmp_path: Path, old: str, new: str, message:
     [
         ("stimulus,label\na,b\n", "separates its columns by commas (stimulus,label)"),
         ("", "labels.tsv is empty"),
-        ("stimulus\tlabel\na\t\n", "an id and a label"),
-        ("stimulus\tlabel\n", "an id and a label"),
-        ("stimulus\tlabel\na\tb\na\tc\n", "names a stimulus twice"),
+        ("stimulus\tlabel\na\t\n", "line 2: give each stimulus a label"),
+        ("stimulus\tlabel\n", "holds no stimulus"),
+        ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has a second label"),
     ],
 )
 def test_label_tables_are_checked(tmp_path: Path, content: str, message: str) -> None:

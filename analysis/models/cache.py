@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import atomic_path, write_text
 
 FeatureVector = NDArray[np.float32]
 RECIPE_FILE = "recipe.json"
@@ -136,8 +136,7 @@ class RecipeCache:
                 yield path
             recipe = self.folder / RECIPE_FILE
             if not recipe.exists():
-                with atomic_path(recipe) as path:
-                    path.write_text(self._recipe_text, encoding="utf-8")
+                write_text(recipe, self._recipe_text)
         except OSError as error:
             raise InputError(
                 f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.bids_config.writing import atomic_path, file_errors
+from conceptrsa.bids_config.writing import file_errors, write_text
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHOWN_DIGITS = 12
@@ -102,8 +102,8 @@ class HashMemory:
         # ago may change once more without getting another time.
         is_settled = stamp[2] < begun - _SETTLED_NS
         if entry != known and _stamp(path) == stamp and is_settled:
-            with suppress(OSError), atomic_path(self._file) as memory:
-                memory.write_text(json.dumps({**self._read(), key: entry}, indent=1))
+            with suppress(OSError):
+                write_text(self._file, json.dumps({**self._read(), key: entry}, indent=1))
         return sha256
 
     def _read(self) -> dict[str, dict[str, Any]]:

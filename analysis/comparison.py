@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.brain_rdms import (
     BrainRdms,
     brain_rdms,
@@ -214,7 +214,7 @@ def _tests_of_the_paper(
     """Wilcoxon's test of each model against the reference, Welch's t-test between groups."""
     model_tests: list[ModelTest] = []
     group_tests: list[GroupTest] = []
-    scores: dict[Score, dict[str, NDArray[np.float64]]] = {
+    scores: dict[Score, dict[str, Floats]] = {
         "rsa_normalised": {roi.roi: roi.rsa_normalised for roi in primary.rois},
         "rsa": {roi.roi: roi.rsa for roi in primary.rois},
     }

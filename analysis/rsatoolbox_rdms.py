@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.files.rdm_files import reorder
 from conceptrsa.analysis.library import Comparison
@@ -29,7 +29,7 @@ STIMULUS_NAMES = ("stimulus", "stimuli", "conds", "cond", "condition", "conditio
 UNKNOWN = ("", "None", "nan", "n/a")
 """Names of subjects that stand for none."""
 
-Rows = list[tuple[dict[str, str], NDArray[np.float64]]]
+Rows = list[tuple[dict[str, str], Floats]]
 
 
 def to_rsatoolbox(rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm]) -> "RDMs":
@@ -112,10 +112,10 @@ def from_rsatoolbox(
 
 
 def _subjects(
-    stimuli: tuple[str, ...], told: Mapping[str, Sequence[str]], rdms: Sequence[NDArray[np.float64]]
+    stimuli: tuple[str, ...], told: Mapping[str, Sequence[str]], rdms: Sequence[Floats]
 ) -> list[SubjectRdms]:
     regions = told.get("roi", ["region"] * len(rdms))
-    of_subject: dict[str, dict[str, NDArray[np.float64]]] = {}
+    of_subject: dict[str, dict[str, Floats]] = {}
     for subject, roi, rdm in zip(told["subject"], regions, rdms, strict=True):
         # In an object that holds models as well, theirs have no subject.
         if subject in UNKNOWN:
@@ -131,7 +131,7 @@ def _subjects(
 def _models(
     stimuli: tuple[str, ...],
     told: Mapping[str, Sequence[str]],
-    rdms: Sequence[NDArray[np.float64]],
+    rdms: Sequence[Floats],
     group: Group | None,
 ) -> list[ModelRdm]:
     names = told.get("model", told.get("name"))

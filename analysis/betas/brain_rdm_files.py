@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.betas.beta_index import Request
 from conceptrsa.analysis.betas.roi_files import (
     only_file,
@@ -92,7 +92,7 @@ def _require_halves_of_all(arrays: ArrayFile) -> None:
                 )
 
 
-def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> NDArray[np.float64]:
+def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> Floats:
     rdm = arrays.numbers(name).astype(np.float64)
     return _sorted(rdm_vector(rdm, len(stimuli), f"{name} in {arrays.file}"), stimuli)
 
@@ -125,5 +125,5 @@ def _read_tables(name: str, files: Sequence[Path], rois: Sequence[RoiDefinition]
     return SubjectRdms(name.removeprefix("sub-"), stimuli, rdms, sources=tuple(of_region.values()))
 
 
-def _sorted(rdm: NDArray[np.float64], stimuli: Sequence[str]) -> NDArray[np.float64]:
+def _sorted(rdm: Floats, stimuli: Sequence[str]) -> Floats:
     return reorder(rdm, sorted(range(len(stimuli)), key=stimuli.__getitem__))

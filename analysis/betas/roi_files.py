@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Singles
 from conceptrsa.analysis.betas.beta_index import (
     LEAVE_OUT,
     SUBJECT_NAME,
@@ -239,7 +239,7 @@ def _require_alternating(arrays: ArrayFile) -> None:
             )
 
 
-def _read_covariance(arrays: ArrayFile, name: str, n_voxels: int) -> NDArray[np.float32]:
+def _read_covariance(arrays: ArrayFile, name: str, n_voxels: int) -> Singles:
     covariance = _array(arrays, name, (n_voxels, n_voxels)).astype(np.float32)
     known = np.nan_to_num(covariance, nan=0.0)
     if np.abs(known - known.T).max() > RELATIVE_TOLERANCE * np.abs(known).max():
@@ -247,7 +247,7 @@ def _read_covariance(arrays: ArrayFile, name: str, n_voxels: int) -> NDArray[np.
     return covariance
 
 
-def _array(arrays: ArrayFile, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _array(arrays: ArrayFile, name: str, shape: tuple[int, ...]) -> Floats:
     values = arrays.numbers(name)
     if values.shape != shape:
         raise InputError(

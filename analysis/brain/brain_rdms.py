@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, folds_of
 from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels, voxel_scores
@@ -42,8 +42,8 @@ class BrainRdms:
     """
 
     folds: tuple[Fold, ...]
-    rdms: Mapping[str, NDArray[np.float64]]
-    n_voxels: Mapping[str, NDArray[np.intp]]
+    rdms: Mapping[str, Floats]
+    n_voxels: Mapping[str, Integers]
     notes: tuple[str, ...] = ()
     whitened: bool = False
 
@@ -83,7 +83,7 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
             raise InputError(lacking)
     noise_is_known = _is_noise_known(subjects, settings)
     notes = list(_note_on_noise(noise_is_known, settings))
-    rdms: dict[str, list[NDArray[np.float64]]] = {roi: [] for roi in subjects[0].rois}
+    rdms: dict[str, list[Floats]] = {roi: [] for roi in subjects[0].rois}
     n_voxels: dict[str, list[list[int]]] = {roi: [] for roi in subjects[0].rois}
     for fold in folds:
         columns, fold_notes = _chosen_voxels(subjects, fold, settings)
@@ -108,7 +108,7 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
     )
 
 
-def _complete(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+def _complete(rdms: Floats) -> Floats:
     """RDMs (folds, subjects, pairs); a subject without one in some fold has none in any."""
     present = np.asarray(np.isfinite(rdms).all(axis=(0, 2)))
     return np.where(present[:, None], rdms, np.nan)
@@ -116,7 +116,7 @@ def _complete(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def selection_scores(
     subject: SubjectPatterns, roi: str, half: Half | None, settings: ComparisonSettings
-) -> NDArray[np.float64]:
+) -> Floats:
     """Score of every voxel of a region by the runs that voxels are chosen by, (voxels,)."""
     with told_of(_place(subject, roi)):
         return voxel_scores(subject.rois[roi], settings.voxel_score, half)
@@ -128,7 +128,7 @@ def _place(subject: SubjectPatterns, roi: str) -> str:
 
 def _chosen_voxels(
     subjects: Sequence[SubjectPatterns], fold: Fold, settings: ComparisonSettings
-) -> tuple[list[Mapping[str, NDArray[np.intp]]], list[str]]:
+) -> tuple[list[Mapping[str, Integers]], list[str]]:
     """Columns of each subject's regions, and notes."""
     scores = [
         {roi: selection_scores(subject, roi, fold.select_on, settings) for roi in subject.rois}
@@ -154,7 +154,7 @@ def _chosen_voxels(
 
 def _best_sizes(
     subjects: Sequence[SubjectPatterns],
-    scores: Sequence[Mapping[str, NDArray[np.float64]]],
+    scores: Sequence[Mapping[str, Floats]],
     fold: Fold,
     settings: ComparisonSettings,
 ) -> tuple[dict[str, int], str]:
@@ -175,10 +175,10 @@ def _best_sizes(
 def _brain_rdm(
     subject: SubjectPatterns,
     roi: str,
-    columns: NDArray[np.intp],
+    columns: Integers,
     half: Half | None,
     settings: ComparisonSettings,
-) -> NDArray[np.float64]:
+) -> Floats:
     """RDM of the selected voxels; NaN where fewer than three were selected."""
     n_stimuli = len(subject.stimuli)
     if len(columns) < MIN_VOXELS:

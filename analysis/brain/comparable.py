@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
     RoiPatterns,
@@ -132,7 +132,7 @@ def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]
             )
 
 
-def _digest(arrays: Sequence[NDArray[np.float64]]) -> bytes:
+def _digest(arrays: Sequence[Floats]) -> bytes:
     found = sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array).data)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.inference.influence import pair_influence
 from conceptrsa.analysis.inference.random_effects import (
     Estimates,
@@ -43,9 +43,9 @@ class CeilingEstimates:
         Two-sided, of the pairwise ceiling against zero.
     """
 
-    estimate: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
+    estimate: Floats
+    lower: Floats
+    upper: Floats
     p: float
 
 
@@ -75,8 +75,8 @@ class Generalisation:
 
 
 def generalise(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
+    brain: Floats,
+    models: Floats,
     groups: Sequence[str],
     metric: RsaMetric,
     confidence: float = 0.95,
@@ -128,7 +128,7 @@ def _tested(estimates: Estimates) -> Estimates:
 
 
 def compare_groups(
-    influence: NDArray[np.float64], groups: Sequence[NDArray[np.intp]], confidence: float = 0.95
+    influence: Floats, groups: Sequence[Integers], confidence: float = 0.95
 ) -> Estimates:
     """Difference in mean score between two groups, over new subjects, stimuli and models.
 
@@ -162,9 +162,7 @@ def compare_groups(
     return infer(mean_squares(values, factors), np.ones((1, 1)), confidence)
 
 
-def _with_pairwise_ceiling(
-    scores: NDArray[np.float64], brain: NDArray[np.float64], metric: RsaMetric
-) -> MeanSquares | None:
+def _with_pairwise_ceiling(scores: Floats, brain: Floats, metric: RsaMetric) -> MeanSquares | None:
     """Scores and then the pairwise ceiling, both as means over pairs of subjects."""
     n_subjects = brain.shape[1]
     if n_subjects < MIN_SUBJECTS_OF_CEILING:
@@ -178,10 +176,7 @@ def _with_pairwise_ceiling(
 
 
 def _ceilings(
-    brain: NDArray[np.float64],
-    metric: RsaMetric,
-    with_ceiling: MeanSquares | None,
-    confidence: float,
+    brain: Floats, metric: RsaMetric, with_ceiling: MeanSquares | None, confidence: float
 ) -> CeilingEstimates:
     """All ceilings; Nili's bounds move with the pairwise ceiling.
 
@@ -197,12 +192,12 @@ def _ceilings(
     found = infer(with_ceiling, last, confidence)
     n = brain.shape[1]
 
-    def moved(end: NDArray[np.float64]) -> NDArray[np.float64]:
+    def moved(end: Floats) -> Floats:
         """Ends of all three intervals, from that of the pairwise ceiling."""
         there, here = bounds(end[0]), bounds(estimate[0])
         return np.array([end[0], *(estimate[1:] + there - here)])
 
-    def bounds(c: float) -> NDArray[np.float64]:
+    def bounds(c: float) -> Floats:
         lower = c * np.sqrt((n - 1) / np.maximum(1 + (n - 2) * c, 1e-12))
         upper = np.sqrt(np.maximum(1 + (n - 1) * c, 0.0) / n)
         return np.array([lower, upper])
@@ -230,8 +225,8 @@ class ScoredRegion:
         Of the pairwise ceiling, by permutation.
     """
 
-    rdms: NDArray[np.float64]
-    rsa: NDArray[np.float64]
+    rdms: Floats
+    rsa: Floats
     ceiling_p: float
 
     @property

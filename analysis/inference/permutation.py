@@ -16,9 +16,9 @@ from itertools import permutations as all_orders
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import squareform
 
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers, Singles
 from conceptrsa.analysis.inference.tests_over_subjects import benjamini_hochberg
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
@@ -45,7 +45,7 @@ STATISTICS_AT_ONCE = 200_000
 
 def draw_permutations(
     n_stimuli: int, n_permutations: int, generator: np.random.Generator
-) -> NDArray[np.intp]:
+) -> Integers:
     """Permutations of the stimuli, the identity first.
 
     Returns
@@ -62,11 +62,8 @@ def draw_permutations(
 
 
 def null_scores(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-    permutations: NDArray[np.intp],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    brain: Floats, models: Floats, metric: RsaMetric, permutations: Integers
+) -> tuple[Floats, Floats]:
     """Mean scores over folds and subjects, the brain RDMs' stimuli permuted jointly.
 
     Parameters
@@ -97,7 +94,7 @@ def null_scores(
     return scores, np.outer(region_vectors.mean(axis=-1), model_vectors.sum(axis=-1))
 
 
-def _mean_over_rdms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_over_rdms(vectors: Floats) -> Floats:
     """Mean over the second-last axis of the vectors without NaN; NaN where there is none."""
     present = np.isfinite(vectors).all(axis=-1, keepdims=True)
     count = present.sum(axis=-2)
@@ -106,10 +103,8 @@ def _mean_over_rdms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _product_scores(
-    region_vectors: NDArray[np.float64],
-    model_vectors: NDArray[np.float64],
-    permutations: NDArray[np.intp],
-) -> NDArray[np.float64]:
+    region_vectors: Floats, model_vectors: Floats, permutations: Integers
+) -> Floats:
     n_stimuli = permutations.shape[1]
     first, second = np.triu_indices(n_stimuli, k=1)
     squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
@@ -122,12 +117,7 @@ def _product_scores(
     return scores
 
 
-def _own_scores(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-    permutations: NDArray[np.intp],
-) -> NDArray[np.float64]:
+def _own_scores(brain: Floats, models: Floats, metric: RsaMetric, permutations: Integers) -> Floats:
     """Scores by a function of the user's own, which is called for every permutation and RDM."""
     first, second = np.triu_indices(permutations.shape[1], k=1)
     squares = np.stack([squareform(model, checks=False) for model in models])
@@ -139,9 +129,7 @@ def _own_scores(
     return scores
 
 
-def _kendall_scores(
-    brain: NDArray[np.float64], models: NDArray[np.float64], permutations: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _kendall_scores(brain: Floats, models: Floats, permutations: Integers) -> Floats:
     """Kendall's tau-a as products of the signs of differences between all pairs of distances.
 
     Signs of a block of rows are summed over the RDMs of a region once, for all permutations. Sums
@@ -171,15 +159,13 @@ def _kendall_scores(
     return sums / np.where(scale > 0, scale, np.nan)
 
 
-def _signs(ranks: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+def _signs(ranks: Singles, rows: slice) -> Singles:
     """Signs of the differences of some entries (rows) from them and all later ones (columns)."""
     differences = ranks[:, rows, None] - ranks[:, None, rows.start :]
     return np.clip(differences, -1, 1, out=differences)
 
 
-def _summed_signs(
-    ranks: NDArray[np.float32], present: NDArray[np.bool_], rows: slice
-) -> NDArray[np.float32]:
+def _summed_signs(ranks: Singles, present: Booleans, rows: slice) -> Singles:
     """Signs summed over the RDMs of every region, each two entries once: (regions, signs)."""
     summed = np.stack(
         [
@@ -193,7 +179,7 @@ def _summed_signs(
     return np.triu(summed, k=1).reshape(len(ranks), -1)
 
 
-def _varies(ranks: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _varies(ranks: Singles) -> Booleans:
     """Whether RDMs (..., pairs) are without NaN and not constant."""
     return np.asarray(ranks.max(axis=-1) > ranks.min(axis=-1))
 
@@ -214,10 +200,10 @@ class PermutationTests:
         Corrected over all tests and regions after Benjamini and Hochberg.
     """
 
-    statistic: NDArray[np.float64]
-    p: NDArray[np.float64]
-    p_max: NDArray[np.float64]
-    p_fdr: NDArray[np.float64]
+    statistic: Floats
+    p: Floats
+    p_max: Floats
+    p_fdr: Floats
 
     def row(self, region: int, test: int) -> dict[str, Any]:
         """Give one test's numbers, named as in the tables of tests."""
@@ -231,11 +217,7 @@ class PermutationTests:
 
 
 def permutation_tests(
-    contrasts: NDArray[np.float64],
-    null: NDArray[np.float64],
-    expected: NDArray[np.float64],
-    *,
-    two_sided: bool,
+    contrasts: Floats, null: Floats, expected: Floats, *, two_sided: bool
 ) -> PermutationTests:
     """Test weighted sums of scores.
 
@@ -254,9 +236,9 @@ def permutation_tests(
     weights = np.nan_to_num(contrasts)
     unusable = (missing.astype(float) @ (weights != 0) > 0) | np.isnan(contrasts).any(axis=0)
 
-    def statistics(rows: slice) -> NDArray[np.float64]:
+    def statistics(rows: slice) -> Floats:
         deviations = np.where(missing, 0.0, null[rows] - expected)
-        found: NDArray[np.float64] = deviations @ weights
+        found: Floats = deviations @ weights
         return np.abs(found, out=found) if two_sided else found
 
     observed = statistics(slice(1))[0]
@@ -310,8 +292,8 @@ class LabelPermutations:
 
 
 def permute_labels(
-    brain: Mapping[str, NDArray[np.float64]],
-    models: NDArray[np.float64],
+    brain: Mapping[str, Floats],
+    models: Floats,
     groups: Sequence[str],
     metric: RsaMetric,
     n_permutations: int,
@@ -358,7 +340,7 @@ def permute_labels(
     )
 
 
-def _differences(means: NDArray[np.float64]) -> NDArray[np.float64]:
+def _differences(means: Floats) -> Floats:
     """Differences between each two columns."""
     first, second = np.triu_indices(means.shape[1], k=1)
     return np.asarray(means[:, first] - means[:, second])

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.files.array_files import open_arrays
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import (
@@ -75,7 +75,7 @@ class Features:
     model: str
     group: Group
     stimuli: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: Floats
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
@@ -97,7 +97,7 @@ class Features:
         n_stimuli, n_features = np.shape(self.values)
         return f"Features({self.model}, {self.group}: {n_stimuli} stimuli, {n_features} features)"
 
-    def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
+    def of_stimuli(self, stimuli: Sequence[str]) -> Floats:
         """Rows of some of the stimuli, in the order given."""
         rows = {stimulus: row for row, stimulus in enumerate(self.stimuli)}
         return np.asarray(self.values)[[rows[stimulus] for stimulus in stimuli]]
@@ -126,7 +126,7 @@ class ModelRdm:
     model: str
     group: Group
     stimuli: tuple[str, ...]
-    rdm: NDArray[np.float64]
+    rdm: Floats
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
@@ -142,7 +142,7 @@ class ModelRdm:
         """Shapes in place of numbers."""
         return f"ModelRdm({self.model}, {self.group}: {len(self.stimuli)} stimuli)"
 
-    def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
+    def of_stimuli(self, stimuli: Sequence[str]) -> Floats:
         """Distances (pairs,) between some of the stimuli, in the order given.
 
         Raises
@@ -156,7 +156,7 @@ class ModelRdm:
         return rdm
 
 
-def require_distances_differ(model: str, rdm: NDArray[np.float64], tolerance: float = 0.0) -> None:
+def require_distances_differ(model: str, rdm: Floats, tolerance: float = 0.0) -> None:
     """Raise InputError where a model puts the same distance between all stimuli."""
     if np.ptp(rdm) <= tolerance:
         raise InputError(
@@ -182,7 +182,7 @@ class Categories:
     stimuli: tuple[str, ...]
     models: dict[str, tuple[str, ...]]
 
-    def rdm(self, model: str) -> NDArray[np.float64]:
+    def rdm(self, model: str) -> Floats:
         """Distances (pairs,) of a model: 0 within a category, 1 between two.
 
         Raises
@@ -199,7 +199,7 @@ class Categories:
                 )
         codes = np.unique(names, return_inverse=True)[1]
         first, second = np.triu_indices(len(codes), k=1)
-        rdm: NDArray[np.float64] = np.asarray(codes[first] != codes[second], dtype=np.float64)
+        rdm: Floats = np.asarray(codes[first] != codes[second], dtype=np.float64)
         if not np.ptp(rdm):
             raise InputError(
                 f"{self.file} puts the stimuli into {len(set(names))} categories of '{model}', so "
@@ -330,9 +330,7 @@ def _as_spelt(file: Path) -> Path:
     return next((path for path in alike if clean_name(path.stem) == file.stem), file)
 
 
-def _read_values(
-    file: Path,
-) -> tuple[tuple[str, ...], NDArray[np.float64], bool, dict[str, Any]]:
+def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, Any]]:
     """Stimuli, features or distances, whether it is distances, and where they come from."""
     if file.suffix == ".tsv":
         table = read_table(file)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, require_distances_differ
 from conceptrsa.analysis.models.registry import Group
 from conceptrsa.analysis.models.zoo import LAYER_MARK
@@ -65,10 +66,10 @@ class ModelSet:
         return tuple(model.group for model in self.models)
 
     @cached_property
-    def _rdms(self) -> dict[RdmMetric, NDArray[np.float64]]:
+    def _rdms(self) -> dict[RdmMetric, Floats]:
         return {}
 
-    def rdms(self, metric: RdmMetric) -> NDArray[np.float64]:
+    def rdms(self, metric: RdmMetric) -> Floats:
         """RDMs of all models, (models, pairs), in the order of the stimuli.
 
         Models have neither runs nor noise: where the brain's distance is Mahalanobis or
@@ -84,7 +85,7 @@ class ModelSet:
             self._rdms[metric] = np.stack([self._rdm(model, metric) for model in self.models])
         return self._rdms[metric]
 
-    def _rdm(self, model: Features | ModelRdm, metric: RdmMetric) -> NDArray[np.float64]:
+    def _rdm(self, model: Features | ModelRdm, metric: RdmMetric) -> Floats:
         if isinstance(model, ModelRdm):
             return model.of_stimuli(self.stimuli)
         values = np.asarray(model.of_stimuli(self.stimuli), dtype=np.float64)

@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import (
     CeilingInterval,
     CeilingName,
@@ -203,7 +203,7 @@ def star_style(size: float) -> dict[str, Any]:
     return star | {"linestyle": "none"}
 
 
-def jitter(n: int, half_width: float) -> NDArray[np.float64]:
+def jitter(n: int, half_width: float) -> Floats:
     """Fixed offsets that set n dots side by side."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(1)
 

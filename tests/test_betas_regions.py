@@ -296,8 +296,8 @@ def set_arrays(**arrays: np.ndarray | None) -> Callable[[Path], None]:
             set_arrays(**of_all_regions(np.full((8, 70), np.nan))),
             "is not finite in any voxel of any region",
         ),
-        (set_arrays(**{"visual/odd": np.ones((8, 3))}), r"visual/odd in .* is of shape \(8, 3\)"),
-        (set_arrays(**{"visual/voxels": np.zeros(70, int)}), "holds a voxel twice"),
+        (set_arrays(**{"visual/odd": np.ones((8, 3))}), r"odd beside visual/.* shape \(8, 3\)"),
+        (set_arrays(**{"visual/voxels": np.zeros(70, int)}), "a voxel of visual/.* is given twice"),
         (set_arrays(**{"visual/residual_covariance": np.ones((2, 2))}), r"is of shape \(2, 2\)"),
         (
             set_arrays(**{"visual/residual_covariance": np.triu(np.ones((70, 70)))}),

@@ -1,6 +1,6 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
@@ -112,11 +112,12 @@ class RoiPatterns:
         for name, (value, shape) in given.items():
             if value is not None and value.shape != shape:
                 raise InputError(
-                    f"{source} is of shape {array.shape} and {name} beside it of shape "
-                    f"{value.shape}: give {shape}"
+                    f"{name} beside {source} is of shape {value.shape}: give {shape} to fit "
+                    f"{array.shape}"
                 )
         places = given["voxels"][0]
-        if places is not None and len(np.unique(places)) < n_voxels:
+        places = np.arange(n_voxels) if places is None else places.astype(np.intp)
+        if len(np.unique(places)) < n_voxels:
             raise InputError(f"a voxel of {source} is given twice: keep one")
         halves = [given[half][0] for half in ("odd", "even")]
         if runs is not None:
@@ -128,7 +129,7 @@ class RoiPatterns:
             halves = [runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)]
         patterns = cls(
             values=array.mean(axis=0) if array.ndim == 3 else array,
-            voxels=np.arange(n_voxels) if places is None else places.astype(np.intp),
+            voxels=places,
             odd=None if halves[0] is None else halves[0].astype(np.float64),
             even=None if halves[1] is None else halves[1].astype(np.float64),
             runs=runs,
@@ -166,29 +167,25 @@ class RoiPatterns:
 
     def of_stimuli(self, rows: Sequence[int]) -> "RoiPatterns":
         """Give the betas of some stimuli, in the order of `rows`."""
-        return replace(
-            self,
-            values=self.values[rows],
-            odd=None if self.odd is None else self.odd[rows],
-            even=None if self.even is None else self.even[rows],
-            runs=None if self.runs is None else self.runs[:, rows],
-        )
+        return replace(self, **self._betas_changed(lambda betas: betas[..., rows, :]))
 
     def of_voxels(self, columns: Integers) -> "RoiPatterns":
         """Give some of the voxels; the others count as dropped."""
         covariance = self.residual_covariance
         return replace(
             self,
-            values=np.ascontiguousarray(self.values[:, columns]),
             voxels=self.voxels[columns],
             n_dropped=self.n_dropped + self.n_voxels - len(columns),
-            odd=None if self.odd is None else np.ascontiguousarray(self.odd[:, columns]),
-            even=None if self.even is None else np.ascontiguousarray(self.even[:, columns]),
-            runs=None if self.runs is None else np.ascontiguousarray(self.runs[:, :, columns]),
             residual_covariance=(
                 None if covariance is None else covariance[np.ix_(columns, columns)]
             ),
+            **self._betas_changed(lambda betas: np.ascontiguousarray(betas[..., columns])),
         )
+
+    def _betas_changed(self, change: Callable[[Floats], Floats]) -> dict[str, Any]:
+        """Betas of all runs, of halves and of single runs, where they are known, changed alike."""
+        betas = {"values": self.values, "odd": self.odd, "even": self.even, "runs": self.runs}
+        return {name: change(values) for name, values in betas.items() if values is not None}
 
     def with_data(self) -> "RoiPatterns":
         """Leave out voxels that are not finite somewhere, or the same for all stimuli."""

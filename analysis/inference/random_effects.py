@@ -19,6 +19,9 @@ from scipy.special import ndtr
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.rsa.correlations import incidence, number_of_stimuli
 
+CONFIDENCE = 0.95
+"""Coverage of intervals."""
+
 N_POINTS = 1024
 """Points of the integral over the true mean squares."""
 
@@ -202,7 +205,7 @@ def mean_squares(values: Floats, factors: Sequence[Factor]) -> MeanSquares:
     return MeanSquares(found[0][1].reshape(len(values)), tuple(parts))
 
 
-def infer(squares: MeanSquares, contrasts: Floats, confidence: float = 0.95) -> Estimates:
+def infer(squares: MeanSquares, contrasts: Floats, confidence: float = CONFIDENCE) -> Estimates:
     """Intervals and tests of contrasts of the means, over new samples of all factors.
 
     Parameters
@@ -357,14 +360,13 @@ class Ratios(NamedTuple):
     withheld: str = ""
 
 
-def ratios_to_last(squares: MeanSquares, confidence: float = 0.95) -> Ratios:
+def ratios_to_last(squares: MeanSquares) -> Ratios:
     """Ratios of all statistics but the last to the last, with Fieller's intervals.
 
     Parameters
     ----------
     squares : MeanSquares
         Scores, then the noise ceiling.
-    confidence : float
 
     Returns
     -------
@@ -372,16 +374,16 @@ def ratios_to_last(squares: MeanSquares, confidence: float = 0.95) -> Ratios:
         Withheld where the interval of the last includes zero or lies below it.
     """
     n = len(squares.estimates) - 1
-    last = infer(squares, np.eye(n + 1)[-1:], confidence)
+    last = infer(squares, np.eye(n + 1)[-1:])
     if not last.lower[0] > 0:
         nothing = np.full(n, np.nan)
         reason = (
             f"the noise ceiling, {last.estimate[0]:.3f}, is not known to be above zero: its "
-            f"{100 * confidence:g} % interval is [{last.lower[0]:.3f}, {last.upper[0]:.3f}]"
+            f"{100 * CONFIDENCE:g} % interval is [{last.lower[0]:.3f}, {last.upper[0]:.3f}]"
         )
         return Ratios(nothing, nothing, nothing, reason)
     ratio = squares.estimates[:-1] / squares.estimates[-1]
-    ends = [ratio + side * _reach(squares, ratio, side, 1 - confidence) for side in (-1.0, 1.0)]
+    ends = [ratio + side * _reach(squares, ratio, side, 1 - CONFIDENCE) for side in (-1.0, 1.0)]
     return Ratios(ratio, *ends)
 
 

@@ -140,6 +140,17 @@ def compare(
             multiverse, left_out = run_multiverse(subjects, model_set, settings)
             lost = (*lost, *left_out)
     labels = tuple(subject.label for subject in subjects)
+    warnings = (
+        *notes,
+        *model_set.notes,
+        *cautions(primary, labels, model_tests, group_tests),
+        *(note for subject in subjects for note in subject.notes),
+        *primary.notes,
+        *(sweep.note for sweep in sweeps if sweep.note),
+        *_note_on_sweeps(primary, sweeps),
+        *lost,
+        *_note_on_reference(reference, settings),
+    )
     return ComparisonResult(
         subjects=labels,
         stimuli=model_set.stimuli,
@@ -164,17 +175,7 @@ def compare(
         inference=inference,
         multiverse=multiverse,
         coverage=coverage_of(subjects) if have_patterns(subjects) else (),
-        warnings=_distinct(
-            *notes,
-            *model_set.notes,
-            *cautions(primary, labels, model_tests, group_tests),
-            *(note for subject in subjects for note in subject.notes),
-            *primary.notes,
-            *(sweep.note for sweep in sweeps if sweep.note),
-            *_note_on_sweeps(primary, sweeps),
-            *lost,
-            *_note_on_reference(reference, settings),
-        ),
+        warnings=tuple(dict.fromkeys(warnings)),
         sources=tuple(dict.fromkeys(file for subject in subjects for file in subject.sources)),
         estimation=dict(subjects[0].estimation) if have_patterns(subjects) else {},
     )
@@ -276,10 +277,6 @@ def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
         return PAPER_REFERENCE
     visual = [model.model for model in model_set.models if model.group == "visual"]
     return (visual or list(names))[0]
-
-
-def _distinct(*texts: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
 
 
 def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[str, ...]:

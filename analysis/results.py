@@ -9,13 +9,11 @@ import numpy as np
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, is_circular
 from conceptrsa.analysis.brain.patterns import RegionCoverage
-from conceptrsa.analysis.inference.findings import GroupTest, Inference, ModelTest
+from conceptrsa.analysis.inference.findings import ALPHA, GroupTest, Inference, ModelTest
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, normalise
 from conceptrsa.analysis.settings import ComparisonSettings
-
-CEILING_ALPHA = 0.05
 
 PRIMARY = "primary"
 
@@ -92,7 +90,7 @@ class RoiResult:
 
         Also where there is none to be tested.
         """
-        return not self.ceiling_p <= CEILING_ALPHA
+        return not self.ceiling_p <= ALPHA
 
     @property
     def n_normalised(self) -> int:

@@ -6,6 +6,7 @@ The same for a brain's and for a model's RDM.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.files.given_arrays import names_given
@@ -62,11 +63,7 @@ def rdm_vector(rdm: Floats, n_stimuli: int, source: str) -> Floats:
 
 def reorder(rdm: Floats, rows: Sequence[int]) -> Floats:
     """Give the distances (pairs,) between some of the stimuli, in the order of their rows."""
-    n_stimuli = round((1 + np.sqrt(1 + 8 * len(rdm))) / 2)
-    square = np.zeros((n_stimuli, n_stimuli))
-    square[np.triu_indices(n_stimuli, k=1)] = rdm
-    square += square.T
-    return square[np.ix_(rows, rows)][np.triu_indices(len(rows), k=1)]
+    return np.asarray(squareform(squareform(rdm)[np.ix_(rows, rows)], checks=False))
 
 
 def is_square(table: TextTable) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
-from conceptrsa.analysis.rsa.correlations import number_of_stimuli, standardise
+from conceptrsa.analysis.rsa.correlations import number_of_stimuli, standardise, variance_of_present
 from conceptrsa.analysis.settings import RsaMetric, is_own
 
 MIN_STIMULI = 6
@@ -302,21 +302,12 @@ def _concordance(ranks: Floats, others: Floats, weights: Floats) -> Floats:
     return found
 
 
-def bootstrap_variance(samples: Floats) -> Floats:
-    """Variance over samples (bootstraps, ...), n - 1; NaN for fewer than two."""
-    present = np.isfinite(samples)
-    count = present.sum(axis=0)
-    mean = np.where(present, samples, 0.0).sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(present, samples - mean, 0.0) ** 2
-    return np.where(count > 1, squares.sum(axis=0) / np.maximum(count - 1, 1), np.nan)
-
-
 def one_factor_variance(samples: Floats, n: int) -> Floats:
     """Variance over samples of one factor of n subjects or stimuli, times n / (n - 1).
 
     A bootstrap draws from n values about their own mean, and gives too little by that factor.
     """
-    return bootstrap_variance(samples) * (n / (n - 1) if n > 1 else np.nan)
+    return variance_of_present(samples) * (n / (n - 1) if n > 1 else np.nan)
 
 
 def two_factor_variance(
@@ -342,7 +333,7 @@ def two_factor_variance(
     """
     present = np.isfinite(both) & np.isfinite(subjects) & np.isfinite(stimuli)
     of_both, of_subjects, of_stimuli = (
-        bootstrap_variance(np.where(present, values, np.nan))
+        variance_of_present(np.where(present, values, np.nan))
         for values in (both, subjects, stimuli)
     )
     if n_subjects < 2 or n_stimuli < 2:

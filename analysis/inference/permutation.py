@@ -26,6 +26,7 @@ from conceptrsa.analysis.rsa.correlations import (
     mean_ranks,
     number_of_stimuli,
     standardise,
+    vary,
 )
 from conceptrsa.analysis.settings import RsaMetric, is_own
 
@@ -141,7 +142,7 @@ def _kendall_scores(brain: Floats, models: Floats, permutations: Integers) -> Fl
     brain_ranks = (2 * mean_ranks(brain)).astype(np.float32)
     model_ranks = (2 * mean_ranks(models)).astype(np.float32)
     squares = np.stack([squareform(ranks, checks=False) for ranks in model_ranks])
-    present = _varies(brain_ranks)
+    present = vary(brain_ranks)
     # Permuting the models the other way is the same and leaves the sums over RDMs alone.
     inverse = np.argsort(permutations, axis=1)
     sums = np.zeros((len(permutations), n_regions, len(models)))
@@ -154,7 +155,7 @@ def _kendall_scores(brain: Floats, models: Floats, permutations: Integers) -> Fl
             permuted = squares[:, order[first], order[second]]
             model_signs = _signs(permuted, rows).reshape(len(models), -1)
             sums[index] += brain_signs @ model_signs.T
-    count = present.sum(axis=1)[:, None] * np.where(_varies(model_ranks), 1.0, np.nan)
+    count = present.sum(axis=1)[:, None] * np.where(vary(model_ranks), 1.0, np.nan)
     scale = count * (n_pairs * (n_pairs - 1) / 2)
     return sums / np.where(scale > 0, scale, np.nan)
 
@@ -177,11 +178,6 @@ def _summed_signs(ranks: Singles, present: Booleans, rows: slice) -> Singles:
         ]
     )
     return np.triu(summed, k=1).reshape(len(ranks), -1)
-
-
-def _varies(ranks: Singles) -> Booleans:
-    """Whether RDMs (..., pairs) are without NaN and not constant."""
-    return np.asarray(ranks.max(axis=-1) > ranks.min(axis=-1))
 
 
 @dataclass(frozen=True)

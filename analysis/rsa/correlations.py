@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-from conceptrsa.analysis.arrays import Booleans, Floats
+from conceptrsa.analysis.arrays import Booleans, Floats, Singles
 from conceptrsa.analysis.settings import (
     OwnFunction,
     RsaMetric,
@@ -56,11 +56,8 @@ def _own_similarities(metric: OwnFunction, rdms: Floats, others: Floats) -> Floa
 
     Its first argument is of the brain, its second of a model (or of another subject).
     """
-    rdms, others = np.asarray(rdms, np.float64), np.asarray(others, np.float64)
-    leading = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
-    rdms = np.broadcast_to(rdms, (*leading, *rdms.shape[-2:]))
-    others = np.broadcast_to(others, (*leading, *others.shape[-2:]))
-    found = np.full((*leading, rdms.shape[-2], others.shape[-2]), np.nan)
+    rdms, others = _of_one_batch(rdms, others)
+    found = np.full((*rdms.shape[:-1], others.shape[-2]), np.nan)
     for place in np.ndindex(found.shape):
         *leads, row, column = place
         rdm, other = rdms[(*leads, row)], others[(*leads, column)]
@@ -193,11 +190,16 @@ def mean_over_subjects(values: Floats) -> Floats:
 
 def sem_over_subjects(values: Floats) -> Floats:
     """Standard error of the mean over the first axis (n - 1); NaN for fewer than two values."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.asarray(np.sqrt(variance_of_present(values) / np.maximum(count, 1)))
+
+
+def variance_of_present(values: Floats) -> Floats:
+    """Variance (n - 1) over the first axis of the values that are there; NaN for fewer than two."""
     present = np.isfinite(values)
     count = present.sum(axis=0)
     deviation = np.where(present, values - mean_over_subjects(values), 0.0)
-    variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
-    return np.where(count > 1, np.sqrt(variance / np.maximum(count, 1)), np.nan)
+    return np.where(count > 1, (deviation**2).sum(axis=0) / np.maximum(count - 1, 1), np.nan)
 
 
 def _centred(values: Floats) -> Floats:
@@ -219,22 +221,27 @@ def _scale_to_length_1(values: Floats) -> Floats:
 
 
 def _kendall_tau_a(rdms: Floats, others: Floats) -> Floats:
+    rdms, others = _of_one_batch(rdms, others)
+    tau = np.empty((*rdms.shape[:-1], others.shape[-2]))
+    of_two_sets = _tau_by_signs if rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS else _tau_by_sorting
+    for index in np.ndindex(rdms.shape[:-2]):
+        tau[index] = of_two_sets(rdms[index], others[index])
+    return np.where(vary(rdms)[..., :, None] & vary(others)[..., None, :], tau, np.nan)
+
+
+def _of_one_batch(rdms: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Give both all leading axes (..., rdms, pairs) that either has."""
     rdms, others = np.asarray(rdms, dtype=np.float64), np.asarray(others, dtype=np.float64)
     batch = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
-    tau = np.empty((*batch, rdms.shape[-2], others.shape[-2]))
-    of_two_sets = _tau_by_signs if rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS else _tau_by_sorting
-    all_rdms = np.broadcast_to(rdms, (*batch, *rdms.shape[-2:]))
-    all_others = np.broadcast_to(others, (*batch, *others.shape[-2:]))
-    for index in np.ndindex(batch):
-        tau[index] = of_two_sets(all_rdms[index], all_others[index])
-    varies, others_vary = _varies(rdms)[..., :, None], _varies(others)[..., None, :]
-    return np.where(varies & others_vary, tau, np.nan)
+    return (
+        np.broadcast_to(rdms, (*batch, *rdms.shape[-2:])),
+        np.broadcast_to(others, (*batch, *others.shape[-2:])),
+    )
 
 
-def _varies(values: Floats) -> Booleans:
-    """Whether vectors (..., pairs) are complete and not constant."""
-    varies: Booleans = values.min(axis=-1) < values.max(axis=-1)
-    return varies
+def vary(rdms: Floats | Singles) -> Booleans:
+    """Whether RDMs (..., pairs) are without NaN and not constant."""
+    return np.asarray(rdms.min(axis=-1) < rdms.max(axis=-1))
 
 
 def _tau_by_signs(rdms: Floats, others: Floats) -> Floats:

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.inference.findings import MIXED_MODEL, GroupTest
+from conceptrsa.analysis.inference.findings import ALPHA, MIXED_MODEL, GroupTest
 from conceptrsa.analysis.output.figures.captions import (
     CAPTIONS,
     details_of,
@@ -37,7 +37,6 @@ from conceptrsa.analysis.output.figures.sheet import (
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
-    ALPHA,
     CEILING_COLOUR,
     GROUP_COLOURS,
     LINE_COLOUR,

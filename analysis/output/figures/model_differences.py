@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from conceptrsa.analysis.arrays import Booleans, Floats
-from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, ZERO, ModelTest
+from conceptrsa.analysis.inference.findings import ALPHA, RANDOM_EFFECTS, ZERO, ModelTest
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import model_labels
 from conceptrsa.analysis.output.figures.sheet import (
@@ -19,7 +19,6 @@ from conceptrsa.analysis.output.figures.sheet import (
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
-    ALPHA,
     LINE_COLOUR,
     MUTED_COLOUR,
     SMALL,

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.inference.findings import ALPHA
 from conceptrsa.analysis.output.figures.captions import (
     CAPTIONS,
     details_of,
@@ -30,7 +31,6 @@ from conceptrsa.analysis.output.figures.rows import (
 )
 from conceptrsa.analysis.output.figures.sheet import set_title, wrap
 from conceptrsa.analysis.output.figures.style import (
-    ALPHA,
     CEILING_COLOUR,
     MUTED_COLOUR,
     RSA_NAMES,

@@ -48,8 +48,6 @@ LINE_COLOUR = "#222222"
 SMALL = 7.5
 """Points of all that is no label or title."""
 
-ALPHA = 0.05
-
 FORMATS: dict[str, Any] = {
     "svg": {"metadata": {"Date": None, "Creator": None}},
     # Figures are lines and letters: more compression takes time and saves little.

@@ -134,7 +134,7 @@ def _chosen_voxels(
         {roi: selection_scores(subject, roi, fold.select_on, settings) for roi in subject.rois}
         for subject in subjects
     ]
-    sizes: dict[str, int] | None = None
+    sizes = dict.fromkeys(subjects[0].rois, settings.n_voxels)
     notes: list[str] = []
     if settings.voxel_selection == "best-n":
         sizes, note = _best_sizes(subjects, scores, fold, settings)
@@ -144,9 +144,7 @@ def _chosen_voxels(
         generator = np.random.default_rng(
             [settings.seed, zlib.crc32(subject.label.encode()), fold.draw, 2]
         )
-        selected = select_voxels(
-            subject, settings, scores=of_subject, sizes=sizes, generator=generator
-        )
+        selected = select_voxels(subject, settings, of_subject, sizes, generator)
         columns.append(selected.columns)
         notes.extend(selected.warnings)
     return columns, notes

@@ -136,9 +136,9 @@ def rank_voxels(scores: Floats) -> Integers:
 def select_voxels(
     subject: SubjectPatterns,
     settings: ComparisonSettings,
-    scores: Scores | None = None,
-    sizes: Mapping[str, int] | None = None,
-    generator: np.random.Generator | None = None,
+    scores: Scores,
+    sizes: Mapping[str, int],
+    generator: np.random.Generator,
 ) -> SelectedVoxels:
     """Select the voxels of every region of one subject as `settings.voxel_selection` says.
 
@@ -149,11 +149,11 @@ def select_voxels(
         With `skip_zeros`, voxels with a beta of exactly 0 for any stimulus are never among those
         of the highest scores (top-n, best-n); the threshold does not look at zeros, as in the
         authors' code.
-    scores : mapping of str to ndarray, (voxels,), optional
-        Score of every voxel by region, from whatever runs; by default the highest beta.
-    sizes : mapping of str to int, optional
-        Number of voxels by region, for best-n.
-    generator : Generator, optional
+    scores : mapping of str to ndarray, (voxels,)
+        Score of every voxel by region, from whatever runs.
+    sizes : mapping of str to int
+        Number of voxels by region, for top-n, best-n and random.
+    generator : Generator
         For random; the voxels of a region do not depend on which other regions there are.
 
     Raises
@@ -161,22 +161,13 @@ def select_voxels(
     InputError
         If the region that sets the threshold is not among the regions, or has no scores.
     """
-    if scores is None:
-        scores = {name: max_beta(roi.values) for name, roi in subject.rois.items()}
-    n_each = dict.fromkeys(subject.rois, settings.n_voxels)
     match settings.voxel_selection:
-        case "top-n":
-            return _highest(subject, scores, n_each, settings.skip_zeros)
-        case "best-n":
-            if sizes is None:
-                raise ValueError("best-n needs the number of voxels of each region")
+        case "top-n" | "best-n":
             return _highest(subject, scores, sizes, settings.skip_zeros)
         case "threshold":
             return _above_threshold(subject, scores, settings.threshold_roi, settings.n_voxels)
         case "random":
-            if generator is None:
-                raise ValueError("a random selection needs a generator")
-            return _at_random(subject, n_each, generator)
+            return _at_random(subject, sizes, generator)
         case "all":
             return SelectedVoxels(
                 {name: np.arange(roi.n_voxels) for name, roi in subject.rois.items()}

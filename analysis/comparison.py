@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.brain_rdms import (
     BrainRdms,
     brain_rdms,
@@ -53,7 +53,7 @@ from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import require_one_of
 
 PAPER_REFERENCE = "ResNet50"
 
@@ -140,6 +140,17 @@ def compare(
             multiverse, left_out = run_multiverse(subjects, model_set, settings)
             lost = (*lost, *left_out)
     labels = tuple(subject.label for subject in subjects)
+    warnings = (
+        *notes,
+        *model_set.notes,
+        *cautions(primary, labels, model_tests, group_tests),
+        *(note for subject in subjects for note in subject.notes),
+        *primary.notes,
+        *(sweep.note for sweep in sweeps if sweep.note),
+        *_note_on_sweeps(primary, sweeps),
+        *lost,
+        *_note_on_reference(reference, settings),
+    )
     return ComparisonResult(
         subjects=labels,
         stimuli=model_set.stimuli,
@@ -164,17 +175,7 @@ def compare(
         inference=inference,
         multiverse=multiverse,
         coverage=coverage_of(subjects) if have_patterns(subjects) else (),
-        warnings=_distinct(
-            *notes,
-            *model_set.notes,
-            *cautions(primary, labels, model_tests, group_tests),
-            *(note for subject in subjects for note in subject.notes),
-            *primary.notes,
-            *(sweep.note for sweep in sweeps if sweep.note),
-            *_note_on_sweeps(primary, sweeps),
-            *lost,
-            *_note_on_reference(reference, settings),
-        ),
+        warnings=tuple(dict.fromkeys(warnings)),
         sources=tuple(dict.fromkeys(file for subject in subjects for file in subject.sources)),
         estimation=dict(subjects[0].estimation) if have_patterns(subjects) else {},
     )
@@ -214,7 +215,7 @@ def _tests_of_the_paper(
     """Wilcoxon's test of each model against the reference, Welch's t-test between groups."""
     model_tests: list[ModelTest] = []
     group_tests: list[GroupTest] = []
-    scores: dict[Score, dict[str, NDArray[np.float64]]] = {
+    scores: dict[Score, dict[str, Floats]] = {
         "rsa_normalised": {roi.roi: roi.rsa_normalised for roi in primary.rois},
         "rsa": {roi.roi: roi.rsa for roi in primary.rois},
     }
@@ -270,21 +271,12 @@ def _sweep(
 def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
     names = model_set.names
     if wanted is not None:
-        if wanted not in names:
-            raise InputError(
-                f"the reference model {wanted} is not among the models"
-                f"{did_you_mean(wanted, names)}: choose one of "
-                f"{', '.join(names)}"
-            )
+        require_one_of(wanted, names, "among the models there is no reference model")
         return wanted
     if PAPER_REFERENCE in names:
         return PAPER_REFERENCE
     visual = [model.model for model in model_set.models if model.group == "visual"]
     return (visual or list(names))[0]
-
-
-def _distinct(*texts: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
 
 
 def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_one_of
 from conceptrsa.bids_config.schema import RoiDefinition
 
 
@@ -303,11 +304,8 @@ class Comparison:
         return Path(out_dir) / "group"
 
     def _table(self, name: str) -> pd.DataFrame:
-        if name not in self.tables:
-            raise InputError(
-                f"this result has no table {name} (preset {self.settings.preset}): it has "
-                f"{', '.join(self.tables)}"
-            )
+        what = f"this result of the preset {self.settings.preset} has no table"
+        require_one_of(name, self.tables, what, "it has")
         return self.tables[name].copy()
 
     def __repr__(self) -> str:

@@ -68,9 +68,7 @@ class MultiverseRow:
 
 
 def run_multiverse(
-    subjects: Sequence[SubjectPatterns],
-    model_set: ModelSet,
-    settings: ComparisonSettings,
+    subjects: Sequence[SubjectPatterns], model_set: ModelSet, settings: ComparisonSettings
 ) -> tuple[tuple[MultiverseRow, ...], tuple[str, ...]]:
     """Score all models by all choices that the data allow.
 

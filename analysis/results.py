@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, is_circular
 from conceptrsa.analysis.brain.patterns import RegionCoverage
-from conceptrsa.analysis.inference.findings import GroupTest, Inference, ModelTest
+from conceptrsa.analysis.inference.findings import ALPHA, GroupTest, Inference, ModelTest
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, normalise
 from conceptrsa.analysis.settings import ComparisonSettings
-
-CEILING_ALPHA = 0.05
 
 PRIMARY = "primary"
 
@@ -65,24 +63,24 @@ class RoiResult:
     """
 
     roi: str
-    n_voxels: NDArray[np.intp]
-    rdms: NDArray[np.float64]
-    rsa: NDArray[np.float64]
+    n_voxels: Integers
+    rdms: Floats
+    rsa: Floats
     ceiling: NoiseCeiling
     ceiling_p: float
 
     @property
-    def has_rdm(self) -> NDArray[np.bool_]:
+    def has_rdm(self) -> Booleans:
         """Subjects with an RDM, (subjects,)."""
         return np.asarray(np.isfinite(self.rdms).all(axis=(0, 2)))
 
     @property
-    def rsa_normalised(self) -> NDArray[np.float64]:
+    def rsa_normalised(self) -> Floats:
         """Scores as shares of each subject's pairwise ceiling, (subjects, models)."""
         return normalise(self.rsa, self.ceiling.pairwise)
 
     @property
-    def mean_n_voxels(self) -> NDArray[np.float64]:
+    def mean_n_voxels(self) -> Floats:
         """Voxels that were selected, mean over folds, (subjects,)."""
         return np.asarray(self.n_voxels.mean(axis=0), dtype=np.float64)
 
@@ -92,7 +90,7 @@ class RoiResult:
 
         Also where there is none to be tested.
         """
-        return not self.ceiling_p <= CEILING_ALPHA
+        return not self.ceiling_p <= ALPHA
 
     @property
     def n_normalised(self) -> int:
@@ -175,7 +173,7 @@ class ComparisonResult:
     stimuli: tuple[str, ...]
     models: tuple[Model, ...]
     reference_model: str
-    model_rdms: NDArray[np.float64]
+    model_rdms: Floats
     primary: Analysis
     variants: tuple[Analysis, ...]
     sweeps: tuple[CeilingSweep, ...]

@@ -4,15 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.files.rdm_files import reorder
 from conceptrsa.analysis.library import Comparison
 from conceptrsa.analysis.models.feature_files import ModelRdm
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_names, stimulus_ids
+from conceptrsa.bids_config.names import (
+    clean_name,
+    require_distinct,
+    require_names,
+    require_one_of,
+    stimulus_ids,
+)
 
 if TYPE_CHECKING:
     from rsatoolbox.rdm import RDMs
@@ -23,7 +29,7 @@ STIMULUS_NAMES = ("stimulus", "stimuli", "conds", "cond", "condition", "conditio
 UNKNOWN = ("", "None", "nan", "n/a")
 """Names of subjects that stand for none."""
 
-Rows = list[tuple[dict[str, str], NDArray[np.float64]]]
+Rows = list[tuple[dict[str, str], Floats]]
 
 
 def to_rsatoolbox(rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm]) -> "RDMs":
@@ -92,8 +98,7 @@ def from_rsatoolbox(
             f"that holds the stimuli by stimulus=..., among {', '.join(patterns)}"
         )
     names = stimulus_ids([str(name) for name in patterns[known[0]]], "the RDMs")
-    if len(set(names)) < len(names):
-        raise InputError(f"the pattern descriptor {known[0]} names a stimulus twice: average first")
+    require_distinct(names, f"the pattern descriptor {known[0]} names", "average first")
     rows = sorted(range(len(names)), key=lambda row: names[row])
     stimuli = tuple(names[row] for row in rows)
     vectors = [reorder(np.asarray(rdm, dtype=np.float64), rows) for rdm in rdms.dissimilarities]
@@ -107,10 +112,10 @@ def from_rsatoolbox(
 
 
 def _subjects(
-    stimuli: tuple[str, ...], told: Mapping[str, Sequence[str]], rdms: Sequence[NDArray[np.float64]]
+    stimuli: tuple[str, ...], told: Mapping[str, Sequence[str]], rdms: Sequence[Floats]
 ) -> list[SubjectRdms]:
     regions = told.get("roi", ["region"] * len(rdms))
-    of_subject: dict[str, dict[str, NDArray[np.float64]]] = {}
+    of_subject: dict[str, dict[str, Floats]] = {}
     for subject, roi, rdm in zip(told["subject"], regions, rdms, strict=True):
         # In an object that holds models as well, theirs have no subject.
         if subject in UNKNOWN:
@@ -126,7 +131,7 @@ def _subjects(
 def _models(
     stimuli: tuple[str, ...],
     told: Mapping[str, Sequence[str]],
-    rdms: Sequence[NDArray[np.float64]],
+    rdms: Sequence[Floats],
     group: Group | None,
 ) -> list[ModelRdm]:
     names = told.get("model", told.get("name"))
@@ -137,11 +142,8 @@ def _models(
         )
     groups = told.get("group", [str(group or "")] * len(rdms))
     for name, of_model in zip(names, groups, strict=True):
-        if of_model not in GROUPS:
-            raise InputError(
-                f"model {name} is of the group {of_model or None!r}: give group=..., one of "
-                f"{', '.join(GROUPS)}"
-            )
+        of = f"model {name} cannot be of the group"
+        require_one_of(of_model or None, GROUPS, of, "give group=..., one of")
     return [
         ModelRdm(name, cast(Group, of_model), stimuli, rdm)
         for name, of_model, rdm in zip(names, groups, rdms, strict=True)

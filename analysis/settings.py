@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import require_one_of
 
 Preset = Literal["recommended", "paper"]
 VoxelSelection = Literal["top-n", "threshold", "best-n", "random", "all"]
@@ -77,7 +77,8 @@ def rsa_metric_of(metric: str | Callable[..., Any]) -> RsaMetric:
 def _metric(name: str, metric: str | Callable[..., Any], allowed: tuple[str, ...]) -> str:
     if not isinstance(metric, str) and callable(metric):
         return OwnFunction(metric)
-    _require_choice(name, metric, allowed)
+    if not is_own(metric):
+        require_one_of(metric, allowed, f"{name} cannot be")
     return metric
 
 
@@ -89,14 +90,6 @@ class Names(dict[Any, str]):
         if not is_own(metric):
             raise KeyError(metric)
         return str(metric)
-
-
-def _require_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed and not is_own(value):
-        raise InputError(
-            f"{name} = {value!r} is unknown{did_you_mean(str(value), allowed)}: choose one of "
-            f"{', '.join(allowed)}"
-        )
 
 
 @dataclass(frozen=True)
@@ -198,8 +191,8 @@ class ComparisonSettings:
             minimum = setting.metadata.get("minimum")
             if name in ("rdm_metric", "rsa_metric") and callable(value):
                 object.__setattr__(self, name, OwnFunction(value))
-            elif get_origin(hints[name]) is Literal:
-                _require_choice(name, value, get_args(hints[name]))
+            elif get_origin(hints[name]) is Literal and not is_own(value):
+                require_one_of(value, get_args(hints[name]), f"{name} cannot be")
             elif hints[name] is bool and not isinstance(value, bool):
                 raise InputError(f"{name} = {value!r} is neither True nor False: give one of them")
             elif minimum is not None and (
@@ -238,12 +231,8 @@ def settings_for(preset: str = "recommended", **changes: Any) -> ComparisonSetti
     InputError
         On an unknown preset or a value that is not possible.
     """
-    _require_choice("preset", preset, get_args(Preset))
+    require_one_of(preset, get_args(Preset), "preset cannot be")
     known = [setting.name for setting in fields(ComparisonSettings)]
     for name in changes:
-        if name not in known:
-            raise InputError(
-                f"there is no setting {name!r}{did_you_mean(name, known)}: choose among "
-                f"{', '.join(known)}"
-            )
+        require_one_of(name, known, "there is no setting", "choose among")
     return replace(PRESETS[preset], **changes)

@@ -17,6 +17,15 @@ class InputError(Exception):
     """
 
 
+@contextmanager
+def told_of(place: object) -> Iterator[None]:
+    """Begin the message of an `InputError` of the block with the place that it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
 class StepError(Exception):
     """A step did not do its work; the message says which and what to do.
 

@@ -8,6 +8,7 @@ two names of what everybody reads as one.
 import logging
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -30,6 +31,9 @@ READ_AS_MISSING = frozenset({
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 })  # fmt: skip
 """Cells that `pandas.read_csv` takes for missing values by default."""
+
+MOST_LISTED = 50
+"""Words that a message lists; a library of networks has more than a person reads."""
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
@@ -181,6 +185,51 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     spelled = {candidate.casefold(): candidate for candidate in candidates}
     close = get_close_matches(word.casefold(), spelled, n=1)
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
+
+
+def require_one_of(
+    word: object, known: Iterable[str], what: str, remedy: str = "choose one of"
+) -> None:
+    """Refuse a word that is not among those known.
+
+    Parameters
+    ----------
+    word : object
+    known : iterable of str
+    what : str
+        The beginning of the message, before the word: 'there is no setting'.
+    remedy : str
+        Stands before the known words, which are listed where a person can read them all.
+
+    Raises
+    ------
+    InputError
+    """
+    known = tuple(known)
+    if isinstance(word, str) and word in known:
+        return
+    listed = f"{remedy} {', '.join(known)}" if len(known) <= MOST_LISTED else "correct the name"
+    raise InputError(f"{what} {word!r}{did_you_mean(str(word), known)}: {listed}")
+
+
+def require_distinct(names: Iterable[object], what: str, remedy: str = "keep one row") -> None:
+    """Refuse a name that is there more than once.
+
+    Parameters
+    ----------
+    names : iterable
+    what : str
+        The beginning of the message, before the name: 'the table lists'.
+    remedy : str
+        For the message.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise InputError(f"{what} {name!r} more than once: {remedy}")
 
 
 def spelt_otherwise(name: str, there: Iterable[str]) -> str:

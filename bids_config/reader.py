@@ -8,13 +8,18 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config import tsv
-from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean, require_no_quotes, stimulus_ids
+from conceptrsa.bids_config.errors import InputError, told_of
+from conceptrsa.bids_config.names import (
+    clean_name,
+    did_you_mean,
+    require_no_quotes,
+    require_one_of,
+    stimulus_ids,
+)
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
-LABEL_COLUMNS = ("stimulus", "label")
 Record = TypeVar("Record")
 
 
@@ -44,11 +49,11 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     """
     file = _find(name_or_path)
     table = read_toml(file)
-    try:
+    with told_of(file):
         config = read_table(DatasetConfig, table, folder=file.parent)
-        _check_labels_file(config.stimuli.labels_file)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+        labels_file = config.stimuli.labels_file
+        if labels_file is not None and not read_labels(labels_file):
+            raise InputError(f"{labels_file} holds no stimulus: add a row for each")
     return config
 
 
@@ -66,22 +71,29 @@ def _find(name_or_path: str | Path) -> Path:
     return file.resolve()
 
 
-def _check_labels_file(file: Path | None) -> None:
-    """Raise unless the label table is there, has its columns and labels each stimulus once."""
-    if file is None:
-        return
-    if not file.is_file():
-        raise InputError(f"stimuli.labels_file = {str(file)!r} does not exist: check the path")
+def read_labels(file: Path) -> dict[str, str]:
+    """Read the label of each stimulus from a table with the columns stimulus and label.
+
+    Raises
+    ------
+    InputError
+        On a table without these columns, a cell that is empty, or two labels of one stimulus.
+    """
     table = tsv.read_table(file)
-    table.require_columns(LABEL_COLUMNS, "name the tab-separated columns so")
+    table.require_columns(["stimulus", "label"], "name the tab-separated columns so")
     require_no_quotes(table.column("label"), file)
+    labels: dict[str, str] = {}
     stimuli = stimulus_ids(table.column("stimulus"), file)
-    if not table.rows or not all((*stimuli, *table.column("label"))):
-        raise InputError(
-            f"stimuli.labels_file = {str(file)!r} must give every stimulus an id and a label"
-        )
-    if len(set(stimuli)) < len(stimuli):
-        raise InputError(f"stimuli.labels_file = {str(file)!r} names a stimulus twice")
+    for line, stimulus, cell in zip(table.lines, stimuli, table.column("label"), strict=True):
+        label = clean_name(cell)
+        if not stimulus or not label:
+            raise InputError(
+                f"{file}, line {line}: give each stimulus a label, in tab-separated columns "
+                "named 'stimulus' and 'label'."
+            )
+        if labels.setdefault(stimulus, label) != label:
+            raise InputError(f"{file}, line {line}: '{stimulus}' has a second label: keep one.")
+    return labels
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -124,12 +136,8 @@ def read_table(
     """
     hints = get_type_hints(cls)
     for key in table:
-        if key not in hints:
-            where = f" in [{section}]" if section else ""
-            raise InputError(
-                f"unknown key {key!r}{where}{did_you_mean(key, hints)}: the allowed keys are "
-                f"{', '.join(hints)}"
-            )
+        where = f"[{section}] has an" if section else "there is an"
+        require_one_of(key, hints, f"{where} unknown key", "the allowed keys are")
     values = {}
     for entry in fields(cls):  # type: ignore[arg-type]
         key = f"{section}.{entry.name}" if section else entry.name

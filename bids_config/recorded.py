@@ -9,7 +9,7 @@ from typing import Any
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.reader import load_dataset_config
 from conceptrsa.bids_config.schema import DatasetConfig
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import atomic_path, write_text
 
 RECORD = "dataset_config.toml"
 MIXED = "dataset_config_mixed.txt"
@@ -54,17 +54,14 @@ def write_recorded(config: DatasetConfig, folder: Path) -> None:
     table = asdict(replace(config, stimuli=replace(config.stimuli, labels_file=kept)))
     table["rois"] = {roi.name: roi.labels for roi in config.rois}
     lines = ["# What these derivatives were made with; written by conceptrsa.", *_as_toml(table)]
-    with atomic_path(folder / RECORD) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / RECORD, "\n".join(lines) + "\n")
 
 
 def add_to_mixture(differing: str, folder: Path) -> None:
     """Note that a folder holds subjects of different configurations."""
     file = folder / MIXED
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    with atomic_path(file) as temporary:
-        text = "".join(f"{line}\n" for line in dict.fromkeys([*lines, differing]))
-        temporary.write_text(text, encoding="utf-8")
+    write_text(file, "".join(f"{line}\n" for line in dict.fromkeys([*lines, differing])))
 
 
 def notes_on_mixture(folder: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, warn_of_case
+from conceptrsa.bids_config.names import clean_name, require_distinct, warn_of_case
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
@@ -110,12 +110,8 @@ class EventsConfig:
                 "type_column is missing: stimulus_types, fixation_types and ignored_types "
                 "are values of that column"
             )
-        for event_type in self.event_types:
-            if self.event_types.count(event_type) > 1:
-                raise InputError(
-                    f"{event_type!r} must stand once only in stimulus_types, fixation_types and "
-                    "ignored_types"
-                )
+        lists = "stimulus_types, fixation_types and ignored_types"
+        require_distinct(self.event_types, f"{lists} hold", "keep one of them")
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -183,8 +179,7 @@ class RoiDefinition:
             raise InputError(f"{self.name} must hold at least one label")
         if min(self.labels) < 1:
             raise InputError(f"{self.name} must hold label ids above 0 only, not {self.labels}")
-        if len(set(self.labels)) < len(self.labels):
-            raise InputError(f"{self.name} names a label twice: {list(self.labels)}")
+        require_distinct(self.labels, f"{self.name} names the label", "keep one")
 
 
 @dataclass(frozen=True)

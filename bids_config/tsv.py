@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, in_quotes
+from conceptrsa.bids_config.names import clean_name, in_quotes, require_distinct
 from conceptrsa.bids_config.writing import atomic_path, file_errors
 
 if TYPE_CHECKING:  # neither is needed for a command's --help
@@ -225,10 +225,7 @@ def _refuse_other_separators(file: Path, columns: Sequence[str]) -> None:
 
 
 def _check_header(file: Path, columns: Sequence[str]) -> None:
-    seen: set[str] = set()
     for place, column in enumerate(columns, start=1):
         if not column:
             raise InputError(f"{file} has no name for its column {place}: add it to the header")
-        if column in seen:
-            raise InputError(f"{file} holds the column {column!r} more than once: keep one")
-        seen.add(column)
+    require_distinct(columns, f"{file} holds the column", "keep one")

@@ -87,17 +87,25 @@ def require_content(path: Path, otherwise: str = "") -> None:
 
 
 @contextmanager
-def file_errors(file: Path, remedy: str = "restore it") -> Iterator[None]:
-    """Turn what a file that is missing or may not be read raises into an InputError."""
+def file_errors(
+    file: Path, remedy: str = "restore it", damage: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn what a file that is missing or may not be read raises into an InputError.
+
+    And what a library raises on one that is damaged.
+    """
+    failures: tuple[type[Exception], ...] = (OSError, *damage)
     try:
         yield
+    except InputError:
+        raise
     except FileNotFoundError as error:
         require_content(file)
         raise InputError(f"{file} is missing: restore it, or give a file that exists") from error
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions") from error
-    except OSError as error:
-        reason = " ".join(str(error.strerror or error).split())
+    except failures as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise InputError(f"{file} cannot be read ({reason}): {remedy}") from error
 
 
@@ -109,5 +117,10 @@ def empty_file(path: str | Path) -> None:
 
 def write_json(path: str | Path, content: object) -> None:
     """Write a JSON file, indented, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(text, encoding="utf-8")

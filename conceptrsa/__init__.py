@@ -24,46 +24,28 @@ if TYPE_CHECKING:
     from conceptrsa.bids_config.reader import load_dataset_config
 
 __all__ = [
-    "Comparison",
-    "ComparisonSettings",
-    "ComparisonWarning",
-    "Features",
-    "InputError",
-    "ModelRdm",
-    "RoiPatterns",
-    "SubjectPatterns",
-    "SubjectRdms",
-    "compare",
-    "compute_rdm",
-    "extract_features",
-    "from_rsatoolbox",
-    "load_dataset_config",
-    "noise_ceiling",
-    "read_betas",
-    "read_features",
+    "Comparison", "ComparisonSettings", "ComparisonWarning", "Features", "InputError", "ModelRdm",
+    "RoiPatterns", "SubjectPatterns", "SubjectRdms", "compare", "compute_rdm", "extract_features",
+    "from_rsatoolbox", "load_dataset_config", "noise_ceiling", "read_betas", "read_features",
     "to_rsatoolbox",
-]
+]  # fmt: skip
 
-_HOMES = {
-    "Comparison": "analysis.library",
-    "ComparisonSettings": "analysis.settings",
-    "ComparisonWarning": "analysis.library",
-    "Features": "analysis.models.feature_files",
-    "InputError": "bids_config.errors",
-    "ModelRdm": "analysis.models.feature_files",
-    "RoiPatterns": "analysis.brain.patterns",
-    "SubjectPatterns": "analysis.brain.patterns",
-    "SubjectRdms": "analysis.brain.patterns",
-    "compare": "analysis.library",
-    "compute_rdm": "analysis.rsa.distances",
-    "extract_features": "analysis.library",
-    "from_rsatoolbox": "analysis.rsatoolbox_rdms",
-    "load_dataset_config": "bids_config.reader",
-    "noise_ceiling": "analysis.rsa.noise_ceiling",
-    "read_betas": "analysis.library",
-    "read_features": "analysis.models.feature_files",
-    "to_rsatoolbox": "analysis.rsatoolbox_rdms",
-}
+_NAMES = {
+    "analysis.brain.patterns": ("RoiPatterns", "SubjectPatterns", "SubjectRdms"),
+    "analysis.library": (
+        "Comparison", "ComparisonWarning", "compare", "extract_features", "read_betas",
+    ),
+    "analysis.models.feature_files": ("Features", "ModelRdm", "read_features"),
+    "analysis.rsa.distances": ("compute_rdm",),
+    "analysis.rsa.noise_ceiling": ("noise_ceiling",),
+    "analysis.rsatoolbox_rdms": ("from_rsatoolbox", "to_rsatoolbox"),
+    "analysis.settings": ("ComparisonSettings",),
+    "bids_config.errors": ("InputError",),
+    "bids_config.reader": ("load_dataset_config",),
+}  # fmt: skip
+"""The public names of each module."""
+
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

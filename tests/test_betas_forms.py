@@ -72,7 +72,7 @@ def test_participants_can_be_chosen(root: Path) -> None:
         atlas = None if name == "derivatives" else root / "atlas.nii.gz"
         subjects = read(root / name, atlas=atlas, participants=["03", "sub-01"])
         assert [subject.label for subject in subjects] == ["sub-01", "sub-03"]
-        with pytest.raises(InputError, match="holds nothing of sub-09: name participants"):
+        with pytest.raises(InputError, match="holds no participant '09': name some"):
             read(root / name, atlas=atlas, participants=["01", "09"])
 
 

@@ -100,7 +100,11 @@ def test_own_file_by_path(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "misspelt key": ('task = "look"', 'taks = "look"', "'taks' in [runs] (did you mean 'task'?)"),
+    "misspelt key": (
+        'task = "look"',
+        'taks = "look"',
+        "unknown key 'taks' (did you mean 'task'?)",
+    ),
     "unknown table": ("[glm]", "[gml]", "'gml' (did you mean 'glm'?)"),
     "missing key": ('task = "look"', "", "runs.task is missing"),
     "missing table": ('[events.one_back]\nrule = "repeat"', "", "events.one_back is missing"),
@@ -117,13 +121,13 @@ MISTAKES = {
     "noise model": ("= 100", '= 100\nnoise_model = "AR1"', "one of 'ar1', 'ols'"),
     "column rule without column": ('"repeat"', '"column"', "column and values must both"),
     "column without its rule": ('"repeat"', '"repeat"\ncolumn = "x"', "drop them"),
-    "type named twice": ('["rest"]', '["rest", "stimulus"]', "'stimulus' must stand once"),
+    "type named twice": ('["rest"]', '["rest", "stimulus"]', "hold 'stimulus' more than once"),
     "types without column": ('type_column = "event_type"', "", "type_column is missing"),
     "no stimulus type": ('stimulus_types = ["stimulus"]', "", "stimulus_types must name"),
     "empty region": ("[1011, 2011]", "[]", "[rois] visual must hold at least one label"),
     "labels no numbers": ("[1011, 2011]", '["1011"]', "must be a list of whole numbers"),
     "label zero": ("[1011, 2011]", "[0, 1011]", "above 0"),
-    "label twice": ("[1011, 2011]", "[1011, 1011]", "names a label twice"),
+    "label twice": ("[1011, 2011]", "[1011, 1011]", "names the label 1011 more than once"),
     "overlap": ("visual-left = [1011]", "other = [1011, 3]", "visual and other overlap"),
     "same region": ("visual-left = [1011]", "other = [2011, 1011]", "visual and other overlap"),
     "region no name": ("visual-left", '"visual left"', "letters and digits, joined by '-'"),
@@ -131,7 +135,7 @@ MISTAKES = {
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
     "unbalanced": ("of {label}", "of {label", "no other placeholder or brace"),
-    "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv' does not exist"),
+    "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv is missing"),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }
 
@@ -150,9 +154,9 @@ def test_mistakes_name_file_and_key(tmp_path: Path, old: str, new: str, message:
     [
         ("stimulus,label\na,b\n", "separates its columns by commas (stimulus,label)"),
         ("", "labels.tsv is empty"),
-        ("stimulus\tlabel\na\t\n", "an id and a label"),
-        ("stimulus\tlabel\n", "an id and a label"),
-        ("stimulus\tlabel\na\tb\na\tc\n", "names a stimulus twice"),
+        ("stimulus\tlabel\na\t\n", "line 2: give each stimulus a label"),
+        ("stimulus\tlabel\n", "holds no stimulus"),
+        ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has a second label"),
     ],
 )
 def test_label_tables_are_checked(tmp_path: Path, content: str, message: str) -> None:

@@ -15,11 +15,11 @@ from conceptrsa.analysis.inference.bootstrap import (
     Draws,
     bootstrap_errors,
     bootstrap_scores,
-    bootstrap_variance,
     draw_samples,
     one_factor_variance,
     two_factor_variance,
 )
+from conceptrsa.analysis.rsa.correlations import variance_of_present
 
 RSATOOLBOX = {
     "pearson": "corr",
@@ -236,7 +236,7 @@ def test_variances():
     gaps = samples.copy()
     gaps[:100, 1] = np.nan
     gaps[:, 2] = np.nan
-    error = np.sqrt(bootstrap_variance(gaps))
+    error = np.sqrt(variance_of_present(gaps))
     expected = samples[:, 0].std(ddof=1), samples[100:, 1].std(ddof=1)
     np.testing.assert_allclose(error[:2], expected)
     assert np.isnan(error[2])

@@ -225,7 +225,7 @@ GOOD = "stimulus\tx\na\t1\nb\t2\n"
         (None, GOOD, r"models\.tsv is missing"),
         ("model\tgroup\n", GOOD, "lists no model"),
         ("model\tkind\nmine\tvisual\n", GOOD, "columns model and group"),
-        ("model\tgroup\nmine\tauditory\n", GOOD, "allowed are multimodal, visual, language"),
+        ("model\tgroup\nmine\tauditory\n", GOOD, "choose one of multimodal, visual, language"),
         ("model\tgroup\nmine\tvisual\nmine\tvisual\n", GOOD, "lists 'mine' more than once"),
         (ROWS, None, "neither is there"),
         (ROWS, "name\tx\na\t1\n", "must be 'stimulus'"),
@@ -233,7 +233,7 @@ GOOD = "stimulus\tx\na\t1\nb\t2\n"
         (ROWS, "stimulus\tx\na\tn/a\n", "no number"),
         (ROWS, "stimulus\tx\na\tnan\n", "missing or infinite value for the stimulus 'a'"),
         (ROWS, "stimulus\tx\ty\na\t1\n", "line 2 has 2 cells where the header has 3"),
-        (ROWS, "stimulus\tx\na\t1\na\t2\n", "holds the stimulus 'a' more than once"),
+        (ROWS, "stimulus\tx\na\t1\na\t2\n", "there is the stimulus 'a' more than once"),
         (ROWS, "stimulus\na\nb\n", "at least one column"),
     ],
 )

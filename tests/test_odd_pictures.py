@@ -113,10 +113,10 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     ),
     "float_rgb.tif": (
         lambda f: odd.write_tiff(f, odd.COLOUR.astype(np.float32), photometric=2),
-        "cannot be read as a picture",
+        "intact copy of the picture",
     ),
-    "page.jpg": (lambda f: f.write_text("<html>not found</html>"), "cannot be read as a picture"),
-    "empty.png": (lambda f: f.write_bytes(b""), "cannot be read as a picture"),
+    "page.jpg": (lambda f: f.write_text("<html>not found</html>"), "intact copy of the picture"),
+    "empty.png": (lambda f: f.write_bytes(b""), "intact copy of the picture"),
     "a.heic": (lambda f: f.write_bytes(b"\0\0\0\x18ftypheic"), "format that cannot be read: save"),
     "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "is in a format that cannot be read: save it"),
     "a.SVG": (lambda f: f.write_text("<svg/>"), "is in a format that cannot be read: save it as"),
@@ -139,7 +139,7 @@ def test_truncated_pictures_are_refused(ending: str, tmp_path: Path) -> None:
     for share in (0.02, 0.4, 0.8):
         content = file.read_bytes()
         (tmp_path / f"b.{ending}").write_bytes(content[: int(share * len(content))])
-        with pytest.raises(InputError, match=r"b\.\w+ cannot be read as a picture"):
+        with pytest.raises(InputError, match=r"b\.\w+ cannot be read"):
             read_stimuli(tmp_path)
 
 

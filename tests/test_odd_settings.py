@@ -216,7 +216,7 @@ def test_regions_that_are_none(given: str, said: str, capsys: pytest.CaptureFixt
 def test_two_regions_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     betas = odd.derivatives(tmp_path / "betas", None)
     assert compare(tmp_path, "--betas", str(betas), "--rois", "V1=1011", "V1=2011") == 2
-    assert "two regions are called V1: give each a name of its own" in capsys.readouterr().err
+    assert "the region 'V1' more than once: give each a name of its own" in capsys.readouterr().err
 
 
 def participant(bids: Path, out: Path, *options: str) -> int:

@@ -109,7 +109,7 @@ def test_names_in_the_data(
         ("clp", "did you mean 'CLIP'"),
         ("EFFICIENTNET-LITE", "did you mean 'EfficientNet-Lite"),
         ("papr", "did you mean 'paper'"),
-        ("tim:resnet18", "no library called 'tim' (did you mean 'timm:resnet18'?)"),
+        ("tim:resnet18", "no library called 'tim' (did you mean 'timm'?)"),
     ],
 )
 def test_names_of_networks(

@@ -257,7 +257,7 @@ def test_folder_without_subjects(tmp_path: Path) -> None:
         (
             "sub-02/func/*effect_statmap.tsv",
             lambda file: file.write_text("volume\tstimulus\n0\ta\n1\tb\n2\ta\n3\tc\n"),
-            "names the stimulus a twice",
+            "names the stimulus 'a' more than once",
         ),
         (
             "sub-02/func/*effect_statmap.tsv",
@@ -359,7 +359,7 @@ def test_subjects_must_have_the_same_regions() -> None:
     second = SubjectPatterns("02", ("a", "b", "c"), {"visual": roi})
     with pytest.raises(InputError, match="sub-02 has no region fusiform"):
         require_comparable([first, second])
-    with pytest.raises(InputError, match="sub-01 is given more than once"):
+    with pytest.raises(InputError, match="the subject 'sub-01' more than once"):
         require_comparable([first, first])
     empty = RoiPatterns(np.zeros((3, 0)), np.arange(0))
     unmeasured = replace(second, rois={"visual": roi, "fusiform": empty})

@@ -38,7 +38,7 @@ MISTAKES = {
     "unknown key": (
         "network.input =",
         "network.inputs =",
-        "unknown key 'inputs' in [network] (did you",
+        "[network] has an unknown key 'inputs' (did you",
     ),
     "missing key": ('licence = "MIT"\n', "", "the key licence is missing"),
     "unknown group": ('"visual"', '"pictures"', "group = 'pictures' must be one of 'multimodal'"),

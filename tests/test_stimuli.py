@@ -96,7 +96,7 @@ def _labels(text: str) -> object:
     [
         (lambda folder: None, "holds no picture"),
         (_same_stem, "both called stimulus 'a'"),
-        (_truncated, r"a\.png cannot be read as a picture"),
+        (_truncated, r"a\.png cannot be read"),
         (lambda folder: (folder / "a.jpg").write_text("no picture"), r"a\.jpg cannot be read"),
         (_labels("name\tlabel\na\tapple\n"), "lacks the column stimulus"),
         (_labels("stimulus\tlabel\na\t\n"), "line 2: give each stimulus a label"),

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns
-from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels
+from conceptrsa.analysis.brain.voxel_selection import (
+    Scores,
+    SelectedVoxels,
+    max_beta,
+    rank_voxels,
+    select_voxels,
+)
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.bids_config.errors import InputError
 
@@ -18,6 +24,23 @@ def subject(**rois: np.ndarray) -> SubjectPatterns:
     )
 
 
+def select(
+    subject: SubjectPatterns,
+    settings: ComparisonSettings,
+    scores: Scores | None = None,
+    sizes: dict[str, int] | None = None,
+    generator: np.random.Generator | None = None,
+) -> SelectedVoxels:
+    """Select voxels of the highest betas, the settings' number of each region, unless told."""
+    return select_voxels(
+        subject,
+        settings,
+        scores or {name: max_beta(roi.values) for name, roi in subject.rois.items()},
+        sizes or dict.fromkeys(subject.rois, settings.n_voxels),
+        generator or np.random.default_rng(0),
+    )
+
+
 def test_equal_scores_keep_the_order_of_the_voxels() -> None:
     np.testing.assert_array_equal(rank_voxels(np.array([1.0, 3.0, 2.0, 3.0, 1.0])), [1, 3, 2, 0, 4])
 
@@ -28,26 +51,26 @@ def test_voxels_without_a_score_come_last() -> None:
 
 def test_top_n() -> None:
     values = np.array([[5.0, 1.0, 4.0, 2.0, 0.0], [0.0, 6.0, 4.0, 2.0, 4.0]])
-    found = select_voxels(subject(visual=values), settings_for("paper", n_voxels=3))
+    found = select(subject(visual=values), settings_for("paper", n_voxels=3))
     np.testing.assert_array_equal(found.columns["visual"], [1, 0, 2])
     assert found.warnings == ()
 
 
 def test_top_n_of_a_small_region_takes_all_and_says_so() -> None:
-    found = select_voxels(subject(amygdala=np.eye(4)), settings_for("paper", n_voxels=30))
+    found = select(subject(amygdala=np.eye(4)), settings_for("paper", n_voxels=30))
     assert sorted(found.columns["amygdala"]) == [0, 1, 2, 3]
     assert "holds 4 voxels with data, fewer than the 30" in found.warnings[0]
 
 
 def test_all() -> None:
-    found = select_voxels(subject(visual=np.eye(4)), settings_for("paper", voxel_selection="all"))
+    found = select(subject(visual=np.eye(4)), settings_for("paper", voxel_selection="all"))
     np.testing.assert_array_equal(found.columns["visual"], np.arange(4))
 
 
 def test_threshold_leaves_exactly_30_hippocampal_voxels() -> None:
     rng = np.random.default_rng(3)
     rois = {"visual": rng.standard_normal((50, 900)), "hippocampus": rng.standard_normal((50, 200))}
-    found = select_voxels(subject(**rois), settings_for("paper", voxel_selection="threshold"))
+    found = select(subject(**rois), settings_for("paper", voxel_selection="threshold"))
     threshold = sorted(rois["hippocampus"].max(axis=0), reverse=True)[30]
     assert len(found.columns["hippocampus"]) == 30
     expected = [v for v in range(900) if rois["visual"][:, v].max() > threshold]
@@ -59,7 +82,7 @@ def test_threshold_is_strict_where_scores_tie() -> None:
     hippocampus = np.array([[4.0, 3.0, 3.0, 3.0, 1.0]] * 2)
     visual = np.array([[3.0, 3.5, 5.0]] * 2)
     settings = settings_for("paper", voxel_selection="threshold", n_voxels=3)
-    found = select_voxels(subject(visual=visual, hippocampus=hippocampus), settings)
+    found = select(subject(visual=visual, hippocampus=hippocampus), settings)
     assert found.columns["hippocampus"].tolist() == [0]
     assert found.columns["visual"].tolist() == [1, 2]
 
@@ -68,7 +91,7 @@ def test_threshold_of_a_small_hippocampus_takes_all_of_it() -> None:
     hippocampus = np.array([[4.0, 3.0, 2.0]] * 2)
     visual = np.array([[1.9, 2.0, 2.1]] * 2)
     settings = settings_for("paper", voxel_selection="threshold", n_voxels=5)
-    found = select_voxels(subject(visual=visual, hippocampus=hippocampus), settings)
+    found = select(subject(visual=visual, hippocampus=hippocampus), settings)
     assert found.columns["hippocampus"].tolist() == [0, 1, 2]
     assert found.columns["visual"].tolist() == [1, 2]
     assert "hippocampus holds 3 voxels" in found.warnings[0]
@@ -76,7 +99,7 @@ def test_threshold_of_a_small_hippocampus_takes_all_of_it() -> None:
 
 def test_threshold_needs_its_region() -> None:
     with pytest.raises(InputError, match="region hippocampus, which sub-01 lacks"):
-        select_voxels(subject(visual=np.eye(4)), settings_for("paper", voxel_selection="threshold"))
+        select(subject(visual=np.eye(4)), settings_for("paper", voxel_selection="threshold"))
 
 
 def test_scores_of_other_runs_decide() -> None:
@@ -84,11 +107,11 @@ def test_scores_of_other_runs_decide() -> None:
     values = np.array([[4.0, 3.0, 2.0, 1.0]] * 2)
     scores = {"visual": np.array([1.0, 2.0, 3.0, 4.0]), "hippocampus": np.array([3.5, 0, 0, 0])}
     both = subject(visual=values, hippocampus=values)
-    found = select_voxels(both, settings_for("paper", n_voxels=3), scores)
+    found = select(both, settings_for("paper", n_voxels=3), scores)
     assert found.columns["visual"].tolist() == [3, 2, 1]
     settings = settings_for("paper", voxel_selection="threshold", n_voxels=3)
     scores = {"visual": np.array([1.0, 2.0, 3.0, 4.0]), "hippocampus": np.array([5.0, 4, 3, 2.5])}
-    found = select_voxels(both, settings, scores)
+    found = select(both, settings, scores)
     assert found.columns["hippocampus"].tolist() == [0, 1, 2]
     assert found.columns["visual"].tolist() == [2, 3]
 
@@ -100,37 +123,35 @@ def test_voxels_without_a_score_are_above_no_threshold() -> None:
         "hippocampus": np.array([np.nan, 7.0, 6.0, 5.0, 3.5]),
     }
     settings = settings_for("paper", voxel_selection="threshold", n_voxels=3)
-    found = select_voxels(subject(visual=values, hippocampus=values), settings, scores)
+    found = select(subject(visual=values, hippocampus=values), settings, scores)
     assert found.columns["hippocampus"].tolist() == [1, 2, 3]
     assert found.columns["visual"].tolist() == [1, 3]
     scores["hippocampus"][:] = np.nan
     with pytest.raises(InputError, match="no voxel of region hippocampus of sub-01 has a score"):
-        select_voxels(subject(visual=values, hippocampus=values), settings, scores)
+        select(subject(visual=values, hippocampus=values), settings, scores)
 
 
 def test_best_n_takes_the_number_of_each_region() -> None:
     values = np.array([[4.0, 1.0, 3.0, 2.0]] * 2)
     settings = settings_for("paper", voxel_selection="best-n")
-    found = select_voxels(
+    found = select(
         subject(visual=values, fusiform=values), settings, sizes={"visual": 3, "fusiform": 9}
     )
     assert found.columns["visual"].tolist() == [0, 2, 3]
     assert found.columns["fusiform"].tolist() == [0, 2, 3, 1]
     assert len(found.warnings) == 1
     assert "fusiform holds 4 voxels with data, fewer than the 9" in found.warnings[0]
-    with pytest.raises(ValueError, match="number of voxels of each region"):
-        select_voxels(subject(visual=values), settings)
 
 
 @pytest.mark.parametrize("voxel_selection", ["top-n", "best-n"])
 def test_voxels_with_an_exact_zero_are_skipped_where_asked_for(voxel_selection: str) -> None:
     values = np.array([[9.0, 1.0, 8.0, 2.0, 7.0, 3.0], [0.0, 1.0, -1.0, 2.0, -0.0, 3.0]])
     settings = settings_for("paper", voxel_selection=voxel_selection, n_voxels=3, skip_zeros=True)
-    found = select_voxels(subject(visual=values), settings, sizes={"visual": 3})
+    found = select(subject(visual=values), settings, sizes={"visual": 3})
     assert found.columns["visual"].tolist() == [2, 5, 3]
     assert found.warnings == ()
     settings = settings_for("paper", voxel_selection=voxel_selection, n_voxels=5, skip_zeros=True)
-    found = select_voxels(subject(visual=values), settings, sizes={"visual": 5})
+    found = select(subject(visual=values), settings, sizes={"visual": 5})
     assert found.columns["visual"].tolist() == [2, 5, 3, 1]
     assert "holds 4 voxels with data, fewer than the 5" in found.warnings[0]
 
@@ -139,9 +160,9 @@ def test_threshold_and_all_do_not_look_at_zeros() -> None:
     values = np.array([[4.0, 3.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
     both = subject(visual=values, hippocampus=values)
     settings = settings_for("paper", voxel_selection="threshold", n_voxels=3, skip_zeros=True)
-    assert select_voxels(both, settings).columns["visual"].tolist() == [0, 1, 2]
+    assert select(both, settings).columns["visual"].tolist() == [0, 1, 2]
     settings = settings_for("paper", voxel_selection="all", skip_zeros=True)
-    assert select_voxels(both, settings).columns["visual"].tolist() == [0, 1, 2, 3]
+    assert select(both, settings).columns["visual"].tolist() == [0, 1, 2, 3]
 
 
 def test_random_voxels_are_distinct_and_equally_likely() -> None:
@@ -150,13 +171,11 @@ def test_random_voxels_are_distinct_and_equally_likely() -> None:
     counts = np.zeros(10)
     for seed in range(1000):
         generator = np.random.default_rng(seed)
-        columns = select_voxels(subject(visual=values), settings, generator=generator).columns
+        columns = select(subject(visual=values), settings, generator=generator).columns
         assert len(set(columns["visual"])) == 4
         counts[columns["visual"]] += 1
     # Binomial(1000, 0.4): a standard deviation of 15.5.
     assert np.abs(counts - 400).max() < 5 * 15.5
-    with pytest.raises(ValueError, match="generator"):
-        select_voxels(subject(visual=values), settings)
 
 
 def test_random_voxels_of_a_region_do_not_depend_on_other_regions() -> None:
@@ -165,7 +184,7 @@ def test_random_voxels_of_a_region_do_not_depend_on_other_regions() -> None:
 
     def columns(seed: int, **rois: np.ndarray) -> dict[str, list[int]]:
         generator = np.random.default_rng(seed)
-        found = select_voxels(subject(**rois), settings, generator=generator).columns
+        found = select(subject(**rois), settings, generator=generator).columns
         return {name: chosen.tolist() for name, chosen in found.items()}
 
     both = columns(1, fusiform=values, visual=values)

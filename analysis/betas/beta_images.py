@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.betas.beta_index import BetaImage, Request, SubjectImages
 from conceptrsa.analysis.betas.response_kind import (
     MODEL_FILE,
@@ -158,9 +158,9 @@ class _Sums:
         self._counts = {part: np.zeros(len(stimuli), dtype=int) for part in self._sums}
         self._runs = np.zeros((len(runs), *shape)) if keep_runs and len(runs) > 1 else None
         self._run_counts = np.zeros((len(runs), len(stimuli)), dtype=int)
-        self._ranges: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        self._ranges: dict[str, tuple[Floats, Floats]] = {}
 
-    def add(self, image: BetaImage, values: NDArray[np.float64]) -> None:
+    def add(self, image: BetaImage, values: Floats) -> None:
         """Add the beta of an image, (voxels,), to what it is a part of."""
         row = self.rows[image.stimulus]
         for part in self._parts_of(image):
@@ -191,7 +191,7 @@ class _Sums:
         if not self._has_halves:
             yield half
 
-    def patterns(self, name: str, voxels: NDArray[np.intp]) -> tuple[RoiPatterns, list[str]]:
+    def patterns(self, name: str, voxels: Integers) -> tuple[RoiPatterns, list[str]]:
         """Betas of all, odd, even and single runs, and notes on what is not there of them."""
         stimuli = list(self.rows)
         for stimulus, count in zip(stimuli, self._counts["all"], strict=True):
@@ -236,8 +236,8 @@ class _Sums:
             return []
         return [f"stimuli not in all runs, averaged over those that they are in: {some_of(fewer)}"]
 
-    def _mean(self, part: str) -> NDArray[np.float64]:
-        mean: NDArray[np.float64] = self._sums[part] / self._counts[part][:, None]
+    def _mean(self, part: str) -> Floats:
+        mean: Floats = self._sums[part] / self._counts[part][:, None]
         return mean
 
 
@@ -253,7 +253,7 @@ def _require_no_duplicates(images: Sequence[BetaImage]) -> None:
             )
 
 
-def _require_pattern(image: BetaImage, values: NDArray[np.float64]) -> None:
+def _require_pattern(image: BetaImage, values: Floats) -> None:
     require_finite(values, image.stimulus, image)
     finite = values[np.isfinite(values)]
     if finite.size > 1 and np.ptp(finite) == 0:
@@ -273,7 +273,7 @@ def _require_no_copy(image: BetaImage, other: BetaImage) -> None:
 
 def _read_in_order(
     images: Sequence[BetaImage], regions: RoiVoxels, places: list[str]
-) -> Iterator[tuple[BetaImage, NDArray[np.float64], str | None, str | None]]:
+) -> Iterator[tuple[BetaImage, Floats, str | None, str | None]]:
     """Read each image at the regions' voxels, each file once and from its beginning on.
 
     With what its header says that it holds in place of betas, and leaves in doubt. `places`

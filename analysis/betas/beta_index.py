@@ -9,9 +9,9 @@ from typing import Any
 from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import require_one_of
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.bids_config.writing import require_content
+from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 
@@ -131,14 +131,10 @@ def wanted_subjects(present: Iterable[str], want: Request) -> list[str]:
                 f"{entry} holds no betas of the form that {want.path} is read in: add them, or "
                 "leave that subject out by naming the others with --participant-label"
             )
+    labels = [name.removeprefix("sub-") for name in names]
     for name in wanted or ():
-        if name not in names:
-            labels = [other.removeprefix("sub-") for other in names]
-            close = did_you_mean(name.removeprefix("sub-"), labels)
-            raise InputError(
-                f"{want.path} holds nothing of {name}{close}: name participants that are there "
-                f"({', '.join(names)})"
-            )
+        what = f"{want.path} holds no participant"
+        require_one_of(name.removeprefix("sub-"), labels, what, "name some that are there:")
     return names if wanted is None else wanted
 
 
@@ -162,10 +158,8 @@ def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[
     real = folder.resolve()
     if real in above:
         return
-    try:
+    with file_errors(folder):
         entries = sorted(folder.iterdir())
-    except PermissionError as error:
-        raise InputError(f"{folder} may not be read: mend its permissions") from error
     for path in entries:
         if path.name.startswith("."):
             continue

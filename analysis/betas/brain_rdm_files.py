@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.betas.beta_index import Request
 from conceptrsa.analysis.betas.roi_files import (
     only_file,
@@ -15,15 +15,14 @@ from conceptrsa.analysis.betas.roi_files import (
 )
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
+from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import (
     is_square,
     rdm_vector,
     reorder,
-    require_distinct,
     square_of_table,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import stimulus_ids
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.tsv import read_table
 
@@ -59,8 +58,7 @@ def read_rdm_files(want: Request) -> tuple[SubjectRdms, ...]:
 
 def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> SubjectRdms:
     with open_arrays(file) as arrays:
-        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
-        require_distinct(stimuli, file)
+        stimuli = names_given(arrays.texts("stimulus"), file)
         has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
         if has_halves:
             _require_halves_of_all(arrays)
@@ -94,7 +92,7 @@ def _require_halves_of_all(arrays: ArrayFile) -> None:
                 )
 
 
-def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> NDArray[np.float64]:
+def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> Floats:
     rdm = arrays.numbers(name).astype(np.float64)
     return _sorted(rdm_vector(rdm, len(stimuli), f"{name} in {arrays.file}"), stimuli)
 
@@ -127,5 +125,5 @@ def _read_tables(name: str, files: Sequence[Path], rois: Sequence[RoiDefinition]
     return SubjectRdms(name.removeprefix("sub-"), stimuli, rdms, sources=tuple(of_region.values()))
 
 
-def _sorted(rdm: NDArray[np.float64], stimuli: Sequence[str]) -> NDArray[np.float64]:
+def _sorted(rdm: Floats, stimuli: Sequence[str]) -> Floats:
     return reorder(rdm, sorted(range(len(stimuli)), key=stimuli.__getitem__))

@@ -1,6 +1,5 @@
 """Tables that list betas: one of the files of all subjects, or one of the volumes of a file."""
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from conceptrsa.analysis.betas.beta_index import (
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, load_volume, n_volumes_of
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, stimulus_id, stimulus_ids
+from conceptrsa.bids_config.names import clean_name, require_distinct, stimulus_id, stimulus_ids
 from conceptrsa.bids_config.tsv import MISSING, read_table
 from conceptrsa.bids_config.writing import require_content
 
@@ -124,6 +123,5 @@ def read_volume_table(file: Path) -> list[str]:
             f"{file} must number each volume once, from 0 and without gaps: make it again"
         )
     names = stimulus_ids(table.column("stimulus"), file)
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"{file} names the stimulus {twice[0]} twice: keep one beta of each")
+    require_distinct(names, f"{file} names the stimulus", "keep one beta of each")
     return [names[row] for row in np.argsort(volumes)]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+
+from conceptrsa.analysis.arrays import Floats
 
 MATRIX, COMPRESSED = 14, 15
 CELL, STRUCT, OBJECT, CHAR = 1, 2, 3, 4
@@ -65,7 +66,7 @@ def read_names(file: Path, path: Sequence[str]) -> list[str]:
         return names
 
 
-def read_numbers(file: Path, path: Sequence[str]) -> list[NDArray[np.float64]]:
+def read_numbers(file: Path, path: Sequence[str]) -> list[Floats]:
     """Read a full array of numbers of each structure of an array of them.
 
     Parameters
@@ -198,7 +199,7 @@ def _text(matrix: memoryview, order: str) -> str:
     return bytes(data).decode(encoding)
 
 
-def _numbers(matrix: memoryview, order: str) -> NDArray[np.float64]:
+def _numbers(matrix: memoryview, order: str) -> Floats:
     if not len(matrix):
         return np.zeros(0)
     kind, _, parts = _matrix(matrix, order)

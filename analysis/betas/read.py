@@ -1,6 +1,5 @@
 """One entry for the brain's side of a comparison, in every form that people have it in."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,12 @@ from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean, require_names, warn_of_case
+from conceptrsa.bids_config.names import (
+    require_distinct,
+    require_names,
+    require_one_of,
+    warn_of_case,
+)
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
 from conceptrsa.bids_config.schema import RoiDefinition
 
@@ -179,8 +183,8 @@ def read_betas(
         form, path, atlas, bool(task), conditions=bool(conditions or exclude_conditions)
     )
     regions = _own_regions(path, form, atlas) if rois is None else tuple(rois)
-    if twice := [name for name, n in Counter(roi.name for roi in regions).items() if n > 1]:
-        raise InputError(f"two regions are called {twice[0]}: give each a name of its own")
+    names = (roi.name for roi in regions)
+    require_distinct(names, "there is the region", "give each a name of its own")
     want = Request(
         path=path,
         rois=regions,
@@ -261,11 +265,7 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
         if form.name == name or (name is None and form.detect(path)):
             return form
     if name is not None:
-        names = [form.name for form in FORMATS]
-        raise InputError(
-            f"betas of the form {name!r} are unknown{did_you_mean(name, names)}: choose one of "
-            f"{', '.join(names)}"
-        )
+        require_one_of(name, [form.name for form in FORMATS], "betas do not come in the form")
     forms = "; ".join(f"{form.name}: {form.layout}" for form in FORMATS)
     raise InputError(
         f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "

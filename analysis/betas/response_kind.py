@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.betas.mat_files import read_names, read_numbers
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import require_content
@@ -285,7 +285,7 @@ def _note_of_contrast(contrast: _Contrast, file: Path) -> str | None:
     )
 
 
-def _why_no_response(weights: NDArray[np.float64], regressors: Sequence[str]) -> str | None:
+def _why_no_response(weights: Floats, regressors: Sequence[str]) -> str | None:
     """Say what of a contrast's weights makes it no single condition's response, if anything."""
     counts = np.abs(weights) > NO_WEIGHT * np.abs(weights).max(initial=0)
     if not counts.any():
@@ -306,7 +306,7 @@ def _why_no_response(weights: NDArray[np.float64], regressors: Sequence[str]) ->
 @lru_cache(maxsize=2)
 def _contrasts(
     model: Path, _changed_ns: int, _size: int
-) -> tuple[list[str], list[str], list[NDArray[np.float64]]]:
+) -> tuple[list[str], list[str], list[Floats]]:
     """Regressors of a model, and names and weights of its contrasts.
 
     Kept, as a model of hundreds of megabytes may have a contrast for each of many stimuli.

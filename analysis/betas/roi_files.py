@@ -4,10 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from conceptrsa.analysis.betas.beta_index import (
     LEAVE_OUT,
@@ -24,7 +22,8 @@ from conceptrsa.analysis.brain.patterns import (
     with_data_only,
 )
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
-from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE, require_distinct
+from conceptrsa.analysis.files.given_arrays import names_given
+from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_names, stimulus_ids
 from conceptrsa.bids_config.schema import RoiDefinition
@@ -181,8 +180,7 @@ def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
 
 def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
     with open_arrays(file) as arrays:
-        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
-        require_distinct(stimuli, file)
+        stimuli = names_given(arrays.texts("stimulus"), file)
         _require_alternating(arrays)
         regions = {
             roi: _read_roi(arrays, roi, with_covariance=want.with_runs)
@@ -205,27 +203,21 @@ def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
 
 def _read_roi(arrays: ArrayFile, name: str, *, with_covariance: bool) -> RoiPatterns:
     """The arrays of a region as they are in the file, its voxels in increasing order."""
-    betas = arrays.numbers(f"{name}/betas").astype(np.float64)
-    plain = RoiPatterns.from_array(betas, source=f"{name}/betas in {arrays.file}")
-    shape, n_voxels = plain.values.shape, plain.n_voxels
-    given: dict[str, Any] = {}
-    for half in ("odd", "even"):
-        if f"{name}/{half}" not in arrays.names:
-            continue
-        given[half] = _array(arrays, f"{name}/{half}", shape).astype(np.float64)
-        if plain.runs is not None:
-            raise InputError(
-                f"{name}/{half} in {arrays.file} stands beside betas of single runs, which make "
-                "halves of their own (every other run): leave one of them out"
-            )
-    if f"{name}/voxels" in arrays.names:
-        given["voxels"] = _array(arrays, f"{name}/voxels", (n_voxels,)).astype(np.intp)
-        if len(np.unique(given["voxels"])) < n_voxels:
-            raise InputError(f"{name}/voxels in {arrays.file} holds a voxel twice: keep one")
-    if with_covariance and f"{name}/residual_covariance" in arrays.names:
-        covariance = _read_covariance(arrays, f"{name}/residual_covariance", n_voxels)
-        given["residual_covariance"] = covariance
-    return RoiPatterns.from_array(betas, **given) if given else plain
+    source = f"{name}/betas in {arrays.file}"
+    given = {
+        part: arrays.numbers(f"{name}/{part}")
+        for part in ("voxels", "odd", "even", *(["residual_covariance"] * with_covariance))
+        if f"{name}/{part}" in arrays.names
+    }
+    patterns = RoiPatterns.from_array(arrays.numbers(f"{name}/betas"), **given, source=source)
+    covariance = patterns.residual_covariance
+    if covariance is None:
+        return patterns
+    covariance = covariance.astype(np.float32)
+    known = np.nan_to_num(covariance, nan=0.0)
+    if np.abs(known - known.T).max() > RELATIVE_TOLERANCE * np.abs(known).max():
+        raise InputError(f"the residual covariance beside {source} is not symmetric: give one")
+    return replace(patterns, residual_covariance=covariance)
 
 
 def _require_alternating(arrays: ArrayFile) -> None:
@@ -237,21 +229,3 @@ def _require_alternating(arrays: ArrayFile) -> None:
                 f"half in {arrays.file} must read odd, even, odd, ... as runs are counted: put the "
                 "runs in such an order, or leave half out"
             )
-
-
-def _read_covariance(arrays: ArrayFile, name: str, n_voxels: int) -> NDArray[np.float32]:
-    covariance = _array(arrays, name, (n_voxels, n_voxels)).astype(np.float32)
-    known = np.nan_to_num(covariance, nan=0.0)
-    if np.abs(known - known.T).max() > RELATIVE_TOLERANCE * np.abs(known).max():
-        raise InputError(f"{name} in {arrays.file} is not symmetric: give a covariance")
-    return covariance
-
-
-def _array(arrays: ArrayFile, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    values = arrays.numbers(name)
-    if values.shape != shape:
-        raise InputError(
-            f"{name} in {arrays.file} is of shape {values.shape} where {shape} is needed to fit "
-            "the betas: save it again"
-        )
-    return values

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import (
     open_image,
@@ -33,7 +33,7 @@ class Grid:
     """Shape and affine (voxel to world, mm) of a volume, and the file they were read from."""
 
     shape: tuple[int, ...]
-    affine: NDArray[np.float64]
+    affine: Floats
     file: Path
 
     def require_same(self, other: "Grid") -> None:
@@ -68,12 +68,12 @@ class RoiVoxels:
     """
 
     grid: Grid
-    rois: dict[str, NDArray[np.intp]]
+    rois: dict[str, Integers]
     ignore_place: bool = False
     doubt: str | None = None
 
     @property
-    def union(self) -> NDArray[np.intp]:
+    def union(self) -> Integers:
         """Voxels that lie in any region, increasing."""
         return np.unique(np.concatenate(list(self.rois.values())))
 
@@ -154,16 +154,14 @@ def n_volumes_of(image: SpatialImage) -> int:
     return int(image.shape[3]) if len(image.shape) == 4 else 1
 
 
-def read_volume(
-    image: SpatialImage, index: int, voxels: NDArray[np.intp], file: Path
-) -> NDArray[np.float64]:
+def read_volume(image: SpatialImage, index: int, voxels: Integers, file: Path) -> Floats:
     """Values of volume `index` (0 for a 3D image) at flat voxel indices."""
     with readable(file):
         data = image.dataobj[..., index] if len(image.shape) == 4 else image.dataobj
         return np.asarray(data, dtype=np.float64).ravel()[voxels]
 
 
-def require_finite(values: NDArray[np.float64], stimulus: str, place: object) -> None:
+def require_finite(values: Floats, stimulus: str, place: object) -> None:
     """Check that a stimulus has a finite beta in some voxel.
 
     Raises

@@ -2,12 +2,11 @@
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, folds_of
 from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels, voxel_scores
@@ -20,7 +19,7 @@ from conceptrsa.analysis.rsa.distances import (
     without_distance,
 )
 from conceptrsa.analysis.settings import ComparisonSettings
-from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError, told_of
 
 EVERY_SIZE = 1_000_000
 """More voxels than a region has: the peak is looked for among all numbers of voxels."""
@@ -43,8 +42,8 @@ class BrainRdms:
     """
 
     folds: tuple[Fold, ...]
-    rdms: Mapping[str, NDArray[np.float64]]
-    n_voxels: Mapping[str, NDArray[np.intp]]
+    rdms: Mapping[str, Floats]
+    n_voxels: Mapping[str, Integers]
     notes: tuple[str, ...] = ()
     whitened: bool = False
 
@@ -84,7 +83,7 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
             raise InputError(lacking)
     noise_is_known = _is_noise_known(subjects, settings)
     notes = list(_note_on_noise(noise_is_known, settings))
-    rdms: dict[str, list[NDArray[np.float64]]] = {roi: [] for roi in subjects[0].rois}
+    rdms: dict[str, list[Floats]] = {roi: [] for roi in subjects[0].rois}
     n_voxels: dict[str, list[list[int]]] = {roi: [] for roi in subjects[0].rois}
     for fold in folds:
         columns, fold_notes = _chosen_voxels(subjects, fold, settings)
@@ -109,7 +108,7 @@ def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
     )
 
 
-def _complete(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+def _complete(rdms: Floats) -> Floats:
     """RDMs (folds, subjects, pairs); a subject without one in some fold has none in any."""
     present = np.asarray(np.isfinite(rdms).all(axis=(0, 2)))
     return np.where(present[:, None], rdms, np.nan)
@@ -117,30 +116,25 @@ def _complete(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def selection_scores(
     subject: SubjectPatterns, roi: str, half: Half | None, settings: ComparisonSettings
-) -> NDArray[np.float64]:
+) -> Floats:
     """Score of every voxel of a region by the runs that voxels are chosen by, (voxels,)."""
-    with _named(subject, roi):
+    with told_of(_place(subject, roi)):
         return voxel_scores(subject.rois[roi], settings.voxel_score, half)
 
 
-@contextmanager
-def _named(subject: SubjectPatterns, roi: str) -> Iterator[None]:
-    """Say of whom and where an error is."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{subject.origin}, {subject.label}, region {roi}: {error}") from None
+def _place(subject: SubjectPatterns, roi: str) -> str:
+    return f"{subject.origin}, {subject.label}, region {roi}"
 
 
 def _chosen_voxels(
     subjects: Sequence[SubjectPatterns], fold: Fold, settings: ComparisonSettings
-) -> tuple[list[Mapping[str, NDArray[np.intp]]], list[str]]:
+) -> tuple[list[Mapping[str, Integers]], list[str]]:
     """Columns of each subject's regions, and notes."""
     scores = [
         {roi: selection_scores(subject, roi, fold.select_on, settings) for roi in subject.rois}
         for subject in subjects
     ]
-    sizes: dict[str, int] | None = None
+    sizes = dict.fromkeys(subjects[0].rois, settings.n_voxels)
     notes: list[str] = []
     if settings.voxel_selection == "best-n":
         sizes, note = _best_sizes(subjects, scores, fold, settings)
@@ -150,9 +144,7 @@ def _chosen_voxels(
         generator = np.random.default_rng(
             [settings.seed, zlib.crc32(subject.label.encode()), fold.draw, 2]
         )
-        selected = select_voxels(
-            subject, settings, scores=of_subject, sizes=sizes, generator=generator
-        )
+        selected = select_voxels(subject, settings, of_subject, sizes, generator)
         columns.append(selected.columns)
         notes.extend(selected.warnings)
     return columns, notes
@@ -160,7 +152,7 @@ def _chosen_voxels(
 
 def _best_sizes(
     subjects: Sequence[SubjectPatterns],
-    scores: Sequence[Mapping[str, NDArray[np.float64]]],
+    scores: Sequence[Mapping[str, Floats]],
     fold: Fold,
     settings: ComparisonSettings,
 ) -> tuple[dict[str, int], str]:
@@ -181,10 +173,10 @@ def _best_sizes(
 def _brain_rdm(
     subject: SubjectPatterns,
     roi: str,
-    columns: NDArray[np.intp],
+    columns: Integers,
     half: Half | None,
     settings: ComparisonSettings,
-) -> NDArray[np.float64]:
+) -> Floats:
     """RDM of the selected voxels; NaN where fewer than three were selected."""
     n_stimuli = len(subject.stimuli)
     if len(columns) < MIN_VOXELS:
@@ -196,7 +188,7 @@ def _brain_rdm(
     if settings.rdm_metric == "crossnobis":
         runs = patterns.runs_of(half)
         assert runs is not None
-        with _named(subject, roi):
+        with told_of(_place(subject, roi)):
             return crossnobis_rdm(runs[:, :, columns], covariance)
     values = patterns.betas_of(half)[:, columns]
     if out_of_range(values):
@@ -216,7 +208,7 @@ def _brain_rdm(
         )
     if settings.rdm_metric == "mahalanobis":
         assert covariance is not None
-        with _named(subject, roi):
+        with told_of(_place(subject, roi)):
             return mahalanobis_rdm(values, covariance)
     return compute_rdm(values, settings.rdm_metric)
 

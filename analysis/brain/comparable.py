@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
     RoiPatterns,
@@ -15,7 +14,7 @@ from conceptrsa.analysis.brain.patterns import (
     have_patterns,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import spelt_otherwise
+from conceptrsa.bids_config.names import require_distinct, spelt_otherwise
 
 MIN_SUBJECTS = 2
 """The noise ceiling correlates each subject with the others."""
@@ -42,9 +41,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
             f"{found}: add another subject"
         )
     labels = [subject.label for subject in subjects]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"{label} is given more than once: keep one set of betas per subject")
+    require_distinct(labels, "there is the subject", "keep one set of betas per subject")
     for subject in subjects:
         _require_distinct_stimuli(subject)
     every_stimulus = set().union(*(subject.stimuli for subject in subjects))
@@ -70,14 +67,10 @@ def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
             f"{subject.origin} holds {len(stimuli)} stimuli of {subject.label}: comparing RDMs "
             f"needs at least {MIN_STIMULI}"
         )
-    for before, after in pairwise(stimuli):
-        if before == after:
-            raise InputError(
-                f"stimulus {after} of {subject.label} is there twice in {subject.origin}: keep one "
-                "beta per stimulus"
-            )
-        if before > after:
-            raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
+    of = f"in {subject.origin} there is, of {subject.label}, the stimulus"
+    require_distinct(stimuli, of, "keep one beta per stimulus")
+    if list(stimuli) != sorted(stimuli):
+        raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
 
 
 def _require_stimuli(subject: SubjectPatterns | SubjectRdms, expected: set[str]) -> None:
@@ -139,7 +132,7 @@ def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]
             )
 
 
-def _digest(arrays: Sequence[NDArray[np.float64]]) -> bytes:
+def _digest(arrays: Sequence[Floats]) -> bytes:
     found = sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array).data)

@@ -1,6 +1,6 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers, Singles
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import rdm_vector, reorder
 from conceptrsa.bids_config.errors import InputError
@@ -52,13 +53,13 @@ class RoiPatterns:
         Covariance of the linear model's residuals, shrunk so that it can be inverted.
     """
 
-    values: NDArray[np.float64]
-    voxels: NDArray[np.intp]
+    values: Floats
+    voxels: Integers
     n_dropped: int = 0
-    odd: NDArray[np.float64] | None = None
-    even: NDArray[np.float64] | None = None
-    runs: NDArray[np.float64] | None = None
-    residual_covariance: NDArray[np.float32] | NDArray[np.float64] | None = None
+    odd: Floats | None = None
+    even: Floats | None = None
+    runs: Floats | None = None
+    residual_covariance: Singles | Floats | None = None
     n_same: int = 0
 
     @classmethod
@@ -111,11 +112,12 @@ class RoiPatterns:
         for name, (value, shape) in given.items():
             if value is not None and value.shape != shape:
                 raise InputError(
-                    f"{source} is of shape {array.shape} and {name} beside it of shape "
-                    f"{value.shape}: give {shape}"
+                    f"{name} beside {source} is of shape {value.shape}: give {shape} to fit "
+                    f"{array.shape}"
                 )
         places = given["voxels"][0]
-        if places is not None and len(np.unique(places)) < n_voxels:
+        places = np.arange(n_voxels) if places is None else places.astype(np.intp)
+        if len(np.unique(places)) < n_voxels:
             raise InputError(f"a voxel of {source} is given twice: keep one")
         halves = [given[half][0] for half in ("odd", "even")]
         if runs is not None:
@@ -127,7 +129,7 @@ class RoiPatterns:
             halves = [runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)]
         patterns = cls(
             values=array.mean(axis=0) if array.ndim == 3 else array,
-            voxels=np.arange(n_voxels) if places is None else places.astype(np.intp),
+            voxels=places,
             odd=None if halves[0] is None else halves[0].astype(np.float64),
             even=None if halves[1] is None else halves[1].astype(np.float64),
             runs=runs,
@@ -151,13 +153,13 @@ class RoiPatterns:
         """Whether there are betas of the odd and of the even runs."""
         return self.odd is not None and self.even is not None
 
-    def betas_of(self, half: Half | None) -> NDArray[np.float64]:
+    def betas_of(self, half: Half | None) -> Floats:
         """Betas (stimuli, voxels) of all runs, or of a half of them that is known to be there."""
         betas = {None: self.values, "odd": self.odd, "even": self.even}[half]
         assert betas is not None
         return betas
 
-    def runs_of(self, half: Half | None) -> NDArray[np.float64] | None:
+    def runs_of(self, half: Half | None) -> Floats | None:
         """Betas (runs, stimuli, voxels) of all runs or of a half; None where not known."""
         if self.runs is None or half is None:
             return self.runs
@@ -165,29 +167,25 @@ class RoiPatterns:
 
     def of_stimuli(self, rows: Sequence[int]) -> "RoiPatterns":
         """Give the betas of some stimuli, in the order of `rows`."""
-        return replace(
-            self,
-            values=self.values[rows],
-            odd=None if self.odd is None else self.odd[rows],
-            even=None if self.even is None else self.even[rows],
-            runs=None if self.runs is None else self.runs[:, rows],
-        )
+        return replace(self, **self._betas_changed(lambda betas: betas[..., rows, :]))
 
-    def of_voxels(self, columns: NDArray[np.intp]) -> "RoiPatterns":
+    def of_voxels(self, columns: Integers) -> "RoiPatterns":
         """Give some of the voxels; the others count as dropped."""
         covariance = self.residual_covariance
         return replace(
             self,
-            values=np.ascontiguousarray(self.values[:, columns]),
             voxels=self.voxels[columns],
             n_dropped=self.n_dropped + self.n_voxels - len(columns),
-            odd=None if self.odd is None else np.ascontiguousarray(self.odd[:, columns]),
-            even=None if self.even is None else np.ascontiguousarray(self.even[:, columns]),
-            runs=None if self.runs is None else np.ascontiguousarray(self.runs[:, :, columns]),
             residual_covariance=(
                 None if covariance is None else covariance[np.ix_(columns, columns)]
             ),
+            **self._betas_changed(lambda betas: np.ascontiguousarray(betas[..., columns])),
         )
+
+    def _betas_changed(self, change: Callable[[Floats], Floats]) -> dict[str, Any]:
+        """Betas of all runs, of halves and of single runs, where they are known, changed alike."""
+        betas = {"values": self.values, "odd": self.odd, "even": self.even, "runs": self.runs}
+        return {name: change(values) for name, values in betas.items() if values is not None}
 
     def with_data(self) -> "RoiPatterns":
         """Leave out voxels that are not finite somewhere, or the same for all stimuli."""
@@ -203,15 +201,15 @@ class RoiPatterns:
         return replace(self.of_voxels(np.flatnonzero(complete)), n_same=n_same)
 
 
-def finite_voxels(*arrays: NDArray[Any] | None) -> NDArray[np.bool_]:
+def finite_voxels(*arrays: NDArray[Any] | None) -> Booleans:
     """Which voxels, the last axis, are finite throughout all arrays that are there."""
     present = [array for array in arrays if array is not None]
     of_each = [np.isfinite(array).all(axis=tuple(range(array.ndim - 1))) for array in present]
-    complete: NDArray[np.bool_] = np.logical_and.reduce(of_each)
+    complete: Booleans = np.logical_and.reduce(of_each)
     return complete
 
 
-def varying_voxels(*arrays: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+def varying_voxels(*arrays: Floats | None) -> Booleans:
     """Which voxels differ between stimuli in all arrays (..., stimuli, voxels) that are there.
 
     Programs write 0 or another number outside of what was measured, in all runs or in one. Of
@@ -227,14 +225,14 @@ def varying_voxels(*arrays: NDArray[np.float64] | None) -> NDArray[np.bool_]:
     return varying
 
 
-def vary_between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+def vary_between(low: Floats, high: Floats) -> Booleans:
     """Tell of lowest and highest values (..., voxels) whether they differ by more than rounding."""
     with np.errstate(over="ignore", invalid="ignore"):
         spread = high - low
         some = spread[np.isfinite(spread) & (spread > 0)]
         residue = RESIDUE * np.median(some) if some.size else 0.0
         rounding = NOTHING * np.maximum(np.abs(low), np.abs(high))
-        varying: NDArray[np.bool_] = spread > np.maximum(residue, rounding)
+        varying: Booleans = spread > np.maximum(residue, rounding)
     return varying
 
 
@@ -289,10 +287,7 @@ class SubjectPatterns(_Labelled):
 
     @classmethod
     def from_arrays(
-        cls,
-        subject: str,
-        stimuli: Sequence[str],
-        rois: Mapping[str, ArrayLike | RoiPatterns],
+        cls, subject: str, stimuli: Sequence[str], rois: Mapping[str, ArrayLike | RoiPatterns]
     ) -> "SubjectPatterns":
         """Make the patterns of a subject from arrays.
 
@@ -384,7 +379,7 @@ class SubjectRdms(_Labelled):
 
     subject: str
     stimuli: tuple[str, ...]
-    rois: Mapping[str, NDArray[np.float64]]
+    rois: Mapping[str, Floats]
     sources: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     datum: ClassVar[str] = "RDM"

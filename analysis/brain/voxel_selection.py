@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.patterns import Half, RoiPatterns, SubjectPatterns
 from conceptrsa.analysis.settings import ComparisonSettings, VoxelScore
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import did_you_mean
 
 
-def voxel_scores(roi: RoiPatterns, score: VoxelScore, half: Half | None) -> NDArray[np.float64]:
+def voxel_scores(roi: RoiPatterns, score: VoxelScore, half: Half | None) -> Floats:
     """Score every voxel of a region by all runs, or by nothing but one half of them.
 
     Parameters
@@ -41,12 +41,12 @@ def voxel_scores(roi: RoiPatterns, score: VoxelScore, half: Half | None) -> NDAr
     return reliability(runs) if score == "reliability" else ncsnr(runs)
 
 
-def max_beta(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def max_beta(values: Floats) -> Floats:
     """The paper's score of a voxel: its highest beta for any stimulus, (stimuli, voxels) in."""
     return np.asarray(values.max(axis=0))
 
 
-def reliability(runs: NDArray[np.float64]) -> NDArray[np.float64]:
+def reliability(runs: Floats) -> Floats:
     """Correlation over stimuli of the mean betas of the odd and of the even runs.
 
     Parameters
@@ -65,7 +65,7 @@ def reliability(runs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((odd * even).sum(axis=0) / np.where(length > 0, length, np.nan))
 
 
-def ncsnr(runs: NDArray[np.float64]) -> NDArray[np.float64]:
+def ncsnr(runs: Floats) -> Floats:
     """Noise ceiling signal-to-noise ratio: standard deviation of the signal over that of noise.
 
     As Allen et al. (2022, Nature Neuroscience 25, 116-126): the noise is what a voxel's beta for a
@@ -93,7 +93,7 @@ def ncsnr(runs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.maximum(signal, 0.0) / np.where(noise > 0, noise, np.nan)))
 
 
-def _runs_to_compare(roi: RoiPatterns, score: str, half: Half | None) -> NDArray[np.float64]:
+def _runs_to_compare(roi: RoiPatterns, score: str, half: Half | None) -> Floats:
     runs = roi.runs_of(half)
     if runs is not None and len(runs) >= 2:
         return runs
@@ -106,7 +106,7 @@ def _runs_to_compare(roi: RoiPatterns, score: str, half: Half | None) -> NDArray
     )
 
 
-Scores = Mapping[str, NDArray[np.float64]]
+Scores = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ class SelectedVoxels:
         Where fewer voxels were there than asked for.
     """
 
-    columns: Mapping[str, NDArray[np.intp]]
+    columns: Mapping[str, Integers]
     warnings: tuple[str, ...] = ()
 
 
-def rank_voxels(scores: NDArray[np.float64]) -> NDArray[np.intp]:
+def rank_voxels(scores: Floats) -> Integers:
     """Columns from the highest score to the lowest; of equal scores the lower column first.
 
     Those without a score (NaN) come last.
@@ -136,9 +136,9 @@ def rank_voxels(scores: NDArray[np.float64]) -> NDArray[np.intp]:
 def select_voxels(
     subject: SubjectPatterns,
     settings: ComparisonSettings,
-    scores: Scores | None = None,
-    sizes: Mapping[str, int] | None = None,
-    generator: np.random.Generator | None = None,
+    scores: Scores,
+    sizes: Mapping[str, int],
+    generator: np.random.Generator,
 ) -> SelectedVoxels:
     """Select the voxels of every region of one subject as `settings.voxel_selection` says.
 
@@ -149,11 +149,11 @@ def select_voxels(
         With `skip_zeros`, voxels with a beta of exactly 0 for any stimulus are never among those
         of the highest scores (top-n, best-n); the threshold does not look at zeros, as in the
         authors' code.
-    scores : mapping of str to ndarray, (voxels,), optional
-        Score of every voxel by region, from whatever runs; by default the highest beta.
-    sizes : mapping of str to int, optional
-        Number of voxels by region, for best-n.
-    generator : Generator, optional
+    scores : mapping of str to ndarray, (voxels,)
+        Score of every voxel by region, from whatever runs.
+    sizes : mapping of str to int
+        Number of voxels by region, for top-n, best-n and random.
+    generator : Generator
         For random; the voxels of a region do not depend on which other regions there are.
 
     Raises
@@ -161,22 +161,13 @@ def select_voxels(
     InputError
         If the region that sets the threshold is not among the regions, or has no scores.
     """
-    if scores is None:
-        scores = {name: max_beta(roi.values) for name, roi in subject.rois.items()}
-    n_each = dict.fromkeys(subject.rois, settings.n_voxels)
     match settings.voxel_selection:
-        case "top-n":
-            return _highest(subject, scores, n_each, settings.skip_zeros)
-        case "best-n":
-            if sizes is None:
-                raise ValueError("best-n needs the number of voxels of each region")
+        case "top-n" | "best-n":
             return _highest(subject, scores, sizes, settings.skip_zeros)
         case "threshold":
             return _above_threshold(subject, scores, settings.threshold_roi, settings.n_voxels)
         case "random":
-            if generator is None:
-                raise ValueError("a random selection needs a generator")
-            return _at_random(subject, n_each, generator)
+            return _at_random(subject, sizes, generator)
         case "all":
             return SelectedVoxels(
                 {name: np.arange(roi.n_voxels) for name, roi in subject.rois.items()}
@@ -205,7 +196,7 @@ def _at_random(
 
 
 def _first(
-    subject: SubjectPatterns, candidates: Mapping[str, NDArray[np.intp]], sizes: Mapping[str, int]
+    subject: SubjectPatterns, candidates: Mapping[str, Integers], sizes: Mapping[str, int]
 ) -> SelectedVoxels:
     return SelectedVoxels(
         columns={name: order[: sizes[name]] for name, order in candidates.items()},

@@ -13,10 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import require_content
+from conceptrsa.bids_config.writing import file_errors
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 ARRAY_SUFFIXES = (".npz", *HDF5_SUFFIXES)
+
+DAMAGE = (
+    EOFError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
+"""What NumPy and h5py raise on a damaged file, besides errors of reading."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
     InputError
         While the file is open as well, if it is missing, damaged or of another kind.
     """
-    try:
+    with file_errors(file, "save it again, as plain arrays of numbers and text", DAMAGE):
         if file.suffix in HDF5_SUFFIXES:
             with h5py.File(file, "r") as content:
                 yield ArrayFile(file, frozenset(_datasets(content)), content)
@@ -92,19 +98,6 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
                 raise InputError(f"{file} is not a .npz file: save its arrays by numpy.savez")
             with loaded as content:
                 yield ArrayFile(file, frozenset(content.files), content)
-    except FileNotFoundError as error:
-        require_content(file)
-        raise InputError(f"{file} is missing: give a file that exists") from error
-    except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
-    except (
-        OSError, EOFError, RuntimeError, KeyError, TypeError, ValueError, MemoryError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{file} cannot be read ({reason}): save it again, as plain arrays of numbers and text"
-        ) from error
 
 
 def _datasets(content: h5py.File) -> list[str]:

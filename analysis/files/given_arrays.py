@@ -1,23 +1,24 @@
 """Arrays and names that a user's own program gives: lists, NumPy, pandas."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.names import require_distinct, require_names, stimulus_ids
 
 
-def names_given(names: Iterable[Any], source: str) -> tuple[str, ...]:
+def names_given(names: Iterable[Any], source: str | Path) -> tuple[str, ...]:
     """Give names of stimuli, each once; whole numbers are taken as their digits.
 
     Parameters
     ----------
     names : iterable of str
         Names, or those of picture files.
-    source : str
+    source : str or Path
         What they are of, for messages.
 
     Raises
@@ -29,11 +30,7 @@ def names_given(names: Iterable[Any], source: str) -> tuple[str, ...]:
         raise InputError(f"the stimuli of {source} are the text {names!r}: give a list of names")
     ids = stimulus_ids([str(name) for name in names], source)
     require_names(ids, "stimulus", source)
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            raise InputError(f"{source} have stimulus {name} twice: keep one row")
-        seen.add(name)
+    require_distinct(ids, f"in {source} there is the stimulus")
     return ids
 
 

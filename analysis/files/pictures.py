@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import file_errors
+
+DAMAGE = (EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises on a damaged file, besides errors of reading."""
 
 SAME_COLOURS = 3
 """Of 255: a profile that changes no colour by more is sRGB, and pixels stay as they are."""
@@ -40,19 +44,13 @@ def load_picture(path: str | Path) -> Image.Image:
 
 def load_with_frames(path: str | Path) -> tuple[Image.Image, int]:
     """Load a picture as `load_picture`, and count the frames or pages of its file."""
-    try:
-        with Image.open(path) as opened:
-            n_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
-            tags = dict(getattr(opened, "tag_v2", {}))
-            profile = opened.info.get("icc_profile")
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
-    except (
-        OSError, EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError
-    ) as error:  # fmt: skip
-        raise InputError(
-            f"{path} cannot be read as a picture ({error}): replace it by an intact copy."
-        ) from error
+    remedy = "replace it by an intact copy of the picture"
+    with file_errors(Path(path), remedy, DAMAGE), Image.open(path) as opened:
+        n_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
+        tags = dict(getattr(opened, "tag_v2", {}))
+        profile = opened.info.get("icc_profile")
+        picture = ImageOps.exif_transpose(opened)
+        picture.load()
     if problem := _unknown_scale(picture, tags):
         raise InputError(f"{path} holds {problem}: save it with 8 bits a channel.")
     if picture.mode == "F" or picture.mode.startswith("I"):

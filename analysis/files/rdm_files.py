@@ -4,20 +4,21 @@ The same for a brain's and for a model's RDM.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.spatial.distance import squareform
 
+from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.names import stimulus_ids
 from conceptrsa.bids_config.tsv import TextTable
 
 RELATIVE_TOLERANCE = 1e-6
 """Of the largest distance; float32 files are symmetric to about 1e-7."""
 
 
-def rdm_vector(rdm: NDArray[np.float64], n_stimuli: int, source: str) -> NDArray[np.float64]:
+def rdm_vector(rdm: Floats, n_stimuli: int, source: str) -> Floats:
     """Check an RDM and give its upper triangle.
 
     Parameters
@@ -56,17 +57,13 @@ def rdm_vector(rdm: NDArray[np.float64], n_stimuli: int, source: str) -> NDArray
         )
     if np.abs(rdm - rdm.T).max(initial=0) > tolerance:
         raise InputError(f"{source} is not symmetric: average it with its transpose")
-    upper: NDArray[np.float64] = ((rdm + rdm.T) / 2)[np.triu_indices(n_stimuli, k=1)]
+    upper: Floats = ((rdm + rdm.T) / 2)[np.triu_indices(n_stimuli, k=1)]
     return upper
 
 
-def reorder(rdm: NDArray[np.float64], rows: Sequence[int]) -> NDArray[np.float64]:
+def reorder(rdm: Floats, rows: Sequence[int]) -> Floats:
     """Give the distances (pairs,) between some of the stimuli, in the order of their rows."""
-    n_stimuli = round((1 + np.sqrt(1 + 8 * len(rdm))) / 2)
-    square = np.zeros((n_stimuli, n_stimuli))
-    square[np.triu_indices(n_stimuli, k=1)] = rdm
-    square += square.T
-    return square[np.ix_(rows, rows)][np.triu_indices(len(rows), k=1)]
+    return np.asarray(squareform(squareform(rdm)[np.ix_(rows, rows)], checks=False))
 
 
 def is_square(table: TextTable) -> bool:
@@ -76,7 +73,7 @@ def is_square(table: TextTable) -> bool:
     return len(columns) > 0 and sorted(columns) == sorted(names)
 
 
-def square_of_table(table: TextTable) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+def square_of_table(table: TextTable) -> tuple[tuple[str, ...], Floats]:
     """Stimuli and matrix of a table that is square, its columns in the order of its rows.
 
     Raises
@@ -93,18 +90,4 @@ def square_of_table(table: TextTable) -> tuple[tuple[str, ...], NDArray[np.float
 
 def read_stimuli_column(table: TextTable) -> tuple[str, ...]:
     """Stimuli of the first column, each once; InputError where one is there twice."""
-    stimuli = stimulus_ids([row[0] for row in table.rows], table.file)
-    require_distinct(stimuli, table.file)
-    return stimuli
-
-
-def require_distinct(stimuli: Sequence[str], file: Path) -> None:
-    """Raise an InputError if a stimulus is there twice or has no name."""
-    require_names(stimuli, "stimulus", file)
-    seen: set[str] = set()
-    for stimulus in stimuli:
-        if stimulus in seen:
-            raise InputError(
-                f"{file} holds the stimulus '{stimulus}' more than once: keep one row."
-            )
-        seen.add(stimulus)
+    return names_given([row[0] for row in table.rows], table.file)

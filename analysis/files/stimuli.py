@@ -11,15 +11,12 @@ from conceptrsa.analysis.files.pictures import load_picture, load_with_frames
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     PICTURE_ENDINGS,
-    clean_name,
     require_names,
-    require_no_quotes,
     some_of,
     stimulus_id,
-    stimulus_ids,
     warn_of_case,
 )
-from conceptrsa.bids_config.tsv import read_table
+from conceptrsa.bids_config.reader import read_labels
 from conceptrsa.bids_config.writing import require_content
 
 __all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
@@ -78,7 +75,7 @@ def read_stimuli(
     warn_of_case(pictures, "stimulus", folder)
     table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
     require_content(table)
-    labels = _read_labels(table) if labels_file is not None or table.exists() else {}
+    labels = read_labels(table) if labels_file is not None or table.exists() else {}
     several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]
     if several:
         named = some_of(several)
@@ -153,21 +150,3 @@ def _name_others(folder: Path, used: Collection[Path]) -> None:
     others += [f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] != "."]
     if others:
         log.warning("%s: not used as pictures: %s", folder, some_of(others))
-
-
-def _read_labels(table: Path) -> dict[str, str]:
-    listed = read_table(table)
-    listed.require_columns(["stimulus", "label"], "name the tab-separated columns so")
-    require_no_quotes(listed.column("label"), table)
-    labels: dict[str, str] = {}
-    stimuli = stimulus_ids(listed.column("stimulus"), table)
-    for line, stimulus, cell in zip(listed.lines, stimuli, listed.column("label"), strict=True):
-        label = clean_name(cell)
-        if not stimulus or not label:
-            raise InputError(
-                f"{table}, line {line}: give each stimulus a label, in tab-separated columns "
-                "named 'stimulus' and 'label'."
-            )
-        if labels.setdefault(stimulus, label) != label:
-            raise InputError(f"{table}, line {line}: '{stimulus}' has a second label: keep one.")
-    return labels

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from conceptrsa.analysis.rsa.correlations import number_of_stimuli, standardise
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
+from conceptrsa.analysis.rsa.correlations import number_of_stimuli, standardise, variance_of_present
 from conceptrsa.analysis.settings import RsaMetric, is_own
 
 MIN_STIMULI = 6
@@ -38,8 +38,8 @@ class Draws:
         All ones for a factor that is not resampled.
     """
 
-    stimuli: NDArray[np.intp]
-    subjects: NDArray[np.intp]
+    stimuli: Integers
+    subjects: Integers
 
     def of_subjects(self) -> "Draws":
         """The same draws of subjects, with every stimulus once."""
@@ -65,7 +65,7 @@ def draw_samples(
     if n_stimuli < MIN_DISTINCT:
         raise ValueError(f"{n_stimuli} stimuli cannot be resampled: {MIN_DISTINCT} are needed")
 
-    def counts(n: int, size: int) -> NDArray[np.intp]:
+    def counts(n: int, size: int) -> Integers:
         return generator.multinomial(n, np.full(n, 1 / n), size=size).astype(np.intp)
 
     subjects, stimuli = counts(n_subjects, n_bootstraps), counts(n_stimuli, n_bootstraps)
@@ -75,12 +75,12 @@ def draw_samples(
 
 
 def bootstrap_errors(
-    regions: Mapping[str, NDArray[np.float64]],
-    models: NDArray[np.float64],
+    regions: Mapping[str, Floats],
+    models: Floats,
     metric: RsaMetric,
     n_bootstraps: int,
     generator: np.random.Generator,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Standard errors of mean scores over subjects, over stimuli, and over both.
 
     With their small-sample factors, and that over both corrected (`two_factor_variance`).
@@ -119,9 +119,7 @@ def bootstrap_errors(
     return errors
 
 
-def bootstrap_scores(
-    draws: Draws, brain: NDArray[np.float64], models: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
+def bootstrap_scores(draws: Draws, brain: Floats, models: Floats, metric: RsaMetric) -> Floats:
     """Score models in given samples, so that regions can share them.
 
     Parameters
@@ -168,25 +166,20 @@ def bootstrap_scores(
     return scores[place.ravel()]
 
 
-def _usable(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.bool_]:
+def _usable(rdms: Floats, metric: RsaMetric) -> Booleans:
     """Which RDMs can be compared at all."""
     vectors = standardise(rdms, "rho-a" if metric == "kendall-tau-a" else metric)
     return np.asarray(np.isfinite(vectors).all(axis=-1))
 
 
-def _pair_weights(counts: NDArray[np.intp]) -> NDArray[np.float64]:
+def _pair_weights(counts: Integers) -> Floats:
     """How often each pair of distinct stimuli occurs, (..., pairs), from counts (..., stimuli)."""
     first, second = np.triu_indices(counts.shape[-1], k=1)
     as_float = counts.astype(np.float64)
     return as_float[..., first] * as_float[..., second]
 
 
-def _compare(
-    stimuli: NDArray[np.intp],
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-) -> NDArray[np.float64]:
+def _compare(stimuli: Integers, brain: Floats, models: Floats, metric: RsaMetric) -> Floats:
     """Compare by Pearson's correlation or a cosine: (bootstraps, subjects, models).
 
     One product of the weights with all products of two RDMs serves all samples: centring (Pearson)
@@ -214,17 +207,13 @@ def _compare(
     return np.asarray(covariance / (length[:, :n_subjects, None] * length[:, None, n_subjects:]))
 
 
-def _centring(
-    weights: NDArray[np.float64], rdms: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _centring(weights: Floats, rdms: Floats) -> tuple[Floats, Floats]:
     """Factors (bootstraps, rdms, 1) of what centring takes off the sums of products."""
     sums = (weights @ rdms.T)[..., None]
     return sums, sums / weights.sum(axis=1)[:, None, None]
 
 
-def _double_centring(
-    stimuli: NDArray[np.intp], rdms: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _double_centring(stimuli: Integers, rdms: Floats) -> tuple[Floats, Floats]:
     """What double centring takes off, where pairs of a stimulus with itself are missing.
 
     Whitened RDMs are the Gram matrices of centred patterns (Diedrichsen et al., 2021). With copies
@@ -244,12 +233,7 @@ def _double_centring(
     return sums, np.linalg.solve(normal, sums.swapaxes(1, 2)).swapaxes(1, 2)
 
 
-def _compare_ranks(
-    stimuli: NDArray[np.intp],
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-) -> NDArray[np.float64]:
+def _compare_ranks(stimuli: Integers, brain: Floats, models: Floats, metric: RsaMetric) -> Floats:
     """Compare by ranks, sample by sample: (bootstraps, subjects, models).
 
     The order of each RDM's entries is found once; ranks follow from cumulative weights. NaN where
@@ -280,9 +264,7 @@ def _compare_ranks(
     return found
 
 
-def _weighted_ranks(
-    places: NDArray[np.intp], weights: NDArray[np.float64], n_places: int
-) -> NDArray[np.float64]:
+def _weighted_ranks(places: Integers, weights: Floats, n_places: int) -> Floats:
     """Mean ranks from 1 of entries that occur several times, all copies tied.
 
     Parameters
@@ -306,9 +288,7 @@ def _weighted_ranks(
     return np.asarray(middle.ravel()[shifted])
 
 
-def _concordance(
-    ranks: NDArray[np.float64], others: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _concordance(ranks: Floats, others: Floats, weights: Floats) -> Floats:
     """Concordant minus discordant pairs of entries, each two entries counted in both orders."""
     n_entries = len(weights)
     n_rows = max(1, SIGNS_AT_ONCE // n_entries)
@@ -322,30 +302,17 @@ def _concordance(
     return found
 
 
-def bootstrap_variance(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance over samples (bootstraps, ...), n - 1; NaN for fewer than two."""
-    present = np.isfinite(samples)
-    count = present.sum(axis=0)
-    mean = np.where(present, samples, 0.0).sum(axis=0) / np.maximum(count, 1)
-    squares = np.where(present, samples - mean, 0.0) ** 2
-    return np.where(count > 1, squares.sum(axis=0) / np.maximum(count - 1, 1), np.nan)
-
-
-def one_factor_variance(samples: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def one_factor_variance(samples: Floats, n: int) -> Floats:
     """Variance over samples of one factor of n subjects or stimuli, times n / (n - 1).
 
     A bootstrap draws from n values about their own mean, and gives too little by that factor.
     """
-    return bootstrap_variance(samples) * (n / (n - 1) if n > 1 else np.nan)
+    return variance_of_present(samples) * (n / (n - 1) if n > 1 else np.nan)
 
 
 def two_factor_variance(
-    both: NDArray[np.float64],
-    subjects: NDArray[np.float64],
-    stimuli: NDArray[np.float64],
-    n_subjects: int,
-    n_stimuli: int,
-) -> NDArray[np.float64]:
+    both: Floats, subjects: Floats, stimuli: Floats, n_subjects: int, n_stimuli: int
+) -> Floats:
     """Variance to be expected with new subjects and new stimuli (Schuett et al., 2023).
 
     A bootstrap over both factors counts the variance of measurement noise three times. The
@@ -366,7 +333,7 @@ def two_factor_variance(
     """
     present = np.isfinite(both) & np.isfinite(subjects) & np.isfinite(stimuli)
     of_both, of_subjects, of_stimuli = (
-        bootstrap_variance(np.where(present, values, np.nan))
+        variance_of_present(np.where(present, values, np.nan))
         for values in (both, subjects, stimuli)
     )
     if n_subjects < 2 or n_stimuli < 2:

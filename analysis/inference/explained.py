@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
 from conceptrsa.analysis.inference.random_effects import infer, levels, mean_squares
 from conceptrsa.analysis.rsa.correlations import (
@@ -44,9 +44,7 @@ SPANNED = 1e-8
 
 
 def variance_parts(
-    regions: Mapping[str, NDArray[np.float64]],
-    models: NDArray[np.float64],
-    groups: Sequence[str],
+    regions: Mapping[str, Floats], models: Floats, groups: Sequence[str]
 ) -> tuple[VariancePart, ...]:
     """Partition the variance of every region's RDMs among the groups of models.
 
@@ -66,7 +64,7 @@ def variance_parts(
     if len(names) < 2:
         return ()
 
-    def statistic(rdms: NDArray[np.float64], of_models: NDArray[np.float64]) -> _Values:
+    def statistic(rdms: Floats, of_models: Floats) -> Floats:
         found = partition_variance(rdms, of_models, groups)
         singles = found.r2[..., : len(names)]
         return np.concatenate([singles, found.r2[..., -1:], found.parts], axis=-1)
@@ -87,8 +85,8 @@ def variance_parts(
 
 
 def partial_scores(
-    regions: Mapping[str, NDArray[np.float64]],
-    models: NDArray[np.float64],
+    regions: Mapping[str, Floats],
+    models: Floats,
     names: Sequence[str],
     groups: Sequence[str],
     metric: RsaMetric,
@@ -106,7 +104,7 @@ def partial_scores(
     if len(group_names) < 2:
         return ()
 
-    def statistic(rdms: NDArray[np.float64], of_models: NDArray[np.float64]) -> _Values:
+    def statistic(rdms: Floats, of_models: Floats) -> Floats:
         found = partial_rsa(rdms, of_models, groups, partial_metric(metric))
         return found.reshape(*found.shape[:-2], -1)
 
@@ -128,12 +126,11 @@ def partial_scores(
     )
 
 
-_Values = NDArray[np.float64]
-_Statistic = Callable[[_Values, _Values], _Values]
+_Statistic = Callable[[Floats, Floats], Floats]
 
 
 def _jackknifed(
-    statistic: _Statistic, regions: Mapping[str, _Values], models: _Values
+    statistic: _Statistic, regions: Mapping[str, Floats], models: Floats
 ) -> dict[str, list[tuple[float, float, float]]]:
     """Estimate and 95 % interval of every value of a statistic, by region.
 
@@ -160,7 +157,7 @@ def _jackknifed(
     return {roi: _estimates(whole[r], pseudo[:, r]) for r, roi in enumerate(regions)}
 
 
-def _estimates(whole: _Values, pseudo: _Values) -> list[tuple[float, float, float]]:
+def _estimates(whole: Floats, pseudo: Floats) -> list[tuple[float, float, float]]:
     """Of values (subjects, values) and pseudo-values (stimuli, subjects, values)."""
     present = np.isfinite(whole).any(axis=1)
     means = whole[present].mean(axis=0) if present.any() else np.full(whole.shape[1], np.nan)
@@ -198,15 +195,13 @@ class VariancePartition:
     """
 
     subsets: tuple[tuple[str, ...], ...]
-    r2_raw: NDArray[np.float64]
-    chance: NDArray[np.float64]
-    r2: NDArray[np.float64]
-    parts: NDArray[np.float64]
+    r2_raw: Floats
+    chance: Floats
+    r2: Floats
+    parts: Floats
 
 
-def partition_variance(
-    rdms: NDArray[np.float64], models: NDArray[np.float64], groups: Sequence[str]
-) -> VariancePartition:
+def partition_variance(rdms: Floats, models: Floats, groups: Sequence[str]) -> VariancePartition:
     """Partition the variance of brain RDMs by least squares on the model RDMs of groups.
 
     All RDMs are whitened first (`conceptrsa.analysis.rsa.correlations.whiten`): distances that
@@ -268,12 +263,7 @@ def partition_variance(
     return VariancePartition(subsets, r2_raw, chance, r2, _commonality(r2, names, subsets))
 
 
-def partial_rsa(
-    rdms: NDArray[np.float64],
-    models: NDArray[np.float64],
-    groups: Sequence[str],
-    metric: RsaMetric,
-) -> NDArray[np.float64]:
+def partial_rsa(rdms: Floats, models: Floats, groups: Sequence[str], metric: RsaMetric) -> Floats:
     """Correlate brain RDMs with each model RDM while models of other groups are held constant.
 
     Both are replaced by what least squares on the other models leaves of them.
@@ -326,7 +316,7 @@ def _subsets(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _require_usable(models: NDArray[np.float64]) -> None:
+def _require_usable(models: Floats) -> None:
     for index, rdm in enumerate(models):
         if not (np.isfinite(rdm).all() and np.ptp(rdm) > 0):
             raise InputError(
@@ -335,27 +325,25 @@ def _require_usable(models: NDArray[np.float64]) -> None:
             )
 
 
-def _units(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _units(vectors: Floats) -> Floats:
     """Centre vectors (..., pairs) and scale them to length 1; NaN for constant ones."""
-    values: NDArray[np.float64] = vectors - vectors.mean(axis=-1, keepdims=True)
-    length: NDArray[np.float64] = np.linalg.norm(values, axis=-1, keepdims=True)
-    units: NDArray[np.float64] = values / np.where(length > 0, length, np.nan)
+    values: Floats = vectors - vectors.mean(axis=-1, keepdims=True)
+    length: Floats = np.linalg.norm(values, axis=-1, keepdims=True)
+    units: Floats = values / np.where(length > 0, length, np.nan)
     return units
 
 
-def _basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _basis(columns: Floats) -> Floats:
     """Orthonormal basis (pairs, rank) of vectors (n, pairs), which may depend on each other."""
     vectors, singular, _ = np.linalg.svd(columns.T, full_matrices=False)
     return np.asarray(vectors[:, singular > SPANNED * singular[0]])
 
 
-def _square(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _square(values: Floats) -> Floats:
     return np.asarray(np.square(values).sum(axis=-1))
 
 
-def _commonality(
-    r2: NDArray[np.float64], names: tuple[str, ...], subsets: Sequence[tuple[str, ...]]
-) -> NDArray[np.float64]:
+def _commonality(r2: Floats, names: tuple[str, ...], subsets: Sequence[tuple[str, ...]]) -> Floats:
     """Inclusion and exclusion: what is explained with some groups but not without them."""
     position = {chosen: index for index, chosen in enumerate(subsets)}
     parts = np.zeros_like(r2)
@@ -368,9 +356,7 @@ def _commonality(
     return parts
 
 
-def _correlate_residuals(
-    values: NDArray[np.float64], models: NDArray[np.float64], constant: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _correlate_residuals(values: Floats, models: Floats, constant: Floats) -> Floats:
     """Correlate (..., pairs) with (n, pairs), both without what `constant` (m, pairs) explains."""
     basis = _basis(constant)
     residuals = [vectors - vectors @ basis @ basis.T for vectors in (values, models)]

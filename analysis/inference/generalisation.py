@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.inference.influence import pair_influence
 from conceptrsa.analysis.inference.random_effects import (
     Estimates,
@@ -43,9 +43,9 @@ class CeilingEstimates:
         Two-sided, of the pairwise ceiling against zero.
     """
 
-    estimate: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
+    estimate: Floats
+    lower: Floats
+    upper: Floats
     p: float
 
 
@@ -75,11 +75,7 @@ class Generalisation:
 
 
 def generalise(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    groups: Sequence[str],
-    metric: RsaMetric,
-    confidence: float = 0.95,
+    brain: Floats, models: Floats, groups: Sequence[str], metric: RsaMetric
 ) -> Generalisation:
     """Estimate scores, differences and ceilings with intervals over new subjects and stimuli.
 
@@ -92,8 +88,6 @@ def generalise(
     groups : sequence of str
         Each model's group; pairs of groups are in the order in which groups first appear.
     metric : str
-    confidence : float
-        Coverage of the intervals.
     """
     brain = brain[:, np.isfinite(brain).all(axis=(0, 2))]
     if brain.shape[1] < 2:
@@ -106,18 +100,18 @@ def generalise(
     squares = mean_squares(scores, (levels, pairs))
     membership = np.asarray(groups)
     group_pairs = [
-        compare_groups(scores, [np.flatnonzero(membership == group) for group in pair], confidence)
+        compare_groups(scores, [np.flatnonzero(membership == group) for group in pair])
         for pair in combinations(dict.fromkeys(groups), 2)
     ]
     with_ceiling = _with_pairwise_ceiling(scores, brain, metric)
     first, second = np.triu_indices(len(models), k=1)
     unit = np.eye(len(models))
     return Generalisation(
-        models=_tested(infer(squares, unit, confidence)),
-        model_pairs=_tested(infer(squares, unit[first] - unit[second], confidence)),
+        models=_tested(infer(squares, unit)),
+        model_pairs=_tested(infer(squares, unit[first] - unit[second])),
         group_pairs=Estimates(*np.concatenate([np.empty((5, 0)), *group_pairs], axis=1)),
-        ceilings=_ceilings(brain, metric, with_ceiling, confidence),
-        normalised=_normalised(with_ceiling, len(models), confidence),
+        ceilings=_ceilings(brain, metric, with_ceiling),
+        normalised=_normalised(with_ceiling, len(models)),
     )
 
 
@@ -127,9 +121,7 @@ def _tested(estimates: Estimates) -> Estimates:
     return estimates._replace(p=np.where(varies, estimates.p, np.nan))
 
 
-def compare_groups(
-    influence: NDArray[np.float64], groups: Sequence[NDArray[np.intp]], confidence: float = 0.95
-) -> Estimates:
+def compare_groups(influence: Floats, groups: Sequence[Integers]) -> Estimates:
     """Difference in mean score between two groups, over new subjects, stimuli and models.
 
     Parameters
@@ -139,7 +131,6 @@ def compare_groups(
         member of its group.
     groups : two ndarrays of int
         Models of the first and of the second group.
-    confidence : float
 
     Returns
     -------
@@ -159,12 +150,10 @@ def compare_groups(
         return Estimates(*(np.full(1, np.nan) for _ in range(5)))
     factors = levels, pairs, difference_of_groups(first, second)
     values = np.moveaxis(influence, 0, -1)[None]
-    return infer(mean_squares(values, factors), np.ones((1, 1)), confidence)
+    return infer(mean_squares(values, factors), np.ones((1, 1)))
 
 
-def _with_pairwise_ceiling(
-    scores: NDArray[np.float64], brain: NDArray[np.float64], metric: RsaMetric
-) -> MeanSquares | None:
+def _with_pairwise_ceiling(scores: Floats, brain: Floats, metric: RsaMetric) -> MeanSquares | None:
     """Scores and then the pairwise ceiling, both as means over pairs of subjects."""
     n_subjects = brain.shape[1]
     if n_subjects < MIN_SUBJECTS_OF_CEILING:
@@ -178,10 +167,7 @@ def _with_pairwise_ceiling(
 
 
 def _ceilings(
-    brain: NDArray[np.float64],
-    metric: RsaMetric,
-    with_ceiling: MeanSquares | None,
-    confidence: float,
+    brain: Floats, metric: RsaMetric, with_ceiling: MeanSquares | None
 ) -> CeilingEstimates:
     """All ceilings; Nili's bounds move with the pairwise ceiling.
 
@@ -194,15 +180,15 @@ def _ceilings(
         nothing = np.full(3, np.nan)
         return CeilingEstimates(estimate, nothing, nothing, np.nan)
     last = np.eye(len(with_ceiling.estimates))[-1:]
-    found = infer(with_ceiling, last, confidence)
+    found = infer(with_ceiling, last)
     n = brain.shape[1]
 
-    def moved(end: NDArray[np.float64]) -> NDArray[np.float64]:
+    def moved(end: Floats) -> Floats:
         """Ends of all three intervals, from that of the pairwise ceiling."""
         there, here = bounds(end[0]), bounds(estimate[0])
         return np.array([end[0], *(estimate[1:] + there - here)])
 
-    def bounds(c: float) -> NDArray[np.float64]:
+    def bounds(c: float) -> Floats:
         lower = c * np.sqrt((n - 1) / np.maximum(1 + (n - 2) * c, 1e-12))
         upper = np.sqrt(np.maximum(1 + (n - 1) * c, 0.0) / n)
         return np.array([lower, upper])
@@ -210,12 +196,12 @@ def _ceilings(
     return CeilingEstimates(estimate, moved(found.lower), moved(found.upper), float(found.p[0]))
 
 
-def _normalised(with_ceiling: MeanSquares | None, n_models: int, confidence: float) -> Ratios:
+def _normalised(with_ceiling: MeanSquares | None, n_models: int) -> Ratios:
     if with_ceiling is None:
         nothing = np.full(n_models, np.nan)
         reason = "two subjects have one noise ceiling, whose uncertainty over subjects is unknown"
         return Ratios(nothing, nothing, nothing, reason)
-    return ratios_to_last(with_ceiling, confidence)
+    return ratios_to_last(with_ceiling)
 
 
 @dataclass(frozen=True)
@@ -230,8 +216,8 @@ class ScoredRegion:
         Of the pairwise ceiling, by permutation.
     """
 
-    rdms: NDArray[np.float64]
-    rsa: NDArray[np.float64]
+    rdms: Floats
+    rsa: Floats
     ceiling_p: float
 
     @property

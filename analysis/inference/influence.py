@@ -7,8 +7,8 @@ without resampling.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
     incidence,
@@ -21,9 +21,7 @@ from conceptrsa.analysis.settings import RsaMetric, is_own
 from conceptrsa.bids_config.errors import InputError
 
 
-def pair_influence(
-    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
+def pair_influence(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
     """Give the influence of every pair of stimuli on the similarity of RDMs, plus the similarity.
 
     Parameters
@@ -62,9 +60,7 @@ def pair_influence(
     return np.asarray(values)
 
 
-def _own_influence(
-    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
+def _own_influence(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
     """Jackknife pseudo-values, moved so that their mean is the similarity (Efron, 1982).
 
     Good for functions that change smoothly with every distance. `others` come first in a call, as
@@ -73,7 +69,7 @@ def _own_influence(
     """
     n_pairs = rdms.shape[-1]
 
-    def similarity(pairs: NDArray[np.intp]) -> NDArray[np.float64]:
+    def similarity(pairs: Integers) -> Floats:
         found = np.full((len(rdms), len(others)), np.nan)
         for row, rdm in enumerate(rdms):
             for column, other in enumerate(others):
@@ -94,7 +90,7 @@ def _own_influence(
     return np.asarray(values - values.mean(axis=-1, keepdims=True) + complete)
 
 
-def _rank_shift(rdms: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rank_shift(rdms: Floats, other: Floats) -> Floats:
     """How a pair's value shifts the ranks of the pairs above it, weighted by the other RDM.
 
     Parameters
@@ -123,16 +119,14 @@ def _rank_shift(rdms: NDArray[np.float64], other: NDArray[np.float64]) -> NDArra
     return np.asarray(shifts)
 
 
-def _rank_deviation(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:
+def _rank_deviation(rdms: Floats, metric: RsaMetric) -> Floats:
     """Standard deviation that `standardise` divides ranks by."""
     if metric == "rho-a":
         return np.full(len(rdms), np.sqrt((rdms.shape[-1] ** 2 - 1) / 12))
     return np.asarray(mean_ranks(rdms).std(axis=-1))
 
 
-def _whitened_influence(
-    rdms: NDArray[np.float64], others: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _whitened_influence(rdms: Floats, others: Floats) -> Floats:
     """Influence on the whitened cosine: of each stimulus from leaving it out, and of each pair.
 
     Whitening scales the mean, the stimuli's means and the rest of an RDM differently, and only
@@ -158,7 +152,7 @@ def _whitened_influence(
     return np.asarray(similarity[..., None] + of_stimuli @ shares.T + split_rdms(products)[2])
 
 
-def _tau_influence(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tau_influence(rdms: Floats, others: Floats) -> Floats:
     """Kendall's tau-a: each pair's mean concordance with all other pairs, twice, less tau."""
     n_pairs = rdms.shape[-1]
     x, y = mean_ranks(rdms).astype(np.float32), mean_ranks(others).astype(np.float32)
@@ -167,7 +161,7 @@ def _tau_influence(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> ND
         signs, other_signs = np.sign(x - x[:, pair, None]), np.sign(y - y[:, pair, None])
         concordance[..., pair] = signs @ other_signs.T
     concordance /= n_pairs - 1
-    values: NDArray[np.float64] = 2 * concordance - concordance.mean(axis=-1, keepdims=True)
+    values: Floats = 2 * concordance - concordance.mean(axis=-1, keepdims=True)
     constant = (np.ptp(rdms, axis=-1) == 0)[:, None] | (np.ptp(others, axis=-1) == 0)[None]
     values[constant] = np.nan
     return values

@@ -16,9 +16,9 @@ from itertools import permutations as all_orders
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import squareform
 
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers, Singles
 from conceptrsa.analysis.inference.tests_over_subjects import benjamini_hochberg
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
@@ -26,6 +26,7 @@ from conceptrsa.analysis.rsa.correlations import (
     mean_ranks,
     number_of_stimuli,
     standardise,
+    vary,
 )
 from conceptrsa.analysis.settings import RsaMetric, is_own
 
@@ -45,7 +46,7 @@ STATISTICS_AT_ONCE = 200_000
 
 def draw_permutations(
     n_stimuli: int, n_permutations: int, generator: np.random.Generator
-) -> NDArray[np.intp]:
+) -> Integers:
     """Permutations of the stimuli, the identity first.
 
     Returns
@@ -62,11 +63,8 @@ def draw_permutations(
 
 
 def null_scores(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-    permutations: NDArray[np.intp],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    brain: Floats, models: Floats, metric: RsaMetric, permutations: Integers
+) -> tuple[Floats, Floats]:
     """Mean scores over folds and subjects, the brain RDMs' stimuli permuted jointly.
 
     Parameters
@@ -97,7 +95,7 @@ def null_scores(
     return scores, np.outer(region_vectors.mean(axis=-1), model_vectors.sum(axis=-1))
 
 
-def _mean_over_rdms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_over_rdms(vectors: Floats) -> Floats:
     """Mean over the second-last axis of the vectors without NaN; NaN where there is none."""
     present = np.isfinite(vectors).all(axis=-1, keepdims=True)
     count = present.sum(axis=-2)
@@ -106,10 +104,8 @@ def _mean_over_rdms(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _product_scores(
-    region_vectors: NDArray[np.float64],
-    model_vectors: NDArray[np.float64],
-    permutations: NDArray[np.intp],
-) -> NDArray[np.float64]:
+    region_vectors: Floats, model_vectors: Floats, permutations: Integers
+) -> Floats:
     n_stimuli = permutations.shape[1]
     first, second = np.triu_indices(n_stimuli, k=1)
     squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
@@ -122,12 +118,7 @@ def _product_scores(
     return scores
 
 
-def _own_scores(
-    brain: NDArray[np.float64],
-    models: NDArray[np.float64],
-    metric: RsaMetric,
-    permutations: NDArray[np.intp],
-) -> NDArray[np.float64]:
+def _own_scores(brain: Floats, models: Floats, metric: RsaMetric, permutations: Integers) -> Floats:
     """Scores by a function of the user's own, which is called for every permutation and RDM."""
     first, second = np.triu_indices(permutations.shape[1], k=1)
     squares = np.stack([squareform(model, checks=False) for model in models])
@@ -139,9 +130,7 @@ def _own_scores(
     return scores
 
 
-def _kendall_scores(
-    brain: NDArray[np.float64], models: NDArray[np.float64], permutations: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _kendall_scores(brain: Floats, models: Floats, permutations: Integers) -> Floats:
     """Kendall's tau-a as products of the signs of differences between all pairs of distances.
 
     Signs of a block of rows are summed over the RDMs of a region once, for all permutations. Sums
@@ -153,7 +142,7 @@ def _kendall_scores(
     brain_ranks = (2 * mean_ranks(brain)).astype(np.float32)
     model_ranks = (2 * mean_ranks(models)).astype(np.float32)
     squares = np.stack([squareform(ranks, checks=False) for ranks in model_ranks])
-    present = _varies(brain_ranks)
+    present = vary(brain_ranks)
     # Permuting the models the other way is the same and leaves the sums over RDMs alone.
     inverse = np.argsort(permutations, axis=1)
     sums = np.zeros((len(permutations), n_regions, len(models)))
@@ -166,20 +155,18 @@ def _kendall_scores(
             permuted = squares[:, order[first], order[second]]
             model_signs = _signs(permuted, rows).reshape(len(models), -1)
             sums[index] += brain_signs @ model_signs.T
-    count = present.sum(axis=1)[:, None] * np.where(_varies(model_ranks), 1.0, np.nan)
+    count = present.sum(axis=1)[:, None] * np.where(vary(model_ranks), 1.0, np.nan)
     scale = count * (n_pairs * (n_pairs - 1) / 2)
     return sums / np.where(scale > 0, scale, np.nan)
 
 
-def _signs(ranks: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
+def _signs(ranks: Singles, rows: slice) -> Singles:
     """Signs of the differences of some entries (rows) from them and all later ones (columns)."""
     differences = ranks[:, rows, None] - ranks[:, None, rows.start :]
     return np.clip(differences, -1, 1, out=differences)
 
 
-def _summed_signs(
-    ranks: NDArray[np.float32], present: NDArray[np.bool_], rows: slice
-) -> NDArray[np.float32]:
+def _summed_signs(ranks: Singles, present: Booleans, rows: slice) -> Singles:
     """Signs summed over the RDMs of every region, each two entries once: (regions, signs)."""
     summed = np.stack(
         [
@@ -191,11 +178,6 @@ def _summed_signs(
         ]
     )
     return np.triu(summed, k=1).reshape(len(ranks), -1)
-
-
-def _varies(ranks: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether RDMs (..., pairs) are without NaN and not constant."""
-    return np.asarray(ranks.max(axis=-1) > ranks.min(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -214,10 +196,10 @@ class PermutationTests:
         Corrected over all tests and regions after Benjamini and Hochberg.
     """
 
-    statistic: NDArray[np.float64]
-    p: NDArray[np.float64]
-    p_max: NDArray[np.float64]
-    p_fdr: NDArray[np.float64]
+    statistic: Floats
+    p: Floats
+    p_max: Floats
+    p_fdr: Floats
 
     def row(self, region: int, test: int) -> dict[str, Any]:
         """Give one test's numbers, named as in the tables of tests."""
@@ -231,11 +213,7 @@ class PermutationTests:
 
 
 def permutation_tests(
-    contrasts: NDArray[np.float64],
-    null: NDArray[np.float64],
-    expected: NDArray[np.float64],
-    *,
-    two_sided: bool,
+    contrasts: Floats, null: Floats, expected: Floats, *, two_sided: bool
 ) -> PermutationTests:
     """Test weighted sums of scores.
 
@@ -254,9 +232,9 @@ def permutation_tests(
     weights = np.nan_to_num(contrasts)
     unusable = (missing.astype(float) @ (weights != 0) > 0) | np.isnan(contrasts).any(axis=0)
 
-    def statistics(rows: slice) -> NDArray[np.float64]:
+    def statistics(rows: slice) -> Floats:
         deviations = np.where(missing, 0.0, null[rows] - expected)
-        found: NDArray[np.float64] = deviations @ weights
+        found: Floats = deviations @ weights
         return np.abs(found, out=found) if two_sided else found
 
     observed = statistics(slice(1))[0]
@@ -310,8 +288,8 @@ class LabelPermutations:
 
 
 def permute_labels(
-    brain: Mapping[str, NDArray[np.float64]],
-    models: NDArray[np.float64],
+    brain: Mapping[str, Floats],
+    models: Floats,
     groups: Sequence[str],
     metric: RsaMetric,
     n_permutations: int,
@@ -358,7 +336,7 @@ def permute_labels(
     )
 
 
-def _differences(means: NDArray[np.float64]) -> NDArray[np.float64]:
+def _differences(means: Floats) -> Floats:
     """Differences between each two columns."""
     first, second = np.triu_indices(means.shape[1], k=1)
     return np.asarray(means[:, first] - means[:, second])

@@ -9,8 +9,8 @@ from itertools import combinations
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.bootstrap import bootstrap_errors
 from conceptrsa.analysis.inference.explained import partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
@@ -73,7 +73,7 @@ def has_no_zero(metric: str) -> bool:
 
 def infer_population(
     regions: Mapping[str, ScoredRegion],
-    model_rdms: NDArray[np.float64],
+    model_rdms: Floats,
     names: Sequence[str],
     groups: Sequence[str],
     reference: str,
@@ -181,7 +181,7 @@ class _Population:
     regions: Mapping[str, ScoredRegion]
     general: Mapping[str, Generalisation]
     permutations: LabelPermutations
-    errors: Mapping[str, NDArray[np.float64]]
+    errors: Mapping[str, Floats]
 
     def model_scores(self) -> Iterator[ModelScore]:
         tests = self.permutations.models

@@ -13,11 +13,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr
 
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.rsa.correlations import incidence, number_of_stimuli
+
+CONFIDENCE = 0.95
+"""Coverage of intervals."""
 
 N_POINTS = 1024
 """Points of the integral over the true mean squares."""
@@ -48,26 +51,26 @@ class Stratum(NamedTuple):
         Degrees of freedom.
     """
 
-    values: NDArray[np.float64]
+    values: Floats
     weight: float
     df: int
 
 
-Split = tuple[NDArray[np.float64], tuple[Stratum, ...]]
+Split = tuple[Floats, tuple[Stratum, ...]]
 """The mean (..., 1) of values over a factor, and the strata about it."""
 
-Factor = Callable[[NDArray[np.float64]], Split]
+Factor = Callable[[Floats], Split]
 """A random factor of a balanced design: splits values (..., units)."""
 
 
-def levels(values: NDArray[np.float64]) -> Split:
+def levels(values: Floats) -> Split:
     """Split values (..., levels) of a factor whose units are its levels: subjects, or models."""
     n = values.shape[-1]
     mean = values.mean(axis=-1, keepdims=True)
     return mean, (Stratum((values - mean) / np.sqrt(n - 1), 1 / n, n - 1),)
 
 
-def pairs(values: NDArray[np.float64]) -> Split:
+def pairs(values: Floats) -> Split:
     """Split values of a factor whose units are the pairs of its levels, at least 3.
 
     These are stimuli, or subjects in noise ceilings; values are (..., pairs) in the order of
@@ -92,14 +95,14 @@ def pairs(values: NDArray[np.float64]) -> Split:
     return mean, (of_levels, Stratum(rest, -2 / ((n - 1) * (n - 2)), df))
 
 
-def difference_of_groups(in_first: NDArray[np.intp], in_second: NDArray[np.intp]) -> Factor:
+def difference_of_groups(in_first: Integers, in_second: Integers) -> Factor:
     """Factor of models nested in two groups, whose difference in means is of interest.
 
     The groups are taken to vary alike, as the paper's 3 language models would else leave two
     degrees of freedom.
     """
 
-    def split(values: NDArray[np.float64]) -> Split:
+    def split(values: Floats) -> Split:
         groups = values[..., in_first], values[..., in_second]
         first, second = (group.mean(axis=-1, keepdims=True) for group in groups)
         deviations = np.concatenate([groups[0] - first, groups[1] - second], axis=-1)
@@ -127,7 +130,7 @@ class Part(NamedTuple):
     strata: tuple[tuple[int, int], ...]
     weight: float
     df: int
-    products: NDArray[np.float64]
+    products: Floats
 
 
 class MeanSquares(NamedTuple):
@@ -140,7 +143,7 @@ class MeanSquares(NamedTuple):
     parts : tuple of Part
     """
 
-    estimates: NDArray[np.float64]
+    estimates: Floats
     parts: tuple[Part, ...]
 
 
@@ -158,11 +161,11 @@ class Estimates(NamedTuple):
         Two-sided; NaN where nothing varies, as in the difference of a model from itself.
     """
 
-    estimate: NDArray[np.float64]
-    standard_error: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    p: NDArray[np.float64]
+    estimate: Floats
+    standard_error: Floats
+    lower: Floats
+    upper: Floats
+    p: Floats
 
     def row(self, index: int) -> dict[str, Any]:
         """Give one estimate's numbers, named as in the tables of tests."""
@@ -174,7 +177,7 @@ class Estimates(NamedTuple):
         }
 
 
-def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> MeanSquares:
+def mean_squares(values: Floats, factors: Sequence[Factor]) -> MeanSquares:
     """Analyse the variance of values over crossed factors.
 
     Parameters
@@ -183,7 +186,7 @@ def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> Mean
         One axis a factor. A statistic with a NaN is NaN and does not touch the others.
     factors : sequence of Factor
     """
-    found: list[tuple[tuple[tuple[int, int], ...], NDArray[np.float64], float, int]]
+    found: list[tuple[tuple[tuple[int, int], ...], Floats, float, int]]
     found = [((), values, 1.0, 1)]
     for axis, factor in enumerate(factors):
         split = []
@@ -202,9 +205,7 @@ def mean_squares(values: NDArray[np.float64], factors: Sequence[Factor]) -> Mean
     return MeanSquares(found[0][1].reshape(len(values)), tuple(parts))
 
 
-def infer(
-    squares: MeanSquares, contrasts: NDArray[np.float64], confidence: float = 0.95
-) -> Estimates:
+def infer(squares: MeanSquares, contrasts: Floats, confidence: float = CONFIDENCE) -> Estimates:
     """Intervals and tests of contrasts of the means, over new samples of all factors.
 
     Parameters
@@ -236,12 +237,12 @@ def infer(
     )
 
 
-def two_sided_p(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+def two_sided_p(squares: MeanSquares, contrasts: Floats) -> Floats:
     """Two-sided p of contrasts against zero, as in `infer`."""
     return _two_sided(_contrasted(squares, contrasts), *_possible_variances(squares, contrasts))
 
 
-def weighted_parts(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+def weighted_parts(squares: MeanSquares, contrasts: Floats) -> Floats:
     """What each mean square adds to the variance of contrasts, (contrasts, parts).
 
     Inclusion and exclusion: parts that cross an odd number of factors are added. The sum is an
@@ -257,28 +258,24 @@ def weighted_parts(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDAr
     return np.where(unknown, np.nan, np.stack(columns, axis=1))
 
 
-def _unknown(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _unknown(squares: MeanSquares, contrasts: Floats) -> Booleans:
     """Which contrasts weigh a statistic that is NaN."""
     return np.asarray((contrasts[:, np.isnan(squares.estimates)] != 0).any(axis=1))
 
 
-def _contrasted(squares: MeanSquares, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _contrasted(squares: MeanSquares, contrasts: Floats) -> Floats:
     """Contrasts (contrasts, statistics) of the means; NaN where a statistic of theirs is."""
     known = np.nan_to_num(squares.estimates)
     return np.where(_unknown(squares, contrasts), np.nan, contrasts @ known)
 
 
-def _possible_variances(
-    squares: MeanSquares, contrasts: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _possible_variances(squares: MeanSquares, contrasts: Floats) -> tuple[Floats, Floats]:
     """Variances (contrasts, points) that the mean squares allow for, and weights (points,)."""
     inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
     return _summed(squares, contrasts, inverse), weights
 
 
-def _summed(
-    squares: MeanSquares, contrasts: NDArray[np.float64], multiples: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _summed(squares: MeanSquares, contrasts: Floats, multiples: Floats) -> Floats:
     """Variances of contrasts, the parts multiplied in several ways (points, parts).
 
     A difference of mean squares can come out near or below zero, where the true variance is at
@@ -311,9 +308,7 @@ def _limits(squares: MeanSquares) -> Iterator[tuple[float, list[int]]]:
 
 
 @lru_cache(maxsize=32)
-def _inverse_chi_squared(
-    df: tuple[int, ...],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _inverse_chi_squared(df: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Points (points, parts) of df / chi-squared, and their weights (points,).
 
     A fixed low-discrepancy sequence, so that results do not depend on a seed. Parts of few degrees
@@ -326,16 +321,12 @@ def _inverse_chi_squared(
     return np.array(df) / stats.chi2.ppf(points, df), weights / weights.sum()
 
 
-def _two_sided(
-    estimate: NDArray[np.float64], variances: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _two_sided(estimate: Floats, variances: Floats, weights: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(2 * ndtr(-np.abs(estimate)[:, None] / np.sqrt(variances)) @ weights)
 
 
-def _half_width(
-    variances: NDArray[np.float64], weights: NDArray[np.float64], alpha: float
-) -> NDArray[np.float64]:
+def _half_width(variances: Floats, weights: Floats, alpha: float) -> Floats:
     """Distances whose two-sided p is alpha, by Newton's method (p is convex in the distance)."""
     scale = np.sqrt(variances @ weights)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -363,20 +354,19 @@ class Ratios(NamedTuple):
         Why no ratio is given, for all of them; empty where they are.
     """
 
-    ratio: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
+    ratio: Floats
+    lower: Floats
+    upper: Floats
     withheld: str = ""
 
 
-def ratios_to_last(squares: MeanSquares, confidence: float = 0.95) -> Ratios:
+def ratios_to_last(squares: MeanSquares) -> Ratios:
     """Ratios of all statistics but the last to the last, with Fieller's intervals.
 
     Parameters
     ----------
     squares : MeanSquares
         Scores, then the noise ceiling.
-    confidence : float
 
     Returns
     -------
@@ -384,22 +374,20 @@ def ratios_to_last(squares: MeanSquares, confidence: float = 0.95) -> Ratios:
         Withheld where the interval of the last includes zero or lies below it.
     """
     n = len(squares.estimates) - 1
-    last = infer(squares, np.eye(n + 1)[-1:], confidence)
+    last = infer(squares, np.eye(n + 1)[-1:])
     if not last.lower[0] > 0:
         nothing = np.full(n, np.nan)
         reason = (
             f"the noise ceiling, {last.estimate[0]:.3f}, is not known to be above zero: its "
-            f"{100 * confidence:g} % interval is [{last.lower[0]:.3f}, {last.upper[0]:.3f}]"
+            f"{100 * CONFIDENCE:g} % interval is [{last.lower[0]:.3f}, {last.upper[0]:.3f}]"
         )
         return Ratios(nothing, nothing, nothing, reason)
     ratio = squares.estimates[:-1] / squares.estimates[-1]
-    ends = [ratio + side * _reach(squares, ratio, side, 1 - confidence) for side in (-1.0, 1.0)]
+    ends = [ratio + side * _reach(squares, ratio, side, 1 - CONFIDENCE) for side in (-1.0, 1.0)]
     return Ratios(ratio, *ends)
 
 
-def _reach(
-    squares: MeanSquares, ratio: NDArray[np.float64], side: float, alpha: float
-) -> NDArray[np.float64]:
+def _reach(squares: MeanSquares, ratio: Floats, side: float, alpha: float) -> Floats:
     """How far from the ratios the test of numerator - r denominator starts to reject.
 
     It ends, since at infinity that is the test of the denominator. Bisection of the angle whose
@@ -414,5 +402,5 @@ def _reach(
         scaled[:, -1] = -(ratio * np.cos(angle) + side * np.sin(angle))
         kept = ~(two_sided_p(squares, scaled) < alpha)
         inside, outside = np.where(kept, angle, inside), np.where(kept, outside, angle)
-    distance: NDArray[np.float64] = np.tan((inside + outside) / 2)
+    distance: Floats = np.tan((inside + outside) / 2)
     return np.where(np.isfinite(ratio), distance, np.nan)

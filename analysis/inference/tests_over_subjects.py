@@ -11,9 +11,9 @@ from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import (
     SIGN_FLIP,
     SIGNED_RANK,
@@ -46,10 +46,7 @@ def signed_rank_floor(n: int) -> float:
 
 
 def compare_models_with_reference(
-    scores: Mapping[str, NDArray[np.float64]],
-    models: Sequence[str],
-    reference: str,
-    score: Score,
+    scores: Mapping[str, Floats], models: Sequence[str], reference: str, score: Score
 ) -> tuple[ModelTest, ...]:
     """Wilcoxon's signed-rank test over subjects of every model against the reference model.
 
@@ -94,7 +91,7 @@ def compare_models_with_reference(
 
 
 def flip_signs(
-    scores: Mapping[str, NDArray[np.float64]], models: Sequence[str], reference: str, seed: int
+    scores: Mapping[str, Floats], models: Sequence[str], reference: str, seed: int
 ) -> tuple[ModelTest, ...]:
     """Sign-flip tests over subjects of every model against zero and against the reference model.
 
@@ -143,12 +140,12 @@ class SignFlipTest:
         Whether all sign patterns were tried.
     """
 
-    p: NDArray[np.float64]
+    p: Floats
     p_floor: float
     exact: bool
 
 
-def sign_flip_test(values: NDArray[np.float64], generator: np.random.Generator) -> SignFlipTest:
+def sign_flip_test(values: Floats, generator: np.random.Generator) -> SignFlipTest:
     """Test whether subjects' values are symmetric about zero, by their mean.
 
     It speaks of new subjects who see *these* stimuli: chance agreement of a model with these
@@ -178,14 +175,14 @@ def sign_flip_test(values: NDArray[np.float64], generator: np.random.Generator) 
 
 
 @lru_cache(maxsize=4)
-def _every_sign(n: int) -> NDArray[np.float64]:
+def _every_sign(n: int) -> Floats:
     """Sign patterns of n values with the last one positive, (2^(n - 1), n)."""
     patterns = np.arange(2 ** max(n - 1, 0))[:, None] >> np.arange(n)[None] & 1
     return np.asarray(1.0 - 2.0 * patterns, dtype=np.float64)
 
 
 def compare_groups(
-    scores: Mapping[str, NDArray[np.float64]], groups: Sequence[str], score: Score
+    scores: Mapping[str, Floats], groups: Sequence[str], score: Score
 ) -> tuple[GroupTest, ...]:
     """Welch's t-test between the models' means over subjects, for every pair of groups.
 
@@ -228,7 +225,7 @@ def compare_groups(
     return correct(tests)
 
 
-def _without_rounding(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def _without_rounding(differences: Floats) -> Floats:
     """Differences between scores, those that rounding made set to zero."""
     return np.where(np.abs(differences) < ROUNDING, 0.0, differences)
 
@@ -241,7 +238,7 @@ def correct(tests: Sequence[Test]) -> tuple[Test, ...]:
     )
 
 
-def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+def benjamini_hochberg(p_values: Floats) -> Floats:
     """P-values corrected for the false discovery rate; NaN stay and do not count as tests."""
     corrected = np.full(len(p_values), np.nan)
     tested = np.isfinite(p_values)
@@ -250,7 +247,7 @@ def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     return corrected
 
 
-def _signed_rank(differences: NDArray[np.float64]) -> tuple[float, float, str]:
+def _signed_rank(differences: Floats) -> tuple[float, float, str]:
     """Statistic, two-sided p, and the name of the test with the method that was possible."""
     name = SIGNED_RANK
     nonzero = np.abs(differences[differences != 0])
@@ -269,7 +266,7 @@ def _signed_rank(differences: NDArray[np.float64]) -> tuple[float, float, str]:
     return float(result.statistic), float(result.pvalue), f"{name}, asymptotic because of ties"
 
 
-def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+def _welch(a: Floats, b: Floats) -> tuple[float, float]:
     """Welch's t and two-sided p; NaN for a group of fewer than two models or without variance."""
     if min(len(a), len(b)) < 2 or (np.ptp(a) == 0 and np.ptp(b) == 0):
         return np.nan, np.nan

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Singles
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import atomic_path, write_text
 
-FeatureVector = NDArray[np.float32]
+FeatureVector = Singles
 RECIPE_FILE = "recipe.json"
 SECONDS_PER_PART = 30.0
 """After so long what was computed is written, so that a killed run loses little."""
@@ -39,7 +39,7 @@ class Part:
     """
 
     inputs: tuple[str, ...]
-    columns: dict[str, NDArray[np.float32]]
+    columns: dict[str, Singles]
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,7 @@ class RecipeCache:
                 yield path
             recipe = self.folder / RECIPE_FILE
             if not recipe.exists():
-                with atomic_path(recipe) as path:
-                    path.write_text(self._recipe_text, encoding="utf-8")
+                write_text(recipe, self._recipe_text)
         except OSError as error:
             raise InputError(
                 f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."
@@ -178,7 +177,7 @@ def _joined(parts: Sequence[Part]) -> Part:
     return Part(inputs, columns)
 
 
-def _checksum(inputs: Sequence[str], column: str, values: NDArray[np.float32]) -> str:
+def _checksum(inputs: Sequence[str], column: str, values: Singles) -> str:
     digest = hashlib.sha256("\n".join([*inputs, column]).encode())
     digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
     return digest.hexdigest()

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.files.array_files import open_arrays
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import (
@@ -18,18 +18,17 @@ from conceptrsa.analysis.files.rdm_files import (
     rdm_vector,
     read_stimuli_column,
     reorder,
-    require_distinct,
     square_of_table,
 )
 from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
-    did_you_mean,
+    require_distinct,
     require_distinguishable,
     require_names,
     require_no_quotes,
-    stimulus_ids,
+    require_one_of,
     warn_of_case,
 )
 from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
@@ -49,11 +48,7 @@ def require_model(name: str, group: str) -> None:
     if not isinstance(name, str):
         raise InputError(f"a model is called {name!r}: give its name as text")
     require_names([name], "model", "the comparison")
-    if group not in GROUPS:
-        raise InputError(
-            f"model {name} is of the group {group!r}{did_you_mean(str(group), GROUPS)}: choose one "
-            f"of {', '.join(GROUPS)}"
-        )
+    require_one_of(group, GROUPS, f"model {name} cannot be of the group")
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +75,7 @@ class Features:
     model: str
     group: Group
     stimuli: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: Floats
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
@@ -102,7 +97,7 @@ class Features:
         n_stimuli, n_features = np.shape(self.values)
         return f"Features({self.model}, {self.group}: {n_stimuli} stimuli, {n_features} features)"
 
-    def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
+    def of_stimuli(self, stimuli: Sequence[str]) -> Floats:
         """Rows of some of the stimuli, in the order given."""
         rows = {stimulus: row for row, stimulus in enumerate(self.stimuli)}
         return np.asarray(self.values)[[rows[stimulus] for stimulus in stimuli]]
@@ -131,7 +126,7 @@ class ModelRdm:
     model: str
     group: Group
     stimuli: tuple[str, ...]
-    rdm: NDArray[np.float64]
+    rdm: Floats
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
@@ -147,7 +142,7 @@ class ModelRdm:
         """Shapes in place of numbers."""
         return f"ModelRdm({self.model}, {self.group}: {len(self.stimuli)} stimuli)"
 
-    def of_stimuli(self, stimuli: Sequence[str]) -> NDArray[np.float64]:
+    def of_stimuli(self, stimuli: Sequence[str]) -> Floats:
         """Distances (pairs,) between some of the stimuli, in the order given.
 
         Raises
@@ -161,7 +156,7 @@ class ModelRdm:
         return rdm
 
 
-def require_distances_differ(model: str, rdm: NDArray[np.float64], tolerance: float = 0.0) -> None:
+def require_distances_differ(model: str, rdm: Floats, tolerance: float = 0.0) -> None:
     """Raise InputError where a model puts the same distance between all stimuli."""
     if np.ptp(rdm) <= tolerance:
         raise InputError(
@@ -187,7 +182,7 @@ class Categories:
     stimuli: tuple[str, ...]
     models: dict[str, tuple[str, ...]]
 
-    def rdm(self, model: str) -> NDArray[np.float64]:
+    def rdm(self, model: str) -> Floats:
         """Distances (pairs,) of a model: 0 within a category, 1 between two.
 
         Raises
@@ -204,7 +199,7 @@ class Categories:
                 )
         codes = np.unique(names, return_inverse=True)[1]
         first, second = np.triu_indices(len(codes), k=1)
-        rdm: NDArray[np.float64] = np.asarray(codes[first] != codes[second], dtype=np.float64)
+        rdm: Floats = np.asarray(codes[first] != codes[second], dtype=np.float64)
         if not np.ptp(rdm):
             raise InputError(
                 f"{self.file} puts the stimuli into {len(set(names))} categories of '{model}', so "
@@ -272,9 +267,7 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
     rows = [dict(zip(listed.columns, map(clean_name, row), strict=True)) for row in listed.rows]
     names = [row["model"] for row in rows]
     require_names(names, "model", table)
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{table} lists '{name}' more than once: keep one row.")
+    require_distinct(names, f"{table} lists")
     categories_file = folder / CATEGORIES_TABLE
     categories = Categories(categories_file, (), {})
     if categories_file.is_file():
@@ -297,12 +290,8 @@ def file_stem(model: str) -> str:
 
 
 def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Features | ModelRdm:
-    model, group = row["model"], row["group"]
-    if group not in GROUPS:
-        raise InputError(
-            f"{folder / MODELS_TABLE} puts '{model}' in the group '{group}': "
-            f"allowed are {', '.join(GROUPS)}."
-        )
+    model, group = row["model"], cast(Group, row["group"])
+    require_one_of(group, GROUPS, f"{folder / MODELS_TABLE} puts '{model}' in the group")
     note = (row.get("note") or "").replace("n/a", "")
     in_categories = model in categories.models
     candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]
@@ -321,7 +310,6 @@ def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Fe
             f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: one row a "
             "stimulus and at least one column are needed."
         )
-    require_distinct(stimuli, file)
     if are_distances:
         rdm = rdm_vector(values, len(stimuli), f"the RDM in {file}")
         return ModelRdm(model, group, stimuli, rdm, note)
@@ -342,9 +330,7 @@ def _as_spelt(file: Path) -> Path:
     return next((path for path in alike if clean_name(path.stem) == file.stem), file)
 
 
-def _read_values(
-    file: Path,
-) -> tuple[tuple[str, ...], NDArray[np.float64], bool, dict[str, Any]]:
+def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, Any]]:
     """Stimuli, features or distances, whether it is distances, and where they come from."""
     if file.suffix == ".tsv":
         table = read_table(file)
@@ -358,7 +344,7 @@ def _read_values(
             raise InputError(f"{file} holds features and an RDM: keep one of them")
         name = "rdm" if "rdm" in arrays.names else "features"
         origin = arrays.texts("origin")[0] if "origin" in arrays.names else "{}"
-        stimuli = stimulus_ids(arrays.texts("stimulus"), file)
+        stimuli = names_given(arrays.texts("stimulus"), file)
         values = arrays.numbers(name).astype(np.float64)
     try:
         return stimuli, values, name == "rdm", dict(json.loads(origin))

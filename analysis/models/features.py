@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.files.stimuli import Stimulus
 from conceptrsa.analysis.models.cache import (
     FeatureVector,
@@ -295,7 +295,7 @@ class _Job:
                 )
 
     def _as_features(self, layer: str, vectors: dict[str, FeatureVector]) -> Features:
-        values: NDArray[np.float64] = np.array(
+        values: Floats = np.array(
             [vectors[content] for content in self._input_hashes], dtype=np.float64
         )
         own = layer == self.network.layer and self._pooling == self.network.pooling

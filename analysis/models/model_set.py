@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, require_distances_differ
 from conceptrsa.analysis.models.registry import Group
 from conceptrsa.analysis.models.zoo import LAYER_MARK
@@ -20,7 +21,12 @@ from conceptrsa.analysis.rsa.distances import (
 )
 from conceptrsa.analysis.settings import Groups, RdmMetric, is_own
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_distinguishable, spelt_otherwise, warn_of_case
+from conceptrsa.bids_config.names import (
+    require_distinct,
+    require_distinguishable,
+    spelt_otherwise,
+    warn_of_case,
+)
 
 SAME = 1e-5
 """Features that differ by less, in units of the largest, are those of one and the same layer."""
@@ -60,10 +66,10 @@ class ModelSet:
         return tuple(model.group for model in self.models)
 
     @cached_property
-    def _rdms(self) -> dict[RdmMetric, NDArray[np.float64]]:
+    def _rdms(self) -> dict[RdmMetric, Floats]:
         return {}
 
-    def rdms(self, metric: RdmMetric) -> NDArray[np.float64]:
+    def rdms(self, metric: RdmMetric) -> Floats:
         """RDMs of all models, (models, pairs), in the order of the stimuli.
 
         Models have neither runs nor noise: where the brain's distance is Mahalanobis or
@@ -79,7 +85,7 @@ class ModelSet:
             self._rdms[metric] = np.stack([self._rdm(model, metric) for model in self.models])
         return self._rdms[metric]
 
-    def _rdm(self, model: Features | ModelRdm, metric: RdmMetric) -> NDArray[np.float64]:
+    def _rdm(self, model: Features | ModelRdm, metric: RdmMetric) -> Floats:
         if isinstance(model, ModelRdm):
             return model.of_stimuli(self.stimuli)
         values = np.asarray(model.of_stimuli(self.stimuli), dtype=np.float64)
@@ -131,9 +137,8 @@ def gather_models(
     names = [model.model for model in models]
     require_distinguishable(names, "model", "the comparison")
     warn_of_case(names, "model", "the comparison")
+    require_distinct(names, "there is the model", "give each its own name")
     for model in models:
-        if names.count(model.model) > 1:
-            raise InputError(f"model {model.model} is given more than once: give each its own name")
         absent = sorted(set(stimuli) - set(model.stimuli))
         if absent:
             raise InputError(

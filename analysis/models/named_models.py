@@ -25,7 +25,7 @@ from conceptrsa.analysis.models.weights.locate import obtain_weights
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.reader import read_table
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_text
 
 MEMORY_VERSION = 1
 """Raised when the same answer of a library becomes another entry."""
@@ -85,10 +85,9 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
 
         described: ModelEntry = module_of(kind).describe(name, kind, model, weights)
         entry = described
-        with suppress(OSError), atomic_path(file_of_memory) as path:
-            path.write_text(
-                json.dumps({**origin, "entry": asdict(entry, dict_factory=_filled)}, indent=1)
-            )
+        remembered = {**origin, "entry": asdict(entry, dict_factory=_filled)}
+        with suppress(OSError):
+            write_text(file_of_memory, json.dumps(remembered, indent=1))
     return entry
 
 

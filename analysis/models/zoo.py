@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.models.registry import LIBRARIES, ModelEntry, Preprocessing
-from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean, require_names
+from conceptrsa.bids_config.errors import InputError, told_of
+from conceptrsa.bids_config.names import did_you_mean, require_names, require_one_of
 from conceptrsa.bids_config.reader import read_table, read_toml
 
 REGISTRY_FILE = Path(__file__).with_name("registry.toml")
@@ -47,17 +47,12 @@ class Zoo:
         for entry in self.entries:
             if entry.name.lower() == name.lower():
                 return entry
-        library, colon, model = name.partition(":")
-        if colon:
-            others = [f"{known}:{model}" for known in LIBRARIES]
-            raise InputError(
-                f"there is no library called '{library}'{did_you_mean(name, others)}: choose "
-                f"among {', '.join(LIBRARIES)}"
-            )
+        if ":" in name:
+            library = name.partition(":")[0]
+            require_one_of(library, LIBRARIES, "there is no library called", "choose among")
         raise InputError(
             f"there is no model called '{name}'{did_you_mean(name, [*self.names, *others])}: "
-            "choose among "
-            f"{', '.join(self.names)}."
+            f"choose among {', '.join(self.names)}."
         )
 
 
@@ -114,7 +109,7 @@ def read_registry(file: Path, known: Mapping[str, ModelEntry]) -> dict[str, Mode
     content = read_toml(file)
     models, shared = content.pop("model", []), content.pop("preprocessing", {})
     entries: dict[str, ModelEntry] = {}
-    try:
+    with told_of(file):
         is_sound = not content and isinstance(models, list) and isinstance(shared, dict)
         if not is_sound or not all(
             isinstance(table, dict) for table in [*models, *shared.values()]
@@ -128,15 +123,13 @@ def read_registry(file: Path, known: Mapping[str, ModelEntry]) -> dict[str, Mode
         for table in models:
             entry = _read_entry(table, {**known, **entries}, shared)
             entries[entry.name] = entry
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
     return entries
 
 
 def _read_entry(
     table: dict[str, Any], known: Mapping[str, ModelEntry], shared: Mapping[str, dict[str, Any]]
 ) -> ModelEntry:
-    try:
+    with told_of(f"model {table.get('name', 'without a name')}"):
         network = table.get("network")
         if isinstance(network, dict):
             if "parts" in network:
@@ -152,8 +145,6 @@ def _read_entry(
                 network["preprocessing"] = shared[preprocessing]
         entry = read_table(ModelEntry, table)
         parts = tuple(_find_part(name, known).network for name in entry.network.part_names)
-    except InputError as error:
-        raise InputError(f"model {table.get('name', 'without a name')}: {error}") from error
     require_names([entry.name], "model", "the registry")
     if LAYER_MARK in entry.name or ":" in entry.name:
         raise InputError(

@@ -15,7 +15,7 @@ from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import require_one_of
 
 ROW_INCHES = 0.28
 MAX_NAMED_STIMULI = 30
@@ -139,12 +139,7 @@ class Plots:
         regions = {roi.roi: roi for roi in self._result.rois}
         if name is None:
             return next(iter(regions.values()))
-        if not isinstance(name, str) or name not in regions:
-            known = [*regions, *others]
-            raise InputError(
-                f"the result has no {name}{did_you_mean(str(name), known)}: choose one of "
-                f"{', '.join(known)}"
-            )
+        require_one_of(name, [*regions, *others], "the result has no")
         return regions[name]
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.brain_rdms import brain_rdms
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.analysis.brain.voxel_selection import max_beta, rank_voxels
@@ -100,7 +100,7 @@ def _every_number_of_voxels(roi: str, subjects: Sequence[SubjectPatterns]) -> Ce
 def check_against_published(
     voxel_counts: Mapping[str, Mapping[str, int]],
     sweeps: Sequence[CeilingSweep],
-    all_voxel_ceilings: Mapping[str, NDArray[np.float64]],
+    all_voxel_ceilings: Mapping[str, Floats],
 ) -> pd.DataFrame:
     """Hold what was found with the published betas against what was published.
 
@@ -167,7 +167,7 @@ def _within_published_range(sweep: CeilingSweep) -> CeilingSweep:
     return CeilingSweep(sweep.roi, sweep.n_voxels[kept], top, sweep.random, sweep.note)
 
 
-def _ceilings(found: Mapping[str, NDArray[np.float64]]) -> Iterator[Row]:
+def _ceilings(found: Mapping[str, Floats]) -> Iterator[Row]:
     hippocampal = found.get("hippocampus", np.array([]))
     for quantity, published, value in (
         ("ceiling of all voxels, mean", HIPPOCAMPAL_CEILING, _mean(hippocampal)),
@@ -186,5 +186,5 @@ def _ceilings(found: Mapping[str, NDArray[np.float64]]) -> Iterator[Row]:
         yield "ceiling of all voxels, mean", roi, None, f"{low:g} to {high:g}", value, agrees
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Floats) -> float:
     return float(mean_over_subjects(values))

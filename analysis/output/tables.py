@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.patterns import RegionCoverage
 from conceptrsa.analysis.inference.findings import (
     CeilingInterval,
@@ -177,7 +177,7 @@ def _sweep_parts(sweep: CeilingSweep) -> Iterator[pd.DataFrame]:
 def _ceiling_rows(
     sweep: CeilingSweep, selection: str, draw: Any, ceiling: NoiseCeiling
 ) -> pd.DataFrame:
-    def summary(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def summary(values: Floats) -> Floats:
         return mean_over_subjects(values.reshape(-1, values.shape[-1]).T)
 
     by_subject = ceiling.pairwise.reshape(-1, ceiling.pairwise.shape[-1]).T

@@ -15,7 +15,7 @@ from conceptrsa.analysis.output.report.comparison_page import REPORT, write_repo
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_text
 
 PACKAGES = (
     "conceptrsa",
@@ -82,9 +82,7 @@ def provenance_of(
 
 def write_provenance(provenance: Mapping[str, Any], file: Path) -> None:
     """Write what `provenance_of` says, as JSON."""
-    with atomic_path(file) as temporary:
-        text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+    write_text(file, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
 
 
 def _describe_preset(settings: ComparisonSettings) -> str:

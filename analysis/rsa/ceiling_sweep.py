@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders, without_mean_pattern
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
@@ -44,7 +44,7 @@ class CeilingSweep:
     """
 
     roi: str
-    n_voxels: NDArray[np.intp]
+    n_voxels: Integers
     top: NoiseCeiling
     random: NoiseCeiling
     note: str = ""
@@ -52,10 +52,7 @@ class CeilingSweep:
 
 
 def sweep_ceiling(
-    roi: str,
-    patterns: Sequence[NDArray[np.float64]],
-    orders: Sequence[NDArray[np.intp]],
-    settings: ComparisonSettings,
+    roi: str, patterns: Sequence[Floats], orders: Sequence[Integers], settings: ComparisonSettings
 ) -> CeilingSweep:
     """Sweep the number of voxels of one region, in the order given and at random.
 
@@ -93,9 +90,7 @@ def sweep_ceiling(
 
 
 def sweep_top(
-    patterns: Sequence[NDArray[np.float64]],
-    orders: Sequence[NDArray[np.intp]],
-    settings: ComparisonSettings,
+    patterns: Sequence[Floats], orders: Sequence[Integers], settings: ComparisonSettings
 ) -> CeilingSweep:
     """Sweep the number of voxels in the order given only; see `sweep_ceiling`.
 
@@ -143,7 +138,7 @@ def peak_size(sweep: CeilingSweep) -> int:
     return int(sweep.n_voxels[np.flatnonzero(curve >= np.nanmax(curve) - 1e-12)[0]])
 
 
-def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> NDArray[np.intp]:
+def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> Integers:
     """Numbers of voxels to visit: each from 3 to `dense_until`, then log-spaced to `n_voxels`."""
     dense = np.arange(MIN_VOXELS, min(dense_until, n_voxels) + 1)
     if n_voxels <= dense_until:
@@ -153,12 +148,12 @@ def sweep_sizes(n_voxels: int, dense_until: int, log_points: int) -> NDArray[np.
 
 
 def draw_orders(
-    patterns: Sequence[NDArray[np.float64]],
+    patterns: Sequence[Floats],
     n_columns: int,
     n_draws: int,
     generator: np.random.Generator,
     replacement: bool = False,
-) -> NDArray[np.intp]:
+) -> Integers:
     """Voxels of every subject at random, (draws, subjects, n_columns); prefixes are the samples.
 
     Parameters
@@ -171,7 +166,7 @@ def draw_orders(
         made again while it leaves a pattern constant; here while its first three voxels do.
     """
 
-    def one(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    def one(values: Floats) -> Integers:
         n_voxels = values.shape[1]
         if not replacement:
             return generator.permutation(n_voxels)[:n_columns]
@@ -187,9 +182,9 @@ def draw_orders(
 
 
 def _ceilings(
-    patterns: Sequence[NDArray[np.float64]],
-    orders: NDArray[np.intp],
-    sizes: NDArray[np.intp],
+    patterns: Sequence[Floats],
+    orders: Integers,
+    sizes: Integers,
     settings: ComparisonSettings,
     *,
     spearman_bounds: bool = True,

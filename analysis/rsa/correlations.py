@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
+from conceptrsa.analysis.arrays import Booleans, Floats, Singles
 from conceptrsa.analysis.settings import (
     OwnFunction,
     RsaMetric,
@@ -21,9 +22,7 @@ MAX_PAIRS_OF_SIGNS = 4000
 """Beyond so many pairs Kendall's tau-a is faster by sorting than by comparing all with all."""
 
 
-def correlate_rdms(
-    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
+def correlate_rdms(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
     """Compare every RDM of one set with every RDM of another.
 
     Parameters
@@ -52,18 +51,13 @@ def correlate_rdms(
     return standardise(rdms, metric) @ standardise(others, metric).swapaxes(-1, -2)
 
 
-def _own_similarities(
-    metric: OwnFunction, rdms: NDArray[np.float64], others: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _own_similarities(metric: OwnFunction, rdms: Floats, others: Floats) -> Floats:
     """Compare by a function of the user's own, (..., n, m); NaN where an RDM holds a NaN.
 
     Its first argument is of the brain, its second of a model (or of another subject).
     """
-    rdms, others = np.asarray(rdms, np.float64), np.asarray(others, np.float64)
-    leading = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
-    rdms = np.broadcast_to(rdms, (*leading, *rdms.shape[-2:]))
-    others = np.broadcast_to(others, (*leading, *others.shape[-2:]))
-    found = np.full((*leading, rdms.shape[-2], others.shape[-2]), np.nan)
+    rdms, others = _of_one_batch(rdms, others)
+    found = np.full((*rdms.shape[:-1], others.shape[-2]), np.nan)
     for place in np.ndindex(found.shape):
         *leads, row, column = place
         rdm, other = rdms[(*leads, row)], others[(*leads, column)]
@@ -72,9 +66,7 @@ def _own_similarities(
     return found
 
 
-def _own_similarity(
-    metric: OwnFunction, rdm: NDArray[np.float64], other: NDArray[np.float64]
-) -> float:
+def _own_similarity(metric: OwnFunction, rdm: Floats, other: Floats) -> float:
     remedy = (
         "let it take two vectors of pairs and give one finite number, the higher the more alike"
     )
@@ -90,7 +82,7 @@ def _own_similarity(
     return float(number.item())
 
 
-def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.float64]:
+def standardise(rdms: Floats, metric: RsaMetric) -> Floats:
     """Transform RDM vectors (..., pairs) so that sums of products are what `metric` compares by.
 
     Relabelling stimuli before or after gives the same. The vectors have length 1, except for
@@ -119,7 +111,7 @@ def standardise(rdms: NDArray[np.float64], metric: RsaMetric) -> NDArray[np.floa
     return _scale_to_length_1(units)
 
 
-def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_ranks(values: Floats) -> Floats:
     """Ranks from 1 along the last axis, ties sharing their mean rank; rows with NaN become NaN.
 
     The same as `scipy.stats.rankdata`, several times faster on rows without ties.
@@ -137,7 +129,7 @@ def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-def whiten(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+def whiten(rdms: Floats) -> Floats:
     """Multiply RDM vectors (..., pairs) by the inverse root of noisy distances' covariance V.
 
     V (Diedrichsen et al. 2021, sigma_k the identity) is 4 on its diagonal and 1 for two pairs that
@@ -147,15 +139,11 @@ def whiten(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     mean, of_stimuli, rest = split_rdms(rdms)
     n_stimuli = number_of_stimuli(rest.shape[-1])
-    whitened: NDArray[np.float64] = (
-        np.sqrt(1 / n_stimuli) * mean + np.sqrt(2 / n_stimuli) * of_stimuli + rest
-    )
+    whitened: Floats = np.sqrt(1 / n_stimuli) * mean + np.sqrt(2 / n_stimuli) * of_stimuli + rest
     return whitened
 
 
-def split_rdms(
-    rdms: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def split_rdms(rdms: Floats) -> tuple[Floats, Floats, Floats]:
     """Split RDM vectors (..., pairs) into orthogonal parts that add up to them.
 
     Returns
@@ -169,7 +157,7 @@ def split_rdms(
     values = np.asarray(rdms, dtype=np.float64)
     n_stimuli = number_of_stimuli(values.shape[-1])
     first, second = np.triu_indices(n_stimuli, k=1)
-    mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
+    mean: Floats = values.mean(axis=-1, keepdims=True)
     centred = values - mean
     # Of centred distances a_i + a_j + rest, those of stimulus i sum to (n - 2) a_i.
     of_stimulus = centred @ incidence(n_stimuli) / max(n_stimuli - 2, 1)
@@ -178,7 +166,7 @@ def split_rdms(
 
 
 @lru_cache(maxsize=8)
-def incidence(n_stimuli: int) -> NDArray[np.float64]:
+def incidence(n_stimuli: int) -> Floats:
     """Which stimuli (columns) each pair (rows) is made of: ones and zeros, read-only."""
     first, second = np.triu_indices(n_stimuli, k=1)
     shares = np.zeros((len(first), n_stimuli))
@@ -192,7 +180,7 @@ def number_of_stimuli(n_pairs: int) -> int:
     return (1 + isqrt(1 + 8 * n_pairs)) // 2
 
 
-def mean_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_over_subjects(values: Floats) -> Floats:
     """Mean over the first axis of the values that are there; NaN where none is."""
     present = np.isfinite(values)
     count = present.sum(axis=0)
@@ -200,18 +188,23 @@ def mean_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def sem_over_subjects(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def sem_over_subjects(values: Floats) -> Floats:
     """Standard error of the mean over the first axis (n - 1); NaN for fewer than two values."""
+    count = np.isfinite(values).sum(axis=0)
+    return np.asarray(np.sqrt(variance_of_present(values) / np.maximum(count, 1)))
+
+
+def variance_of_present(values: Floats) -> Floats:
+    """Variance (n - 1) over the first axis of the values that are there; NaN for fewer than two."""
     present = np.isfinite(values)
     count = present.sum(axis=0)
     deviation = np.where(present, values - mean_over_subjects(values), 0.0)
-    variance = (deviation**2).sum(axis=0) / np.maximum(count - 1, 1)
-    return np.where(count > 1, np.sqrt(variance / np.maximum(count, 1)), np.nan)
+    return np.where(count > 1, (deviation**2).sum(axis=0) / np.maximum(count - 1, 1), np.nan)
 
 
-def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centred(values: Floats) -> Floats:
     """Subtract the mean; exactly zero where what is left is only the rounding of a constant."""
-    mean: NDArray[np.float64] = values.mean(axis=-1, keepdims=True)
+    mean: Floats = values.mean(axis=-1, keepdims=True)
     centred = values - mean
     length = np.sqrt(np.einsum("...p,...p->...", centred, centred))[..., None]
     constant = length <= 1e-13 * np.sqrt(values.shape[-1]) * np.abs(mean)
@@ -220,33 +213,38 @@ def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return centred
 
 
-def _scale_to_length_1(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scale_to_length_1(values: Floats) -> Floats:
     """Scale vectors in place; NaN for those of length zero."""
     length = np.sqrt(np.einsum("...p,...p->...", values, values))[..., None]
     values /= np.where(length > 0, length, np.nan)
     return values
 
 
-def _kendall_tau_a(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _kendall_tau_a(rdms: Floats, others: Floats) -> Floats:
+    rdms, others = _of_one_batch(rdms, others)
+    tau = np.empty((*rdms.shape[:-1], others.shape[-2]))
+    of_two_sets = _tau_by_signs if rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS else _tau_by_sorting
+    for index in np.ndindex(rdms.shape[:-2]):
+        tau[index] = of_two_sets(rdms[index], others[index])
+    return np.where(vary(rdms)[..., :, None] & vary(others)[..., None, :], tau, np.nan)
+
+
+def _of_one_batch(rdms: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Give both all leading axes (..., rdms, pairs) that either has."""
     rdms, others = np.asarray(rdms, dtype=np.float64), np.asarray(others, dtype=np.float64)
     batch = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
-    tau = np.empty((*batch, rdms.shape[-2], others.shape[-2]))
-    of_two_sets = _tau_by_signs if rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS else _tau_by_sorting
-    all_rdms = np.broadcast_to(rdms, (*batch, *rdms.shape[-2:]))
-    all_others = np.broadcast_to(others, (*batch, *others.shape[-2:]))
-    for index in np.ndindex(batch):
-        tau[index] = of_two_sets(all_rdms[index], all_others[index])
-    varies, others_vary = _varies(rdms)[..., :, None], _varies(others)[..., None, :]
-    return np.where(varies & others_vary, tau, np.nan)
+    return (
+        np.broadcast_to(rdms, (*batch, *rdms.shape[-2:])),
+        np.broadcast_to(others, (*batch, *others.shape[-2:])),
+    )
 
 
-def _varies(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether vectors (..., pairs) are complete and not constant."""
-    varies: NDArray[np.bool_] = values.min(axis=-1) < values.max(axis=-1)
-    return varies
+def vary(rdms: Floats | Singles) -> Booleans:
+    """Whether RDMs (..., pairs) are without NaN and not constant."""
+    return np.asarray(rdms.min(axis=-1) < rdms.max(axis=-1))
 
 
-def _tau_by_signs(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tau_by_signs(rdms: Floats, others: Floats) -> Floats:
     """Kendall's tau-a of (n, pairs) with (m, pairs), all differences of a vector held as bits."""
     n_pairs = rdms.shape[-1]
     signs = [_signs_of_differences(ranks) for ranks in mean_ranks(rdms)]
@@ -257,13 +255,11 @@ def _tau_by_signs(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDA
             untied = differs & other_differs
             discordant = _count_bits((rises ^ other_rises) & untied)
             balance[row, column] = _count_bits(untied) - 2 * discordant
-    tau: NDArray[np.float64] = balance / (n_pairs * (n_pairs - 1) / 2)
+    tau: Floats = balance / (n_pairs * (n_pairs - 1) / 2)
     return tau
 
 
-def _signs_of_differences(
-    ranks: NDArray[np.float64],
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def _signs_of_differences(ranks: Floats) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Whether the later of two ranks is higher, and whether they differ, a bit each.
 
     Comparing the vector with itself shifted, round its end, by one to half its length takes every
@@ -280,7 +276,7 @@ def _signs_of_differences(
     return _as_bits(shifted > doubled), _as_bits(differs)
 
 
-def _as_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint64]:
+def _as_bits(flags: Booleans) -> NDArray[np.uint64]:
     packed = np.packbits(flags.ravel())
     return np.pad(packed, (0, -len(packed) % 8)).view(np.uint64)
 
@@ -289,7 +285,7 @@ def _count_bits(words: NDArray[np.uint64]) -> int:
     return int(np.bitwise_count(words).sum(dtype=np.int64))
 
 
-def _tau_by_sorting(rdms: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tau_by_sorting(rdms: Floats, others: Floats) -> Floats:
     """Kendall's tau-a of (n, pairs) with (m, pairs), from SciPy's tau-c for its numerator."""
     n_pairs = rdms.shape[-1]
     n_values = [len(np.unique(rdm)) for rdm in rdms]

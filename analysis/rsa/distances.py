@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.spatial.distance import pdist
 
+from conceptrsa.analysis.arrays import Booleans, Floats
 from conceptrsa.analysis.settings import OwnFunction, RdmMetric, rdm_metric_of
 from conceptrsa.bids_config.errors import InputError
 
 
-def compute_rdm(
-    patterns: NDArray[np.float64], metric: RdmMetric | Callable[..., Any]
-) -> NDArray[np.float64]:
+def compute_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Floats:
     """Distances between all pairs of patterns.
 
     Parameters
@@ -49,7 +48,7 @@ def compute_rdm(
         )
     if metric == "euclidean":
         values = np.asarray(patterns, dtype=np.float64)
-        distances: NDArray[np.float64] = pdist(values, "sqeuclidean")
+        distances: Floats = pdist(values, "sqeuclidean")
         distances /= values.shape[1]
         return distances
     units = unit_patterns(patterns, metric)
@@ -57,7 +56,7 @@ def compute_rdm(
     return 1.0 - (units @ units.T)[first, second]
 
 
-def _own_distances(metric: OwnFunction, patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _own_distances(metric: OwnFunction, patterns: Floats) -> Floats:
     # A copy: what the function does to its array is its own affair.
     found = metric.function(np.array(patterns, dtype=np.float64))
     n_pairs = len(patterns) * (len(patterns) - 1) // 2
@@ -84,7 +83,7 @@ def metric_of_models(metric: RdmMetric) -> RdmMetric:
     return "euclidean" if metric in ("mahalanobis", "crossnobis") else metric
 
 
-def without_distance(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.bool_]:
+def without_distance(patterns: Floats, metric: RdmMetric) -> Booleans:
     """Which patterns of (stimuli, features) have no distance to any other, (stimuli,).
 
     Those that are not finite and, for correlation and cosine, those without a direction.
@@ -97,22 +96,22 @@ def without_distance(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArra
     return missing
 
 
-def out_of_range(patterns: NDArray[np.float64]) -> bool:
+def out_of_range(patterns: Floats) -> bool:
     """Whether the largest value is so large, or so small, that its square is no number."""
     largest = float(np.abs(patterns).max(initial=0.0))
     return largest > 1e100 or 0 < largest < 1e-100
 
 
-def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[np.float64]:
+def unit_patterns(patterns: Floats, metric: RdmMetric) -> Floats:
     """Patterns scaled to length 1, after subtracting their mean for the correlation distance.
 
     A pattern without a direction becomes NaN.
     """
     values = np.asarray(patterns, dtype=np.float64)
-    length_before: NDArray[np.float64] = np.linalg.norm(values, axis=1, keepdims=True)
+    length_before: Floats = np.linalg.norm(values, axis=1, keepdims=True)
     if metric == "correlation":
         values = values - values.mean(axis=1, keepdims=True)
-    length: NDArray[np.float64] = np.linalg.norm(values, axis=1, keepdims=True)
+    length: Floats = np.linalg.norm(values, axis=1, keepdims=True)
     # What subtracting the mean leaves of a constant pattern is rounding, not a direction.
     rounding = 1e-13 * length_before
     return values / np.where(length > rounding, length, np.nan)
@@ -121,9 +120,7 @@ def unit_patterns(patterns: NDArray[np.float64], metric: RdmMetric) -> NDArray[n
 MIN_RUNS = 2
 
 
-def mahalanobis_rdm(
-    patterns: NDArray[np.float64], covariance: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def mahalanobis_rdm(patterns: Floats, covariance: Floats) -> Floats:
     """Squared Mahalanobis distances between all pairs of patterns, divided by the voxels.
 
     Parameters
@@ -145,9 +142,7 @@ def mahalanobis_rdm(
     return compute_rdm(_whitened(patterns, _cholesky(covariance, patterns.shape[-1])), "euclidean")
 
 
-def crossnobis_rdm(
-    runs: NDArray[np.floating], covariance: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def crossnobis_rdm(runs: NDArray[np.floating], covariance: Floats | None = None) -> Floats:
     """Cross-validated squared Mahalanobis distances, divided by the voxels.
 
     The mean over all ordered pairs of different runs of the product of a difference of patterns in
@@ -193,11 +188,11 @@ def crossnobis_rdm(
     products = (total @ total.T - within) / (n_runs * (n_runs - 1) * n_voxels)
     first, second = np.triu_indices(n_stimuli, k=1)
     own = np.diagonal(products)
-    distances: NDArray[np.float64] = own[first] + own[second] - 2 * products[first, second]
+    distances: Floats = own[first] + own[second] - 2 * products[first, second]
     return distances
 
 
-def _cholesky(covariance: NDArray[np.float64], n_voxels: int) -> NDArray[np.float64]:
+def _cholesky(covariance: Floats, n_voxels: int) -> Floats:
     """Lower triangle whose product with its transpose is the covariance."""
     values = np.asarray(covariance, dtype=np.float64)
     if values.shape != (n_voxels, n_voxels):
@@ -206,7 +201,7 @@ def _cholesky(covariance: NDArray[np.float64], n_voxels: int) -> NDArray[np.floa
             f"are {n_voxels} voxels: estimate it from the same voxels as the betas"
         )
     try:
-        triangle: NDArray[np.float64] = cholesky(values, lower=True)
+        triangle: Floats = cholesky(values, lower=True)
     except (LinAlgError, ValueError) as error:
         raise InputError(
             f"the covariance of the residuals of {n_voxels} voxels is not positive definite: "
@@ -215,11 +210,11 @@ def _cholesky(covariance: NDArray[np.float64], n_voxels: int) -> NDArray[np.floa
     return triangle
 
 
-def _whitened(patterns: NDArray[np.floating], triangle: NDArray[np.float64]) -> NDArray[np.float64]:
+def _whitened(patterns: NDArray[np.floating], triangle: Floats) -> Floats:
     """Patterns (stimuli, voxels) whose noise has the identity as covariance."""
     values = np.asarray(patterns, dtype=np.float64)
     missing = np.asarray(np.isnan(values).any(axis=1))
-    whitened: NDArray[np.float64] = solve_triangular(
+    whitened: Floats = solve_triangular(
         triangle, np.where(missing[:, None], 0.0, values).T, lower=True, check_finite=False
     ).T
     whitened[missing] = np.nan

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.noise_ceiling import (
     NoiseCeiling,
     ceiling_from_correlations,
@@ -29,9 +29,9 @@ NUMBERS_AT_ONCE = 4_000_000
 
 
 def ceilings_of_orders(
-    patterns: Sequence[NDArray[np.float64]],
-    orders: NDArray[np.intp],
-    sizes: NDArray[np.intp],
+    patterns: Sequence[Floats],
+    orders: Integers,
+    sizes: Integers,
     rdm_metric: RdmMetric,
     rsa_metric: RsaMetric,
     *,
@@ -62,7 +62,7 @@ def ceilings_of_orders(
             kernels, patterns, orders, sizes, rdm_metric, rsa_metric, with_bounds
         )
 
-    def gather(draw: NDArray[np.intp]) -> NDArray[np.float64]:
+    def gather(draw: Integers) -> Floats:
         """Patterns (subjects, stimuli, columns) with voxels in the order of a draw."""
         return np.stack([values[:, order] for values, order in zip(patterns, draw, strict=True)])
 
@@ -80,8 +80,8 @@ def ceilings_of_orders(
 
 
 def nested_ceilings(
-    patterns: NDArray[np.float64],
-    sizes: NDArray[np.intp],
+    patterns: Floats,
+    sizes: Integers,
     rdm_metric: RdmMetric,
     rsa_metric: RsaMetric,
     *,
@@ -127,7 +127,7 @@ def nested_ceilings(
     return NoiseCeiling(*found)
 
 
-def _helmert(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _helmert(patterns: Floats) -> Floats:
     """Helmert-transform the voxels (last axis), leaving out the first, constant row.
 
     The sum of products of the first n transformed columns is the sum of products of the first n
@@ -143,17 +143,17 @@ def _helmert(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
     return columns
 
 
-def without_mean_pattern(patterns: NDArray[np.float64]) -> NDArray[np.float64]:
+def without_mean_pattern(patterns: Floats) -> Floats:
     """Subtract what stimuli have in common: differences stay, and lose less to rounding."""
-    centred: NDArray[np.float64] = patterns - patterns.mean(axis=-2, keepdims=True)
+    centred: Floats = patterns - patterns.mean(axis=-2, keepdims=True)
     return centred
 
 
 def _compiled_ceilings(
     kernels: ModuleType,
-    patterns: Sequence[NDArray[np.float64]],
-    orders: NDArray[np.intp],
-    sizes: NDArray[np.intp],
+    patterns: Sequence[Floats],
+    orders: Integers,
+    sizes: Integers,
     rdm_metric: RdmMetric,
     rsa_metric: RsaMetric,
     with_rank_bounds: bool,
@@ -170,7 +170,7 @@ def _compiled_ceilings(
     distance = kernels.DISTANCES[rdm_metric]
     n_subjects = len(patterns)
 
-    def ceilings(some: NDArray[np.intp]) -> NoiseCeiling:
+    def ceilings(some: Integers) -> NoiseCeiling:
         correlations = np.empty((len(some), len(sizes), n_subjects, n_subjects))
         bounds = np.full((len(some), len(sizes), 2, n_subjects), np.nan)
         by_rank = rsa_metric == "spearman"

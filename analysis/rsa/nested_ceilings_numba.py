@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
+
 CORRELATION, COSINE, EUCLIDEAN = 0, 1, 2
 DISTANCES = {"correlation": CORRELATION, "cosine": COSINE, "euclidean": EUCLIDEAN}
 """What the kernels call the distances."""
@@ -42,14 +44,14 @@ def compiled(function: Kernel, fastmath: AbstractSet[str] = FASTMATH) -> Kernel:
 
 @compiled
 def sweep_draws(
-    voxels: NDArray[np.float64],
-    orders: NDArray[np.intp],
-    sizes: NDArray[np.intp],
+    voxels: Floats,
+    orders: Integers,
+    sizes: Integers,
     distance: int,
     by_rank: bool,
     rank_bounds: bool,
-    correlations: NDArray[np.float64],
-    bounds: NDArray[np.float64],
+    correlations: Floats,
+    bounds: Floats,
 ) -> None:
     """Correlate the RDMs of all subjects over the first n voxels, for each n and each draw.
 
@@ -114,7 +116,7 @@ def sweep_draws(
 
 
 @compiled
-def helmert_column(column: NDArray[np.float64], n: int, means: NDArray[np.float64]) -> None:
+def helmert_column(column: Floats, n: int, means: Floats) -> None:
     """Subtract the mean of the n voxels before, times sqrt(n / (n + 1)); update the mean.
 
     The sums of products of such columns are those of the voxels about their mean, for every n.
@@ -128,7 +130,7 @@ def helmert_column(column: NDArray[np.float64], n: int, means: NDArray[np.float6
 
 
 @compiled
-def repeat(twice: NDArray[np.float64]) -> None:
+def repeat(twice: Floats) -> None:
     """Copy the first half of an array to its second, so that steps go round the end."""
     n = len(twice) // 2
     for i in range(n):
@@ -136,9 +138,7 @@ def repeat(twice: NDArray[np.float64]) -> None:
 
 
 @compiled
-def add_products(
-    twice: NDArray[np.float64], products: NDArray[np.float64], squares: NDArray[np.float64]
-) -> None:
+def add_products(twice: Floats, products: Floats, squares: Floats) -> None:
     """Add the products of all pairs of a voxel's betas, and their squares."""
     n = len(squares)
     for i in range(n):
@@ -153,11 +153,7 @@ def add_products(
 
 @partial(compiled, fastmath=IN_ORDER)
 def distances_of_pairs(
-    products: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    twice: NDArray[np.float64],
-    euclidean: bool,
-    rdm: NDArray[np.float64],
+    products: Floats, squares: Floats, twice: Floats, euclidean: bool, rdm: Floats
 ) -> None:
     """Squared Euclidean distances of all pairs, not divided by the voxels; or 1 minus cosines.
 
@@ -182,7 +178,7 @@ def distances_of_pairs(
 
 
 @compiled
-def centre_in_place(values: NDArray[np.float64]) -> float:
+def centre_in_place(values: Floats) -> float:
     """Subtract the mean; give the length of what is left, NaN where that is only rounding."""
     mean = values.sum() / len(values)
     square = 0.0
@@ -194,7 +190,7 @@ def centre_in_place(values: NDArray[np.float64]) -> float:
 
 
 @compiled
-def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def dot(a: Floats, b: Floats) -> float:
     """Sum of the products of two vectors."""
     total = 0.0
     for k in range(len(a)):
@@ -203,9 +199,7 @@ def dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 @compiled
-def correlate(
-    rdms: NDArray[np.float64], lengths: NDArray[np.float64], correlations: NDArray[np.float64]
-) -> None:
+def correlate(rdms: Floats, lengths: Floats, correlations: Floats) -> None:
     """Correlate centred RDMs of known lengths with one another."""
     for a in range(len(rdms)):
         correlations[a, a] = lengths[a] / lengths[a]
@@ -217,11 +211,7 @@ def correlate(
 
 @compiled
 def correlate_with_sums(
-    ranks: NDArray[np.float64],
-    lengths: NDArray[np.float64],
-    bounds: NDArray[np.float64],
-    sums: NDArray[np.float64],
-    counts: NDArray[np.int32],
+    ranks: Floats, lengths: Floats, bounds: Floats, sums: Floats, counts: NDArray[np.int32]
 ) -> None:
     """Correlate each subject's ranks with those of the others' and of everybody's sum."""
     others, everybody = sums
@@ -247,7 +237,7 @@ def correlate_with_sums(
 
 
 @compiled
-def rank_in_place(values: NDArray[np.float64], scratch: tuple) -> None:
+def rank_in_place(values: Floats, scratch: tuple) -> None:
     """Replace values, none of them NaN, by ranks from 1; ties share their mean rank.
 
     Evenly spaced bins sort nearly everything, an insertion sort the rest.
@@ -292,7 +282,7 @@ def rank_in_place(values: NDArray[np.float64], scratch: tuple) -> None:
 
 
 @compiled
-def rank_halves_in_place(values: NDArray[np.float64], counts: NDArray[np.int32]) -> None:
+def rank_halves_in_place(values: Floats, counts: NDArray[np.int32]) -> None:
     """Replace multiples of 1/2 (sums of ranks) by ranks from 1, by counting each value."""
     low, high = extremes(values)
     used = counts[: int(2.0 * (high - low)) + 2]
@@ -309,7 +299,7 @@ def rank_halves_in_place(values: NDArray[np.float64], counts: NDArray[np.int32])
 
 
 @partial(compiled, fastmath=FASTMATH | {"nnan"})
-def extremes(values: NDArray[np.float64]) -> tuple[float, float]:
+def extremes(values: Floats) -> tuple[float, float]:
     """Smallest and largest of values that hold no NaN."""
     low, high = values[0], values[0]
     for k in range(len(values)):
@@ -319,7 +309,7 @@ def extremes(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 @compiled
-def insertion_sort(ordered: NDArray[np.float64], places: NDArray[np.int32]) -> None:
+def insertion_sort(ordered: Floats, places: NDArray[np.int32]) -> None:
     """Sort values that are nearly in order, and their places with them."""
     for k in range(1, len(ordered)):
         value = ordered[k]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import squareform
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
     mean_ranks,
@@ -35,16 +35,13 @@ class NoiseCeiling(NamedTuple):
         Spearman and the cosine; for tau-a and the whitened cosine such a mean only comes near it.
     """
 
-    pairwise: NDArray[np.float64]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
+    pairwise: Floats
+    lower: Floats
+    upper: Floats
 
 
 def noise_ceiling(
-    rdms: NDArray[np.float64],
-    metric: RsaMetric | Callable[..., Any],
-    *,
-    spearman_bounds: bool = True,
+    rdms: Floats, metric: RsaMetric | Callable[..., Any], *, spearman_bounds: bool = True
 ) -> NoiseCeiling:
     """Ceilings of subjects' RDMs.
 
@@ -80,9 +77,7 @@ def noise_ceiling(
     return _rank_ceiling(rdms, metric, correlations, spearman_bounds)
 
 
-def ceiling_from_correlations(
-    correlations: NDArray[np.float64], weights: NDArray[np.float64] | None = None
-) -> NoiseCeiling:
+def ceiling_from_correlations(correlations: Floats, weights: Floats | None = None) -> NoiseCeiling:
     """All ceilings from the products of subjects' RDMs, each scaled to length 1.
 
     With A these products, w the weights of the scaled RDMs in the mean RDM, a = A w and
@@ -115,7 +110,7 @@ def ceiling_from_correlations(
     )
 
 
-def _own_ceiling(rdms: NDArray[np.float64], metric: RsaMetric) -> NoiseCeiling:
+def _own_ceiling(rdms: Floats, metric: RsaMetric) -> NoiseCeiling:
     """Pairwise ceiling by a function of the user's own; no subject is compared with itself.
 
     Which mean of RDMs would come close to all of them is not known, so there are no bounds.
@@ -136,10 +131,7 @@ def _own_ceiling(rdms: NDArray[np.float64], metric: RsaMetric) -> NoiseCeiling:
 
 
 def _rank_ceiling(
-    rdms: NDArray[np.float64],
-    metric: RsaMetric,
-    correlations: NDArray[np.float64],
-    bounds: bool,
+    rdms: Floats, metric: RsaMetric, correlations: Floats, bounds: bool
 ) -> NoiseCeiling:
     """Ceilings whose bounds are those of mean ranks."""
     pairwise = _mean_with_others(correlations)
@@ -156,9 +148,7 @@ def _rank_ceiling(
     )
 
 
-def _one_by_one(
-    rdms: NDArray[np.float64], others: NDArray[np.float64], metric: RsaMetric
-) -> NDArray[np.float64]:
+def _one_by_one(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
     """Compare each RDM of (..., n, pairs) with the one in its place, or with the only other."""
     if not is_product(metric):
         return correlate_rdms(rdms[..., None, :], others[..., None, :], metric)[..., 0, 0]
@@ -166,39 +156,35 @@ def _one_by_one(
     return np.asarray(products.sum(axis=-1))
 
 
-def _mean_with_others(correlations: NDArray[np.float64]) -> NDArray[np.float64]:
-    with_all: NDArray[np.float64] = np.nansum(correlations, axis=-1)
+def _mean_with_others(correlations: Floats) -> Floats:
+    with_all: Floats = np.nansum(correlations, axis=-1)
     with_self = np.diagonal(correlations, axis1=-2, axis2=-1)
     n_others = np.isfinite(with_self).sum(axis=-1, keepdims=True) - 1
     return np.where(n_others > 0, (with_all - with_self) / np.maximum(n_others, 1), np.nan)
 
 
-def _ratio(covariance: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(covariance: Floats, variance: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(variance > 1e-12, covariance / np.sqrt(variance), np.nan)
 
 
-def sem_of_ceilings(pairwise: NDArray[np.float64]) -> NDArray[np.float64]:
+def sem_of_ceilings(pairwise: Floats) -> Floats:
     """Standard error over subjects (first axis); NaN for two subjects, whose ceilings are one."""
     enough = np.isfinite(pairwise).sum(axis=0) > 2
     return np.where(enough, sem_over_subjects(pairwise), np.nan)
 
 
-def normalise(
-    rsa: NDArray[np.float64], pairwise_ceiling: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def normalise(rsa: Floats, pairwise_ceiling: Floats) -> Floats:
     """Divide each subject's scores (subjects, models) by that subject's ceiling (subjects,).
 
     NaN where the ceiling is not above zero: a share of nothing has no meaning. The pairwise
     ceiling c is a reliability, the attainable maximum is sqrt(c): results above 1 are legitimate.
     """
-    usable: NDArray[np.float64] = np.where(pairwise_ceiling > 0, pairwise_ceiling, np.nan)
+    usable: Floats = np.where(pairwise_ceiling > 0, pairwise_ceiling, np.nan)
     return rsa / usable[:, None]
 
 
-def ceiling_p_value(
-    rdms: NDArray[np.float64], metric: RsaMetric, generator: np.random.Generator
-) -> float:
+def ceiling_p_value(rdms: Floats, metric: RsaMetric, generator: np.random.Generator) -> float:
     """One-sided p of the mean pairwise noise ceiling, stimuli permuted in each subject's RDM.
 
     A standard error over subjects would not do: their ceilings share pairs, and two subjects
@@ -240,7 +226,7 @@ def ceiling_p_value(
     return float((1 + as_high.sum()) / (1 + N_PERMUTATIONS))
 
 
-def _agreement(units: NDArray[np.float64]) -> float:
+def _agreement(units: Floats) -> float:
     """Squared lengths of the sums of unit vectors over subjects, summed over folds.
 
     It grows with the mean of the subjects' correlations.

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from timm.data import ImageNetInfo
 
+from conceptrsa.analysis.arrays import Singles
 from conceptrsa.analysis.models.extraction_settings import Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
@@ -24,7 +24,7 @@ COMBINATION = "weighted sum of class-name embeddings"
 class Classifier(Protocol):
     """Gives the probabilities of ImageNet's classes."""
 
-    def class_probabilities(self, inputs: Sequence[Path]) -> NDArray[np.float32]:
+    def class_probabilities(self, inputs: Sequence[Path]) -> Singles:
         """Give the softmax over the classes for pictures: (pictures, classes)."""
 
 
@@ -48,10 +48,10 @@ class ConSE:
     """
 
     visual: Classifier
-    embed: Callable[[Prompt], NDArray[np.float32]]
+    embed: Callable[[Prompt], Singles]
     n_classes: int
     class_prompt: str
-    _embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    _embeddings: dict[int, Singles] = field(default_factory=dict)
 
     def layers(self, which: Sweep) -> tuple[str, ...]:
         """Name the layers: there is but one."""
@@ -59,7 +59,7 @@ class ConSE:
 
     def extract(
         self, inputs: Sequence[Path], layers: Sequence[str], pooling: Pooling
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, Singles]:
         """Give the combined embedding of pictures: (pictures, hidden size of the text model).
 
         Raises
@@ -75,13 +75,13 @@ class ConSE:
         probabilities = self.visual.class_probabilities(inputs)
         return {COMBINATION: np.stack([self._combine(row) for row in probabilities])}
 
-    def _combine(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _combine(self, probabilities: Singles) -> Singles:
         top = np.argsort(-probabilities, kind="stable")[: self.n_classes]
         weights = probabilities[top] / probabilities[top].sum()
-        combined: NDArray[np.float32] = weights @ np.stack([self._embed(index) for index in top])
+        combined: Singles = weights @ np.stack([self._embed(index) for index in top])
         return combined
 
-    def _embed(self, index: int) -> NDArray[np.float32]:
+    def _embed(self, index: int) -> Singles:
         if index not in self._embeddings:
             vector = self.embed(fill_prompt(self.class_prompt, self._class_names[index]))
             self._embeddings[index] = vector / np.linalg.norm(vector)

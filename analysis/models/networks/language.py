@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from conceptrsa.analysis.arrays import Singles
 from conceptrsa.analysis.models.extraction_settings import Prompt, Sweep, fill_prompt
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, first_tensor, require_layers
 from conceptrsa.analysis.models.networks.named_networks import library_errors
@@ -80,7 +80,7 @@ class TextNetwork:
 
     def extract(
         self, inputs: Sequence[Prompt], layers: Sequence[str], pooling: Pooling
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, Singles]:
         """Give a vector a text for each of several layers; one forward pass a text.
 
         Parameters
@@ -115,7 +115,7 @@ class TextNetwork:
 
     def _extract_one(
         self, prompt: Prompt, layers: Sequence[str], pooling: Pooling
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, Singles]:
         tokens = self.tokenise(prompt)
         if self.longest is not None and len(tokens.ids) > self.longest:
             raise InputError(

@@ -12,7 +12,6 @@ from conceptrsa.analysis.models.networks.named_networks import (
     LOADER_PREFIX,
     NAMED_LOADERS,
     module_of,
-    require_known,
 )
 from conceptrsa.analysis.models.networks.running import Extractor, choose_device
 from conceptrsa.analysis.models.registry import ModelEntry, Network, Weights
@@ -20,6 +19,7 @@ from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.tensors import CheckpointError, read_checkpoint
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_one_of
 
 AUTHORS_EPSILON_OF_BIT = 1e-10
 """Added to the variance of a convolution's weights (google-research/big_transfer, `StdConv2d`)."""
@@ -52,11 +52,8 @@ def load_network(
     """
     settings = settings or ExtractionSettings()
     loader = network.loader
-    if loader not in (*LOADERS, *NAMED_LOADERS):
-        raise InputError(
-            f"the registry names the loader {loader!r}, which does not exist: choose among "
-            f"{', '.join(LOADERS)}"
-        )
+    if loader not in NAMED_LOADERS:
+        require_one_of(loader, LOADERS, "there is no loader", "let the registry name one of")
     if loader == "conse":
         return _load_conse(network, files, settings)
     if loader in NAMED_LOADERS:
@@ -119,7 +116,7 @@ def build(network: Network) -> torch.nn.Module:
         return TsmResNet50(network.n_frames or 1)
     library = import_module(network.loader)
     models = library.models if network.loader == "torchvision" else library
-    require_known(name.partition(".")[0], models.list_models(), f"{network.loader} has no network")
+    require_one_of(name.partition(".")[0], models.list_models(), f"{network.loader} has no network")
     if network.loader == "open_clip":
         from conceptrsa.analysis.models.networks import named_open_clip
 

@@ -1,6 +1,6 @@
 """What the code shares that describes and loads networks of libraries."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,6 @@ from conceptrsa.analysis.models.registry import (
     Weights,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
 
 EMBEDDING = "embedding"
 """Name that the default layer of every picture network gets: the vector before the classifier."""
@@ -135,24 +134,6 @@ def count_features(build: Callable[[], nn.Module], sides: tuple[int, int]) -> in
 
     n_features: int = without_values(count)
     return n_features
-
-
-def require_known(word: str, known: Iterable[str], what: str) -> None:
-    """Refuse a word that a library does not know.
-
-    Parameters
-    ----------
-    word : str
-    known : iterable of str
-        The library's words.
-    what : str
-        For the message: 'timm has no network'.
-    """
-    candidates = tuple(known)
-    if word not in candidates:
-        close = did_you_mean(word, candidates)
-        few = f": it has {', '.join(candidates)}" if len(candidates) <= 12 else ""
-        raise InputError(f"{what} '{word}'{close}{few}: correct the name.")
 
 
 def first_line(error: Exception) -> str:

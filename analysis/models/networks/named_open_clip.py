@@ -19,7 +19,6 @@ from conceptrsa.analysis.models.networks.named_networks import (
     EMBEDDING,
     misfit,
     named_network,
-    require_known,
     tap_output,
 )
 from conceptrsa.analysis.models.networks.named_torchvision import published_file
@@ -37,6 +36,7 @@ from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_one_of
 
 TEXT_KIND = "open_clip_text"
 TEXT_PROJECTION = "text_projection"
@@ -61,14 +61,14 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     """Describe one tower of a network and of one of its sets of weights."""
     architecture, _, tag = model.partition("/")
     known = dict.fromkeys(network for network, _ in open_clip.list_pretrained())
-    require_known(architecture, known, "open_clip has no weights of a network")
+    require_one_of(architecture, known, "open_clip has no weights of a network")
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if not tag:
         raise InputError(
             f"'{name}' does not say which weights: write {kind}:{architecture}/TAG with one of "
             f"{', '.join(tags)}."
         )
-    require_known(tag, tags, f"open_clip has no weights of {architecture} called")
+    require_one_of(tag, tags, f"open_clip has no weights of {architecture} called")
     config = open_clip.get_model_config(architecture)
     _require_local(name, kind, config)
     pretrained = open_clip.get_pretrained_cfg(architecture, tag)

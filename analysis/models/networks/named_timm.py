@@ -14,7 +14,6 @@ from conceptrsa.analysis.models.networks.named_networks import (
     count_features,
     misfit,
     named_network,
-    require_known,
     tap_output,
     without_values,
 )
@@ -33,6 +32,7 @@ from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import require_one_of
 
 WITH_TEXT = re.compile(
     "clip|openai|laion|datacomp|dfn2b|dfn5b|merged2b|cc12m|yfcc15m|siglip|webli|pali|tips|"
@@ -151,7 +151,7 @@ def fill(full: str, checkpoint: Mapping[str, Any], file: Path) -> Any:
 
 def _pretrained_config(model: str) -> Any:
     architecture, _, tag = model.partition(".")
-    require_known(architecture, timm.list_models(), "timm has no network")
+    require_one_of(architecture, timm.list_models(), "timm has no network")
     names = timm.list_models(pretrained=True)
     tags = [name.partition(".")[2] for name in names if name.partition(".")[0] == architecture]
     if not tags:
@@ -159,7 +159,7 @@ def _pretrained_config(model: str) -> Any:
             f"timm has no pretrained weights of {architecture}: choose another network."
         )
     if tag:
-        require_known(tag, tags, f"timm has no weights of {architecture} called")
+        require_one_of(tag, tags, f"timm has no weights of {architecture} called")
     return timm.get_pretrained_cfg(model)
 
 

@@ -11,7 +11,6 @@ from torch import nn
 from conceptrsa.analysis.models.networks.named_networks import (
     count_features,
     named_network,
-    require_known,
     tap_input,
 )
 from conceptrsa.analysis.models.registry import (
@@ -25,6 +24,7 @@ from conceptrsa.analysis.models.registry import (
 from conceptrsa.analysis.models.weights.key_mapping import fit_state
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.weights.tensors import read_checkpoint
+from conceptrsa.bids_config.names import require_one_of
 
 MODELS = torchvision.models
 PAGE = "https://docs.pytorch.org/vision/stable/models.html"
@@ -46,11 +46,11 @@ SETTINGS: dict[str, dict[str, Any]] = {"googlenet": AUXILIARY, "inception_v3": A
 def describe(name: str, kind: str, model: str, options: WeightsOptions) -> ModelEntry:
     """Describe a classifier and one of its sets of weights, by default torchvision's best."""
     architecture, _, tag = model.partition("/")
-    require_known(
+    require_one_of(
         architecture, MODELS.list_models(module=MODELS), "torchvision has no network for pictures"
     )
     sets = MODELS.get_model_weights(architecture).__members__
-    require_known(tag or "DEFAULT", sets, f"torchvision has no weights of {architecture} called")
+    require_one_of(tag or "DEFAULT", sets, f"torchvision has no weights of {architecture} called")
     weights = sets[tag or "DEFAULT"]
     recipe = weights.transforms()
     full = f"{architecture}/{weights.name}"

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from conceptrsa.analysis.arrays import Singles
 from conceptrsa.analysis.models.extraction_settings import Device, ExtractionSettings, Sweep
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import available_processors
 
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, Singles]
 """Of each layer: (inputs, features)."""
 
 CPU_BATCH, ACCELERATOR_BATCH = 1, 32

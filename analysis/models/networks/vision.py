@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import v2
 
+from conceptrsa.analysis.arrays import Singles
 from conceptrsa.analysis.files.stimuli import load_picture
 from conceptrsa.analysis.models.extraction_settings import Sweep
 from conceptrsa.analysis.models.networks.layers import LayerRecorder, pool, require_layers
@@ -85,7 +85,7 @@ class ImageNetwork:
 
     def extract(
         self, inputs: Sequence[str | Path], layers: Sequence[str], pooling: Pooling
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, Singles]:
         """Give a vector a picture for each of several layers, from one forward pass.
 
         On the CPU the pictures go through the network one by one: the numbers cannot depend on
@@ -113,7 +113,7 @@ class ImageNetwork:
         axes = self._channel_axes()
         require_layers(layers, axes)
         wanted = dict.fromkeys(layers)
-        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
+        parts: dict[str, list[Singles]] = {name: [] for name in wanted}
         for pictures in self._batches(inputs):
             n_pictures = len(pictures)
 
@@ -126,7 +126,7 @@ class ImageNetwork:
                 parts[name].append(found[name].cpu().numpy())
         return {name: np.concatenate(rows) for name, rows in parts.items()}
 
-    def class_probabilities(self, inputs: Sequence[str | Path]) -> NDArray[np.float32]:
+    def class_probabilities(self, inputs: Sequence[str | Path]) -> Singles:
         """Give a classifier's softmax over its classes for pictures: (pictures, classes)."""
         logits = [self._run(pictures).float() for pictures in self._batches(inputs)]
         return torch.cat(logits).softmax(dim=1).cpu().numpy()

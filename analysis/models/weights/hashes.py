@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import file_errors, write_text
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHOWN_DIGITS = 12
@@ -24,14 +23,8 @@ def hash_file(path: Path) -> str:
     InputError
         The file cannot be read.
     """
-    try:
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror or error}): mend its permissions, or name "
-            "another copy by --weights NAME=PATH."
-        ) from error
+    with file_errors(path, "name another copy by --weights NAME=PATH"), path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def sum_file(file: Path) -> Path:
@@ -109,8 +102,8 @@ class HashMemory:
         # ago may change once more without getting another time.
         is_settled = stamp[2] < begun - _SETTLED_NS
         if entry != known and _stamp(path) == stamp and is_settled:
-            with suppress(OSError), atomic_path(self._file) as memory:
-                memory.write_text(json.dumps({**self._read(), key: entry}, indent=1))
+            with suppress(OSError):
+                write_text(self._file, json.dumps({**self._read(), key: entry}, indent=1))
         return sha256
 
     def _read(self) -> dict[str, dict[str, Any]]:

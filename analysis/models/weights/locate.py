@@ -53,11 +53,7 @@ class CheckedFile(KnownFile):
 
 
 def obtain_weights(
-    name: str,
-    weights: Weights,
-    options: WeightsOptions,
-    licence: str = "",
-    thorough: bool = True,
+    name: str, weights: Weights, options: WeightsOptions, licence: str = "", thorough: bool = True
 ) -> tuple[CheckedFile, ...]:
     """Find or download the files of a model's weights, and check that they are the published ones.
 

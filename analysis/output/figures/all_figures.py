@@ -23,8 +23,7 @@ from conceptrsa.analysis.output.figures.style import (
     style,
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
-from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import require_one_of
 
 Draw = Callable[[View], Figure]
 
@@ -55,11 +54,7 @@ def draw_figure(result: ComparisonResult, name: str) -> Figure:
         If the result has no such figure, with a list of those that it has.
     """
     figures = {stem.name: (draw, view) for stem, draw, view in _figures(result, Path())}
-    if name not in figures:
-        raise InputError(
-            f"the result has no figure {name}{did_you_mean(name, figures)}: choose one of "
-            f"{', '.join(figures)}"
-        )
+    require_one_of(name, figures, "the result has no figure")
     draw, view = figures[name]
     with style():
         return draw(view)

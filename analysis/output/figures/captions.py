@@ -6,7 +6,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from conceptrsa.analysis.output.figures.style import ALPHA, RSA_NAMES, View
+from conceptrsa.analysis.inference.findings import ALPHA
+from conceptrsa.analysis.output.figures.style import RSA_NAMES, View
 from conceptrsa.analysis.results import RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.settings import Names, RdmMetric, VoxelScore

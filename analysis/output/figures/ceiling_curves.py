@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.output.figures.captions import (
     CAPTIONS,
     CIRCULAR,
@@ -108,13 +108,7 @@ def _share_y(sheet: Sheet) -> None:
             panel.tick_params(axis="y", labelleft=False)
 
 
-def _draw_line(
-    panel: Axes,
-    sizes: NDArray[np.intp],
-    by_subject: NDArray[np.float64],
-    colour: str,
-    label: str,
-) -> None:
+def _draw_line(panel: Axes, sizes: Integers, by_subject: Floats, colour: str, label: str) -> None:
     mean = mean_over_subjects(by_subject)
     sem = sem_of_ceilings(by_subject)
     panel.fill_between(sizes, mean - sem, mean + sem, color=colour, alpha=0.22, linewidth=0)

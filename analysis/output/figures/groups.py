@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
-from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.findings import MIXED_MODEL, GroupTest
+from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.inference.findings import ALPHA, MIXED_MODEL, GroupTest
 from conceptrsa.analysis.output.figures.captions import (
     CAPTIONS,
     details_of,
@@ -37,7 +37,6 @@ from conceptrsa.analysis.output.figures.sheet import (
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
-    ALPHA,
     CEILING_COLOUR,
     GROUP_COLOURS,
     LINE_COLOUR,
@@ -182,11 +181,7 @@ def _draw_intervals_of(panel: Axes, view: View, roi: str) -> None:
 
 
 def _draw_group(
-    panel: Axes,
-    place: int,
-    estimates: NDArray[np.float64],
-    colour: str,
-    limits: tuple[float, float],
+    panel: Axes, place: int, estimates: Floats, colour: str, limits: tuple[float, float]
 ) -> None:
     """Draw the estimates and intervals (models, 3) of one group, and the mean."""
     x = place + jitter(len(estimates), GROUP_WIDTH * 0.4)

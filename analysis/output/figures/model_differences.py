@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from conceptrsa.analysis.inference.findings import RANDOM_EFFECTS, ZERO, ModelTest
+from conceptrsa.analysis.arrays import Booleans, Floats
+from conceptrsa.analysis.inference.findings import ALPHA, RANDOM_EFFECTS, ZERO, ModelTest
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import model_labels
 from conceptrsa.analysis.output.figures.sheet import (
@@ -19,7 +19,6 @@ from conceptrsa.analysis.output.figures.sheet import (
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
-    ALPHA,
     LINE_COLOUR,
     MUTED_COLOUR,
     SMALL,
@@ -59,7 +58,7 @@ def draw_model_tests(view: View) -> Figure:
     )
 
 
-def _draw_differences(panel: Axes, differences: NDArray[np.float64], size: float) -> None:
+def _draw_differences(panel: Axes, differences: Floats, size: float) -> None:
     """Draw the differences and their colours' scale right of the panel of so many inches."""
     largest = float(np.nanmax(np.abs(differences), initial=0.0)) or 1.0
     image = panel.imshow(differences, cmap=COLOURS, vmin=-largest, vmax=largest)
@@ -73,7 +72,7 @@ def _draw_differences(panel: Axes, differences: NDArray[np.float64], size: float
     )  # fmt: skip
 
 
-def difference_matrix(view: View, roi: str) -> NDArray[np.float64]:
+def difference_matrix(view: View, roi: str) -> Floats:
     """Mean score of each row's model less that of each column's; NaN on the diagonal."""
     means = np.array([score.rsa for score in view.scores(roi)])
     differences = means[:, None] - means
@@ -81,7 +80,7 @@ def difference_matrix(view: View, roi: str) -> NDArray[np.float64]:
     return np.asarray(differences)
 
 
-def significance_matrix(view: View, roi: str) -> NDArray[np.bool_]:
+def significance_matrix(view: View, roi: str) -> Booleans:
     """Which pairs of models differ in a region, by the test that the answer goes by."""
     place = {model.name: row for row, model in enumerate(view.ordered_models)}
     significant = np.zeros((len(place), len(place)), dtype=np.bool_)
@@ -100,7 +99,7 @@ def _tests(view: View) -> list[ModelTest]:
     ]
 
 
-def _draw_marks(panel: Axes, significant: NDArray[np.bool_], cell: float) -> None:
+def _draw_marks(panel: Axes, significant: Booleans, cell: float) -> None:
     rows, columns = np.nonzero(significant)
     edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.5}
     panel.plot(columns, rows, "o", color=LINE_COLOUR, markersize=min(5.0, cell * 23), **edge)

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.inference.findings import ALPHA
 from conceptrsa.analysis.output.figures.captions import (
     CAPTIONS,
     details_of,
@@ -30,7 +31,6 @@ from conceptrsa.analysis.output.figures.rows import (
 )
 from conceptrsa.analysis.output.figures.sheet import set_title, wrap
 from conceptrsa.analysis.output.figures.style import (
-    ALPHA,
     CEILING_COLOUR,
     MUTED_COLOUR,
     RSA_NAMES,
@@ -162,24 +162,24 @@ def _draw_ceiling(panel: Axes, ceiling: float, span: tuple[float, float]) -> Non
         panel.axvline(ceiling, color=CEILING_COLOUR, linestyle="--", linewidth=1)
 
 
-def _shares(view: View, roi: RoiResult) -> NDArray[np.float64]:
+def _shares(view: View, roi: RoiResult) -> Floats:
     if view.has_intervals:
         names = ("normalised", "normalised_low", "normalised_high")
         return np.asarray(estimates_of(view.scores(roi.roi), *names))
     return _over_subjects(_subject_shares(view, roi))
 
 
-def _subject_shares(view: View, roi: RoiResult) -> NDArray[np.float64]:
+def _subject_shares(view: View, roi: RoiResult) -> Floats:
     return roi.rsa_normalised[:, view.model_order]
 
 
-def _over_subjects(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _over_subjects(scores: Floats) -> Floats:
     """Means of (subjects, models), and one standard error to each side."""
     means, sems = mean_over_subjects(scores), sem_over_subjects(scores)
     return np.stack([means, means - sems, means + sems], axis=1)
 
 
-def _mean_and_sem(values: NDArray[np.float64]) -> tuple[float, float]:
+def _mean_and_sem(values: Floats) -> tuple[float, float]:
     return float(mean_over_subjects(values)), float(sem_of_ceilings(values))
 
 

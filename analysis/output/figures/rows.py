@@ -9,6 +9,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.output.figures.sheet import (
     Sheet,
     label_room,
@@ -31,7 +32,6 @@ BAR_HEIGHT = 0.66
 DOT_COLOUR = "#444444"
 
 Limits = tuple[float, float]
-FloatArray = NDArray[np.float64]
 
 
 def row_panels(
@@ -71,11 +71,11 @@ def estimates_of(found: Iterable[Any], value: str, low: str = "low", high: str =
 
 def draw_rows(
     panel: Axes,
-    estimates: FloatArray,
+    estimates: Floats,
     colours: Sequence[str],
     limits: Limits,
     *,
-    dots: FloatArray | None = None,
+    dots: Floats | None = None,
     as_points: bool = False,
 ) -> None:
     """Draw bars or points, whiskers and dots, from the top row down.
@@ -124,7 +124,7 @@ def draw_rows(
         panel.text(0, row, " n/a", va="center", fontsize=SMALL, color=MUTED_COLOUR)
 
 
-def limits_of(scores: Sequence[FloatArray], widest: Limits) -> Limits:
+def limits_of(scores: Sequence[Floats], widest: Limits) -> Limits:
     """Axis limits that hold zero and all the scores, within the widest."""
     values = np.concatenate([np.ravel(part) for part in scores])
     values = np.clip(values[np.isfinite(values)], *widest)
@@ -134,9 +134,7 @@ def limits_of(scores: Sequence[FloatArray], widest: Limits) -> Limits:
     return (low - margin if low < 0 else 0.0), high + margin
 
 
-def _draw_whiskers(
-    panel: Axes, ends: FloatArray, limits: Limits, colours: Sequence[str] | str
-) -> None:
+def _draw_whiskers(panel: Axes, ends: Floats, limits: Limits, colours: Sequence[str] | str) -> None:
     known = np.isfinite(ends).all(axis=1)
     shown = np.flatnonzero(known & (ends[:, 0] < limits[1]) & (ends[:, 1] > limits[0]))
     low, high = np.clip(ends[shown], *limits).T
@@ -148,8 +146,8 @@ def _draw_whiskers(
 
 def draw_dots(
     panel: Axes,
-    values: FloatArray,
-    places: FloatArray,
+    values: Floats,
+    places: Floats,
     limits: Limits,
     size: float,
     *,
@@ -163,7 +161,7 @@ def draw_dots(
 
 def mark_beyond(
     panel: Axes,
-    values: FloatArray,
+    values: Floats,
     places: NDArray[Any],
     limits: Limits,
     size: float,
@@ -179,7 +177,7 @@ def mark_beyond(
 
 def _plot(
     panel: Axes,
-    values: FloatArray | float,
+    values: Floats | float,
     places: NDArray[Any],
     marker: str,
     size: float,

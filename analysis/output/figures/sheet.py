@@ -62,11 +62,7 @@ class Sheet:
                 stack[0].set_ylabel(y_label)
 
     def finish(
-        self,
-        heading: str,
-        details: Sequence[str],
-        handles: Sequence[Artist],
-        notes: Sequence[str],
+        self, heading: str, details: Sequence[str], handles: Sequence[Artist], notes: Sequence[str]
     ) -> Figure:
         """Add what stands around the panels, and give everything its place.
 

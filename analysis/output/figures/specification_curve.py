@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Integers
 from conceptrsa.analysis.inference.findings import (
     Inference,
     Standing,
@@ -221,5 +221,5 @@ def _mark_primary(panel: Axes, ordered: Sequence[Specification]) -> None:
     panel.set_xlim(-1, len(ordered))
 
 
-def _places(chosen: Any) -> NDArray[np.intp]:
+def _places(chosen: Any) -> Integers:
     return np.flatnonzero(np.array(list(chosen), dtype=np.bool_))

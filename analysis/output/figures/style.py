@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import (
     CeilingInterval,
     CeilingName,
@@ -47,8 +47,6 @@ LINE_COLOUR = "#222222"
 
 SMALL = 7.5
 """Points of all that is no label or title."""
-
-ALPHA = 0.05
 
 FORMATS: dict[str, Any] = {
     "svg": {"metadata": {"Date": None, "Creator": None}},
@@ -203,7 +201,7 @@ def star_style(size: float) -> dict[str, Any]:
     return star | {"linestyle": "none"}
 
 
-def jitter(n: int, half_width: float) -> NDArray[np.float64]:
+def jitter(n: int, half_width: float) -> Floats:
     """Fixed offsets that set n dots side by side."""
     return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(1)
 

@@ -11,7 +11,7 @@ from conceptrsa.analysis.output.report.explorer import explorer_data
 from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
 from conceptrsa.analysis.output.report.rendering import render_page
 from conceptrsa.analysis.results import ComparisonResult
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_text
 
 REPORT = "report.html"
 CITATION = "CITATION.bib"
@@ -69,8 +69,7 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
         ],
         input_columns=(Column("file", numeric=False), Column("SHA-256", numeric=False)),
     )
-    with atomic_path(group_dir / REPORT) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(group_dir / REPORT, page)
 
 
 def _subtitle(result: ComparisonResult) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
-from numpy.typing import NDArray
 
+from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES
 from conceptrsa.analysis.output.figures.style import RSA_NAMES
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
@@ -78,7 +78,7 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
     }
 
 
-def encode_rdm(rdm: NDArray[np.float64]) -> dict[str, Any]:
+def encode_rdm(rdm: Floats) -> dict[str, Any]:
     """Encode distances (pairs,) as little-endian 16-bit steps from `low` to `high`, in base64.
 
     A distance is `low + step * (high - low) / 65534`; step 65535 is NaN.
@@ -102,7 +102,7 @@ def _sources(
             yield _source(label, rdm, scores)
 
 
-def _source(label: str, rdm: NDArray[np.float64], scores: NDArray[np.float64]) -> dict[str, Any]:
+def _source(label: str, rdm: Floats, scores: Floats) -> dict[str, Any]:
     return {"name": label, "rdm": encode_rdm(rdm), "scores": [_number(s) for s in scores]}
 
 

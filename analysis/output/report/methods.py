@@ -25,7 +25,7 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.rsa.distances import metric_of_models
 from conceptrsa.analysis.rsa.noise_ceiling import N_PERMUTATIONS
 from conceptrsa.analysis.settings import is_own, is_product
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.writing import write_text
 
 THE_TOOL = """\
 @software{{conceptrsa,
@@ -164,5 +164,4 @@ def write_citation(references: Sequence[Reference], file: Path) -> None:
     """Write BibTeX entries of this tool, of the paper it began with, and of the methods used."""
     cited = dict.fromkeys((REFERENCES["choksi2022"], *references))
     entries = [THE_TOOL.format(version=version("conceptrsa")), *(found.bibtex for found in cited)]
-    with atomic_path(file) as temporary:
-        temporary.write_text("\n\n".join(entries) + "\n", encoding="utf-8")
+    write_text(file, "\n\n".join(entries) + "\n")

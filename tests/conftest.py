@@ -1,13 +1,21 @@
 """What the tests share: where the real data lie, and an imitation of FreeSurfer."""
 
+import fcntl
 import os
 import shutil
 import signal
 from pathlib import Path
 
+# Threads of numerical libraries only wait for one another where the tests keep all processors
+# busy, which nearly doubles the processor time. The libraries read this when they are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
 import fake_freesurfer
 import numpy as np
 import pytest
+from small_demo import write_small_demo
 
 from conceptrsa.interfaces.numerics.transforms import rigid_matrix
 
@@ -22,25 +30,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-HEAVY = {
-    "betas_damaged", "bids_fmriprep", "bids_validation", "comparison", "coregistration",
-    "demo_dataset", "docs", "end_to_end", "features", "figures_written", "freesurfer_steps",
-    "freesurfer_workflow", "glm", "hostile_input", "installed", "interrupts", "kill",
-    "language_clip", "library", "models", "named_classifiers", "normalization", "odd_betas",
-    "odd_images", "paper_parity", "real_heads", "recovery", "report", "report_browser", "resources",
-    "resume", "run_betas", "slurm", "spm_failures", "subject_cautions", "subject_regions",
-    "subject_report", "t1w_mask", "worker_pool", "zoo",
-}  # fmt: skip
-"""Files (without `test_`) that take more than about ten seconds: workflows, networks, browsers."""
+HEAVY = (
+    "end_to_end", "slurm", "freesurfer_workflow", "real_heads", "kill", "t1w_mask",
+    "normalization", "bids_fmriprep", "subject_report", "subject_regions", "coregistration",
+    "run_betas", "recovery", "hostile_input", "resume", "zoo", "odd_betas", "library",
+    "worker_pool", "interrupts", "report_browser", "demo_dataset", "comparison",
+    "named_classifiers", "installed", "glm", "models", "odd_images", "figures_written",
+    "language_clip", "subject_cautions", "paper_parity", "features", "bids_validation",
+    "spm_failures", "freesurfer_steps", "report", "docs", "resources", "betas_damaged",
+)  # fmt: skip
+"""Files (without `test_`) that take more than about ten seconds, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that several processes end at about the same time."""
+    """The longest files come first, so that several processes end at about the same time."""
+    places = {name: place for place, name in enumerate(HEAVY)}
     for item in items:
-        if item.path.stem.removeprefix("test_") in HEAVY:
+        if item.path.stem.removeprefix("test_") in places:
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+
+    def place(item: pytest.Item) -> int:
+        last = len(HEAVY) + (item.path not in slow)
+        return places.get(item.path.stem.removeprefix("test_"), last)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +65,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is absent (set {DATA_VARIABLE} to its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of all processes of pytest-xdist; each has its own folder in it."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def small_demo(shared_folder: Path) -> Path:
+    """Folder with `bids` and `truth` of two subjects of two runs; tests leave it as it is."""
+    with (shared_folder / "small_demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the process that comes second finds it written
+        write_small_demo(shared_folder / "small_demo")
+    return shared_folder / "small_demo"
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 from fake_freesurfer import write_reconstruction
 from fmriprep_layout import Preprocessed, write_fmriprep
 from scipy.spatial.distance import pdist
-from small_demo import small_settings
+from small_demo import small_settings, write_brain_mask
 from validation import bids_errors
 
 from conceptrsa.bids_config import load_dataset_config
@@ -72,6 +72,7 @@ def reconstructions(bids: Path, subject: SubjectInputs) -> Path:
     mri = folder / "sub-01" / "mri"
     nib.save(atlas_in_t1w(t1w, t1w_to_mni305), mri / "aparc+aseg.mgz")
     nib.save(nib.MGHImage(t1w.get_fdata(dtype=np.float32), t1w.affine), mri / "orig.mgz")
+    write_brain_mask(bids.parent, folder / "sub-01")
     return folder
 
 

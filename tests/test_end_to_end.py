@@ -15,36 +15,53 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from commands_in_pages import ROOT, commands_of, words_of
 from PIL import Image
-from small_demo import small_settings
+from small_demo import STIMULI, SUBJECTS, planted_features, write_pictures
 from validation import bids_errors
 
 from conceptrsa import bids_config
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 
-STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
-SUBJECTS = ("01", "02")
 MAXIMUM_SECONDS = 300
+FEW_DRAWS = ["--n-random-draws", "1"]
+FEW_SAMPLES = ["--n-permutations", "100", "--n-bootstraps", "100"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`bids` and `features`: two subjects of two runs, and two models."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(5)
-    planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, STIMULI, small_settings(n_subjects=2), 2)
-    (folder / "features").mkdir()
-    for model, values in list(planted.items())[:2]:
-        np.savez(folder / "features" / f"{model}.npz", stimulus=STIMULI, features=values)
-    names = list(planted)[:2]
-    (folder / "features" / "models.tsv").write_text(
-        f"model\tgroup\n{names[0]}\tvisual\n{names[1]}\tlanguage\n"
-    )
+def folder(small_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tutorial is typed: a small data set stands where `conceptrsa demo` puts one."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    shutil.copytree(small_demo, folder / "demo")
+    write_pictures(folder / "demo" / "bids")
     return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    """`bids` and `features`: two subjects of two runs, and two models."""
+    data = folder / "demo"
+    (data / "features").mkdir()
+    features = list(planted_features().items())[:2]
+    for model, values in features:
+        np.savez(data / "features" / f"{model}.npz", stimulus=STIMULI, features=values)
+    (visual, _), (language, _) = features
+    (data / "features" / "models.tsv").write_text(
+        f"model\tgroup\n{visual}\tvisual\n{language}\tlanguage\n"
+    )
+    return data
+
+
+def tutorial_steps() -> list[str]:
+    """What is typed after `conceptrsa demo demo`, which is what `make demo` runs."""
+    made, *steps = commands_of(ROOT / "docs" / "tutorial.md")
+    assert made == "conceptrsa demo demo" and len(steps) == 8
+    return steps
+
+
+def runs_participants(step: str) -> bool:
+    return " participant " in step and "--dry-run" not in step
 
 
 def participant_command(data: Path, out: Path) -> list[str]:
@@ -92,17 +109,18 @@ def test_wrong_input_ends_before_anything_runs(
 
 
 @pytest.fixture(scope="module")
-def derivatives(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both levels, undisturbed."""
-    out = tmp_path_factory.mktemp("undisturbed") / "derivatives"
+def derivatives(folder: Path, data: Path) -> Path:
+    """Both levels, undisturbed: the first by the tutorial's command."""
+    (step,) = filter(runs_participants, tutorial_steps())
     done = subprocess.run(
-        participant_command(data, out), capture_output=True, text=True, timeout=MAXIMUM_SECONDS
-    )
+        [sys.executable, "-m", "conceptrsa", *words_of(step), "--nprocs", "2", "--keep-work"],
+        cwd=folder, capture_output=True, text=True, timeout=MAXIMUM_SECONDS,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "sub-02" in done.stderr and "left" in done.stderr
     assert "nipype" not in done.stderr
-    assert run_group(data, out) == 0
-    return out
+    assert run_group(data, folder / "out") == 0
+    return folder / "out"
 
 
 def checksums(out: Path) -> dict[str, str]:
@@ -130,7 +148,7 @@ def test_betas_regions_and_transforms_are_there(derivatives: Path) -> None:
             assert len(sidecar["Sources"]) == (2 if half == "" else 1)
             for source in sidecar["Sources"]:
                 raw = source.removeprefix("bids:raw:")
-                assert (derivatives.parent.parent / raw).suffix == ".gz"
+                assert (derivatives.parent / raw).suffix == ".gz"
         coverage = pd.read_csv(f"{stem}_space-MNI305_res-2_desc-coverage_rois.tsv", sep="\t")
         assert list(coverage["roi"]) == [roi.name for roi in rois]
         assert (coverage["coverage"] > 0.7).all()
@@ -228,3 +246,25 @@ def test_a_finished_run_started_again_restores_what_was_removed(
     for step in ("slice timing", "realign", "coregister", "normalize", "estimate betas"):
         assert done.stderr.count(f"{step} done (found)") == len(SUBJECTS)
     assert checksums(derivatives) == before
+
+
+@pytest.mark.slow
+def test_the_tutorial_is_run(
+    folder: Path, derivatives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From raw data to every comparison in it."""
+    pytest.importorskip("torch", reason="needs the extra 'networks'")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    shutil.rmtree(derivatives / "group")
+    for step in tutorial_steps():
+        if runs_participants(step):  # it made the derivatives
+            continue
+        fewer = FEW_DRAWS if " group " in step or " compare " in step else []
+        fewer = fewer + FEW_SAMPLES if fewer and "paper" not in step else fewer
+        if " compare " in step:  # figures are drawn once, by the group level
+            monkeypatch.setattr("conceptrsa.analysis.output.write.write_figures", lambda *_: None)
+        assert main([*words_of(step), *fewer]) == 0, step
+    for table in ("out/group/scores.tsv", "paper/group/rsa.tsv", "own/group/scores.tsv"):
+        assert (folder / table).stat().st_size > 0
+    assert (folder / "out/group/report.html").exists()

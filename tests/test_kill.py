@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from small_demo import small_settings
+from small_demo import small_settings, write_brain_mask
 
 from conceptrsa import bids_config
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
@@ -54,6 +54,7 @@ def command(
     t1w = nib.load(next(bids.rglob("*_T1w.nii.gz")))
     orig = nib.MGHImage(np.asanyarray(t1w.dataobj, dtype=np.float32), t1w.affine)
     nib.save(orig, subjects / "sub-01" / "mri" / "orig.mgz")
+    write_brain_mask(bids.parent, subjects / "sub-01")
     config = (Path(bids_config.__file__).parent / "demo.toml").read_text()
     (subjects / "regions.toml").write_text(
         config[: config.index("[rois]")]

@@ -42,6 +42,11 @@ def brain(anatomy):
     return find_brain(anatomy).mask
 
 
+@pytest.fixture(scope="module")
+def usual(anatomy, brain):
+    return normalize(anatomy, brain)
+
+
 def save_with_mask(image: nib.Nifti1Image, mask: np.ndarray, folder: Path) -> dict[str, str]:
     """Write both, and name them as inputs of `Normalize`."""
     nib.save(image, folder / "T1w.nii")
@@ -82,8 +87,7 @@ def test_head_with_skull_and_neck_off_the_origin_is_found_by_its_mask():
     assert displacements(result.matrix, planted, points).mean() < 1.0
 
 
-def test_order_of_the_axes_and_a_far_origin_do_not_matter(anatomy, brain):
-    usual = normalize(anatomy, brain)
+def test_order_of_the_axes_and_a_far_origin_do_not_matter(anatomy, brain, usual):
     data = np.asarray(anatomy.dataobj, dtype=np.float32)
     turn = np.zeros((4, 4))
     turn[[2, 0, 1, 3], [0, 1, 2, 3]] = 1
@@ -164,8 +168,8 @@ def test_an_image_beside_the_template_has_no_inner_structure():
     assert inner_correlation(image, beside @ mni305_grid.MNI152_TO_MNI305) == 0
 
 
-def test_a_transform_from_elsewhere_is_held_against_the_template(anatomy, brain, tmp_path):
-    transform = normalize(anatomy, brain).t1w_to_mni305
+def test_a_transform_from_elsewhere_is_held_against_the_template(anatomy, brain, usual, tmp_path):
+    transform = usual.t1w_to_mni305
     assert inner_correlation(anatomy, transform, brain) > 0.9
     aside = np.eye(4)
     aside[:3, 3] = [0, 30, 20]

@@ -12,7 +12,6 @@ from block_design import TR, block_events, n_volumes, random_motion
 from nibabel.affines import apply_affine
 from nipype.interfaces.base import Undefined
 from scipy.ndimage import map_coordinates
-from small_demo import small_settings
 from validation import bids_errors
 
 from conceptrsa import bids_config
@@ -26,8 +25,6 @@ from conceptrsa.interfaces.python.pool_runs import CollectRunBetas, PoolBetas, S
 from conceptrsa.interfaces.python.run_glm import EstimateBetas
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.participant_options import RUNS_PER_PARTITION, partition_runs
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
 from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
@@ -304,26 +301,22 @@ def test_no_voxel_in_a_region_is_said(planted: Planted) -> None:
 
 
 @pytest.fixture(scope="module")
-def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`bids`, and `config.toml` with two small regions: one subject of two runs."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(5)
-    models = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    stimuli = tuple(f"thing_{n:02d}" for n in range(12))
-    write_demo_dataset(folder, models, stimuli, small_settings(n_subjects=1), 2)
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's configuration with two small regions."""
+    file = tmp_path_factory.mktemp("config") / "config.toml"
     text = (Path(bids_config.__file__).parent / "demo.toml").read_text()
     before, _, after = text.partition("[rois]\n")
     regions = "[rois]\nparahippocampal = [1016, 2016]\nparahippocampal-left = [1016]\n\n"
     after = after[after.index("[stimuli]") :]
-    (folder / "config.toml").write_text(before + regions + after)
-    return folder
+    file.write_text(before + regions + after)
+    return file
 
 
-def run_participant(data: Path, out: Path, *arguments: str) -> int:
+def run_participant(bids: Path, config: Path, out: Path, *arguments: str) -> int:
     return main([
-        "run", str(data / "bids"), str(out), "participant", "--nprocs", "2",
-        "--skip-bids-validation",
-        "--dataset-config", str(data / "config.toml"), *arguments,
+        "run", str(bids), str(out), "participant", "--participant-label", "01", "--nprocs", "2",
+        "--skip-bids-validation", "--roi-source", "template", "--dataset-config", str(config),
+        *arguments,
     ])  # fmt: skip
 
 
@@ -337,14 +330,14 @@ def checksums(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_the_command_adds_run_wise_betas_to_a_finished_run(
-    small_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    small_demo: Path, config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert run_participant(small_data, out, "--keep-work") == 0
+    bids, out = small_demo / "bids", tmp_path / "out"
+    assert run_participant(bids, config, out, "--keep-work") == 0
     assert not list(out.glob("sub-01/func/*roibetas*"))
     plain = checksums(out)
     capfd.readouterr()
-    assert run_participant(small_data, out, "--keep-work", "--run-betas") == 0
+    assert run_participant(bids, config, out, "--keep-work", "--run-betas") == 0
     said = capfd.readouterr().err
     for step in ("slice timing", "realign", "coregister", "normalize", "estimate betas"):
         assert f"{step} done (found)" in said

@@ -12,19 +12,16 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import pytest
 from slurm_cluster import Cluster, reason_not_to_start, started_cluster
 from slurm_steps import run_steps
-from small_demo import small_settings
 
 from conceptrsa.pipelines.cli import main
-from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 from conceptrsa.pipelines.execution import slurm
 from conceptrsa.pipelines.participant_options import SlurmSettings
 
 MAXIMUM_SECONDS = 300
+OPTIONS = ("--roi-source", "template", "--skip-bids-validation")
 CLUSTER_PAGE = Path(__file__).parents[1] / "docs" / "cluster.md"
 
 
@@ -218,14 +215,10 @@ echo '{listed}'
 
 
 @pytest.fixture(scope="module")
-def bids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bids(small_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two subjects with the same two runs."""
-    folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(5)
-    stimuli = tuple(f"thing_{n:02d}" for n in range(12))
-    planted = {roi.model: random.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
-    write_demo_dataset(folder, planted, stimuli, small_settings(n_subjects=1), 2)
-    bids = folder / "bids"
+    bids = tmp_path_factory.mktemp("data") / "bids"
+    shutil.copytree(small_demo / "bids", bids, ignore=shutil.ignore_patterns("sub-02"))
     for path in sorted((bids / "sub-01").rglob("*")):
         if path.is_file():
             twin = bids / str(path.relative_to(bids)).replace("sub-01", "sub-02")
@@ -254,7 +247,7 @@ def test_the_command_gives_the_same_bytes_by_jobs_of_steps_and_of_subjects(
     settings.write_text("plugin: SLURM\nplugin_args: {sbatch_args: '--time=30 --mem=2G'}\n")
     code = main([
         "run", str(bids), str(tmp_path / "steps"), "participant", "--dataset-config", "demo",
-        "--participant-label", "01", "--use-plugin", str(settings), "--skip-bids-validation",
+        "--participant-label", "01", "--use-plugin", str(settings), *OPTIONS,
     ])  # fmt: skip
     assert code == 0
     eventually(lambda: cluster.jobs() == [], MAXIMUM_SECONDS)
@@ -278,7 +271,7 @@ def array_script(bids: Path, out: Path) -> str:
         "bids": f'"{bids}"',
         "out": f'"{out}"',
         "subjects": "(01 02)",
-        "options": "(--dataset-config demo --skip-bids-validation)",
+        "options": f"(--dataset-config demo {' '.join(OPTIONS)})",
     }.items():
         text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
         assert count == 1

@@ -218,7 +218,9 @@ def test_each_package_of_the_network_is_asked_for_by_its_name(
 # --- Supplied
 
 
-def test_a_supplied_mask_of_another_grid_is_brought_to_the_image() -> None:
+def test_a_supplied_mask_of_another_grid_is_brought_to_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     parts = head()
     image = t1w(np.random.default_rng(0))
     exact = take_brain_mask(image, as_image(parts.brain, parts.affine))
@@ -227,6 +229,7 @@ def test_a_supplied_mask_of_another_grid_is_brought_to_the_image() -> None:
     turn = from_matvec(np.eye(3)[[2, 0, 1]])
     exchanged = as_image(parts.brain.transpose(1, 2, 0), parts.affine @ turn)
     assert np.array_equal(take_brain_mask(image, exchanged).mask, parts.brain)
+    network_finds(monkeypatch, parts.brain)  # which was asked, and says the same again
     affine = from_matvec(1.3 * np.eye(3), [-95, -130, -80])
     fine = resample(
         parts.brain.astype(np.uint8), parts.affine, (150, 180, 150), affine, np.eye(4), "nearest"

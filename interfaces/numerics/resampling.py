@@ -81,25 +81,47 @@ def linear_weights(
     weights : sparse array (n, voxels)
         A row for each of these points; a row's sum is below 1 near the border of the grid.
     """
-    touched = np.flatnonzero(((coordinates > -1) & (coordinates < shape)).all(axis=1))
-    # Rounding in the matrices must not count as a step over the edge of the grid.
-    near = np.round(coordinates[touched], 6)
-    lower = np.floor(near).astype(np.intp)
-    fraction = near - lower
-    columns = np.empty((len(near), 8), dtype=np.int32)
-    weights = np.empty((len(near), 8), dtype=np.float32)
-    for corner, offset in enumerate(product((0, 1), repeat=3)):
-        voxel = lower + offset
-        weight = np.where(offset, fraction, 1 - fraction).prod(axis=1)
-        inside = ((voxel >= 0) & (voxel < shape)).all(axis=1)
-        weights[:, corner] = np.where(inside, weight, 0)
-        clipped = np.clip(voxel, 0, np.array(shape) - 1)
-        columns[:, corner] = np.ravel_multi_index(tuple(clipped.T), shape)
+    along = [np.ascontiguousarray(axis) for axis in coordinates.T]
+    is_touched = np.ones(len(coordinates), dtype=bool)
+    for axis, size in zip(along, shape, strict=True):
+        is_touched &= (axis > -1) & (axis < size)
+    touched = np.flatnonzero(is_touched)
+    # Of each axis: index of the voxel below and above, times what a step is worth, and its weight.
+    strides = (shape[1] * shape[2], shape[2], 1)
+    sides = [
+        _two_sides(axis[touched], size, stride)
+        for axis, size, stride in zip(along, shape, strides, strict=True)
+    ]
+    columns = np.empty((len(touched), 8), dtype=np.int32)
+    weights = np.empty((len(touched), 8), dtype=np.float32)
+    for corner, ((i, by_i), (j, by_j), (k, by_k)) in enumerate(product(*sides)):
+        columns[:, corner] = i + j + k
+        weights[:, corner] = by_i * by_j * by_k
     rows = np.arange(0, columns.size + 1, 8)
     matrix = sparse.csr_array(
-        (weights.ravel(), columns.ravel(), rows), shape=(len(near), int(np.prod(shape)))
+        (weights.ravel(), columns.ravel(), rows), shape=(len(touched), int(np.prod(shape)))
     )
     return touched, matrix
+
+
+def _two_sides(
+    coordinates: np.ndarray, size: int, stride: int
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Offset in the grid of the voxels below and above along an axis, and their weights.
+
+    The weight of a voxel outside the grid is 0.
+    """
+    # Rounding in the matrices must not count as a step over the edge of the grid.
+    near = np.round(coordinates, 6)
+    voxel = np.floor(near).astype(np.intp)
+    fraction = near - voxel
+    return tuple(
+        (
+            np.clip(voxel + step, 0, size - 1) * stride,
+            np.where((voxel + step >= 0) & (voxel + step < size), weight, 0.0),
+        )
+        for step, weight in ((0, 1 - fraction), (1, fraction))
+    )
 
 
 def sampling_weights(

@@ -162,8 +162,12 @@ def _template(voxel_mm: float) -> _Template:
         )
     ]
     mask, t1w, grey, white = (np.asarray(image.dataobj, dtype=np.float32) for image in images)
-    near = ndimage.distance_transform_edt(mask <= 0) * voxel_mm <= MARGIN_MM
-    (box,) = ndimage.find_objects(near.astype(np.int8))
+    (whole,) = ndimage.find_objects((mask > 0).astype(np.int8))
+    room = int(MARGIN_MM / voxel_mm)
+    box = tuple(
+        slice(max(side.start - room, 0), min(side.stop + room, size))
+        for side, size in zip(whole, mask.shape, strict=True)
+    )
     corner = nib.affines.from_matvec(np.eye(3), [part.start for part in box])
     brain = mask[box] > 0
     return _Template(images[0].affine @ corner, brain, t1w[box] * brain, grey[box], white[box])

@@ -56,7 +56,7 @@ def run_workflow(
         crashfile_format="txt",
         hash_method="content",
         check_version="false",
-        poll_sleep_duration="0.02" if options.slurm is None else "0.5",
+        poll_sleep_duration="0.05" if options.slurm is None else "0.5",
         remove_unnecessary_outputs="false",
         create_report="false",
         stop_on_first_crash="false",

@@ -206,7 +206,8 @@ def test_both_levels_run_as_another_user(
     )
     assert done.returncode == 0, done.stderr
     scores = pd.read_csv(tmp_path / "out" / "group" / "scores.tsv", sep="\t")
-    assert set(scores["subject"]) == {"01", "02"}
+    models = {path.stem for path in (data / "features").glob("*.npz")}
+    assert set(scores["model"]) == models and scores["rsa"].notna().any()
     made = [path for path in tmp_path.rglob("*") if path not in (tmp_path / "out",)]
     assert {path.stat().st_uid for path in made} == {USER}
 

@@ -5,11 +5,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
+from conceptrsa.pipelines.cli.interrupts import Terminated, termination_as_interrupt
+from conceptrsa.pipelines.execution.worker_processes import interrupts_held_back
 
 SENTENCE = "conceptrsa: interrupted; run the same command again to continue"
 SECONDS_TO_START = 120
@@ -103,6 +107,20 @@ def test_workers_that_are_just_starting_say_nothing(
     assert eventually(lambda: len(children_of(program.pid)) > 1)
     send(program.pid, number)
     require_orderly_end(program, 128 + number, tmp_path)
+
+
+def test_an_interrupt_waits_until_workers_are_started_whichever_thread_takes_it() -> None:
+    ended = threading.Event()
+    threading.Thread(target=ended.wait, daemon=True).start()
+    reached = []
+    with pytest.raises(Terminated), termination_as_interrupt():
+        with interrupts_held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+            reached.append("the end of the block")
+        reached.append("what comes after it")
+    ended.set()
+    assert reached == ["the end of the block"]
 
 
 @pytest.mark.parametrize(("send", "number"), TO_ONE_OR_ALL)

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,13 +21,24 @@ INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
 def interrupts_held_back() -> Iterator[None]:
     """Start workers: neither this process nor they are interrupted meanwhile.
 
-    They hold interrupts back, too, until they call `start_worker`.
+    They hold interrupts back, too, until they call `start_worker`. A worker that is started by half
+    would complain.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    received: list[int] = []
+    # The mask is what workers inherit; here a thread that has none may take the signal.
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in INTERRUPTS:
+            handlers[number] = signal.signal(number, lambda number, frame: received.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def start_worker() -> None:

@@ -32,19 +32,16 @@ from container_engine import (
 from container_engine import (
     engine as find_engine,
 )
-from small_demo import small_settings
+from small_demo import STIMULI, planted_features, write_small_demo
 
 from conceptrsa.interfaces.numerics.brain_mask import find_brain
-from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
-from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS
 
 pytestmark = pytest.mark.image
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = os.environ.get("IMAGE_TARGETS", "python octave spm").split()
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
-USER = 12345
-STIMULI = tuple(f"thing_{n:02d}" for n in range(12))
+USER = 12345 if os.geteuid() == 0 else os.getuid()
 log = logging.getLogger("image")
 
 
@@ -136,12 +133,12 @@ def _only(images: Images, target: str, *options: str) -> str:
 @pytest.fixture(scope="module")
 def data(folder: Path) -> Path:
     """`bids`, `features` and `masks` of two subjects, which every user may read."""
-    rng = np.random.default_rng(5)
-    planted = {roi.model: rng.standard_normal((12, 40)) for roi in PLANTED_ROIS.values()}
     made = folder / "made of two words"
-    write_demo_dataset(made, planted, STIMULI, small_settings(n_subjects=2), 2)
+    write_small_demo(made)
     (made / "features").mkdir()
-    for model, values in list(planted.items())[:2]:
+    planted = planted_features()
+    for model in list(planted)[:2]:
+        values = planted[model]
         np.savez(made / "features" / f"{model}.npz", stimulus=STIMULI, features=values)
     first, second = list(planted)[:2]
     (made / "features" / "models.tsv").write_text(

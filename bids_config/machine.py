@@ -113,7 +113,7 @@ def _quotas(group: Path) -> Iterator[float]:
 
 def _memory_limits(group: Path) -> Iterator[int]:
     """Bytes that a group may use, of version 2 and 1."""
-    for name in ("memory.max", "memory.limit_in_bytes"):
+    for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):
         with suppress(ValueError):
             limit = int(_read(group / name))
             if limit < UNLIMITED_BYTES:

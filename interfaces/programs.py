@@ -21,7 +21,7 @@ from conceptrsa.bids_config.errors import InputError, StepError
 
 CONTAINER_VARIABLE = "CONCEPTRSA_CONTAINER"
 """Set in the Docker images, to the name of the image's target."""
-_LEFT_OUT = {"python": ("SPM", "FreeSurfer"), "octave": ("FreeSurfer",)}
+_IMAGES_WITH = {"SPM": ("octave", "spm"), "FreeSurfer": ("spm",)}
 _WATCH = 'read -r _; kill -KILL -"$0"'
 _GZIP_MAGIC = b"\x1f\x8b"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+:=@-]+")
@@ -29,7 +29,8 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+:=@-]+")
 
 def is_left_out(program: str) -> bool:
     """Whether this is a Docker image that does without a program, 'SPM' or 'FreeSurfer'."""
-    return program in _LEFT_OUT.get(os.environ.get(CONTAINER_VARIABLE, ""), ())
+    image = os.environ.get(CONTAINER_VARIABLE)
+    return bool(image) and image not in _IMAGES_WITH[program]
 
 
 def how_to_get(program: str, otherwise: str, install: str) -> str:
@@ -46,9 +47,10 @@ def how_to_get(program: str, otherwise: str, install: str) -> str:
     """
     image = os.environ.get(CONTAINER_VARIABLE)
     if is_left_out(program):
+        others = " or ".join(f"'{name}'" for name in _IMAGES_WITH[program])
         return (
-            f"the Docker image '{image}' leaves {program} out: use the image 'spm' "
-            f"(docker build --target spm), or {otherwise}"
+            f"the Docker image '{image}' leaves {program} out: use the image {others} "
+            f"(docker/README.md), or {otherwise}"
         )
     return f"{install}, or use {'' if image else 'the Docker image or '}{otherwise}"
 

@@ -54,7 +54,9 @@ def check_all(spm_command: str | None = None) -> list[Finding]:
     """Look for everything; SPM is run once to ask for its version where there is one."""
     in_image = bool(os.environ.get(CONTAINER_VARIABLE))
     packages = [
-        Finding(use, name, _version(name), IN_IMAGE if in_image else remedy, in_image)
+        Finding(use, name, _version(name), remedy)
+        if names is CORE or not in_image
+        else Finding(use, name, _version(name), IN_IMAGE, is_left_out=True)
         for names, use, remedy in PACKAGES
         for name in names
     ]
@@ -84,7 +86,7 @@ def describe(findings: Sequence[Finding]) -> str:
 
 
 def _check_machine() -> Iterator[Finding]:
-    use = "what this machine, container or job lets it use"
+    use = "available on this machine, in this container or job"
     yield Finding(use, "processors", str(available_processors()), "")
     yield Finding(use, "memory", f"{available_memory() / 1e9:.1f} GB", "")
 

@@ -121,7 +121,7 @@ def test_torch_comes_without_cuda() -> None:
 def test_image_and_label_carry_the_version_of_the_project() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     labels = re.findall(r'org\.opencontainers\.image\.version="(.*)"', DOCKERFILE)
-    assert labels == [version] * 3
+    assert labels == [version]
 
 
 def test_entry_point_is_a_bids_app() -> None:

@@ -164,7 +164,8 @@ def test_a_subject_that_failed_goes_no_further_and_the_others_go_on(
     lines = [record.message for record in caplog.records if record.message.startswith("sub-")]
     of_first = [line for line in lines if line.startswith("sub-01")]
     assert re.match(
-        r"sub-01 reconstruct failed \(\d+ s; its subject goes no further\); ", of_first[0]
+        r"sub-01 reconstruct failed \(\d+ s; no further step of this subject is started\); ",
+        of_first[0],
     )
     assert [line.split(" done")[0] for line in of_first[1:]] == ["sub-01 slice timing"]
     assert sum(line.startswith("sub-02") for line in lines) == 6

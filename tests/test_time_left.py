@@ -101,6 +101,6 @@ def test_the_table_of_a_terminal_tells_the_same(tmp_path: Path) -> None:
             progress.note(node(tmp_path, subject, step), status)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     lines = {line.split()[0]: line for line in shown.replace("\r", "\n").splitlines() if line}
-    assert "reconstruct failed; realign still runs" in lines["sub-01"]
+    assert "reconstruct failed; still running: realign" in lines["sub-01"]
     assert " 0 %" in lines["all"] and re.search(r"about 7\.\d h left", lines["all"])
     assert Counter(" left" in line for line in lines.values()) == {True: 1, False: 2}

@@ -121,7 +121,7 @@ class RunProgress:
         names = [name for name, count in self._running[subject].items() if count > 0]
         shown = ", ".join(names)
         if subject in self._failed:
-            still = f"; {shown} still runs" if names else ""
+            still = f"; still running: {shown}" if names else ""
             shown = f"{self._failed[subject]} failed{still}"
         elif not names and done >= work - 1e-9:
             shown = "done"
@@ -139,7 +139,7 @@ class RunProgress:
         took = "found" if begun is None else f"{time.monotonic() - begun:.0f} s"
         verb = "done"
         if status == "exception":
-            verb, took = "failed", f"{took}; its subject goes no further"
+            verb, took = "failed", f"{took}; no further step of this subject is started"
         left = _left(self._time_left)
         log.info(
             "sub-%s %s %s (%s); %d %% of all%s",

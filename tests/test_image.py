@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGETS = os.environ.get("IMAGE_TARGETS", "python octave spm").split()
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 USER = 12345 if os.geteuid() == 0 else os.getuid()
+SPM_GIVEN, WITH_SPM_GIVEN = NAMES = "conceptrsa-test-spm12", "conceptrsa-test:octave-with-spm"
 log = logging.getLogger("image")
 
 
@@ -93,6 +94,10 @@ class Images:
             self._built[target] = name
         return self._built[target]
 
+    def remove(self) -> None:
+        """Remove the images; the builder's cache stays, for the next time."""
+        self.engine.run("rmi", "--force", *self._built.values(), *NAMES)
+
     def words(self, target: str) -> list[str]:
         """Options of every build."""
         return [
@@ -113,11 +118,13 @@ def _is_reached(address: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def images(engine: Engine, folder: Path) -> Images:
+def images(engine: Engine, folder: Path) -> Iterator[Images]:
     try:
-        return Images(engine, folder)
+        made = Images(engine, folder)
     except NoEngineError as error:
         pytest.skip(str(error))
+    yield made
+    made.remove()
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +320,7 @@ def test_octave_without_spm_says_what_is_missing(
 
 
 def test_octave_runs_the_real_spm(
-    engine: Engine, images: Images, data: Path, folder: Path, tmp_path: Path
+    engine: Engine, images: Images, data: Path, tmp_path: Path
 ) -> None:
     spm = os.environ.get("SPM_OCTAVE")
     if spm is None:
@@ -330,25 +337,20 @@ def test_octave_runs_the_real_spm(
     assert list((tmp_path / "out" / "sub-01").rglob("*_desc-all_betas.nii.gz"))
 
 
-def test_octave_takes_spm_from_an_image(
-    engine: Engine, images: Images, folder: Path, tmp_path: Path
-) -> None:
+def test_octave_takes_spm_from_an_image(engine: Engine, images: Images, tmp_path: Path) -> None:
+    if "octave" not in TARGETS:
+        pytest.skip("IMAGE_TARGETS leaves octave out")
     spm = tmp_path / "image" / "opt" / "spm12"
     spm.mkdir(parents=True)
     (spm / "spm.m").write_text("% a stand-in\n")
-    import_folder(engine, tmp_path / "image", "conceptrsa-test-spm12")
-    if "octave" not in TARGETS:
-        pytest.skip("IMAGE_TARGETS leaves octave out")
-    name = "conceptrsa-test:octave-with-spm"
+    import_folder(engine, tmp_path / "image", SPM_GIVEN)
     done = engine.run(
-        "build", *images.words("octave"), "--build-arg", "SPM_OCTAVE_IMAGE=conceptrsa-test-spm12",
-        "--build-arg", "SPM_OCTAVE_FOLDER=/opt/spm12", "--tag", name, ROOT,
+        "build", *images.words("octave"), "--build-arg", f"SPM_OCTAVE_IMAGE={SPM_GIVEN}",
+        "--build-arg", "SPM_OCTAVE_FOLDER=/opt/spm12", "--tag", WITH_SPM_GIVEN, ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    listed = engine.output(
-        "run", "--rm", "--network", "none", "--entrypoint", "ls", name, "/opt/spm12"
-    )
-    assert listed == "spm.m"
+    words = ("run", "--rm", "--network", "none", "--entrypoint", "ls", WITH_SPM_GIVEN)
+    assert engine.output(*words, "/opt/spm12") == "spm.m"
 
 
 @pytest.fixture(scope="module")

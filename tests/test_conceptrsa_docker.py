@@ -5,11 +5,13 @@ import ast
 import csv
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +31,13 @@ folder = Path({folder!r})
 words = sys.argv[1:]
 answers = json.loads((folder / "answers.json").read_text())
 for start, (out, error, code) in answers.items():
-    if " ".join(words).startswith(start):
+    if " ".join(words).startswith(start) or words[-1] == start:
         print(out)
         print(error, file=sys.stderr)
         sys.exit(code)
 if words[0] in ("run", "exec"):
     (folder / "command.json").write_text(json.dumps([Path(sys.argv[0]).name, *words]))
+    (folder / "environment.json").write_text(json.dumps(dict(os.environ)))
     sys.exit(answers.get("code", 0) and 7)
 """
 
@@ -90,8 +93,18 @@ class Lab:
         (self.folder / "bin" / "answers.json").write_text(json.dumps(by_command))
 
     def image(self, **variables: str) -> None:
-        listed = json.dumps([f"{name}={value}" for name, value in variables.items()])
-        self.answer(image=(listed, "", 0), info=("25276502016 [name=seccomp]", "", 0))
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        self.answer(
+            image=(json.dumps(pairs), "", 0),
+            info=("25276502016 [name=seccomp]", "", 0),
+            env=("\n".join(pairs), "", 0),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the engine was started with."""
+        read: dict[str, str] = json.loads((self.folder / "bin" / "environment.json").read_text())
+        return read
 
     def run(self, *words: str | Path, environment: dict[str, str] | None = None) -> Done:
         recorded = self.folder / "bin" / "command.json"
@@ -403,6 +416,21 @@ def test_what_links_lead_to_is_mounted(lab: Lab) -> None:
     assert len(done.error.strip().splitlines()) == 2 and f"{store} is mounted as well" in done.error
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["/usr/lib/x", "/bin/x", "/lib64/y/x", "/opt/venv/x", "/opt/spm12/a/x", "../usr/x", "/etc/x"],
+)
+def test_programs_of_the_image_are_not_hidden(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(target)
+    mounts = conceptrsa_docker.Mounts()
+    mounts.mount(tmp_path, "/data")
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    conceptrsa_docker.mount_linked_folders(mounts)
+    assert list(mounts.by_target) == ["/data"]
+
+
 def test_links_that_stay_broken_are_told(lab: Lab) -> None:
     file = lab.folder / "scan.nii"
     file.write_text("")
@@ -458,10 +486,31 @@ def test_where_a_licence_is_found(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("crsa:1-python", 0), ("crsa:1-octave", 0), ("crsa:1", 2)]
+    ("name", "code"),
+    [
+        ("crsa:1-python", 0),
+        ("crsa:octave", 0),
+        ("crsa_python", 0),
+        ("crsa:1", 2),
+        ("crsa:mypython", 2),
+    ],
 )
-def test_without_the_image_its_name_tells_of_the_licence(lab: Lab, name: str, code: int) -> None:
-    assert lab.run("bids", "out", "participant", "--print", "--image", name).code == code
+@pytest.mark.parametrize("said", ["No such image", "Cannot connect"])
+def test_without_the_image_its_name_tells_of_the_licence(
+    lab: Lab, name: str, code: int, said: str
+) -> None:
+    lab.answer(image=("", said, 1), info=("", "", 1))
+    done = lab.run("bids", "out", "participant", "--print", "--image", name)
+    assert done.code == code
+    assert ("FreeSurfer needs a licence" in done.error) is (code == 2)
+
+
+@pytest.mark.parametrize("image", ["python", "freesurfer"])
+def test_print_asks_the_image_as_well(lab: Lab, image: str) -> None:
+    lab.image(CONCEPTRSA_NORMALIZATION=image)
+    for name in ("crsa:1", "crsa:python"):
+        done = lab.run("bids", "out", "participant", "--print", "--image", name)
+        assert (done.code == 2) is (image == "freesurfer"), done.error
 
 
 # --- the engine ----------------------------------------------------------------------------------
@@ -514,7 +563,7 @@ def test_no_engine(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "is_said"), [("2085298176", True), ("8233123840", False), ("", False)]
+    ("memory", "is_said"), [("2085298176", True), ("5233123840", False), ("", False)]
 )
 def test_little_memory_is_told(lab: Lab, memory: str, is_said: bool) -> None:
     lab.answer(image=("[]", "", 0), info=(f"{memory} [name=seccomp]", "", 0))
@@ -529,6 +578,63 @@ def test_root_of_a_rootless_engine_is_the_user(lab: Lab) -> None:
     done = lab.run("bids", "out", "participant", "--container-engine", "podman")
     assert done.command[0] == "podman" and done.option("--user") == ["0:0"]
     assert lab.run("bids", "out", "participant", "--user", "5:6").option("--user") == ["5:6"]
+
+
+def test_a_lab_s_groups_reach_rootless_podman(lab: Lab) -> None:
+    lab.answer(image=("[]", "", 0), info=("9085298176 true", "", 0))
+    others = set(os.getgroups()) - {os.getgid()}
+    done = lab.run("bids", "out", "participant", "--container-engine", "podman")
+    assert ("--group-add=keep-groups" in done.command) is bool(others)
+    lab.answer(image=("[]", "", 0), info=("9085298176 [name=rootless]", "", 0))
+    done = lab.run("bids", "out", "participant")
+    assert not [word for word in done.command if word.startswith("--group-add")]
+
+
+def test_users_are_not_mapped(lab: Lab) -> None:
+    lab.answer(image=("[]", "", 0), info=("9085298176 [name=seccomp name=userns]", "", 0))
+    done = lab.run("bids", "out", "participant")
+    assert "--userns=host" in done.command
+    assert done.option("--user") == [f"{os.getuid()}:{os.getgid()}"]
+    lab.image()
+    assert "--userns=host" not in lab.run("bids", "out", "participant").command
+
+
+@pytest.mark.parametrize("security", ["[name=seccomp]", "[name=rootless]", "[name=userns]"])
+def test_print_shows_what_would_run(lab: Lab, security: str) -> None:
+    lab.answer(image=("[]", "", 0), info=(f"9085298176 {security}", "", 0))
+    printed = lab.run("bids", "out", "participant", "--print").command
+    ran = lab.run("bids", "out", "participant").command
+    assert printed == [*ran[:2], *ran[4:]] and ran[2] == "--name"
+
+
+@pytest.mark.parametrize(
+    "word", ["-d", "-dit", "-itd", "-d=true", "--detach", "--detach=true", "--detach-keys=x"]
+)
+def test_a_container_cannot_be_detached(lab: Lab, word: str) -> None:
+    done = lab.run("bids", "out", "participant", f"--docker-arg={word}")
+    assert (done.code, done.command) == (2, [])
+    assert f"--docker-arg={word}: a detached container would be removed at once" in done.error
+    assert done.error.count("\n") == 1 and not (lab.folder / "out").exists()
+
+
+@pytest.mark.parametrize("redirected", [None, "stdin", "stdout", "stderr"])
+def test_a_terminal_is_connected_where_all_streams_are_on_it(
+    lab: Lab, redirected: str | None
+) -> None:
+    ours, theirs = pty.openpty()
+    streams = dict.fromkeys(["stdin", "stdout", "stderr"], theirs)
+    if redirected is not None:
+        streams[redirected] = subprocess.DEVNULL
+    words = ["bids", "out", "participant", "--normalization=python"]
+    subprocess.run(
+        [sys.executable, str(FILE), *words], cwd=lab.folder, check=True,
+        env={"PATH": str(lab.folder / "bin"), "HOME": str(lab.folder)}, **streams,
+    )  # fmt: skip
+    os.close(ours)
+    os.close(theirs)
+    command = json.loads((lab.folder / "bin" / "command.json").read_text())
+    assert ("-it" in command) is (redirected is None)
+    assert any(word.startswith("--detach-keys=") for word in command) is (redirected is None)
 
 
 def test_print_needs_no_engine_and_makes_nothing(lab: Lab) -> None:
@@ -555,9 +661,10 @@ def test_variables_and_arguments_of_the_engine(lab: Lab) -> None:
     }
     done = lab.run(*given, "bids", "out", "group", environment=here)
     assert done.option("-e") == [
-        "XDG_CACHE_HOME=/cache", "CONCEPTRSA_WEIGHTS=/mnt/downloads", "CONCEPTRSA_OFFLINE=1",
-        "A=1", "B=x=y", "C=3", "HERE=yes",
+        "XDG_CACHE_HOME=/cache", "CONCEPTRSA_WEIGHTS=/mnt/downloads", "CONCEPTRSA_OFFLINE",
+        "A=1", "B=x=y", "C=3", "HERE",
     ]  # fmt: skip
+    assert lab.environment["HERE"] == "yes"
     assert done.mounts["/mnt/downloads"] == (str(lab.folder / "nets"), False)
     assert done.option("--network") == ["none"]
     image = done.command.index("/data") - 1
@@ -598,7 +705,8 @@ def test_apptainer(lab: Lab, engine: str) -> None:
     words = ["bids", "out", "participant", "--container-engine", engine, "--normalization=python"]
     missing = lab.run(*words)
     assert missing.code == 2
-    assert f"{engine} build {name} docker-daemon://conceptrsa" in missing.error
+    assert "docker save -o conceptrsa.tar conceptrsa:" in missing.error
+    assert f"{engine} build {name} docker-archive://conceptrsa.tar" in missing.error
     (lab.folder / name).write_text("")
     done = lab.run(
         *words, "-e", "A=1", "--network", "none", "--docker-arg=--nv", "--prompt", "$HOME a"
@@ -607,12 +715,48 @@ def test_apptainer(lab: Lab, engine: str) -> None:
     assert done.command[:4] == [engine, "exec", "--cleanenv", "--containall"]
     assert done.option("--env") == ["XDG_CACHE_HOME=/cache", "A=1"]
     assert done.mounts["/data"] == (str(lab.folder / "bids"), True)
-    work = lab.folder / "out" / ".work" / ".apptainer"
-    assert done.option("--workdir") == [str(work)] and work.is_dir()
+    assert Path(done.option("--workdir")[0]).parent == lab.folder / "out" / ".work"
     assert done.command[done.command.index(name) :] == [name, "conceptrsa", "run", *done.words]
     assert "--nv" in done.command and done.words[-1] == "$HOME a"
     shell = lab.run(*words, "--shell", "--image", "docker-daemon://conceptrsa:1")
     assert shell.command[-2:] == ["docker-daemon://conceptrsa:1", "bash"]
+
+
+def test_apptainer_s_temporary_files_go_at_the_end(lab: Lab) -> None:
+    words = ["bids", "out", "participant", "-w", "work", "--container-engine=apptainer"]
+    words += ["--image", "docker://conceptrsa:python"]
+    first, second = (Path(lab.run(*words).option("--workdir")[0]) for _ in range(2))
+    assert first.parent == second.parent == lab.folder / "work" and first != second
+    until = time.monotonic() + 20
+    while any((lab.folder / "work").iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any((lab.folder / "work").iterdir())
+
+
+@pytest.mark.parametrize("engine", ["apptainer", "singularity"])
+def test_a_secret_is_not_on_apptainer_s_command_line(lab: Lab, engine: str) -> None:
+    (lab.folder / "crsa.sif").write_text("")
+    words = ["bids", "out", "participant", "--container-engine", engine, "--image=crsa.sif"]
+    secret = {"HF_TOKEN": "hf_1234"}
+    done = lab.run(*words, "-e", "HF_TOKEN", environment=secret)
+    name = f"{engine.upper()}ENV_HF_TOKEN"
+    assert done.code == 0 and "hf_1234" not in " ".join(done.command)
+    assert lab.environment[name] == "hf_1234"
+    printed = lab.run(*words, "-e", "HF_TOKEN", "--print", environment=secret)
+    assert printed.out.startswith(f'{name}="$HF_TOKEN" {engine} exec ')
+
+
+@pytest.mark.parametrize("name", ["crsa.sif", "crsa-python.sif"])
+def test_apptainer_is_asked_what_the_image_holds(lab: Lab, name: str) -> None:
+    (lab.folder / name).write_text("")
+    words = ["bids", "out", "participant", "--container-engine=apptainer", "--image", name]
+    lab.image(CONCEPTRSA_CONTAINER="python")
+    assert lab.run(*words).code == lab.run(*words, "--print").code == 0
+    lab.image(CONCEPTRSA_NORMALIZATION="freesurfer")
+    assert "FreeSurfer needs a licence" in lab.run(*words).error
+    lab.answer(env=("", "FATAL: no such file", 255))
+    done = lab.run(*words)
+    assert done.code == 2 and f"cannot start {name} (FATAL: no such file)" in done.error
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -645,6 +789,26 @@ def test_it_is_installed_with_the_version_of_the_package() -> None:
     assert project["scripts"]["conceptrsa-docker"] == (
         f"{conceptrsa_docker.__name__}:{conceptrsa_docker.main.__name__}"
     )
+
+
+@pytest.mark.parametrize("page", ["README.md", "docker/README.md", "docs/container.md"])
+def test_commands_of_a_page_start_a_container(lab: Lab, page: str) -> None:
+    """With an image that has no FreeSurfer, which no command asks a licence for."""
+    lab.image(CONCEPTRSA_CONTAINER="python")
+    for folder in ("BIDS_DIR", "DIR"):
+        (lab.folder / folder).mkdir()
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^conceptrsa-docker (.*)", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        words = shlex.split(command, comments=True)
+        for word in words:
+            if re.search(r"FILE|\.(sif|toml|txt)$", word):
+                (lab.folder / word).touch()
+        if "apptainer" in words and "--image" not in words:
+            (lab.folder / f"conceptrsa_{conceptrsa_docker.VERSION}.sif").touch()
+        done = lab.run(*words)
+        assert done.code == 0, f"{command}: {done.error}"
 
 
 def test_commands_of_the_page() -> None:

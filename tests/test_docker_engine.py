@@ -120,6 +120,35 @@ def test_a_linked_folder_is_seen_where_its_link_leads(image: str, lab: Path) -> 
     assert (done.returncode, done.stdout) == (3, "a scan")
 
 
+def test_a_link_does_not_replace_programs_of_the_image(image: str, lab: Path) -> None:
+    (lab / "bids" / "program").symlink_to("/bin/sh")
+    (lab / "bids" / "library").symlink_to("/lib/os-release")
+    done = subprocess.run(command(), capture_output=True, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "mounted as well" not in done.stderr
+
+
+def test_a_secret_reaches_the_container_by_its_name(
+    image: str, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_TEST", "a secret")
+    words = command("--shell", "-e", "TOKEN_OF_TEST")
+    done = subprocess.run(
+        words, input='echo "$TOKEN_OF_TEST"', capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "a secret\n"
+    printed = subprocess.run([*words, "--print"], capture_output=True, text=True, check=True)
+    assert "-e TOKEN_OF_TEST " in printed.stdout and "a secret" not in printed.stdout
+
+
+def test_a_detached_container_is_refused(image: str, lab: Path) -> None:
+    done = subprocess.run(
+        command("--docker-arg=--detach"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "tmux" in done.stderr
+    assert not containers()
+
+
 def test_its_version(image: str) -> None:
     done = subprocess.run(command("--version"), capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[:2] == ["conceptrsa-docker 0.1.0", "word <--version>"]
@@ -156,7 +185,8 @@ def test_nothing_is_left_of_a_start_that_was_ended(image: str, lab: Path, second
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_control_c_in_a_terminal(image: str, lab: Path, is_closed: bool) -> None:
+def test_keys_in_a_terminal(image: str, lab: Path, is_closed: bool) -> None:
+    """Control-C ends the run, Control-P Control-Q does not leave it alone."""
     process, terminal = pty.fork()
     if process == 0:
         os.execvp(sys.executable, command("--wait"))
@@ -166,6 +196,9 @@ def test_control_c_in_a_terminal(image: str, lab: Path, is_closed: bool) -> None
     if is_closed:
         os.close(terminal)
     else:
+        os.write(terminal, b"\x10\x11")
+        time.sleep(1)
+        assert os.waitpid(process, os.WNOHANG) == (0, 0)
         os.write(terminal, b"\x03")
     _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == (129 if is_closed else 8)

@@ -431,6 +431,12 @@ def test_programs_of_the_image_are_not_hidden(
     assert list(mounts.by_target) == ["/data"]
 
 
+def test_programs_of_all_images_are_known() -> None:
+    recipe = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    installed = set(re.findall(r"/opt/[a-z0-9]+", recipe))
+    assert installed and installed <= set(conceptrsa_docker.NOT_ENTERED)
+
+
 def test_links_that_stay_broken_are_told(lab: Lab) -> None:
     file = lab.folder / "scan.nii"
     file.write_text("")
@@ -795,8 +801,6 @@ def test_it_is_installed_with_the_version_of_the_package() -> None:
 def test_commands_of_a_page_start_a_container(lab: Lab, page: str) -> None:
     """With an image that has no FreeSurfer, which no command asks a licence for."""
     lab.image(CONCEPTRSA_CONTAINER="python")
-    for folder in ("BIDS_DIR", "DIR"):
-        (lab.folder / folder).mkdir()
     text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"^conceptrsa-docker (.*)", text, re.MULTILINE)
     assert commands
@@ -805,6 +809,8 @@ def test_commands_of_a_page_start_a_container(lab: Lab, page: str) -> None:
         for word in words:
             if re.search(r"FILE|\.(sif|toml|txt)$", word):
                 (lab.folder / word).touch()
+            elif word.endswith("DIR"):
+                (lab.folder / word).mkdir(exist_ok=True)
         if "apptainer" in words and "--image" not in words:
             (lab.folder / f"conceptrsa_{conceptrsa_docker.VERSION}.sif").touch()
         done = lab.run(*words)

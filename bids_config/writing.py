@@ -119,7 +119,8 @@ def file_errors(
     except PermissionError as error:
         raise InputError(f"{file} may not be read: mend its permissions{or_else}") from error
     except failures as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        reason = str(getattr(error, "strerror", None) or error).removesuffix(f" {str(file)!r}")
+        reason = " ".join(reason.split())
         raise InputError(f"{file} cannot be read ({reason}): {remedy}{or_else}") from error
 
 

@@ -136,10 +136,16 @@ MISTAKES = {
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
     "unbalanced": ("of {label}", "of {label", "no other placeholder or brace"),
-    "key of the label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "stimuli.labels_file: "),
+    "key of the label table": (
+        "[stimuli]",
+        '[stimuli]\nlabels_file = "no.tsv"',
+        "stimuli.labels_file: ",
+    ),
     "no label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv is missing"),
     "label folder": (
-        "[stimuli]", '[stimuli]\nlabels_file = "."', "is a folder: name the table",
+        "[stimuli]",
+        '[stimuli]\nlabels_file = "."',
+        "is a folder: name the table",
     ),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }

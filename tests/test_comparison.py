@@ -427,7 +427,7 @@ def constant_features() -> list[Features]:
             patterns(),
             features(),
             replace(FAST, reference_model="VGG"),
-            r"no model 'VGG': choose the reference model \(--reference-model\) among CLIP, VirTex$",
+            r"no model 'VGG': choose the reference model \(--reference-model\) among CLIP, VirTex",
         ),
         (constant_pattern(), features(), FAST, f"{STIMULI[5]} of sub-03 .* same in every voxel"),
         (patterns(), constant_features(), FAST, f"features of CLIP for stimulus {STIMULI[4]}"),

@@ -271,7 +271,8 @@ def _sweep(
 def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
     names = model_set.names
     if wanted is not None:
-        require_one_of(wanted, names, "among the models there is no reference model")
+        remedy = "choose the reference model (--reference-model) among"
+        require_one_of(wanted, names, "the comparison has no model", remedy)
         return wanted
     if PAPER_REFERENCE in names:
         return PAPER_REFERENCE

@@ -305,7 +305,7 @@ class Comparison:
 
     def _table(self, name: str) -> pd.DataFrame:
         what = f"this result of the preset {self.settings.preset} has no table"
-        require_one_of(name, self.tables, what, "it has")
+        require_one_of(name, self.tables, what)
         return self.tables[name].copy()
 
     def __repr__(self) -> str:

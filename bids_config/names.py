@@ -33,7 +33,7 @@ READ_AS_MISSING = frozenset({
 """Cells that `pandas.read_csv` takes for missing values by default."""
 
 MOST_LISTED = 50
-"""Words that a message lists; a library of networks has more than a person reads."""
+"""Words that a message lists in full; a library of networks has more than a person reads."""
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
@@ -199,7 +199,8 @@ def require_one_of(
     what : str
         The beginning of the message, before the word: 'there is no setting'.
     remedy : str
-        Stands before the known words, which are listed where a person can read them all.
+        Stands before the known words; of more than `MOST_LISTED` the first few are named.
+        Neither is said where no word is known.
 
     Raises
     ------
@@ -208,8 +209,9 @@ def require_one_of(
     known = tuple(known)
     if isinstance(word, str) and word in known:
         return
-    listed = f"{remedy} {', '.join(known)}" if len(known) <= MOST_LISTED else "correct the name"
-    raise InputError(f"{what} {word!r}{did_you_mean(str(word), known)}: {listed}")
+    close = did_you_mean(word, known) if isinstance(word, str) else ""
+    listed = ", ".join(known) if len(known) <= MOST_LISTED else some_of(known)
+    raise InputError(f"{what} {word!r}{close}" + (f": {remedy} {listed}" if known else ""))
 
 
 def require_distinct(names: Iterable[object], what: str, remedy: str = "keep one row") -> None:

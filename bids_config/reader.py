@@ -52,8 +52,9 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     with told_of(file):
         config = read_table(DatasetConfig, table, folder=file.parent)
         labels_file = config.stimuli.labels_file
-        if labels_file is not None and not read_labels(labels_file):
-            raise InputError(f"{labels_file} holds no stimulus: add a row for each")
+        if labels_file is not None:
+            with told_of("stimuli.labels_file"):
+                _require_labels(labels_file)
     return config
 
 
@@ -71,8 +72,17 @@ def _find(name_or_path: str | Path) -> Path:
     return file.resolve()
 
 
+def _require_labels(file: Path) -> None:
+    if file.is_dir():
+        raise InputError(f"{file} is a folder: name the table")
+    if not read_labels(file):
+        raise InputError(f"{file} holds no stimulus: add a row for each")
+
+
 def read_labels(file: Path) -> dict[str, str]:
     """Read the label of each stimulus from a table with the columns stimulus and label.
+
+    A stimulus may be listed again with the same label.
 
     Raises
     ------
@@ -89,10 +99,10 @@ def read_labels(file: Path) -> dict[str, str]:
         if not stimulus or not label:
             raise InputError(
                 f"{file}, line {line}: give each stimulus a label, in tab-separated columns "
-                "named 'stimulus' and 'label'."
+                "named 'stimulus' and 'label'"
             )
         if labels.setdefault(stimulus, label) != label:
-            raise InputError(f"{file}, line {line}: '{stimulus}' has a second label: keep one.")
+            raise InputError(f"{file}, line {line}: '{stimulus}' has a second label: keep one")
     return labels
 
 

@@ -88,25 +88,40 @@ def require_content(path: Path, otherwise: str = "") -> None:
 
 @contextmanager
 def file_errors(
-    file: Path, remedy: str = "restore it", damage: tuple[type[Exception], ...] = ()
+    file: Path,
+    remedy: str = "restore it",
+    damage: tuple[type[Exception], ...] = (),
+    otherwise: str = "",
 ) -> Iterator[None]:
-    """Turn what a file that is missing or may not be read raises into an InputError.
+    """Turn errors from reading a missing, unreadable or damaged file or folder into an InputError.
 
-    And what a library raises on one that is damaged.
+    Parameters
+    ----------
+    file : Path
+        What the block reads.
+    remedy : str
+        What to do where it can be opened and not be read.
+    damage : tuple of exception classes
+        What a library raises on a file that is damaged.
+    otherwise : str
+        Another way out, whatever is wrong: 'name another copy by --weights NAME=PATH'.
     """
     failures: tuple[type[Exception], ...] = (OSError, *damage)
+    or_else = f", or {otherwise}" if otherwise else ""
     try:
         yield
     except InputError:
         raise
     except FileNotFoundError as error:
-        require_content(file)
-        raise InputError(f"{file} is missing: restore it, or give a file that exists") from error
+        require_content(file, or_else)
+        instead = or_else or ", or give one that exists"
+        raise InputError(f"{file} is missing: restore it{instead}") from error
     except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions") from error
+        raise InputError(f"{file} may not be read: mend its permissions{or_else}") from error
     except failures as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise InputError(f"{file} cannot be read ({reason}): {remedy}") from error
+        reason = str(getattr(error, "strerror", None) or error).removesuffix(f" {str(file)!r}")
+        reason = " ".join(reason.split())
+        raise InputError(f"{file} cannot be read ({reason}): {remedy}{or_else}") from error
 
 
 def empty_file(path: str | Path) -> None:

@@ -188,12 +188,12 @@ REFUSED: Mapping[str, Case] = {
     "duplicate-stimuli-in-patterns": Case(
         "patterns",
         arrays(ONE, stimulus=lambda names: np.array([*names[:-1], names[0]])),
-        ("sub-02_patterns.npz there is the stimulus", "more than once", "keep one"),
+        ("sub-02_patterns.npz include", "more than once", "keep one"),
     ),
     "duplicate-stimuli-in-rdms": Case(
         "rdms",
         arrays("rdms/sub-02.npz", stimulus=lambda names: np.array([*names[:-1], names[0]])),
-        ("sub-02.npz there is the stimulus", "more than once", "keep one"),
+        ("sub-02.npz include", "more than once", "keep one"),
     ),
     "duplicate-stimuli-in-rdm-tables": Case(
         "rdm_tables",

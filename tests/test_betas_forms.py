@@ -72,7 +72,8 @@ def test_participants_can_be_chosen(root: Path) -> None:
         atlas = None if name == "derivatives" else root / "atlas.nii.gz"
         subjects = read(root / name, atlas=atlas, participants=["03", "sub-01"])
         assert [subject.label for subject in subjects] == ["sub-01", "sub-03"]
-        with pytest.raises(InputError, match="holds no participant '09': name some"):
+        remedy = r"name some that are there \(--participant-label\): 01, 02, 03$"
+        with pytest.raises(InputError, match=f"holds no participant '09': {remedy}"):
             read(root / name, atlas=atlas, participants=["01", "09"])
 
 

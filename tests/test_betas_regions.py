@@ -215,7 +215,7 @@ def test_rdms_that_cannot_be_compared() -> None:
         (replace(second, rois={"V1": np.concatenate([rdm, rdm])}), "for all or for none"),
         (replace(second, rois={"V1": rdm * np.nan}), "not finite"),
         (replace(second, rois={"V1": rdm * 0}), "are the same"),
-        (first, "the subject 'sub-01' more than once"),
+        (first, "the comparison holds the subject 'sub-01' more than once"),
     ):
         with pytest.raises(InputError, match=message):
             require_comparable([first, other])
@@ -285,7 +285,7 @@ def set_arrays(**arrays: np.ndarray | None) -> Callable[[Path], None]:
         (rename_region, "names a region '../../evil'"),
         (betas_of_two_stimuli, "holds 2 stimuli of sub-01"),
         (set_arrays(stimulus=None), "has no array stimulus"),
-        (set_arrays(stimulus=np.array(["a"] * 8)), "there is the stimulus 'a' more than once"),
+        (set_arrays(stimulus=np.array(["a"] * 8)), "the stimuli of .* include 'a' more than once"),
         (set_arrays(stimulus=np.array(list("abcdefg"))), "has 8 rows for 7 stimuli"),
         (set_arrays(stimulus=np.array([1.5] * 8)), "is not a list of texts"),
         (set_arrays(stimulus=np.array(list("abcdefgh"))), "sub-01 has no beta of stimulus n0"),
@@ -296,12 +296,16 @@ def set_arrays(**arrays: np.ndarray | None) -> Callable[[Path], None]:
             set_arrays(**of_all_regions(np.full((8, 70), np.nan))),
             "is not finite in any voxel of any region",
         ),
-        (set_arrays(**{"visual/odd": np.ones((8, 3))}), r"odd beside visual/.* shape \(8, 3\)"),
-        (set_arrays(**{"visual/voxels": np.zeros(70, int)}), "a voxel of visual/.* is given twice"),
+        (
+            set_arrays(**{"visual/odd": np.ones((8, 3))}),
+            r"visual/odd in .* shape \(8, 3\): give \(8, 70\) to fit betas of \(4, 8, 70\)",
+        ),
+        (set_arrays(**{"visual/odd": np.ones((8, 70))}), "visual/odd in .* beside betas of single"),
+        (set_arrays(**{"visual/voxels": np.zeros(70, int)}), "visual/voxels in .* a voxel twice"),
         (set_arrays(**{"visual/residual_covariance": np.ones((2, 2))}), r"is of shape \(2, 2\)"),
         (
             set_arrays(**{"visual/residual_covariance": np.triu(np.ones((70, 70)))}),
-            "is not symmetric",
+            "visual/residual_covariance in .* is not symmetric: give a covariance",
         ),
         (set_arrays(half=np.array(["odd", "odd", "even", "even"])), "must read odd, even"),
         (lambda file: file.with_name("sub-01.npz").write_bytes(b""), "are both of sub-01"),

@@ -8,6 +8,7 @@ import pytest
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.reader import read_labels
 from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
 
 PAPER_ROIS = {
@@ -135,7 +136,17 @@ MISTAKES = {
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
     "unbalanced": ("of {label}", "of {label", "no other placeholder or brace"),
-    "label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv is missing"),
+    "key of the label table": (
+        "[stimuli]",
+        '[stimuli]\nlabels_file = "no.tsv"',
+        "stimuli.labels_file: ",
+    ),
+    "no label table": ("[stimuli]", '[stimuli]\nlabels_file = "no.tsv"', "no.tsv is missing"),
+    "label folder": (
+        "[stimuli]",
+        '[stimuli]\nlabels_file = "."',
+        "is a folder: name the table",
+    ),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }
 
@@ -156,14 +167,20 @@ def test_mistakes_name_file_and_key(tmp_path: Path, old: str, new: str, message:
         ("", "labels.tsv is empty"),
         ("stimulus\tlabel\na\t\n", "line 2: give each stimulus a label"),
         ("stimulus\tlabel\n", "holds no stimulus"),
-        ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has a second label"),
+        ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has a second label: keep one"),
     ],
 )
 def test_label_tables_are_checked(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "labels.tsv").write_text(content)
     file = write_config(tmp_path, "[stimuli]", '[stimuli]\nlabels_file = "labels.tsv"')
-    with pytest.raises(InputError, match=re.escape(message)):
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
         load_dataset_config(file)
+    assert str(caught.value).startswith(f"{file}: stimuli.labels_file: {tmp_path}")
+
+
+def test_a_label_may_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("stimulus\tlabel\na\tb\na\tb\n")
+    assert read_labels(tmp_path / "labels.tsv") == {"a": "b"}
 
 
 def test_unknown_name_lists_the_packaged_ones() -> None:

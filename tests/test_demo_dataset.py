@@ -31,8 +31,8 @@ from conceptrsa.pipelines.demo.bold import (
 from conceptrsa.pipelines.demo.demo_dataset import write_demo_dataset
 from conceptrsa.pipelines.demo.demo_settings import PLANTED_ROIS, DemoSettings
 from conceptrsa.pipelines.demo.head import (
-    DEVIATION_MM,
-    LEAST_JACOBIAN,
+    WARP_LEAST_JACOBIAN,
+    WARP_SD_MM,
     Warp,
     bias_field,
     draw_warp,
@@ -246,7 +246,7 @@ def test_warp_has_its_size_and_no_affine_part_over_the_brain(warp: Warp) -> None
     brain = sample_template(head.brain, points) > 0.5
     places = apply_affine(head.affine, np.argwhere(brain))
     displacements = points[:, brain].T - places
-    np.testing.assert_allclose(displacements.std(axis=0), DEVIATION_MM, rtol=0.05)
+    np.testing.assert_allclose(displacements.std(axis=0), WARP_SD_MM, rtol=0.05)
     linear = np.column_stack([places, np.ones(len(places))])
     fit, *_ = np.linalg.lstsq(linear, displacements, rcond=None)
     assert np.linalg.norm(linear @ fit, axis=1).mean() < 0.1
@@ -260,9 +260,9 @@ def test_warp_is_invertible(warp: Warp) -> None:
     points = warp.template_points(fine, (n_i, n_j, n_k)).astype(float)
     derivative = np.stack(np.gradient(points, 4.0, axis=(1, 2, 3)), axis=-1)
     determinants = np.linalg.det(np.moveaxis(derivative, 0, -2))
-    assert determinants.min() > 0.9 * LEAST_JACOBIAN
+    assert determinants.min() > 0.9 * WARP_LEAST_JACOBIAN
     exact = warp.jacobians()
-    assert exact.min() > LEAST_JACOBIAN
+    assert exact.min() > WARP_LEAST_JACOBIAN
     assert determinants.min() == pytest.approx(exact.min(), abs=0.15)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conceptrsa.bids_config.writing import atomic_path, remove_leftovers
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import atomic_path, file_errors, remove_leftovers
 
 WRITER = """
 import sys, time
@@ -61,3 +62,26 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise RuntimeError
     assert file.read_text() == "whole" and list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("raised", "otherwise", "message"),
+    [
+        (FileNotFoundError(), "", "is missing: restore it, or give one that exists"),
+        (FileNotFoundError(), "ask", "is missing: restore it, or ask"),
+        (PermissionError(), "", "may not be read: mend its permissions"),
+        (PermissionError(), "ask", "may not be read: mend its permissions, or ask"),
+        (IsADirectoryError(21, "Is a directory"), "", "cannot be read (Is a directory): save it"),
+        (EOFError("half"), "ask", "cannot be read (half): save it, or ask"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_each_way_out(
+    raised: Exception, otherwise: str, message: str
+) -> None:
+    file = Path("folder/file")
+    with (
+        pytest.raises(InputError) as caught,
+        file_errors(file, "save it", (EOFError,), otherwise),
+    ):
+        raise raised
+    assert str(caught.value) == f"{file} {message}"

@@ -105,7 +105,7 @@ def test_patterns_from_arrays_are_sorted_and_checked() -> None:
     np.testing.assert_array_equal(roi.runs, runs[:, [1, 2, 0]])
     assert repr(patterns) == "SubjectPatterns(sub-7: 3 stimuli; V1 5 voxels)"
     for stimuli, betas, message in (
-        (["a", "b", "a"], runs, "arrays of sub-7 there is the stimulus 'a' more than once"),
+        (["a", "b", "a"], runs, "the stimuli of the arrays of sub-7 include 'a' more than once"),
         (["a", "b"], runs, r"array of V1 of sub-7 has 3 rows for 2 stimuli"),
         (["a", "b", "c"], runs[0, 0], r"array of V1 of sub-7 is of shape \(5,\)"),
     ):
@@ -168,7 +168,9 @@ def test_tables_of_another_preset_are_named(result: crsa.Comparison) -> None:
         warnings.simplefilter("ignore")
         paper = crsa.compare(subjects_of(3), models_of(), "paper", n_voxels=5)
     assert paper.settings.preset == "paper"
-    with pytest.raises(crsa.InputError, match="preset paper has no table 'scores': it has rsa"):
+    with pytest.raises(
+        crsa.InputError, match="preset paper has no table 'scores': choose one of rsa"
+    ):
         _ = paper.scores
 
 

@@ -26,7 +26,13 @@ from conceptrsa.analysis.models.feature_files import (
 from conceptrsa.analysis.models.model_set import gather_models
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import PICTURE_ENDINGS, clean_name, stimulus_id
+from conceptrsa.bids_config.names import (
+    MOST_LISTED,
+    PICTURE_ENDINGS,
+    clean_name,
+    require_one_of,
+    stimulus_id,
+)
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig, RoiDefinition
 from conceptrsa.pipelines.bids.events import check_names, count_presentations, read_run_events
 
@@ -271,3 +277,23 @@ def test_a_stimulus_that_is_spelt_otherwise_is_named() -> None:
     models = [Features("m", "visual", ("Apple", "b"), np.eye(2))]
     with pytest.raises(InputError, match=r"stimulus apple .*\(there is 'Apple', which is spelt"):
         gather_models(models, ("apple", "b"), "paper")
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "message"),
+    [
+        ("dag", ("cat", "dog"), "'dag' (did you mean 'dog'?): choose one of cat, dog"),
+        (5, ("5", "6"), "5: choose one of 5, 6"),
+        ("b", (), "'b'"),
+        (
+            "x", tuple(map(str, range(MOST_LISTED + 1))),
+            f"'x': choose one of 0, 1, 2, 3, 4 and {MOST_LISTED - 4} more",
+        ),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_not_known_is_refused(
+    word: object, known: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        require_one_of(word, known, "there is no animal")
+    assert str(caught.value) == f"there is no animal {message}"

@@ -112,10 +112,13 @@ def test_betas_are_read_with_the_configuration_they_carry(
     [
         (
             {"preset": "paper", "n_permutations": 100},
-            "--n-permutations .* --preset paper: add --pr",
+            "--n-permutations .* --preset paper: leave it out, or choose --preset recommended",
         ),
-        ({"preset": "paper", "n_bootstraps": 100}, "with --preset paper: add --preset recommended"),
-        ({"voxel_selection": "best-n", "n_voxels": 9}, "best-n: add .* top-n or threshold or ran"),
+        ({"preset": "paper", "n_bootstraps": 100}, "leave it out, or choose --preset rec"),
+        (
+            {"voxel_selection": "best-n", "n_voxels": 9},
+            "best-n: leave .* top-n or threshold or ran",
+        ),
         ({"voxel_selection": "all", "skip_zeros": True}, "--skip-zeros has no .* top-n or best-n"),
     ],
 )
@@ -216,7 +219,10 @@ def test_regions_that_are_none(given: str, said: str, capsys: pytest.CaptureFixt
 def test_two_regions_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     betas = odd.derivatives(tmp_path / "betas", None)
     assert compare(tmp_path, "--betas", str(betas), "--rois", "V1=1011", "V1=2011") == 2
-    assert "the region 'V1' more than once: give each a name of its own" in capsys.readouterr().err
+    assert (
+        "the regions include 'V1' more than once: give each a name of its own"
+        in capsys.readouterr().err
+    )
 
 
 def participant(bids: Path, out: Path, *options: str) -> int:

@@ -359,7 +359,9 @@ def test_subjects_must_have_the_same_regions() -> None:
     second = SubjectPatterns("02", ("a", "b", "c"), {"visual": roi})
     with pytest.raises(InputError, match="sub-02 has no region fusiform"):
         require_comparable([first, second])
-    with pytest.raises(InputError, match="the subject 'sub-01' more than once"):
+    with pytest.raises(
+        InputError, match="the comparison holds the subject 'sub-01' more than once"
+    ):
         require_comparable([first, first])
     empty = RoiPatterns(np.zeros((3, 0)), np.arange(0))
     unmeasured = replace(second, rois={"visual": roi, "fusiform": empty})

@@ -134,7 +134,8 @@ def wanted_subjects(present: Iterable[str], want: Request) -> list[str]:
     labels = [name.removeprefix("sub-") for name in names]
     for name in wanted or ():
         what = f"{want.path} holds no participant"
-        require_one_of(name.removeprefix("sub-"), labels, what, "name some that are there:")
+        remedy = "name some that are there (--participant-label):"
+        require_one_of(name.removeprefix("sub-"), labels, what, remedy)
     return names if wanted is None else wanted
 
 

@@ -184,7 +184,7 @@ def read_betas(
     )
     regions = _own_regions(path, form, atlas) if rois is None else tuple(rois)
     names = (roi.name for roi in regions)
-    require_distinct(names, "there is the region", "give each a name of its own")
+    require_distinct(names, "the regions include", "give each a name of its own")
     want = Request(
         path=path,
         rois=regions,

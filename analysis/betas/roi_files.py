@@ -203,20 +203,24 @@ def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
 
 def _read_roi(arrays: ArrayFile, name: str, *, with_covariance: bool) -> RoiPatterns:
     """The arrays of a region as they are in the file, its voxels in increasing order."""
-    source = f"{name}/betas in {arrays.file}"
+
+    def name_of(part: str) -> str:
+        return f"{name}/{part} in {arrays.file}"
+
     given = {
         part: arrays.numbers(f"{name}/{part}")
         for part in ("voxels", "odd", "even", *(["residual_covariance"] * with_covariance))
         if f"{name}/{part}" in arrays.names
     }
-    patterns = RoiPatterns.from_array(arrays.numbers(f"{name}/betas"), **given, source=source)
+    betas = arrays.numbers(f"{name}/betas")
+    patterns = RoiPatterns.from_array(betas, **given, source=name_of("betas"), name_of=name_of)
     covariance = patterns.residual_covariance
     if covariance is None:
         return patterns
     covariance = covariance.astype(np.float32)
     known = np.nan_to_num(covariance, nan=0.0)
     if np.abs(known - known.T).max() > RELATIVE_TOLERANCE * np.abs(known).max():
-        raise InputError(f"the residual covariance beside {source} is not symmetric: give one")
+        raise InputError(f"{name_of('residual_covariance')} is not symmetric: give a covariance")
     return replace(patterns, residual_covariance=covariance)
 
 

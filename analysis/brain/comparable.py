@@ -41,7 +41,9 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
             f"{found}: add another subject"
         )
     labels = [subject.label for subject in subjects]
-    require_distinct(labels, "there is the subject", "keep one set of betas per subject")
+    require_distinct(
+        labels, "the comparison holds the subject", "keep one set of betas per subject"
+    )
     for subject in subjects:
         _require_distinct_stimuli(subject)
     every_stimulus = set().union(*(subject.stimuli for subject in subjects))
@@ -67,8 +69,8 @@ def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
             f"{subject.origin} holds {len(stimuli)} stimuli of {subject.label}: comparing RDMs "
             f"needs at least {MIN_STIMULI}"
         )
-    of = f"in {subject.origin} there is, of {subject.label}, the stimulus"
-    require_distinct(stimuli, of, "keep one beta per stimulus")
+    what = f"{subject.origin}: {subject.label} has the stimulus"
+    require_distinct(stimuli, what, "keep it once")
     if list(stimuli) != sorted(stimuli):
         raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
 

@@ -71,6 +71,7 @@ class RoiPatterns:
         even: ArrayLike | None = None,
         residual_covariance: ArrayLike | None = None,
         source: str = "the array",
+        name_of: Callable[[str], str] | None = None,
     ) -> "RoiPatterns":
         """Make the patterns of a region from an array.
 
@@ -85,6 +86,9 @@ class RoiPatterns:
         residual_covariance : array_like, (voxels, voxels), optional
         source : str
             What the array is, for messages.
+        name_of : callable, optional
+            Gives what another array is, by the name of its parameter, for messages; by default
+            'the array odd beside' the source.
 
         Raises
         ------
@@ -92,6 +96,7 @@ class RoiPatterns:
             On an array of another number of dimensions or without a value, and on others that do
             not fit it.
         """
+        name_of = name_of or (lambda part: f"the array {part} beside {source}")
         array = np.array(betas, dtype=np.float64)
         if array.ndim not in (2, 3) or array.size == 0:
             raise InputError(
@@ -112,20 +117,21 @@ class RoiPatterns:
         for name, (value, shape) in given.items():
             if value is not None and value.shape != shape:
                 raise InputError(
-                    f"{name} beside {source} is of shape {value.shape}: give {shape} to fit "
+                    f"{name_of(name)} is of shape {value.shape}: give {shape} to fit betas of "
                     f"{array.shape}"
                 )
         places = given["voxels"][0]
         places = np.arange(n_voxels) if places is None else places.astype(np.intp)
         if len(np.unique(places)) < n_voxels:
-            raise InputError(f"a voxel of {source} is given twice: keep one")
+            raise InputError(f"{name_of('voxels')} holds a voxel twice: keep one")
         halves = [given[half][0] for half in ("odd", "even")]
         if runs is not None:
-            if any(half is not None for half in halves):
-                raise InputError(
-                    f"{source} is of single runs, which make halves of their own: leave odd and "
-                    "even out"
-                )
+            for name, half in zip(("odd", "even"), halves, strict=True):
+                if half is not None:
+                    raise InputError(
+                        f"{name_of(name)} stands beside betas of single runs, which make halves of "
+                        "their own: leave odd and even out"
+                    )
             halves = [runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)]
         patterns = cls(
             values=array.mean(axis=0) if array.ndim == 3 else array,

@@ -30,7 +30,7 @@ def names_given(names: Iterable[Any], source: str | Path) -> tuple[str, ...]:
         raise InputError(f"the stimuli of {source} are the text {names!r}: give a list of names")
     ids = stimulus_ids([str(name) for name in names], source)
     require_names(ids, "stimulus", source)
-    require_distinct(ids, f"in {source} there is the stimulus")
+    require_distinct(ids, f"the stimuli of {source} include")
     return ids
 
 

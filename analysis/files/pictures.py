@@ -44,7 +44,7 @@ def load_picture(path: str | Path) -> Image.Image:
 
 def load_with_frames(path: str | Path) -> tuple[Image.Image, int]:
     """Load a picture as `load_picture`, and count the frames or pages of its file."""
-    remedy = "replace it by an intact copy of the picture"
+    remedy = "save it as a picture again, or replace it by an intact copy"
     with file_errors(Path(path), remedy, DAMAGE), Image.open(path) as opened:
         n_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
         tags = dict(getattr(opened, "tag_v2", {}))
@@ -52,7 +52,7 @@ def load_with_frames(path: str | Path) -> tuple[Image.Image, int]:
         picture = ImageOps.exif_transpose(opened)
         picture.load()
     if problem := _unknown_scale(picture, tags):
-        raise InputError(f"{path} holds {problem}: save it with 8 bits a channel.")
+        raise InputError(f"{path} holds {problem}: save it with 8 bits a channel")
     if picture.mode == "F" or picture.mode.startswith("I"):
         picture = _in_bytes(picture, tags)
     return _flat(picture, profile), n_frames

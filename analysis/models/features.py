@@ -52,6 +52,7 @@ __all__ = ["Features", "extract_features", "read_features", "write_features"]
 EXTRACTION_VERSION = 4
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
 
+_OTHER_PICTURE = "give the stimulus another picture"
 _NOT_DESCRIBED = frozenset(
     {"layer", "part_names", "pooling", "n_features", "libraries", "half_precision", "weights"}
 )
@@ -107,7 +108,7 @@ def extract_features(
     settings = settings or ExtractionSettings()
     weights = weights or WeightsOptions(cache=Path(cache_dir) / "weights")
     zoo = zoo or read_zoo()
-    hashes = {stimulus.id: hash_file(stimulus.image) for stimulus in stimuli}
+    hashes = {stimulus.id: hash_file(stimulus.image, _OTHER_PICTURE) for stimulus in stimuli}
     jobs = [
         _Job(
             find_entry(name, zoo, Path(cache_dir), weights),

@@ -137,7 +137,7 @@ def gather_models(
     names = [model.model for model in models]
     require_distinguishable(names, "model", "the comparison")
     warn_of_case(names, "model", "the comparison")
-    require_distinct(names, "there is the model", "give each its own name")
+    require_distinct(names, "the comparison holds the model", "give each its own name")
     for model in models:
         absent = sorted(set(stimuli) - set(model.stimuli))
         if absent:

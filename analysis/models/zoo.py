@@ -52,7 +52,7 @@ class Zoo:
             require_one_of(library, LIBRARIES, "there is no library called", "choose among")
         raise InputError(
             f"there is no model called '{name}'{did_you_mean(name, [*self.names, *others])}: "
-            f"choose among {', '.join(self.names)}."
+            f"choose among {', '.join(self.names)}"
         )
 
 

@@ -230,7 +230,7 @@ def _kendall_tau_a(rdms: Floats, others: Floats) -> Floats:
 
 
 def _of_one_batch(rdms: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Give both all leading axes (..., rdms, pairs) that either has."""
+    """Broadcast the leading axes of both to a common shape."""
     rdms, others = np.asarray(rdms, dtype=np.float64), np.asarray(others, dtype=np.float64)
     batch = np.broadcast_shapes(rdms.shape[:-2], others.shape[:-2])
     return (

@@ -62,7 +62,7 @@ class FreeSurfer:
             if found is not None:
                 return Path(found).absolute()
         remedy = _remedy()
-        raise InputError(f"FreeSurfer's program {name} is not in {self.home / 'bin'}; {remedy}.")
+        raise InputError(f"FreeSurfer's program {name} is not in {self.home / 'bin'}; {remedy}")
 
 
 def find_freesurfer() -> FreeSurfer:
@@ -75,10 +75,10 @@ def find_freesurfer() -> FreeSurfer:
     """
     named = os.environ.get(HOME_VARIABLE)
     if not named:
-        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {_remedy()}.")
+        raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {_remedy()}")
     home = Path(named).absolute()
     if not home.is_dir():
-        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_remedy()}.")
+        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_remedy()}")
     installation = FreeSurfer(home, _version(home))
     for name in _PROGRAMS:
         installation.program(name)
@@ -122,7 +122,7 @@ def find_license(license_file: Path | None = None) -> Path:
         place = f"or mount it by docker run -v /path/to/license.txt:{home}/license.txt:ro"
     raise InputError(
         f"FreeSurfer needs a licence file and none was found; {remedy}: give "
-        f"--fs-license-file, {place}."
+        f"--fs-license-file, {place}"
     )
 
 
@@ -139,7 +139,7 @@ def _readable_license(path: Path, title: str, remedy: str) -> Path:
     elif not path.read_bytes().strip():
         fault = "is empty"
     if fault is not None:
-        raise InputError(f"{title}, {path}, {fault}; {remedy}.")
+        raise InputError(f"{title}, {path}, {fault}; {remedy}")
     return path.absolute()
 
 
@@ -174,7 +174,7 @@ def find_fsaverage(fs_subjects_dir: Path | None = None) -> Path:
     raise InputError(
         f"the atlas needs FreeSurfer's {AVERAGE_SUBJECT}, but {where} is missing; set "
         f"${HOME_VARIABLE}, or copy the folder {AVERAGE_SUBJECT} from FreeSurfer's own subjects "
-        "into that of --fs-subjects-dir."
+        "into that of --fs-subjects-dir"
     )
 
 
@@ -202,7 +202,7 @@ def require_whole(subject_dir: Path, otherwise: str = "") -> Path:
     """
     if missing := missing_files(subject_dir):
         raise InputError(
-            f"{missing[0]} is missing; run recon-all on {subject_dir.name} to its end{otherwise}."
+            f"{missing[0]} is missing; run recon-all on {subject_dir.name} to its end{otherwise}"
         )
     return subject_dir
 
@@ -218,7 +218,7 @@ def require_plain_name(subject: str) -> None:
     if not _PLAIN_NAME.fullmatch(subject):
         raise InputError(
             f"FreeSurfer cannot work on a subject called {subject!r}: name it with letters, "
-            "digits, '-' and '_'."
+            "digits, '-' and '_'"
         )
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.freesurfer.command import (
     BoundaryRegistrationJob,
+    FreeSurferStep,
     HeaderRegistrationJob,
-    ReadsReconstruction,
     Session,
     session_of,
 )
@@ -37,7 +37,7 @@ _METHODS = {
 }
 
 
-class RegisterToReconstruction(ReadsReconstruction):
+class RegisterToReconstruction(FreeSurferStep):
     """Make FreeSurfer's register.dat of the mean EPI from the coregistration with the T1w.
 
     A reconstruction keeps the scanner world of its T1w, so an EPI whose header is moved by

@@ -31,7 +31,7 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import (
 from conceptrsa.interfaces.numerics.glm import same_grid
 from conceptrsa.interfaces.numerics.resampling import MINIMUM_VALID_WEIGHT
 from conceptrsa.interfaces.programs import provide, remove_all
-from conceptrsa.interfaces.python.rois import SegmentationStep, write_segmentation
+from conceptrsa.interfaces.python.rois import GivesSegmentation, write_segmentation
 from conceptrsa.interfaces.python.step import file_in, file_out
 
 RESOLUTION = 2.0  # mm
@@ -105,7 +105,7 @@ class ResampleByFreeSurfer(ReadsReconstruction):
         return {"out_file": folder / "space-MNI305.nii"}
 
 
-class AtlasInMNI305(ReadsReconstruction, SegmentationStep):
+class AtlasInMNI305(ReadsReconstruction, GivesSegmentation):
     """Bring a subject's `aparc+aseg` into the MNI305 grid by nearest neighbour."""
 
     read = NEEDED_FILES

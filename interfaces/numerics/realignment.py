@@ -379,5 +379,6 @@ def tukey_weights(residuals: FloatArray, sample: FloatArray | None = None) -> Fl
     These are known from the median absolute residual, of `sample` where it is given.
     """
     standard_deviation = 1.4826 * np.median(np.abs(residuals if sample is None else sample))
-    limit = max(TUKEY_LIMIT * standard_deviation, np.finfo(float).tiny)
-    return np.asarray(np.clip(1 - (residuals / limit) ** 2, 0, None) ** 2)
+    # The least normal number of float32, as residuals may be of that type.
+    ratio = residuals / max(TUKEY_LIMIT * standard_deviation, np.finfo(np.float32).tiny)
+    return np.where(np.abs(ratio) < 1, (1 - ratio**2) ** 2, 0.0)

@@ -28,7 +28,7 @@ from conceptrsa.interfaces.numerics.pooling import (
     read_run_conditions,
 )
 from conceptrsa.interfaces.numerics.transforms import read_matrix
-from conceptrsa.interfaces.python.rois import RegionsStep
+from conceptrsa.interfaces.python.rois import TakesRegions
 from conceptrsa.interfaces.python.step import (
     Step,
     file_in,
@@ -66,8 +66,8 @@ class PoolBetas(Step):
         return {**outputs, "stimuli_file": folder / "stimuli.tsv"}
 
 
-class SamplingStep(RegionsStep):
-    """Is told where images in EPI space are sampled."""
+class TakesSamplePlaces(TakesRegions):
+    """Base of the steps that sample images in EPI space at the voxels of regions."""
 
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
     t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
@@ -76,8 +76,8 @@ class SamplingStep(RegionsStep):
     )
 
 
-class RoiSamplesStep(SamplingStep):
-    """Samples a run, or several that are one model."""
+class GivesRoiSamples(TakesSamplePlaces):
+    """Base of the steps that sample a run, or several that are one model."""
 
     betas_file = file_out(".npy, float32 (conditions, points), NaN without data")
     residuals_file = file_out(".npy, float32 (points, degrees of freedom), NaN without data")
@@ -89,7 +89,7 @@ def sample_betas(inputs: Any, betas_file: str | Path) -> tuple[RoiSampler, NDArr
     Parameters
     ----------
     inputs : traits
-        Of a `SamplingStep`.
+        Of a step that derives from `TakesSamplePlaces`.
     betas_file : path
         4D, in EPI space.
 
@@ -111,7 +111,7 @@ def sample_betas(inputs: Any, betas_file: str | Path) -> tuple[RoiSampler, NDArr
 def write_samples(
     folder: Path, betas: NDArray[np.float32], residuals: NDArray[np.float32]
 ) -> dict[str, Path]:
-    """Write the two arrays of a `RoiSamplesStep`; give their paths by its names."""
+    """Write the two arrays of `GivesRoiSamples`; give their paths by its names."""
     paths = {}
     for name, array in (("betas", betas), ("residuals", residuals)):
         path = paths[f"{name}_file"] = folder / f"{name}.npy"
@@ -120,7 +120,7 @@ def write_samples(
     return paths
 
 
-class SampleRun(RoiSamplesStep):
+class SampleRun(GivesRoiSamples):
     """Betas and least-squares residuals of one run at the voxels of all regions.
 
     The residuals are those of ordinary least squares, whichever noise the betas were estimated
@@ -147,7 +147,7 @@ class SampleRun(RoiSamplesStep):
         return write_samples(folder, of_voxels.T, sampler(residuals.T))
 
 
-class CollectRunBetas(SamplingStep):
+class CollectRunBetas(TakesSamplePlaces):
     """Pool the samples of runs into partitions, and estimate each region's residual covariance.
 
     The file holds `stimulus` (stimuli), `run` and `half` (partitions; odd or even), and a group a

@@ -147,5 +147,5 @@ class CheckCoregistration(Step):
                 "the mean EPI does not seem to lie on the T1w image where fMRIPrep put it "
                 f"({'; '.join(found.failures)}): look at both"
             ]
-        write_json(folder / "coregistration.json", content)
-        return {"report_file": folder / "coregistration.json"}
+        write_json(folder / "bold_to_t1w.json", content)
+        return {"report_file": folder / "bold_to_t1w.json"}

@@ -32,14 +32,14 @@ from conceptrsa.interfaces.python.step import (
 )
 
 
-class SegmentationStep(Step):
-    """Gives regions in MNI305."""
+class GivesSegmentation(Step):
+    """Base of the steps that give labels in MNI305."""
 
     dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
     labels_file = file_out("TSV: index, name")
 
 
-class MNI305Rois(SegmentationStep):
+class MNI305Rois(GivesSegmentation):
     """Desikan-Killiany regions in MNI305: FreeSurfer's, the atlas fitted to a head, or as it is."""
 
     fs_subject_dir = optional_folder("FreeSurfer's folder of this subject; its aparc+aseg is taken")
@@ -94,8 +94,8 @@ def write_segmentation(
     return {"dseg_file": dseg, "labels_file": table}
 
 
-class RegionsStep(Step):
-    """Takes regions of interest."""
+class TakesRegions(Step):
+    """Base of the steps that take regions of interest."""
 
     dseg_file = file_in("labels in MNI305")
     rois = traits.List(
@@ -105,7 +105,7 @@ class RegionsStep(Step):
     )
 
 
-class RoiCoverage(RegionsStep):
+class RoiCoverage(TakesRegions):
     """Count the voxels of each region that have data, and tell how far it is from the atlas'."""
 
     betas_file = file_in("4D in the same grid, NaN without data")

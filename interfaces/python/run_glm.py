@@ -31,7 +31,7 @@ from conceptrsa.interfaces.python.step import Step, file_in, file_out
 
 
 class GlmStep(Step):
-    """Is told how runs are modelled, by either engine."""
+    """Base of the steps that model runs: settings that both engines take."""
 
     mask_file = file_in("3D brain mask in the grid of the runs")
     slice_time_reference = traits.Range(

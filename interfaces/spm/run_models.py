@@ -18,7 +18,7 @@ from conceptrsa.interfaces.numerics.glm import residual_basis
 from conceptrsa.interfaces.numerics.pooling import stimuli_table
 from conceptrsa.interfaces.programs import remove_all
 from conceptrsa.interfaces.python.pool_runs import (
-    RoiSamplesStep,
+    GivesRoiSamples,
     sample_betas,
     write_samples,
 )
@@ -122,7 +122,7 @@ class SpmConcatenatedBetas(first_level.SpmModelStep):
         return outputs
 
 
-class SpmSamplePartition(first_level.SpmModelStep, RoiSamplesStep):
+class SpmSamplePartition(first_level.SpmModelStep, GivesRoiSamples):
     """Betas and residuals of a few runs at the voxels of regions, by one model of them.
 
     The runs are concatenated. SPM whitens and filters the data of all voxels in the same way, so

@@ -128,8 +128,8 @@ def _require_meaning(options: ComparisonOptions, settings: ComparisonSettings) -
         if option in options.chosen and chosen not in choices:
             said, name = (f"--{text.replace('_', '-')}" for text in (option, other))
             raise InputError(
-                f"{said} has no meaning with {name} {chosen}: add {name} {' or '.join(choices)}, "
-                "or leave it out"
+                f"{said} has no meaning with {name} {chosen}: leave it out, or choose {name} "
+                f"{' or '.join(choices)}"
             )
     if (
         options.features is not None

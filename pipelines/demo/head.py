@@ -27,18 +27,18 @@ FACE_NORMAL, FACE_DISTANCE, FACE_BACK = (0.6, -0.8), 64.0, 0.0
 # Thickness in mm of the layers around the brain.
 CSF_LAYER, SKULL_LAYER, SCALP_LAYER, SKIN = 2.0, 7.0, 6.0, 4.0
 
-DEVIATION_MM = 2.2
+WARP_SD_MM = 2.2
 """Standard deviation per axis over the brain, as of region centres in real heads."""
 
-FWHM_MM = 40.0
-LEAST_JACOBIAN = 0.3
+WARP_FWHM_MM = 40.0
+WARP_LEAST_JACOBIAN = 0.3
 """A displacement that squeezes the head more than this anywhere is drawn again."""
 
 # The nodes reach beyond the padded head on all sides; outside them the displacement is continued.
-NODES_SHAPE = (37, 41, 36)
-NODES_MM = 8.0
-NODES_AFFINE = np.diag([NODES_MM, NODES_MM, NODES_MM, 1.0])
-NODES_AFFINE[:3, 3] = [-144.0, -176.0, -120.0]
+WARP_NODES_SHAPE = (37, 41, 36)
+WARP_NODES_MM = 8.0
+WARP_NODES_AFFINE = np.diag([WARP_NODES_MM, WARP_NODES_MM, WARP_NODES_MM, 1.0])
+WARP_NODES_AFFINE[:3, 3] = [-144.0, -176.0, -120.0]
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,8 @@ class Warp:
     Attributes
     ----------
     coefficients : (3, x, y, z) array
-        Cubic B-spline coefficients of w in mm, at the nodes that `NODES_AFFINE` takes to MNI152.
+        Cubic B-spline coefficients of w in mm, at the nodes that `WARP_NODES_AFFINE` takes to
+        MNI152.
     """
 
     coefficients: np.ndarray
@@ -266,7 +267,7 @@ class Warp:
         -------
         (3, x, y, z) float32 array in mm
         """
-        to_nodes = np.linalg.inv(NODES_AFFINE) @ grid_to_mni152
+        to_nodes = np.linalg.inv(WARP_NODES_AFFINE) @ grid_to_mni152
         points = np.empty((3, *shape), dtype=np.float32)
         i, j, k = np.ogrid[: shape[0], : shape[1], : shape[2]]
         for axis, (to_i, to_j, to_k, origin) in enumerate(grid_to_mni152[:3]):
@@ -285,12 +286,12 @@ class Warp:
 
     def jacobians(self) -> np.ndarray:
         """Determinants of the map's derivative at the nodes; it is invertible where positive."""
-        derivative = np.empty((*NODES_SHAPE, 3, 3))
+        derivative = np.empty((*WARP_NODES_SHAPE, 3, 3))
         for row, component in enumerate(self.coefficients):
             for column in range(3):
                 slope = ndimage.correlate1d(component, [-0.5, 0, 0.5], column, mode="nearest")
                 others = [axis for axis in range(3) if axis != column]
-                slope = _values_at_nodes(slope, others) / NODES_MM
+                slope = _values_at_nodes(slope, others) / WARP_NODES_MM
                 derivative[..., row, column] = slope + (row == column)
         determinants: np.ndarray = np.linalg.det(derivative)
         return determinants
@@ -299,15 +300,17 @@ class Warp:
 def draw_warp(rng: np.random.Generator) -> Warp:
     """Draw a Gaussian random field without affine part that does not fold the head."""
     while True:
-        warp = _without_affine_part(smooth_field((3, *NODES_SHAPE), FWHM_MM / NODES_MM, rng))
-        if warp.jacobians().min() > LEAST_JACOBIAN:
+        warp = _without_affine_part(
+            smooth_field((3, *WARP_NODES_SHAPE), WARP_FWHM_MM / WARP_NODES_MM, rng)
+        )
+        if warp.jacobians().min() > WARP_LEAST_JACOBIAN:
             return warp
 
 
 def _without_affine_part(coefficients: np.ndarray) -> Warp:
     """Take the best affine over the brain out, so that the planted affine stays the best one."""
-    nodes = apply_affine(NODES_AFFINE, np.moveaxis(np.indices(NODES_SHAPE), 0, -1))
-    linear = np.concatenate([nodes, np.ones((*NODES_SHAPE, 1))], axis=-1)
+    nodes = apply_affine(WARP_NODES_AFFINE, np.moveaxis(np.indices(WARP_NODES_SHAPE), 0, -1))
+    linear = np.concatenate([nodes, np.ones((*WARP_NODES_SHAPE, 1))], axis=-1)
     rest = np.moveaxis(coefficients, 0, -1)
     values = np.zeros(nodes.shape)
     for _ in range(3):
@@ -315,7 +318,7 @@ def _without_affine_part(coefficients: np.ndarray) -> Warp:
         brain = sample_template(template_head().brain, np.moveaxis(nodes + values, -1, 0)) > 0.5
         values = _values_at_nodes(rest, (0, 1, 2))
         fit, *_ = np.linalg.lstsq(linear[brain], values[brain], rcond=None)
-        scale = DEVIATION_MM / (values - linear @ fit)[brain].std(axis=0)
+        scale = WARP_SD_MM / (values - linear @ fit)[brain].std(axis=0)
         # The coefficients of an affine function are its values at the nodes.
         rest, values = ((array - linear @ fit) * scale for array in (rest, values))
     return Warp(np.ascontiguousarray(np.moveaxis(rest, -1, 0), dtype=np.float32))

@@ -29,7 +29,7 @@ TO_PYTHON = {
     "events_files": "events_file",
     "repetition_times": "repetition_time",
 }
-"""Likewise the inputs of a run's own model."""
+"""Likewise the inputs of the embedded engine's model."""
 _TO_PLACES = [*as_files("bold_to_t1w", "t1w_to_mni305"), ("segmentation", "dseg_file")]
 
 

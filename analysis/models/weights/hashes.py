@@ -13,17 +13,20 @@ from conceptrsa.bids_config.writing import file_errors, write_text
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHOWN_DIGITS = 12
 _SETTLED_NS = 100_000_000
+_OTHER_COPY = "name another copy by --weights NAME=PATH"
 
 
-def hash_file(path: Path) -> str:
+def hash_file(path: Path, otherwise: str = _OTHER_COPY) -> str:
     """Give the SHA-256 of a file's content, as hexadecimal text.
+
+    `otherwise` ends a refusal with another way out than to mend the file.
 
     Raises
     ------
     InputError
         The file cannot be read.
     """
-    with file_errors(path, "name another copy by --weights NAME=PATH"), path.open("rb") as opened:
+    with file_errors(path, otherwise=otherwise), path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

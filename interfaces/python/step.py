@@ -33,10 +33,14 @@ class Step(SimpleInterface):
     def __init_subclass__(cls) -> None:
         """Move the fields of the class into its specifications."""
         super().__init_subclass__()
+        for key, own in vars(cls).items():
+            if isinstance(own, type) and issubclass(own, traits.TraitType):
+                raise TypeError(f"{cls.__name__}.{key} is a class: write {own.__name__}()")
         fields = {key: own for key, own in vars(cls).items() if isinstance(own, traits.TraitType)}
-        for spec, is_output in (("input_spec", None), ("output_spec", True)):
+        outputs = {key for key, field in fields.items() if field.as_ctrait().is_output}
+        for spec, names in (("input_spec", fields.keys() - outputs), ("output_spec", outputs)):
             bases = tuple(getattr(base, spec) for base in cls.__bases__)
-            own = {key: field for key, field in fields.items() if field.is_output is is_output}
+            own = {key: field for key, field in fields.items() if key in names}
             # By these names another process finds the class of what it is sent.
             place = {"__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.{spec}"}
             made = type(bases[0])(f"{cls.__name__}.{spec}", bases, {**own, **place})
@@ -92,12 +96,15 @@ def optional_folder(desc: str) -> Any:
 
 
 def file_out(desc: str, exists: bool = True) -> Any:
-    """A file that a step writes; `exists`: always, and in its own folder."""
+    """A file that a step writes.
+
+    `exists`: False for a file that may be absent, or lies outside the step's folder.
+    """
     return File(exists=exists, desc=desc, is_output=True)
 
 
 def files_out(desc: str, exists: bool = True) -> Any:
-    """Files that a step writes; a list also where it is one."""
+    """Files that a step writes; a list also where it is one. `exists` as of `file_out`."""
     return traits.List(File(exists=exists), desc=desc, is_output=True)
 
 

@@ -45,6 +45,11 @@ def join(
         Takes all that its `inputnode`, or the node itself, has fields for.
     **others : str
         Inputs that take an output of another name.
+
+    Raises
+    ------
+    KeyError
+        On an input that no output is for.
     """
     given = {
         field: (giver, output)
@@ -52,7 +57,10 @@ def join(
         for field, output in _fields(giver, "outputnode").items()
     }
     for field, target in _fields(part, "inputnode").items():
-        workflow.connect(*given[others.get(field, field)], part, target)
+        wanted = others.get(field, field)
+        if wanted not in given:
+            raise KeyError(f"{part.name}: nothing before it gives {wanted}")
+        workflow.connect(*given[wanted], part, target)
 
 
 def _fields(part: Workflow | Node, node: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.recorded import MIXED, add_to_mixture, write_recorded
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import remove_leftovers
@@ -127,7 +128,7 @@ def run_participants(
             print(f"conceptrsa: sub-{label} failed: {sentence}", file=sys.stderr)
     for subject in subjects:
         if subject.subject not in failed:
-            cautions = read_cautions(out_dir, subject.subject)
+            cautions = cautions_of(out_dir, subject.subject)
             for note in [*cautions, *write_page(out_dir, subject, config.runs.task, cautions)]:
                 print(f"note: sub-{subject.subject}: {note}")
     done = len(subjects) - len(failed)
@@ -163,6 +164,22 @@ def reading_of(options: ParticipantOptions) -> Reading:
     return Reading(filters, options.derivatives_dir, masks, frozenset(options.ignore))
 
 
+def cautions_of(out_dir: Path, subject: str) -> list[str]:
+    """Read what there is to heed in a subject that is done; say why not, if that fails.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivatives.
+    subject : str
+        Label without `sub-`.
+    """
+    try:
+        return read_cautions(out_dir, subject)
+    except InputError as error:
+        return [f"its results are there, but the warnings about them cannot be read ({error})"]
+
+
 def write_page(
     out_dir: Path, subject: SubjectInputs, task: str, cautions: Sequence[str]
 ) -> list[str]:
@@ -177,7 +194,7 @@ def write_page(
     task : str
         BIDS task label.
     cautions : sequence of str
-        From `conceptrsa.pipelines.reports.subject_records.read_cautions`.
+        From `cautions_of`.
 
     Returns
     -------

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from subject_derivatives import TASK, change_sidecar, write_subject
 
+from conceptrsa.pipelines.participants import cautions_of
 from conceptrsa.pipelines.reports.subject_page import write_subject_page
 from conceptrsa.pipelines.reports.subject_records import read_cautions
 
@@ -37,6 +38,18 @@ def test_what_the_brain_mask_warns_of(out_dir: Path) -> None:
         out_dir / "sub-01" / "anat" / "sub-01_desc-brain_mask.json", warnings=["it is cut"]
     )
     assert "sub-01_desc-brain_mask: it is cut" in read_cautions(out_dir, "01")
+
+
+def test_a_damaged_sidecar_of_a_subject_that_is_done_is_a_note(out_dir: Path) -> None:
+    assert cautions_of(out_dir, "01") == [COVERAGE]
+    sidecar = out_dir / "sub-01" / "anat" / "sub-01_desc-brain_mask.json"
+    sidecar.parent.mkdir(exist_ok=True)
+    sidecar.write_text("{")
+    (note,) = cautions_of(out_dir, "01")
+    assert note.startswith(
+        "its results are there, but the warnings about them cannot be read "
+        f"({sidecar} is not valid JSON"
+    )
 
 
 def test_slices_that_were_not_corrected(out_dir: Path) -> None:

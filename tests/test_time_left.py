@@ -1,6 +1,7 @@
 """How long a run still takes: by forecasts, corrected by what steps took."""
 
 import io
+import logging
 import re
 from collections import Counter
 from pathlib import Path
@@ -104,3 +105,26 @@ def test_the_table_of_a_terminal_tells_the_same(tmp_path: Path) -> None:
     assert "reconstruct failed; still running: realign" in lines["sub-01"]
     assert " 0 %" in lines["all"] and re.search(r"about 7\.\d h left", lines["all"])
     assert Counter(" left" in line for line in lines.values()) == {True: 1, False: 2}
+
+
+def test_a_step_of_several_parts_that_fail_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    forecast = Forecast(
+        Size(1, 1, 1, 1, False),
+        tuple(StepForecast(name, name, 3, 30.0, 0.0) for name in ("glm", "sample")),
+    )
+    progress = RunProgress({"01": forecast, "02": forecast}, tmp_path, Console(file=io.StringIO()))
+    for subject, step, *statuses in (
+        ("01", "glm", "start", "start", "start", "exception", "exception", "end"),
+        ("02", "glm", "exception"),
+        ("02", "sample", "start", "start", "start", "end", "end", "end"),
+    ):
+        for status in statuses:
+            progress.note(node(tmp_path, subject, step), status)
+    first, second, third = caplog.messages
+    no_more = "no further step of this subject is started"
+    assert first.startswith(f"sub-01 glm failed (0 s; {no_more}); ")
+    assert second.startswith(f"sub-02 glm failed ({no_more}); ")
+    assert third.startswith("sub-02 sample done (0 s); ")

@@ -46,9 +46,9 @@ class Failure:
 class FailureKeeper(DistributedPluginBase):
     """What a nipype plugin needs to keep what went wrong, and to go no further with its subject.
 
-    Each failure is kept as a sentence a step. Without the failed step its subject cannot be had any
-    more, so none of the subject's steps is started after it; those at work may end. It is mixed
-    into a plugin, first among the bases.
+    Each failure is kept as a sentence a step. A subject cannot be finished without the failed step,
+    so none of its steps is chosen to be started after it; those at work, or chosen in the same
+    round, may still run. It is mixed into a plugin, first among the bases.
     """
 
     failures: list[Failure]

@@ -61,6 +61,7 @@ class RunProgress:
         self._running: dict[str, Counter[str]] = {subject: Counter() for subject in forecasts}
         self._ended: Counter[tuple[str, str]] = Counter()
         self._failed: dict[str, str] = {}
+        self._told_failed: set[tuple[str, str]] = set()
         self._expanded: set[tuple[str, str]] = set()
         self._started: dict[tuple[str, str], float] = {}
         self.bars = Progress(
@@ -135,15 +136,20 @@ class RunProgress:
         self.bars.update(self._tasks[subject], step=shown)
 
     def _log_line(self, subject: str, step: str, status: str) -> None:
+        """Say once that a step is done, or that it failed, in whatever many parts."""
         begun = self._started.pop((subject, step), None)
-        took = "found" if begun is None else f"{time.monotonic() - begun:.0f} s"
-        verb = "done"
+        if (subject, step) in self._told_failed:
+            return
+        took = "" if begun is None else f"{time.monotonic() - begun:.0f} s"
+        verb, told = "done", took or "found"
         if status == "exception":
-            verb, took = "failed", f"{took}; no further step of this subject is started"
+            self._told_failed.add((subject, step))
+            verb, told = "failed", "no further step of this subject is started"
+            told = f"{took}; {told}" if took else told
         left = _left(self._time_left)
         log.info(
             "sub-%s %s %s (%s); %d %% of all%s",
-            subject, step, verb, took,
+            subject, step, verb, told,
             _percent(self._time_left.all_done, self._time_left.all_work),
             f", {left}" if left else "",
         )  # fmt: skip

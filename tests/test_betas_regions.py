@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import supplied_data as data
+from matplotlib.text import Text
 from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.betas.read import find_format, read_betas
@@ -15,7 +16,12 @@ from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import open_arrays
 from conceptrsa.analysis.files.rdm_files import rdm_vector, reorder
+from conceptrsa.analysis.library import compare
+from conceptrsa.analysis.models.feature_files import ModelRdm
+from conceptrsa.analysis.output.figures.models import draw_scores
+from conceptrsa.analysis.output.figures.style import View
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.schema import RoiDefinition
 
 N_PAIRS = len(data.STIMULI) * (len(data.STIMULI) - 1) // 2
 
@@ -469,3 +475,77 @@ def test_arrays_that_may_not_be_read(
     monkeypatch.setattr(*((np, "load") if kind == "npz" else (h5py, "File")), refuse)
     with pytest.raises(InputError, match=f"sub-01_patterns.{kind} may not be read: mend its"):
         read_patterns(tmp_path)
+
+
+GIVEN = ("V1", "V10", "V2", "PIT", "FFC", "PHA1", "VVC")
+"""Neither the order of the alphabet nor of the numbers."""
+
+
+def write_in_order(folder: Path, kind: str, part: str, names: tuple[str, ...] = GIVEN) -> None:
+    """Patterns or RDMs of regions, saved in an order."""
+    shape = {"betas": (8, 5), "rdm": (28,)}[part]
+    for subject in data.SUBJECTS:
+        rng = np.random.default_rng(int(subject))
+        arrays = {f"{name}/{part}": rng.random(shape) for name in names}
+        arrays["stimulus"] = np.array(data.STIMULI)
+        if kind == "npz":
+            np.savez(folder / f"sub-{subject}.npz", **arrays)
+            continue
+        with h5py.File(folder / f"sub-{subject}.h5", "w", track_order=kind == "ordered h5") as file:
+            for name, values in arrays.items():
+                file[name] = values.astype("S") if name == "stimulus" else values
+
+
+@pytest.mark.parametrize("part", ["betas", "rdm"])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("npz", GIVEN),
+        ("ordered h5", GIVEN),
+        ("h5", ("FFC", "PHA1", "PIT", "V1", "V2", "V10", "VVC")),  # which keeps no order
+    ],
+)
+def test_regions_come_in_the_order_of_the_file(
+    tmp_path: Path, part: str, kind: str, expected: tuple[str, ...]
+) -> None:
+    write_in_order(tmp_path, kind, part)
+    assert all(tuple(subject.rois) == expected for subject in read_betas(tmp_path))
+    first = [RoiDefinition(name, (1,)) for name in ("VVC", "V2")]
+    rest = [name for name in expected if name not in ("VVC", "V2")]
+    assert [*read_betas(tmp_path, first)[0].rois] == ["VVC", "V2", *rest]
+
+
+def test_tables_of_regions_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    data.write_rdm_tables(tmp_path)
+    for file in tmp_path.glob("*_visual.tsv"):
+        file.rename(file.with_name(file.name.replace("visual", "V10")))
+    for file in tmp_path.glob("*_hippocampus.tsv"):
+        file.rename(file.with_name(file.name.replace("hippocampus", "V2")))
+    assert [*read_betas(tmp_path)[0].rois] == ["V2", "V10"]
+
+
+@pytest.mark.filterwarnings("ignore::conceptrsa.ComparisonWarning")
+def test_tables_figures_and_report_keep_the_order_of_the_regions(tmp_path: Path) -> None:
+    names = ["V2", "V10", "FFC"]
+    write_in_order(tmp_path, "npz", "betas", tuple(names))
+    rng = np.random.default_rng(5)
+    models = [
+        ModelRdm("one", "visual", data.STIMULI, rng.random(28)),
+        ModelRdm("two", "language", data.STIMULI, rng.random(28)),
+    ]
+    few = {"n_permutations": 100, "n_bootstraps": 100, "n_random_draws": 1}
+    result = compare(read_betas(tmp_path), models, **few)
+    checked = 0
+    for name, table in result.tables.items():
+        for column in {"roi", "region"} & {*table.columns}:
+            found = table[column].drop_duplicates()
+            assert [region for region in found if region in names] == names, name
+            checked += 1
+    assert checked > 5
+    drawn = draw_scores(View(result.result, result.result.primary, result.result.rois))
+    shown = [text.get_text() for text in drawn.findobj(Text)]
+    assert [text for text in shown if text in names] == names
+    result.save(tmp_path / "out")
+    page = (tmp_path / "out" / "group" / "report.html").read_text(encoding="utf-8")
+    places = [page.index(f">{name}<", page.index("<body")) for name in names]
+    assert places == sorted(places)

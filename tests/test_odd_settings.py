@@ -198,7 +198,7 @@ def test_data_with_regions_of_their_own_need_no_configuration(
     data.write_models(tmp_path / "models")
     arguments = ["--features", str(tmp_path / "models"), "--out", str(tmp_path / "out"), *FEW[:4]]
     assert main(["compare", "--betas", str(tmp_path / "betas"), *options, *arguments]) == 0
-    assert [roi.roi for roi in results[0].rois] == ["hippocampus", "visual"]
+    assert [roi.roi for roi in results[0].rois] == ["visual", "hippocampus"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from conceptrsa.analysis.files.rdm_files import (
     square_of_table,
 )
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.tsv import read_table
 
@@ -106,7 +107,7 @@ def _read_tables(name: str, files: Sequence[Path], rois: Sequence[RoiDefinition]
         of_region[region] = file
     stimuli: tuple[str, ...] = ()
     rdms = {}
-    for region in ordered_regions(of_region, rois, files[0].parent):
+    for region in ordered_regions(sorted(of_region, key=natural_key), rois, files[0].parent):
         file = of_region[region]
         table = read_table(file)
         if not is_square(table):

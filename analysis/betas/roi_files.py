@@ -99,16 +99,16 @@ def read_roi_files(want: Request) -> tuple[SubjectPatterns, ...]:
 
 
 def region_names(arrays: ArrayFile, ending: str, rois: Sequence[RoiDefinition]) -> tuple[str, ...]:
-    """Regions that have an array of this name, those of the configuration first.
+    """Regions that have an array of this name, in the order of `ordered_regions`.
 
     Raises
     ------
     InputError
         If there is none, or one has a name that cannot be part of a file name.
     """
-    names = {
+    names = [
         name.removesuffix(f"/{ending}") for name in arrays.names if name.endswith(f"/{ending}")
-    }
+    ]
     if not names:
         raise InputError(f"{arrays.file} holds no array <region>/{ending}: add one a region")
     return ordered_regions(names, rois, arrays.file)
@@ -117,7 +117,7 @@ def region_names(arrays: ArrayFile, ending: str, rois: Sequence[RoiDefinition]) 
 def ordered_regions(
     names: Iterable[str], rois: Sequence[RoiDefinition], source: Path
 ) -> tuple[str, ...]:
-    """Names of regions in the configuration's order, then by name.
+    """Names of regions in the configuration's order, then in the order given.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def ordered_regions(
             raise InputError(
                 f"{source} names a region {name!r}: use letters and digits, joined by '-'"
             )
-    return tuple(sorted(names, key=lambda name: (places.get(name, len(places)), name)))
+    return tuple(sorted(names, key=lambda name: places.get(name, len(places))))
 
 
 def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.writing import file_errors
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
@@ -32,12 +33,13 @@ class ArrayFile:
     Attributes
     ----------
     file : Path
-    names : frozenset of str
-        Names of all arrays, `visual/betas`.
+    names : set-like of str
+        Names of all arrays, `visual/betas`, in the order in which they were saved; of an HDF5 file
+        that keeps no such order, by name.
     """
 
     file: Path
-    names: frozenset[str]
+    names: KeysView[str]
     _content: Any
 
     def numbers(self, name: str) -> NDArray[Any]:
@@ -91,13 +93,13 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
     with file_errors(file, "save it again, as plain arrays of numbers and text", DAMAGE):
         if file.suffix in HDF5_SUFFIXES:
             with h5py.File(file, "r") as content:
-                yield ArrayFile(file, frozenset(_datasets(content)), content)
+                yield ArrayFile(file, dict.fromkeys(_datasets(content)).keys(), content)
         else:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise InputError(f"{file} is not a .npz file: save its arrays by numpy.savez")
             with loaded as content:
-                yield ArrayFile(file, frozenset(content.files), content)
+                yield ArrayFile(file, dict.fromkeys(content.files).keys(), content)
 
 
 def _datasets(content: h5py.File) -> list[str]:
@@ -106,4 +108,8 @@ def _datasets(content: h5py.File) -> list[str]:
     content.visititems(
         lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
     )
-    return names
+    saved = list(content)
+    if saved == sorted(saved):  # a file without creation order (`track_order`) is listed by name
+        saved.sort(key=natural_key)
+    places = {name: place for place, name in enumerate(saved)}
+    return sorted(names, key=lambda name: places[name.partition("/")[0]])

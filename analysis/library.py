@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from conceptrsa.analysis.betas import read as betas
+from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, read_choice
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.comparison import Subjects
@@ -37,9 +38,10 @@ class ComparisonWarning(UserWarning):
 
 def read_betas(
     path: str | Path,
-    rois: Mapping[str, Sequence[int]] | Sequence[RoiDefinition] | None = None,
+    rois: Mapping[str, Sequence[int] | str] | Sequence[RoiDefinition | str] | None = None,
     *,
     atlas: str | Path | None = None,
+    atlas_labels: str | Path | None = None,
     with_runs: bool = True,
     **options: Any,
 ) -> Subjects:
@@ -50,11 +52,16 @@ def read_betas(
     path : str or Path
         Derivatives of this tool, a table of volumes, SPM folders, statistical maps, patterns of
         regions, or RDMs; `docs/supplied_data.md` shows each.
-    rois : mapping of str to sequence of int, optional
-        Regions by labels of the atlas, as in ``{"hippocampus": [17, 53]}``; by default those that
-        the data carry.
+    rois : mapping of str to sequence of int or str, or sequence of str, optional
+        Regions in their order: by labels of the atlas, as in ``{"hippocampus": [17, 53]}``; by
+        names, patterns or a mask, as `--rois` takes them, ``{"V1": "L_V1*,R_V1*", "FFA":
+        "mask:ffa.nii.gz"}``; or by names alone, ``["V1", "V2"]``. By default those that the data
+        carry, or with `atlas` every label of its table.
     atlas : str or Path, optional
-        Label volume on the grid of the betas, where the data have none.
+        Label volume in the space of the betas, where the data have none; in another grid it is
+        resampled by nearest neighbour, with a note.
+    atlas_labels : str or Path, optional
+        Table of its labels, by default the one beside it.
     with_runs : bool
         Keep betas of single runs and residual covariances, which the preset 'recommended' uses.
     **options
@@ -70,15 +77,29 @@ def read_betas(
     InputError
         On data that cannot be read, or cannot be compared.
     """
-    if isinstance(rois, Mapping):
-        rois = [RoiDefinition(name, tuple(labels)) for name, labels in rois.items()]
     return betas.read_betas(
         Path(path),
-        rois,
+        None if rois is None else _regions_given(rois),
         atlas=None if atlas is None else Path(atlas),
+        atlas_labels=None if atlas_labels is None else Path(atlas_labels),
         with_runs=with_runs,
         **options,
     )
+
+
+def _regions_given(
+    rois: Mapping[str, Sequence[int] | str] | Sequence[RoiDefinition | str],
+) -> list[AnyRegion | RegionChoice]:
+    """Regions from labels by name, or from texts as the command line takes them."""
+    if isinstance(rois, Mapping):
+        return [
+            read_choice(f"{name}={said}")
+            if isinstance(said, str)
+            else RoiDefinition(name, tuple(said))
+            for name, said in rois.items()
+        ]
+    given = [rois] if isinstance(rois, str) else rois
+    return [read_choice(roi) if isinstance(roi, str) else roi for roi in given]
 
 
 def extract_features(

@@ -16,11 +16,12 @@ from conceptrsa.bids_config.names import (
     require_one_of,
     stimulus_ids,
 )
-from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig
 from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
 Record = TypeVar("Record")
+Config = TypeVar("Config", DatasetConfig, ComparisonConfig)
 
 
 def packaged_configs() -> tuple[str, ...]:
@@ -48,9 +49,27 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
         names the file, the key and what is allowed.
     """
     file = _find(name_or_path)
+    return _read_config(DatasetConfig, file, read_toml(file))
+
+
+def load_comparison_config(name_or_path: str | Path) -> DatasetConfig | ComparisonConfig:
+    """Read a configuration for `compare`, which may hold regions, stimuli or both alone.
+
+    Raises
+    ------
+    InputError
+        As `load_dataset_config`.
+    """
+    file = _find(name_or_path)
     table = read_toml(file)
+    if table.keys() & {"runs", "events", "glm"}:
+        return _read_config(DatasetConfig, file, table)
+    return _read_config(ComparisonConfig, file, {"name": file.stem} | table)
+
+
+def _read_config(cls: type[Config], file: Path, table: Mapping[str, Any]) -> Config:
     with told_of(file):
-        config = read_table(DatasetConfig, table, folder=file.parent)
+        config = read_table(cls, table, folder=file.parent)
         labels_file = config.stimuli.labels_file
         if labels_file is not None:
             with told_of("stimuli.labels_file"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.reader import load_dataset_config
-from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig
 from conceptrsa.bids_config.writing import atomic_path, write_text
 
 RECORD = "dataset_config.toml"
@@ -73,7 +73,11 @@ def notes_on_mixture(folder: Path) -> tuple[str, ...]:
     return (f"{folder} holds subjects made with different data set configurations ({lines})",)
 
 
-def difference(one: DatasetConfig, other: DatasetConfig, sections: Sequence[str] = SECTIONS) -> str:
+def difference(
+    one: DatasetConfig,
+    other: DatasetConfig | ComparisonConfig,
+    sections: Sequence[str] = SECTIONS,
+) -> str:
     """Say where two configurations first differ: 'rois.visual (1, 2) and (3)'; empty if nowhere."""
     for section in sections:
         these, those = (_content(config, section) for config in (one, other))
@@ -84,7 +88,7 @@ def difference(one: DatasetConfig, other: DatasetConfig, sections: Sequence[str]
 
 
 def require_recorded(
-    config: DatasetConfig, folder: Path, sections: Sequence[str], force: bool
+    config: DatasetConfig | ComparisonConfig, folder: Path, sections: Sequence[str], force: bool
 ) -> str:
     """Refuse a configuration other than the one that a folder's derivatives were made with.
 
@@ -118,7 +122,7 @@ def require_recorded(
     return sentence
 
 
-def _content(config: DatasetConfig, section: str) -> Mapping[str, Any]:
+def _content(config: DatasetConfig | ComparisonConfig, section: str) -> Mapping[str, Any]:
     if section == "rois":
         # Sets of labels, in whatever order.
         return {roi.name: tuple(sorted(roi.labels)) for roi in config.rois}

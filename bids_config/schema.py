@@ -2,7 +2,7 @@
 
 import re
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -231,6 +231,25 @@ class DatasetConfig:
         warn_of_case([roi.name for roi in self.rois], "region", self.name)
         for one, other in combinations(self.rois, 2):
             _require_nested_or_apart(one, other)
+
+
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """What a comparison of supplied betas takes from a configuration without runs and events."""
+
+    name: str = ""
+    rois: tuple[RoiDefinition, ...] = ()
+    stimuli: StimuliConfig = field(default_factory=StimuliConfig)
+    description: str = ""
+
+    def completed_by(self, other: DatasetConfig) -> "ComparisonConfig":
+        """Take regions and stimuli of another configuration where this one says nothing of them."""
+        says_nothing = self.stimuli == StimuliConfig()
+        return replace(
+            self,
+            rois=self.rois or other.rois,
+            stimuli=other.stimuli if says_nothing else self.stimuli,
+        )
 
 
 def _clean_names(config: object, *keys: str) -> None:

@@ -150,7 +150,7 @@ def read_table(file: str | Path) -> TextTable:
     file = Path(file)
     lines = [
         (number, [cell.strip() for cell in line.split("\t")])
-        for number, line in enumerate(_LINE_END.split(_read_text(file)), start=1)
+        for number, line in enumerate(_LINE_END.split(read_text(file)), start=1)
         if line.strip()
     ]
     if not lines:
@@ -196,7 +196,14 @@ def write_table(file: str | Path, frame: "pd.DataFrame", float_format: str | Non
         )
 
 
-def _read_text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is in another encoding.
+    """
     with file_errors(file):
         content = file.read_bytes()
     if content.startswith(_WIDE_ENCODINGS) or b"\0" in content:

@@ -138,12 +138,11 @@ def own_labels_without(label: int) -> Damage:
     return damage
 
 
-def other_shape(root: Path) -> None:
-    data.save(data.labels()[:5], root / "atlas.nii.gz")
-
-
-def other_affine(root: Path) -> None:
-    data.save(data.labels(), root / "atlas.nii.gz", np.diag([2.0, 2.0, 2.0, 1.0]))
+def other_place(root: Path) -> None:
+    """An atlas that lies beside the betas."""
+    affine = data.AFFINE.copy()
+    affine[2, 3] = 500
+    data.save(data.labels(), root / "atlas.nii.gz", affine)
 
 
 def other_affine_of_one(root: Path) -> None:

@@ -27,9 +27,8 @@ from damaged_input import (
     model_rdm,
     model_twice,
     nothing,
-    other_affine,
     other_affine_of_one,
-    other_shape,
+    other_place,
     own_labels_without,
     second_volume,
     text,
@@ -260,10 +259,9 @@ REFUSED: Mapping[str, Case] = {
         ("sub-02", "holds no voxel with label 2011", "region visual", "give the atlas"),
     ),
     **{
-        f"other-{what}-than-{form}": Case(
-            form, damage, ("lies on another grid than", "atlas.nii.gz", "resample one of them")
+        f"other-place-than-{form}": Case(
+            form, other_place, ("atlas.nii.gz holds no voxel", "0% of it", "check that both are of")
         )
-        for what, damage in (("shape", other_shape), ("affine", other_affine))
         for form in NEEDS_ATLAS
     },
     "other-affine-than-derivatives": Case(

@@ -26,6 +26,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the page speaks of, under the names that it has there."""
     folder = tmp_path_factory.mktemp("documented")
     data.write_atlas(folder / "aparc+aseg.nii.gz")
+    data.write_atlas(folder / "parcels.nii.gz")
+    names = "index\tname\n17\thippocampus\n1011\tlh.visual\n2011\trh.visual\n"
+    (folder / "parcels.tsv").write_text(names)
     data.write_per_subject_atlases(folder / "atlases")
     data.write_derivatives(folder / "derivatives")
     data.write_run_betas(folder / "derivatives")

@@ -204,10 +204,12 @@ def test_data_with_regions_of_their_own_need_no_configuration(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("visual", "'visual' is no region: write NAME=LABEL,LABEL with whole numbers"),
-        ("visual=left", "'visual=left' is no region"),
-        ("a_b=1", "must be letters and digits"),
-        ("a=0", "above 0 only"),
+        ("visual=", "'visual=' is no region: write NAME=LABEL,LABEL"),
+        ("=17", "'=17' is no region"),
+        ("visual=17,,53", "'visual=17,,53' is no region"),
+        ("nan=17", "which tables of results cannot tell from a missing value"),
+        ("mask:ffa.nii.gz", "'mask:ffa.nii.gz' is no region: write NAME=mask:FILE"),
+        ("a=0", "holds the label 0"),
     ],
 )
 def test_regions_that_are_none(given: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,12 +153,15 @@ def missing_stimulus(folder: Path) -> None:
     next((folder / "betas" / "sub-02").glob(f"{STIMULI[1]}*")).unlink()
 
 
-def other_grid(folder: Path) -> None:
-    save(atlas(), folder / "atlas.nii.gz", np.diag([-2.0, 2.0, 2.5, 1.0]))
+def other_place(folder: Path) -> None:
+    affine = AFFINE.copy()
+    affine[1, 3] = -400
+    save(atlas(), folder / "atlas.nii.gz", affine)
 
 
-def other_shape(folder: Path) -> None:
-    save(atlas()[:-1], folder / "atlas.nii.gz")
+def mixed_grids(folder: Path) -> None:
+    for file in (folder / "betas" / "sub-02").iterdir():
+        save(np.asarray(nib.load(file).dataobj), file, np.diag([-2.0, 2.0, 2.5, 1.0]))
 
 
 def absent_label(folder: Path) -> None:
@@ -211,8 +214,8 @@ def all_nan(folder: Path) -> None:
     [
         (duplicate_stimulus, f"both betas of stimulus {STIMULI[1]}"),
         (missing_stimulus, f"sub-02 has no beta of stimulus {STIMULI[1]}"),
-        (other_grid, "lies on another grid"),
-        (other_shape, "lies on another grid"),
+        (other_place, r"holds no voxel in the grid of .*sub-01.* \(0% of it lies within"),
+        (mixed_grids, "sub-02.* lies on another grid than the betas of other subjects, .*sub-01"),
         (absent_label, "no voxel with label 17, which region hippocampus needs"),
         (not_labels, "not a volume of whole-number labels"),
         (missing_atlas, "atlas.nii.gz is missing"),

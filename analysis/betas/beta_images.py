@@ -15,6 +15,7 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.betas.beta_index import BetaImage, Request, SubjectImages
+from conceptrsa.analysis.betas.region_choice import Region, RegionChoice
 from conceptrsa.analysis.betas.response_kind import (
     MODEL_FILE,
     afni_labels,
@@ -23,14 +24,13 @@ from conceptrsa.analysis.betas.response_kind import (
     require_response,
 )
 from conceptrsa.analysis.betas.roi_files import add_runs
+from conceptrsa.analysis.betas.roi_voxels import RoiVoxels, notes_on_regions, regions_by_subject
 from conceptrsa.analysis.betas.volumes import (
     ESTIMATE_AGAIN,
     Grid,
-    RoiVoxels,
     load_volume,
     n_volumes_of,
     read_volume,
-    regions_by_subject,
     require_finite,
 )
 from conceptrsa.analysis.brain.comparable import TELLING_VOXELS
@@ -51,23 +51,38 @@ SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
 
 
 def read_subjects(
-    listed: Sequence[SubjectImages], want: Request, atlas: Path
+    listed: Sequence[SubjectImages], want: Request, atlas: Path | None, own_atlas: Path
 ) -> tuple[SubjectPatterns, ...]:
     """Read the betas that were found of each subject, at the regions of an atlas.
+
+    Without one that the user gave, in any grid, it is the one that was made with the betas, in
+    theirs.
 
     Raises
     ------
     InputError
         As `regions_by_subject` and `read_beta_images`.
     """
-    regions_of = regions_by_subject(atlas, want.rois, want.ignore_place)
-    subjects = []
+    regions = [region for region in want.rois if not isinstance(region, RegionChoice)]
+    has_masks = any(isinstance(region, Region) and region.mask for region in regions)
+    regions_of = regions_by_subject(atlas or own_atlas, regions, want.ignore_place)
+    subjects: list[SubjectPatterns] = []
+    found: list[RoiVoxels] = []
     for of_subject in listed:
-        subject = read_beta_images(of_subject, regions_of(of_subject.label), want.with_runs)
+        grid = _grid_of(of_subject.images[0].file) if atlas or has_masks else None
+        found.append(regions_of(of_subject.label, grid))
+        subject = read_beta_images(of_subject, found[-1], want.with_runs)
         if of_subject.run_betas is not None:
             subject = add_runs(subject, of_subject.run_betas)
         subjects.append(subject)
+    notes = notes_on_regions(found)
+    subjects[:1] = [replace(subject, notes=(*notes, *subject.notes)) for subject in subjects[:1]]
     return tuple(subjects)
+
+
+def _grid_of(file: Path) -> Grid:
+    volumes = load_volume(file)
+    return Grid(volumes.shape[:3], volumes.affine, file)
 
 
 def read_beta_images(
@@ -135,7 +150,7 @@ def read_beta_images(
                 )
                 for roi, voxels in regions.rois.items()
             },
-            sources=(*files, *listed.tables, regions.grid.file),
+            sources=(*files, *listed.tables, *regions.files),
             notes=tuple(f"{listed.name}: {note}" for note in notes if note),
             estimation=listed.estimation,
             kind=kind,
@@ -285,7 +300,7 @@ def _read_in_order(
         volumes = load_volume(file)
         if place := require_orientation(volumes, file, regions.ignore_place):
             places.append(place)
-        regions.grid.require_same(Grid(volumes.shape[:3], volumes.affine, file))
+        regions.grid.require_same(_grid_of(file))
         labels = afni_labels(volumes)
         n_volumes = n_volumes_of(volumes)
         if len(volumes.shape) > 4:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.betas.conditions import ConditionRule
+from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_one_of
-from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
@@ -23,7 +23,7 @@ class Request:
     """What is to be read; see `conceptrsa.analysis.betas.read.read_betas`."""
 
     path: Path
-    rois: tuple[RoiDefinition, ...]
+    rois: tuple[AnyRegion | RegionChoice, ...]
     participants: tuple[str, ...] | None = None
     task: str | None = None
     conditions: ConditionRule = field(default_factory=ConditionRule)

@@ -7,6 +7,7 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.betas.beta_index import Request
+from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.betas.roi_files import (
     only_file,
     ordered_regions,
@@ -24,7 +25,6 @@ from conceptrsa.analysis.files.rdm_files import (
 )
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import natural_key
-from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.tsv import read_table
 
 TABLE_SUFFIXES = (".tsv",)
@@ -38,8 +38,8 @@ def read_rdm_files(want: Request) -> tuple[SubjectRdms, ...]:
     In arrays are `stimulus` (stimuli,) and for each region `<roi>/rdm`, (stimuli, stimuli) or
     (pairs,) in the order of `pdist`; where `<roi>/rdm_odd` and `<roi>/rdm_even` are there, of odd
     and even runs, these two folds are taken instead. Tables are square, and name the stimuli in
-    the header and in the first column. Regions are those of the files; those that are asked for
-    say their order only.
+    the header and in the first column. Regions are those of the files, or those chosen of them; see
+    `ordered_regions`.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def read_rdm_files(want: Request) -> tuple[SubjectRdms, ...]:
     )
 
 
-def _read_arrays(name: str, file: Path, rois: Sequence[RoiDefinition]) -> SubjectRdms:
+def _read_arrays(name: str, file: Path, rois: Sequence[AnyRegion | RegionChoice]) -> SubjectRdms:
     with open_arrays(file) as arrays:
         stimuli = names_given(arrays.texts("stimulus"), file)
         has_halves = any(array.endswith(HALF_ENDINGS) for array in arrays.names)
@@ -98,7 +98,9 @@ def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> Floats:
     return _sorted(rdm_vector(rdm, len(stimuli), f"{name} in {arrays.file}"), stimuli)
 
 
-def _read_tables(name: str, files: Sequence[Path], rois: Sequence[RoiDefinition]) -> SubjectRdms:
+def _read_tables(
+    name: str, files: Sequence[Path], rois: Sequence[AnyRegion | RegionChoice]
+) -> SubjectRdms:
     of_region: dict[str, Path] = {}
     for file in files:
         region = file.name.removeprefix(f"{name}_").removesuffix(file.suffix)

@@ -9,11 +9,17 @@ from conceptrsa.analysis.betas.beta_index import SUBJECT_NAME, Request, SubjectI
 from conceptrsa.analysis.betas.brain_rdm_files import HALF_ENDINGS, read_rdm_files
 from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.betas.image_tables import list_table
+from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.betas.own_derivatives import (
     OWN_ATLAS,
     SPACE,
     list_derivatives,
     require_same_estimation,
+)
+from conceptrsa.analysis.betas.region_choice import (
+    AnyRegion,
+    RegionChoice,
+    choose_regions,
 )
 from conceptrsa.analysis.betas.response_kind import MODEL_FILE, require_one_kind
 from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
@@ -32,7 +38,6 @@ from conceptrsa.bids_config.names import (
     warn_of_case,
 )
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
-from conceptrsa.bids_config.schema import RoiDefinition
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 
@@ -126,9 +131,10 @@ FORMATS = (
 
 def read_betas(
     path: Path,
-    rois: Sequence[RoiDefinition] | None = None,
+    rois: Sequence[AnyRegion | RegionChoice] | None = None,
     *,
     atlas: Path | None = None,
+    atlas_labels: Path | None = None,
     betas_format: str | None = None,
     participants: Sequence[str] | None = None,
     task: str | None = None,
@@ -144,12 +150,15 @@ def read_betas(
     ----------
     path : Path
         Folder, or table.
-    rois : sequence of RoiDefinition, optional
-        Regions, by default those of the data set configuration that the path carries; where the
-        data hold their own, only their order.
+    rois : sequence of RoiDefinition, Region or RegionChoice, optional
+        Regions; see `find_regions`. Where the data hold their own, choices among them; those of a
+        configuration say their order only.
     atlas : Path, optional
-        Label volume on the grid of the betas, where the form needs one; `{subject}` in it stands
-        for the subject's label without `sub-`.
+        Label volume in the space of the betas, where the form needs one; in another grid it is
+        resampled by nearest neighbour, with a note. `{subject}` in it stands for the subject's
+        label without `sub-`.
+    atlas_labels : Path, optional
+        Table of its labels, by default the one beside it.
     betas_format : str, optional
         Name of one of `FORMATS`; by default what the path holds.
     participants : sequence of str, optional
@@ -180,10 +189,14 @@ def read_betas(
     path = Path(path)
     form = find_format(path, betas_format)
     _require_options_of(
-        form, path, atlas, bool(task), conditions=bool(conditions or exclude_conditions)
+        form,
+        path,
+        atlas or atlas_labels,
+        bool(task),
+        conditions=bool(conditions or exclude_conditions),
     )
-    regions = _own_regions(path, form, atlas) if rois is None else tuple(rois)
-    names = (roi.name for roi in regions)
+    regions = find_regions(path, form, rois, atlas, atlas_labels)
+    names = (roi.name for roi in regions if not isinstance(roi, RegionChoice))
     require_distinct(names, "the regions include", "give each a name of its own")
     want = Request(
         path=path,
@@ -203,7 +216,7 @@ def read_betas(
         subjects = form.read_regions(want)
     else:
         assert form.list_images is not None
-        subjects = read_subjects(list(form.list_images(want)), want, atlas or path / OWN_ATLAS)
+        subjects = read_subjects(list(form.list_images(want)), want, atlas, path / OWN_ATLAS)
     require_comparable(subjects)
     for subject in subjects:
         require_names(subject.stimuli, "stimulus", subject.origin)
@@ -222,9 +235,7 @@ def _require_options_of(
     """Refuse options that a form has no use for, and a missing atlas that it needs."""
     problem = None
     if form.read_regions is not None and atlas is not None:
-        problem = f"holds regions of its own: leave --atlas {atlas} out"
-    elif form.list_images is not None and atlas is None and not form.has_own_atlas:
-        problem = "needs a label volume in the grid of the betas: give it with --atlas FILE"
+        problem = "holds regions of its own: leave --atlas and --atlas-labels out"
     elif task and "task" not in form.options:
         problem = "names no tasks: leave --task-id out"
     elif conditions and "conditions" not in form.options:
@@ -233,7 +244,58 @@ def _require_options_of(
         raise InputError(f"{path} ({form.layout}) {problem}")
 
 
-def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[RoiDefinition, ...]:
+def find_regions(
+    path: Path,
+    form: BetasFormat,
+    rois: Sequence[AnyRegion | RegionChoice] | None = None,
+    atlas: Path | None = None,
+    atlas_labels: Path | None = None,
+) -> tuple[AnyRegion | RegionChoice, ...]:
+    """Find what makes up the regions that betas are read at.
+
+    Parameters
+    ----------
+    path : Path
+        Where the betas are.
+    form : BetasFormat
+    rois : sequence of RoiDefinition, Region or RegionChoice, optional
+        By default every label of the table of a given atlas, else those of the configuration that
+        the path carries.
+    atlas, atlas_labels : Path, optional
+        As of `read_betas`.
+
+    Returns
+    -------
+    tuple of RoiDefinition, Region or RegionChoice
+        Choices where the data hold regions of their own, which only their files can tell.
+
+    Raises
+    ------
+    InputError
+        On a choice that is not there, or if nothing says what the regions are.
+    """
+    only_masks = bool(rois) and all(getattr(roi, "mask", None) for roi in rois or ())
+    if form.list_images is not None and atlas is None and not (form.has_own_atlas or only_masks):
+        raise InputError(
+            f"{path} ({form.layout}) needs a label volume in the space of the betas: give it with "
+            "--atlas FILE, or masks by --rois NAME=mask:FILE"
+        )
+    choices = [roi for roi in rois or () if isinstance(roi, RegionChoice)]
+    if form.read_regions is not None or (rois is not None and not choices):
+        return _own_regions(path, form, atlas) if rois is None else tuple(rois)
+    file = atlas or (path / OWN_ATLAS if form.has_own_atlas else None)
+    words = [word for choice in choices for word in choice.words]
+    by_name = not all(map(str.isdecimal, words)) or any(choice.name is None for choice in choices)
+    table_file = atlas_labels
+    if table_file is None and file is not None and (by_name or (atlas and rois is None)):
+        table_file = table_beside(file)
+    if choices or (atlas is not None and table_file is not None):
+        table = None if table_file is None else read_label_table(table_file)
+        return choose_regions(rois or (), table, file)
+    return _own_regions(path, form, atlas)
+
+
+def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[AnyRegion, ...]:
     """Regions of the configuration that a path carries; none where the data hold their own."""
     recorded = read_recorded(path)
     if recorded is not None:
@@ -246,8 +308,9 @@ def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[Roi
             "which says what its regions are: give it by --dataset-config"
         )
     raise InputError(
-        f"nothing says which labels of {atlas} make up a region: give --rois NAME=LABEL,LABEL, or "
-        "--dataset-config with a TOML file or with ds001246, the paper's regions"
+        f"nothing says which labels of {atlas} make up a region: give --rois NAME=LABEL,LABEL, its "
+        "label table by --atlas-labels, or --dataset-config with a TOML file or with ds001246, the "
+        "paper's regions"
     )
 
 

@@ -14,6 +14,7 @@ from conceptrsa.analysis.betas.beta_index import (
     wanted_names,
     wanted_subjects,
 )
+from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, matching_names
 from conceptrsa.analysis.betas.volumes import require_finite
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
@@ -26,7 +27,6 @@ from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_names, stimulus_ids
-from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.bids_config.writing import require_content
 
 ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")
@@ -84,7 +84,7 @@ def read_roi_files(want: Request) -> tuple[SubjectPatterns, ...]:
     In each are `stimulus` (stimuli,) and for each region `<roi>/betas`, (stimuli, voxels) or
     (runs, stimuli, voxels); if wished `<roi>/odd` and `<roi>/even` (stimuli, voxels),
     `<roi>/voxels` (voxels,) and `<roi>/residual_covariance` (voxels, voxels). Regions are those of
-    the files; those that are asked for say their order only.
+    the files, or those chosen of them; see `ordered_regions`.
 
     Raises
     ------
@@ -98,7 +98,9 @@ def read_roi_files(want: Request) -> tuple[SubjectPatterns, ...]:
     )
 
 
-def region_names(arrays: ArrayFile, ending: str, rois: Sequence[RoiDefinition]) -> tuple[str, ...]:
+def region_names(
+    arrays: ArrayFile, ending: str, rois: Sequence[AnyRegion | RegionChoice]
+) -> tuple[str, ...]:
     """Regions that have an array of this name, in the order of `ordered_regions`.
 
     Raises
@@ -115,15 +117,16 @@ def region_names(arrays: ArrayFile, ending: str, rois: Sequence[RoiDefinition]) 
 
 
 def ordered_regions(
-    names: Iterable[str], rois: Sequence[RoiDefinition], source: Path
+    names: Iterable[str], rois: Sequence[AnyRegion | RegionChoice], source: Path
 ) -> tuple[str, ...]:
-    """Names of regions in the configuration's order, then in the order given.
+    """Names of regions: those chosen, or all of them, those of a configuration first.
 
     Raises
     ------
     InputError
-        On a name that cannot be part of a file name.
+        On a name that cannot be part of a file name, or a choice that is not there.
     """
+    names = tuple(names)
     places = {roi.name: place for place, roi in enumerate(rois)}
     for name in names:
         require_names([name], "region", source)
@@ -131,7 +134,19 @@ def ordered_regions(
             raise InputError(
                 f"{source} names a region {name!r}: use letters and digits, joined by '-'"
             )
-    return tuple(sorted(names, key=lambda name: places.get(name, len(places))))
+    choices = [roi for roi in rois if isinstance(roi, RegionChoice)]
+    if not choices:
+        return tuple(sorted(names, key=lambda name: places.get(name, len(places))))
+    chosen: dict[str, None] = {}
+    for choice in choices:
+        if choice.name is not None:
+            raise InputError(
+                f"{source} holds regions of its own, not labels of an atlas: choose among them by "
+                f"name, as in --rois {' '.join(names[:2])}, in place of {choice}"
+            )
+        for word in choice.words:
+            chosen |= dict.fromkeys(matching_names(word, names, source))
+    return tuple(chosen)
 
 
 def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:

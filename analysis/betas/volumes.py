@@ -1,6 +1,5 @@
-"""Reading beta volumes and label volumes, and keeping only the voxels of the regions."""
+"""Reading volumes of betas, and the grid that they lie in."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,7 @@ from nibabel.spatialimages import SpatialImage
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import (
-    open_image,
-    read_labels,
-    readable,
-    require_orientation,
-)
-from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.images import open_image, readable
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
 
@@ -36,12 +29,15 @@ class Grid:
     affine: Floats
     file: Path
 
-    def require_same(self, other: "Grid") -> None:
-        """Raise an InputError unless `other` has this grid."""
-        same = self.shape == other.shape and np.allclose(
+    def is_same(self, other: "Grid") -> bool:
+        """Tell whether `other` has this grid."""
+        return self.shape == other.shape and np.allclose(
             self.affine, other.affine, rtol=0, atol=AFFINE_TOLERANCE_MM
         )
-        if same:
+
+    def require_same(self, other: "Grid") -> None:
+        """Raise an InputError unless `other` has this grid."""
+        if self.is_same(other):
             return
         what = f"its shape is {other.shape}, not {self.shape}"
         if self.shape == other.shape:
@@ -50,90 +46,6 @@ class Grid:
             f"{other.file} lies on another grid than {self.file} ({what}): resample one of them to "
             "the other's grid"
         )
-
-
-@dataclass(frozen=True)
-class RoiVoxels:
-    """The voxels of every region in one label volume.
-
-    Attributes
-    ----------
-    grid : Grid
-    rois : dict of str to ndarray
-        Flat (C order) voxel indices by region name, increasing.
-    ignore_place : bool
-        Whether volumes whose place cannot be trusted are taken.
-    doubt : str or None
-        Why that of the label volume cannot be trusted, where that is ignored.
-    """
-
-    grid: Grid
-    rois: dict[str, Integers]
-    ignore_place: bool = False
-    doubt: str | None = None
-
-    @property
-    def union(self) -> Integers:
-        """Voxels that lie in any region, increasing."""
-        return np.unique(np.concatenate(list(self.rois.values())))
-
-
-def read_roi_voxels(
-    atlas_file: Path, rois: Sequence[RoiDefinition], ignore_place: bool = False
-) -> RoiVoxels:
-    """Find the voxels of the regions in a label volume.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is not a volume of whole numbers, lacks a label, or, unless
-        ignored, its place cannot be trusted.
-    """
-    doubt = require_orientation(load_volume(atlas_file), atlas_file, ignore_place)
-    labels, affine = read_labels(atlas_file)
-    flat = labels.ravel()
-    present = set(np.unique(flat).tolist())
-    voxels = {}
-    for roi in rois:
-        absent = [label for label in roi.labels if label not in present]
-        if absent:
-            raise InputError(
-                f"{atlas_file} holds no voxel with label {absent[0]}, which region {roi.name} "
-                "needs: give the atlas that the region's labels belong to"
-            )
-        voxels[roi.name] = np.flatnonzero(np.isin(flat, roi.labels))
-    return RoiVoxels(Grid(labels.shape, affine, Path(atlas_file)), voxels, ignore_place, doubt)
-
-
-def regions_by_subject(
-    atlas: Path, rois: Sequence[RoiDefinition], ignore_place: bool = False
-) -> Callable[[str], RoiVoxels]:
-    """Give what finds the regions of a subject: the same for all, or an atlas for each.
-
-    Parameters
-    ----------
-    atlas : Path
-        Label volume; `{subject}` in it stands for the subject's label without `sub-`.
-    rois : sequence of RoiDefinition
-    ignore_place : bool
-        Take volumes whose place and orientation cannot be trusted, with a note.
-
-    Returns
-    -------
-    callable
-        From a subject's label to `RoiVoxels`.
-
-    Raises
-    ------
-    InputError
-        As `read_roi_voxels`, for an atlas of each subject once it is asked for.
-    """
-    if SUBJECT_PLACE in str(atlas):
-        return lambda subject: read_roi_voxels(
-            Path(str(atlas).replace(SUBJECT_PLACE, subject)), rois, ignore_place
-        )
-    regions = read_roi_voxels(Path(atlas), rois, ignore_place)
-    return lambda subject: regions
 
 
 def load_volume(file: Path) -> SpatialImage:

@@ -2,10 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli.comparison_options import (
     ComparisonOptions,
     add_comparison_options,
@@ -18,6 +17,9 @@ from conceptrsa.pipelines.cli.data_options import (
 )
 from conceptrsa.pipelines.cli.parser import add_options
 from conceptrsa.pipelines.participant_options import ParticipantOptions
+
+if TYPE_CHECKING:  # not needed for a command's --help
+    from conceptrsa.analysis.betas.region_choice import RegionChoice
 
 BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
 
@@ -42,9 +44,14 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--atlas", type=Path, metavar="FILE",
-        help="label volume (aparc+aseg) in the grid of the betas; {subject} in its name stands for "
-        "the subject's label, where each has an own; not needed for this tool's derivatives, "
-        "patterns of regions and RDMs",
+        help="label volume in the space of the betas; in another grid it is resampled by nearest "
+        "neighbour; {subject} in its name stands for the subject's label, where each has an own; "
+        "not needed for this tool's derivatives, masks, patterns of regions and RDMs",
+    )  # fmt: skip
+    group.add_argument(
+        "--atlas-labels", type=Path, metavar="FILE",
+        help="the atlas' label table: BIDS dseg.tsv, FreeSurfer's LUT, TSV or CSV (default: the "
+        "one beside the atlas, of the same name)",
     )  # fmt: skip
     group.add_argument(
         "--conditions", nargs="+", default=(), metavar="PATTERN",
@@ -56,9 +63,11 @@ def add_parser(commands: Any) -> None:
         help="conditions that are no stimuli",
     )  # fmt: skip
     group.add_argument(
-        "--rois", nargs="+", type=region, metavar="NAME=LABELS",
-        help="regions by labels of the atlas, as in visual=1011,2011 hippocampus=17,53 (default: "
-        "the configuration's)",
+        "--rois", nargs="+", type=region, metavar="NAME=SPEC",
+        help="regions, in this order: label numbers (hippocampus=17,53), names or patterns of the "
+        "label table (V1=L_V1*,R_V1*), a mask (FFA=mask:ffa.nii.gz), or names of the table or of "
+        "the betas' own regions alone (V1 V2 'LO*'); default: the configuration's, or with --atlas "
+        "every label of its table",
     )  # fmt: skip
     add_ignore_option(group, ("orientation",))
     parser.add_argument(
@@ -70,22 +79,19 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(function=run)
 
 
-def region(text: str) -> RoiDefinition:
-    """Read 'NAME=LABEL,LABEL', for argparse."""
-    name, _, labels = text.partition("=")
+def region(text: str) -> "RegionChoice":
+    """Read 'NAME=SPEC' or 'NAME', for argparse."""
+    from conceptrsa.analysis.betas.region_choice import read_choice
+
     try:
-        return RoiDefinition(name, tuple(int(label) for label in labels.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no region: write NAME=LABEL,LABEL with whole numbers"
-        ) from None
+        return read_choice(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from conceptrsa.analysis.betas.read import find_format, read_betas
+    from conceptrsa.analysis.betas.read import find_format, find_regions, read_betas
     from conceptrsa.pipelines.cli.network_choice import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
@@ -109,7 +115,10 @@ def run(args: argparse.Namespace) -> int:
         "--out",
         part="group",
     )
-    rois = args.rois or (config.rois if config else None)
+    # Those of a configuration that the betas carry belong to their own atlas.
+    of_config = config is not None and bool(args.dataset_config or args.atlas is None)
+    given = args.rois or (config.rois if config is not None and of_config else None) or None
+    rois = find_regions(args.betas, form, given, args.atlas, args.atlas_labels)
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     require_models(options, config.stimuli if config else None)
@@ -117,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         args.betas,
         rois,
         atlas=args.atlas,
+        atlas_labels=args.atlas_labels,
         betas_format=form.name,
         participants=args.participant_labels,
         task=args.task,

@@ -8,6 +8,7 @@ from typing import get_args
 
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.reader import load_comparison_config
 from conceptrsa.bids_config.recorded import (
     FORCE,
     GIVE,
@@ -17,7 +18,7 @@ from conceptrsa.bids_config.recorded import (
     read_recorded,
     require_recorded,
 )
-from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig
 from conceptrsa.pipelines.participant_options import IGNORED_BY_FMRIPREP, Ignored
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def participant_config(
 
 def comparison_config(
     given: str | None, force: bool, betas: Path, chosen: Collection[str] = ()
-) -> tuple[DatasetConfig | None, tuple[str, ...]]:
+) -> tuple[DatasetConfig | ComparisonConfig | None, tuple[str, ...]]:
     """Give the configuration of a comparison, and notes where it is not the betas' own.
 
     Parameters
@@ -95,7 +96,7 @@ def comparison_config(
 
     Returns
     -------
-    DatasetConfig or None
+    DatasetConfig, ComparisonConfig or None
         None where nothing was given and the betas carry nothing.
 
     Raises
@@ -107,7 +108,10 @@ def comparison_config(
     notes = notes_on_mixture(betas)
     if given is None:
         return read_recorded(betas), notes
-    config = load_dataset_config(given)
+    config = load_comparison_config(given)
+    recorded = read_recorded(betas)
+    if isinstance(config, ComparisonConfig) and recorded is not None:
+        config = config.completed_by(recorded)
     sections: Sequence[str] = [name for name in OF_COMPARISON if name not in chosen]
     differing = require_recorded(config, betas, sections, force)
     if differing:

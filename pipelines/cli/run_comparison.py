@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.analysis.comparison import Subjects, compare
@@ -19,7 +20,7 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwise
-from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition, StimuliConfig
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, StimuliConfig
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.network_choice import network_run, read_labelled_stimuli
@@ -47,10 +48,10 @@ NEEDED = {
 
 def compare_with_models(
     subjects: Subjects,
-    config: DatasetConfig | None,
+    config: DatasetConfig | ComparisonConfig | None,
     options: ComparisonOptions,
     out_dir: Path,
-    rois: Sequence[RoiDefinition] | None = None,
+    rois: Sequence[AnyRegion | RegionChoice] | None = None,
     notes: Sequence[str] = (),
 ) -> int:
     """Get the features the options ask for, compare, write, and say where.
@@ -59,12 +60,12 @@ def compare_with_models(
     ----------
     subjects : sequence of SubjectPatterns or of SubjectRdms
         The brain's side.
-    config : DatasetConfig, optional
+    config : DatasetConfig or ComparisonConfig, optional
         Stimulus labels and prompt.
     options : ComparisonOptions
     out_dir : Path
         Where the `group` folder goes.
-    rois : sequence of RoiDefinition, optional
+    rois : sequence of RoiDefinition, Region or RegionChoice, optional
         Regions in place of the configuration's.
     notes : sequence of str
         What was noticed before.
@@ -179,8 +180,8 @@ def _check_paper(result: ComparisonResult, subjects: Subjects, file: Path) -> No
 
 
 def used_configuration(
-    config: DatasetConfig | None,
-    rois: Sequence[RoiDefinition] | None = None,
+    config: DatasetConfig | ComparisonConfig | None,
+    rois: Sequence[AnyRegion | RegionChoice] | None = None,
     stimuli: StimuliConfig | None = None,
 ) -> dict[str, Any]:
     """What of the configuration is used, as JSON can hold it.

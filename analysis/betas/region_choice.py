@@ -1,0 +1,202 @@
+"""Which regions a user asks for, in labels, names and patterns of an atlas, and masks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from conceptrsa.analysis.betas.label_tables import GIVE_TABLE, LabelTable
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import (
+    clean_name,
+    did_you_mean,
+    require_distinct,
+    require_names,
+    some_of,
+)
+from conceptrsa.bids_config.schema import RoiDefinition
+
+MASK = "mask:"
+WILDCARDS = re.compile(r"[*?\[]")
+HOW = "write NAME=LABEL,LABEL, NAME=PATTERN, NAME=mask:FILE, or a name of the label table"
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """A region as the user writes it; see `read_choice`.
+
+    Attributes
+    ----------
+    name : str or None
+        None: each name of the table that the pattern fits is a region of its own.
+    words : tuple of str
+        Label numbers, names and patterns.
+    mask : Path or None
+        Volume of the region alone.
+    """
+
+    name: str | None
+    words: tuple[str, ...] = ()
+    mask: Path | None = None
+
+    def __str__(self) -> str:
+        """As the user wrote it."""
+        said = f"{MASK}{self.mask}" if self.mask else ",".join(self.words)
+        return said if self.name is None else f"{self.name}={said}"
+
+
+@dataclass(frozen=True)
+class Region:
+    """What makes up a region.
+
+    Attributes
+    ----------
+    name : str
+    labels : tuple of int
+        Labels of the atlas.
+    some_suffice : bool
+        Whether some of the labels may be absent from the atlas: a table may serve several.
+    is_optional : bool
+        Whether all of them may be, so that there is no such region.
+    mask : Path or None
+        Volume of the region alone, in place of labels; `{subject}` in it stands for the label.
+    """
+
+    name: str
+    labels: tuple[int, ...] = ()
+    some_suffice: bool = False
+    is_optional: bool = False
+    mask: Path | None = None
+
+
+AnyRegion = RoiDefinition | Region
+"""A region of a configuration, all of whose labels have to be there, or one that was chosen."""
+
+
+def read_choice(text: str) -> RegionChoice:
+    """Read `NAME=SPEC` or `NAME`.
+
+    SPEC is `mask:FILE`, or numbers, names and patterns (`*`, `?`, `[...]`) of labels, joined by
+    commas.
+
+    Raises
+    ------
+    InputError
+        On an empty name or SPEC, or a name that tables of results cannot hold.
+    """
+    before, sign, after = text.partition("=")
+    name, said = (clean_name(before), after.strip()) if sign else (None, text.strip())
+    if name is not None:
+        require_names([name] if name else [], "region", f"--rois {text}")
+    if said.startswith(MASK):
+        file = said.removeprefix(MASK)
+        if not name or not file:
+            raise InputError(f"{text!r} is no region: write NAME={MASK}FILE")
+        return RegionChoice(name, mask=Path(file))
+    words = tuple(clean_name(word) for word in said.split(","))
+    if not all(words) or (name is not None and not name):
+        raise InputError(f"{text!r} is no region: {HOW}")
+    if "0" in words:
+        raise InputError(f"{text!r} holds the label 0, which lies outside of all regions: omit it")
+    return RegionChoice(name, words)
+
+
+def choose_regions(
+    choices: Sequence[RegionChoice | AnyRegion],
+    table: LabelTable | None,
+    atlas: Path | None,
+) -> tuple[AnyRegion, ...]:
+    """Find the labels of each region chosen, in the order of the choices.
+
+    Parameters
+    ----------
+    choices : sequence of RegionChoice, RoiDefinition or Region
+        None at all: every name of the table is a region.
+    table : LabelTable, optional
+        Names of the labels, where known.
+    atlas : Path, optional
+        For messages.
+
+    Raises
+    ------
+    InputError
+        On names without a table or not in it, a pattern that fits no name, a region that is chosen
+        twice, or labels without an atlas.
+    """
+    regions: list[AnyRegion] = []
+    if not choices and table is not None:
+        return tuple(Region(name, labels, True, True) for name, labels in table.labels.items())
+    for choice in choices:
+        if not isinstance(choice, RegionChoice):
+            regions.append(choice)
+        elif choice.mask is not None:
+            regions.append(Region(str(choice.name), mask=choice.mask))
+        elif atlas is None:
+            raise InputError(f"{choice} is a region of an atlas: give the atlas by --atlas FILE")
+        elif choice.name is None:
+            regions += _regions_of_names(choice, table, atlas)
+        else:
+            regions.append(_region_of(choice.name, choice.words, table, atlas))
+    require_distinct(
+        (region.name for region in regions), "the regions include", "give each a name of its own"
+    )
+    return tuple(regions)
+
+
+def matching_names(word: str, names: Sequence[str], source: object) -> list[str]:
+    """Names that a word fits: the same, or by pattern.
+
+    Raises
+    ------
+    InputError
+        If there is none, with the nearest name.
+    """
+    if word in names:
+        return [word]
+    found = [name for name in names if fnmatchcase(name, word)]
+    if found:
+        return found
+    fits = " that fits" if WILDCARDS.search(word) else ""
+    near = did_you_mean(WILDCARDS.sub("", word), names)
+    raise InputError(
+        f"{source} names no region{fits} {word!r}{near}: write one of {some_of(names, 8)}"
+    )
+
+
+def _regions_of_names(choice: RegionChoice, table: LabelTable | None, atlas: Path) -> list[Region]:
+    known = _require_table(choice, table, atlas)
+    of_label = {label: name for name, labels in known.labels.items() for label in labels}
+    regions = []
+    for word in choice.words:
+        if word.isdecimal() and word not in known.labels:
+            if int(word) not in of_label:
+                raise InputError(f"{known.file} names no label {word}: write NAME={word}")
+            regions.append(Region(of_label[int(word)], (int(word),)))
+            continue
+        names = matching_names(word, tuple(known.labels), known.file)
+        is_pattern = word not in known.labels
+        regions += [Region(name, known.labels[name], True, is_pattern) for name in names]
+    return regions
+
+
+def _region_of(name: str, words: Sequence[str], table: LabelTable | None, atlas: Path) -> Region:
+    labels: list[int] = []
+    by_number = all(word.isdecimal() for word in words)
+    for word in words:
+        if word.isdecimal():
+            labels.append(int(word))
+            continue
+        known = _require_table(RegionChoice(name, tuple(words)), table, atlas)
+        for found in matching_names(word, tuple(known.labels), known.file):
+            labels += known.labels[found]
+    return Region(name, tuple(dict.fromkeys(labels)), some_suffice=not by_number)
+
+
+def _require_table(choice: RegionChoice, table: LabelTable | None, atlas: Path) -> LabelTable:
+    if table is None:
+        raise InputError(
+            f"{choice} names labels of {atlas}, which has no label table beside it: {GIVE_TABLE}, "
+            "or write NAME=LABEL,LABEL with numbers"
+        )
+    return table

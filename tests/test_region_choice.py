@@ -147,6 +147,18 @@ def test_regions_by_names_patterns_and_numbers(
             in_region(subject, name, labels)
 
 
+def test_the_tools_own_derivatives_have_a_label_table(tmp_path: Path) -> None:
+    data.write_derivatives(tmp_path)
+    for atlas in tmp_path.glob("sub-*/anat/*_dseg.nii.gz"):
+        atlas.with_name(atlas.name.replace(".nii.gz", ".tsv")).write_text(DSEG)
+    for subject in crsa.read_betas(tmp_path, ["hippocampus", "V1=L_*"]):
+        assert list(subject.rois) == ["hippocampus", "V1"]
+        in_region(subject, "V1", (1011,))
+    atlas.with_name(atlas.name.replace(".nii.gz", ".tsv")).write_text("17 other\n")
+    with pytest.raises(InputError, match="are different label tables: give one for all subjects"):
+        crsa.read_betas(tmp_path, ["hippocampus"])
+
+
 def test_masks_need_no_atlas_and_may_be_each_subjects_own(folder: Path) -> None:
     for subject in data.SUBJECTS:
         labels = np.isin(data.labels(), 17 if subject == "02" else (1011, 17))
@@ -245,6 +257,7 @@ def nothing(folder: Path) -> None:
     [
         (nothing, "V1=99", "atlas.nii.gz holds no voxel with label 99, which region V1 needs"),
         (nothing, "L_visuel", "names no region 'L_visuel' (did you mean 'L_visual'?)"),
+        (nothing, "visual", "names no region 'visual' (there is L_visual, R_visual): write one of"),
         (nothing, "V1=Hippo*", "no region that fits 'Hippo*' (did you mean 'hippocampus'?)"),
         (nothing, "99", "atlas.tsv names no label 99: write NAME=99"),
         (move, "V1=L_visual", "region V1 of atlas.nii.gz holds no voxel in the grid of"),

@@ -158,7 +158,10 @@ def matching_names(word: str, names: Sequence[str], source: object) -> list[str]
     if found:
         return found
     fits = " that fits" if WILDCARDS.search(word) else ""
+    holding = [name for name in names if word.casefold() in name.casefold()]
     near = did_you_mean(WILDCARDS.sub("", word), names)
+    if len(holding) > 1 or (holding and not near):
+        near = f" (there is {some_of(holding, 4)})"
     raise InputError(
         f"{source} names no region{fits} {word!r}{near}: write one of {some_of(names, 8)}"
     )

@@ -115,7 +115,8 @@ def read_beta_images(
     folders = dict.fromkeys(file.parent for file in files if SPM_NAME.fullmatch(file.name))
     models = [folder / MODEL_FILE for folder in folders if (folder / MODEL_FILE).is_file()]
     bases = dict.fromkeys(require_canonical(model) for model in models)
-    sums = _Sums(images, len(regions.union), with_runs)
+    union = regions.union
+    sums = _Sums(images, len(union), with_runs)
     seen: dict[bytes, BetaImage] = {}
     kinds: list[tuple[str | None, Path]] = []
     doubts: dict[str | None, None] = {}
@@ -130,7 +131,7 @@ def read_beta_images(
     if regions.doubt:
         places.append(regions.doubt)
     kind = require_one_kind(kinds)
-    everywhere, missing = sums.patterns(listed.name, regions.union)
+    everywhere, missing = sums.patterns(listed.name, union)
     notes = [
         listed.left_out and f"conditions left out as no stimuli: {', '.join(listed.left_out)}",
         *listed.notes,
@@ -146,7 +147,7 @@ def read_beta_images(
             stimuli=tuple(sums.rows),
             rois={
                 roi: replace(
-                    everywhere.of_voxels(np.searchsorted(regions.union, voxels)), n_dropped=0
+                    everywhere.of_voxels(np.searchsorted(union, voxels)), n_dropped=0
                 )
                 for roi, voxels in regions.rois.items()
             },

@@ -146,9 +146,7 @@ def read_beta_images(
             subject=listed.label,
             stimuli=tuple(sums.rows),
             rois={
-                roi: replace(
-                    everywhere.of_voxels(np.searchsorted(union, voxels)), n_dropped=0
-                )
+                roi: replace(everywhere.of_voxels(np.searchsorted(union, voxels)), n_dropped=0)
                 for roi, voxels in regions.rois.items()
             },
             sources=(*files, *listed.tables, *regions.files),

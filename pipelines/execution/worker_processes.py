@@ -65,3 +65,7 @@ def kill_workers(pool: ProcessPoolExecutor) -> None:
     """Kill the processes of a pool, at work or not."""
     for process in list((pool._processes or {}).values()):
         process.kill()
+    # Python before 3.11.6 waits at its end until somebody reads what is being sent to a worker.
+    queue = getattr(pool, "_call_queue", None)
+    if queue is not None:
+        queue._reader.close()

@@ -334,7 +334,7 @@ def test_octave_runs_the_real_spm(
     log.info(
         "participant with SPM12 on Octave, one small subject: %.0f s", time.monotonic() - began
     )
-    assert list((tmp_path / "out" / "sub-01").rglob("*_desc-all_betas.nii.gz"))
+    assert list((tmp_path / "out" / "sub-01").rglob("*_space-MNI305_*_stat-effect_statmap.nii.gz"))
 
 
 def test_octave_takes_spm_from_an_image(engine: Engine, images: Images, tmp_path: Path) -> None:

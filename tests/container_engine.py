@@ -165,7 +165,7 @@ def import_folder(engine: Engine, folder: Path, name: str) -> None:
 
 
 def index_secrets(folder: Path) -> list[str]:
-    """Options that hand pip's index and certificates of this machine to a build.
+    """Options that pass this machine's pip index and certificates to a build.
 
     Raises
     ------

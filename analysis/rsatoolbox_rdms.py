@@ -1,7 +1,7 @@
 """RDMs to and from rsatoolbox, which is only needed when one of these functions is called."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,14 +9,12 @@ from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.patterns import SubjectRdms
 from conceptrsa.analysis.files.rdm_files import reorder
 from conceptrsa.analysis.library import Comparison
-from conceptrsa.analysis.models.feature_files import ModelRdm
-from conceptrsa.analysis.models.registry import GROUPS, Group
+from conceptrsa.analysis.models.feature_files import DEFAULT_GROUP, ModelRdm
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
     require_distinct,
     require_names,
-    require_one_of,
     stimulus_ids,
 )
 
@@ -70,7 +68,7 @@ def to_rsatoolbox(rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm])
 
 
 def from_rsatoolbox(
-    rdms: "RDMs", *, stimulus: str | None = None, group: Group | None = None
+    rdms: "RDMs", *, stimulus: str | None = None, group: str = DEFAULT_GROUP
 ) -> list[SubjectRdms] | list[ModelRdm]:
     """Make RDMs that `compare` takes from an `RDMs` object of rsatoolbox.
 
@@ -82,8 +80,8 @@ def from_rsatoolbox(
     stimulus : str, optional
         Pattern descriptor that names the stimuli; by default the first of `stimulus`, `stimuli`,
         `conds`, `cond`, `condition`, `conditions` that there is.
-    group : {'multimodal', 'visual', 'language', 'categorical'}, optional
-        Of models without the RDM descriptor `group`.
+    group : str, optional
+        Of models without the RDM descriptor `group`; by default one group for all.
 
     Raises
     ------
@@ -132,7 +130,7 @@ def _models(
     stimuli: tuple[str, ...],
     told: Mapping[str, Sequence[str]],
     rdms: Sequence[Floats],
-    group: Group | None,
+    group: str,
 ) -> list[ModelRdm]:
     names = told.get("model", told.get("name"))
     if names is None:
@@ -140,12 +138,9 @@ def _models(
             "the RDMs have no RDM descriptor subject, model or name: add the one that says what "
             "they are of"
         )
-    groups = told.get("group", [str(group or "")] * len(rdms))
-    for name, of_model in zip(names, groups, strict=True):
-        of = f"model {name} cannot be of the group"
-        require_one_of(of_model or None, GROUPS, of, "give group=..., one of")
+    groups = told.get("group", [group] * len(rdms))
     return [
-        ModelRdm(name, cast(Group, of_model), stimuli, rdm)
+        ModelRdm(name, of_model, stimuli, rdm)
         for name, of_model, rdm in zip(names, groups, rdms, strict=True)
     ]
 

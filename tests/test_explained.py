@@ -7,7 +7,12 @@ import pytest
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-from conceptrsa.analysis.inference.explained import partial_rsa, partition_variance
+from conceptrsa.analysis.inference.explained import (
+    partial_rsa,
+    partition_variance,
+    shared_parts,
+    variance_parts,
+)
 from conceptrsa.analysis.rsa.correlations import whiten
 from conceptrsa.analysis.rsa.distances import compute_rdm
 from conceptrsa.bids_config.errors import InputError
@@ -92,6 +97,32 @@ def test_parts_add_up_to_every_share(n_groups: int) -> None:
         np.testing.assert_allclose(
             found.parts[:, touched].sum(axis=1), found.r2[:, column], atol=1e-12
         )
+
+
+def test_of_many_groups_what_several_share_is_one_part() -> None:
+    rng = np.random.default_rng(7)
+    groups = [f"group {index % 6}" for index in range(8)]
+    names = tuple(dict.fromkeys(groups))
+    rdms, models = random_rdms(rng, 3, 20), random_rdms(rng, 8, 20)
+    found = partition_variance(rdms, models, groups)
+    assert found.parts.shape == (3, 7)
+    np.testing.assert_allclose(found.parts.sum(axis=1), found.r2[:, -1], atol=1e-12)
+    for column, name in enumerate(names):
+        # With the others as one group, this one's own share is the same.
+        two = ["own" if group == name else "others" for group in groups]
+        alone = partition_variance(rdms, models, two)
+        own = alone.parts[:, alone.subsets.index(("own",))]
+        np.testing.assert_allclose(found.parts[:, column], own, atol=1e-12)
+    labels = [part.part for part in variance_parts({"V1": rdms[None]}, models, groups)]
+    assert labels[:7] == [*(f"explained by {name}" for name in names), "explained by all"]
+    assert labels[7:] == [*(f"only by {name}" for name in names), "shared by several"]
+
+
+def test_names_of_groups_do_not_run_together() -> None:
+    assert shared_parts(("a", "b", "c"))[-1] == "shared by a and b and c"
+    parts = shared_parts(("a", "b and c", "b", "c"))
+    assert "shared by a + b and c" in parts
+    assert len(set(parts)) == len(parts) == 11
 
 
 def test_unrelated_models_explain_nothing_where_the_usual_adjustment_fails() -> None:

@@ -222,12 +222,14 @@ GOOD = "stimulus\tx\na\t1\nb\t2\n"
 @pytest.mark.parametrize(
     ("models", "table", "message"),
     [
-        (None, GOOD, r"models\.tsv is missing"),
+        (None, None, "holds no model"),
+        (None, "name\tx\na\t1\n", "must be 'stimulus'"),
         ("model\tgroup\n", GOOD, "lists no model"),
-        ("model\tkind\nmine\tvisual\n", GOOD, "columns model and group"),
-        ("model\tgroup\nmine\tauditory\n", GOOD, "choose one of multimodal, visual, language"),
+        ("name\tgroup\nmine\tvisual\n", GOOD, "columns model and group"),
+        ("model\tgroup\nmine\tn/a\n", GOOD, "called 'n/a'"),
+        ("model\tgroup\nmine\tall\n", GOOD, "give the group another name"),
         ("model\tgroup\nmine\tvisual\nmine\tvisual\n", GOOD, "lists 'mine' more than once"),
-        (ROWS, None, "neither is there"),
+        (ROWS, None, "none is there"),
         (ROWS, "name\tx\na\t1\n", "must be 'stimulus'"),
         (ROWS, "", r"mine\.tsv is empty"),
         (ROWS, "stimulus\tx\na\tn/a\n", "no number"),
@@ -244,6 +246,71 @@ def test_bad_feature_folders_end_in_one_sentence(
         (tmp_path / "models.tsv").write_text(models)
     if table is not None:
         (tmp_path / "mine.tsv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        read_features(tmp_path)
+
+
+def test_groups_are_any_text(tmp_path: Path) -> None:
+    (tmp_path / "models.tsv").write_text("model\tgroup\nmine\taudio and video\n")
+    (tmp_path / "mine.tsv").write_text(GOOD)
+    (mine,) = read_features(tmp_path)
+    assert mine.group == "audio and video"
+    (tmp_path / "models.tsv").write_text("model\nmine\n")
+    assert read_features(tmp_path)[0].group == "models"
+
+
+def test_models_are_found_without_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = np.arange(8.0).reshape(4, 2)
+    names = [f"{name}.jpg" for name in FOUR]
+    for folder in ("deep", "tenth"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "features.npy", values[:, None, None])
+        (tmp_path / folder / "file_names.txt").write_text("\n".join(names) + "\n")
+    np.savez(tmp_path / "timm%3Avit.npz", stimulus=FOUR, features=values)
+    np.save(tmp_path / "layer10.npy", values)
+    np.save(tmp_path / "layer2.npy", SQUARE)
+    np.save(tmp_path / "layer3.npy", squareform(SQUARE))
+    for layer in (2, 3, 10):
+        (tmp_path / f"layer{layer}.txt").write_text("\n".join(FOUR))
+    (tmp_path / "categories.tsv").write_text(
+        "stimulus\tanimacy\n" + "".join(f"{name}\t{name in 'ab'}\n" for name in FOUR)
+    )
+    models = read_features(tmp_path)
+    assert [model.model for model in models] == [
+        "deep", "layer2", "layer3", "layer10", "tenth", "timm:vit", "animacy",
+    ]  # fmt: skip
+    assert [model.group for model in models] == ["models"] * 6 + ["categorical"]
+    for model in models:
+        assert model.stimuli == FOUR
+        if model.model in ("layer2", "layer3"):
+            np.testing.assert_array_equal(model.of_stimuli(FOUR), squareform(SQUARE))
+        elif isinstance(model, Features):
+            np.testing.assert_array_equal(model.values, values)
+    assert "all 7 models there are compared" in caplog.text
+
+
+def test_a_models_file_is_enough(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", stimulus=FOUR, features=np.eye(4))
+    np.savez(tmp_path / "other.npz", stimulus=FOUR, features=np.eye(4))
+    (mine,) = read_features(tmp_path / "mine.npz")
+    assert mine.model == "mine"
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "message"),
+    [
+        (np.eye(4)[:, :3], None, "does not name its rows: write the stimuli to file_names.txt"),
+        (np.eye(4)[:, :3], "a\nb\n", "for 2 stimuli"),
+        (np.array([{}], object), "a\n", "cannot be read"),
+        (np.array(["x"]), "a\n", "is no array"),
+    ],
+)
+def test_bad_plain_arrays_end_in_one_sentence(
+    tmp_path: Path, values: np.ndarray, names: str | None, message: str
+) -> None:
+    np.save(tmp_path / "mine.npy", values)
+    if names is not None:
+        (tmp_path / "mine.txt").write_text(names)
     with pytest.raises(InputError, match=message):
         read_features(tmp_path)
 
@@ -269,7 +336,7 @@ def test_bad_npz_files_end_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="for 1 stimuli"):
         read_features(tmp_path)
     (tmp_path / "mine.tsv").write_text(GOOD)
-    with pytest.raises(InputError, match="both are there"):
+    with pytest.raises(InputError, match=r"mine\.npz and mine\.tsv are there"):
         read_features(tmp_path)
 
 

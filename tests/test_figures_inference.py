@@ -28,7 +28,7 @@ from conceptrsa.analysis.output.figures.groups import draw_groups
 from conceptrsa.analysis.output.figures.model_differences import draw_model_tests
 from conceptrsa.analysis.output.figures.models import draw_scores, draw_shares
 from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
-from conceptrsa.analysis.output.figures.style import GROUP_COLOURS
+from conceptrsa.analysis.output.figures.style import KNOWN_COLOURS
 
 
 def test_raw_scores_have_their_intervals_and_stars() -> None:
@@ -195,7 +195,7 @@ def test_specification_curve_shows_every_specification_and_counts_the_best() -> 
         assert f"model {primary}{company}: highest in {best.count(primary)} of" in said
         language = [row.rsa for row in rows if row.group == "language"]
         colours = {to_hex(line.get_color()).upper(): line for line in curve.lines}
-        shown = colours[GROUP_COLOURS["language"]].get_ydata()
+        shown = colours[KNOWN_COLOURS["language"]].get_ydata()
         np.testing.assert_allclose(np.sort(shown), sorted(language))
         n_choices = sum(
             len(line.get_xdata()) for line in dashboard.lines if line.get_marker() == "|"

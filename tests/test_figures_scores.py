@@ -32,7 +32,7 @@ from conceptrsa.analysis.output.figures.ceiling_curves import (
 from conceptrsa.analysis.output.figures.groups import draw_groups
 from conceptrsa.analysis.output.figures.models import SHARE_LIMITS, draw_scores, draw_shares
 from conceptrsa.analysis.output.figures.sheet import LABEL_SIZE
-from conceptrsa.analysis.output.figures.style import GROUP_COLOURS, View
+from conceptrsa.analysis.output.figures.style import KNOWN_COLOURS, View, group_colours
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
 
@@ -45,7 +45,7 @@ def test_bars_are_means_in_the_colours_of_their_groups() -> None:
     for axes, roi in zip(figure.axes, result.rois, strict=True):
         scores = roi.rsa[:, columns]
         assert [colour for colour, _ in bars(axes)] == [
-            GROUP_COLOURS[result.models[column].group] for column in columns
+            KNOWN_COLOURS[result.models[column].group] for column in columns
         ]
         np.testing.assert_allclose([length for _, length in bars(axes)], scores.mean(axis=0))
         half = sem_over_subjects(scores)
@@ -218,3 +218,11 @@ def test_numbers_of_voxels_on_the_axis_do_not_touch(largest: int) -> None:
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+def test_every_group_has_its_own_colour() -> None:
+    assert list(group_colours(["language", "robot", "visual"])) == ["visual", "language", "robot"]
+    names = ["robot", *KNOWN_COLOURS, *(f"group {index}" for index in range(20))]
+    colours = group_colours(names)
+    assert len(set(colours.values())) == len(names)
+    assert {name: colours[name] for name in KNOWN_COLOURS} == KNOWN_COLOURS

@@ -310,7 +310,7 @@ def test_betas_without_runs_are_taken_with_any_setting() -> None:
             ),
             "some subjects have patterns and others RDMs",
         ),
-        (lambda s, m: crsa.Features("n", "vision", STIMULI, np.ones((10, 2))), "group 'vision'"),
+        (lambda s, m: crsa.Features("n", "all", STIMULI, np.ones((10, 2))), "group 'all'"),
         (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "'x' more than"),
         (lambda s, m: crsa.Features("n", "visual", "ab", np.ones((2, 2))), "give a list of names"),
         (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.full(45, np.nan)), "not finite"),
@@ -363,8 +363,7 @@ def test_rdms_of_rsatoolbox_in_another_order() -> None:
     data = rsatoolbox.data.Dataset(values, obs_descriptors={"conds": names})
     rdms = rsatoolbox.rdm.calc_rdm(data, method="euclidean", descriptor="conds")
     rdms.rdm_descriptors["name"] = ["mine"]
-    with pytest.raises(crsa.InputError, match="model mine cannot be of the group None"):
-        crsa.from_rsatoolbox(rdms)
+    assert crsa.from_rsatoolbox(rdms)[0].group == "models"
     (model,) = crsa.from_rsatoolbox(rdms, group="visual")
     assert model.stimuli == ("a", "b", "c", "d")
     order = [3, 1, 2, 0]

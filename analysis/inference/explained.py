@@ -39,6 +39,9 @@ def partial_metric(metric: RsaMetric) -> RsaMetric:
     return _PARTIAL_METRICS.get(metric, "spearman")
 
 
+MAX_COMBINED = 4
+"""Groups up to which every combination is a part; of more, what several share is one part."""
+
 SPANNED = 1e-8
 """What is left of an RDM, as a share of its length, where others explain it up to rounding."""
 
@@ -72,16 +75,22 @@ def variance_parts(
     labels = [
         *(f"explained by {name}" for name in names),
         "explained by all",
-        *(
-            f"only by {chosen[0]}" if len(chosen) == 1 else f"shared by {' and '.join(chosen)}"
-            for chosen in _subsets(names)
-        ),
+        *(f"only by {name}" for name in names),
+        *shared_parts(names),
     ]
     return tuple(
         VariancePart(roi, label, *row)
         for roi, rows in _jackknifed(statistic, regions, models).items()
         for label, row in zip(labels, rows, strict=True)
     )
+
+
+def shared_parts(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the parts that several groups share, in the order of the partition; all last."""
+    if len(names) > MAX_COMBINED:
+        return ("shared by several",)
+    joint = " + " if any(" and " in name for name in names) else " and "
+    return tuple(f"shared by {joint.join(one)}" for one in _subsets(names) if len(one) > 1)
 
 
 def partial_scores(
@@ -181,7 +190,8 @@ class VariancePartition:
     Attributes
     ----------
     subsets : tuple of tuple of str
-        All that can be made of the groups, the single groups first, all groups last.
+        All that can be made of the groups, the single groups first, all groups last. Of more than
+        4 groups, only the single groups, all but one, and all.
     r2_raw : ndarray
         Share explained by all models of a subset's groups together.
     chance : ndarray
@@ -190,8 +200,9 @@ class VariancePartition:
         The share corrected for chance, 1 - (1 - r2_raw) / (1 - chance); can be negative.
     parts : ndarray
         Of the corrected share of all groups, what exactly the groups of a subset have in common
-        and no other group explains (commonality analysis). The parts add up to the last of `r2`;
-        one is negative by noise, or where groups suppress each other.
+        and no other group explains (commonality analysis). Of more than 4 groups, what each group
+        alone explains, and what several share. The parts add up to the last of `r2`; one is
+        negative by noise, or where groups suppress each other.
     """
 
     subsets: tuple[tuple[str, ...], ...]
@@ -310,10 +321,11 @@ def partial_rsa(rdms: Floats, models: Floats, groups: Sequence[str], metric: Rsa
 
 
 def _subsets(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """All that can be made of the names, single ones first, all last."""
-    return tuple(
-        chosen for size in range(1, len(names) + 1) for chosen in combinations(names, size)
-    )
+    """All that can be made of the names, single ones first, all last; of many names, some."""
+    n_names = len(names)
+    many = n_names > MAX_COMBINED
+    sizes = (1, n_names - 1, n_names) if many else range(1, n_names + 1)
+    return tuple(chosen for size in sizes for chosen in combinations(names, size))
 
 
 def _require_usable(models: Floats) -> None:
@@ -346,6 +358,11 @@ def _square(values: Floats) -> Floats:
 def _commonality(r2: Floats, names: tuple[str, ...], subsets: Sequence[tuple[str, ...]]) -> Floats:
     """Inclusion and exclusion: what is explained with some groups but not without them."""
     position = {chosen: index for index, chosen in enumerate(subsets)}
+    if len(names) > MAX_COMBINED:
+        every = r2[..., -1:]
+        others = [tuple(other for other in names if other != name) for name in names]
+        alone = every - r2[..., [position[chosen] for chosen in others]]
+        return np.concatenate([alone, every - alone.sum(axis=-1, keepdims=True)], axis=-1)
     parts = np.zeros_like(r2)
     for index, chosen in enumerate(subsets):
         for size in range(len(chosen) + 1):

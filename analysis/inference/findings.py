@@ -180,7 +180,7 @@ class VariancePart:
     part : str
         'explained by multimodal', ..., 'explained by all': what the models of a group, or all,
         explain. 'only by multimodal', ..., 'shared by multimodal and visual', ...: parts of
-        what all explain, which add up to it.
+        what all explain, which add up to it; of more than 4 groups, 'shared by several' is one.
     r2 : float
         Share of the variance of whitened RDMs, corrected for what models unrelated to the brain
         would explain, mean over subjects (and folds).

@@ -1,17 +1,18 @@
-"""Models in a folder: features, RDMs or categories, and `models.tsv` that lists them."""
+"""Models in a folder: features, RDMs or categories, and the `models.tsv` that may list them."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.files.array_files import open_arrays
+from conceptrsa.analysis.files.array_files import DAMAGE, open_arrays
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import (
     is_square,
@@ -20,22 +21,33 @@ from conceptrsa.analysis.files.rdm_files import (
     reorder,
     square_of_table,
 )
-from conceptrsa.analysis.models.registry import GROUPS, Group
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
+    natural_key,
     require_distinct,
     require_distinguishable,
     require_names,
     require_no_quotes,
-    require_one_of,
     warn_of_case,
+    warn_once,
 )
-from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
-from conceptrsa.bids_config.writing import atomic_path
+from conceptrsa.bids_config.tsv import MISSING, read_table, read_text, write_table
+from conceptrsa.bids_config.writing import atomic_path, file_errors
 
 MODELS_TABLE = "models.tsv"
 CATEGORIES_TABLE = "categories.tsv"
+NAMES_LIST = "file_names.txt"
+"""Names of the rows of a `.npy` file beside it, a line each, as THINGSvision writes them."""
+
+TABLES, ARRAYS, PLAIN_ARRAY = (".tsv", ".csv"), ".npz", ".npy"
+SUFFIXES = (ARRAYS, *TABLES, PLAIN_ARRAY)
+
+DEFAULT_GROUP = "models"
+"""Of models that nothing puts into a group."""
+
+TAKEN = ("all", "all others")
+"""What tables of results call several groups together."""
 
 
 def require_model(name: str, group: str) -> None:
@@ -48,7 +60,11 @@ def require_model(name: str, group: str) -> None:
     if not isinstance(name, str):
         raise InputError(f"a model is called {name!r}: give its name as text")
     require_names([name], "model", "the comparison")
-    require_one_of(group, GROUPS, f"model {name} cannot be of the group")
+    if not isinstance(group, str) or group in TAKEN:
+        raise InputError(
+            f"model {name} cannot be of the group {group!r}: give the group another name"
+        )
+    require_names([group], "group of models", "the comparison")
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,8 +75,8 @@ class Features:
     ----------
     model : str
         Name of the model.
-    group : {'multimodal', 'visual', 'language', 'categorical'}
-        What it was trained on.
+    group : str
+        Models of one group are shown and tested together: 'multimodal', 'visual', any text.
     stimuli : sequence of str
         Names of the stimuli, each once.
     values : array_like or DataFrame, (stimuli, features)
@@ -73,7 +89,7 @@ class Features:
     """
 
     model: str
-    group: Group
+    group: str
     stimuli: tuple[str, ...]
     values: Floats
     note: str = ""
@@ -111,7 +127,7 @@ class ModelRdm:
     ----------
     model : str
         Name of the model.
-    group : {'multimodal', 'visual', 'language'}
+    group : str
         As for features.
     stimuli : sequence of str
         Names of the stimuli, each once.
@@ -124,7 +140,7 @@ class ModelRdm:
     """
 
     model: str
-    group: Group
+    group: str
     stimuli: tuple[str, ...]
     rdm: Floats
     note: str = ""
@@ -230,55 +246,96 @@ def write_features(features: Sequence[Features], directory: str | Path) -> None:
     write_table(folder / MODELS_TABLE, pd.DataFrame(listed, columns=["model", "group", "note"]))
 
 
-def read_features(directory: str | Path) -> list[Features | ModelRdm]:
-    """Read the features or the RDM of every model that a folder's `models.tsv` lists.
+def read_features(path: str | Path) -> list[Features | ModelRdm]:
+    """Read the features or the RDM of every model in a folder.
 
     Parameters
     ----------
-    directory : str or Path
-        Holds `models.tsv` (columns model, group and, if wished, note) and for each model one of:
-        `<model>.npz` with the arrays stimulus and features, or stimulus and rdm (square, or the
-        pairs in the order of `pdist`); `<model>.tsv` with the column stimulus and a column a
-        feature, or a square table of distances between the stimuli of its header; a column of
-        `categories.tsv`, whose first column is stimulus.
+    path : str or Path
+        A folder with, for each model, one of: `<model>.npz` with the arrays stimulus and features,
+        or stimulus and rdm (square, or the pairs in the order of `pdist`); `<model>.tsv` or `.csv`
+        with the column stimulus and a column a feature, or a square table of distances between the
+        stimuli of its header; `<model>.npy`, or `<model>/features.npy`, whose rows
+        `file_names.txt` beside it names; a column of `categories.tsv`, whose first column is
+        stimulus. `models.tsv` (columns model and, if wished, group and note) says which are
+        compared, in which order and groups; without it all are, in one group. Or the file of a
+        single model.
 
     Returns
     -------
     list of Features or ModelRdm
-        In the order of the table.
+        In the order of `models.tsv`, else by name.
 
     Raises
     ------
     InputError
-        No or an empty table, an unknown group, a model twice, without a file or with several, a
-        value that is missing or not a number, a stimulus twice, an RDM that is none.
+        No model, a model twice, without a file or with several, a value that is missing or not a
+        number, a stimulus twice, an RDM that is none.
     """
-    folder = Path(directory)
-    table = folder / MODELS_TABLE
-    if not table.is_file():
-        raise InputError(
-            f"{table} is missing: list the models there, in tab-separated columns named 'model' "
-            f"and 'group' ({', '.join(GROUPS)})."
-        )
+    path = Path(path)
+    if path.is_file():
+        return [_read_model(path.parent, {"model": _model_of(path)}, [path], None)]
+    table, file = (
+        next((f for end in TABLES if (f := path / f"{name}{end}").is_file()), None)
+        for name in ("models", "categories")
+    )
+    categories = None if file is None else read_categories(file)
+    rows = _rows_found(path, categories) if table is None else _rows_listed(table, categories)
+    return [_read_model(path, row, _files_of(path, row["model"]), categories) for row in rows]
+
+
+def _rows_listed(table: Path, categories: Categories | None) -> list[dict[str, str]]:
+    """Rows of `models.tsv`; each has a model, and perhaps a group and a note."""
     listed = read_table(table)
-    listed.require_columns(["model", "group"], "add it (columns model and group)")
+    listed.require_columns(["model"], "add it (columns model and group)")
     if not listed.rows:
         raise InputError(f"{table} lists no model: add a row a model (columns model, group).")
     rows = [dict(zip(listed.columns, map(clean_name, row), strict=True)) for row in listed.rows]
     names = [row["model"] for row in rows]
     require_names(names, "model", table)
     require_distinct(names, f"{table} lists")
-    categories_file = folder / CATEGORIES_TABLE
-    categories = Categories(categories_file, (), {})
-    if categories_file.is_file():
-        categories = read_categories(categories_file)
-    unlisted = [name for name in categories.models if name not in names]
-    if unlisted:
+    if "group" in listed.columns:
+        require_names([row["group"] for row in rows], "group of models", table)
+        warn_of_case([row["group"] for row in rows], "group of models", table)
+    unlisted = [name for name in categories.models if name not in names] if categories else []
+    if categories and unlisted:
         raise InputError(
-            f"{categories_file} holds '{unlisted[0]}', which {table} does not list: add its row "
-            "with a group there, or remove the column."
+            f"{categories.file} holds '{unlisted[0]}', which {table} does not list: add its row "
+            "there, or remove the column."
         )
-    return [_read_model(folder, row, categories) for row in rows]
+    return rows
+
+
+def _rows_found(folder: Path, categories: Categories | None) -> list[dict[str, str]]:
+    """A row for every model file and folder, by name, then those of the table of categories."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not there: give the folder of the models, or a model's file")
+    names = {
+        _model_of(file)
+        for file in folder.iterdir()
+        if (file.suffix in SUFFIXES and file.stem != "categories" and file.is_file())
+        or (file / f"features{PLAIN_ARRAY}").is_file()
+    }
+    own = categories.models if categories else {}
+    rows = [{"model": name} for name in sorted(names - set(own), key=natural_key)]
+    rows += [{"model": name, "group": "categorical"} for name in own]
+    if not rows:
+        raise InputError(
+            f"{folder} holds no model: add <model>.npz, .tsv, .csv or .npy for each, or "
+            f"{CATEGORIES_TABLE}"
+        )
+    warn_once(
+        f"{folder} has no {MODELS_TABLE}, so all {len(rows)} models there are compared; with the "
+        f"columns model and group, {MODELS_TABLE} would choose and group them"
+    )
+    return rows
+
+
+def _model_of(file: Path) -> str:
+    """Name of a model by that of its file, of whose folder it is where that is `features.npy`."""
+    folder = file.suffix == PLAIN_ARRAY and file.stem == "features"
+    name = file.parent.name if folder else file.stem if file.suffix in SUFFIXES else file.name
+    return clean_name(unquote(name))
 
 
 def file_stem(model: str) -> str:
@@ -289,20 +346,33 @@ def file_stem(model: str) -> str:
     return re.sub(r'^\.|[\x00-\x1f%/\\:*?"<>|]', lambda found: f"%{ord(found[0]):02X}", model)
 
 
-def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Features | ModelRdm:
-    model, group = row["model"], cast(Group, row["group"])
-    require_one_of(group, GROUPS, f"{folder / MODELS_TABLE} puts '{model}' in the group")
-    note = (row.get("note") or "").replace("n/a", "")
-    in_categories = model in categories.models
-    candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]
-    files = [path for path in map(_as_spelt, candidates) if path.is_file()]
-    if len(files) + in_categories != 1:
-        found = "neither is there" if not files else "both are there, remove one"
-        if in_categories:
-            found = f"it has a column in {CATEGORIES_TABLE} as well, remove one"
-        raise InputError(f"'{model}' needs {candidates[0]} or {candidates[1].name}: {found}.")
-    if in_categories:
-        return ModelRdm(model, group, categories.stimuli, categories.rdm(model), note)
+def _files_of(folder: Path, model: str) -> list[Path]:
+    """Files of a model: any number."""
+    stem = file_stem(model)
+    candidates = [folder / f"{stem}{suffix}" for suffix in SUFFIXES]
+    there = [path for path in map(_as_spelt, candidates) if path.is_file()]
+    inside = folder / stem / f"features{PLAIN_ARRAY}"
+    return [*there, inside] if inside.is_file() else there
+
+
+def _read_model(
+    folder: Path, row: Mapping[str, str], files: Sequence[Path], categories: Categories | None
+) -> Features | ModelRdm:
+    model, group = row["model"], row.get("group", DEFAULT_GROUP)
+    note = (row.get("note") or "").replace(MISSING, "")
+    of_table = categories if categories is not None and model in categories.models else None
+    if len(files) + (of_table is not None) != 1:
+        found = "none is there"
+        if of_table is not None:
+            found = f"it has a column in {of_table.file.name} as well, remove one"
+        elif files:
+            found = f"{' and '.join(file.name for file in files)} are there, remove one"
+        raise InputError(
+            f"'{model}' needs {folder / file_stem(model)}{ARRAYS}, or such a {', '.join(TABLES)} "
+            f"or {PLAIN_ARRAY} file: {found}."
+        )
+    if of_table is not None:
+        return ModelRdm(model, group, of_table.stimuli, of_table.rdm(model), note)
     (file,) = files
     stimuli, values, are_distances, origin = _read_values(file)
     if not are_distances and (values.ndim != 2 or len(values) != len(stimuli) or not values.size):
@@ -332,10 +402,12 @@ def _as_spelt(file: Path) -> Path:
 
 def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, Any]]:
     """Stimuli, features or distances, whether it is distances, and where they come from."""
-    if file.suffix == ".tsv":
+    if file.suffix == PLAIN_ARRAY:
+        return *_read_plain(file), {}
+    if file.suffix in TABLES:
         table = read_table(file)
-        if table.columns[0] != "stimulus":
-            raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
+        if table.columns[0] != "stimulus" and not is_square(table):
+            raise InputError(f"{file}: the first of its columns must be 'stimulus'.")
         if is_square(table):
             return *square_of_table(table), True, {}
         return read_stimuli_column(table), table.numbers(table.columns[1:]), False, {}
@@ -355,6 +427,35 @@ def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, A
         ) from error
 
 
+def _read_plain(file: Path) -> tuple[tuple[str, ...], Floats, bool]:
+    """Names, features or distances of a `.npy` file, and whether it is distances.
+
+    Features beyond two dimensions are made flat. A matrix that is symmetric and 0 on its diagonal
+    holds distances, and so does a vector.
+    """
+    names = next(
+        (f for f in (file.with_suffix(".txt"), file.with_name(NAMES_LIST)) if f.is_file()), None
+    )
+    if names is None:
+        raise InputError(
+            f"{file} does not name its rows: write the stimuli to {NAMES_LIST} beside it, a line "
+            "each, in their order"
+        )
+    with file_errors(file, "save it again by numpy.save", DAMAGE):
+        values = np.load(file, allow_pickle=False)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub" or values.ndim < 1:
+        raise InputError(f"{file} is no array (stimuli, features) of numbers: save it as one")
+    stimuli = names_given([line for line in read_text(names).splitlines() if line.strip()], names)
+    values = values.astype(np.float64)
+    if values.ndim == 1 or (
+        values.shape == (len(stimuli), len(stimuli))
+        and not values.diagonal().any()
+        and np.array_equal(values, values.T)
+    ):
+        return stimuli, values, True
+    return stimuli, values.reshape(len(values), -1), False
+
+
 def read_categories(file: Path) -> Categories:
     """Read a table with the columns stimulus and one per categorical model.
 
@@ -367,8 +468,8 @@ def read_categories(file: Path) -> Categories:
     table = read_table(file)
     if table.columns[0] != "stimulus" or len(table.columns) < 2:
         raise InputError(
-            f"{file}: the first of its tab-separated columns must be 'stimulus', and each further "
-            "one a model that gives the stimuli categories."
+            f"{file}: the first of its columns must be 'stimulus', and each further one a model "
+            "that gives the stimuli categories."
         )
     models = table.columns[1:]
     require_names(models, "model", file)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, require_distances_differ
-from conceptrsa.analysis.models.registry import Group
 from conceptrsa.analysis.models.zoo import LAYER_MARK
 from conceptrsa.analysis.rsa.distances import (
     compute_rdm,
@@ -34,7 +33,7 @@ SAME = 1e-5
 ROUNDING = 1e-12
 """Distances that differ by less, in units of the features' mean square, are the same."""
 
-AUTHORS_GROUPS: dict[str, Group] = {"ICMLM-attfc": "visual", "ICMLM-tfm": "visual"}
+AUTHORS_GROUPS = {"ICMLM-attfc": "visual", "ICMLM-tfm": "visual"}
 """Where the authors' code puts models, by a slip of spelling, other than the paper."""
 
 

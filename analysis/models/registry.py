@@ -8,9 +8,6 @@ from typing import Literal
 
 from conceptrsa.bids_config.errors import InputError
 
-Group = Literal["multimodal", "visual", "language", "categorical"]
-GROUPS: tuple[Group, ...] = ("multimodal", "visual", "language", "categorical")
-
 Input = Literal["picture", "label"]
 Pooling = Literal["mean", "flatten", "first-token", "last-token", "label-token"]
 """From a layer's output to one vector: its mean over space or tokens, all of it, or one token."""
@@ -266,7 +263,7 @@ class ModelEntry:
     """
 
     name: str
-    group: Group
+    group: str
     source: str
     licence: str
     reference: str

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.output.figures.all_figures import draw_figure
-from conceptrsa.analysis.output.figures.style import CEILING_COLOUR, GROUP_COLOURS, RSA_NAMES
+from conceptrsa.analysis.output.figures.style import CEILING_COLOUR, RSA_NAMES, group_colours
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
@@ -57,7 +57,7 @@ class Plots:
             of_roi = scores[scores["roi"] == region.roi].set_index("model")
             limits = of_roi.loc[[model.name for model in models], ["low", "high"]]
             ax.hlines(rows, limits["low"], limits["high"], color="#444444", linewidth=1, zorder=2)
-        for group, colour in GROUP_COLOURS.items():
+        for group, colour in group_colours(model.group for model in models).items():
             of_group = [row for row, model in enumerate(models) if model.group == group]
             if of_group:
                 ax.plot(means[of_group], of_group, "o", color=colour, label=group, zorder=3)

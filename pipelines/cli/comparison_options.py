@@ -86,7 +86,8 @@ class ComparisonOptions:
         Pictures named <stimulus>.<ext>, with labels.tsv (stimulus, label) for language models,
         which are left out where there are no labels.
     features : Path, optional
-        Features in place of networks: <model>.tsv or <model>.npz, and models.tsv.
+        Features or RDMs in place of networks: a folder with <model>.npz, .tsv, .csv or .npy, and if
+        wished models.tsv (model, group); or the file of one model.
     check_paper : bool
         Hold voxel counts, ceilings and peaks against the numbers that the paper published, in
         group/published_check.tsv; with --preset paper and the paper's betas.
@@ -96,7 +97,7 @@ class ComparisonOptions:
     """
 
     stimuli: Path | None = field(default=None, metadata={"metavar": "DIR"})
-    features: Path | None = field(default=None, metadata={"metavar": "DIR"})
+    features: Path | None = field(default=None, metadata={"metavar": "PATH"})
     check_paper: bool = False
     chosen: Mapping[str, Any] = field(default_factory=dict, metadata={"option": False})
     networks: NetworkOptions = field(default_factory=NetworkOptions, metadata={"option": False})

@@ -34,7 +34,6 @@ from conceptrsa.analysis.models.registry import (
     CONFIGURATION,
     HUB,
     LIBRARIES,
-    Group,
     ModelEntry,
     Network,
     Weights,
@@ -70,7 +69,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
         network = _describe_text_network(name, kind, model, config)
     page = f"{HUB}/{model}"
     with_text = _is_dual(config) or "clip" in config.model_type or "siglip" in config.model_type
-    group: Group = "multimodal" if with_text else "visual"
+    group = "multimodal" if with_text else "visual"
     return ModelEntry(
         name=name,
         group="language" if network.input == "label" else group,

@@ -1,12 +1,13 @@
 """What groups of models explain alone and together, and each model beyond the other groups."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from conceptrsa.analysis.inference.explained import partial_metric
+from conceptrsa.analysis.inference.explained import partial_metric, shared_parts
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.rows import (
     PANEL_WIDTH,
@@ -18,7 +19,6 @@ from conceptrsa.analysis.output.figures.rows import (
 )
 from conceptrsa.analysis.output.figures.sheet import set_title
 from conceptrsa.analysis.output.figures.style import (
-    GROUP_COLOURS,
     LINE_COLOUR,
     MUTED_COLOUR,
     RSA_NAMES,
@@ -44,17 +44,19 @@ def draw_variance_partition(view: View) -> Figure:
     parts_of = {
         roi.roi: sorted(
             (part for part in view.inference.variance_parts if part.roi == roi.roi),
-            key=lambda part: _rank(part.part),
+            key=lambda part: _rank(part.part, view.groups),
         )
         for roi in view.rois
     }
     names = [part.part for part in parts_of[view.rois[0].roi]]
     ends = np.flatnonzero(np.diff([_kind(name) for name in names])) + 0.5
-    sheet = row_panels(view, [_part_label(name, len(view.groups)) for name in names], 0)
+    whole = shared_parts(tuple(dict.fromkeys(model.group for model in view.result.models)))[-1]
+    sheet = row_panels(view, [_part_label(name, whole) for name in names], 0)
     for panel, (roi, parts) in zip(sheet.panels, parts_of.items(), strict=True):
         estimates = estimates_of(parts, "r2")
         limits = limits_of([estimates], (-1.0, 1.0))
-        draw_rows(panel, estimates, list(map(_part_colour, names)), limits, as_points=True)
+        colours = [_part_colour(name, view.group_colours) for name in names]
+        draw_rows(panel, estimates, colours, limits, as_points=True)
         for end in ends:
             panel.axhline(end, color="#bbbbbb", linewidth=0.6)
         set_title(panel, PANEL_WIDTH, roi)
@@ -62,7 +64,7 @@ def draw_variance_partition(view: View) -> Figure:
     return sheet.finish(
         CAPTIONS["variance_partition"]["title"],
         details_of(view),
-        group_handles(view.groups),
+        group_handles(view),
         [note("variance_partition")],
     )
 
@@ -96,7 +98,7 @@ def draw_partial_rsa(view: View) -> Figure:
     return sheet.finish(
         CAPTIONS["partial_rsa"]["title"],
         details_of(view),
-        [*group_handles(view.groups), *handles],
+        [*group_handles(view), *handles],
         [note("partial_rsa"), *view.model_notes],
     )
 
@@ -110,19 +112,19 @@ def _kind(name: str) -> int:
     )
 
 
-def _rank(name: str) -> tuple[int, int]:
+def _rank(name: str, groups: Sequence[str]) -> tuple[int, int]:
     """Order of presentation: by kind, of single groups as in the other figures."""
-    singles = [start + group for start in (EXPLAINED, ONLY) for group in GROUP_COLOURS]
+    singles = [start + group for start in (EXPLAINED, ONLY) for group in groups]
     return _kind(name), singles.index(name) if name in singles else 0
 
 
-def _part_label(name: str, n_groups: int) -> str:
-    """A part's name short enough for an axis."""
-    if name.startswith(SHARED) and name.count(" and ") == n_groups - 1:
+def _part_label(name: str, whole: str) -> str:
+    """A part's name short enough for an axis; `whole` is what all groups share."""
+    if name == whole and " and " in name:
         return f"{SHARED}all"
-    return name.replace(" and ", " + ")
+    return name.replace(" and ", " + ") if name.startswith(SHARED) else name
 
 
-def _part_colour(name: str) -> str:
-    groups = [group for group in GROUP_COLOURS if name in (EXPLAINED + group, ONLY + group)]
-    return GROUP_COLOURS[groups[0]] if groups else LINE_COLOUR
+def _part_colour(name: str, colours: Mapping[str, str]) -> str:
+    groups = [group for group in colours if name in (EXPLAINED + group, ONLY + group)]
+    return colours[groups[0]] if groups else LINE_COLOUR

@@ -30,15 +30,16 @@ from conceptrsa.analysis.output.figures.rows import (
 )
 from conceptrsa.analysis.output.figures.sheet import (
     LABEL_SIZE,
+    label_room,
     lay_out,
     line_height,
     set_title,
     shorten,
+    text_width,
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
     CEILING_COLOUR,
-    GROUP_COLOURS,
     LINE_COLOUR,
     MUTED_COLOUR,
     RSA_NAMES,
@@ -54,6 +55,7 @@ from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_su
 
 ROI_WIDTH, BAR_WIDTH = 1.35, 0.26
 PANEL_WIDTH, GROUP_WIDTH = 2.05, 0.8
+GROUP_SIZE, GROUP_LENGTH = SMALL - 0.5, 1.3
 RAW_LIMITS, WIDEST_SHARES = (-1.0, 1.0), (-1.0, 4.0)
 
 
@@ -65,13 +67,16 @@ def draw_groups(view: View) -> Figure:
 def _draw_bars(view: View) -> Figure:
     """Draw means over the models of each group, all regions on one axis."""
     n_rois = len(view.rois)
+    width = min(BAR_WIDTH, 0.8 / len(view.groups))
     labels = [_label(roi) for roi in view.rois]
     below = 0.2 + max(label.count("\n") + 1 for label in labels) * line_height(LABEL_SIZE)
-    sheet = lay_out(1, ROI_WIDTH * n_rois, [2.8], left=0.7, above=0.1, below=below)
+    sheet = lay_out(
+        1, max(ROI_WIDTH, 0.25 * len(view.groups)) * n_rois, [2.8], left=0.7, above=0.1, below=below
+    )
     (axes,) = sheet.panels
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
-    extents = [_draw_bars_of(axes, view, place, roi) for place, roi in enumerate(view.rois)]
+    extents = [_draw_bars_of(axes, view, place, roi, width) for place, roi in enumerate(view.rois)]
     low = min(extent[0] for extent in extents)
     high = max(1.0, *(extent[1] for extent in extents))
     _end_axis(axes, low, high, n_ticks=6)
@@ -80,7 +85,7 @@ def _draw_bars(view: View) -> Figure:
         bar.set_clip_path(inside)
     step = 0.075 * (high - low)
     free = [
-        _draw_brackets(axes, view, roi.roi, extent[1] + step, step, place, BAR_WIDTH)
+        _draw_brackets(axes, view, roi.roi, extent[1] + step, step, place, width)
         for place, (roi, extent) in enumerate(zip(view.rois, extents, strict=True))
     ]
     axes.set_ylim(low - step if low < 0 else 0.0, max(high, *free) + step)
@@ -90,20 +95,28 @@ def _draw_bars(view: View) -> Figure:
     return sheet.finish(
         f"{CAPTIONS['figure_2b']['title']} as a share of the noise ceiling",
         details_of(view),
-        [*group_handles(view.groups, view.noted_groups), ceiling_handle()],
+        [*group_handles(view, view.noted_groups), ceiling_handle()],
         [note("figure_2b"), *view.model_notes],
     )
 
 
 def _draw_intervals(view: View) -> Figure:
     """Draw the models' intervals, a panel per region."""
+    room = PANEL_WIDTH / len(view.groups)
+    labels, height = label_room(
+        [shorten(g, GROUP_LENGTH, GROUP_SIZE) for g in view.groups], GROUP_SIZE
+    )
+    is_flat = all(text_width(group, GROUP_SIZE) < room for group in view.groups)
     sheet = lay_out(
         len(view.rois), PANEL_WIDTH, [2.3],
-        left=0.78, between=0.88, above=title_room(0), below=0.3,
+        left=0.78, between=0.88, above=title_room(0), below=0.3 if is_flat else height + 0.1,
     )  # fmt: skip
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
         _draw_intervals_of(panel, view, roi.roi)
-    handles: list[Artist] = [*group_handles(view.groups, view.noted_groups), ceiling_handle()]
+        panel.set_xticks(
+            range(len(labels)), labels, fontsize=GROUP_SIZE, rotation=0 if is_flat else 90
+        )
+    handles: list[Artist] = [*group_handles(view, view.noted_groups), ceiling_handle()]
     kinds = ["intervals"]
     if len(view.groups) > 1:
         rois = {roi.roi for roi in view.rois}
@@ -130,23 +143,25 @@ def _end_axis(axes: Axes, low: float, high: float, n_ticks: int) -> None:
     axes.tick_params(axis="x", length=0)
 
 
-def _draw_bars_of(axes: Axes, view: View, place: int, roi: RoiResult) -> tuple[float, float]:
+def _draw_bars_of(
+    axes: Axes, view: View, place: int, roi: RoiResult, width: float
+) -> tuple[float, float]:
     """Draw one bar per group; gives the lowest and highest point of the region."""
     extent = [0.0]
     for group in view.groups:
         means = mean_over_subjects(roi.rsa_normalised)
         members = np.array([model.group == group for model in view.result.models])
         means = means[members & np.isfinite(means)]
-        x = place + _offset(view, group, BAR_WIDTH)
+        x = place + _offset(view, group, width)
         if not len(means):
             axes.text(x, 0, "n/a", ha="center", va="bottom", fontsize=8, color=MUTED_COLOUR)
             continue
         mean = float(mean_over_subjects(means))
         sem = float(np.nan_to_num(sem_over_subjects(means)))
-        axes.bar(x, mean, width=BAR_WIDTH * 0.9, color=GROUP_COLOURS[group], alpha=0.75)
+        axes.bar(x, mean, width=width * 0.9, color=view.group_colours[group], alpha=0.75)
         whisker = np.clip([mean - sem, mean + sem], *SHARE_LIMITS)
         axes.plot([x, x], whisker, color=LINE_COLOUR, linewidth=1.2)
-        places = x + jitter(len(means), BAR_WIDTH * 0.28)
+        places = x + jitter(len(means), width * 0.28)
         draw_dots(axes, means, places, SHARE_LIMITS, 3.0, vertical=True)
         if not SHARE_LIMITS[0] <= mean <= SHARE_LIMITS[1]:
             print_beyond(axes, x, mean, SHARE_LIMITS, decimals=1, vertical=True)
@@ -168,12 +183,11 @@ def _draw_intervals_of(panel: Axes, view: View, roi: str) -> None:
         panel.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
     groups = np.array([score.group for score in scores])
     for place, group in enumerate(view.groups):
-        _draw_group(panel, place, estimates[groups == group], GROUP_COLOURS[group], limits)
+        _draw_group(panel, place, estimates[groups == group], view.group_colours[group], limits)
     step = 0.07 * (high - low)
     middle = (len(view.groups) - 1) / 2
     panel.set_ylim(low, _draw_brackets(panel, view, roi, high + step, step, middle, 1.0))
     panel.set_xlim(-0.6, len(view.groups) - 0.4)
-    panel.set_xticks(range(len(view.groups)), view.groups, fontsize=SMALL - 0.5)
     _end_axis(panel, low, high, n_ticks=5)
     raw_name = f"RSA ({RSA_NAMES[view.settings.rsa_metric]})"
     panel.set_ylabel(raw_name if is_raw else "RSA / noise ceiling", labelpad=2)

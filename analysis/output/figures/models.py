@@ -79,7 +79,7 @@ def draw_shares(view: View) -> Figure:
     return sheet.finish(
         CAPTIONS["figure_2a"]["title"],
         details_of(view),
-        [*group_handles(view.groups), ceiling_handle()],
+        [*group_handles(view), ceiling_handle()],
         [note("figure_2a", *["intervals"] * by_intervals), *view.model_notes],
     )
 
@@ -96,7 +96,7 @@ def draw_scores(view: View) -> Figure:
     sheet.label_outer(f"RSA ({RSA_NAMES[view.settings.rsa_metric]})")
     span = "its 95 % interval" if by_intervals else "± standard error"
     handles: list[Artist] = [
-        *group_handles(view.groups),
+        *group_handles(view),
         Patch(color=CEILING_COLOUR, alpha=0.18, linewidth=0, label=span),
     ]
     if by_intervals:

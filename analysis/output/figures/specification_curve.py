@@ -1,6 +1,6 @@
 """The specification curve: the answer under every choice of voxels, distance and comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -27,7 +27,6 @@ from conceptrsa.analysis.output.figures.sheet import (
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
-    GROUP_COLOURS,
     LINE_COLOUR,
     RSA_NAMES,
     SMALL,
@@ -78,7 +77,7 @@ def draw_multiverse(view: View) -> Figure:
         roi = view.rois[index].roi
         ordered = _sorted(rows_of[roi])
         _draw_curve(curve, view, ordered)
-        _draw_choices(choices, ordered, dashboard)
+        _draw_choices(choices, ordered, dashboard, view.group_colours)
         if sheet.is_first_column(index):
             choices.set_yticks(range(len(labels)), labels, fontsize=SMALL)
             curve.set_ylabel("mean score of group")
@@ -92,7 +91,7 @@ def draw_multiverse(view: View) -> Figure:
     return sheet.finish(
         f"Specification curve: {len(found)} ways to the answer",
         [],
-        [*group_handles(view.groups), primary],
+        [*group_handles(view), primary],
         [" ".join(notes), *view.model_notes],
     )
 
@@ -178,18 +177,21 @@ def _draw_curve(panel: Axes, view: View, ordered: Sequence[Specification]) -> No
     panel.axhline(0, color="#333333", linewidth=0.8)
     for group in view.groups:
         means = np.array([spec.group_means[group] for spec in ordered])
-        panel.plot(places, means, "o", color=GROUP_COLOURS[group], markersize=2.6)
+        panel.plot(places, means, "o", color=view.group_colours[group], markersize=2.6)
     _mark_primary(panel, ordered)
     panel.set_xticks([])
     panel.spines["bottom"].set_visible(False)
 
 
 def _draw_choices(
-    panel: Axes, ordered: Sequence[Specification], dashboard: Sequence[tuple[int, str, str]]
+    panel: Axes,
+    ordered: Sequence[Specification],
+    dashboard: Sequence[tuple[int, str, str]],
+    colours: Mapping[str, str],
 ) -> None:
     for row, (choice, value, _) in enumerate(dashboard):
         if choice < 0:
-            _draw_best_groups(panel, row, ordered)
+            _draw_best_groups(panel, row, ordered, colours)
             continue
         for circular, colour in ((False, LINE_COLOUR), (True, "#999999")):
             chosen = _places(
@@ -207,8 +209,10 @@ def _draw_choices(
     panel.spines["left"].set_visible(False)
 
 
-def _draw_best_groups(panel: Axes, row: int, ordered: Sequence[Specification]) -> None:
-    for group, colour in GROUP_COLOURS.items():
+def _draw_best_groups(
+    panel: Axes, row: int, ordered: Sequence[Specification], colours: Mapping[str, str]
+) -> None:
+    for group, colour in colours.items():
         best = _places(spec.best_group == group for spec in ordered)
         panel.plot(
             best, np.full(len(best), row), "|", color=colour, markersize=8, markeredgewidth=1.8

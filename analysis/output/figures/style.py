@@ -2,14 +2,17 @@
 
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import hsv_to_rgb, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -31,13 +34,16 @@ from conceptrsa.analysis.results import (
 from conceptrsa.analysis.settings import ComparisonSettings, Names, RsaMetric
 from conceptrsa.bids_config.writing import atomic_path
 
-GROUP_COLOURS = {
+KNOWN_COLOURS = {
     "multimodal": "#009E73",
     "visual": "#CC3311",
     "language": "#0072B2",
     "categorical": "#AA4499",
 }
 """Okabe and Ito's green and blue, Tol's vibrant red: colour-blind readers tell them apart."""
+
+FURTHER_COLOURS = ("#E69F00", "#56B4E9", "#882255", "#999933", "#332288", "#CC79A7", "#777777")
+"""Of Okabe and Ito, and of Tol, in the order in which they stand out from those before."""
 
 TOP_COLOUR = "#0072B2"
 RANDOM_COLOUR = "#E69F00"
@@ -98,10 +104,15 @@ class View:
         """Settings of the analysis."""
         return self.analysis.settings
 
+    @cached_property
+    def group_colours(self) -> dict[str, str]:
+        """Colour of each group that holds a model, in the order of presentation."""
+        return group_colours(model.group for model in self.result.models)
+
     @property
     def model_order(self) -> list[int]:
         """Indices of the models, group by group, as given within a group."""
-        groups = list(GROUP_COLOURS)
+        groups = self.groups
         models = self.result.models
         return sorted(range(len(models)), key=lambda index: groups.index(models[index].group))
 
@@ -113,13 +124,12 @@ class View:
     @property
     def model_colours(self) -> list[str]:
         """Colour of each model, in this order."""
-        return [GROUP_COLOURS[model.group] for model in self.ordered_models]
+        return [self.group_colours[model.group] for model in self.ordered_models]
 
     @property
     def groups(self) -> list[str]:
         """Groups that hold a model, in their order of presentation."""
-        present = {model.group for model in self.result.models}
-        return [group for group in GROUP_COLOURS if group in present]
+        return list(self.group_colours)
 
     @property
     def noted_groups(self) -> set[str]:
@@ -179,14 +189,26 @@ def is_hemisphere(roi: str) -> bool:
     return roi.endswith(HEMISPHERE_SUFFIXES)
 
 
-def group_handles(groups: Sequence[str], marked: Collection[str] = ()) -> list[Patch]:
-    """Legend entries for groups of models, some of them marked."""
+def group_colours(groups: Iterable[str]) -> dict[str, str]:
+    """Colour of each group: those of the paper first, the others as they come.
+
+    Beyond the palette, colours are spread over the hues, each as far as possible from the last.
+    """
+    names = dict.fromkeys(groups)
+    ordered = [name for name in KNOWN_COLOURS if name in names]
+    ordered += [name for name in names if name not in KNOWN_COLOURS]
+    free = [*FURTHER_COLOURS, *(c for name, c in KNOWN_COLOURS.items() if name not in names)]
+    further = chain(
+        free, (to_hex(hsv_to_rgb((0.618 * n % 1, 0.65, 0.8)).tolist()) for n in count())
+    )
+    return {name: KNOWN_COLOURS.get(name) or next(further) for name in ordered}
+
+
+def group_handles(view: View, marked: Collection[str] = ()) -> list[Patch]:
+    """Legend entries for the groups of models, some of them marked."""
     return [
-        Patch(
-            color=GROUP_COLOURS[group],
-            label=f"{group}{NOTE_MARK}" if group in marked else group,
-        )
-        for group in groups
+        Patch(color=colour, label=f"{group}{NOTE_MARK}" if group in marked else group)
+        for group, colour in view.group_colours.items()
     ]
 
 

@@ -118,7 +118,7 @@ def _found_by_the_paper(result: ComparisonResult, roi: RoiResult) -> dict[str, A
     return found | {
         "best": best,
         "score": score,
-        "champion": [f"{best.name} ({best.group}): {score}"],
+        "champion": [f"{_of_group(result, best.name, best.group)}: {score}"],
         "tests_of_best": [t for t in model_tests if t.model == best.name and np.isfinite(t.p)],
     }
 
@@ -168,12 +168,18 @@ def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, An
     if related:
         ahead = max(related, key=lambda score: score.rsa)
         parts = (
-            f"{_named(ahead.model, ahead.group)}: {estimate(ahead.rsa, ahead.low, ahead.high)}",
+            f"{_of_group(result, ahead.model, ahead.group)}: "
+            f"{estimate(ahead.rsa, ahead.low, ahead.high)}",
             p_value(ahead.p_max),
             model_standing(inference, roi.roi, ahead.model).in_words(),
         )
         found |= {"best_related": ahead, "champion": [", ".join(filter(None, parts))]}
     return found
+
+
+def _of_group(result: ComparisonResult, model: str, group: str) -> str:
+    """A model with its group, where there are several."""
+    return _named(model, group if len({model.group for model in result.models}) > 1 else "")
 
 
 def _named(name: str, more: str) -> str:

@@ -1,0 +1,92 @@
+"""Every recipe of docs/recipes.md, run as it stands on a small data set with a planted answer."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands_in_pages import ROOT
+
+
+_PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+_BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+N_STIMULI = 40
+STIMULI = [f"picture{number:02d}" for number in range(1, N_STIMULI + 1)]
+
+
+def run_recipe(heading: str, folder: Path) -> None:
+    """Run the blocks under a heading of the page one after the other in a folder."""
+    text = _PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    blocks = _BLOCK.findall(text)
+    assert blocks, heading
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    for language, code in blocks:
+        command = ["sh", "-euc", code] if language == "sh" else [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def answer(folder: Path) -> dict[str, str]:
+    """Model of the highest score by region, in the order of the table, where it is related."""
+    assert (folder / "group" / "report.html").is_file()
+    scores = pd.read_csv(folder / "group" / "scores.tsv", sep="\t")
+    best = {
+        roi: of_roi.loc[of_roi["rsa"].idxmax()] for roi, of_roi in scores.groupby("roi", sort=False)
+    }
+    return {roi: str(row["model"]) for roi, row in best.items() if row["p_max"] < 0.05}
+
+
+def features_of(seed: int, n_features: int = 20) -> np.ndarray:
+    """What a model makes of the stimuli, (stimuli, features)."""
+    return np.random.default_rng(seed).standard_normal((N_STIMULI, n_features))
+
+
+MODELS = {"CLIP": features_of(1), "ResNet50": features_of(2)}
+PLANTED = {"V1": "ResNet50", "hippocampus": "CLIP"}
+
+
+def betas_of(subject: int, model: str, n_voxels: int = 60, n_runs: int = 4) -> np.ndarray:
+    """Betas (runs, stimuli, voxels) that carry a model's features, with noise."""
+    rng = np.random.default_rng(subject)
+    signal = MODELS[model] @ rng.standard_normal((20, n_voxels))
+    return signal + 6 * rng.standard_normal((n_runs, N_STIMULI, n_voxels))
+
+
+def test_arrays_in_a_notebook(tmp_path: Path) -> None:
+    (tmp_path / "betas").mkdir()
+    (tmp_path / "features").mkdir()
+    (tmp_path / "stimuli.txt").write_text("\n".join(STIMULI) + "\n")
+    for model, values in MODELS.items():
+        np.save(tmp_path / "features" / f"{model}.npy", values)
+    for subject in range(1, 5):
+        for roi, model in PLANTED.items():
+            np.save(tmp_path / "betas" / f"sub-{subject:02d}_{roi}.npy", betas_of(subject, model))
+    run_recipe("Arrays in a notebook", tmp_path)
+    assert answer(tmp_path / "out") == PLANTED
+
+
+def test_rdms_of_another_lab(tmp_path: Path) -> None:
+    real = ROOT.parent / "shared" / "data" / "algonauts2019_92images"
+    if not real.is_dir():
+        pytest.skip("the 92 images of Algonauts 2019 are not beside the project")
+    pytest.importorskip("timm", reason="needs the extra 'networks'")
+    (tmp_path / "rdms.npz").symlink_to(real / "rdms.npz")
+    (tmp_path / "stimuli").symlink_to(real / "stimuli")
+    run_recipe("RDMs of another lab", tmp_path)
+    scores = pd.read_csv(tmp_path / "out" / "group" / "scores.tsv", sep="\t")
+    assert list(scores["roi"].unique()) == ["EVC", "IT"]
+    late = scores[scores["model"] == "EfficientNet-Lite0"].set_index("roi")
+    assert late.loc["IT", "rsa"] == pytest.approx(0.140, abs=0.0015)
+    assert late.loc["EVC", "rsa"] == pytest.approx(0.0425, abs=0.003)
+    assert answer(tmp_path / "out") == {"IT": "EfficientNet-Lite0"}

@@ -16,7 +16,7 @@ from conceptrsa.analysis.inference.population_inference import (
     NO_ZERO,
     UNKNOWN_ZERO,
     has_no_zero,
-    numbers_of_draws,
+    number_of_permutations,
 )
 from conceptrsa.analysis.inference.tests_over_subjects import signed_rank_floor
 from conceptrsa.analysis.results import Analysis, RoiResult
@@ -131,18 +131,17 @@ def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> 
 def _costly_metric(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
     if settings.preset == "recommended" and not is_product(settings.rsa_metric):
-        n_permutations, n_bootstraps = numbers_of_draws(settings)
+        n_permutations = number_of_permutations(settings)
         if is_own(settings.rsa_metric):
             yield (
                 f"{settings.rsa_metric} is called for every permutation: {n_permutations} are "
-                "made, without bootstrap errors; the permutation test of the ceiling takes "
+                "made; the permutation test of the ceiling takes "
                 "Spearman's rho, as do partial scores"
             )
             return
         yield (
-            f"{settings.rsa_metric} is slow: {n_permutations} permutations and {n_bootstraps} "
-            "bootstrap samples are made, and the permutation test of the ceiling takes Spearman's "
-            "rho"
+            f"{settings.rsa_metric} is slow: {n_permutations} permutations are made, and the "
+            "permutation test of the ceiling takes Spearman's rho"
         )
 
 

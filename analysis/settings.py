@@ -154,8 +154,6 @@ class ComparisonSettings:
         The sweep takes every number of voxels up to the first, then so many log-spaced ones.
     n_permutations : int
         Permutations of the stimuli's labels, the identity among them.
-    n_bootstraps : int
-        Bootstrap samples.
     multiverse : bool
         Score every voxel selection x distance x comparison as well (default: with the preset
         recommended).
@@ -180,7 +178,6 @@ class ComparisonSettings:
     sweep_dense_until: int = field(default=100, metadata={"minimum": 3, "option": False})
     sweep_log_points: int = field(default=100, metadata={"minimum": 2, "option": False})
     n_permutations: int = field(default=10_000, metadata={"minimum": 100})
-    n_bootstraps: int = field(default=1000, metadata={"minimum": 100})
     multiverse: bool = True
     seed: int = field(default=0, metadata={"minimum": 0})
 

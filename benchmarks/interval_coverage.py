@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.calibration_study import SIGNALS, Study, described, rows_of
-from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
-from conceptrsa.analysis.inference.bootstrap import (
+from benchmarks.bootstrap import (
     bootstrap_scores,
     draw_samples,
     two_factor_variance,
 )
+from benchmarks.calibration_study import SIGNALS, Study, described, rows_of
+from benchmarks.simulation import GROUPS, Design, draw_brain, draw_features, draw_models
 from conceptrsa.analysis.inference.generalisation import Generalisation, generalise
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.settings import RsaMetric

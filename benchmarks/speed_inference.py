@@ -15,8 +15,8 @@ from rsatoolbox.rdm import RDMs
 from scipy.spatial.distance import pdist
 from threadpoolctl import threadpool_limits
 
+from benchmarks.bootstrap import Draws, bootstrap_scores, draw_samples
 from benchmarks.timing import Comparison, best_time
-from conceptrsa.analysis.inference.bootstrap import Draws, bootstrap_scores, draw_samples
 from conceptrsa.analysis.inference.permutation import permute_labels
 from conceptrsa.analysis.settings import RsaMetric
 
@@ -74,7 +74,7 @@ def _compare_bootstraps(
         work=f"{N_BOOTSTRAPS} bootstraps over subjects and stimuli, {N_MODELS} "
         f"models, {N_SUBJECTS} subjects, {N_STIMULI} stimuli, {metric}",
         slow="rsatoolbox eval_bootstrap, which computes ceilings as well",
-        fast="conceptrsa.analysis.inference.bootstrap",
+        fast="benchmarks.bootstrap",
         slow_seconds=slow_seconds,
         fast_seconds=fast_seconds,
         required_ratio=REQUIRED_RATIOS[metric],

@@ -25,7 +25,7 @@ BETAS_TABLE = (
 )
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d ")
 NEEDS_ATLAS = ("paper", "spm", "statmaps", "table.tsv")
-RECOMMENDED = ("--n-permutations", "100", "--n-bootstraps", "100")
+RECOMMENDED = ("--n-permutations", "100")
 WITH_VOXELS = ("--n-random-draws", "1")
 WRITERS: Mapping[str, Callable[[Path], None]] = {
     "derivatives": data.write_derivatives,

@@ -41,7 +41,7 @@ HOSTILE: Models = (
 )
 STAND_IN_NOTE = "stand-in for an image-text network: ImageNet classes seen, embedded as text"
 TINY = {"n_random_draws": 2, "sweep_dense_until": 10, "sweep_log_points": 3}
-QUICK = {"n_permutations": 100, "n_bootstraps": 100}
+QUICK = {"n_permutations": 100}
 
 
 def features_of(models: Models, latent: np.ndarray, rng: np.random.Generator) -> list[Features]:

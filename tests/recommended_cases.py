@@ -23,7 +23,6 @@ FEW = {
     "sweep_dense_until": 10,
     "sweep_log_points": 3,
     "n_permutations": 200,
-    "n_bootstraps": 100,
 }
 TOP_10 = settings_for("recommended", voxel_selection="top-n", n_voxels=10, multiverse=False, **FEW)
 

@@ -15,7 +15,7 @@ from conceptrsa.analysis.rsa.distances import compute_rdm
 from conceptrsa.analysis.settings import settings_for
 
 QUICK = {"n_random_draws": 2, "sweep_dense_until": 8, "sweep_log_points": 2}
-QUICK_INFERENCE = {"n_permutations": 100, "n_bootstraps": 100}
+QUICK_INFERENCE = {"n_permutations": 100}
 
 HOSTILE_STIMULUS = "</script><script>alert('stimulus')</script>"
 HOSTILE_MODEL = "<img src=x onerror=alert(1)>&\"'"
@@ -108,9 +108,7 @@ def supplied() -> ComparisonResult:
         Features("good", "visual", stimuli, latent @ rng.standard_normal((4, 30))),
         Features("bad", "language", stimuli, rng.standard_normal((20, 30))),
     ]
-    return compare(
-        subjects, models, settings_for("recommended", n_permutations=100, n_bootstraps=100)
-    )
+    return compare(subjects, models, settings_for("recommended", n_permutations=100))
 
 
 @lru_cache

@@ -16,7 +16,7 @@ from conceptrsa.pipelines.cli import main
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "supplied_data.md"
 COMMANDS = re.findall(r"^conceptrsa (compare .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-FEW_SAMPLES = ["--n-permutations", "100", "--n-bootstraps", "100"]
+FEW_SAMPLES = ["--n-permutations", "100"]
 FEW_DRAWS = ["--n-random-draws", "1", "--no-multiverse"]
 FORMS = ("derivatives", "paper_betas", "spm_models", "statmaps", "betas.tsv", "patterns", "rdms")
 

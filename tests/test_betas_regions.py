@@ -533,7 +533,7 @@ def test_tables_figures_and_report_keep_the_order_of_the_regions(tmp_path: Path)
         ModelRdm("one", "visual", data.STIMULI, rng.random(28)),
         ModelRdm("two", "language", data.STIMULI, rng.random(28)),
     ]
-    few = {"n_permutations": 100, "n_bootstraps": 100, "n_random_draws": 1}
+    few = {"n_permutations": 100, "n_random_draws": 1}
     result = compare(read_betas(tmp_path), models, **few)
     checked = 0
     for name, table in result.tables.items():

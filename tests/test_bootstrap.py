@@ -10,8 +10,8 @@ from rsatoolbox.util.inference_util import extract_variances
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import pearsonr, spearmanr
 
-from conceptrsa.analysis.inference import bootstrap as bootstrap_module
-from conceptrsa.analysis.inference.bootstrap import (
+from benchmarks import bootstrap as bootstrap_module
+from benchmarks.bootstrap import (
     Draws,
     bootstrap_errors,
     bootstrap_scores,

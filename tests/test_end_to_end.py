@@ -26,7 +26,7 @@ from conceptrsa.pipelines.cli import main
 
 MAXIMUM_SECONDS = 300
 FEW_DRAWS = ["--n-random-draws", "1"]
-FEW_SAMPLES = ["--n-permutations", "100", "--n-bootstraps", "100"]
+FEW_SAMPLES = ["--n-permutations", "100"]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ subjects = [
     for label in ("01", "02", "03")
 ]
 models = [crsa.Features("net", "visual", names, rng.normal(size=(5, 6)))]
-result = crsa.compare(subjects, models, n_permutations=100, n_bootstraps=100, multiverse=False)
+result = crsa.compare(subjects, models, n_permutations=100, multiverse=False)
 assert list(result.scores["model"]) == ["net"]
 result.save("out")
 """

@@ -22,7 +22,7 @@ from conceptrsa.analysis.settings import settings_for
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "python.md"
 STIMULI = tuple(f"s{number:02d}" for number in range(10))
-QUICK = {"n_permutations": 100, "n_bootstraps": 100, "multiverse": False}
+QUICK = {"n_permutations": 100, "multiverse": False}
 
 
 def subjects_of(n: int, seed: int = 0) -> list[crsa.SubjectPatterns]:
@@ -182,7 +182,7 @@ def test_a_comparison_of_ones_own_gives_what_it_gives_by_name(tmp_path: Path) ->
     def correlation(patterns: np.ndarray) -> np.ndarray:
         return pdist(patterns, "correlation")
 
-    given = {"voxel_selection": "all", "n_permutations": 100, "n_bootstraps": 100}
+    given = {"voxel_selection": "all", "n_permutations": 100}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         own = crsa.compare(

@@ -27,7 +27,7 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import settings_for
 from conceptrsa.bids_config.errors import InputError
 
-QUICK = {"n_permutations": 100, "n_bootstraps": 100, "n_random_draws": 2, "multiverse": False}
+QUICK = {"n_permutations": 100, "n_random_draws": 2, "multiverse": False}
 SAME = (
     "voxels left out because their beta is the same for all stimuli (of all runs, a half or a "
     f"run), as outside of a mask: visual {odd.N_UNMEASURED} of 70"

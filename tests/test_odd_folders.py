@@ -213,7 +213,7 @@ def test_a_derivatives_folder_takes_its_own_comparison(tmp_path: Path) -> None:
     data.write_models(tmp_path / "models")
     (tmp_path / "config.toml").write_text(data.CONFIG)
     given = ["--betas", "derivatives", "--features", "models", "--out", "derivatives"]
-    options = ["--n-permutations", "100", "--n-bootstraps", "100", "--no-multiverse"]
+    options = ["--n-permutations", "100", "--no-multiverse"]
     paths = [str(tmp_path / g) if not g.startswith("-") else g for g in given]
     config = ["--dataset-config", str(tmp_path / "config.toml"), "--n-random-draws", "1"]
     assert main(["compare", *paths, *options, *config]) == 0

@@ -52,7 +52,7 @@ def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(pictures: Path, *options: str) -> tuple[int, ComparisonResult | None]:
         code = main([
             "compare", "--betas", str(tmp_path / "betas"), "--stimuli", str(pictures), "--out",
-            str(tmp_path / "out"), "--n-permutations", "100", "--n-bootstraps", "100",
+            str(tmp_path / "out"), "--n-permutations", "100",
             "--cache-dir", str(tmp_path / "cache"), "--offline", *options,
         ])  # fmt: skip
         return code, results[-1] if results else None

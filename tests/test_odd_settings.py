@@ -35,7 +35,7 @@ from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.data_options import comparison_config
 from conceptrsa.pipelines.cli.run_comparison import settle
 
-FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
+FEW = ["--n-permutations", "100", "--n-random-draws", "1"]
 
 
 @pytest.fixture
@@ -114,7 +114,6 @@ def test_betas_are_read_with_the_configuration_they_carry(
             {"preset": "paper", "n_permutations": 100},
             "--n-permutations .* --preset paper: leave it out, or choose --preset recommended",
         ),
-        ({"preset": "paper", "n_bootstraps": 100}, "leave it out, or choose --preset rec"),
         (
             {"voxel_selection": "best-n", "n_voxels": 9},
             "best-n: leave .* top-n or threshold or ran",
@@ -196,7 +195,7 @@ def test_data_with_regions_of_their_own_need_no_configuration(
     write(tmp_path / "betas")
     options = [] if write is data.write_roi_patterns else ["--betas-format", "rdms"]
     data.write_models(tmp_path / "models")
-    arguments = ["--features", str(tmp_path / "models"), "--out", str(tmp_path / "out"), *FEW[:4]]
+    arguments = ["--features", str(tmp_path / "models"), "--out", str(tmp_path / "out"), *FEW[:2]]
     assert main(["compare", "--betas", str(tmp_path / "betas"), *options, *arguments]) == 0
     assert [roi.roi for roi in results[0].rois] == ["visual", "hippocampus"]
 

@@ -17,7 +17,7 @@ from conceptrsa.analysis.inference.random_effects import (
     two_sided_p,
     weighted_parts,
 )
-from conceptrsa.analysis.rsa.correlations import correlate_rdms, incidence
+from conceptrsa.analysis.rsa.correlations import correlate_rdms, pairs_of_levels
 from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 from conceptrsa.analysis.settings import RsaMetric
 
@@ -44,7 +44,7 @@ def variance(squares: MeanSquares, contrasts: np.ndarray) -> np.ndarray:
 def related_rdms(generator, n_rdms=3, n_stimuli=30):
     """RDMs with something in common, far enough from zero for cosines to mean something."""
     n_pairs = n_stimuli * (n_stimuli - 1) // 2
-    common = incidence(n_stimuli) @ generator.standard_normal(n_stimuli)
+    common = pairs_of_levels(generator.standard_normal(n_stimuli))
     common += generator.standard_normal(n_pairs)
     return 6 + common + 1.5 * generator.standard_normal((n_rdms, n_pairs))
 
@@ -66,10 +66,10 @@ def test_influence_predicts_what_leaving_a_stimulus_out_does(generator, metric, 
     rdms = related_rdms(generator)
     rdms = np.round(rdms) if tied else rdms
     values = pair_influence(rdms[:1], rdms[1:], metric)
-    shares = incidence(30)
+    first, second = np.triu_indices(30, k=1)
     predicted, left_out = [], []
     for stimulus in range(30):
-        kept = shares[:, stimulus] == 0
+        kept = (first != stimulus) & (second != stimulus)
         predicted.append(values[..., kept].mean(axis=-1))
         left_out.append(correlate_rdms(rdms[:1][:, kept], rdms[1:][:, kept], metric))
     change, actual = (np.array(each) - np.mean(each, axis=0) for each in (predicted, left_out))

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from commands_in_pages import ROOT
 
-
 _PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

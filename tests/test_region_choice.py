@@ -17,7 +17,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli import main
 
 LABELS = {"L_visual": (1011,), "R_visual": (2011,), "hippocampus": (17,)}
-FEW = ["--n-permutations", "100", "--n-bootstraps", "100", "--n-random-draws", "1"]
+FEW = ["--n-permutations", "100", "--n-random-draws", "1"]
 DSEG = "index\tname\n1011\tL_visual\n2011\tR_visual\n17\thippocampus\n"
 
 

@@ -50,7 +50,6 @@ def test_methods_follow_the_preset() -> None:
         ({"multiverse": True}, "Steegen et al., 2016", "crossnobis"),
         ({"seed": 77}, "numbers was 77", "numbers was 0"),
         ({"n_permutations": 200}, "200 permutations, the identity", "100 permutations"),
-        ({"n_bootstraps": 130}, "130 samples", "100 samples"),
     ],
 )
 def test_methods_follow_the_settings(changes: dict[str, object], said: str, unsaid: str) -> None:

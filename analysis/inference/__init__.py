@@ -1,1 +1,1 @@
-"""Inference: permutations, bootstraps, intervals and what models explain together."""
+"""Inference: permutations, intervals and what models explain together."""

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.arrays import Booleans, Floats
 from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
 from conceptrsa.analysis.inference.random_effects import infer, levels, mean_squares
 from conceptrsa.analysis.rsa.correlations import (
@@ -255,20 +255,23 @@ def partition_variance(rdms: Floats, models: Floats, groups: Sequence[str]) -> V
     _require_usable(models)
     names = tuple(dict.fromkeys(groups))
     subsets = _subsets(names)
-    values, predictors = _units(whiten(rdms)), _units(whiten(models))
+    values = _units(whiten(rdms))
+    space = _span(_units(whiten(models)))
+    coordinates = values @ space.basis
     n_pairs = values.shape[-1]
     n_stimuli = number_of_stimuli(n_pairs)
     in_stimuli, in_rest = (_square(part) for part in split_rdms(values)[1:])
+    products_of_stimuli, products_of_rest = (
+        part @ part.T for part in split_rdms(space.basis.T)[1:]
+    )
     r2_raw = np.empty((*values.shape[:-1], len(subsets)))
     chance = np.empty_like(r2_raw)
     for index, chosen in enumerate(subsets):
-        members = [m for name in chosen for m, group in enumerate(groups) if group == name]
-        basis = _basis(predictors[members])
-        _, basis_of_stimuli, basis_rest = split_rdms(basis.T)
-        chance_of_stimuli = np.square(basis_of_stimuli).sum() / (n_stimuli - 1)
-        chance_in_rest = np.square(basis_rest).sum() / max(n_pairs - n_stimuli, 1)
+        axes = space.axes([group in chosen for group in groups])
+        chance_of_stimuli = np.sum((products_of_stimuli @ axes) * axes) / (n_stimuli - 1)
+        chance_in_rest = np.sum((products_of_rest @ axes) * axes) / max(n_pairs - n_stimuli, 1)
         chance[..., index] = in_stimuli * chance_of_stimuli + in_rest * chance_in_rest
-        r2_raw[..., index] = _square(values @ basis)
+        r2_raw[..., index] = _square(coordinates @ axes)
     with np.errstate(divide="ignore", invalid="ignore"):
         r2 = np.where(chance < 1 - SPANNED, 1 - (1 - r2_raw) / (1 - chance), np.nan)
     return VariancePartition(subsets, r2_raw, chance, r2, _commonality(r2, names, subsets))
@@ -308,15 +311,30 @@ def partial_rsa(rdms: Floats, models: Floats, groups: Sequence[str], metric: Rsa
     _require_usable(models)
     if metric == "spearman":
         rdms, models = mean_ranks(rdms), mean_ranks(models)
-    values, predictors = _units(rdms), _units(models)
+    values = _units(rdms)
+    space = _span(_units(models))
+    coordinates = values @ space.basis
+    outside = _square(values - coordinates @ space.basis.T)
     names = tuple(dict.fromkeys(groups))
-    found = np.full((*values.shape[:-1], len(predictors), len(names) + 1), np.nan)
+    found = np.full((*values.shape[:-1], len(models), len(names) + 1), np.nan)
     for column, name in enumerate(names):
         own = np.asarray(groups) == name
         if own.all():
             continue
-        found[..., ~own, column] = _correlate_residuals(values, predictors[~own], predictors[own])
-        found[..., own, -1] = _correlate_residuals(values, predictors[own], predictors[~own])
+        for constant, correlated, place in ((own, ~own, column), (~own, own, -1)):
+            axes = space.axes(constant)
+            left = coordinates - coordinates @ axes @ axes.T
+            of_models = space.models[:, correlated]
+            models_left = of_models - axes @ (axes.T @ of_models)
+            length = np.sqrt(outside + _square(left))
+            lengths_of_models = np.linalg.norm(models_left, axis=0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found[..., correlated, place] = (
+                    left
+                    @ models_left
+                    / np.where(length > SPANNED, length, np.nan)[..., None]
+                    / np.where(lengths_of_models > SPANNED, lengths_of_models, np.nan)
+                )
     return found
 
 
@@ -345,10 +363,31 @@ def _units(vectors: Floats) -> Floats:
     return units
 
 
-def _basis(columns: Floats) -> Floats:
-    """Orthonormal basis (pairs, rank) of vectors (n, pairs), which may depend on each other."""
-    vectors, singular, _ = np.linalg.svd(columns.T, full_matrices=False)
-    return np.asarray(vectors[:, singular > SPANNED * singular[0]])
+@dataclass(frozen=True)
+class _Span:
+    """The space of all models' RDMs, in which those of any group are a few short vectors.
+
+    Attributes
+    ----------
+    basis : ndarray, (pairs, dimensions)
+        Orthonormal.
+    models : ndarray, (dimensions, models)
+        Coordinates.
+    """
+
+    basis: Floats
+    models: Floats
+
+    def axes(self, chosen: Sequence[bool] | Booleans) -> Floats:
+        """Orthonormal axes (dimensions, rank) of some models, which may depend on each other."""
+        vectors, singular, _ = np.linalg.svd(
+            self.models[:, np.asarray(chosen)], full_matrices=False
+        )
+        return np.asarray(vectors[:, singular > SPANNED * singular[0]])
+
+
+def _span(models: Floats) -> _Span:
+    return _Span(*np.linalg.qr(models.T))
 
 
 def _square(values: Floats) -> Floats:
@@ -371,15 +410,3 @@ def _commonality(r2: Floats, names: tuple[str, ...], subsets: Sequence[tuple[str
                 if together:
                     parts[..., index] -= (-1) ** size * r2[..., position[together]]
     return parts
-
-
-def _correlate_residuals(values: Floats, models: Floats, constant: Floats) -> Floats:
-    """Correlate (..., pairs) with (n, pairs), both without what `constant` (m, pairs) explains."""
-    basis = _basis(constant)
-    residuals = [vectors - vectors @ basis @ basis.T for vectors in (values, models)]
-    units = [
-        left / np.where(length > SPANNED, length, np.nan)
-        for left in residuals
-        for length in [np.linalg.norm(left, axis=-1, keepdims=True)]
-    ]
-    return np.asarray(units[0] @ units[1].T)

@@ -120,7 +120,8 @@ class ModelScore:
     low, high : float
         Its 95 % interval, subjects and stimuli random.
     se_subjects, se_stimuli, se_both : float
-        Standard errors by bootstrap over subjects, stimuli, and both.
+        Standard errors over new subjects, over new stimuli, and over both, by the variances that
+        the interval is made of.
     p, p_max, p_fdr : float
         Permutation of the stimuli's labels, one-sided: alone; corrected for all models and regions
         by the largest statistic; by false discovery rate.

@@ -13,6 +13,7 @@ from conceptrsa.analysis.inference.random_effects import (
     MeanSquares,
     Ratios,
     difference_of_groups,
+    errors_by_factor,
     infer,
     levels,
     mean_squares,
@@ -57,6 +58,9 @@ class Generalisation:
     ----------
     models : Estimates
         Mean score of each model.
+    errors : ndarray, (2, models)
+        Standard errors of these, over new subjects with the same stimuli, and over new stimuli with
+        the same subjects.
     model_pairs : Estimates
         Differences of each two models (first less second), in the order of
         `itertools.combinations`.
@@ -68,6 +72,7 @@ class Generalisation:
     """
 
     models: Estimates
+    errors: Floats
     model_pairs: Estimates
     group_pairs: Estimates
     ceilings: CeilingEstimates
@@ -108,6 +113,7 @@ def generalise(
     unit = np.eye(len(models))
     return Generalisation(
         models=_tested(infer(squares, unit)),
+        errors=errors_by_factor(squares, unit),
         model_pairs=_tested(infer(squares, unit[first] - unit[second])),
         group_pairs=Estimates(*np.concatenate([np.empty((5, 0)), *group_pairs], axis=1)),
         ceilings=_ceilings(brain, metric, with_ceiling),

@@ -11,9 +11,9 @@ import numpy as np
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
-    incidence,
     mean_ranks,
     number_of_stimuli,
+    pairs_of_levels,
     split_rdms,
     standardise,
 )
@@ -135,11 +135,11 @@ def _whitened_influence(rdms: Floats, others: Floats) -> Floats:
     """
     n_pairs = rdms.shape[-1]
     n_stimuli = number_of_stimuli(n_pairs)
-    shares = incidence(n_stimuli)
+    first, second = np.triu_indices(n_stimuli, k=1)
     similarity = correlate_rdms(rdms, others, "whitened-cosine")
     of_stimuli = np.empty((*similarity.shape, n_stimuli))
     for stimulus in range(n_stimuli):
-        kept = shares[:, stimulus] == 0
+        kept = (first != stimulus) & (second != stimulus)
         without = correlate_rdms(rdms[:, kept], others[:, kept], "whitened-cosine")
         of_stimuli[..., stimulus] = (n_pairs * similarity - kept.sum() * without) / (n_stimuli - 2)
     of_stimuli -= of_stimuli.mean(axis=-1, keepdims=True)
@@ -149,7 +149,7 @@ def _whitened_influence(rdms: Floats, others: Floats) -> Floats:
     )
     products = x[:, None] * y[None]
     products -= similarity[..., None] * (x[:, None] ** 2 + y[None] ** 2) / 2
-    return np.asarray(similarity[..., None] + of_stimuli @ shares.T + split_rdms(products)[2])
+    return np.asarray(similarity[..., None] + pairs_of_levels(of_stimuli) + split_rdms(products)[2])
 
 
 def _tau_influence(rdms: Floats, others: Floats) -> Floats:

@@ -30,8 +30,8 @@ from conceptrsa.analysis.rsa.correlations import (
 )
 from conceptrsa.analysis.settings import RsaMetric, is_own
 
-PERMUTATIONS_AT_ONCE = 50
-"""So many that the permuted RDMs of a chunk stay in the processor's cache."""
+PERMUTATIONS_AT_ONCE, PAIRS_AT_ONCE = 50, 4096
+"""So many that the permuted distances of a chunk stay in the processor's cache."""
 
 SIGNS_AT_ONCE = 1_000_000
 """Signs of differences that Kendall's tau takes for the brain RDMs at once."""
@@ -109,12 +109,17 @@ def _product_scores(
     n_stimuli = permutations.shape[1]
     first, second = np.triu_indices(n_stimuli, k=1)
     squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
-    scores = np.empty((len(permutations), len(region_vectors), len(model_vectors)))
-    for start in range(0, len(permutations), PERMUTATIONS_AT_ONCE):
-        orders = permutations[start : start + PERMUTATIONS_AT_ONCE]
-        entries = orders[:, first] * n_stimuli + orders[:, second]
+    scores = np.zeros((len(permutations), len(region_vectors), len(model_vectors)))
+    blocks = [
+        (slice(start, start + PERMUTATIONS_AT_ONCE), slice(pair, pair + PAIRS_AT_ONCE))
+        for start in range(0, len(permutations), PERMUTATIONS_AT_ONCE)
+        for pair in range(0, len(first), PAIRS_AT_ONCE)
+    ]
+    for rows, pairs in blocks:
+        orders = permutations[rows]
+        entries = orders[:, first[pairs]] * n_stimuli + orders[:, second[pairs]]
         permuted = squares.take(entries, axis=1)
-        scores[start : start + len(orders)] = (permuted @ model_vectors.T).swapaxes(0, 1)
+        scores[rows] += (permuted @ model_vectors[:, pairs].T).swapaxes(0, 1)
     return scores
 
 

@@ -11,7 +11,6 @@ from typing import Any, get_args
 import numpy as np
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.inference.bootstrap import bootstrap_errors
 from conceptrsa.analysis.inference.explained import partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
@@ -52,18 +51,15 @@ UNKNOWN_ZERO = (
     "n/a where the function cannot do without a pair"
 )
 
-SLOW_PERMUTATIONS, SLOW_BOOTSTRAPS = 200, 100
+SLOW_PERMUTATIONS = 200
 """What is no sum of products costs hundreds of times what the others do."""
 
 
-def numbers_of_draws(settings: ComparisonSettings) -> tuple[int, int]:
-    """How many permutations of labels and how many bootstrap samples are made."""
+def number_of_permutations(settings: ComparisonSettings) -> int:
+    """How many permutations of labels are made."""
     if is_product(settings.rsa_metric):
-        return settings.n_permutations, settings.n_bootstraps
-    return (
-        min(settings.n_permutations, SLOW_PERMUTATIONS),
-        min(settings.n_bootstraps, SLOW_BOOTSTRAPS),
-    )
+        return settings.n_permutations
+    return min(settings.n_permutations, SLOW_PERMUTATIONS)
 
 
 def has_no_zero(metric: str) -> bool:
@@ -102,11 +98,15 @@ def infer_population(
     if not complete:
         return Inference(*_nothing_known(empty, names, groups), (), (), (), ())
     metric, seed = settings.rsa_metric, settings.seed
-    n_permutations, n_bootstraps = numbers_of_draws(settings)
     rdms = {roi: region.rdms for roi, region in complete.items()}
     scores = {roi: region.rsa for roi, region in complete.items()}
     permutations = permute_labels(
-        rdms, model_rdms, groups, metric, n_permutations, np.random.default_rng([seed, 3])
+        rdms,
+        model_rdms,
+        groups,
+        metric,
+        number_of_permutations(settings),
+        np.random.default_rng([seed, 3]),
     )
     general = {roi: generalise(brain, model_rdms, groups, metric) for roi, brain in rdms.items()}
     over_subjects: tuple[ModelTest, ...]
@@ -124,9 +124,6 @@ def infer_population(
         regions=complete,
         general=general,
         permutations=permutations,
-        errors=bootstrap_errors(
-            rdms, model_rdms, metric, n_bootstraps, np.random.default_rng([seed, 4])
-        ),
     )
     scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)
     return Inference(
@@ -181,12 +178,12 @@ class _Population:
     regions: Mapping[str, ScoredRegion]
     general: Mapping[str, Generalisation]
     permutations: LabelPermutations
-    errors: Mapping[str, Floats]
 
     def model_scores(self) -> Iterator[ModelScore]:
         tests = self.permutations.models
         for r, (roi, region) in enumerate(self.regions.items()):
             estimates, ratios = self.general[roi].models, self.general[roi].normalised
+            errors = self.general[roi].errors
             means = mean_over_subjects(region.rsa)
             for m, (name, group) in enumerate(zip(self.names, self.groups, strict=True)):
                 yield ModelScore(
@@ -196,9 +193,9 @@ class _Population:
                     rsa=float(means[m]),
                     low=float(estimates.lower[m]),
                     high=float(estimates.upper[m]),
-                    se_subjects=float(self.errors[roi][0, m]),
-                    se_stimuli=float(self.errors[roi][1, m]),
-                    se_both=float(self.errors[roi][2, m]),
+                    se_subjects=float(errors[0, m]),
+                    se_stimuli=float(errors[1, m]),
+                    se_both=float(estimates.standard_error[m]),
                     p=float(tests.p[r, m]),
                     p_max=float(tests.p_max[r, m]),
                     p_fdr=float(tests.p_fdr[r, m]),

@@ -17,7 +17,11 @@ from scipy import stats
 from scipy.special import ndtr
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
-from conceptrsa.analysis.rsa.correlations import incidence, number_of_stimuli
+from conceptrsa.analysis.rsa.correlations import (
+    number_of_stimuli,
+    pairs_of_levels,
+    sums_by_level,
+)
 
 CONFIDENCE = 0.95
 """Coverage of intervals."""
@@ -83,15 +87,14 @@ def pairs(values: Floats) -> Split:
     squares of the levels and of the rest have the expectations var(b) + (n - 2) var(a) and var(b).
     """
     n = number_of_stimuli(values.shape[-1])
-    shares = incidence(n)
     mean = values.mean(axis=-1, keepdims=True)
     deviation = values - mean
-    of_level = deviation @ shares / (n - 2)
+    of_level = sums_by_level(deviation) / (n - 2)
     of_levels = Stratum(of_level * np.sqrt((n - 2) / (n - 1)), 4 / (n * (n - 2)), n - 1)
     df = n * (n - 3) // 2
     if df == 0:
         return mean, (of_levels,)
-    rest = (deviation - of_level @ shares.T) / np.sqrt(df)
+    rest = (deviation - pairs_of_levels(of_level)) / np.sqrt(df)
     return mean, (of_levels, Stratum(rest, -2 / ((n - 1) * (n - 2)), df))
 
 
@@ -256,6 +259,24 @@ def weighted_parts(squares: MeanSquares, contrasts: Floats) -> Floats:
     ]
     unknown = _unknown(squares, contrasts)[:, None]
     return np.where(unknown, np.nan, np.stack(columns, axis=1))
+
+
+def errors_by_factor(squares: MeanSquares, contrasts: Floats) -> Floats:
+    """Standard errors of contrasts over new levels of each factor alone, (factors, contrasts).
+
+    The units of the other factors stay as they are.
+    """
+    columns = weighted_parts(squares, contrasts).T
+    strata = [part.strata for part in squares.parts]
+    variances = [
+        sum(
+            column
+            for column, crossed in zip(columns, strata, strict=True)
+            if len(crossed) == 1 and crossed[0][0] == factor
+        )
+        for factor in sorted({one[0][0] for one in strata})
+    ]
+    return np.sqrt(np.maximum(variances, 0.0))
 
 
 def _unknown(squares: MeanSquares, contrasts: Floats) -> Booleans:

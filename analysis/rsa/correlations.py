@@ -1,6 +1,6 @@
 """How alike RDMs are, and means of such scores over subjects."""
 
-from functools import lru_cache
+from collections.abc import Iterator
 from math import isqrt
 from typing import cast
 
@@ -156,23 +156,38 @@ def split_rdms(rdms: Floats) -> tuple[Floats, Floats, Floats]:
     """
     values = np.asarray(rdms, dtype=np.float64)
     n_stimuli = number_of_stimuli(values.shape[-1])
-    first, second = np.triu_indices(n_stimuli, k=1)
     mean: Floats = values.mean(axis=-1, keepdims=True)
     centred = values - mean
     # Of centred distances a_i + a_j + rest, those of stimulus i sum to (n - 2) a_i.
-    of_stimulus = centred @ incidence(n_stimuli) / max(n_stimuli - 2, 1)
-    of_stimuli = of_stimulus[..., first] + of_stimulus[..., second]
+    of_stimuli = pairs_of_levels(sums_by_level(centred) / max(n_stimuli - 2, 1))
     return mean, of_stimuli, centred - of_stimuli
 
 
-@lru_cache(maxsize=8)
-def incidence(n_stimuli: int) -> Floats:
-    """Which stimuli (columns) each pair (rows) is made of: ones and zeros, read-only."""
-    first, second = np.triu_indices(n_stimuli, k=1)
-    shares = np.zeros((len(first), n_stimuli))
-    shares[np.arange(len(first)), first] = shares[np.arange(len(first)), second] = 1.0
-    shares.setflags(write=False)
-    return shares
+def sums_by_level(values: Floats) -> Floats:
+    """Sum the pairs that each stimulus (or subject) is in: (..., pairs) to (..., levels)."""
+    n_levels = number_of_stimuli(values.shape[-1])
+    sums = np.zeros((*values.shape[:-1], n_levels))
+    for level, row in _rows(n_levels):
+        sums[..., level] += values[..., row].sum(axis=-1)
+        sums[..., level + 1 :] += values[..., row]
+    return sums
+
+
+def pairs_of_levels(values: Floats) -> Floats:
+    """Sum of the values of both members of each pair: (..., levels) to (..., pairs)."""
+    n_levels = values.shape[-1]
+    sums = np.empty((*values.shape[:-1], n_levels * (n_levels - 1) // 2))
+    for level, row in _rows(n_levels):
+        np.add(values[..., level, None], values[..., level + 1 :], out=sums[..., row])
+    return sums
+
+
+def _rows(n_levels: int) -> Iterator[tuple[int, slice]]:
+    """Each level but the last, and where its pairs with those after it are in `pdist`'s order."""
+    end = 0
+    for level in range(n_levels - 1):
+        start, end = end, end + n_levels - 1 - level
+        yield level, slice(start, end)
 
 
 def number_of_stimuli(n_pairs: int) -> int:

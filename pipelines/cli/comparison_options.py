@@ -113,6 +113,8 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("comparison")
     add_options(group, ComparisonOptions)
     add_options(group, ComparisonSettings)
+    # Of older versions; standard errors no longer come from bootstraps.
+    group.add_argument("--n-bootstraps", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_network_options(parser)
 
 

@@ -39,7 +39,6 @@ OF_VOXELS = (
 
 NEEDED = {
     "n_permutations": ("preset", ("recommended",)),
-    "n_bootstraps": ("preset", ("recommended",)),
     "n_voxels": ("voxel_selection", ("top-n", "threshold", "random")),
     "skip_zeros": ("voxel_selection", ("top-n", "best-n")),
 }

@@ -18,7 +18,10 @@ from conceptrsa.analysis.inference.findings import (
     TWO_SIDED_PERMUTATION,
     ZERO,
 )
-from conceptrsa.analysis.inference.population_inference import has_no_zero, numbers_of_draws
+from conceptrsa.analysis.inference.population_inference import (
+    has_no_zero,
+    number_of_permutations,
+)
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES, SCORE_NAMES
 from conceptrsa.analysis.output.report.rendering import render_paragraphs
 from conceptrsa.analysis.results import ComparisonResult
@@ -107,7 +110,7 @@ def describe_methods(result: ComparisonResult) -> Methods:
     for model in result.models:
         names.setdefault(model.group, []).append(model.name)
     slow = not is_product(settings.rsa_metric)
-    n_permutations, n_bootstraps = numbers_of_draws(settings)
+    n_permutations = number_of_permutations(settings)
     # Factorials of more stimuli are above any number of permutations.
     n_orders = math.factorial(min(len(result.stimuli), 20))
     paragraphs = render_paragraphs(
@@ -127,7 +130,6 @@ def describe_methods(result: ComparisonResult) -> Methods:
         n_ceiling_permutations=N_PERMUTATIONS + 1,
         n_permutations=min(n_permutations, n_orders),
         all_permutations=n_orders <= n_permutations,
-        n_bootstraps=n_bootstraps,
         n_specifications=len(
             {(row.voxel_selection, row.rdm_metric, row.rsa_metric) for row in result.multiverse}
         ),

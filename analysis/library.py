@@ -13,7 +13,7 @@ import pandas as pd
 from conceptrsa.analysis.betas import read as betas
 from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, read_choice
 from conceptrsa.analysis.brain.folds import fitted_to
-from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.comparison import Subjects
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
@@ -202,8 +202,8 @@ def compare(
         settings = replace(preset, **changes)
     else:
         settings = settings_for(preset or "recommended", **changes)
-        if not {"voxel_selection", "selection_data"} & set(changes):
-            settings, fitting = fitted_to(settings, subjects)
+        if have_patterns(subjects) or not {"voxel_selection", "selection_data"} & set(changes):
+            settings, fitting = fitted_to(settings, subjects, changes)
     found = compare_patterns(subjects, models, settings, progress)
     result = Comparison(replace(found, warnings=(*fitting, *found.warnings)))
     for note in result.notes:

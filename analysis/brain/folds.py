@@ -1,6 +1,6 @@
 """Which runs voxels are chosen by, and which runs are then scored."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from conceptrsa.analysis.brain.patterns import (
@@ -9,6 +9,7 @@ from conceptrsa.analysis.brain.patterns import (
     SubjectRdms,
     have_patterns,
 )
+from conceptrsa.analysis.rsa.ceiling_sweep import MANY_STIMULI
 from conceptrsa.analysis.settings import ComparisonSettings
 
 
@@ -57,15 +58,36 @@ def is_possible(settings: ComparisonSettings, subjects: Sequence[SubjectPatterns
 
 
 def fitted_to(
-    settings: ComparisonSettings, subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]
+    settings: ComparisonSettings,
+    subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms],
+    given: Collection[str] = (),
 ) -> tuple[ComparisonSettings, tuple[str, ...]]:
-    """Give settings with all voxels where the data do not let any be chosen, and why."""
+    """Give settings that the data allow, and why they differ, for what was not asked for by name.
+
+    All voxels where none can be chosen, and no multiverse where it would take hours.
+
+    Parameters
+    ----------
+    settings : ComparisonSettings
+    subjects : sequence of SubjectPatterns or of SubjectRdms
+    given : collection of str
+        Names of the settings that were asked for, which stay.
+    """
     if not have_patterns(subjects):
         return replace(settings, voxel_selection="all", multiverse=False), ()
-    if is_possible(settings, subjects):
-        return settings, ()
-    note = (
-        "there are no betas of odd and even runs, so voxels cannot be chosen on one half of the "
-        "runs and scored on the other: all voxels of every region are used"
-    )
-    return replace(settings, voxel_selection="all"), (note,)
+    notes = []
+    asked_for = {"voxel_selection", "selection_data"} & set(given)
+    if not asked_for and not is_possible(settings, subjects):
+        settings = replace(settings, voxel_selection="all")
+        notes.append(
+            "there are no betas of odd and even runs, so voxels cannot be chosen on one half of "
+            "the runs and scored on the other: all voxels of every region are used"
+        )
+    n_stimuli = len(subjects[0].stimuli)
+    if settings.multiverse and n_stimuli > MANY_STIMULI and "multiverse" not in given:
+        settings = replace(settings, multiverse=False)
+        notes.append(
+            f"the multiverse of choices is left out, as it takes long with {n_stimuli} stimuli; "
+            "--multiverse makes it"
+        )
+    return settings, tuple(notes)

@@ -18,6 +18,12 @@ MIN_VOXELS = 3
 MAX_SIZES_OF_SLOW_METRICS = (30, 20)
 """The sweep's limits where comparing RDMs is neither Pearson's nor Spearman's correlation."""
 
+MANY_STIMULI = 200
+"""Beyond so many, a sweep's time counts; a figure shows no more than the following."""
+
+SIZES_OF_MANY_STIMULI, DRAWS_OF_MANY_STIMULI = (30, 30), 20
+"""The sweep's limits, and its random draws."""
+
 MAX_DRAWS_OF_TAU = 10
 """Random draws where RDMs are compared by Kendall's tau-a, which takes ten times longer."""
 
@@ -75,7 +81,7 @@ def sweep_ceiling(
     CeilingSweep
         Lower and upper bounds of the random voxels are NaN for Spearman, for speed.
     """
-    taken, _ = _affordable(settings)
+    taken, _ = _affordable(settings, len(patterns[0]))
     in_order = sweep_top(patterns, orders, settings)
     generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode())])
     draws = draw_orders(
@@ -99,7 +105,7 @@ def sweep_top(
     CeilingSweep
         Without a region's name, and without random draws.
     """
-    taken, note = _affordable(settings)
+    taken, note = _affordable(settings, len(patterns[0]))
     n_columns = min(len(order) for order in orders)
     sizes = sweep_sizes(n_columns, taken.sweep_dense_until, taken.sweep_log_points)
     first_columns = np.stack([order[:n_columns] for order in orders])[None]
@@ -201,7 +207,7 @@ def _ceilings(
     )
 
 
-def _affordable(settings: ComparisonSettings) -> tuple[ComparisonSettings, str]:
+def _affordable(settings: ComparisonSettings, n_stimuli: int) -> tuple[ComparisonSettings, str]:
     """Replace what would take too long; say what in a sentence, empty where nothing is replaced."""
     taken, notes = settings, []
     if settings.rdm_metric in ("mahalanobis", "crossnobis") or is_own(settings.rdm_metric):
@@ -210,8 +216,10 @@ def _affordable(settings: ComparisonSettings) -> tuple[ComparisonSettings, str]:
             f"correlation distances in place of {settings.rdm_metric} ones, which would have to be "
             "computed anew for every choice of voxels"
         )
-    dense_until, log_points = MAX_SIZES_OF_SLOW_METRICS
-    if settings.rsa_metric not in ("pearson", "spearman") and (
+    is_slow = settings.rsa_metric not in ("pearson", "spearman")
+    reason = settings.rsa_metric if is_slow else f"with {n_stimuli} stimuli every one"
+    dense_until, log_points = MAX_SIZES_OF_SLOW_METRICS if is_slow else SIZES_OF_MANY_STIMULI
+    if (is_slow or n_stimuli > MANY_STIMULI) and (
         settings.sweep_dense_until > dense_until or settings.sweep_log_points > log_points
     ):
         taken = replace(
@@ -221,13 +229,19 @@ def _affordable(settings: ComparisonSettings) -> tuple[ComparisonSettings, str]:
         )
         notes.append(
             f"every number of voxels to {taken.sweep_dense_until} and then "
-            f"{taken.sweep_log_points}, as {settings.rsa_metric} takes long"
+            f"{taken.sweep_log_points}, as {reason} takes long"
         )
     if not is_product(settings.rsa_metric) and settings.n_random_draws > MAX_DRAWS_OF_TAU:
         taken = replace(taken, n_random_draws=MAX_DRAWS_OF_TAU)
         notes.append(
             f"{MAX_DRAWS_OF_TAU} random draws in place of {settings.n_random_draws}, as "
             f"{settings.rsa_metric} takes long"
+        )
+    elif n_stimuli > MANY_STIMULI and settings.n_random_draws > DRAWS_OF_MANY_STIMULI:
+        taken = replace(taken, n_random_draws=DRAWS_OF_MANY_STIMULI)
+        notes.append(
+            f"{DRAWS_OF_MANY_STIMULI} random draws in place of {settings.n_random_draws}, as "
+            f"{reason} takes long"
         )
     if not notes:
         return settings, ""

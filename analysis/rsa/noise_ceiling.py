@@ -10,6 +10,7 @@ from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.rsa.correlations import (
     correlate_rdms,
     mean_ranks,
+    number_of_stimuli,
     sem_over_subjects,
     standardise,
     whiten,
@@ -209,26 +210,26 @@ def ceiling_p_value(rdms: Floats, metric: RsaMetric, generator: np.random.Genera
     replaced = metric if is_product(metric) else "spearman"
     units = standardise(rdms.reshape(-1, *rdms.shape[-2:]), replaced)
     units = units[:, np.isfinite(units).all(axis=(0, 2))]
-    n_folds, n_subjects, _ = units.shape
+    n_folds, n_subjects, n_pairs = units.shape
     if n_subjects < 2:
         return np.nan
-    squares = np.stack([[squareform(rdm, checks=False) for rdm in fold] for fold in units])
-    n_stimuli = squares.shape[-1]
+    squares = np.stack(
+        [
+            [squareform(fold[subject], checks=False).ravel() for fold in units]
+            for subject in range(n_subjects)
+        ]
+    )
+    n_stimuli = number_of_stimuli(n_pairs)
     first, second = np.triu_indices(n_stimuli, k=1)
     order = np.tile(np.arange(n_stimuli), (n_subjects, 1))
-    subject = np.arange(n_subjects)[:, None]
+    # Squared lengths of the sums of unit vectors grow with the mean of the correlations.
     null = np.empty(N_PERMUTATIONS)
     for index in range(N_PERMUTATIONS):
         shuffled = generator.permuted(order, axis=1)
-        null[index] = _agreement(squares[:, subject, shuffled[:, first], shuffled[:, second]])
+        total = np.zeros((n_folds, n_pairs))
+        for of_subject, drawn in zip(squares, shuffled, strict=True):
+            total += of_subject.take(drawn[first] * n_stimuli + drawn[second], axis=1)
+        null[index] = np.square(total).sum()
     # Rounding must not put a permutation that changes nothing below the identity.
-    as_high = null >= _agreement(units) - 1e-12 * n_folds
+    as_high = null >= np.square(units.sum(axis=1)).sum() - 1e-12 * n_folds
     return float((1 + as_high.sum()) / (1 + N_PERMUTATIONS))
-
-
-def _agreement(units: Floats) -> float:
-    """Squared lengths of the sums of unit vectors over subjects, summed over folds.
-
-    It grows with the mean of the subjects' correlations.
-    """
-    return float(np.square(units.sum(axis=1)).sum())

@@ -114,9 +114,7 @@ def settle(
         _require_meaning(options, settings)
         return settings, ()
     _require_meaning(options, settings)
-    if chosen.keys() & {"voxel_selection", "selection_data"}:
-        return settings, ()
-    return fitted_to(settings, subjects)
+    return fitted_to(settings, subjects, chosen)
 
 
 def _require_meaning(options: ComparisonOptions, settings: ComparisonSettings) -> None:

@@ -51,8 +51,9 @@ from conceptrsa.analysis.results import (
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import map_on_threads
 from conceptrsa.bids_config.names import require_one_of
 
 PAPER_REFERENCE = "ResNet50"
@@ -81,7 +82,8 @@ def compare(
 ) -> ComparisonResult:
     """Compare the patterns of every subject and region with every model.
 
-    Runs on one thread, so that the numbers do not depend on how many there are.
+    Regions are computed side by side, each by one thread, so that the numbers do not depend on how
+    many processors there are.
 
     Parameters
     ----------
@@ -186,7 +188,8 @@ def _analyse(
 ) -> Analysis:
     """Score every model in every region."""
     brain = brain_rdms(subjects, settings) if have_patterns(subjects) else supplied_rdms(subjects)
-    rois = tuple(_score(roi, brain, model_set, settings) for roi in brain.rdms)
+    model_set.rdms(settings.rdm_metric)
+    rois = tuple(map_on_threads(lambda roi: _score(roi, brain, model_set, settings), brain.rdms))
     return Analysis(name, settings, brain.folds, rois, brain.notes, brain.whitened)
 
 
@@ -231,6 +234,8 @@ def _variants(
     """Figures 4 to 7, as far as the data allow, and notes on those that they do not."""
     variants: list[Analysis] = []
     lost: list[str] = []
+    if settings.preset == "recommended" and len(model_set.stimuli) > MANY_STIMULI:
+        return (), ("Figures 4 to 7 are left out, as they take long; --preset paper has them",)
     for name, changes in VARIANTS.items():
         varied = replace(settings, **changes)
         title = name.replace("_", " ").capitalize()

@@ -92,6 +92,10 @@ class Names(dict[Any, str]):
         return str(metric)
 
 
+MANY_STIMULI = 200
+"""Beyond so many, extras are left out or made coarser, with a note: their time would be hours."""
+
+
 @dataclass(frozen=True)
 class ComparisonSettings:
     """Settings of a comparison; the defaults are the preset 'recommended'.

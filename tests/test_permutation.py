@@ -320,3 +320,20 @@ def test_one_model_of_one_group_has_no_pairs():
     )
     assert found.models.p.shape == (1, 1)
     assert found.model_pairs.p.shape == found.group_pairs.p.shape == (1, 0)
+
+
+def test_scores_of_many_stimuli_are_summed_over_blocks_of_pairs() -> None:
+    rng = np.random.default_rng(0)
+    n_stimuli, n_pairs = 100, 4950
+    brain, models = rng.standard_normal((2, 3, n_pairs)), rng.standard_normal((4, n_pairs))
+    permutations = draw_permutations(n_stimuli, 120, rng)
+    found, _ = null_scores(brain, models, "pearson", permutations)
+    first, second = np.triu_indices(n_stimuli, k=1)
+    for row in (0, 49, 50, 119):
+        order = permutations[row]
+        squares = [[squareform(rdm)[order[first], order[second]] for rdm in rdms] for rdms in brain]
+        expected = [
+            np.mean([[np.corrcoef(rdm, m)[0, 1] for m in models] for rdm in rdms], axis=0)
+            for rdms in squares
+        ]
+        np.testing.assert_allclose(found[row], expected, atol=1e-12)

@@ -9,7 +9,9 @@ from conceptrsa.analysis.inference.generalisation import compare_groups, general
 from conceptrsa.analysis.inference.influence import pair_influence
 from conceptrsa.analysis.inference.random_effects import (
     MeanSquares,
+    compact_pairs,
     difference_of_groups,
+    errors_by_factor,
     infer,
     levels,
     mean_squares,
@@ -241,7 +243,8 @@ def test_a_model_compared_with_itself_gives_no_p(generator):
     brain = draw_brain(features, 0.8, design, generator)
     found = generalise(brain, models, ("a", "b"), "pearson")
     assert np.isnan(found.model_pairs.p[0])
-    assert found.model_pairs.lower[0] == found.model_pairs.upper[0] == 0
+    ends = found.model_pairs.lower[0], found.model_pairs.upper[0]
+    np.testing.assert_allclose(ends, 0, atol=1e-8)
 
 
 def test_two_subjects_give_scores_but_no_ratio(generator):
@@ -269,3 +272,28 @@ def test_calibration_is_right_within_error(signal):
         squares = mean_squares(values, [levels, pairs])
         rejected.append(two_sided_p(squares, np.eye(3)) <= 0.05)
     assert 0.02 < np.mean(rejected) < 0.085
+
+
+@pytest.mark.parametrize("n_stimuli", [3, 4, 12])
+def test_compact_coordinates_have_the_mean_squares_of_pairs(generator, n_stimuli):
+    values = generator.standard_normal((4, 5, n_stimuli * (n_stimuli - 1) // 2)) + 3
+    values[2, 1, 0] = np.nan
+    expected = mean_squares(values, (levels, pairs))
+    compact, stimuli = compact_pairs(values.reshape(20, -1))
+    found = mean_squares(compact.reshape(4, 5, -1), (levels, stimuli))
+    np.testing.assert_allclose(found.estimates, expected.estimates, atol=1e-12)
+    for one, other in zip(found.parts, expected.parts, strict=True):
+        assert one[:3] == other[:3]
+        np.testing.assert_allclose(one.products, other.products, atol=1e-12)
+
+
+def test_errors_over_one_factor_are_those_of_its_means(generator):
+    """Over new subjects alone, as if there were one value a subject; over stimuli likewise."""
+    values = generator.standard_normal((2, 6, 45))
+    of_subjects, of_stimuli = errors_by_factor(mean_squares(values, (levels, pairs)), np.eye(2))
+    means = values.mean(axis=2)
+    np.testing.assert_allclose(of_subjects, means.std(axis=1, ddof=1) / np.sqrt(6))
+    alone = infer(mean_squares(values.mean(axis=1), (pairs,)), np.eye(2))
+    variance = weighted_parts(mean_squares(values.mean(axis=1), (pairs,)), np.eye(2)).sum(axis=1)
+    np.testing.assert_allclose(of_stimuli, np.sqrt(np.maximum(variance, 0)))
+    assert (of_stimuli <= alone.standard_error + 1e-12).all()

@@ -10,7 +10,7 @@ from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, folds_of
 from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels, voxel_scores
-from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS, peak_size, sweep_top
+from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS, CeilingSweep, peak_size, sweep_top
 from conceptrsa.analysis.rsa.distances import (
     compute_rdm,
     crossnobis_rdm,
@@ -20,6 +20,7 @@ from conceptrsa.analysis.rsa.distances import (
 )
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError, told_of
+from conceptrsa.bids_config.machine import map_on_threads
 
 EVERY_SIZE = 1_000_000
 """More voxels than a region has: the peak is looked for among all numbers of voxels."""
@@ -161,13 +162,15 @@ def _best_sizes(
     And a note on how the peak was looked for, where that is not as the settings say.
     """
     every = replace(settings, sweep_dense_until=EVERY_SIZE)
-    sizes = {}
-    for roi in subjects[0].rois:
+    rois = tuple(subjects[0].rois)
+
+    def sweep(roi: str) -> CeilingSweep:
         patterns = [subject.rois[roi].betas_of(fold.select_on) for subject in subjects]
         orders = [rank_voxels(of_subject[roi]) for of_subject in scores]
-        sweep = sweep_top(patterns, orders, every)
-        sizes[roi] = peak_size(sweep)
-    return sizes, sweep.note
+        return sweep_top(patterns, orders, every)
+
+    sweeps = map_on_threads(sweep, rois)
+    return {roi: peak_size(one) for roi, one in zip(rois, sweeps, strict=True)}, sweeps[-1].note
 
 
 def _brain_rdm(

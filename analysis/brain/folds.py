@@ -9,8 +9,7 @@ from conceptrsa.analysis.brain.patterns import (
     SubjectRdms,
     have_patterns,
 )
-from conceptrsa.analysis.rsa.ceiling_sweep import MANY_STIMULI
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,15 @@ from conceptrsa.analysis.rsa.correlations import (
     split_rdms,
     whiten,
 )
-from conceptrsa.analysis.settings import RsaMetric
+from conceptrsa.analysis.settings import MANY_STIMULI, RsaMetric
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import map_on_threads
 
 MIN_STIMULI = 6
 """Fewer leave too little of an RDM once a stimulus is left out."""
 
-MAX_GROUPS = 50
-"""Stimuli are left out one by one up to so many, in so many groups beyond."""
+MAX_GROUPS, MAX_GROUPS_OF_MANY = 50, 20
+"""Stimuli are left out one by one, or in so many groups; in fewer groups where they are many."""
 
 _PARTIAL_METRICS: dict[RsaMetric, RsaMetric] = {
     "pearson": "pearson",
@@ -144,7 +145,7 @@ def _jackknifed(
     """Estimate and 95 % interval of every value of a statistic, by region.
 
     The statistic gives values (..., subjects, values) of RDMs (..., subjects, pairs). Leaving out
-    one stimulus at a time (one of 50 groups of stimuli, if there are more) gives pseudo-values
+    one stimulus at a time (or one group of them, see `MAX_GROUPS`) gives pseudo-values
     (Tukey, 1958), whose variance over subjects and stimuli is that of the mean.
     """
     n_stimuli = number_of_stimuli(models.shape[-1])
@@ -153,15 +154,15 @@ def _jackknifed(
     brain = np.stack(list(regions.values()))
     whole = statistic(brain, models).mean(axis=1)
     first, second = np.triu_indices(n_stimuli, k=1)
-    n_groups = min(n_stimuli, MAX_GROUPS)
+    most = MAX_GROUPS if n_stimuli <= MANY_STIMULI else MAX_GROUPS_OF_MANY
+    n_groups = min(n_stimuli, most)
     group = np.arange(n_stimuli) % n_groups
-    without = np.stack(
-        [
-            statistic(brain[..., kept], models[:, kept]).mean(axis=1)
-            for left_out in range(n_groups)
-            for kept in [(group[first] != left_out) & (group[second] != left_out)]
-        ]
-    )
+
+    def leaving_out(one: int) -> Floats:
+        kept = (group[first] != one) & (group[second] != one)
+        return np.asarray(statistic(brain[..., kept], models[:, kept]).mean(axis=1))
+
+    without = np.stack(map_on_threads(leaving_out, range(n_groups)))
     pseudo = n_groups * whole - (n_groups - 1) * without
     return {roi: _estimates(whole[r], pseudo[:, r]) for r, roi in enumerate(regions)}
 

@@ -10,8 +10,10 @@ from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.inference.influence import pair_influence
 from conceptrsa.analysis.inference.random_effects import (
     Estimates,
+    Factor,
     MeanSquares,
     Ratios,
+    compact_pairs,
     difference_of_groups,
     errors_by_factor,
     infer,
@@ -102,13 +104,17 @@ def generalise(
     for rdms in brain:
         scores += pair_influence(models, rdms, metric)
     scores /= len(brain)
-    squares = mean_squares(scores, (levels, pairs))
+    agreement = _agreement(brain, metric)
+    compact, stimuli = compact_pairs(np.concatenate([*scores, agreement]))
+    scores = compact[: scores[..., 0].size].reshape(*scores.shape[:2], -1)
+    agreement = compact[scores[..., 0].size :]
+    squares = mean_squares(scores, (levels, stimuli))
     membership = np.asarray(groups)
     group_pairs = [
-        compare_groups(scores, [np.flatnonzero(membership == group) for group in pair])
+        compare_groups(scores, [np.flatnonzero(membership == group) for group in pair], stimuli)
         for pair in combinations(dict.fromkeys(groups), 2)
     ]
-    with_ceiling = _with_pairwise_ceiling(scores, brain, metric)
+    with_ceiling = _with_pairwise_ceiling(scores, agreement, stimuli)
     first, second = np.triu_indices(len(models), k=1)
     unit = np.eye(len(models))
     return Generalisation(
@@ -127,7 +133,9 @@ def _tested(estimates: Estimates) -> Estimates:
     return estimates._replace(p=np.where(varies, estimates.p, np.nan))
 
 
-def compare_groups(influence: Floats, groups: Sequence[Integers]) -> Estimates:
+def compare_groups(
+    influence: Floats, groups: Sequence[Integers], stimuli: Factor = pairs
+) -> Estimates:
     """Difference in mean score between two groups, over new subjects, stimuli and models.
 
     Parameters
@@ -137,6 +145,8 @@ def compare_groups(influence: Floats, groups: Sequence[Integers]) -> Estimates:
         member of its group.
     groups : two ndarrays of int
         Models of the first and of the second group.
+    stimuli : Factor
+        That of the pairs of stimuli, or of their compact coordinates.
 
     Returns
     -------
@@ -154,22 +164,30 @@ def compare_groups(influence: Floats, groups: Sequence[Integers]) -> Estimates:
     first, second = (group[usable[group]] for group in groups)
     if min(len(first), len(second)) == 0 or max(len(first), len(second)) == 1:
         return Estimates(*(np.full(1, np.nan) for _ in range(5)))
-    factors = levels, pairs, difference_of_groups(first, second)
+    factors = levels, stimuli, difference_of_groups(first, second)
     values = np.moveaxis(influence, 0, -1)[None]
     return infer(mean_squares(values, factors), np.ones((1, 1)))
 
 
-def _with_pairwise_ceiling(scores: Floats, brain: Floats, metric: RsaMetric) -> MeanSquares | None:
-    """Scores and then the pairwise ceiling, both as means over pairs of subjects."""
-    n_subjects = brain.shape[1]
-    if n_subjects < MIN_SUBJECTS_OF_CEILING:
-        return None
-    first, second = np.triu_indices(n_subjects, k=1)
+def _agreement(brain: Floats, metric: RsaMetric) -> Floats:
+    """Influences on the similarity of each two subjects, (pairs of subjects, pairs)."""
+    first, second = np.triu_indices(brain.shape[1], k=1)
     agreement = np.zeros((len(first), brain.shape[-1]))
     for rdms in brain:
         agreement += pair_influence(rdms, rdms, metric)[first, second] / len(brain)
+    return agreement
+
+
+def _with_pairwise_ceiling(
+    scores: Floats, agreement: Floats, stimuli: Factor
+) -> MeanSquares | None:
+    """Scores and then the pairwise ceiling, both as means over pairs of subjects."""
+    n_subjects = scores.shape[1]
+    if n_subjects < MIN_SUBJECTS_OF_CEILING:
+        return None
+    first, second = np.triu_indices(n_subjects, k=1)
     of_pairs = (scores[:, first] + scores[:, second]) / 2
-    return mean_squares(np.concatenate([of_pairs, agreement[None]]), (pairs, pairs))
+    return mean_squares(np.concatenate([of_pairs, agreement[None]]), (pairs, stimuli))
 
 
 def _ceilings(

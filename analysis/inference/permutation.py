@@ -29,6 +29,7 @@ from conceptrsa.analysis.rsa.correlations import (
     vary,
 )
 from conceptrsa.analysis.settings import RsaMetric, is_own
+from conceptrsa.bids_config.machine import map_on_threads
 
 PERMUTATIONS_AT_ONCE, PAIRS_AT_ONCE = 50, 4096
 """So many that the permuted distances of a chunk stay in the processor's cache."""
@@ -110,16 +111,17 @@ def _product_scores(
     first, second = np.triu_indices(n_stimuli, k=1)
     squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
     scores = np.zeros((len(permutations), len(region_vectors), len(model_vectors)))
-    blocks = [
-        (slice(start, start + PERMUTATIONS_AT_ONCE), slice(pair, pair + PAIRS_AT_ONCE))
-        for start in range(0, len(permutations), PERMUTATIONS_AT_ONCE)
-        for pair in range(0, len(first), PAIRS_AT_ONCE)
-    ]
-    for rows, pairs in blocks:
+
+    def score(start: int) -> None:
+        rows = slice(start, start + PERMUTATIONS_AT_ONCE)
         orders = permutations[rows]
-        entries = orders[:, first[pairs]] * n_stimuli + orders[:, second[pairs]]
-        permuted = squares.take(entries, axis=1)
-        scores[rows] += (permuted @ model_vectors[:, pairs].T).swapaxes(0, 1)
+        for pair in range(0, len(first), PAIRS_AT_ONCE):
+            pairs = slice(pair, pair + PAIRS_AT_ONCE)
+            entries = orders[:, first[pairs]] * n_stimuli + orders[:, second[pairs]]
+            permuted = squares.take(entries, axis=1)
+            scores[rows] += (permuted @ model_vectors[:, pairs].T).swapaxes(0, 1)
+
+    map_on_threads(score, range(0, len(permutations), PERMUTATIONS_AT_ONCE))
     return scores
 
 

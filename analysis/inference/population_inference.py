@@ -35,6 +35,7 @@ from conceptrsa.analysis.inference.tests_over_subjects import (
 )
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
+from conceptrsa.bids_config.machine import map_on_threads
 
 WITHOUT_ZERO = ("cosine", "whitened-cosine")
 """Comparisons by which unrelated RDMs are alike as well: distances are positive."""
@@ -108,7 +109,10 @@ def infer_population(
         number_of_permutations(settings),
         np.random.default_rng([seed, 3]),
     )
-    general = {roi: generalise(brain, model_rdms, groups, metric) for roi, brain in rdms.items()}
+    found_in = map_on_threads(
+        lambda brain: generalise(brain, model_rdms, groups, metric), rdms.values()
+    )
+    general = dict(zip(rdms, found_in, strict=True))
     over_subjects: tuple[ModelTest, ...]
     if has_no_zero(metric):
         general = {roi: _without_zero(found) for roi, found in general.items()}

@@ -98,6 +98,48 @@ def pairs(values: Floats) -> Split:
     return mean, (of_levels, Stratum(rest, -2 / ((n - 1) * (n - 2)), df))
 
 
+def compact_pairs(vectors: Floats) -> tuple[Floats, Factor]:
+    """Replace the pairs of stimuli by few coordinates in which products are the same.
+
+    Mean squares are sums of products over pairs, so a few vectors of many pairs say no more than
+    their products in each stratum.
+
+    Parameters
+    ----------
+    vectors : ndarray, (vectors, pairs)
+        In the order of `scipy.spatial.distance.pdist`; those with a NaN become NaN.
+
+    Returns
+    -------
+    coordinates : ndarray, (vectors, coordinates)
+        As many as there are stimuli and vectors, and one.
+    factor : Factor
+        Splits arrays (..., coordinates) as `pairs` would split (..., pairs).
+    """
+    n = number_of_stimuli(vectors.shape[-1])
+    df = n * (n - 3) // 2
+    missing = np.isnan(vectors.sum(axis=1, keepdims=True))
+    vectors = np.where(missing, 0.0, vectors)
+    mean = vectors.mean(axis=1, keepdims=True)
+    deviations = vectors - mean
+    of_level = sums_by_level(deviations) / (n - 2)
+    # For sums of zero, products of a_i + a_j over pairs are n - 2 times those of a.
+    of_rest = deviations @ deviations.T - (n - 2) * (of_level @ of_level.T)
+    squares, axes = np.linalg.eigh(of_rest)
+    rest = axes * np.sqrt(np.maximum(squares, 0.0) / max(df, 1))
+    of_level *= np.sqrt((n - 2) / (n - 1))
+    coordinates = np.concatenate([mean, of_level, rest], axis=1)
+
+    def split(values: Floats) -> Split:
+        of_levels = Stratum(values[..., 1 : n + 1], 4 / (n * (n - 2)), n - 1)
+        if df == 0:
+            return values[..., :1], (of_levels,)
+        rest = Stratum(values[..., n + 1 :], -2 / ((n - 1) * (n - 2)), df)
+        return values[..., :1], (of_levels, rest)
+
+    return np.where(missing, np.nan, coordinates), split
+
+
 def difference_of_groups(in_first: Integers, in_second: Integers) -> Factor:
     """Factor of models nested in two groups, whose difference in means is of interest.
 

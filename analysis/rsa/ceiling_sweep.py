@@ -10,7 +10,7 @@ from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders, without_mean_pattern
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
-from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
+from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own, is_product
 
 MIN_VOXELS = 3
 """Over two voxels a correlation is 1 or -1 whatever the data."""
@@ -18,11 +18,8 @@ MIN_VOXELS = 3
 MAX_SIZES_OF_SLOW_METRICS = (30, 20)
 """The sweep's limits where comparing RDMs is neither Pearson's nor Spearman's correlation."""
 
-MANY_STIMULI = 200
-"""Beyond so many, a sweep's time counts; a figure shows no more than the following."""
-
-SIZES_OF_MANY_STIMULI, DRAWS_OF_MANY_STIMULI = (30, 30), 20
-"""The sweep's limits, and its random draws."""
+SIZES_OF_MANY_STIMULI, DRAWS_OF_MANY_STIMULI = (30, 30), 10
+"""The sweep's limits, and its random draws, where stimuli are many: what a figure can show."""
 
 MAX_DRAWS_OF_TAU = 10
 """Random draws where RDMs are compared by Kendall's tau-a, which takes ten times longer."""

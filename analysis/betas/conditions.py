@@ -97,9 +97,9 @@ def stimuli_of(
         chosen[condition] = stimulus
     left_out = tuple(name for name in conditions if name not in chosen)
     if not chosen:
-        known = f" ({some_of(rule.stimuli)})" if rule.stimuli else ""
+        which = f" ({some_of(rule.stimuli)})" if rule.stimuli else ""
         raise InputError(
-            f"no condition of {source} ({some_of(conditions)}) is a stimulus{known}: name "
+            f"no condition of {source} ({some_of(conditions)}) is a stimulus{which}: name "
             "conditions as the stimuli, or choose them by --conditions"
         )
     return chosen, left_out

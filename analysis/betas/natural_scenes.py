@@ -13,7 +13,7 @@ import numpy as np
 from conceptrsa.analysis.arrays import Integers
 from conceptrsa.analysis.betas.beta_index import Request, files_below, wanted_subjects
 from conceptrsa.analysis.betas.mat_files import read_numbers
-from conceptrsa.analysis.betas.single_trials import SubjectTrials, TrialFile
+from conceptrsa.analysis.betas.single_trials import NO_STIMULUS, SubjectTrials, TrialFile
 from conceptrsa.analysis.betas.trial_arrays import TrialArray, array_in_hdf5, array_in_volumes
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import stimulus_id
@@ -91,7 +91,8 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
                     f"{len(trials)} of session {session}: copy it again"
                 )
             ids = images[number - 1][trials - 1]
-            names = tuple(known.get(int(id_), f"nsd{id_:05d}") for id_ in ids)
+            # Compared by their letters and digits, names from 0 would be taken for those from 1.
+            names = tuple(known.get(int(i), NO_STIMULUS if known else f"nsd{i:05d}") for i in ids)
             files.append(TrialFile(array, names, (str(session),) * len(names), scale))
         yield SubjectTrials(name, files, (design_file,), notes)
 

@@ -89,7 +89,11 @@ def _list_subject(name: str, parts: Sequence[Part], want: Request) -> SubjectTri
     for region, table, rows in parts:
         table.require_columns(["stimulus"], "name the rows by a column stimulus")
         taken = list(range(len(table.rows)) if rows is None else rows)
-        stimuli = [table.column("stimulus")[row] for row in taken]
+        names = table.column("stimulus")
+        for row in taken:
+            if names[row] in ("", MISSING):
+                raise InputError(f"{table.file}, line {table.lines[row]} has no stimulus: add it")
+        stimuli = [names[row] for row in taken]
         sessions = table.column("session") if "session" in table.columns else None
         named = tuple(stimuli), tuple("" if sessions is None else sessions[row] for row in taken)
         if first is not None and named != first:

@@ -25,6 +25,10 @@ from conceptrsa.bids_config.images import times
 from conceptrsa.bids_config.names import some_of, stimulus_ids
 
 
+NO_STIMULUS = ""
+"""In place of the name of a trial that is not used."""
+
+
 @dataclass(frozen=True)
 class TrialFile:
     """Responses to single trials that one file holds, in the order of presentation.
@@ -33,7 +37,7 @@ class TrialFile:
     ----------
     array : TrialArray
     stimuli : tuple of str
-        Name of the stimulus of each trial.
+        Name of the stimulus of each trial, or `NO_STIMULUS`.
     sessions : tuple of str
         Scan session of each trial; none spans two files.
     scale : float
@@ -148,7 +152,7 @@ def read_trials(
 def _name_stimuli(subject: SubjectTrials, want: Request) -> tuple[dict[str, str], tuple[str, ...]]:
     """Stimulus of each name of a subject's trials, and the names that are no stimuli."""
     source = subject.files[0].array.file.parent
-    names = tuple(dict.fromkeys(subject.trials()))
+    names = tuple(name for name in dict.fromkeys(subject.trials()) if name != NO_STIMULUS)
     ids = dict(zip(names, stimulus_ids(names, source), strict=True))
     chosen, left_out = stimuli_of(tuple(dict.fromkeys(ids.values())), want.conditions, source)
     return {name: chosen[id_] for name, id_ in ids.items() if id_ in chosen}, left_out

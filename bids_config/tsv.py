@@ -1,6 +1,6 @@
-"""The one reader and the one writer of tab-separated tables, as BIDS has them.
+"""The one reader of tables, and the one writer of tab-separated ones, as BIDS has them.
 
-Such tables know no quoting: a double quote is a character like any other. Every row has as many
+The latter know no quoting: a double quote is a character like any other. Every row has as many
 cells as the header; a cell too many or too few would shift the others into wrong columns.
 """
 
@@ -182,6 +182,12 @@ def read_table(file: str | Path) -> TextTable:
             columns, rows = columns[1:], [(number, row[1:]) for number, row in rows]
     _check_header(file, columns)
     return TextTable(file, columns, [row for _, row in rows], tuple(number for number, _ in rows))
+
+
+def table_at(file: Path) -> Path:
+    """Give the path of a table, or of the `.csv` of its name where only that is there."""
+    as_csv = file.with_suffix(".csv")
+    return as_csv if as_csv.is_file() and not file.exists() else file
 
 
 def write_table(file: str | Path, frame: "pd.DataFrame", float_format: str | None = None) -> None:

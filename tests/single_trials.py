@@ -226,9 +226,9 @@ def things_stimuli() -> pd.DataFrame:
 def things_responses(subject: str) -> np.ndarray:
     """Responses (voxels, trials), as the file holds them."""
     stimuli = things_stimuli()
-    order = np.array([
-        THINGS_TEST.index(name) if name in THINGS_TEST else -1 for name in stimuli["stimulus"]
-    ])
+    order = np.array(
+        [THINGS_TEST.index(name) if name in THINGS_TEST else -1 for name in stimuli["stimulus"]]
+    )
     found = trials(subject, order, len(THINGS_TEST)).reshape(len(order), -1).T
     return found * stimuli["session"].to_numpy() + stimuli["session"].to_numpy()
 

@@ -129,7 +129,9 @@ def test_options_that_a_form_has_no_use_for(root: Path) -> None:
         read(root / "derivatives", conditions=["n*"])
     with pytest.raises(InputError, match="is missing: give the folder"):
         read(root / "nowhere")
-    with pytest.raises(InputError, match=r"atlases holds no betas in a form that is known; it holds"):
+    with pytest.raises(
+        InputError, match=r"atlases holds no betas in a form that is known; it holds"
+    ):
         read(root / "atlases", atlas=root / "atlas.nii.gz")
 
 

@@ -111,7 +111,9 @@ def test_subjects_by_other_names(tmp_path: Path, name: str) -> None:
 
 def test_csv_tables_know_quotes_and_the_index_of_pandas(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
-    file.write_text('\ufeff"stimulus","note, long"\r\n"a ""b""", 1\r\n\r\nc,2\r\n', encoding="utf-8")
+    file.write_text(
+        '\ufeff"stimulus","note, long"\r\n"a ""b""", 1\r\n\r\nc,2\r\n', encoding="utf-8"
+    )
     table = read_table(file)
     assert table.columns == ("stimulus", "note, long")
     assert table.rows == [['a "b"', "1"], ["c", "2"]] and table.lines == (2, 4)
@@ -187,7 +189,7 @@ def other_table(folder: Path) -> None:
         (loose_volumes, "put each into sub-XX/<stimulus>.nii.gz"),
         (nameless_arrays, "anna.npz names no subject: rename it to sub-01.npz"),
         (regions_without_betas, "needs the arrays stimulus and <region>/betas (it holds"),
-        (loose_glmsingle, "nearest to glmsingle: put the outputs of each subject into"),
+        (loose_glmsingle, "nearest to glmsingle: put each subject's outputs into"),
         (loose_session, "nearest to nsd: give the folder that holds nsddata_betas"),
         (other_table, "notes.csv is nearest to table: it needs the columns"),
         (lambda folder: None, "it is empty"),
@@ -224,7 +226,7 @@ def test_wrong_tables(tmp_path: Path, text: str, said: str) -> None:
 def test_tables_of_one_subject_that_differ(tmp_path: Path) -> None:
     (tmp_path / "sub-01_V1.csv").write_text("stimulus,a1,a2\na,1,2\nb,2,3\nc,3,5\n")
     (tmp_path / "sub-01_V2.csv").write_text("stimulus,a1,a2\na,1,2\nc,2,3\nb,3,5\n")
-    with pytest.raises(InputError, match="sub-01_V2.csv has other rows than sub-01_V1.csv"):
+    with pytest.raises(InputError, match=r"sub-01_V2\.csv has other rows than sub-01_V1\.csv"):
         read_betas(tmp_path)
 
 

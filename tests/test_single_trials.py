@@ -156,7 +156,7 @@ def test_stimuli_presented_once(glmsingle: Path) -> None:
     assert len(first.stimuli) == 11 and first.rois["early"].odd is None
     assert any("no halves, because 1 stimuli were presented once" in n for n in first.notes)
     assert any("no betas of single presentations" in note for note in first.notes)
-    with pytest.raises(InputError, match="only 0 stimuli in .* were presented 5 times to every"):
+    with pytest.raises(InputError, match=r"only 0 stimuli in .* were presented 5 times to every"):
         read(glmsingle / "betas", **given, min_repeats=5)
 
 

@@ -151,6 +151,7 @@ FORMATS = (
         lambda path: path.is_dir() and any(find_statmaps(path)),
         list_statmaps,
         options=frozenset({"task", "conditions"}),
+        covers=frozenset({"maps"}),
     ),
     BetasFormat(
         "paper",
@@ -438,7 +439,7 @@ def note_on_forms(path: Path, taken: BetasFormat) -> str | None:
     others = [
         form.name
         for form in FORMATS
-        if form.name not in (taken.name, *taken.covers) and form.detect(path)
+        if form.name not in (taken.name, *taken.covers) and _is_held(form, path)
     ]
     if not others:
         return None
@@ -462,6 +463,13 @@ def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPa
     return (*subjects[:first], changed, *subjects[first + 1 :])
 
 
+def _is_held(form: BetasFormat, path: Path) -> bool:
+    try:
+        return form.detect(path)
+    except InputError:  # files that nobody asked for may be damaged
+        return False
+
+
 def _is_wide(table: Path) -> bool:
     return "file" not in read_table(table).columns and is_roi_table(table)
 
@@ -470,7 +478,8 @@ def _tables(path: Path) -> list[Path]:
     """Tables of regions or RDMs: a file that is given, or those of subjects in a folder."""
     if path.is_file():
         return [path] if path.suffix in TABLE_SUFFIXES and _is_wide(path) else []
-    return [files[0] for files in tables_of_subjects(path).values()]
+    of_subjects = tables_of_subjects(path).values()
+    return [next(filter(Path.is_file, files), files[0]) for files in of_subjects]
 
 
 def _first_array_file_holds(path: Path, *endings: str) -> bool:

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
-from conceptrsa.analysis.betas.beta_index import Request, by_subject, subject_of, wanted_subjects
+from conceptrsa.analysis.betas.beta_index import (
+    LEAVE_OUT,
+    Request,
+    by_subject,
+    subject_of,
+    wanted_names,
+    wanted_subjects,
+)
 from conceptrsa.analysis.betas.roi_files import ordered_regions
 from conceptrsa.analysis.betas.single_trials import SubjectTrials, TrialFile, read_trials
 from conceptrsa.analysis.betas.trial_arrays import array_in_memory
@@ -15,6 +22,7 @@ from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name
 from conceptrsa.bids_config.tsv import MISSING, TextTable, read_table
+from conceptrsa.bids_config.writing import require_content
 
 TABLE_SUFFIXES = (".tsv", ".csv")
 OF_ROWS = ("subject", "stimulus", "session", "run", "repeat", "trial")
@@ -30,7 +38,7 @@ def tables_of_subjects(path: Path) -> dict[str, list[Path]]:
 
 def is_roi_table(file: Path) -> bool:
     """Tell whether a table has a column `stimulus` and columns of voxels, named by no stimulus."""
-    if file.suffix not in TABLE_SUFFIXES:
+    if file.suffix not in TABLE_SUFFIXES or not file.is_file():
         return False
     table = read_table(file)
     others = {*table.columns} - {*OF_ROWS}
@@ -53,9 +61,11 @@ def read_roi_tables(want: Request) -> tuple[SubjectPatterns, ...]:
     if want.path.is_file():
         tables = dict(_split(read_table(want.path), want.path))
     else:
+        wanted = wanted_names(want)
         tables = {
-            name: [(_region_of(file), read_table(file), None) for file in files]
+            name: [(_region_of(file), read_table(_required(file)), None) for file in files]
             for name, files in tables_of_subjects(want.path).items()
+            if wanted is None or name in wanted
         }
     listed = [_list_subject(name, tables[name], want) for name in wanted_subjects(tables, want)]
     return read_trials(listed, want, None, zscore=False)
@@ -75,6 +85,11 @@ def _split(table: TextTable, file: Path) -> Iterator[tuple[str, list[Part]]]:
         rows.setdefault(f"sub-{label}", []).append(row)
     for name in sorted(rows):
         yield name, [(None, table, rows[name])]
+
+
+def _required(file: Path) -> Path:
+    require_content(file, LEAVE_OUT)
+    return file
 
 
 def _region_of(file: Path) -> str | None:

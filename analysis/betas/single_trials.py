@@ -24,7 +24,6 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import times
 from conceptrsa.bids_config.names import some_of, stimulus_ids
 
-
 NO_STIMULUS = ""
 """In place of the name of a trial that is not used."""
 
@@ -112,6 +111,10 @@ def read_trials(
     names = [_name_stimuli(subject, want) for subject in listed]
     stimuli, min_repeats, notes = _shared_stimuli(listed, names, want.min_repeats)
     rois = _find_regions(listed, want, atlas)
+    # A table may hold one row of betas a stimulus just as well.
+    are_single = zscore or any(
+        len(set(trials)) < len(trials) for trials in (tuple(s.trials()) for s in listed)
+    )
     subjects: list[SubjectPatterns] = []
     for subject, (named, left_out), (regions, files, on_regions) in zip(
         listed, names, rois, strict=True
@@ -124,7 +127,7 @@ def read_trials(
             *subject.notes,
             *([f"left out as no stimuli: {some_of(left_out)}"] if left_out else []),
             *said,
-            f"single trials are {'' if zscore else 'not '}z-scored by session",
+            *([f"single trials are {'' if zscore else 'not '}z-scored by session"] * are_single),
         ]
         patterns = SubjectPatterns(
             subject=subject.name.removeprefix("sub-"),
@@ -139,11 +142,11 @@ def read_trials(
                 *(notes if not subjects else ()),
                 *(f"{subject.name}: {note}" for note in notes_here),
             ),
-            estimation={
-                "SingleTrials": True,
-                "ZscoredBySession": zscore,
-                "MinRepeats": min_repeats,
-            },
+            estimation=(
+                {"SingleTrials": True, "ZscoredBySession": zscore, "MinRepeats": min_repeats}
+                if are_single
+                else {}
+            ),
         )
         subjects.append(with_data_only(patterns))
     return tuple(subjects)
@@ -244,34 +247,56 @@ def _average(
     voxels : ndarray of int
     zscore : bool
     with_runs : bool
+        Whether single presentations are kept.
     """
-    n_stimuli = max(rows.values()) + 1
-    presented = np.zeros(n_stimuli, dtype=np.intp)
-    of_files: list[tuple[TrialFile, Integers, Integers]] = []
-    for file in subject.files:
-        row_of = np.array([rows.get(name, -1) for name in file.stimuli], dtype=np.intp)
-        repeat_of = np.zeros(len(row_of), dtype=np.intp)
-        for trial, row in enumerate(row_of):
-            if row >= 0:
-                repeat_of[trial] = presented[row]
-                presented[row] += 1
-        of_files.append((file, row_of, repeat_of))
-    sums = _Sums(presented, len(voxels), keep_repeats=with_runs)
-    for file, row_of, repeat_of in of_files:
+    rows_of = [np.array([rows.get(name, -1) for name in file.stimuli]) for file in subject.files]
+    taken = np.concatenate(rows_of)
+    presented = np.bincount(taken[taken >= 0])
+    fewest, most = int(presented.min()), int(presented.max())
+    shape = (len(presented), len(voxels))
+    halves = np.zeros((2, *shape))
+    repeats = np.zeros((most, *shape)) if with_runs and 1 < fewest == most else None
+    lacking = np.zeros(len(voxels), dtype=bool)
+    seen = np.zeros(len(presented), dtype=np.intp)
+    for file, rows_here in zip(subject.files, rows_of, strict=True):
+        used = np.arange(len(rows_here)) if zscore else np.flatnonzero(rows_here >= 0)
+        places = np.flatnonzero(rows_here[used] >= 0)
+        row = rows_here[used][places]
+        repeat = seen[row] + [np.count_nonzero(row[:at] == row[at]) for at in range(len(row))]
+        seen += np.bincount(row, minlength=len(seen))
+        sessions = np.array(file.sessions)[used]
         for columns in _blocks(file.array, len(voxels)):
-            used = np.arange(len(row_of)) if zscore else np.flatnonzero(row_of >= 0)
             found = file.array.read(used, voxels[columns]).astype(np.float64) / file.scale
-            lacking = np.zeros(found.shape[1], dtype=bool)
-            sessions = np.array(file.sessions)[used]
-            for session in dict.fromkeys(file.sessions):
-                trials = np.flatnonzero(sessions == session)
-                if len(trials) < MIN_STIMULI:
-                    continue
-                found[trials], same = _of_session(found[trials], zscore)
-                lacking |= same
-            taken = row_of[used] >= 0
-            sums.add(columns, found[taken], row_of[used][taken], repeat_of[used][taken], lacking)
-    return sums.patterns(voxels)
+            for session in np.unique(sessions):
+                of_session = np.flatnonzero(sessions == session)
+                if len(of_session) >= MIN_STIMULI:
+                    found[of_session], same = _of_session(found[of_session], zscore)
+                    lacking[columns] |= same
+            for values, r, k in zip(found[places], row, repeat, strict=True):
+                halves[k % 2, r, columns] += values
+                if repeats is not None:
+                    repeats[k, r, columns] = values
+    means = halves.sum(axis=0) / presented[:, None]
+    # Voxels without data in a session are left out, as those of a run are.
+    means[:, lacking] = 0
+    odd = even = None
+    if fewest > 1:
+        odd = halves[0] / ((presented + 1) // 2)[:, None]
+        even = halves[1] / (presented // 2)[:, None]
+    notes = []
+    if most > 1:
+        number = str(most) if fewest == most else f"{fewest} to {most}"
+        notes.append(f"presentations of each stimulus that were averaged: {number}")
+    if most > fewest == 1:
+        notes.append(
+            f"no halves, because {np.count_nonzero(presented == 1)} stimuli were presented once: "
+            "--min-repeats 2 leaves them out"
+        )
+    if with_runs and most > fewest:
+        notes.append(
+            "no betas of single presentations, because stimuli were not presented equally often"
+        )
+    return RoiPatterns(means, voxels, odd=odd, even=even, runs=repeats), notes
 
 
 def _blocks(array: TrialArray, n_voxels: int) -> Iterator[slice]:
@@ -285,67 +310,5 @@ def _of_session(found: Floats, zscore: bool) -> tuple[Floats, Booleans]:
     low, high = found.min(axis=0), found.max(axis=0)
     same = np.isfinite(high - low) & ~vary_between(low, high)
     if zscore:
-        deviation = found.std(axis=0)
-        found = (found - found.mean(axis=0)) / np.where(same, 1, deviation)
+        found = (found - found.mean(axis=0)) / np.where(same, 1, found.std(axis=0))
     return found, same
-
-
-class _Sums:
-    """Sums of responses to all, odd and even presentations of each stimulus."""
-
-    def __init__(self, presented: Integers, n_voxels: int, keep_repeats: bool) -> None:
-        self._presented = presented
-        shape = (len(presented), n_voxels)
-        halves = ("odd", "even") if presented.min() > 1 else ()
-        self._sums = {part: np.zeros(shape) for part in ("all", *halves)}
-        self._lacking = np.zeros(n_voxels, dtype=bool)
-        same_number = presented.min() == presented.max() > 1
-        self._repeats = np.zeros((presented[0], *shape)) if keep_repeats and same_number else None
-        self._repeats_wanted = keep_repeats
-
-    def add(
-        self, columns: slice, found: Floats, rows: Integers, repeats: Integers, lacking: Booleans
-    ) -> None:
-        """Add responses (trials, voxels) of some voxels."""
-        self._lacking[columns] |= lacking
-        for values, row, repeat in zip(found, rows, repeats, strict=True):
-            self._sums["all"][row, columns] += values
-            half = "even" if repeat % 2 else "odd"
-            if half in self._sums:
-                self._sums[half][row, columns] += values
-            if self._repeats is not None:
-                self._repeats[repeat, row, columns] = values
-
-    def patterns(self, voxels: Integers) -> tuple[RoiPatterns, list[str]]:
-        """Means, and notes on what they are of."""
-        counts = {
-            "all": self._presented,
-            "odd": (self._presented + 1) // 2,
-            "even": self._presented // 2,
-        }
-        means = {part: total / counts[part][:, None] for part, total in self._sums.items()}
-        # Voxels without data in a session are left out, as those of a run are.
-        means["all"][:, self._lacking] = 0
-        fewest, most = int(self._presented.min()), int(self._presented.max())
-        number = str(fewest) if fewest == most else f"{fewest} to {most}"
-        notes = [f"presentations of each stimulus that were averaged: {number}"]
-        if fewest == 1 and most > 1:
-            once = int(np.count_nonzero(self._presented == 1))
-            notes.append(
-                f"no halves, because {once} stimuli were presented once: --min-repeats 2 leaves "
-                "them out"
-            )
-        if self._repeats_wanted and self._repeats is None and most > 1:
-            notes.append(
-                "no betas of single presentations, because stimuli were not presented equally often"
-            )
-        return (
-            RoiPatterns(
-                means["all"],
-                voxels,
-                odd=means.get("odd"),
-                even=means.get("even"),
-                runs=self._repeats,
-            ),
-            notes,
-        )

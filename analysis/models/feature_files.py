@@ -31,7 +31,7 @@ from conceptrsa.bids_config.names import (
     require_one_of,
     warn_of_case,
 )
-from conceptrsa.bids_config.tsv import MISSING, read_table, write_table
+from conceptrsa.bids_config.tsv import MISSING, read_table, table_at, write_table
 from conceptrsa.bids_config.writing import atomic_path
 
 MODELS_TABLE = "models.tsv"
@@ -238,9 +238,9 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
     directory : str or Path
         Holds `models.tsv` (columns model, group and, if wished, note) and for each model one of:
         `<model>.npz` with the arrays stimulus and features, or stimulus and rdm (square, or the
-        pairs in the order of `pdist`); `<model>.tsv` with the column stimulus and a column a
-        feature, or a square table of distances between the stimuli of its header; a column of
-        `categories.tsv`, whose first column is stimulus.
+        pairs in the order of `pdist`); `<model>.tsv` or `.csv` with the column stimulus and a
+        column a feature, or a square table of distances between the stimuli of its header; a column
+        of `categories.tsv`, whose first column is stimulus. Tables may be `.csv` as well.
 
     Returns
     -------
@@ -254,7 +254,7 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
         value that is missing or not a number, a stimulus twice, an RDM that is none.
     """
     folder = Path(directory)
-    table = folder / MODELS_TABLE
+    table = table_at(folder / MODELS_TABLE)
     if not table.is_file():
         raise InputError(
             f"{table} is missing: list the models there, in tab-separated columns named 'model' "
@@ -268,7 +268,7 @@ def read_features(directory: str | Path) -> list[Features | ModelRdm]:
     names = [row["model"] for row in rows]
     require_names(names, "model", table)
     require_distinct(names, f"{table} lists")
-    categories_file = folder / CATEGORIES_TABLE
+    categories_file = table_at(folder / CATEGORIES_TABLE)
     categories = Categories(categories_file, (), {})
     if categories_file.is_file():
         categories = read_categories(categories_file)
@@ -294,13 +294,16 @@ def _read_model(folder: Path, row: dict[str, str], categories: Categories) -> Fe
     require_one_of(group, GROUPS, f"{folder / MODELS_TABLE} puts '{model}' in the group")
     note = (row.get("note") or "").replace("n/a", "")
     in_categories = model in categories.models
-    candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv")]
+    candidates = [folder / f"{file_stem(model)}{suffix}" for suffix in (".npz", ".tsv", ".csv")]
     files = [path for path in map(_as_spelt, candidates) if path.is_file()]
     if len(files) + in_categories != 1:
         found = "neither is there" if not files else "both are there, remove one"
         if in_categories:
             found = f"it has a column in {CATEGORIES_TABLE} as well, remove one"
-        raise InputError(f"'{model}' needs {candidates[0]} or {candidates[1].name}: {found}.")
+        raise InputError(
+            f"'{model}' needs {candidates[0]}, {candidates[1].name} or {candidates[2].name}: "
+            f"{found}."
+        )
     if in_categories:
         return ModelRdm(model, group, categories.stimuli, categories.rdm(model), note)
     (file,) = files
@@ -332,10 +335,10 @@ def _as_spelt(file: Path) -> Path:
 
 def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, Any]]:
     """Stimuli, features or distances, whether it is distances, and where they come from."""
-    if file.suffix == ".tsv":
+    if file.suffix in (".tsv", ".csv"):
         table = read_table(file)
         if table.columns[0] != "stimulus":
-            raise InputError(f"{file}: the first of its tab-separated columns must be 'stimulus'.")
+            raise InputError(f"{file}: the first of its columns must be 'stimulus'.")
         if is_square(table):
             return *square_of_table(table), True, {}
         return read_stimuli_column(table), table.numbers(table.columns[1:]), False, {}

@@ -20,17 +20,15 @@ from conceptrsa.pipelines.cli import main
 root = betas_forms.root
 
 
-def frame(subject: str, runs: bool = False, region: bool = True) -> pd.DataFrame:
-    """A row a stimulus (and run), a column a voxel of both regions."""
+def frame(subject: str) -> pd.DataFrame:
+    """A row a stimulus, a column a voxel of both regions."""
     parts = []
     for roi in data.ROIS:
-        betas = data.patterns_of(subject, roi)[:, list(data.SHUFFLED)]
-        rows = betas.reshape(-1, betas.shape[-1]) if runs else betas.mean(axis=0)
-        name = f"{roi.name}_" if region else ""
-        parts.append(pd.DataFrame(rows, columns=[f"{name}{n}" for n in range(rows.shape[1])]))
+        rows = data.patterns_of(subject, roi)[:, list(data.SHUFFLED)].mean(axis=0)
+        columns = [f"{roi.name}_{n}" for n in range(rows.shape[1])]
+        parts.append(pd.DataFrame(rows, columns=columns))
     wide = pd.concat(parts, axis=1)
-    names = [f"{data.STIMULI[row]}.JPEG" for row in data.SHUFFLED]
-    wide.insert(0, "stimulus", names * (data.N_RUNS if runs else 1))
+    wide.insert(0, "stimulus", [f"{data.STIMULI[row]}.JPEG" for row in data.SHUFFLED])
     return wide
 
 
@@ -51,15 +49,12 @@ def require_same(path: Path, halves: bool = False, **options: Any) -> None:
                 assert found.runs is None or len(found.runs) == data.N_RUNS
 
 
-@pytest.mark.parametrize("runs", [False, True])
 @pytest.mark.parametrize("name", ["sub-{}.csv", "sub-{}.tsv", "S{}.csv", "{}.csv"])
-def test_a_table_a_subject(tmp_path: Path, name: str, runs: bool) -> None:
+def test_a_table_a_subject(tmp_path: Path, name: str) -> None:
     """Rows of one stimulus are its presentations."""
-    for subject in data.SUBJECTS:
-        file = tmp_path / name.format(subject)
-        frame(subject, runs).to_csv(file, index=False, sep="\t" if file.suffix == ".tsv" else ",")
+    data.write_roi_tables(tmp_path, name, "\t" if name.endswith(".tsv") else ",")
     assert find_format(tmp_path).name == "roi-tables"
-    require_same(tmp_path, halves=runs, with_runs=runs)
+    require_same(tmp_path, halves=True, with_runs=True)
 
 
 def test_a_table_a_region(tmp_path: Path) -> None:
@@ -128,14 +123,13 @@ def test_csv_tables_know_quotes_and_the_index_of_pandas(tmp_path: Path) -> None:
 
 def test_plain_maps_of_nilearn(root: Path, tmp_path: Path) -> None:
     """`effect_size` maps by stimulus, and `save_glm_to_bids` of images without file names."""
+    data.write_effect_maps(tmp_path / "maps")
     for subject in data.SUBJECTS:
         for run, betas in enumerate(data.runs_of(subject), start=1):
+            below = Path(f"sub-{subject}/run-{run}")
             for stimulus, beta in zip(data.STIMULI, betas, strict=True):
-                below = Path(f"sub-{subject}/run-{run}")
-                data.save(beta, tmp_path / "maps" / below / f"{stimulus}_effect_size.nii.gz")
                 name = f"contrast-{data.contrast(stimulus)}_stat-effect_statmap.nii.gz"
                 data.save(beta, tmp_path / "bids" / below / name)
-            data.save(betas[0], tmp_path / "maps" / below / "mask.nii.gz")
     for folder, form in (("maps", "maps"), ("bids", "statmaps")):
         assert find_format(tmp_path / folder).name == form
         options = {"atlas": root / "atlas.nii.gz", "stimuli": data.STIMULI}

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ def run(command: str) -> int:
     return main(shlex.split(f"compare {command} {FAST}"))
 
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "supplied_data.md"
+
+
+def command_of(betas: str) -> str:
+    """The command of the documentation, as it stands there."""
+    text = PAGE.read_text(encoding="utf-8")
+    (command,) = re.findall(rf"^conceptrsa compare (--betas {betas} .+) --out results$", text, re.M)
+    return command
+
+
 # GLMsingle
 
 
@@ -107,8 +118,8 @@ def test_glmsingle_of_sessions_from_the_command_line(
     """Two sessions in two folders, subjects called S1 and S2, crossnobis over repeats."""
     for session, part in ((1, slice(0, 20)), (2, slice(20, None))):
         folder = f"S{{}}/ses-{session:02d}"
-        data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN, folder, part)
-    options = "--betas betas --atlas parcels.nii.gz --trials conditions.tsv --features models"
+        data.write_glmsingle(glmsingle / "glmsingle", "hdf5", DESIGN, folder, part)
+    options = command_of("glmsingle")
     assert run(f"{options} --rdm-metric crossnobis") == 0
     assert run(f"{options} --zscore-sessions") == 0
     assert run(f"{options} --conditions 'thing0[0-4]*'") == 0
@@ -325,12 +336,11 @@ def test_nsd_from_the_command_line(
     tmp_path: Path, results: list[ComparisonResult], spelling: str
 ) -> None:
     """Pictures are found by the authors' names, from 1, and by those of Algonauts, from 0."""
-    data.write_nsd(tmp_path)
+    data.write_nsd(tmp_path / "nsd")
     ids = data.nsd_ids()[0, : data.N_SHARED] - ("nsd-" in spelling)
     names = [spelling.format(id_) for id_ in ids]
-    data.write_features(tmp_path / "models", names)
-    atlas = "nsddata/ppdata/subj{subject}/func1pt8mm/roi/streams.nii.gz"
-    assert run(f"--betas nsddata_betas --atlas '{atlas}' --rois early late --features models") == 0
+    data.write_features(tmp_path / "nsd_models", names)
+    assert run(command_of("nsd")) == 0
     (result,) = results
     require_planted(result)
     assert sorted(result.stimuli) == sorted(names)
@@ -429,8 +439,8 @@ def test_things_gives_z_scored_means_of_the_test_pictures(tmp_path: Path) -> Non
 
 def test_things_from_the_command_line(tmp_path: Path, results: list[ComparisonResult]) -> None:
     data.write_things(tmp_path / "betas_csv")
-    data.write_features(tmp_path / "models", list(data.THINGS_TEST))
-    assert run("--betas betas_csv --rois V1 FFA=lFFA,rFFA --features models") == 0
+    data.write_features(tmp_path / "things_models", list(data.THINGS_TEST))
+    assert run(command_of("betas_csv")) == 0
     (result,) = results
     assert [roi.roi for roi in result.primary.rois] == ["V1", "FFA"]
     require_planted(result, "V1", "FFA")

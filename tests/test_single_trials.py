@@ -109,7 +109,8 @@ def test_glmsingle_in_every_kind_of_file(glmsingle: Path, kind: str, table: str)
             for repeat in range(4):
                 expected = DESIGN.expected(subject.subject, slice(repeat, repeat + 1))[:, inside]
                 np.testing.assert_allclose(roi.runs[repeat], expected, rtol=1e-6, atol=1e-6)
-    assert "sub-01: presentations of each stimulus that were averaged: 4" in subjects[0].notes
+    assert "presentations of each stimulus that were averaged: 4" in subjects[0].notes
+    assert not subjects[1].notes
 
 
 def test_glmsingle_of_sessions_from_the_command_line(
@@ -128,7 +129,7 @@ def test_glmsingle_of_sessions_from_the_command_line(
         assert result.subjects == ("sub-01", "sub-02")
     assert [len(result.stimuli) for result in results] == [10, 10, 5]
     assert [result.estimation["ZscoredBySession"] for result in results] == [False, True, False]
-    assert "sub-01: single trials are z-scored by session" in results[1].warnings
+    assert "single trials are z-scored by session" in results[1].warnings
 
 
 def test_zscoring_is_of_sessions_of_the_table(glmsingle: Path) -> None:
@@ -293,7 +294,7 @@ def test_two_conditions_of_one_stimulus_are_its_presentations(glmsingle: Path) -
     given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "conditions.tsv"}
     first, _ = read(glmsingle / "betas", **given)
     assert len(first.stimuli) == 9
-    assert "sub-01: presentations of each stimulus that were averaged: 4 to 8" in first.notes
+    assert "presentations of each stimulus that were averaged: 4 to 8" in first.notes
 
 
 # NSD
@@ -413,7 +414,7 @@ def test_one_version_of_nsd_is_taken(tmp_path: Path) -> None:
     atlas = tmp_path / "nsddata/ppdata/subj{subject}/func1pt8mm/roi/streams.nii.gz"
     first, _ = read(tmp_path, atlas=atlas)
     note = "betas of func1pt8mm/betas_fithrf_GLMdenoise_RR taken, not func1pt8mm/betas_assumehrf"
-    assert f"sub-01: {note}" in first.notes
+    assert note in first.notes
 
 
 # THINGS-fMRI

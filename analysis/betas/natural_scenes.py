@@ -80,7 +80,7 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
             match = BETAS.fullmatch(file.name)
             if file.parent == folder and match is not None:
                 sessions.setdefault(int(match["session"]), []).append(file)
-        files = []
+        files, unknown = [], set()
         for session in sorted(sessions):
             # Compressed volumes have to be read as a whole, HDF5 at the voxels of regions.
             array, scale = _open(min(sessions[session]))
@@ -94,6 +94,9 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
             # Compared by their letters and digits, names from 0 would be taken for those from 1.
             names = tuple(known.get(int(i), NO_STIMULUS if known else f"nsd{i:05d}") for i in ids)
             files.append(TrialFile(array, names, (str(session),) * len(names), scale))
+            unknown |= {i for i, named in zip(ids.tolist(), names, strict=True) if not named}
+        if unknown:
+            notes.append(f"{len(unknown)} images are left out, without a picture or feature")
         yield SubjectTrials(name, files, (design_file,), notes)
 
 

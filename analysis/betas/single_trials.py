@@ -110,25 +110,26 @@ def read_trials(
     zscore = zscore if want.zscore is None else want.zscore
     names = [_name_stimuli(subject, want) for subject in listed]
     stimuli, min_repeats, notes = _shared_stimuli(listed, names, want.min_repeats)
-    rois = _find_regions(listed, want, atlas)
+    regions_of = _find_regions(listed, want, atlas)
+    trials = [tuple(subject.trials()) for subject in listed]
     # A table may hold one row of betas a stimulus just as well.
-    are_single = zscore or any(
-        len(set(trials)) < len(trials) for trials in (tuple(s.trials()) for s in listed)
-    )
+    are_single = zscore or any(len(set(named)) < len(named) for named in trials)
+    where = {stimulus: row for row, stimulus in enumerate(stimuli)}
     subjects: list[SubjectPatterns] = []
+    said: list[tuple[str, ...]] = []
     for subject, (named, left_out), (regions, files, on_regions) in zip(
-        listed, names, rois, strict=True
+        listed, names, regions_of, strict=True
     ):
-        where = {stimulus: row for row, stimulus in enumerate(stimuli)}
         rows = {name: where[stimulus] for name, stimulus in named.items() if stimulus in where}
         union = np.unique(np.concatenate(list(regions.values())))
-        everywhere, said = _average(subject, rows, union, zscore, want.with_runs)
-        notes_here = [
-            *subject.notes,
-            *([f"left out as no stimuli: {some_of(left_out)}"] if left_out else []),
-            *said,
-            *([f"single trials are {'' if zscore else 'not '}z-scored by session"] * are_single),
-        ]
+        everywhere, averaged = _average(subject, rows, union, zscore, want.with_runs)
+        left_out_note = f"left out as no stimuli: {some_of(left_out)}" if left_out else None
+        zscore_note = f"single trials are {'' if zscore else 'not '}z-scored by session"
+        candidates = (
+            *on_regions, *subject.notes, left_out_note, *averaged,
+            zscore_note if are_single else None,
+        )  # fmt: skip
+        said.append(tuple(note for note in candidates if note))
         patterns = SubjectPatterns(
             subject=subject.name.removeprefix("sub-"),
             stimuli=stimuli,
@@ -137,11 +138,6 @@ def read_trials(
                 for name, voxels in regions.items()
             },
             sources=(*(file.array.file for file in subject.files), *subject.tables, *files),
-            notes=(
-                *(on_regions if not subjects else ()),
-                *(notes if not subjects else ()),
-                *(f"{subject.name}: {note}" for note in notes_here),
-            ),
             estimation=(
                 {"SingleTrials": True, "ZscoredBySession": zscore, "MinRepeats": min_repeats}
                 if are_single
@@ -149,7 +145,16 @@ def read_trials(
             ),
         )
         subjects.append(with_data_only(patterns))
-    return tuple(subjects)
+    of_all = [note for note in said[0] if all(note in others for others in said)]
+    own = [
+        tuple(f"{subject.label}: {note}" for note in notes_here if note not in of_all)
+        for subject, notes_here in zip(subjects, said, strict=True)
+    ]
+    own[0] = (*notes, *of_all, *own[0])
+    return tuple(
+        replace(subject, notes=(*first, *subject.notes))
+        for subject, first in zip(subjects, own, strict=True)
+    )
 
 
 def _name_stimuli(subject: SubjectTrials, want: Request) -> tuple[dict[str, str], tuple[str, ...]]:

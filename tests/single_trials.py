@@ -93,15 +93,27 @@ def small_design(n_stimuli: int = 10, n_repeats: int = 4) -> Design:
 
 
 def write_glmsingle(
-    root: Path, kind: str, design: Design, folder: str = "sub-{}", part: slice = slice(None)
+    root: Path,
+    kind: str,
+    design: Design,
+    folder: str = "sub-{}",
+    part: slice = slice(None),
+    mask: np.ndarray | None = None,
 ) -> None:
-    """`TYPED_...` with its design; kinds are hdf5, npy, mat (7.3) and mat5."""
+    """`TYPED_...` with its design; kinds are hdf5, npy, mat (7.3) and mat5.
+
+    With a mask, data are of its voxels: units x 1 x 1 x trials, and it lies beside them.
+    """
     for subject in SUBJECTS:
         out = root / folder.format(subject)
         out.mkdir(parents=True, exist_ok=True)
         betas = np.moveaxis(trials(subject, design.order, len(design.names)), 0, -1)[..., part]
         betas = betas.astype(np.float32)
         order = design.order[part]
+        if mask is not None:
+            nib.save(nib.Nifti1Image(mask.astype(np.uint8), AFFINE), out / "brain_mask.nii.gz")
+            betas = betas.T[:, mask.T].T if kind.startswith("mat") else betas[mask]
+            betas = betas[:, None, None]
         stem = "TYPED_FITHRF_GLMDENOISE_RR"
         if kind.startswith("mat"):
             # Of MATLAB, conditions count from 1 and files of 7.3 hold axes reversed.
@@ -111,7 +123,7 @@ def write_glmsingle(
                 savemat(out / "DESIGNINFO.mat", content)
                 continue
             with h5py.File(out / f"{stem}.mat", "w", userblock_size=512) as file:
-                file.create_dataset("modelmd", data=betas.T, chunks=(1, 3, 5, 4), compression=3)
+                file.create_dataset("modelmd", data=betas.T, chunks=(1, *betas.shape[2::-1]))
             with h5py.File(out / "DESIGNINFO.mat", "w", userblock_size=512) as file:
                 file["stimorder"] = content["stimorder"].T
             continue

@@ -113,6 +113,30 @@ def test_glmsingle_in_every_kind_of_file(glmsingle: Path, kind: str, table: str)
     assert not subjects[1].notes
 
 
+@pytest.mark.parametrize("kind", ["hdf5", "npy", "mat", "mat5"])
+def test_glmsingle_of_voxels_in_a_mask(glmsingle: Path, kind: str) -> None:
+    """Its voxels are counted as the language of the outputs does; those outside are left out."""
+    mask = data.labels() > 0
+    mask[0, 0, 1] = False
+    data.write_glmsingle(glmsingle / "betas", kind, DESIGN, mask=mask)
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
+    for subject in read(glmsingle / "betas", **given):
+        for name, label in data.LABELS.items():
+            inside = (data.labels() == label) & mask
+            roi = subject.rois[name]
+            np.testing.assert_array_equal(roi.voxels, np.flatnonzero(inside))
+            expected = DESIGN.expected(subject.subject)[:, inside]
+            np.testing.assert_allclose(roi.values, expected, rtol=1e-6, atol=1e-6)
+            assert roi.n_dropped == (name == "early")
+    file = glmsingle / "betas/sub-01/brain_mask.nii.gz"
+    nib.save(nib.Nifti1Image(data.labels(), data.AFFINE), file)
+    with pytest.raises(InputError, match=r"mask.nii.gz has 54 voxels but .* responses of 38"):
+        read(glmsingle / "betas", **given)
+    file.unlink()
+    with pytest.raises(InputError, match=r"the responses of sub-01 in .* have 38 x 1 x 1"):
+        read(glmsingle / "betas", **given)
+
+
 def test_glmsingle_of_sessions_from_the_command_line(
     glmsingle: Path, results: list[ComparisonResult]
 ) -> None:

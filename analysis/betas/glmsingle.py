@@ -16,6 +16,7 @@ from conceptrsa.analysis.betas.single_trials import SubjectTrials, TrialFile
 from conceptrsa.analysis.betas.trial_arrays import (
     TrialArray,
     array_in_hdf5,
+    array_in_mask,
     array_in_mat,
     array_in_memory,
 )
@@ -32,6 +33,9 @@ SUFFIXES = (".hdf5", ".h5", ".mat", ".npy")
 """In the order in which they are taken: `.npy` has to be read into memory as a whole."""
 
 DESIGN = "DESIGNINFO"
+MASK = "*mask.nii*"
+"""Beside the outputs, or in the folder above: the voxels that data of units x time were of."""
+
 NAME_STIMULI = "name the stimuli by --trials FILE"
 
 
@@ -72,10 +76,14 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
             "numbered in the column condition"
         )
     table = read_trial_table(want.trials, name)
-    taken, designs, position = [], [], 0
+    taken, designs, used, position = [], [], [], 0
     for folder in sorted(folders, key=lambda folder: natural_key(str(folder))):
+        masks = sorted([*folder.glob(MASK), *folder.parent.glob(MASK)])
         file = min(folders[folder], key=lambda file: SUFFIXES.index(file.suffix))
         array = _open(file)
+        if masks and array.shape[1:] == (1, 1):
+            array = array_in_mask(array, masks[0], "F" if file.suffix == ".mat" else "C")
+            used.append(masks[0])
         design, order = _read_order(folder, array)
         designs += design
         here = slice(position, position + array.n_trials)
@@ -94,7 +102,7 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
         taken.append(TrialFile(array, names, sessions or single))
     _require_all_named(name, table, position)
     notes = [f"GLMsingle's {kinds[0]} taken, not {', '.join(kinds[1:])}"] if kinds[1:] else []
-    return SubjectTrials(name, taken, (table.file, *designs), notes)
+    return SubjectTrials(name, taken, (table.file, *designs, *used), notes)
 
 
 def _open(file: Path) -> TrialArray:

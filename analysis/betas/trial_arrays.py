@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -15,7 +15,7 @@ from conceptrsa.analysis.betas.mat_files import read_array
 from conceptrsa.analysis.betas.volumes import load_volume
 from conceptrsa.analysis.files.array_files import DAMAGE
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import readable
+from conceptrsa.bids_config.images import read_labels, readable
 from conceptrsa.bids_config.writing import file_errors
 
 BLOCK_BYTES = 2**27
@@ -40,8 +40,8 @@ class TrialArray:
         Of the grid of voxels, three numbers.
     n_trials : int
     read : callable
-        From trials (rows, increasing) and voxels (flat C order indices, increasing) to responses
-        (trials, voxels).
+        From trials (rows, increasing) and voxels (flat C order indices) to responses (trials,
+        voxels).
     by_voxel : bool
         Whether few voxels cost as little to read as they are; else each reading is of the whole
         file.
@@ -132,6 +132,41 @@ def array_in_mat(file: Path, name: str) -> TrialArray:
         if not is_hdf5:
             return array_in_memory(file, read_array(file, name))
     return array_in_hdf5(file, name, trials_first=True)
+
+
+def array_in_mask(array: TrialArray, mask: Path, order: Literal["C", "F"]) -> TrialArray:
+    """Give an array of units as one of the voxels of a mask; outside of it are NaN.
+
+    Parameters
+    ----------
+    array : TrialArray
+        Of as many units as the mask has voxels that are not 0.
+    mask : Path
+    order : {'C', 'F'}
+        How its voxels were counted: the last axis first, as in Python, or the first, as in MATLAB.
+
+    Raises
+    ------
+    InputError
+        On a mask that cannot be read, or has another number of voxels.
+    """
+    inside = read_labels(mask)[0] != 0
+    if np.count_nonzero(inside) != np.prod(array.shape):
+        raise InputError(
+            f"{mask} has {np.count_nonzero(inside)} voxels but {array.file} responses of "
+            f"{np.prod(array.shape)}: give the mask that they were taken with"
+        )
+    unit = np.full(inside.shape, -1, order=order)
+    unit.ravel(order)[inside.ravel(order)] = np.arange(np.count_nonzero(inside))
+    units = unit.ravel()
+
+    def read(rows: Integers, voxels: Integers) -> Responses:
+        known = np.flatnonzero(units[voxels] >= 0)
+        found = np.full((len(rows), len(voxels)), np.nan)
+        found[:, known] = array.read(rows, units[voxels[known]])
+        return found
+
+    return replace(array, shape=inside.shape, read=read)
 
 
 def array_in_volumes(file: Path) -> TrialArray:

@@ -428,6 +428,16 @@ def test_wrong_input_of_nsd(
     assert len([line for line in error.splitlines() if line.startswith("conceptrsa: ")]) == 1
 
 
+def test_sessions_of_several_grids_are_refused(tmp_path: Path) -> None:
+    data.write_nsd(tmp_path)
+    betas = tmp_path / "nsddata_betas/ppdata/subj02/func1pt8mm/betas_fithrf_GLMdenoise_RR"
+    with h5py.File(betas / "betas_session02.hdf5", "w") as file:
+        file["betas"] = np.zeros((750, 3, 4, 4), np.int16)
+    atlas = tmp_path / "nsddata/ppdata/subj{subject}/func1pt8mm/roi/streams.nii.gz"
+    with pytest.raises(InputError, match=r"session02.* has 4 x 4 x 3 voxels but .* 4 x 5 x 3"):
+        read(tmp_path, atlas=atlas)
+
+
 def test_one_version_of_nsd_is_taken(tmp_path: Path) -> None:
     data.write_nsd(tmp_path)
     for subject in data.SUBJECTS:

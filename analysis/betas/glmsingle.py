@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,13 +108,17 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
 
 def _open(file: Path) -> TrialArray:
     if file.suffix == ".npy":
-        content = read_pickled(file)
-        if "betasmd" not in content:
-            raise InputError(f"{file} holds no betasmd: give what GLMsingle saved")
-        return array_in_memory(file, content["betasmd"])
+        return array_in_memory(file, lambda file: _read(file, "betasmd"))
     if file.suffix == ".mat":
         return array_in_mat(file, "modelmd")
     return array_in_hdf5(file, "betasmd", trials_first=False)
+
+
+def _read(file: Path, name: str) -> Any:
+    content = read_pickled(file)
+    if name not in content:
+        raise InputError(f"{file} holds no {name}: give what GLMsingle saved")
+    return content[name]
 
 
 def _read_order(folder: Path, array: TrialArray) -> tuple[list[Path], list[int] | None]:
@@ -125,10 +130,7 @@ def _read_order(folder: Path, array: TrialArray) -> tuple[list[Path], list[int] 
         with file_errors(file, "save it again", (ValueError,)):
             order = read_numbers(file, ["stimorder"])[0].astype(int).tolist()
     else:
-        design = read_pickled(file)
-        if "stimorder" not in design:
-            raise InputError(f"{file} holds no stimorder: give what GLMsingle saved")
-        order = (np.asarray(design["stimorder"], dtype=int).ravel() + 1).tolist()
+        order = (np.asarray(_read(file, "stimorder"), dtype=int).ravel() + 1).tolist()
     if len(order) != array.n_trials:
         raise InputError(
             f"{file} lists {len(order)} trials but {array.file.name} holds {array.n_trials}: put "

@@ -125,7 +125,7 @@ def _list_subject(name: str, parts: Sequence[Part], want: Request) -> SubjectTri
     source = parts[0][1].file
     rois = _places(arrays, ordered_regions([*arrays], want.rois, source))
     betas = np.concatenate([*arrays.values()], axis=1)
-    trials = TrialFile(array_in_memory(source, betas.T), *first)
+    trials = TrialFile(array_in_memory(source, lambda _: betas.T), *first)
     return SubjectTrials(name, [trials], [table.file for _, table, _ in parts[1:]], (), rois)
 
 

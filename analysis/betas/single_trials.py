@@ -108,6 +108,8 @@ def read_trials(
         On an atlas of another shape, or fewer than three stimuli that all subjects share.
     """
     zscore = zscore if want.zscore is None else want.zscore
+    for subject in listed:
+        _require_one_shape(subject)
     names = [_name_stimuli(subject, want) for subject in listed]
     stimuli, min_repeats, notes = _shared_stimuli(listed, names, want.min_repeats)
     regions_of = _find_regions(listed, want, atlas)
@@ -155,6 +157,16 @@ def read_trials(
         replace(subject, notes=(*first, *subject.notes))
         for subject, first in zip(subjects, own, strict=True)
     )
+
+
+def _require_one_shape(subject: SubjectTrials) -> None:
+    for file in subject.files:
+        if file.array.shape != subject.shape:
+            raise InputError(
+                f"{file.array.file} has {times(file.array.shape)} voxels but "
+                f"{subject.files[0].array.file} has {times(subject.shape)}: give all sessions of "
+                f"{subject.name} in one grid"
+            )
 
 
 def _name_stimuli(subject: SubjectTrials, want: Request) -> tuple[dict[str, str], tuple[str, ...]]:

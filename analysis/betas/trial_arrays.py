@@ -57,15 +57,19 @@ class TrialArray:
     is_whole_numbers: bool = False
 
 
-def array_in_memory(file: Path, array: Any) -> TrialArray:
-    """Give an array (x, y, z, trials) or (units, trials) that had to be read as a whole."""
-    betas = np.asarray(array)
+def array_in_memory(file: Path, load: Callable[[Path], Any]) -> TrialArray:
+    """Give an array (x, y, z, trials) or (units, trials) that has to be read as a whole.
+
+    It is read again each time, so that those of other subjects are not in memory as well.
+    """
+    betas = np.asarray(load(file))
     _require_axes(file, betas.shape, betas.dtype)
-    shape = _grid_of(betas.shape[:-1])
-    flat = betas.reshape(-1, betas.shape[-1])
-    return TrialArray(
-        file, shape, betas.shape[-1], lambda rows, voxels: flat[voxels][:, rows].T, by_voxel=True
-    )
+
+    def read(rows: Integers, voxels: Integers) -> Responses:
+        found = np.asarray(load(file))
+        return found.reshape(-1, found.shape[-1])[voxels][:, rows].T
+
+    return TrialArray(file, _grid_of(betas.shape[:-1]), betas.shape[-1], read)
 
 
 def array_in_hdf5(file: Path, name: str, *, trials_first: bool) -> TrialArray:
@@ -127,11 +131,14 @@ def array_in_mat(file: Path, name: str) -> TrialArray:
     InputError
         As `array_in_hdf5`.
     """
-    with file_errors(file, "save it again", DAMAGE):
-        is_hdf5 = h5py.is_hdf5(file)
-        if not is_hdf5:
-            return array_in_memory(file, read_array(file, name))
-    return array_in_hdf5(file, name, trials_first=True)
+    if h5py.is_hdf5(file):
+        return array_in_hdf5(file, name, trials_first=True)
+
+    def load(file: Path) -> Any:
+        with file_errors(file, "save it again", DAMAGE):
+            return read_array(file, name)
+
+    return array_in_memory(file, load)
 
 
 def array_in_mask(array: TrialArray, mask: Path, order: Literal["C", "F"]) -> TrialArray:

@@ -50,8 +50,9 @@ def read_betas(
     Parameters
     ----------
     path : str or Path
-        Derivatives of this tool, a table of volumes, SPM folders, statistical maps, patterns of
-        regions, or RDMs; `docs/supplied_data.md` shows each.
+        Derivatives of this tool, a table of volumes, SPM folders, statistical maps, single trials
+        of GLMsingle, NSD or THINGS-fMRI, patterns or tables of regions, or RDMs;
+        `docs/supplied_data.md` shows each.
     rois : mapping of str to sequence of int or str, or sequence of str, optional
         Regions in their order: by labels of the atlas, as in ``{"hippocampus": [17, 53]}``; by
         names, patterns or a mask, as `--rois` takes them, ``{"V1": "L_V1*,R_V1*", "FFA":
@@ -66,7 +67,8 @@ def read_betas(
         Keep betas of single runs and residual covariances, which the preset 'recommended' uses.
     **options
         `participants`, `task`, `betas_format`, `conditions`, `exclude_conditions`, `stimuli`,
-        `ignore`; see `conceptrsa.analysis.betas.read.read_betas`.
+        `trials`, `min_repeats`, `zscore_sessions`, `ignore`; see
+        `conceptrsa.analysis.betas.read.read_betas`.
 
     Returns
     -------

@@ -1,12 +1,12 @@
-"""The one reader and the one writer of tab-separated tables, as BIDS has them.
+"""The one reader of tables, and the one writer of tab-separated ones, as BIDS has them.
 
-Such tables know no quoting: a double quote is a character like any other. Every row has as many
+The latter know no quoting: a double quote is a character like any other. Every row has as many
 cells as the header; a cell too many or too few would shift the others into wrong columns.
 """
 
 import csv
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,11 +135,12 @@ class TextTable:
 
 
 def read_table(file: str | Path) -> TextTable:
-    r"""Read a tab-separated table.
+    r"""Read a tab-separated table, or a `.csv` file, whose cells commas or semicolons separate.
 
     A byte order mark and line ends of Windows are no matter; lines without any content, and a last
     column without name and content, are passed over. Between the rows of a single column, a line
-    without content could be a cell, and is refused.
+    without content could be a cell, and is refused. In `.csv`, cells may stand in quotes, and a
+    first column without a name is the index of pandas: numbers of rows, or else stimuli.
 
     Raises
     ------
@@ -148,21 +149,21 @@ def read_table(file: str | Path) -> TextTable:
         than tabs, has a column twice, or a row with more or fewer cells than its header.
     """
     file = Path(file)
-    lines = [
-        (number, [cell.strip() for cell in line.split("\t")])
-        for number, line in enumerate(_LINE_END.split(read_text(file)), start=1)
-        if line.strip()
-    ]
+    is_csv = file.suffix.lower() == ".csv"
+    text = read_text(file)
+    lines = list(_cells_of_csv(text) if is_csv else _cells_of_tsv(text))
     if not lines:
         raise InputError(f"{file} is empty: restore it, as a tab-separated table with a header")
     columns = tuple(map(clean_name, lines[0][1]))
-    _refuse_other_separators(file, columns)
+    if not is_csv:
+        _refuse_other_separators(file, columns)
     rows = lines[1:]
     for number, row in rows:
         if len(row) != len(columns):
             raise InputError(
                 f"{file}, line {number} has {len(row)} cells where the header has {len(columns)}: "
-                f"mend this line (one tab between two cells, {MISSING} for what is missing)"
+                f"mend this line (one {'separator' if is_csv else 'tab'} between two cells, "
+                f"{MISSING} for what is missing)"
             )
     if len(columns) == 1 and rows and rows[-1][0] - lines[0][0] != len(rows):
         numbers = {number for number, _ in rows}
@@ -174,8 +175,19 @@ def read_table(file: str | Path) -> TextTable:
     if not columns[-1] and not any(row[-1] for _, row in rows):
         columns = columns[:-1]
         rows = [(number, row[:-1]) for number, row in rows]
+    if is_csv and not columns[0] and len(columns) > 1:
+        index = [row[0] for _, row in rows]
+        columns = ("stimulus", *columns[1:])
+        if index == [str(number) for number in range(len(rows))]:
+            columns, rows = columns[1:], [(number, row[1:]) for number, row in rows]
     _check_header(file, columns)
     return TextTable(file, columns, [row for _, row in rows], tuple(number for number, _ in rows))
+
+
+def table_at(file: Path) -> Path:
+    """Give the path of a table, or of the `.csv` of its name where only that is there."""
+    as_csv = file.with_suffix(".csv")
+    return as_csv if as_csv.is_file() and not file.exists() else file
 
 
 def write_table(file: str | Path, frame: "pd.DataFrame", float_format: str | None = None) -> None:
@@ -219,6 +231,22 @@ def read_text(file: Path) -> str:
             f"{file} is not UTF-8 text (line {line} holds the byte {content[error.start]:#04x}): "
             "save it in that encoding"
         ) from error
+
+
+def _cells_of_tsv(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of each line with content, and its cells."""
+    for number, line in enumerate(_LINE_END.split(text), start=1):
+        if line.strip():
+            yield number, [cell.strip() for cell in line.split("\t")]
+
+
+def _cells_of_csv(text: str) -> Iterator[tuple[int, list[str]]]:
+    first = text.lstrip().partition("\n")[0]
+    sign = max(",;\t", key=first.count)
+    rows = csv.reader(_LINE_END.split(text), delimiter=sign, skipinitialspace=True)
+    for row in rows:
+        if any(cell.strip() for cell in row):
+            yield rows.line_num, [cell.strip() for cell in row]
 
 
 def _refuse_other_separators(file: Path, columns: Sequence[str]) -> None:

@@ -179,6 +179,30 @@ def write_statmaps(root: Path) -> None:
             save(2 * betas[0], folder / f"{stem}facesGtHouses_stat-effect_statmap.nii.gz")
 
 
+def write_effect_maps(root: Path) -> None:
+    """A plain map a stimulus and run, as `compute_contrast` of nilearn gives."""
+    for subject in SUBJECTS:
+        for run, betas in enumerate(runs_of(subject), start=1):
+            folder = root / f"sub-{subject}" / f"run-{run}"
+            for stimulus, beta in zip(STIMULI, betas, strict=True):
+                save(beta, folder / f"{stimulus}_effect_size.nii.gz")
+            save(betas[0], folder / "mask.nii.gz")
+
+
+def write_roi_tables(folder: Path, name: str = "sub-{}.csv", sign: str = ",") -> None:
+    """A row a presentation of a stimulus, a column a voxel of both regions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for subject in SUBJECTS:
+        columns = [f"{roi.name}_{n}" for roi in ROIS for n in range(int(inside(roi).sum()))]
+        lines = [sign.join(["stimulus", *columns])]
+        betas = [patterns_of(subject, roi) for roi in ROIS]
+        for run in range(N_RUNS):
+            for row in SHUFFLED:
+                cells = np.concatenate([of_roi[run, row] for of_roi in betas]).tolist()
+                lines.append(sign.join([f"{STIMULI[row]}.JPEG", *map(repr, cells)]))
+        (folder / name.format(subject)).write_text("\n".join(lines) + "\n")
+
+
 def write_table(table: Path) -> None:
     """A 4D file a run, and a table of all volumes."""
     lines = ["subject\tstimulus\tfile\trun\tvolume"]

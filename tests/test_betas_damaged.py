@@ -127,9 +127,15 @@ def test_options_that_a_form_has_no_use_for(root: Path) -> None:
         read(root / "paper", atlas=root / "atlas.nii.gz", task="x")
     with pytest.raises(InputError, match="leave --conditions"):
         read(root / "derivatives", conditions=["n*"])
+    with pytest.raises(InputError, match="holds no single trials: leave --min-repeats"):
+        read(root / "derivatives", min_repeats=2)
+    with pytest.raises(InputError, match="leave --trials out"):
+        read(root / "paper", atlas=root / "atlas.nii.gz", trials=root / "table.tsv")
     with pytest.raises(InputError, match="is missing: give the folder"):
         read(root / "nowhere")
-    with pytest.raises(InputError, match=r"atlases holds no betas in a form that is known \(table"):
+    with pytest.raises(
+        InputError, match=r"atlases holds no betas in a form that is known; it holds"
+    ):
         read(root / "atlases", atlas=root / "atlas.nii.gz")
 
 

@@ -15,10 +15,18 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.pipelines.cli import main
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "supplied_data.md"
-COMMANDS = re.findall(r"^conceptrsa (compare .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+EVERY_COMMAND = re.findall(
+    r"^conceptrsa (compare .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+)
+TRIALS = re.compile(r"--betas (glmsingle|nsd|betas_csv) ")
+"""Single trials, whose commands `test_single_trials.py` runs on betas of their own."""
+COMMANDS = [command for command in EVERY_COMMAND if not TRIALS.search(command)]
 FEW_SAMPLES = ["--n-permutations", "100"]
 FEW_DRAWS = ["--n-random-draws", "1", "--no-multiverse"]
-FORMS = ("derivatives", "paper_betas", "spm_models", "statmaps", "betas.tsv", "patterns", "rdms")
+FORMS = (
+    "derivatives", "paper_betas", "spm_models", "statmaps", "maps", "betas.tsv", "patterns",
+    "roi_tables", "rdms",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +45,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data.write_statmaps(folder / "statmaps")
     data.write_table(folder / "betas.tsv")
     data.write_roi_patterns(folder / "patterns")
+    data.write_effect_maps(folder / "maps")
+    data.write_roi_tables(folder / "roi_tables")
     data.write_rdms(folder / "rdms")
     data.write_rdm_tables(folder / "rdm_tables")
     data.write_models(folder / "models")
@@ -86,7 +96,7 @@ def test_each_command_runs(command: str, results: list[ComparisonResult]) -> Non
 
 def test_every_form_gives_the_same_scores(results: list[ComparisonResult]) -> None:
     for form in FORMS:
-        atlas = form in ("spm_models", "paper_betas", "statmaps", "betas.tsv")
+        atlas = form in ("spm_models", "paper_betas", "statmaps", "maps", "betas.tsv")
         options = "--atlas aparc+aseg.nii.gz" if atlas else ""
         if form != "rdms":
             options += " --voxel-selection all"

@@ -14,6 +14,8 @@ from conceptrsa.bids_config.names import require_one_of
 from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
+OTHER_SUBJECT_NAME = re.compile(r"(?:sub(?:j(?:ect)?)?|s)?[-_ ]?(\d+)(?=[_.]|$)", re.IGNORECASE)
+"""How people call subjects besides: `subj01`, `S1`, `01`."""
 
 LEAVE_OUT = ", or leave that subject out by --participant-label"
 
@@ -29,6 +31,9 @@ class Request:
     conditions: ConditionRule = field(default_factory=ConditionRule)
     with_runs: bool = False
     ignore_place: bool = False
+    trials: Path | None = None
+    min_repeats: int | None = None
+    zscore: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,29 @@ class SubjectImages:
     def label(self) -> str:
         """The name without `sub-`."""
         return self.name.removeprefix("sub-")
+
+
+def subject_of(name: str) -> str | None:
+    """Give the subject `sub-XX` that the name of a file or folder begins with, if any."""
+    if found := SUBJECT_NAME.match(name):
+        return found[0]
+    other = OTHER_SUBJECT_NAME.match(name)
+    return f"sub-{other[1]}" if other else None
+
+
+def by_subject(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Paths of each subject `sub-XX`, sorted; others are passed over.
+
+    Where some are called `sub-XX`, only these are subjects.
+    """
+    found: dict[str, list[Path]] = {}
+    paths = sorted(paths)
+    are_bids = any(SUBJECT_NAME.match(path.name) for path in paths)
+    for path in paths:
+        name = subject_of(path.name)
+        if name is not None and (SUBJECT_NAME.match(path.name) or not are_bids):
+            found.setdefault(name, []).append(path)
+    return dict(sorted(found.items()))
 
 
 def subject_folders(want: Request) -> list[Path]:

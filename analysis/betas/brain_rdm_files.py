@@ -27,7 +27,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import natural_key
 from conceptrsa.bids_config.tsv import read_table
 
-TABLE_SUFFIXES = (".tsv",)
+TABLE_SUFFIXES = (".tsv", ".csv")
 HALVES = ("rdm_odd", "rdm_even")
 HALF_ENDINGS = tuple(f"/{half}" for half in HALVES)
 
@@ -103,8 +103,8 @@ def _read_tables(
 ) -> SubjectRdms:
     of_region: dict[str, Path] = {}
     for file in files:
-        region = file.name.removeprefix(f"{name}_").removesuffix(file.suffix)
-        if file.suffix not in TABLE_SUFFIXES or not region or region == file.name:
+        region = file.name.removesuffix(file.suffix).partition("_")[2]
+        if file.suffix not in TABLE_SUFFIXES or not region:
             raise InputError(f"{file} is not called {name}_<roi>.tsv: rename it or move it away")
         of_region[region] = file
     stimuli: tuple[str, ...] = ()

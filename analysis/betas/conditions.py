@@ -79,45 +79,59 @@ def stimuli_of(
     """
     _require_no_bins(conditions, rule, source)
     chosen: dict[str, str] = {}
+    condition_of: dict[str, str] = {}
     keys = {_key(condition) for condition in conditions}
+    known = None if rule.stimuli is None else _KnownStimuli(rule.stimuli)
     for condition in conditions:
-        stimulus = _stimulus_of(condition, rule, source)
+        stimulus = _stimulus_of(condition, rule, known, source)
         beside = OF_A_CONDITION.fullmatch(condition)
         of_other = beside is not None and _key(beside["name"]) in keys
-        if stimulus is None or (of_other and condition not in (rule.stimuli or ())):
+        if stimulus is None or (of_other and not (known and condition in known.names)):
             continue
-        for other, same in chosen.items():
-            if same == stimulus:
-                raise InputError(
-                    f"the conditions {other} and {condition} of {source} are both stimulus "
-                    f"{stimulus}: leave one out by --exclude-conditions"
-                )
+        same = condition_of.setdefault(stimulus, condition)
+        if same != condition:
+            raise InputError(
+                f"the conditions {same} and {condition} of {source} are both stimulus "
+                f"{stimulus}: leave one out by --exclude-conditions"
+            )
         chosen[condition] = stimulus
     left_out = tuple(name for name in conditions if name not in chosen)
     if not chosen:
-        known = f" ({some_of(rule.stimuli)})" if rule.stimuli else ""
+        which = f" ({some_of(rule.stimuli)})" if rule.stimuli else ""
         raise InputError(
-            f"no condition of {source} ({some_of(conditions)}) is a stimulus{known}: name "
+            f"no condition of {source} ({some_of(conditions)}) is a stimulus{which}: name "
             "conditions as the stimuli, or choose them by --conditions"
         )
     return chosen, left_out
 
 
-def _stimulus_of(condition: str, rule: ConditionRule, source: Path) -> str | None:
+class _KnownStimuli:
+    """Stimuli by their names, and by the letters and digits of these."""
+
+    def __init__(self, stimuli: Sequence[str]) -> None:
+        self.names = frozenset(stimuli)
+        self.by_key: dict[str, list[str]] = {}
+        for stimulus in stimuli:
+            for key in {_key(stimulus), _spelt_out(stimulus)}:
+                self.by_key.setdefault(key, []).append(stimulus)
+
+
+def _stimulus_of(
+    condition: str, rule: ConditionRule, known: _KnownStimuli | None, source: Path
+) -> str | None:
     name = stimulus_id(condition.removeprefix(OWN_PREFIX))
     if any(_fits(condition, pattern) for pattern in rule.exclude):
         return None
     if rule.include:
         if not any(_fits(condition, pattern) for pattern in rule.include):
             return None
-    elif name not in (rule.stimuli or ()) and (
+    elif not (known and name in known.names) and (
         _key(name) in NOT_STIMULI or NUISANCE.fullmatch(_key(name))
     ):
         return None
-    if rule.stimuli is None or name in rule.stimuli:
+    if known is None or name in known.names:
         return name
-    key = _key(name)
-    same = [stimulus for stimulus in rule.stimuli if key in (_key(stimulus), _spelt_out(stimulus))]
+    same = known.by_key.get(_key(name), [])
     if len(same) > 1:
         raise InputError(
             f"the condition {condition} of {source} could be {same[0]} or {same[1]}: name one of "

@@ -24,7 +24,7 @@ HALVES: dict[str, Half | None] = {"odd": "odd", "even": "even", "": None}
 
 
 def list_table(want: Request) -> Iterator[SubjectImages]:
-    """List the volumes of a tab-separated table.
+    """List the volumes of a table, TSV or CSV.
 
     Its columns are subject (with or without `sub-`), stimulus and file (relative to the table's
     folder); if wished run, half (odd or even) and volume (from 0, of a 4D file).
@@ -45,7 +45,7 @@ def read_image_table(table: Path) -> dict[str, list[BetaImage]]:
     for column in (*NEEDED, *listed.columns):
         if column not in listed.columns or column not in ALLOWED:
             raise InputError(
-                f"{table} needs the tab-separated columns {', '.join(NEEDED)}, and if wished run, "
+                f"{table} needs the columns {', '.join(NEEDED)}, and if wished run, "
                 f"half and volume, each once: see to the column {column!r}"
             )
     if not listed.rows:

@@ -102,6 +102,21 @@ def read_numbers(file: Path, path: Sequence[str]) -> list[Floats]:
         return [_numbers(matrix, order) for matrix in matrices]
 
 
+def read_array(file: Path, name: str) -> Floats:
+    """Read a full array of numbers of level 5, in the shape that it has.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, is damaged, or does not hold it.
+    """
+    with _named_damage([name]):
+        matrices, order = _find(file.read_bytes(), [name])
+        axes = list(_elements(matrices[0], order))[1][1]
+        shape = np.frombuffer(axes, f"{order}i4")
+        return _numbers(matrices[0], order).reshape(shape, order="F")
+
+
 @contextmanager
 def _named_damage(path: Sequence[str]) -> Iterator[None]:
     """Turn what a damaged file makes fail into a ValueError."""

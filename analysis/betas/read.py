@@ -5,11 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conceptrsa.analysis.betas.beta_images import read_subjects
-from conceptrsa.analysis.betas.beta_index import SUBJECT_NAME, Request, SubjectImages
+from conceptrsa.analysis.betas.beta_index import Request, SubjectImages
 from conceptrsa.analysis.betas.brain_rdm_files import HALF_ENDINGS, read_rdm_files
 from conceptrsa.analysis.betas.conditions import ConditionRule
+from conceptrsa.analysis.betas.effect_maps import find_effect_maps, list_effect_maps
+from conceptrsa.analysis.betas.glmsingle import find_outputs, list_glmsingle
 from conceptrsa.analysis.betas.image_tables import list_table
 from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
+from conceptrsa.analysis.betas.natural_scenes import find_sessions, list_natural_scenes
+from conceptrsa.analysis.betas.nearest_form import describe_nearest
 from conceptrsa.analysis.betas.own_derivatives import (
     OWN_ATLAS,
     SPACE,
@@ -23,8 +27,16 @@ from conceptrsa.analysis.betas.region_choice import (
 )
 from conceptrsa.analysis.betas.response_kind import MODEL_FILE, require_one_kind
 from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
+from conceptrsa.analysis.betas.roi_tables import (
+    TABLE_SUFFIXES,
+    is_roi_table,
+    read_roi_tables,
+    tables_of_subjects,
+)
+from conceptrsa.analysis.betas.single_trials import SubjectTrials, read_trials
 from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
+from conceptrsa.analysis.betas.things_fmri import find_responses, read_things
 from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import have_halves
@@ -38,6 +50,7 @@ from conceptrsa.bids_config.names import (
     warn_of_case,
 )
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
+from conceptrsa.bids_config.tsv import read_table
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 
@@ -56,28 +69,37 @@ class BetasFormat:
         Whether a path holds it.
     list_images : callable, optional
         Gives the volumes of betas of each subject.
+    list_trials : callable, optional
+        Gives the responses to single trials of each subject, in a grid of voxels.
     read_regions : callable, optional
         Reads subjects, where their regions are those of the files and there are no volumes.
     has_own_atlas : bool
         Whether there is an atlas of volumes beside them.
+    zscore : bool
+        Whether single trials are z-scored by session where nothing else is said.
     options : frozenset of str
-        Which of task and conditions it knows.
+        Which of task, conditions, trials (a table that names them) and repeats it knows.
+    covers : frozenset of str
+        Forms whose files are a part of this one's.
     """
 
     name: str
     layout: str
     detect: Callable[[Path], bool]
     list_images: Callable[[Request], Iterator[SubjectImages]] | None = None
+    list_trials: Callable[[Request], Iterator[SubjectTrials]] | None = None
     read_regions: Callable[[Request], Subjects] | None = None
     has_own_atlas: bool = False
+    zscore: bool = False
     options: frozenset[str] = frozenset()
+    covers: frozenset[str] = frozenset()
 
 
 FORMATS = (
     BetasFormat(
         "table",
-        "a table, *.tsv with the columns subject, stimulus and file",
-        lambda path: path.is_file() and path.suffix == ".tsv",
+        "a table, *.tsv or *.csv with the columns subject, stimulus and file",
+        lambda path: path.is_file() and path.suffix in TABLE_SUFFIXES and not _is_wide(path),
         list_table,
     ),
     BetasFormat(
@@ -87,6 +109,33 @@ FORMATS = (
         list_derivatives,
         has_own_atlas=True,
         options=frozenset({"task"}),
+        covers=frozenset({"statmaps"}),
+    ),
+    BetasFormat(
+        "nsd",
+        "the Natural Scenes Dataset, nsddata_betas/.../subjXX/.../betas_sessionXX.hdf5 or .nii.gz",
+        lambda path: any(find_sessions(path)),
+        list_trials=list_natural_scenes,
+        zscore=True,
+        options=frozenset({"conditions", "trials", "repeats"}),
+        covers=frozenset({"maps"}),
+    ),
+    BetasFormat(
+        "glmsingle",
+        "GLMsingle's outputs, sub-XX/TYPED_FITHRF_GLMDENOISE_RR.hdf5, .mat or .npy",
+        lambda path: any(find_outputs(path)),
+        list_trials=list_glmsingle,
+        options=frozenset({"conditions", "trials", "repeats"}),
+        covers=frozenset({"maps"}),
+    ),
+    BetasFormat(
+        "things",
+        "THINGS-fMRI in table format, sub-XX_ResponseData.h5 with its two *Metadata.csv",
+        lambda path: bool(find_responses(path)),
+        read_regions=read_things,
+        zscore=True,
+        options=frozenset({"conditions", "repeats"}),
+        covers=frozenset({"roi-patterns", "roi-tables", "rdms"}),
     ),
     BetasFormat(
         "spm",
@@ -94,6 +143,7 @@ FORMATS = (
         holds_models,
         list_spm_folders,
         options=frozenset({"conditions"}),
+        covers=frozenset({"paper", "maps"}),
     ),
     BetasFormat(
         "statmaps",
@@ -101,6 +151,7 @@ FORMATS = (
         lambda path: path.is_dir() and any(find_statmaps(path)),
         list_statmaps,
         options=frozenset({"task", "conditions"}),
+        covers=frozenset({"maps"}),
     ),
     BetasFormat(
         "paper",
@@ -109,6 +160,7 @@ FORMATS = (
             file.name.endswith(VOLUME_SUFFIXES) for file in path.glob("sub-*/*beta_*")
         ),
         list_paper_layout,
+        covers=frozenset({"maps"}),
     ),
     BetasFormat(
         "roi-patterns",
@@ -117,13 +169,27 @@ FORMATS = (
         read_regions=read_roi_files,
     ),
     BetasFormat(
+        "roi-tables",
+        "tables of regions, sub-XX_<roi>.csv or .tsv with the column stimulus and one a voxel",
+        lambda path: any(map(is_roi_table, _tables(path))),
+        read_regions=read_roi_tables,
+        options=frozenset({"conditions", "repeats"}),
+    ),
+    BetasFormat(
         "rdms",
-        "brain RDMs, sub-XX*.npz or .h5 with <roi>/rdm, or sub-XX_<roi>.tsv",
+        "brain RDMs, sub-XX*.npz or .h5 with <roi>/rdm, or sub-XX_<roi>.tsv or .csv",
         lambda path: (
             _first_array_file_holds(path, "/rdm", *HALF_ENDINGS)
-            or any(SUBJECT_NAME.match(file.name) for file in path.glob("sub-*.tsv"))
+            or (path.is_dir() and any(not is_roi_table(file) for file in _tables(path)))
         ),
         read_regions=read_rdm_files,
+    ),
+    BetasFormat(
+        "maps",
+        "maps of effects, sub-XX/<stimulus>.nii.gz or sub-XX/run-1/<stimulus>_effect_size.nii.gz",
+        lambda path: any(find_effect_maps(path)),
+        list_effect_maps,
+        options=frozenset({"conditions"}),
     ),
 )
 """In the order in which they are looked for; the first that a path holds is taken."""
@@ -142,6 +208,9 @@ def read_betas(
     stimuli: Sequence[str] | None = None,
     conditions: Sequence[str] = (),
     exclude_conditions: Sequence[str] = (),
+    trials: Path | None = None,
+    min_repeats: int | None = None,
+    zscore_sessions: bool | None = None,
     ignore: Collection[str] = (),
 ) -> Subjects:
     """Read the betas, patterns or RDMs of all subjects.
@@ -172,6 +241,15 @@ def read_betas(
     conditions, exclude_conditions : sequence of str
         Patterns (`*`, `?`) of the conditions or contrasts that are stimuli, and of those that are
         not.
+    trials : Path, optional
+        Of GLMsingle: the table that names the trials or conditions; see `read_trial_table`. Of
+        NSD: `nsd_expdesign.mat`, where it is not in its place.
+    min_repeats : int, optional
+        Of single trials: how often a stimulus has to have been presented to every subject; by
+        default twice, where three or more stimuli were.
+    zscore_sessions : bool, optional
+        Of single trials: z-score each voxel over the trials of each session; by default as the
+        authors of the form do.
     ignore : collection of {'orientation'}
         Take volumes whose header does not tell their orientation, or tells two, with a note.
 
@@ -194,6 +272,8 @@ def read_betas(
         atlas or atlas_labels,
         bool(task),
         conditions=bool(conditions or exclude_conditions),
+        trials=trials is not None,
+        repeats=min_repeats is not None or zscore_sessions is not None,
     )
     regions = find_regions(path, form, rois, atlas, atlas_labels)
     names = (roi.name for roi in regions if not isinstance(roi, RegionChoice))
@@ -210,10 +290,15 @@ def read_betas(
         ),
         with_runs=with_runs,
         ignore_place="orientation" in ignore,
+        trials=None if trials is None else Path(trials),
+        min_repeats=min_repeats,
+        zscore=zscore_sessions,
     )
     subjects: Subjects
     if form.read_regions is not None:
         subjects = form.read_regions(want)
+    elif form.list_trials is not None:
+        subjects = read_trials(list(form.list_trials(want)), want, atlas, form.zscore)
     else:
         assert form.list_images is not None
         subjects = read_subjects(list(form.list_images(want)), want, atlas, path / OWN_ATLAS)
@@ -222,6 +307,9 @@ def read_betas(
         require_names(subject.stimuli, "stimulus", subject.origin)
     warn_of_case({name for subject in subjects for name in subject.stimuli}, "stimulus", path)
     warn_of_case({name for subject in subjects for name in subject.rois}, "region", path)
+    if betas_format is None and (others := note_on_forms(path, form)):
+        changed = replace(subjects[0], notes=(others, *subjects[0].notes))
+        subjects = (changed, *subjects[1:])
     if not have_patterns(subjects):
         return subjects
     require_same_estimation(subjects)
@@ -230,7 +318,13 @@ def read_betas(
 
 
 def _require_options_of(
-    form: BetasFormat, path: Path, atlas: Path | None, task: bool, conditions: bool
+    form: BetasFormat,
+    path: Path,
+    atlas: Path | None,
+    task: bool,
+    conditions: bool,
+    trials: bool,
+    repeats: bool,
 ) -> None:
     """Refuse options that a form has no use for, and a missing atlas that it needs."""
     problem = None
@@ -240,6 +334,10 @@ def _require_options_of(
         problem = "names no tasks: leave --task-id out"
     elif conditions and "conditions" not in form.options:
         problem = "holds betas of stimuli only: leave --conditions and --exclude-conditions out"
+    elif trials and "trials" not in form.options:
+        problem = "names its trials itself, or holds none: leave --trials out"
+    elif repeats and "repeats" not in form.options:
+        problem = "holds no single trials: leave --min-repeats and --zscore-sessions out"
     if problem:
         raise InputError(f"{path} ({form.layout}) {problem}")
 
@@ -275,7 +373,8 @@ def find_regions(
         On a choice that is not there, or if nothing says what the regions are.
     """
     only_masks = bool(rois) and all(getattr(roi, "mask", None) for roi in rois or ())
-    if form.list_images is not None and atlas is None and not (form.has_own_atlas or only_masks):
+    is_volumes = form.read_regions is None
+    if is_volumes and atlas is None and not (form.has_own_atlas or only_masks):
         raise InputError(
             f"{path} ({form.layout}) needs a label volume in the space of the betas: give it with "
             "--atlas FILE, or masks by --rois NAME=mask:FILE"
@@ -320,7 +419,7 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
     Raises
     ------
     InputError
-        If there is nothing, or no such form, with a list of all.
+        If there is nothing, or no such form, with the nearest one and what is missing for it.
     """
     if not path.exists():
         raise InputError(f"{path} is missing: give the folder or the table of the betas")
@@ -329,10 +428,24 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
             return form
     if name is not None:
         require_one_of(name, [form.name for form in FORMATS], "betas do not come in the form")
-    forms = "; ".join(f"{form.name}: {form.layout}" for form in FORMATS)
     raise InputError(
-        f"{path} holds no betas in a form that is known ({forms}): give the folder that holds "
-        "sub-*, or the form by --betas-format"
+        f"{path} holds no betas in a form that is known; {describe_nearest(path)} "
+        "(docs/supplied_data.md shows every form)"
+    )
+
+
+def note_on_forms(path: Path, taken: BetasFormat) -> str | None:
+    """Say which other forms a path holds besides the one that is taken, if any."""
+    others = [
+        form.name
+        for form in FORMATS
+        if form.name not in (taken.name, *taken.covers) and _is_held(form, path)
+    ]
+    if not others:
+        return None
+    return (
+        f"{path} holds betas as {taken.name}, which is taken, and as {' and '.join(others)}: "
+        "--betas-format takes another"
     )
 
 
@@ -348,6 +461,25 @@ def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPa
     )
     changed = replace(subjects[first], notes=(*subjects[first].notes, note))
     return (*subjects[:first], changed, *subjects[first + 1 :])
+
+
+def _is_held(form: BetasFormat, path: Path) -> bool:
+    try:
+        return form.detect(path)
+    except InputError:  # files that nobody asked for may be damaged
+        return False
+
+
+def _is_wide(table: Path) -> bool:
+    return "file" not in read_table(table).columns and is_roi_table(table)
+
+
+def _tables(path: Path) -> list[Path]:
+    """Tables of regions or RDMs: a file that is given, or those of subjects in a folder."""
+    if path.is_file():
+        return [path] if path.suffix in TABLE_SUFFIXES and _is_wide(path) else []
+    of_subjects = tables_of_subjects(path).values()
+    return [next(filter(Path.is_file, files), files[0]) for files in of_subjects]
 
 
 def _first_array_file_holds(path: Path, *endings: str) -> bool:

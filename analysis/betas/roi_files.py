@@ -9,8 +9,9 @@ import numpy as np
 
 from conceptrsa.analysis.betas.beta_index import (
     LEAVE_OUT,
-    SUBJECT_NAME,
     Request,
+    by_subject,
+    subject_of,
     wanted_names,
     wanted_subjects,
 )
@@ -33,7 +34,7 @@ ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")
 
 
 def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    """Files `sub-XX*` of a folder, or a single one, by subject `sub-XX`.
+    """Files of subjects in a folder, or a single one, by subject `sub-XX`.
 
     Raises
     ------
@@ -43,13 +44,13 @@ def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path
     wanted = wanted_names(want)
     files: dict[str, list[Path]] = {}
     for file in files_of_subjects(want.path):
-        name = SUBJECT_NAME.match(file.name)
+        name = subject_of(file.name)
         if name is None or file.suffix not in suffixes:
             continue
-        if wanted is None or name[0] in wanted:
+        if wanted is None or name in wanted:
             require_content(file, LEAVE_OUT)
         if file.is_file():
-            files.setdefault(name[0], []).append(file)
+            files.setdefault(name, []).append(file)
     if not files:
         raise InputError(
             f"{want.path} holds no file sub-XX* ending in {', '.join(suffixes)}: name each "
@@ -59,8 +60,15 @@ def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path
 
 
 def files_of_subjects(path: Path) -> list[Path]:
-    """What is called `sub-*`, in a folder or in folders `sub-*` of it; or a file itself."""
-    return [path] if path.is_file() else sorted([*path.glob("sub-*"), *path.glob("sub-*/sub-*")])
+    """What is called `sub-*`, in a folder or in folders `sub-*` of it; or a file itself.
+
+    Where nothing is called so, what is called by other names of subjects, such as `S1.npz`.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted([*path.glob("sub-*"), *path.glob("sub-*/sub-*")])
+    others = (file for file in path.glob("*") if file.is_file())
+    return found or [file for files in by_subject(others).values() for file in files]
 
 
 def only_file(subject: str, files: Sequence[Path]) -> Path:

@@ -20,7 +20,9 @@ from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import require_content
 
-MAP_NAME = re.compile(r"sub-[0-9a-zA-Z]+_(.+_)?stat-effect(_.+)?_statmap\..+")
+MAP_NAME = re.compile(r"(sub-[0-9a-zA-Z]+_)?(.+_)?stat-effect(_.+)?_statmap\..+")
+OF_FOLDERS = re.compile(r"(sub|ses|run)-[0-9a-zA-Z]+")
+"""What the folders of maps say, where their names do not: nilearn knows no subject of an image."""
 
 LIKE = ("task", "space", "res", "echo")
 """Entities in which all maps of a subject have to agree."""
@@ -58,6 +60,8 @@ class _Map:
 def list_statmaps(want: Request) -> Iterator[SubjectImages]:
     """List `sub-XX_*_contrast-NAME_stat-effect_statmap.nii.gz`, anywhere below a folder.
 
+    In folders `sub-XX` (and `ses-*`, `run-*`) the name may lack what the folder says.
+
     Maps with `run` (or with `ses` alone) in their names, or that differ in `acq`, `ce` or `dir`,
     are of single runs; all others are of all runs, and then taken as such. Of maps of
     runs and of sessions those of runs count. Files without `contrast` hold one volume a stimulus,
@@ -70,9 +74,11 @@ def list_statmaps(want: Request) -> Iterator[SubjectImages]:
     """
     maps: dict[str, list[_Map]] = {}
     for file in find_statmaps(want.path):
-        parts = [part.partition("-") for part in file.name.split("_")[:-1]]
+        folders = file.relative_to(want.path).parts[:-1]
+        words = [part for part in folders if OF_FOLDERS.fullmatch(part)]
+        parts = [part.partition("-") for part in (*words, *file.name.split("_")[:-1])]
         entities = {key: value for key, _, value in parts}
-        if want.task in (None, entities.get("task")):
+        if "sub" in entities and want.task in (None, entities.get("task")):
             maps.setdefault(f"sub-{entities['sub']}", []).append(_Map(file, entities))
     if not maps:
         of_task = f"task-{want.task}_*" if want.task else "*"
@@ -136,7 +142,7 @@ def _values(maps: Sequence[_Map], entity: str) -> list[str]:
 def _describe_basis(maps: Sequence[_Map]) -> list[str]:
     """Note that maps are of a finite impulse response model, where nilearn's sidecar says so."""
     for folder in dict.fromkeys(of_map.file.parent for of_map in maps):
-        for sidecar in sorted(folder.glob("sub-*statmap.json")):
+        for sidecar in sorted(folder.glob("*statmap.json")):
             require_content(sidecar)
             try:
                 content = json.loads(sidecar.read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from conceptrsa.bids_config.names import (
     warn_of_case,
 )
 from conceptrsa.bids_config.reader import read_labels
+from conceptrsa.bids_config.tsv import table_at
 from conceptrsa.bids_config.writing import require_content
 
 __all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
@@ -56,7 +57,7 @@ def read_stimuli(
         files and folders are named in a warning.
     labels_file : str or Path, optional
         Tab-separated table with the columns `stimulus` and `label`; rows of stimuli without a
-        picture are passed over. By default `labels.tsv` in the folder, where there is one.
+        picture are passed over. By default `labels.tsv` or `labels.csv` in the folder.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def read_stimuli(
     pictures = find_pictures(folder)
     require_names(pictures, "stimulus", folder)
     warn_of_case(pictures, "stimulus", folder)
-    table = Path(labels_file) if labels_file is not None else folder / LABELS_FILE
+    table = Path(labels_file) if labels_file is not None else table_at(folder / LABELS_FILE)
     require_content(table)
     labels = read_labels(table) if labels_file is not None or table.exists() else {}
     several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]

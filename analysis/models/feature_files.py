@@ -32,7 +32,7 @@ from conceptrsa.bids_config.names import (
     warn_of_case,
     warn_once,
 )
-from conceptrsa.bids_config.tsv import MISSING, read_table, read_text, write_table
+from conceptrsa.bids_config.tsv import MISSING, read_table, read_text, table_at, write_table
 from conceptrsa.bids_config.writing import atomic_path, file_errors
 
 MODELS_TABLE = "models.tsv"
@@ -275,17 +275,15 @@ def read_features(path: str | Path) -> list[Features | ModelRdm]:
     path = Path(path)
     if path.is_file():
         return [_read_model(path.parent, {"model": _model_of(path)}, [path], None)]
-    table, file = (
-        next((f for end in TABLES if (f := path / f"{name}{end}").is_file()), None)
-        for name in ("models", "categories")
-    )
-    categories = None if file is None else read_categories(file)
-    rows = _rows_found(path, categories) if table is None else _rows_listed(table, categories)
+    table, file = table_at(path / MODELS_TABLE), table_at(path / CATEGORIES_TABLE)
+    categories = read_categories(file) if file.is_file() else None
+    rows = (_rows_listed if table.is_file() else _rows_found)(path, categories)
     return [_read_model(path, row, _files_of(path, row["model"]), categories) for row in rows]
 
 
-def _rows_listed(table: Path, categories: Categories | None) -> list[dict[str, str]]:
+def _rows_listed(folder: Path, categories: Categories | None) -> list[dict[str, str]]:
     """Rows of `models.tsv`; each has a model, and perhaps a group and a note."""
+    table = table_at(folder / MODELS_TABLE)
     listed = read_table(table)
     listed.require_columns(["model"], "add it (columns model and group)")
     if not listed.rows:

@@ -15,13 +15,16 @@ from conceptrsa.pipelines.cli.data_options import (
     add_ignore_option,
     comparison_config,
 )
-from conceptrsa.pipelines.cli.parser import add_options
+from conceptrsa.pipelines.cli.parser import add_options, whole_number
 from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 if TYPE_CHECKING:  # not needed for a command's --help
     from conceptrsa.analysis.betas.region_choice import RegionChoice
 
-BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
+BETAS_FORMATS = (
+    "table", "derivatives", "nsd", "glmsingle", "things", "spm", "statmaps", "paper",
+    "roi-patterns", "roi-tables", "rdms", "maps",
+)  # fmt: skip
 
 
 def add_parser(commands: Any) -> None:
@@ -30,8 +33,9 @@ def add_parser(commands: Any) -> None:
         "compare",
         help="the comparison on supplied betas",
         description="The comparison on supplied betas: a derivatives folder of this tool, the "
-        "paper's published betas, SPM folders, statistical maps of fitlins or nilearn, a table of "
-        "files, patterns of regions, or brain RDMs. docs/supplied_data.md shows each.",
+        "paper's published betas, SPM folders, statistical maps of fitlins or nilearn, "
+        "single-trial betas of GLMsingle, NSD or THINGS-fMRI, a table of files, patterns of "
+        "regions, or brain RDMs. docs/supplied_data.md shows each.",
     )
     group = parser.add_argument_group("supplied data")
     group.add_argument(
@@ -55,7 +59,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--conditions", nargs="+", default=(), metavar="PATTERN",
-        help="of SPM folders and statistical maps: conditions that are stimuli, * and ? allowed "
+        help="of SPM folders, maps and single trials: conditions that are stimuli, * and ? allowed "
         "(default: all with features or a picture)",
     )  # fmt: skip
     group.add_argument(
@@ -70,6 +74,23 @@ def add_parser(commands: Any) -> None:
         "every label of its table",
     )  # fmt: skip
     add_ignore_option(group, ("orientation",))
+    trials = parser.add_argument_group("single trials, of GLMsingle, NSD, THINGS-fMRI and tables")
+    trials.add_argument(
+        "--trials", type=Path, metavar="FILE",
+        help="of GLMsingle: table (TSV, CSV) with the column stimulus and a row a trial, or a row "
+        "a condition numbered in the column condition; {subject} in its name stands for the "
+        "subject's label; of NSD: nsd_expdesign.mat, where it is not in its place",
+    )  # fmt: skip
+    trials.add_argument(
+        "--min-repeats", type=whole_number(1), metavar="N",
+        help="take stimuli that were presented N times or more to every subject (default: 2, "
+        "where three stimuli were, so that all have an odd and an even half)",
+    )  # fmt: skip
+    trials.add_argument(
+        "--zscore-sessions", action=argparse.BooleanOptionalAction,
+        help="z-score each voxel over the trials of each session (default: yes for NSD and "
+        "THINGS-fMRI, no for others)",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, required=True, metavar="OUT_DIR", help="results go to OUT_DIR/group"
     )
@@ -91,7 +112,12 @@ def region(text: str) -> "RegionChoice":
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from conceptrsa.analysis.betas.read import find_format, find_regions, read_betas
+    from conceptrsa.analysis.betas.read import (
+        find_format,
+        find_regions,
+        note_on_forms,
+        read_betas,
+    )
     from conceptrsa.pipelines.cli.network_choice import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
@@ -104,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
     options = read_comparison_options(args)
     settings = options.settings
     form = find_format(args.betas, args.betas_format)
+    others = None if args.betas_format else note_on_forms(args.betas, form)
+    notes = (*notes, *([others] if others else []))
     require_separate(
         args.out,
         [
@@ -134,6 +162,9 @@ def run(args: argparse.Namespace) -> int:
         stimuli=_known_stimuli(options) if "conditions" in form.options else None,
         conditions=args.conditions,
         exclude_conditions=args.exclude_conditions,
+        trials=args.trials,
+        min_repeats=args.min_repeats,
+        zscore_sessions=args.zscore_sessions,
         ignore=args.ignore or (),
     )
     return compare_with_models(subjects, config, options, args.out, rois, notes)

@@ -28,6 +28,7 @@ from conceptrsa.analysis.models.zoo import (
 )
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.schema import StimuliConfig
+from conceptrsa.bids_config.tsv import table_at
 from conceptrsa.pipelines.cli.comparison_options import (
     WEIGHTS_VARIABLE,
     ComparisonOptions,
@@ -193,7 +194,9 @@ def require_models(options: ComparisonOptions, stimuli: StimuliConfig | None) ->
     if options.features is not None or options.stimuli is None:
         return
     networks = network_run(options.networks, stimuli)
-    has_labels = (options.stimuli / LABELS_FILE).exists() or (stimuli and stimuli.labels_file)
+    has_labels = table_at(options.stimuli / LABELS_FILE).exists() or (
+        stimuli and stimuli.labels_file
+    )
     if networks.chosen and networks.reading and options.stimuli.is_dir() and not has_labels:
         raise InputError(
             f"{options.stimuli} has no {LABELS_FILE}, and {', '.join(networks.reading)} cannot do "
@@ -203,5 +206,5 @@ def require_models(options: ComparisonOptions, stimuli: StimuliConfig | None) ->
 
 def read_labelled_stimuli(folder: Path, stimuli: StimuliConfig) -> tuple[Stimulus, ...]:
     """Read the pictures of a folder, with its own labels.tsv, else the configuration's."""
-    own = folder / LABELS_FILE
+    own = table_at(folder / LABELS_FILE)
     return read_stimuli(folder, None if own.exists() else stimuli.labels_file)

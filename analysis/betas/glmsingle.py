@@ -1,0 +1,147 @@
+"""Single-trial betas as GLMsingle leaves them, of Python (`.npy`, `.hdf5`) or MATLAB (`.mat`)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conceptrsa.analysis.betas.beta_index import (
+    Request,
+    by_subject,
+    files_below,
+    wanted_subjects,
+)
+from conceptrsa.analysis.betas.mat_files import read_numbers
+from conceptrsa.analysis.betas.single_trials import SubjectTrials, TrialFile
+from conceptrsa.analysis.betas.trial_arrays import (
+    TrialArray,
+    array_in_hdf5,
+    array_in_mask,
+    array_in_mat,
+    array_in_memory,
+)
+from conceptrsa.analysis.betas.trial_tables import TrialTable, read_trial_table
+from conceptrsa.analysis.files.pickled_arrays import read_pickled
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.names import natural_key
+from conceptrsa.bids_config.writing import file_errors
+
+TYPES = ("TYPED_FITHRF_GLMDENOISE_RR", "TYPEC_FITHRF_GLMDENOISE", "TYPEB_FITHRF")
+"""Models with a beta a trial, the one with the most steps first."""
+
+SUFFIXES = (".hdf5", ".h5", ".mat", ".npy")
+"""In the order in which they are taken: `.npy` has to be read into memory as a whole."""
+
+DESIGN = "DESIGNINFO"
+MASK = "*mask.nii*"
+"""Beside the outputs, or in the folder above: the voxels that data of units x time were of."""
+
+NAME_STIMULI = "name the stimuli by --trials FILE"
+
+
+def find_outputs(path: Path) -> Iterator[tuple[str, Path]]:
+    """Subject `sub-XX` and file of every model with a beta a trial."""
+    for name, folders in by_subject(p for p in path.glob("*") if p.is_dir()).items():
+        for folder in folders:
+            for file in files_below(folder):
+                if file.stem in TYPES and file.suffix in SUFFIXES:
+                    yield name, file
+
+
+def list_glmsingle(want: Request) -> Iterator[SubjectTrials]:
+    """List the outputs below each `sub-XX`: of one model, or of one in each folder of a session.
+
+    Raises
+    ------
+    InputError
+        On a model whose trials nothing names, or that holds another number of them.
+    """
+    found: dict[str, list[Path]] = {}
+    for name, file in find_outputs(want.path):
+        found.setdefault(name, []).append(file)
+    for name in wanted_subjects(found, want):
+        yield _list_subject(name, found[name], want)
+
+
+def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTrials:
+    kinds = [kind for kind in TYPES if any(file.stem == kind for file in files)]
+    folders: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.stem == kinds[0]:
+            folders.setdefault(file.parent, []).append(file)
+    if want.trials is None:
+        raise InputError(
+            f"GLMsingle numbers the conditions in {next(iter(folders))} but does not name them: "
+            f"{NAME_STIMULI}, with the column stimulus and a row a trial, or a row a condition "
+            "numbered in the column condition"
+        )
+    table = read_trial_table(want.trials, name)
+    taken, designs, used, position = [], [], [], 0
+    for folder in sorted(folders, key=lambda folder: natural_key(str(folder))):
+        masks = sorted([*folder.glob(MASK), *folder.parent.glob(MASK)])
+        file = min(folders[folder], key=lambda file: SUFFIXES.index(file.suffix))
+        array = _open(file)
+        if masks and array.shape[1:] == (1, 1):
+            array = array_in_mask(array, masks[0], "F" if file.suffix == ".mat" else "C")
+            used.append(masks[0])
+        design, order = _read_order(folder, array)
+        designs += design
+        here = slice(position, position + array.n_trials)
+        position = here.stop
+        if table.conditions is None:
+            names = table.stimuli[here]
+        elif order is not None:
+            names = table.names_of(order, folder)
+        else:
+            raise InputError(
+                f"{folder} holds no {DESIGN}.npy or .mat, which says the condition of each trial: "
+                f"put it there, or give a row a trial in {table.file}, without a column condition"
+            )
+        sessions = table.sessions[here] if table.sessions and not table.conditions else ()
+        single = (folder.name,) * array.n_trials
+        taken.append(TrialFile(array, names, sessions or single))
+    _require_all_named(name, table, position)
+    notes = [f"GLMsingle's {kinds[0]} taken, not {', '.join(kinds[1:])}"] if kinds[1:] else []
+    return SubjectTrials(name, taken, (table.file, *designs, *used), notes)
+
+
+def _open(file: Path) -> TrialArray:
+    if file.suffix == ".npy":
+        return array_in_memory(file, lambda file: _read(file, "betasmd"))
+    if file.suffix == ".mat":
+        return array_in_mat(file, "modelmd")
+    return array_in_hdf5(file, "betasmd", trials_first=False)
+
+
+def _read(file: Path, name: str) -> Any:
+    content = read_pickled(file)
+    if name not in content:
+        raise InputError(f"{file} holds no {name}: give what GLMsingle saved")
+    return content[name]
+
+
+def _read_order(folder: Path, array: TrialArray) -> tuple[list[Path], list[int] | None]:
+    """File of the design and the number, from 1, of each trial's condition, where it is there."""
+    file = folder / f"{DESIGN}{'.mat' if array.file.suffix == '.mat' else '.npy'}"
+    if not file.exists():
+        return [], None
+    if file.suffix == ".mat":
+        with file_errors(file, "save it again", (ValueError,)):
+            order = read_numbers(file, ["stimorder"])[0].astype(int).tolist()
+    else:
+        order = (np.asarray(_read(file, "stimorder"), dtype=int).ravel() + 1).tolist()
+    if len(order) != array.n_trials:
+        raise InputError(
+            f"{file} lists {len(order)} trials but {array.file.name} holds {array.n_trials}: put "
+            "the files of one model together"
+        )
+    return [file], order
+
+
+def _require_all_named(name: str, table: TrialTable, n_trials: int) -> None:
+    if table.conditions is None and len(table.stimuli) != n_trials:
+        raise InputError(
+            f"{table.file} names {len(table.stimuli)} trials but GLMsingle estimated {n_trials} of "
+            f"{name}: give a row a trial, or a row a condition numbered in the column condition"
+        )

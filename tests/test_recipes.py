@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import single_trials
 from commands_in_pages import ROOT
 
 _PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -89,3 +90,22 @@ def test_rdms_of_another_lab(tmp_path: Path) -> None:
     assert late.loc["IT", "rsa"] == pytest.approx(0.140, abs=0.0015)
     assert late.loc["EVC", "rsa"] == pytest.approx(0.0425, abs=0.003)
     assert answer(tmp_path / "out") == {"IT": "EfficientNet-Lite0"}
+
+
+def test_betas_of_glmsingle_and_an_atlas(tmp_path: Path) -> None:
+    design = single_trials.small_design()
+    single_trials.write_glmsingle(tmp_path / "glmsingle", "hdf5", design)
+    single_trials.write_atlas(tmp_path / "parcels.nii.gz")
+    single_trials.write_features(tmp_path / "models", list(design.names))
+    rows = [f"{number},{name}.png" for number, name in enumerate(design.names, start=1)]
+    (tmp_path / "conditions.csv").write_text("\n".join(["condition,stimulus", *rows]))
+    run_recipe("Betas of GLMsingle and an atlas", tmp_path)
+    assert answer(tmp_path / "out") == {"early": "early", "late": "late"}
+
+
+def test_a_subset_of_nsd(tmp_path: Path) -> None:
+    single_trials.write_nsd(tmp_path / "nsd")
+    ids = single_trials.nsd_ids()[0, : single_trials.N_SHARED]
+    single_trials.write_features(tmp_path / "nsd_models", [f"nsd{id_:05d}" for id_ in ids])
+    run_recipe("A subset of NSD", tmp_path)
+    assert answer(tmp_path / "out") == {"early": "early", "late": "late"}

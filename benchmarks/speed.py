@@ -30,7 +30,7 @@ def row(comparison: Comparison) -> str:
 def main() -> int:
     print(HEADER)
     comparisons = []
-    for part in (speed_sweep, speed_inference, speed_crossnobis):
+    for part in (speed_sweep, speed_crossnobis):
         for comparison in part.measure():
             comparisons.append(comparison)
             print(row(comparison), flush=True)

@@ -17,6 +17,7 @@ from scipy.io import savemat
 from scipy.stats import zscore
 
 import conceptrsa.pipelines.cli.run_comparison
+from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import find_format, read_betas
 from conceptrsa.analysis.betas.region_choice import read_choice
 from conceptrsa.analysis.betas.trial_arrays import array_in_hdf5
@@ -551,3 +552,13 @@ def test_choices_of_regions_keep_their_order(tmp_path: Path) -> None:
     data.write_things(tmp_path)
     first, _ = read(tmp_path, rois=[read_choice("LO2*"), read_choice("V1")])
     assert [*first.rois] == ["LO2-prf", "V1"]
+
+
+def test_digits_are_not_joined_to_another_stimulus(tmp_path: Path) -> None:
+    """1.0, as spreadsheets and pandas write 1, is not the stimulus 10, nor 1_23 the stimulus 12_3."""
+    for condition, stimulus in (("1.0", "10"), ("img_1_23", "img_12_3"), ("1 2", "12")):
+        rule = ConditionRule(stimuli=(stimulus, "other"))
+        assert stimuli_of([condition, "other"], rule, tmp_path)[0] == {"other": "other"}
+    rule = ConditionRule(stimuli=("n01443537_22563",))
+    for condition in ("n0144353722563", "N01443537-22563", "n01443537_22563"):
+        assert stimuli_of([condition], rule, tmp_path)[0] == {condition: "n01443537_22563"}

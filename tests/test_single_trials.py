@@ -555,7 +555,7 @@ def test_choices_of_regions_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_digits_are_not_joined_to_another_stimulus(tmp_path: Path) -> None:
-    """1.0, as spreadsheets and pandas write 1, is not the stimulus 10, nor 1_23 the stimulus 12_3."""
+    """1.0, as pandas writes 1 in a column with gaps, is not 10, nor is 1_23 the stimulus 12_3."""
     for condition, stimulus in (("1.0", "10"), ("img_1_23", "img_12_3"), ("1 2", "12")):
         rule = ConditionRule(stimuli=(stimulus, "other"))
         assert stimuli_of([condition, "other"], rule, tmp_path)[0] == {"other": "other"}

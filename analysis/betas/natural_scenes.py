@@ -29,6 +29,7 @@ DESIGN_PLACES = (DESIGN, f"nsddata/experiments/nsd/{DESIGN}")
 TRIALS_OF_SESSION = 750
 INT16_SCALE = 300
 N_SUBJECTS = 8
+N_IMAGES = 73_000
 
 VERSIONS = ("betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf")
 """b3, b2 and b1; and of each the standard resolution first."""
@@ -166,6 +167,11 @@ def _known_names(stimuli: Sequence[str], source: Path) -> dict[int, str]:
         if one is None and zero is None:
             continue
         id_ = int(one[1]) if one else int(zero[1]) + 1 if zero else 0
+        if not 1 <= id_ <= N_IMAGES:
+            raise InputError(
+                f"{stimulus} is no image of NSD: nsd00001 to nsd{N_IMAGES} count from 1, nsd-00000 "
+                f"to nsd-{N_IMAGES - 1} from 0"
+            )
         other = known.setdefault(id_, stimulus)
         if other != stimulus:
             raise InputError(f"{other} and {stimulus} are one image of NSD: keep one")

@@ -163,6 +163,10 @@ def test_outputs_of_several_folders_are_said(glmsingle: Path) -> None:
     given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
     first, _ = read(glmsingle / "betas", **given)
     assert "GLMsingle's outputs in several folders taken as sessions: ses-1, ses-2" in first.notes
+    file = glmsingle / "betas/sub-02/ses-2/TYPED_FITHRF_GLMDENOISE_RR.hdf5"
+    file.rename(file.with_name("TYPEC_FITHRF_GLMDENOISE.hdf5"))
+    with pytest.raises(InputError, match=r"ses-2 holds TYPEC.* but no TYPED.* of sub-02 do"):
+        read(glmsingle / "betas", **given)
 
 
 def test_trials_in_another_order_than_the_design_are_doubted(glmsingle: Path) -> None:
@@ -175,6 +179,22 @@ def test_trials_in_another_order_than_the_design_are_doubted(glmsingle: Path) ->
     (glmsingle / "trials.csv").write_text("\n".join([header, *shuffled]))
     first, _ = read(glmsingle / "betas", **given)
     assert any("gives 10 stimuli trials of several conditions" in note for note in first.notes)
+
+
+def test_tables_of_conditions_that_do_not_fit(glmsingle: Path) -> None:
+    data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN)
+    table = glmsingle / "conditions.tsv"
+    header, *rows = table.read_text().splitlines()
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": table}
+    table.write_text("\n".join([header, *rows, "11\textra"]))
+    first, _ = read(glmsingle / "betas", **given)
+    assert "conditions of conditions.tsv without a trial: 11" in first.notes
+    table.write_text("\n".join([f"{header}\tsubject", *(f"{row}\t1" for row in rows)]))
+    with pytest.raises(InputError, match=r"no row of sub-01 \(its subjects are 1\)"):
+        read(glmsingle / "betas", **given)
+    table.write_text("\n".join([f"{header}\tsession", *(f"{row}\t1" for row in rows)]))
+    with pytest.raises(InputError, match="a condition is of no session"):
+        read(glmsingle / "betas", **given)
 
 
 def test_masks_that_do_not_tell_the_voxels(glmsingle: Path) -> None:
@@ -455,6 +475,15 @@ def name_from_zero(root: Path) -> None:
     data.write_features(root / "models", ["nsd00000", *nsd_names()[1:]])
 
 
+def name_all_from_zero(root: Path) -> None:
+    names = [f"nsd{int(name.removeprefix('nsd')) - 1:05d}" for name in nsd_names()]
+    data.write_features(root / "models", names)
+
+
+def name_all_algonauts_from_one(root: Path) -> None:
+    data.write_features(root / "models", [name.replace("nsd", "nsd-") for name in nsd_names()])
+
+
 def name_one_twice(root: Path) -> None:
     names = nsd_names()
     names[1] = f"nsd-{int(names[0].removeprefix('nsd')) - 1:05d}"
@@ -470,6 +499,8 @@ def name_one_twice(root: Path) -> None:
         (name_by_numbers, "may count the images of NSD from 0 or from 1"),
         (name_by_words, "no picture or feature is named as an image of NSD"),
         (name_from_zero, "nsd00000 is no image of NSD: nsd00001 to nsd73000 count from 1"),
+        (name_all_from_zero, "but 12 would be if their names counted from 0"),
+        (name_all_algonauts_from_one, "but 12 would be if their names counted from 1"),
         (name_one_twice, "are one image of NSD: keep one"),
     ],
 )

@@ -117,7 +117,8 @@ def _read_tables(
         if not is_square(table):
             raise InputError(
                 f"{file} does not name the same stimuli in its header and in its first column: "
-                "give the whole square RDM with both"
+                "give the whole square RDM with both, or say --betas-format roi-tables if its "
+                "columns are voxels"
             )
         named, square = square_of_table(table)
         rdm = rdm_vector(square, len(named), f"the RDM in {file}")

@@ -71,6 +71,12 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
     for file in files:
         if file.stem == kinds[0]:
             folders.setdefault(file.parent, []).append(file)
+    for file in files:
+        if file.parent not in folders:
+            raise InputError(
+                f"{file.parent} holds {file.stem} but no {kinds[0]} as other folders of {name} do: "
+                "give the same model of all sessions"
+            )
     if want.trials is None:
         raise InputError(
             f"GLMsingle numbers the conditions in {next(iter(folders))} but does not name them: "
@@ -109,7 +115,12 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
     if len(folders) > 1:
         said = some_of(sorted((folder.name for folder in folders), key=natural_key))
         notes.append(f"GLMsingle's outputs in several folders taken as sessions: {said}")
-    if table.conditions is None and None not in orders:
+    if table.conditions is not None:
+        shown = {number for order in orders for number in order or ()}
+        if idle := sorted({*table.conditions} - shown):
+            said = some_of([str(number) for number in idle])
+            notes.append(f"conditions of {table.file.name} without a trial: {said}")
+    elif None not in orders:
         notes += _doubt_about_names(table, [n for order in orders for n in order or ()])
     return SubjectTrials(name, taken, (table.file, *designs, *used), notes)
 

@@ -24,6 +24,10 @@ MISSING = "n/a"
 _LINE_END = re.compile("\r\n|\n|\r")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I | re.A)
 _ONLY_IN_NUMBERS = re.compile(r"[0-9eE.+\- ]*")
+INDEX_READ_BACK = "Unnamed: 0"
+"""What pandas calls an index that was written without a name and read again."""
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _WIDE_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 _BREAKS = re.compile("[\t\r\n]+")
 
@@ -151,7 +155,7 @@ def read_table(file: str | Path) -> TextTable:
     file = Path(file)
     is_csv = file.suffix.lower() == ".csv"
     text = read_text(file)
-    lines = list(_cells_of_csv(text) if is_csv else _cells_of_tsv(text))
+    lines = list(_cells_of_csv(text, file) if is_csv else _cells_of_tsv(text))
     if not lines:
         raise InputError(f"{file} is empty: restore it, as a tab-separated table with a header")
     columns = tuple(map(clean_name, lines[0][1]))
@@ -175,11 +179,13 @@ def read_table(file: str | Path) -> TextTable:
     if not columns[-1] and not any(row[-1] for _, row in rows):
         columns = columns[:-1]
         rows = [(number, row[:-1]) for number, row in rows]
-    if is_csv and not columns[0] and len(columns) > 1:
+    if is_csv and columns[0] in ("", INDEX_READ_BACK) and len(columns) > 1:
         index = [row[0] for _, row in rows]
-        columns = ("stimulus", *columns[1:])
-        if index == [str(number) for number in range(len(rows))]:
+        is_numbers = index == [str(number) for number in range(len(rows))]
+        if is_numbers or columns[0] or "stimulus" in columns:
             columns, rows = columns[1:], [(number, row[1:]) for number, row in rows]
+        else:
+            columns = ("stimulus", *columns[1:])
     _check_header(file, columns)
     return TextTable(file, columns, [row for _, row in rows], tuple(number for number, _ in rows))
 
@@ -240,13 +246,20 @@ def _cells_of_tsv(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, [cell.strip() for cell in line.split("\t")]
 
 
-def _cells_of_csv(text: str) -> Iterator[tuple[int, list[str]]]:
-    first = text.lstrip().partition("\n")[0]
+def _cells_of_csv(text: str, file: Path) -> Iterator[tuple[int, list[str]]]:
+    lines = _LINE_END.split(text)
+    first = _QUOTED.sub("", next((line for line in lines if line.strip()), ""))
     sign = max(",;\t", key=first.count)
-    rows = csv.reader(_LINE_END.split(text), delimiter=sign, skipinitialspace=True)
-    for row in rows:
-        if any(cell.strip() for cell in row):
-            yield rows.line_num, [cell.strip() for cell in row]
+    rows = csv.reader(lines, delimiter=sign, skipinitialspace=True, strict=True)
+    try:
+        for row in rows:
+            if any(cell.strip() for cell in row):
+                yield rows.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:  # most likely a quote without its other
+        raise InputError(
+            f"{file}, line {rows.line_num} cannot be read ({error}): see to its quotes, or save it "
+            "as a tab-separated table"
+        ) from error
 
 
 def _refuse_other_separators(file: Path, columns: Sequence[str]) -> None:

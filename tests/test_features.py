@@ -289,6 +289,36 @@ def test_models_are_found_without_a_table(tmp_path: Path, caplog: pytest.LogCapt
     assert "all 7 models there are compared" in caplog.text
 
 
+def test_plain_rdms_are_distances_in_spite_of_rounding(tmp_path: Path) -> None:
+    """As `1 - np.corrcoef` gives them, with 1e-16 on the diagonal; similarities are refused."""
+    rounded = SQUARE + 1e-16 * np.arange(16).reshape(4, 4)
+    (tmp_path / "file_names.txt").write_text("\n".join(FOUR))
+    np.save(tmp_path / "mine.npy", rounded)
+    (mine,) = read_features(tmp_path / "mine.npy")
+    assert isinstance(mine, ModelRdm)
+    np.testing.assert_allclose(mine.of_stimuli(FOUR), squareform(SQUARE))
+    np.save(tmp_path / "mine.npy", 1 - SQUARE / 10)
+    with pytest.raises(InputError, match="is not 0 on its diagonal"):
+        read_features(tmp_path / "mine.npy")
+    np.save(tmp_path / "mine.npy", np.triu(SQUARE))
+    with pytest.raises(InputError, match="is not symmetric"):
+        read_features(tmp_path / "mine.npy")
+
+
+def test_a_folder_of_thingsvision_is_one_of_models(tmp_path: Path) -> None:
+    """Names are those of pictures in folders; labels and hidden files are no models."""
+    np.save(tmp_path / "features.npy", np.eye(4)[:, :3])
+    (tmp_path / "file_names.txt").write_text("".join(f"images/{n}/{n}.jpg\n" for n in FOUR))
+    (tmp_path / "labels.csv").write_text("stimulus,label\na,1\n")
+    (tmp_path / "._features.npy").write_bytes(b"\0\5\x16\7")
+    (model,) = read_features(tmp_path)
+    assert model.model == "features" and model.stimuli == FOUR
+    (model,) = read_features(tmp_path / "features.npy")
+    assert model.model == tmp_path.name
+    (tmp_path / "file_names.txt").write_text("x/a.jpg\nx/b.jpg\ny/a.jpg\ny/b.jpg")
+    assert read_features(tmp_path)[0].stimuli == ("x/a", "x/b", "y/a", "y/b")
+
+
 def test_a_models_file_is_enough(tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", stimulus=FOUR, features=np.eye(4))
     np.savez(tmp_path / "other.npz", stimulus=FOUR, features=np.eye(4))

@@ -11,6 +11,7 @@ import pytest
 import supplied_data as data
 from betas_forms import check, read
 
+from conceptrsa.analysis.betas.beta_index import behind_subject
 from conceptrsa.analysis.betas.read import find_format, read_betas
 from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.bids_config.errors import InputError
@@ -119,6 +120,42 @@ def test_csv_tables_know_quotes_and_the_index_of_pandas(tmp_path: Path) -> None:
     file.write_text("a,b\n1\n")
     with pytest.raises(InputError, match=r"line 2 has 1 cells where the header has 2"):
         read_table(file)
+
+
+def test_csv_tables_of_a_changed_index_and_of_quoted_separators(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    for first in ("", "Unnamed: 0"):
+        file.write_text(f"{first},stimulus,x\n5,a,1\n7,b,2\n")
+        assert read_table(file).columns == ("stimulus", "x")
+        assert read_table(file).rows == [["a", "1"], ["b", "2"]]
+    file.write_text('"stimulus";"V1, left, 0"\n"a";"1"\n')
+    assert read_table(file).rows == [["a", "1"]]
+    for text in ('stimulus,x\n"a,1\nb,2\n', 'stimulus,"x\n' + "a" * 200_000):
+        file.write_text(text)
+        with pytest.raises(InputError, match="see to its quotes"):
+            read_table(file)
+
+
+@pytest.mark.parametrize("name", ["sub-01_V1", "sub_01_V1", "S1_V1", "sub-01_lh_V1", "sub-01", "1"])
+def test_regions_stand_behind_the_subject(name: str) -> None:
+    region = "lh_V1" if "lh" in name else "V1" if "V1" in name else ""
+    assert behind_subject(Path(f"{name}.csv")) == region
+
+
+def test_two_tables_of_one_rdm(tmp_path: Path) -> None:
+    data.write_rdm_tables(tmp_path)
+    file = sorted(tmp_path.glob("sub-01*.tsv"))[0]
+    file.with_suffix(".csv").write_text(file.read_text().replace("\t", ","))
+    with pytest.raises(InputError, match="are both the RDM of"):
+        read_betas(tmp_path, data.ROIS)
+
+
+def test_other_columns_are_no_voxels(tmp_path: Path) -> None:
+    for subject in ("01", "02"):
+        text = f"stimulus,onset,v0,v1\na,0,{subject},2\nb,4,2,3\nc,8,3,5\n"
+        (tmp_path / f"sub-{subject}_V1.csv").write_text(text)
+    with pytest.raises(InputError, match="the column 'onset' beside voxels that are numbered"):
+        read_betas(tmp_path)
 
 
 def test_plain_maps_of_nilearn(root: Path, tmp_path: Path) -> None:

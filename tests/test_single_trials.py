@@ -17,6 +17,7 @@ from scipy.io import savemat
 from scipy.stats import zscore
 
 import conceptrsa.pipelines.cli.run_comparison
+from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import find_format, read_betas
 from conceptrsa.analysis.betas.region_choice import read_choice
 from conceptrsa.analysis.betas.trial_arrays import array_in_hdf5
@@ -156,6 +157,72 @@ def test_glmsingle_of_sessions_from_the_command_line(
     assert "single trials are z-scored by session" in results[1].warnings
 
 
+def test_outputs_of_several_folders_are_said(glmsingle: Path) -> None:
+    for session, part in ((1, slice(0, 20)), (2, slice(20, None))):
+        data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN, f"sub-{{}}/ses-{session}", part)
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
+    first, _ = read(glmsingle / "betas", **given)
+    assert "GLMsingle's outputs in several folders taken as sessions: ses-1, ses-2" in first.notes
+    file = glmsingle / "betas/sub-02/ses-2/TYPED_FITHRF_GLMDENOISE_RR.hdf5"
+    file.rename(file.with_name("TYPEC_FITHRF_GLMDENOISE.hdf5"))
+    with pytest.raises(InputError, match=r"ses-2 holds TYPEC.* but no TYPED.* of sub-02 do"):
+        read(glmsingle / "betas", **given)
+
+
+def test_trials_in_another_order_than_the_design_are_doubted(glmsingle: Path) -> None:
+    data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN)
+    header, *rows = (glmsingle / "trials.csv").read_text().splitlines()
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
+    first, _ = read(glmsingle / "betas", **given)
+    assert not any("order of presentation" in note for note in first.notes)
+    shuffled = sorted(rows, key=lambda row: row.partition(",")[2])
+    (glmsingle / "trials.csv").write_text("\n".join([header, *shuffled]))
+    first, _ = read(glmsingle / "betas", **given)
+    assert any("gives 10 stimuli trials of several conditions" in note for note in first.notes)
+
+
+def test_tables_of_conditions_that_do_not_fit(glmsingle: Path) -> None:
+    data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN)
+    table = glmsingle / "conditions.tsv"
+    header, *rows = table.read_text().splitlines()
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": table}
+    table.write_text("\n".join([header, *rows, "11\textra"]))
+    first, _ = read(glmsingle / "betas", **given)
+    assert "conditions of conditions.tsv without a trial: 11" in first.notes
+    table.write_text("\n".join([f"{header}\tsubject", *(f"{row}\t1" for row in rows)]))
+    with pytest.raises(InputError, match=r"no row of sub-01 \(its subjects are 1\)"):
+        read(glmsingle / "betas", **given)
+    table.write_text("\n".join([f"{header}\tsession", *(f"{row}\t1" for row in rows)]))
+    with pytest.raises(InputError, match="a condition is of no session"):
+        read(glmsingle / "betas", **given)
+
+
+def test_masks_that_do_not_tell_the_voxels(glmsingle: Path) -> None:
+    """Two masks, and one whose axes run elsewhere than those of the atlas."""
+    mask = data.labels() > 0
+    data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN, mask=mask)
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
+    own = glmsingle / "betas/sub-01/brain_mask.nii.gz"
+    other = nib.Nifti1Image(mask.astype(np.uint8), data.AFFINE @ np.diag([-1, 1, 1, 1]))
+    nib.save(other, glmsingle / "betas/grey_mask.nii.gz")
+    read(glmsingle / "betas", **given)  # the one beside the outputs is taken
+    nib.save(other, own.with_name("grey_mask.nii.gz"))
+    with pytest.raises(InputError, match="could be the mask of GLMsingle's data: keep one"):
+        read(glmsingle / "betas", **given)
+    own.unlink()
+    with pytest.raises(InputError, match=r"parcels.nii.gz run to RAS but .* to LAS"):
+        read(glmsingle / "betas", **given)
+
+
+def test_sessions_of_too_few_trials(glmsingle: Path) -> None:
+    data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN)
+    rows = [f"{DESIGN.names[row]},{max(trial, 1)}" for trial, row in enumerate(DESIGN.order)]
+    (glmsingle / "trials.csv").write_text("\n".join(["stimulus,session", *rows]))
+    given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
+    with pytest.raises(InputError, match="too few to z-score over them"):
+        read(glmsingle / "betas", **given, zscore_sessions=True)
+
+
 def test_zscoring_is_of_sessions_of_the_table(glmsingle: Path) -> None:
     data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN)
     rows = [
@@ -208,6 +275,13 @@ def test_voxels_without_data(glmsingle: Path) -> None:
         assert second.rois["early"].n_dropped == 0
 
 
+class Address:
+    """An array of objects whose addresses are given."""
+
+    def __reduce__(self) -> Any:
+        return np.ndarray, ((1,), np.dtype("O"), b"A" * 8)
+
+
 class Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch evil",)
@@ -223,6 +297,9 @@ def test_nothing_in_a_npy_file_runs(
     assert run(command) == 2
     assert "holds posix.system, which is no array" in capsys.readouterr().err
     assert not (glmsingle / "evil").exists()
+    np.save(file, {"betasmd": Address()}, allow_pickle=True)
+    assert run(command) == 2
+    assert "it calls numpy.ndarray" in capsys.readouterr().err
     file.write_bytes(pickle.dumps({"betasmd": 1}))
     assert run(command) == 2
     np.save(file, np.zeros(3))
@@ -394,6 +471,19 @@ def name_by_words(root: Path) -> None:
     data.write_features(root / "models", [f"word{n}" for n in range(data.N_SHARED)])
 
 
+def name_from_zero(root: Path) -> None:
+    data.write_features(root / "models", ["nsd00000", *nsd_names()[1:]])
+
+
+def name_all_from_zero(root: Path) -> None:
+    names = [f"nsd{int(name.removeprefix('nsd')) - 1:05d}" for name in nsd_names()]
+    data.write_features(root / "models", names)
+
+
+def name_all_algonauts_from_one(root: Path) -> None:
+    data.write_features(root / "models", [name.replace("nsd", "nsd-") for name in nsd_names()])
+
+
 def name_one_twice(root: Path) -> None:
     names = nsd_names()
     names[1] = f"nsd-{int(names[0].removeprefix('nsd')) - 1:05d}"
@@ -408,6 +498,9 @@ def name_one_twice(root: Path) -> None:
         (shorten_session, "holds 700 trials where nsd_expdesign.mat has 750 of session 2"),
         (name_by_numbers, "may count the images of NSD from 0 or from 1"),
         (name_by_words, "no picture or feature is named as an image of NSD"),
+        (name_from_zero, "nsd00000 is no image of NSD: nsd00001 to nsd73000 count from 1"),
+        (name_all_from_zero, "but 12 would be if their names counted from 0"),
+        (name_all_algonauts_from_one, "but 12 would be if their names counted from 1"),
         (name_one_twice, "are one image of NSD: keep one"),
     ],
 )
@@ -551,3 +644,13 @@ def test_choices_of_regions_keep_their_order(tmp_path: Path) -> None:
     data.write_things(tmp_path)
     first, _ = read(tmp_path, rois=[read_choice("LO2*"), read_choice("V1")])
     assert [*first.rois] == ["LO2-prf", "V1"]
+
+
+def test_digits_are_not_joined_to_another_stimulus(tmp_path: Path) -> None:
+    """1.0, as pandas writes 1 in a column with gaps, is not 10, nor is 1_23 the stimulus 12_3."""
+    for condition, stimulus in (("1.0", "10"), ("img_1_23", "img_12_3"), ("1 2", "12")):
+        rule = ConditionRule(stimuli=(stimulus, "other"))
+        assert stimuli_of([condition, "other"], rule, tmp_path)[0] == {"other": "other"}
+    rule = ConditionRule(stimuli=("n01443537_22563",))
+    for condition in ("n0144353722563", "N01443537-22563", "n01443537_22563"):
+        assert stimuli_of([condition], rule, tmp_path)[0] == {condition: "n01443537_22563"}

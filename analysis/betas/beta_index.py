@@ -109,6 +109,13 @@ def subject_of(name: str) -> str | None:
     return f"sub-{other[1]}" if other else None
 
 
+def behind_subject(file: Path) -> str:
+    """Give what stands behind the subject in the name of a file: `V1` of `sub_01_V1.csv`."""
+    name = file.name.removesuffix(file.suffix)
+    found = SUBJECT_NAME.match(name) or OTHER_SUBJECT_NAME.match(name)
+    return name[found.end() :].partition("_")[2] if found else ""
+
+
 def by_subject(paths: Iterable[Path]) -> dict[str, list[Path]]:
     """Paths of each subject `sub-XX`, sorted; others are passed over.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.betas.beta_index import Request
+from conceptrsa.analysis.betas.beta_index import Request, behind_subject
 from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.betas.roi_files import (
     only_file,
@@ -103,10 +103,12 @@ def _read_tables(
 ) -> SubjectRdms:
     of_region: dict[str, Path] = {}
     for file in files:
-        region = file.name.removesuffix(file.suffix).partition("_")[2]
+        region = behind_subject(file)
         if file.suffix not in TABLE_SUFFIXES or not region:
             raise InputError(f"{file} is not called {name}_<roi>.tsv: rename it or move it away")
-        of_region[region] = file
+        other = of_region.setdefault(region, file)
+        if other != file:
+            raise InputError(f"{other} and {file} are both the RDM of {region}: keep one")
     stimuli: tuple[str, ...] = ()
     rdms = {}
     for region in ordered_regions(sorted(of_region, key=natural_key), rois, files[0].parent):
@@ -115,7 +117,8 @@ def _read_tables(
         if not is_square(table):
             raise InputError(
                 f"{file} does not name the same stimuli in its header and in its first column: "
-                "give the whole square RDM with both"
+                "give the whole square RDM with both, or say --betas-format roi-tables if its "
+                "columns are voxels"
             )
         named, square = square_of_table(table)
         rdm = rdm_vector(square, len(named), f"the RDM in {file}")

@@ -131,7 +131,9 @@ def _stimulus_of(
         return None
     if known is None or name in known.names:
         return name
-    same = known.by_key.get(_key(name), [])
+    # Names may lose what separates their digits, as in BIDS, but 1.0 is not 10.
+    alike = known.by_key.get(_key(name), [])
+    same = [stimulus for stimulus in alike if _between_digits(name) <= _between_digits(stimulus)]
     if len(same) > 1:
         raise InputError(
             f"the condition {condition} of {source} could be {same[0]} or {same[1]}: name one of "
@@ -167,6 +169,12 @@ def _fits(name: str, pattern: str) -> bool:
 
 def _key(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _between_digits(name: str) -> set[int]:
+    """Places, among the letters and digits, where something else stands between two digits."""
+    gaps = re.finditer(r"(?<=\d)[\W_]+(?=\d)", name)
+    return {len(_key(name[: gap.start()])) for gap in gaps}
 
 
 def _spelt_out(name: str) -> str:

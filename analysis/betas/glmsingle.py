@@ -1,5 +1,6 @@
 """Single-trial betas as GLMsingle leaves them, of Python (`.npy`, `.hdf5`) or MATLAB (`.mat`)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from conceptrsa.analysis.betas.trial_arrays import (
 from conceptrsa.analysis.betas.trial_tables import TrialTable, read_trial_table
 from conceptrsa.analysis.files.pickled_arrays import read_pickled
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import natural_key
+from conceptrsa.bids_config.names import natural_key, some_of
 from conceptrsa.bids_config.writing import file_errors
 
 TYPES = ("TYPED_FITHRF_GLMDENOISE_RR", "TYPEC_FITHRF_GLMDENOISE", "TYPEB_FITHRF")
@@ -70,6 +71,12 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
     for file in files:
         if file.stem == kinds[0]:
             folders.setdefault(file.parent, []).append(file)
+    for file in files:
+        if file.parent not in folders:
+            raise InputError(
+                f"{file.parent} holds {file.stem} but no {kinds[0]} as other folders of {name} do: "
+                "give the same model of all sessions"
+            )
     if want.trials is None:
         raise InputError(
             f"GLMsingle numbers the conditions in {next(iter(folders))} but does not name them: "
@@ -78,15 +85,17 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
         )
     table = read_trial_table(want.trials, name)
     taken, designs, used, position = [], [], [], 0
+    orders: list[list[int] | None] = []
     for folder in sorted(folders, key=lambda folder: natural_key(str(folder))):
-        masks = sorted([*folder.glob(MASK), *folder.parent.glob(MASK)])
         file = min(folders[folder], key=lambda file: SUFFIXES.index(file.suffix))
         array = _open(file)
-        if masks and array.shape[1:] == (1, 1):
-            array = array_in_mask(array, masks[0], "F" if file.suffix == ".mat" else "C")
-            used.append(masks[0])
+        mask = _find_mask(folder) if array.shape[1:] == (1, 1) else None
+        if mask is not None:
+            array = array_in_mask(array, mask, "F" if file.suffix == ".mat" else "C")
+            used.append(mask)
         design, order = _read_order(folder, array)
         designs += design
+        orders.append(order)
         here = slice(position, position + array.n_trials)
         position = here.stop
         if table.conditions is None:
@@ -103,7 +112,40 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
         taken.append(TrialFile(array, names, sessions or single))
     _require_all_named(name, table, position)
     notes = [f"GLMsingle's {kinds[0]} taken, not {', '.join(kinds[1:])}"] if kinds[1:] else []
+    if len(folders) > 1:
+        said = some_of(sorted((folder.name for folder in folders), key=natural_key))
+        notes.append(f"GLMsingle's outputs in several folders taken as sessions: {said}")
+    if table.conditions is not None:
+        shown = {number for order in orders for number in order or ()}
+        if idle := sorted({*table.conditions} - shown):
+            said = some_of([str(number) for number in idle])
+            notes.append(f"conditions of {table.file.name} without a trial: {said}")
+    elif None not in orders:
+        notes += _doubt_about_names(table, [n for order in orders for n in order or ()])
     return SubjectTrials(name, taken, (table.file, *designs, *used), notes)
+
+
+def _find_mask(folder: Path) -> Path | None:
+    masks = sorted(folder.glob(MASK)) or sorted(folder.parent.glob(MASK))
+    if len(masks) > 1:
+        raise InputError(
+            f"{masks[0]} and {masks[1].name} could be the mask of GLMsingle's data: keep one there"
+        )
+    return masks[0] if masks else None
+
+
+def _doubt_about_names(table: TrialTable, order: Sequence[int]) -> list[str]:
+    """Note names of trials that go across the conditions of the design, as in another order."""
+    pairs = {*zip(order, table.stimuli, strict=True)}
+    stimuli, conditions = Counter(n for n, _ in pairs), Counter(name for _, name in pairs)
+    # A name in two conditions, or two names in one, is a choice; both at once hardly are.
+    crossing = [name for n, name in pairs if stimuli[n] > 1 and conditions[name] > 1]
+    if not crossing:
+        return []
+    return [
+        f"{table.file.name} gives {len({*crossing})} stimuli trials of several conditions of the "
+        "design that hold other stimuli too: check that its rows are in the order of presentation"
+    ]
 
 
 def _open(file: Path) -> TrialArray:

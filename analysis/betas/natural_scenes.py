@@ -5,7 +5,7 @@ As its data manual has them: `betas_sessionBB.hdf5` (x, y, z, 750 trials; revers
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from conceptrsa.analysis.betas.beta_index import Request, files_below, wanted_su
 from conceptrsa.analysis.betas.mat_files import read_numbers
 from conceptrsa.analysis.betas.single_trials import NO_STIMULUS, SubjectTrials, TrialFile
 from conceptrsa.analysis.betas.trial_arrays import TrialArray, array_in_hdf5, array_in_volumes
+from conceptrsa.analysis.brain.patterns import MIN_STIMULI
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import stimulus_id
 from conceptrsa.bids_config.writing import file_errors
@@ -29,6 +30,7 @@ DESIGN_PLACES = (DESIGN, f"nsddata/experiments/nsd/{DESIGN}")
 TRIALS_OF_SESSION = 750
 INT16_SCALE = 300
 N_SUBJECTS = 8
+N_IMAGES = 73_000
 
 VERSIONS = ("betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf")
 """b3, b2 and b1; and of each the standard resolution first."""
@@ -70,6 +72,7 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
     design_file = want.trials or _find_design(want.path)
     order, images = _read_design(design_file)
     known = _known_names(want.conditions.stimuli or (), want.path)
+    _require_no_shift(known, images, design_file)
     for name in wanted_subjects(found, want):
         number = int(name.removeprefix("sub-"))
         if not 1 <= number <= len(images):
@@ -98,6 +101,19 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
         if unknown:
             notes.append(f"{len(unknown)} images are left out, without a picture or feature")
         yield SubjectTrials(name, files, (design_file,), notes)
+
+
+def _require_no_shift(known: Mapping[int, str], images: Integers, design_file: Path) -> None:
+    """Refuse names of which far more are shared images when they count from the other number."""
+    shared = set(images[0].tolist()).intersection(*(of_one.tolist() for of_one in images[1:]))
+    number, up, down = (len({id_ + by for id_ in known} & shared) for by in (0, 1, -1))
+    if max(up, down) >= MIN_STIMULI and max(up, down) > 2 * number:
+        start = 0 if up > down else 1
+        raise InputError(
+            f"{number} pictures or features are images of NSD that {design_file} says all subjects "
+            f"share, but {max(up, down)} would be if their names counted from {start}: nsd02951 "
+            "counts from 1, nsd-02950 from 0"
+        )
 
 
 def _open(file: Path) -> tuple[TrialArray, float]:
@@ -166,6 +182,11 @@ def _known_names(stimuli: Sequence[str], source: Path) -> dict[int, str]:
         if one is None and zero is None:
             continue
         id_ = int(one[1]) if one else int(zero[1]) + 1 if zero else 0
+        if not 1 <= id_ <= N_IMAGES:
+            raise InputError(
+                f"{stimulus} is no image of NSD: nsd00001 to nsd{N_IMAGES} count from 1, nsd-00000 "
+                f"to nsd-{N_IMAGES - 1} from 0"
+            )
         other = known.setdefault(id_, stimulus)
         if other != stimulus:
             raise InputError(f"{other} and {stimulus} are one image of NSD: keep one")

@@ -10,8 +10,8 @@ from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.betas.beta_index import (
     LEAVE_OUT,
     Request,
+    behind_subject,
     by_subject,
-    subject_of,
     wanted_names,
     wanted_subjects,
 )
@@ -28,6 +28,7 @@ TABLE_SUFFIXES = (".tsv", ".csv")
 OF_ROWS = ("subject", "stimulus", "session", "run", "repeat", "trial")
 """Columns that are no voxels."""
 
+NUMBERED = re.compile(r"\d$")
 VOXEL = re.compile(r"(?P<region>.+?)[_./: ](?P<voxel>\d+)")
 
 
@@ -63,7 +64,9 @@ def read_roi_tables(want: Request) -> tuple[SubjectPatterns, ...]:
     else:
         wanted = wanted_names(want)
         tables = {
-            name: [(_region_of(file), read_table(_required(file)), None) for file in files]
+            name: [
+                (behind_subject(file) or None, read_table(_required(file)), None) for file in files
+            ]
             for name, files in tables_of_subjects(want.path).items()
             if wanted is None or name in wanted
         }
@@ -90,12 +93,6 @@ def _split(table: TextTable, file: Path) -> Iterator[tuple[str, list[Part]]]:
 def _required(file: Path) -> Path:
     require_content(file, LEAVE_OUT)
     return file
-
-
-def _region_of(file: Path) -> str | None:
-    """What stands behind the subject in a name: `V1` of `sub-01_V1.csv`."""
-    name = file.name.removesuffix(file.suffix)
-    return name.partition("_")[2] or None if subject_of(name) else None
 
 
 def _list_subject(name: str, parts: Sequence[Part], want: Request) -> SubjectTrials:
@@ -132,9 +129,14 @@ def _list_subject(name: str, parts: Sequence[Part], want: Request) -> SubjectTri
 def _columns(table: TextTable, region: str | None) -> Mapping[str, list[str]]:
     """Columns of each region."""
     columns: dict[str, list[str]] = {}
-    for column in table.columns:
-        if column in OF_ROWS:
-            continue
+    voxels = [column for column in table.columns if column not in OF_ROWS]
+    other = next((column for column in voxels if not NUMBERED.search(column)), None)
+    if region is not None and other is not None and any(map(NUMBERED.search, voxels)):
+        raise InputError(
+            f"{table.file} has the column {other!r} beside voxels that are numbered: remove it, or "
+            "number it too if it is a voxel"
+        )
+    for column in voxels:
         match = VOXEL.fullmatch(column)
         if region is None and match is None:
             raise InputError(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
@@ -13,6 +14,7 @@ from conceptrsa.analysis.betas.conditions import stimuli_of
 from conceptrsa.analysis.betas.region_choice import RegionChoice
 from conceptrsa.analysis.betas.roi_voxels import notes_on_regions, regions_by_subject
 from conceptrsa.analysis.betas.trial_arrays import BLOCK_BYTES, TrialArray
+from conceptrsa.analysis.betas.volumes import Grid
 from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
     RoiPatterns,
@@ -242,9 +244,26 @@ def _find_regions(
                 "give an atlas in the grid of the responses, with {subject} in its name where each "
                 "subject has an own"
             )
+        for file in subject.files:
+            _require_same_axes(file.array, voxels.grid)
         found.append(voxels)
     notes = notes_on_regions(found)
     return [(voxels.rois, voxels.files, notes) for voxels in found]
+
+
+def _require_same_axes(array: TrialArray, grid: Grid) -> None:
+    """Refuse an atlas whose axes run elsewhere, which its shape does not show."""
+    if array.affine is None:
+        return
+    ours, theirs = (
+        "".join(str(axis) for axis in nib.orientations.aff2axcodes(affine))
+        for affine in (array.affine, grid.affine)
+    )
+    if ours != theirs:
+        raise InputError(
+            f"the axes of {grid.file} run to {theirs} but those of the voxels of {array.file} to "
+            f"{ours}: bring the atlas to the grid of the responses"
+        )
 
 
 def _average(
@@ -286,6 +305,11 @@ def _average(
             found = file.array.read(used, voxels[columns]).astype(np.float64) / file.scale
             for session in np.unique(sessions):
                 of_session = np.flatnonzero(sessions == session)
+                if zscore and len(of_session) < MIN_STIMULI:
+                    raise InputError(
+                        f"{file.array.file} has {len(of_session)} trials of session {session!r}, "
+                        "too few to z-score over them: leave it out, or say --no-zscore-sessions"
+                    )
                 if len(of_session) >= MIN_STIMULI:
                     found[of_session], same = _of_session(found[of_session], zscore)
                     lacking[columns] |= same

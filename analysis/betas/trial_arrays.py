@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptrsa.analysis.arrays import Integers
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.betas.mat_files import read_array
 from conceptrsa.analysis.betas.volumes import load_volume
 from conceptrsa.analysis.files.array_files import DAMAGE
@@ -47,6 +47,8 @@ class TrialArray:
         file.
     is_whole_numbers : bool
         Whether the file holds whole numbers, without a scale of its own.
+    affine : ndarray, optional
+        From voxels to mm, where something says so.
     """
 
     file: Path
@@ -55,6 +57,7 @@ class TrialArray:
     read: Callable[[Integers, Integers], Responses]
     by_voxel: bool = False
     is_whole_numbers: bool = False
+    affine: Floats | None = None
 
 
 def array_in_memory(file: Path, load: Callable[[Path], Any]) -> TrialArray:
@@ -157,7 +160,8 @@ def array_in_mask(array: TrialArray, mask: Path, order: Literal["C", "F"]) -> Tr
     InputError
         On a mask that cannot be read, or has another number of voxels.
     """
-    inside = read_labels(mask)[0] != 0
+    labels, affine = read_labels(mask)
+    inside = labels != 0
     if np.count_nonzero(inside) != np.prod(array.shape):
         raise InputError(
             f"{mask} has {np.count_nonzero(inside)} voxels but {array.file} responses of "
@@ -173,7 +177,7 @@ def array_in_mask(array: TrialArray, mask: Path, order: Literal["C", "F"]) -> Tr
         found[:, known] = array.read(rows, units[voxels[known]])
         return found
 
-    return replace(array, shape=inside.shape, read=read)
+    return replace(array, shape=inside.shape, read=read, affine=affine)
 
 
 def array_in_volumes(file: Path) -> TrialArray:
@@ -198,7 +202,9 @@ def array_in_volumes(file: Path) -> TrialArray:
 
     slope = getattr(image.dataobj, "slope", 1)
     is_whole = image.get_data_dtype().kind in "iu" and slope == 1
-    return TrialArray(file, image.shape[:3], image.shape[3], read, is_whole_numbers=is_whole)
+    return TrialArray(
+        file, image.shape[:3], image.shape[3], read, is_whole_numbers=is_whole, affine=image.affine
+    )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name
+from conceptrsa.bids_config.names import clean_name, some_of
 from conceptrsa.bids_config.tsv import MISSING, read_table
 
 REMEDY = "give the columns stimulus and, for a row a condition, condition (from 1)"
@@ -73,12 +73,19 @@ def read_trial_table(given: Path, subject: str) -> TrialTable:
     file = Path(str(given).replace(SUBJECT_PLACE, label))
     table = read_table(file)
     table.require_columns(["stimulus"], REMEDY)
+    if {"condition", "session"} <= {*table.columns}:
+        raise InputError(
+            f"{file} has the columns condition and session, but a condition is of no session: give "
+            "a row a trial, without a column condition, or remove the column session"
+        )
     rows = list(range(len(table.rows)))
+    there = ""
     if "subject" in table.columns:
         labels = [clean_name(cell).removeprefix("sub-") for cell in table.column("subject")]
         rows = [row for row in rows if labels[row] == label]
+        there = f" (its subjects are {some_of(list(dict.fromkeys(labels)))})"
     if not rows:
-        raise InputError(f"{file} holds no row of {subject}: add a row a trial or condition")
+        raise InputError(f"{file} holds no row of {subject}{there}: add a row a trial or condition")
 
     def column(name: str) -> tuple[str, ...]:
         cells = table.column(name)

@@ -15,6 +15,7 @@ from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.files.array_files import DAMAGE, open_arrays
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import (
+    RELATIVE_TOLERANCE,
     is_square,
     rdm_vector,
     read_stimuli_column,
@@ -42,6 +43,9 @@ NAMES_LIST = "file_names.txt"
 
 TABLES, ARRAYS, PLAIN_ARRAY = (".tsv", ".csv"), ".npz", ".npy"
 SUFFIXES = (ARRAYS, *TABLES, PLAIN_ARRAY)
+
+NOT_MODELS = frozenset({"categories", "labels"})
+"""What tables beside models are called: of categories, and of the words for the stimuli."""
 
 DEFAULT_GROUP = "models"
 """Of models that nothing puts into a group."""
@@ -274,7 +278,9 @@ def read_features(path: str | Path) -> list[Features | ModelRdm]:
     """
     path = Path(path)
     if path.is_file():
-        return [_read_model(path.parent, {"model": _model_of(path)}, [path], None)]
+        of_folder = path.name == f"features{PLAIN_ARRAY}"
+        model = _model_of(path.absolute().parent if of_folder else path)
+        return [_read_model(path.parent, {"model": model}, [path], None)]
     table, file = table_at(path / MODELS_TABLE), table_at(path / CATEGORIES_TABLE)
     categories = read_categories(file) if file.is_file() else None
     rows = (_rows_listed if table.is_file() else _rows_found)(path, categories)
@@ -311,8 +317,11 @@ def _rows_found(folder: Path, categories: Categories | None) -> list[dict[str, s
     names = {
         _model_of(file)
         for file in folder.iterdir()
-        if (file.suffix in SUFFIXES and file.stem != "categories" and file.is_file())
-        or (file / f"features{PLAIN_ARRAY}").is_file()
+        if not file.name.startswith(".")
+        and (
+            (file.suffix in SUFFIXES and file.stem not in NOT_MODELS and file.is_file())
+            or (file / f"features{PLAIN_ARRAY}").is_file()
+        )
     }
     own = categories.models if categories else {}
     rows = [{"model": name} for name in sorted(names - set(own), key=natural_key)]
@@ -330,10 +339,8 @@ def _rows_found(folder: Path, categories: Categories | None) -> list[dict[str, s
 
 
 def _model_of(file: Path) -> str:
-    """Name of a model by that of its file, of whose folder it is where that is `features.npy`."""
-    folder = file.suffix == PLAIN_ARRAY and file.stem == "features"
-    name = file.parent.name if folder else file.stem if file.suffix in SUFFIXES else file.name
-    return clean_name(unquote(name))
+    """Name of a model by that of its file or folder."""
+    return clean_name(unquote(file.stem if file.suffix in SUFFIXES else file.name))
 
 
 def file_stem(model: str) -> str:
@@ -428,8 +435,8 @@ def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, A
 def _read_plain(file: Path) -> tuple[tuple[str, ...], Floats, bool]:
     """Names, features or distances of a `.npy` file, and whether it is distances.
 
-    Features beyond two dimensions are made flat. A matrix that is symmetric and 0 on its diagonal
-    holds distances, and so does a vector.
+    Features beyond two dimensions are made flat. A square matrix that is symmetric or 0 on its
+    diagonal, but for rounding, is meant as distances, and so is a vector.
     """
     names = next(
         (f for f in (file.with_suffix(".txt"), file.with_name(NAMES_LIST)) if f.is_file()), None
@@ -443,15 +450,27 @@ def _read_plain(file: Path) -> tuple[tuple[str, ...], Floats, bool]:
         values = np.load(file, allow_pickle=False)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub" or values.ndim < 1:
         raise InputError(f"{file} is no array (stimuli, features) of numbers: save it as one")
-    stimuli = names_given([line for line in read_text(names).splitlines() if line.strip()], names)
+    lines = [line.strip() for line in read_text(names).splitlines() if line.strip()]
+    stimuli = names_given(_without_folders(lines), names)
     values = values.astype(np.float64)
     if values.ndim == 1 or (
-        values.shape == (len(stimuli), len(stimuli))
-        and not values.diagonal().any()
-        and np.array_equal(values, values.T)
+        values.shape == (len(stimuli), len(stimuli)) and _is_meant_as_rdm(values)
     ):
         return stimuli, values, True
     return stimuli, values.reshape(len(values), -1), False
+
+
+def _without_folders(lines: Sequence[str]) -> list[str]:
+    """Names of pictures without the folders that all are in, where these tell none apart."""
+    names = [line.replace("\\", "/").rpartition("/")[2] for line in lines]
+    have_folders = all(name != line for name, line in zip(names, lines, strict=True))
+    return names if have_folders and len({*names}) == len(names) else [*lines]
+
+
+def _is_meant_as_rdm(square: Floats) -> bool:
+    tolerance = RELATIVE_TOLERANCE * np.abs(square).max(initial=0)
+    is_zero = np.abs(square.diagonal()).max(initial=0) <= tolerance
+    return bool(is_zero or np.abs(square - square.T).max(initial=0) <= tolerance)
 
 
 def read_categories(file: Path) -> Categories:

@@ -9,7 +9,7 @@ OF_A_SUBJECT = frozenset({"T1w", "T2w", "fsnative", "boldref", "bold", "run", "f
 """Spaces in which every subject, session or run has a place of its own."""
 _ENTITIES = re.compile(
     r"_space-(?P<name>[0-9a-zA-Z]+)(?:_cohort-(?P<cohort>[0-9a-zA-Z]+))?"
-    r"(?:_seg-[0-9a-zA-Z]+)?(?:_res-(?P<resolution>[0-9a-zA-Z]+))?(?=[_.])"
+    r"(?:_res-(?P<resolution>[0-9a-zA-Z]+))?(?=[_.])"
 )
 _SPELT = re.compile(
     r"(?P<name>[0-9a-zA-Z]+)(?::cohort-(?P<cohort>[0-9a-zA-Z]+)|:res-(?P<resolution>[0-9a-zA-Z]+))*"
@@ -66,13 +66,15 @@ class Space:
     @property
     def entities(self) -> str:
         """As names of files have it: `space-MNI152NLin2009cAsym_res-2`."""
-        return self.name_with("")
-
-    def name_with(self, segmentation: str) -> str:
-        """As `entities`, with that of a segmentation where BIDS puts it, before the resolution."""
-        parts = {"space": self.name, "cohort": self.cohort, "seg": segmentation}
-        parts["res"] = self.resolution
+        parts = {"space": self.name, "cohort": self.cohort, "res": self.resolution}
         return "_".join(f"{entity}-{label}" for entity, label in parts.items() if label)
+
+    @property
+    def regions(self) -> str:
+        """End of the name that this tool's derivatives give the labels of the regions there."""
+        if self == MNI305:
+            return "space-MNI305_seg-DesikanKilliany_res-2_dseg"
+        return f"{self.entities}_desc-rois_dseg"
 
     def allows(self, other: "Space") -> bool:
         """Whether another space is this one, in whatever cohort and resolution this leaves open."""

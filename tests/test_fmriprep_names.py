@@ -140,7 +140,7 @@ def test_sidecars_say_whether_slices_were_corrected(
         assert tsnr["SliceTimingCorrected"] is corrected
         # Not SPM's nearest moment, and none where there is none.
         assert tsnr.get("StartTime") == (pytest.approx(1.476) if corrected else None)
-    for betas in sidecars["derivatives_wf.save_betas_mni305"]:
+    for betas in sidecars["derivatives_wf.save_betas_standard"]:
         assert betas["Estimation"]["SliceTimingCorrected"] is corrected
 
 
@@ -148,7 +148,7 @@ def test_non_steady_state_volumes_are_counted(raw: Path, fmriprep: Path, tmp_pat
     add_run(fmriprep, RUN_2, non_steady_state=3)
     sidecars = sidecars_of(read(raw, fmriprep), tmp_path)
     counts = [
-        betas["NonSteadyStateVolumes"] for betas in sidecars["derivatives_wf.save_betas_mni305"]
+        betas["NonSteadyStateVolumes"] for betas in sidecars["derivatives_wf.save_betas_standard"]
     ]
     assert counts == [[0, 3], [0], [3]]
     confounds = sidecars["derivatives_wf.save_confounds"]

@@ -170,7 +170,7 @@ class Planted:
             "partitions": [list(part) for part in partitions],
             "names": ["+".join(f"run-{run + 1}" for run in part) for part in partitions],
             "pooled_boldref_file": pooled.outputs.pooled_file,
-            "pooled_mni305_file": resampled.outputs.out_file,
+            "pooled_standard_file": resampled.outputs.out_file,
             **files,
             **self.places(),
             **changed,

@@ -325,8 +325,11 @@ def _remedy(wanted: Space | None, usable: Sequence[Space], fitting: Sequence[Spa
     if wanted is None or not (wanted == T1W or wanted.is_standard):
         return (
             ", and those of a subject lie on one another in T1w space and in standard spaces only: "
-            + (f"choose {names}" if names else "run fMRIPrep again with one of these among its "
-               "--output-spaces")
+            + (
+                f"choose {names}"
+                if names
+                else "run fMRIPrep again with one of these among its --output-spaces"
+            )
         )
     return (
         f", not in {wanted}: {f'choose {names}, or ' if names else ''}run fMRIPrep again with "

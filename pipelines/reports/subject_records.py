@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conceptrsa.bids_config.spaces import MNI305, Space
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.pipelines.bids.layout import DESCRIPTION, read_json_object
-from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES
-
-SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
+from conceptrsa.pipelines.workflows.sidecars import BOLDREF
 
 HIGH_MOTION_MM = 0.5
 """Framewise displacement above which a volume is counted (Power et al., 2012)."""
@@ -125,9 +124,11 @@ class SubjectRecord:
         As they went into the betas, in that order.
     regions : tuple of RegionRecord
     coregistration, normalization, t1w_mask, segmentation : mapping
-        The evidence that the steps left; of the mask and the regions, empty where there is none.
+        The evidence that the steps left; empty where there is none.
     folder : Path
         The subject's folder.
+    space : Space
+        The standard space that betas end in.
     """
 
     subject: str
@@ -144,6 +145,23 @@ class SubjectRecord:
     t1w_mask: Mapping[str, Any]
     segmentation: Mapping[str, Any]
     folder: Path
+    space: Space = MNI305
+
+    @property
+    def has_anatomy(self) -> bool:
+        """Whether the runs were registered with a T1w image, and that with MNI305."""
+        return "Space" not in self.estimation
+
+    @property
+    def of_epi(self) -> str:
+        """Entities of images in the grid of the runs."""
+        return BOLDREF if self.has_anatomy else self.space.entities
+
+    @property
+    def boldref(self) -> Path:
+        """The mean EPI."""
+        mean = "desc-mean_boldref.nii.gz"
+        return self.func(mean if self.has_anatomy else f"{self.of_epi}_{mean}")
 
     @property
     def by_freesurfer(self) -> bool:
@@ -159,7 +177,7 @@ class SubjectRecord:
         return self.folder / "anat" / f"{self.folder.name}_{rest}"
 
 
-def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
+def read_subject(out_dir: Path, subject: str, task: str, space: Space = MNI305) -> SubjectRecord:
     """Read the tables and sidecars of a finished subject.
 
     Parameters
@@ -168,6 +186,8 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
         Root of the derivatives.
     subject, task : str
         Labels without `sub-` and `task-`.
+    space : Space
+        The standard space that betas end in.
 
     Raises
     ------
@@ -177,24 +197,31 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
     folder = out_dir / f"sub-{subject}"
     anat = folder / "anat"
     stem = folder / "func" / f"sub-{subject}_task-{task}"
-    betas = read_json_object(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
-    stimuli = read_table(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv").rows
+    in_space = f"{stem}_{space.entities}"
+    betas = read_json_object(Path(f"{in_space}_stat-effect_statmap.json"))
+    stimuli = read_table(f"{in_space}_stat-effect_statmap.tsv").rows
+    estimation = betas.get("Estimation", {})
+    read = _read_if_there if "Space" in estimation else read_json_object
     description = read_json_object(out_dir / DESCRIPTION)
     return SubjectRecord(
         subject=subject,
         task=task,
         data_set=str(description.get("Name", "")),
         raw=str(description.get("DatasetLinks", {}).get("raw", "")),
-        estimation=betas.get("Estimation", {}),
+        estimation=estimation,
         software=betas.get("Software", {}),
         n_stimuli=len(stimuli),
-        runs=tuple(_read_run(folder / "func", name) for name in betas["Runs"]),
-        regions=_read_regions(Path(f"{stem}_{MNI305_ENTITIES}_desc-coverage_rois.tsv")),
-        coregistration=read_json_object(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
-        normalization=read_json_object(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        runs=tuple(
+            _read_run(folder / "func", name, space if "Space" in estimation else None)
+            for name in betas["Runs"]
+        ),
+        regions=_read_regions(Path(f"{in_space}_desc-coverage_rois.tsv")),
+        coregistration=read(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
+        normalization=read(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
         t1w_mask=_read_if_there(anat / f"sub-{subject}_desc-brain_mask.json"),
-        segmentation=_read_if_there(anat / f"sub-{subject}_{SEGMENTATION}.json"),
+        segmentation=_read_if_there(anat / f"sub-{subject}_{space.regions}.json"),
         folder=folder,
+        space=space,
     )
 
 
@@ -202,11 +229,11 @@ def _read_if_there(file: Path) -> dict[str, Any]:
     return read_json_object(file) if file.is_file() else {}
 
 
-def _read_run(func: Path, name: str) -> RunRecord:
+def _read_run(func: Path, name: str, space: Space | None) -> RunRecord:
     stem = func / name
     table = read_table(f"{stem}_desc-confounds_timeseries.tsv")
     design = Path(f"{stem}_design.tsv")
-    tsnr = Path(f"{stem}_space-boldref_stat-tsnr_boldmap.nii.gz")
+    tsnr = Path(f"{stem}_{space.entities if space else BOLDREF}_stat-tsnr_boldmap.nii.gz")
     sidecar = tsnr.with_name(tsnr.name.replace(".nii.gz", ".json"))
     entities = name.split("_")[1:]
     return RunRecord(
@@ -259,7 +286,9 @@ def _of_anatomy(folder: Path) -> Iterator[str]:
 
 
 def _of_preprocessing(folder: Path) -> Iterator[str]:
-    for sidecar in sorted(folder.glob("func/*_space-MNI305_res-2_stat-effect_statmap.json")):
+    for sidecar in sorted(folder.glob("func/*_stat-effect_statmap.json")):
+        if f"_{BOLDREF}_" in sidecar.name:  # says the same
+            continue
         betas = read_json_object(sidecar)
         yield from betas.get("Noticed", [])
         estimation = betas.get("Estimation", {})

@@ -1,6 +1,9 @@
-"""From a subject's own space into the 2 mm MNI305 grid, and the regions of interest there."""
+"""From a subject's own space into a standard one, and the regions of interest there.
 
-from collections.abc import Sequence
+That is the grid of 2 mm of MNI305, unless the runs are in another standard space already.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +11,9 @@ from typing import Any
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.interfaces.python.masks import T1wBrainMask
+from conceptrsa.interfaces.python.masks import BrainMask, T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
-from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
+from conceptrsa.interfaces.python.rois import MNI305Rois, RegionsInGrid, RoiCoverage
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.participant_options import (
     FreeSurferRegistration,
@@ -99,11 +102,15 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     ------
     t1w
         Anatomical image.
+    boldref, valid_mask, bold_to_t1w
+        Mean EPI, where every volume has data, and 4x4 matrix (RAS, mm): for the mask of the EPI.
 
     Outputs
     -------
     t1w_mask, t1w_mask_report
         Brain mask in the grid of the anatomical image, and JSON: how it was found.
+    brain_mask
+        The same in EPI space, 4 mm wider: the explicit mask of the linear model.
     t1w_to_mni305
         4x4 matrix, T1w world (RAS, mm) to MNI305 world.
     normalization_report
@@ -112,9 +119,12 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
         Folder of the reconstruction that was made or found; not set where there is none.
     """
     outputs = [
-        "t1w_mask", "t1w_mask_report", "t1w_to_mni305", "normalization_report", "fs_subjects_dir",
+        "t1w_mask", "t1w_mask_report", "brain_mask", "t1w_to_mni305", "normalization_report",
+        "fs_subjects_dir",
     ]  # fmt: skip
-    workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w"], outputs)
+    of_epi = ("boldref", "valid_mask", "bold_to_t1w")
+    workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w", *of_epi], outputs)
+    brain_mask = Node(BrainMask(), name="brain_mask", mem_gb=1.0)
     find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=2.0)
     if subject.t1w_mask is not None:
         find_brain.inputs.supplied_file = str(subject.t1w_mask)
@@ -123,6 +133,9 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
         (inputnode, find_brain, [("t1w", "t1w_file")]),
         (inputnode, normalize, [("t1w", "in_file")]),
         (find_brain, normalize, [("mask_file", "mask_file")]),
+        (inputnode, brain_mask, as_files(*of_epi)),
+        (find_brain, brain_mask, [("mask_file", "t1w_mask_file")]),
+        (brain_mask, outputnode, [("mask_file", "brain_mask")]),
         (find_brain, outputnode, [
             ("mask_file", "t1w_mask"),
             ("report_file", "t1w_mask_report"),
@@ -184,7 +197,7 @@ def init_mni305_wf(
 
     Outputs
     -------
-    betas_mni305
+    betas_standard
         The same three, 76x76x93 voxels of 2 mm.
     segmentation, segmentation_labels, segmentation_report
         Desikan-Killiany label image in that grid, the TSV that names its labels, and JSON: how
@@ -200,7 +213,7 @@ def init_mni305_wf(
         "brain_mask", "fs_subjects_dir",
     ]  # fmt: skip
     outputs = [
-        "betas_mni305", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
+        "betas_standard", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
         "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
     workflow, _, outputnode = begun = begin_workflow("mni305_wf", inputs, outputs)
@@ -210,7 +223,7 @@ def init_mni305_wf(
     workflow.connect([
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
         (resample, coverage, [(("out_file", first), "betas_file")]),
-        (resample, outputnode, [("out_file", "betas_mni305")]),
+        (resample, outputnode, [("out_file", "betas_standard")]),
         (find_rois, outputnode, [
             ("dseg_file", "segmentation"),
             ("labels_file", "segmentation_labels"),
@@ -288,3 +301,61 @@ def _connect_freesurfer(
     if settings.roi_source == "subject":
         workflow.connect([(inputnode, find_rois, [("fs_subjects_dir", "subjects_dir")])])
     return resample, find_rois
+
+
+def init_standard_space_wf(
+    rois: Sequence[RoiDefinition], subject: SubjectInputs, names: Mapping[int, str] | None
+) -> Workflow:
+    """Find the regions of interest in the grid of runs that are in a standard space already.
+
+    Its outputs are those of `init_mni305_wf`: betas stay where they are.
+
+    Parameters
+    ----------
+    rois : sequence of RoiDefinition
+        Label sets whose coverage is counted.
+    subject : SubjectInputs
+        Whose segmentation, in the space of its runs, tells the regions.
+    names : mapping of int to str, optional
+        Of the labels; those of FreeSurfer's aparc+aseg by default.
+
+    Inputs
+    ------
+    betas_boldref
+        [all runs, odd runs, even runs] in the grid of the runs.
+
+    Outputs
+    -------
+    betas_standard
+        The same.
+    segmentation, segmentation_labels, segmentation_report
+        Label image in that grid, the TSV that names its labels, and JSON: how it came there.
+    coverage
+        TSV: how much of each region has betas.
+    """
+    workflow, inputnode, outputnode = begin_workflow(
+        "standard_space_wf",
+        ["betas_boldref"],
+        [
+            "betas_standard", "segmentation", "segmentation_labels", "segmentation_report",
+            "coverage",
+        ],
+    )  # fmt: skip
+    find_rois = Node(RegionsInGrid(), name="find_rois", mem_gb=0.5)
+    find_rois.inputs.segmentation_file = str(subject.segmentation)
+    if names is not None:
+        find_rois.inputs.names = list(names.items())
+    coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
+    workflow.connect([
+        (inputnode, find_rois, [(("betas_boldref", first), "grid_file")]),
+        (find_rois, coverage, [("dseg_file", "dseg_file")]),
+        (inputnode, coverage, [(("betas_boldref", first), "betas_file")]),
+        (inputnode, outputnode, [("betas_boldref", "betas_standard")]),
+        (find_rois, outputnode, [
+            ("dseg_file", "segmentation"),
+            ("labels_file", "segmentation_labels"),
+            ("report_file", "segmentation_report"),
+        ]),
+        (coverage, outputnode, [("coverage_file", "coverage")]),
+    ])  # fmt: skip
+    return workflow

@@ -300,7 +300,7 @@ class Damage:
 
 DAMAGES = {
     "no run": Damage(
-        "sub-01/*/func/*_run-01_space-T1w_*", "is missing, in T1w space and in any other"
+        "sub-01/*/func/*_run-01_space-T1w_*", "is missing, in T1w and in any other space"
     ),
     "no confounds": Damage("sub-01/*/func/*_run-01_desc-confounds*", "holds the motion parameters"),
     "other confounds": Damage(
@@ -353,7 +353,10 @@ def test_runs_in_their_own_space_are_refused(
     for file in copy.glob("sub-01/*/func/*_space-T1w_desc-preproc_bold.*"):
         file.rename(file.with_name(file.name.replace("_space-T1w", "")))
     assert run_from(copy, raw_without_images, tmp_path / "out") == 2
-    assert "in its own space only, while runs are taken in T1w space" in (capsys.readouterr().err)
+    said = (
+        "in their own space, and those of a subject lie on one another in T1w space and in standard"
+    )
+    assert said in capsys.readouterr().err
 
 
 def test_runs_in_different_grids_are_refused(

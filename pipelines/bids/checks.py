@@ -156,6 +156,8 @@ def _check_subject(
                 np.asanyarray(mask.dataobj)
     first = None
     for run in files.runs:
+        if files.made_by is not None and run.preprocessed is None:
+            continue  # noted where it was looked for; raw images need not be there
         with problems.noted():
             header = read_image_header(run.image, ignore_place)
             headers.append(header)

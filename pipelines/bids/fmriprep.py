@@ -209,14 +209,20 @@ class FmriprepDerivatives:
 
     def _no_bold(self, folder: Path, stems: Sequence[str]) -> InputError:
         rest = f"_{self.space.entities}{PREPROC_BOLD}"
+        missing = _listed(folder, [f"{stem}{rest}.nii.gz" for stem in stems])
         wanted = set(map(unpadded, stems))
-        spaces = _listed_spaces(space for stem, space in _spaces_in(folder) if stem in wanted)
+        spaces = [space for stem, space in _spaces_in(folder) if stem in wanted]
         others = len(list(folder.glob(f"*{rest}.nii*")))
+        where = (
+            f"is missing and the run is there in {_listed_spaces(spaces)} only, while runs are "
+            f"taken in {self.space}"
+            if spaces
+            else f"is missing, in {self.space} and in any other space ({others} other runs are "
+            f"there in {self.space})"
+        )
         return InputError(
-            f"{_listed(folder, [f'{stem}{rest}.nii.gz' for stem in stems])} is missing, and the "
-            f"run is there in {spaces} ({others} other runs are there in {self.space}): run "
-            f"fMRIPrep on this run too, with {self.space} among its --output-spaces, or leave the "
-            "run or participant out"
+            f"{missing} {where}: run fMRIPrep on this run too, with {self.space} among its "
+            "--output-spaces, or leave the run or participant out"
         )
 
     def find_t1w(self, subject: str, filters: BidsFilters) -> Path:
@@ -338,8 +344,8 @@ def _remedy(wanted: Space | None, usable: Sequence[Space], fitting: Sequence[Spa
 
 
 def _listed_spaces(spaces: Iterable[Space]) -> str:
-    names = ("its own space" if space == OWN_SPACE else str(space) for space in spaces)
-    return ", ".join(sorted(set(names))) or "no space"
+    names = {"their own space" if space == OWN_SPACE else str(space) for space in spaces}
+    return " and ".join(sorted(names))
 
 
 def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:

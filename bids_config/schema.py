@@ -166,7 +166,7 @@ class GlmConfig:
 
 @dataclass(frozen=True)
 class RoiDefinition:
-    """A region of interest: a set of FreeSurfer `aparc+aseg` labels."""
+    """A region of interest: a set of labels, FreeSurfer's `aparc+aseg` unless an atlas is given."""
 
     IN_WORDS: ClassVar[str] = (
         "a table of region names, each with a list of FreeSurfer label ids (whole numbers)"

@@ -6,6 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
+from conceptrsa.bids_config.names import warn_once
 from conceptrsa.bids_config.schema import Baseline, DatasetConfig, Pooling
 
 EngineName = Literal["python", "spm"]
@@ -219,7 +220,17 @@ class ParticipantOptions:
         return replace(config, runs=replace(config.runs, task=task, space=space), glm=glm)
 
     def without_registration(self) -> "ParticipantOptions":
-        """These options for runs that are in a standard space: what registers is not used."""
+        """Give these options without those of registration, which are not used; say which were."""
+        given = {
+            "--fs-subjects-dir": self.fs_subjects_dir,
+            "--roi-source": self.roi_source,
+            "--t1w-mask": self.t1w_mask,
+        }
+        if unused := [name for name, value in given.items() if value is not None]:
+            warn_once(
+                f"{' and '.join(unused)} {'has' if len(unused) == 1 else 'have'} no effect: runs "
+                "in a standard space are not registered"
+            )
         return replace(
             self, normalization="python", fs_subjects_dir=None, roi_source=None, t1w_mask=None
         )

@@ -165,7 +165,7 @@ def test_the_spaces_that_are_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(root, Reading(derivatives_dir=fmriprep))
     assert str(caught.value) == (
-        f"{fmriprep} holds runs of task perception in MNI152NLin2009cAsym:res-2 and "
+        f"{fmriprep} holds runs of task perception in MNI152NLin2009cAsym:res-2, "
         "MNI152NLin6Asym and their own space: choose --space MNI152NLin2009cAsym:res-2 or --space "
         "MNI152NLin6Asym"
     )

@@ -345,7 +345,8 @@ def _remedy(wanted: Space | None, usable: Sequence[Space], fitting: Sequence[Spa
 
 def _listed_spaces(spaces: Iterable[Space]) -> str:
     names = {"their own space" if space == OWN_SPACE else str(space) for space in spaces}
-    return " and ".join(sorted(names))
+    *others, last = sorted(names) or ["no space"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:

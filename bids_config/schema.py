@@ -221,7 +221,17 @@ class StimuliConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Everything that is particular to a data set."""
+    """Everything that is particular to a data set.
+
+    Attributes
+    ----------
+    name, description : str
+    runs, events, stimuli, glm : RunSelection, EventsConfig, StimuliConfig, GlmConfig
+    rois : tuple of RoiDefinition
+    atlas : Path or None
+        Label volume in the standard space of fMRIPrep's runs, whose labels the regions are;
+        `{subject}` in its name stands for the label of each. None: FreeSurfer's labels.
+    """
 
     name: str
     runs: RunSelection
@@ -230,6 +240,7 @@ class DatasetConfig:
     stimuli: StimuliConfig
     glm: GlmConfig = field(default_factory=GlmConfig)
     description: str = ""
+    atlas: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.rois:

@@ -88,7 +88,8 @@ class ParticipantOptions:
     atlas : Path, optional
         Label volume in the standard space of fMRIPrep's runs, whose labels the regions are; in
         another grid it is resampled by nearest neighbour; {subject} in its name stands for the
-        label of each (default: fMRIPrep's desc-aparcaseg_dseg in that space).
+        label of each (default: the configuration's, else fMRIPrep's desc-aparcaseg_dseg in that
+        space).
     ignore : sequence of {'slicetiming', 'orientation'}
         Do not correct slices for their timing; take images whose orientation cannot be trusted.
     validate : bool
@@ -217,7 +218,9 @@ class ParticipantOptions:
             pooling=self.pooling or config.glm.pooling,
         )
         task, space = self.task or config.runs.task, self.space or config.runs.space
-        return replace(config, runs=replace(config.runs, task=task, space=space), glm=glm)
+        runs = replace(config.runs, task=task, space=space)
+        atlas = config.atlas if self.atlas is None else self.atlas.resolve()
+        return replace(config, runs=runs, glm=glm, atlas=atlas)
 
     def without_registration(self) -> "ParticipantOptions":
         """Give these options without those of registration, which are not used; say which were."""

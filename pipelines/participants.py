@@ -109,8 +109,8 @@ def run_participants(
         n_threads=n_threads,
         runs_per_partition=options.runs_per_partition,
         keep_work=options.keep_work,
-        atlas=options.atlas,
-        label_names=None if options.atlas is None else label_names(options.atlas, config.rois),
+        atlas=config.atlas,
+        label_names=None if config.atlas is None else label_names(config.atlas, config.rois),
     )
     version_dir = software.of_version(work_dir)
     require_writable(version_dir, "--work-dir")
@@ -171,7 +171,7 @@ def reading_of(options: ParticipantOptions, config: DatasetConfig) -> Reading:
     masks = options.t1w_mask and options.t1w_mask.resolve()
     space = None if config.runs.space is None else Space.read(config.runs.space)
     return Reading(
-        filters, options.derivatives_dir, masks, frozenset(options.ignore), space, options.atlas
+        filters, options.derivatives_dir, masks, frozenset(options.ignore), space, config.atlas
     )
 
 

@@ -268,8 +268,9 @@ def test_an_atlas_in_another_grid_is_resampled_and_that_is_said_once(
     shutil.rmtree(copy.fmriprep / "sub-02")
     atlas = write_atlas(tmp_path / "tpl-MNI152NLin2009cAsym_atlas-own_dseg.nii.gz", labels)
     out = tmp_path / "out"
-    options = ("--atlas", str(atlas), "--participant-label", "01")
-    assert participant(copy, out, config, *options) == 0
+    own = config.with_name("atlas.toml")
+    own.write_text(f'atlas = "{atlas}"\n{config.read_text()}')
+    assert participant(copy, out, own, "--participant-label", "01") == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "nearest neighbour" in line]
     assert len(said) == 1
     assert f"{atlas.name} resampled by nearest neighbour to the grid of the betas" in said[0]
@@ -280,6 +281,7 @@ def test_an_atlas_in_another_grid_is_resampled_and_that_is_said_once(
     assert json.loads(Path(f"{dseg}.json").read_text())["Atlas"] == atlas.name
     estimation = json.loads(func(out, "stat-effect_statmap.json").read_text())["Estimation"]
     assert estimation["RegionsFrom"] == atlas.name
+    assert f'atlas = "{atlas}"' in (out / "dataset_config.toml").read_text()
     assert "visual" in pd.read_csv(f"{dseg}.tsv", sep="\t")["name"].tolist()
 
 

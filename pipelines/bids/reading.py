@@ -136,7 +136,7 @@ def _require_standard_space(reading: Reading, derivatives: FmriprepDerivatives |
         )
     if reading.atlas is not None and (derivatives is None or derivatives.standard_space is None):
         raise InputError(
-            f"--atlas {reading.atlas} is for fMRIPrep's runs in a standard space (--derivatives "
+            f"the atlas {reading.atlas} is for fMRIPrep's runs in a standard space (--derivatives "
             "with --space): leave it out here, and give it to conceptrsa compare"
         )
 

@@ -118,7 +118,7 @@ class SubjectFinder:
             file = Path(str(self.reading.atlas).replace(SUBJECT_PLACE, subject))
             require_content(file)
             if not file.is_file():
-                raise InputError(f"--atlas {file} is missing: give a label volume that exists")
+                raise InputError(f"the atlas {file} is missing: give a label volume that exists")
             return file
         bolds = [run.preprocessed.bold for run in runs if run.preprocessed is not None]
         found = filter(None, map(derivatives.find_segmentation, bolds))

@@ -32,7 +32,8 @@ def shared_config(
     if subjects:
         found = subjects[0].standard_space
         space = None if found is None else str(found)
-    return replace(config, runs=replace(config.runs, space=space), glm=configured.glm)
+    runs = replace(config.runs, space=space)
+    return replace(config, runs=runs, glm=configured.glm, atlas=configured.atlas)
 
 
 def subjects_in(out_dir: Path) -> set[str]:

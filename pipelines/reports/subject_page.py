@@ -156,7 +156,7 @@ def _values(record: SubjectRecord) -> dict[str, Any]:
                 str(region.n_covered),
                 f"{region.coverage:.1%}",
                 _number(tsnr.regions.get(region.name), ".1f"),
-                _number(region.distance_mm, ".1f"),
+                *([_number(region.distance_mm, ".1f")] if record.has_anatomy else []),
             ]
             for region in record.regions
         ],

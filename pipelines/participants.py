@@ -222,7 +222,7 @@ def write_page(
         A note, or nothing.
     """
     try:
-        write_subject_page(out_dir, subject.subject, task, cautions, subject.space)
+        write_subject_page(out_dir, subject.subject, task, cautions, subject.standard_space)
     except Exception as error:
         log.debug("the page of sub-%s", subject.subject, exc_info=error)
         return [f"its results are there, but its page could not be made ({error})"]

@@ -76,7 +76,7 @@ class Heads:
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """The brain mask, on the grid of the mean EPI."""
-        file = self._record.func(f"{self._record.of_epi}_desc-brain_mask.nii.gz")
+        file = self._record.epi("desc-brain_mask.nii.gz")
         return np.asarray(nib.load(file).dataobj) > 0
 
     @cached_property
@@ -91,7 +91,7 @@ class Heads:
 
     @cached_property
     def _segmentation(self) -> tuple[NDArray[np.int32], FloatArray]:
-        image = nib.load(self._record.anat(f"{self._record.space.regions}.nii.gz"))
+        image = nib.load(self._record.segmentation_file)
         return np.asarray(image.dataobj).astype(np.int32), image.affine
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conceptrsa.analysis.output.report.rendering import render_page
-from conceptrsa.bids_config.spaces import MNI305, Space
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.pipelines.reports.heads import Heads
 from conceptrsa.pipelines.reports.run_plots import (
@@ -64,7 +64,11 @@ NAMES_OF_SETTINGS = {
 
 
 def write_subject_page(
-    out_dir: Path, subject: str, task: str, warnings: Sequence[str], space: Space = MNI305
+    out_dir: Path,
+    subject: str,
+    task: str,
+    warnings: Sequence[str],
+    standard_space: Space | None = None,
 ) -> Path:
     """Write `sub-XX.html` from the subject's derivatives, and from nothing else.
 
@@ -76,8 +80,8 @@ def write_subject_page(
         Labels without `sub-` and `task-`.
     warnings : sequence of str
         Shown at the top.
-    space : Space
-        The standard space that betas end in.
+    standard_space : Space, optional
+        The one that the runs are in; None where betas were taken to MNI305.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def write_subject_page(
     InputError, OSError, ValueError
         When a derivative that every subject has is missing or damaged.
     """
-    record = read_subject(out_dir, subject, task, space)
+    record = read_subject(out_dir, subject, task, standard_space)
     sections = [part for part in SECTIONS if record.has_anatomy or part[0] not in OF_ANATOMY]
     html = render_page(
         "subject.html.j2",

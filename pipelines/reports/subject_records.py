@@ -14,7 +14,7 @@ from conceptrsa.bids_config.spaces import MNI305, Space
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.pipelines.bids.layout import DESCRIPTION, read_json_object
-from conceptrsa.pipelines.workflows.sidecars import BOLDREF
+from conceptrsa.pipelines.workflows.sidecars import BOLDREF, entities_of_epi
 
 HIGH_MOTION_MM = 0.5
 """Framewise displacement above which a volume is counted (Power et al., 2012)."""
@@ -127,8 +127,8 @@ class SubjectRecord:
         The evidence that the steps left; empty where there is none.
     folder : Path
         The subject's folder.
-    space : Space
-        The standard space that betas end in.
+    standard_space : Space or None
+        The one that the runs are in; None where betas were taken to MNI305.
     """
 
     subject: str
@@ -145,23 +145,27 @@ class SubjectRecord:
     t1w_mask: Mapping[str, Any]
     segmentation: Mapping[str, Any]
     folder: Path
-    space: Space = MNI305
+    standard_space: Space | None = None
 
     @property
     def has_anatomy(self) -> bool:
         """Whether the runs were registered with a T1w image, and that with MNI305."""
-        return "Space" not in self.estimation
+        return self.standard_space is None
 
     @property
-    def of_epi(self) -> str:
-        """Entities of images in the grid of the runs."""
-        return BOLDREF if self.has_anatomy else self.space.entities
+    def segmentation_file(self) -> Path:
+        """Labels in the space of the betas."""
+        return self.anat(f"{(self.standard_space or MNI305).regions}.nii.gz")
+
+    def epi(self, rest: str) -> Path:
+        """Path of an image in the grid of the runs."""
+        return self.func(f"{entities_of_epi(self.standard_space)}_{rest}")
 
     @property
     def boldref(self) -> Path:
         """The mean EPI."""
         mean = "desc-mean_boldref.nii.gz"
-        return self.func(mean if self.has_anatomy else f"{self.of_epi}_{mean}")
+        return self.func(mean) if self.has_anatomy else self.epi(mean)
 
     @property
     def by_freesurfer(self) -> bool:
@@ -177,7 +181,9 @@ class SubjectRecord:
         return self.folder / "anat" / f"{self.folder.name}_{rest}"
 
 
-def read_subject(out_dir: Path, subject: str, task: str, space: Space = MNI305) -> SubjectRecord:
+def read_subject(
+    out_dir: Path, subject: str, task: str, standard_space: Space | None = None
+) -> SubjectRecord:
     """Read the tables and sidecars of a finished subject.
 
     Parameters
@@ -186,8 +192,8 @@ def read_subject(out_dir: Path, subject: str, task: str, space: Space = MNI305) 
         Root of the derivatives.
     subject, task : str
         Labels without `sub-` and `task-`.
-    space : Space
-        The standard space that betas end in.
+    standard_space : Space, optional
+        The one that the runs are in; None where betas were taken to MNI305.
 
     Raises
     ------
@@ -197,31 +203,28 @@ def read_subject(out_dir: Path, subject: str, task: str, space: Space = MNI305) 
     folder = out_dir / f"sub-{subject}"
     anat = folder / "anat"
     stem = folder / "func" / f"sub-{subject}_task-{task}"
+    space = standard_space or MNI305
     in_space = f"{stem}_{space.entities}"
     betas = read_json_object(Path(f"{in_space}_stat-effect_statmap.json"))
     stimuli = read_table(f"{in_space}_stat-effect_statmap.tsv").rows
-    estimation = betas.get("Estimation", {})
-    read = _read_if_there if "Space" in estimation else read_json_object
+    read = read_json_object if standard_space is None else _read_if_there
     description = read_json_object(out_dir / DESCRIPTION)
     return SubjectRecord(
         subject=subject,
         task=task,
         data_set=str(description.get("Name", "")),
         raw=str(description.get("DatasetLinks", {}).get("raw", "")),
-        estimation=estimation,
+        estimation=betas.get("Estimation", {}),
         software=betas.get("Software", {}),
         n_stimuli=len(stimuli),
-        runs=tuple(
-            _read_run(folder / "func", name, space if "Space" in estimation else None)
-            for name in betas["Runs"]
-        ),
+        runs=tuple(_read_run(folder / "func", name, standard_space) for name in betas["Runs"]),
         regions=_read_regions(Path(f"{in_space}_desc-coverage_rois.tsv")),
         coregistration=read(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
         normalization=read(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
         t1w_mask=_read_if_there(anat / f"sub-{subject}_desc-brain_mask.json"),
         segmentation=_read_if_there(anat / f"sub-{subject}_{space.regions}.json"),
         folder=folder,
-        space=space,
+        standard_space=standard_space,
     )
 
 
@@ -229,11 +232,11 @@ def _read_if_there(file: Path) -> dict[str, Any]:
     return read_json_object(file) if file.is_file() else {}
 
 
-def _read_run(func: Path, name: str, space: Space | None) -> RunRecord:
+def _read_run(func: Path, name: str, standard_space: Space | None) -> RunRecord:
     stem = func / name
     table = read_table(f"{stem}_desc-confounds_timeseries.tsv")
     design = Path(f"{stem}_design.tsv")
-    tsnr = Path(f"{stem}_{space.entities if space else BOLDREF}_stat-tsnr_boldmap.nii.gz")
+    tsnr = Path(f"{stem}_{entities_of_epi(standard_space)}_stat-tsnr_boldmap.nii.gz")
     sidecar = tsnr.with_name(tsnr.name.replace(".nii.gz", ".json"))
     entities = name.split("_")[1:]
     return RunRecord(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.interfaces.python.quality_images import FINE_MM, ConfoundsTable
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.participant_options import partition_runs
@@ -41,6 +42,11 @@ VOLUME_COLUMNS = {
     "n_runs_odd": {"Description": "of them, the 1st, 3rd, ... run"},
     "n_runs_even": {"Description": "of them, the 2nd, 4th, ... run"},
 }
+
+
+def entities_of_epi(standard_space: Space | None) -> str:
+    """Entities of images in the grid of the runs."""
+    return BOLDREF if standard_space is None else standard_space.entities
 
 
 def source_uri(subject: str, file: Path) -> str:
@@ -111,8 +117,7 @@ class SubjectDerivatives:
 
     @property
     def _of_epi(self) -> str:
-        """Entities of images in the grid of the runs."""
-        return BOLDREF if self.subject.standard_space is None else self._space
+        return entities_of_epi(self.subject.standard_space)
 
     @property
     def _resolution(self) -> dict[str, Any]:
@@ -123,18 +128,20 @@ class SubjectDerivatives:
         return {"Resolution": {resolution: "the grid of fMRIPrep's runs"}} if resolution else {}
 
     @property
-    def _reference(self) -> dict[str, str]:
-        """What an image in the grid of the runs lies on, where no space is named."""
-        return {"SpatialReference": self._boldref} if self._of_epi == BOLDREF else {}
+    def _place_of_epi(self) -> dict[str, Any]:
+        """What tells where an image in the grid of the runs lies."""
+        if self.subject.standard_space is None:
+            return {"SpatialReference": self._boldref}
+        return self._resolution
 
     @property
     def _mean(self) -> str:
-        mean = "desc-mean_boldref.nii.gz"
-        return mean if self._of_epi == BOLDREF else f"{self._of_epi}_{mean}"
+        space = "" if self.subject.standard_space is None else f"{self._space}_"
+        return f"{self.func}_{space}desc-mean_boldref.nii.gz"
 
     @property
     def _boldref(self) -> str:
-        return f"bids::{self.func}_{self._mean}"
+        return f"bids::{self._mean}"
 
     @property
     def _dseg(self) -> str:
@@ -179,9 +186,7 @@ class SubjectDerivatives:
         wrong = [run.wrong_header_tr for run in preprocessed if run.wrong_header_tr is not None]
         if wrong:
             metadata["RepetitionTimesInHeaders"] = wrong
-        if space == BOLDREF:
-            return metadata | self._reference
-        return metadata | self._resolution
+        return metadata | (self._place_of_epi if space == BOLDREF else self._resolution)
 
     def run_betas(self, estimation: dict[str, Any], runs_per_partition: int) -> Saved:
         """Betas of partitions of the runs, in which `runs_per_partition` were asked for."""
@@ -213,8 +218,8 @@ class SubjectDerivatives:
 
     def boldref(self) -> Saved:
         """Mean EPI."""
-        in_space = {} if self._of_epi == BOLDREF else self._resolution
-        return f"{self.func}_{self._mean}", {
+        in_space = {} if self.subject.standard_space is None else self._resolution
+        return self._mean, {
             "Description": "mean of all realigned volumes of all runs",
             "Sources": of_runs(self.subject),
             "Units": "arbitrary, as in the BOLD images",
@@ -392,7 +397,7 @@ class SubjectDerivatives:
             "RepetitionTime": run.repetition_time,
             "SliceTimingCorrected": run.has_corrected_slices,
             **_slice_timing(run, slice_time_reference),
-            **(self._reference or self._resolution),
+            **self._place_of_epi,
         }
 
     def t1w_views(self) -> dict[str, Saved]:

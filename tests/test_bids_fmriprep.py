@@ -424,7 +424,7 @@ def test_regions_of_the_subject_come_from_its_segmentation_in_t1w_space(
         "python", "perception", CONFIG.glm, CONFIG.rois, tmp_path,
         NormalizationSettings(roi_source="subject"),
     )  # fmt: skip
-    find_rois = init_participant_wf(subject, settings).get_node("mni305_wf.find_rois")
+    find_rois = init_participant_wf(subject, settings).get_node("standard_space_wf.find_rois")
     assert find_rois.inputs.segmentation_file == str(dseg)
     matrix = tmp_path / "t1w_to_mni305.txt"
     write_matrix(matrix, read_talairach(reconstructions / "sub-01"))
@@ -450,10 +450,10 @@ def test_without_a_segmentation_the_atlas_is_fitted_to_the_head(
             NormalizationSettings(roi_source=source),
         )  # fmt: skip
         workflow = init_participant_wf(subject, settings)
-        find_rois = workflow.get_node("mni305_wf.find_rois")
+        find_rois = workflow.get_node("standard_space_wf.find_rois")
         fed = {
             field
-            for _, node, data in workflow.get_node("mni305_wf")._graph.edges(data=True)
+            for _, node, data in workflow.get_node("standard_space_wf")._graph.edges(data=True)
             if node is find_rois
             for _, field in data["connect"]
         }

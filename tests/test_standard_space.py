@@ -294,6 +294,7 @@ def test_without_an_atlas_of_the_space_nothing_says_where_regions_lie(
     assert len(problems) == 1 and problems[0].endswith(
         "so nothing says where the regions lie: give a label volume of that space by --atlas"
     )
+    assert problems[0].startswith("problem: 2 alike (sub-01, sub-02), the first: sub-01 has no ")
     other = write_atlas(tmp_path / "atlas_space-MNI152NLin6Asym_dseg.nii.gz", labels)
     _, _, problems = dry_run(copy, tmp_path / "out", capsys, "--atlas", str(other))
     assert len(problems) == 1

@@ -125,9 +125,9 @@ class SubjectFinder:
         segmentation = next(found, None)
         if segmentation is None:
             raise InputError(
-                f"{derivatives.root} has no {SEGMENTATION.lstrip('_')} beside the runs in "
-                f"{derivatives.space}, so nothing says where the regions lie: give a label volume "
-                "of that space by --atlas"
+                f"sub-{subject} has no {SEGMENTATION.lstrip('_')} in {derivatives.space} beside "
+                f"its runs in {derivatives.root}, so nothing says where the regions lie: give a "
+                "label volume of that space by --atlas"
             )
         return segmentation
 

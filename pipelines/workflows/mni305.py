@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import RoiDefinition
@@ -170,10 +171,15 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     return workflow
 
 
-def init_mni305_wf(
-    rois: Sequence[RoiDefinition], settings: NormalizationSettings, subject: SubjectInputs
+def init_standard_space_wf(
+    rois: Sequence[RoiDefinition],
+    settings: NormalizationSettings,
+    subject: SubjectInputs,
+    label_names: Mapping[int, str] | None = None,
 ) -> Workflow:
     """Resample betas once into the MNI305 grid, and find the regions of interest in it.
+
+    Betas of runs that are in a standard space stay in their grid, and the regions come there.
 
     Parameters
     ----------
@@ -182,12 +188,16 @@ def init_mni305_wf(
     settings : NormalizationSettings
         Who resamples, and whose segmentation is taken.
     subject : SubjectInputs
-        Whose aparc+aseg in T1w space tells the regions, where there is no reconstruction.
+        Whose aparc+aseg in the space of the runs tells the regions, where there is no
+        reconstruction.
+    label_names : mapping of int to str, optional
+        Of labels in a standard space; those of FreeSurfer's aparc+aseg by default.
 
     Inputs
     ------
     betas_boldref
-        [all runs, odd runs, even runs] in EPI space.
+        [all runs, odd runs, even runs] in EPI space, or in the standard space of the runs; then
+        the only input.
     bold_to_t1w, t1w_to_mni305
         4x4 matrices (RAS, mm).
     t1w, t1w_mask
@@ -198,32 +208,37 @@ def init_mni305_wf(
     Outputs
     -------
     betas_standard
-        The same three, 76x76x93 voxels of 2 mm.
+        The same three, 76x76x93 voxels of 2 mm, or as they were.
     segmentation, segmentation_labels, segmentation_report
-        Desikan-Killiany label image in that grid, the TSV that names its labels, and JSON: how
-        well the atlas fits the head, where it was fitted.
+        Label image in that grid, the TSV that names its labels, and JSON: how well the atlas fits
+        the head, where it was fitted, or how labels came into the grid of the runs.
     coverage
         TSV: how much of each region has betas, and how far it lies from the packaged atlas'.
     bold_to_fsnative, fsnative_report
         Where FreeSurfer's registration of EPI and reconstruction is used: 4x4 matrix from EPI world
         to T1w world, and JSON.
     """
-    inputs = [
-        "betas_boldref", "bold_to_t1w", "t1w_to_mni305", "t1w", "t1w_mask", "boldref",
-        "brain_mask", "fs_subjects_dir",
+    of_anatomy = [
+        "bold_to_t1w", "t1w_to_mni305", "t1w", "t1w_mask", "boldref", "brain_mask",
+        "fs_subjects_dir",
     ]  # fmt: skip
+    inputs = ["betas_boldref", *([] if subject.standard_space else of_anatomy)]
     outputs = [
         "betas_standard", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
         "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
-    workflow, _, outputnode = begun = begin_workflow("mni305_wf", inputs, outputs)
+    workflow, _, outputnode = begun = begin_workflow("standard_space_wf", inputs, outputs)
     coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
-    connect = _connect_freesurfer if settings.method == "freesurfer" else _connect_python
-    resample, find_rois = connect(begun, settings, subject)
+    if subject.standard_space is not None:
+        betas, find_rois = _connect_standard_space(begun, subject, label_names)
+    elif settings.method == "freesurfer":
+        betas, find_rois = _connect_freesurfer(begun, settings, subject)
+    else:
+        betas, find_rois = _connect_python(begun, settings, subject)
     workflow.connect([
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
-        (resample, coverage, [(("out_file", first), "betas_file")]),
-        (resample, outputnode, [("out_file", "betas_standard")]),
+        (betas, coverage, [(("out_file", first), "betas_file")]),
+        (betas, outputnode, [("out_file", "betas_standard")]),
         (find_rois, outputnode, [
             ("dseg_file", "segmentation"),
             ("labels_file", "segmentation_labels"),
@@ -231,6 +246,24 @@ def init_mni305_wf(
         (coverage, outputnode, [("coverage_file", "coverage")]),
     ])  # fmt: skip
     return workflow
+
+
+def _connect_standard_space(
+    begun: Begun, subject: SubjectInputs, label_names: Mapping[int, str] | None
+) -> tuple[Node, Node]:
+    """Leave betas where they are, and bring the labels into their grid."""
+    workflow, inputnode, outputnode = begun
+    betas = Node(IdentityInterface(fields=["out_file"]), name="betas")
+    find_rois = Node(RegionsInGrid(), name="find_rois", mem_gb=0.5)
+    find_rois.inputs.segmentation_file = str(subject.segmentation)
+    if label_names is not None:
+        find_rois.inputs.names = list(label_names.items())
+    workflow.connect([
+        (inputnode, betas, [("betas_boldref", "out_file")]),
+        (betas, find_rois, [(("out_file", first), "grid_file")]),
+        (find_rois, outputnode, [("report_file", "segmentation_report")]),
+    ])  # fmt: skip
+    return betas, find_rois
 
 
 def _connect_python(
@@ -301,61 +334,3 @@ def _connect_freesurfer(
     if settings.roi_source == "subject":
         workflow.connect([(inputnode, find_rois, [("fs_subjects_dir", "subjects_dir")])])
     return resample, find_rois
-
-
-def init_standard_space_wf(
-    rois: Sequence[RoiDefinition], subject: SubjectInputs, names: Mapping[int, str] | None
-) -> Workflow:
-    """Find the regions of interest in the grid of runs that are in a standard space already.
-
-    Its outputs are those of `init_mni305_wf`: betas stay where they are.
-
-    Parameters
-    ----------
-    rois : sequence of RoiDefinition
-        Label sets whose coverage is counted.
-    subject : SubjectInputs
-        Whose segmentation, in the space of its runs, tells the regions.
-    names : mapping of int to str, optional
-        Of the labels; those of FreeSurfer's aparc+aseg by default.
-
-    Inputs
-    ------
-    betas_boldref
-        [all runs, odd runs, even runs] in the grid of the runs.
-
-    Outputs
-    -------
-    betas_standard
-        The same.
-    segmentation, segmentation_labels, segmentation_report
-        Label image in that grid, the TSV that names its labels, and JSON: how it came there.
-    coverage
-        TSV: how much of each region has betas.
-    """
-    workflow, inputnode, outputnode = begin_workflow(
-        "standard_space_wf",
-        ["betas_boldref"],
-        [
-            "betas_standard", "segmentation", "segmentation_labels", "segmentation_report",
-            "coverage",
-        ],
-    )  # fmt: skip
-    find_rois = Node(RegionsInGrid(), name="find_rois", mem_gb=0.5)
-    find_rois.inputs.segmentation_file = str(subject.segmentation)
-    if names is not None:
-        find_rois.inputs.names = list(names.items())
-    coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
-    workflow.connect([
-        (inputnode, find_rois, [(("betas_boldref", first), "grid_file")]),
-        (find_rois, coverage, [("dseg_file", "dseg_file")]),
-        (inputnode, coverage, [(("betas_boldref", first), "betas_file")]),
-        (inputnode, outputnode, [("betas_boldref", "betas_standard")]),
-        (find_rois, outputnode, [
-            ("dseg_file", "segmentation"),
-            ("labels_file", "segmentation_labels"),
-            ("report_file", "segmentation_report"),
-        ]),
-        (coverage, outputnode, [("coverage_file", "coverage")]),
-    ])  # fmt: skip
-    return workflow

@@ -22,7 +22,6 @@ from conceptrsa.pipelines.workflows.engines import Engine, SpmSettings, get_engi
 from conceptrsa.pipelines.workflows.linear_model import init_glm_wf, init_run_betas_wf
 from conceptrsa.pipelines.workflows.mni305 import (
     NormalizationSettings,
-    init_mni305_wf,
     init_normalization_wf,
     init_standard_space_wf,
 )
@@ -164,12 +163,11 @@ def _parts(
 ) -> tuple[Workflow, ...]:
     """From the runs to betas and regions in a standard space."""
     linear_model = init_glm_wf(engine, settings.glm, count_volumes(subject))
+    standard_space = init_standard_space_wf(
+        settings.rois, settings.normalization, subject, settings.label_names
+    )
     if subject.standard_space is not None:
-        return (
-            init_preprocessed_wf(in_standard_space=True),
-            linear_model,
-            init_standard_space_wf(settings.rois, subject, settings.label_names),
-        )
+        return init_preprocessed_wf(in_standard_space=True), linear_model, standard_space
     return (
         init_preprocessed_wf()
         if subject.is_preprocessed
@@ -178,7 +176,7 @@ def _parts(
         ),
         init_normalization_wf(settings.normalization, subject),
         linear_model,
-        init_mni305_wf(settings.rois, settings.normalization, subject),
+        standard_space,
     )
 
 

@@ -31,7 +31,8 @@ from conceptrsa.pipelines.bids.timing import Timing, check_tr, tr_in_header
 
 T1W = Space("T1w")
 PREPROC_BOLD = "_desc-preproc_bold"
-CONFOUNDS = "_desc-confounds_timeseries"
+CONFOUNDS, OLD_CONFOUNDS = "_desc-confounds_timeseries", "_desc-confounds_regressors"
+"""As fMRIPrep names them since 20.2, and did before."""
 PREPROC_T1W = "_desc-preproc_T1w"
 SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
 OWN_SPACE = Space("func")
@@ -172,7 +173,8 @@ class FmriprepDerivatives:
             raise self._no_bold(folder, stems)
         stem = bold.name.partition(entities)[0]
         names = [f"{one}{CONFOUNDS}.tsv" for one in (stem, *stems)]
-        confounds = _first_of(folder, names)
+        old_names = [f"{one}{OLD_CONFOUNDS}.tsv" for one in (stem, *stems)]
+        confounds = _first_of(folder, [*names, *old_names])
         if confounds is None:
             raise InputError(
                 f"{_listed(folder, names)} is missing, which holds the motion parameters of "

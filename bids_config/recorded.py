@@ -114,10 +114,10 @@ def require_recorded(
         return ""
     sentence = f"{folder} was made with another data set configuration ({differing} now)"
     if not force:
-        options = "--dataset-config" + (", --baseline and --pooling" if "glm" in sections else "")
+        others = ", --baseline, --pooling and --space" if "glm" in sections else ""
         raise InputError(
-            f"{sentence}: leave {options} out to use its own ({RECORD} there), choose another "
-            f"folder, or add {FORCE}"
+            f"{sentence}: leave --dataset-config{others} out to use its own ({RECORD} there), "
+            f"choose another folder, or add {FORCE}"
         )
     return sentence
 

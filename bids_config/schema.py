@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, require_distinct, warn_of_case
+from conceptrsa.bids_config.spaces import Space
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
@@ -28,14 +29,19 @@ class RunSelection:
     session_pattern : str or None
         Regular expression that the whole session label (without `ses-`) has to match; None takes
         every session, and runs that lie in none.
+    space : str or None
+        Space of fMRIPrep's runs, as `--space` takes it; None: T1w where it is there.
     """
 
     task: str
     session_pattern: str | None = None
+    space: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-zA-Z+]+", self.task):
             raise InputError(f"task = {self.task!r} must be a BIDS label: letters and digits only")
+        if self.space is not None:
+            Space.read(self.space)
         if self.session_pattern is not None:
             try:
                 re.compile(self.session_pattern)
@@ -160,7 +166,7 @@ class GlmConfig:
 
 @dataclass(frozen=True)
 class RoiDefinition:
-    """A region of interest: a set of FreeSurfer `aparc+aseg` labels."""
+    """A region of interest: a set of labels, FreeSurfer's `aparc+aseg` unless an atlas is given."""
 
     IN_WORDS: ClassVar[str] = (
         "a table of region names, each with a list of FreeSurfer label ids (whole numbers)"
@@ -215,7 +221,17 @@ class StimuliConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Everything that is particular to a data set."""
+    """Everything that is particular to a data set.
+
+    Attributes
+    ----------
+    name, description : str
+    runs, events, stimuli, glm : RunSelection, EventsConfig, StimuliConfig, GlmConfig
+    rois : tuple of RoiDefinition
+    atlas : Path or None
+        Label volume in the standard space of fMRIPrep's runs, whose labels the regions are;
+        `{subject}` in its name stands for the label of each. None: FreeSurfer's labels.
+    """
 
     name: str
     runs: RunSelection
@@ -224,6 +240,7 @@ class DatasetConfig:
     stimuli: StimuliConfig
     glm: GlmConfig = field(default_factory=GlmConfig)
     description: str = ""
+    atlas: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.rois:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conceptrsa.bids_config.errors import Problems, grouped
 from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.pipelines.bids.dataset import SubjectInputs, links_outside
 from conceptrsa.pipelines.bids.events import ONE_BACK, count_presentations
 from conceptrsa.pipelines.bids.reading import survey
@@ -39,18 +40,20 @@ def report_dry_run(
     problems.
     """
     problems = Problems()
-    with problems.noted():
-        require_own_config(out_dir, shared_config(config, options), options)
-    config = options.configured(config)
+    given, config = config, options.configured(config)
     subjects, found = survey(
         bids_dir,
         config,
         options.participant_labels,
         options.session_labels,
         n_threads=options.n_procs,
-        reading=reading_of(options),
+        reading=reading_of(options, config),
     )
+    with problems.noted():
+        require_own_config(out_dir, shared_config(given, options, subjects), options)
     problems.found += found
+    if any(subject.standard_space for subject in subjects):
+        options = options.without_registration()
     for subject in subjects:
         for said in subject.noticed:
             print(f"note: sub-{subject.subject}: {said}")
@@ -72,7 +75,8 @@ def report_dry_run(
     for subject, forecast in zip(subjects, forecasts, strict=True):
         _print_subject(subject, forecast, options)
     need = disk_need(forecasts, options)
-    print_totals(forecasts, options, out_dir, need.total)
+    space = next((subject.standard_space for subject in subjects), None)
+    print_totals(forecasts, options, out_dir, need.total, space)
     with problems.noted():
         labels = {subject.subject for subject in subjects}
         require_room(need, options.work_dir or out_dir / ".work", out_dir, options, labels)
@@ -100,9 +104,17 @@ def _print_subject(subject: SubjectInputs, forecast: Forecast, options: Particip
 
 
 def print_totals(
-    forecasts: Sequence[Forecast], options: ParticipantOptions, out_dir: Path, gigabytes: float
-) -> None:  # fmt: skip
-    """Print what all subjects need together; `gigabytes` is of disk."""
+    forecasts: Sequence[Forecast],
+    options: ParticipantOptions,
+    out_dir: Path,
+    gigabytes: float,
+    space: Space | None = None,
+) -> None:
+    """Print what all subjects need together.
+
+    `gigabytes` is of disk, `space` the standard one that the runs are in already.
+    """
+    way = f"normalization {options.normalization}" if space is None else f"space {space}"
     reconstructs = any(step.node == "reconstruct" for f in forecasts for step in f.steps)
     most = max((forecast.size.n_volumes for forecast in forecasts), default=0)
     largest_gb = spm_memory_gb(most) if options.engine == "spm" else LARGEST_STEP_GB
@@ -118,7 +130,7 @@ def print_totals(
             f"one after the other, up to {largest_gb:.1f} GB of memory a job"
         )
     print(
-        f"engine {options.engine}, normalization {options.normalization}, output {out_dir}: about "
+        f"engine {options.engine}, {way}, output {out_dir}: about "
         f"{takes}, {gigabytes:.1f} GB of disk{'' if options.keep_work else ' when it is most'}"
     )
     if options.slurm is None and side_by_side < min(options.n_procs, len(forecasts)):

@@ -25,7 +25,7 @@ def write_graph(
     kind: str,
     bids_dir: Path | None = None,
     participant_label: str | None = None,
-    ignore: frozenset[str] = frozenset(),
+    reading: Reading | None = None,
 ) -> Path:
     """Draw a subject's workflow.
 
@@ -43,8 +43,8 @@ def write_graph(
         Take the runs of a subject of this data set, else of an example with two runs.
     participant_label : str, optional
         Which subject, by default the first.
-    ignore : frozenset of {'slicetiming'}
-        Draw it without slice timing.
+    reading : Reading, optional
+        How the data set is read: without slice timing, or from fMRIPrep's output.
 
     Returns
     -------
@@ -61,7 +61,6 @@ def write_graph(
     subject = _example_subject(config.runs.task)
     if bids_dir is not None:
         labels = None if participant_label is None else [participant_label]
-        reading = Reading(ignore=ignore)
         subject = read_dataset(bids_dir, config, labels, names_only=True, reading=reading)[0]
     workflow = init_participant_wf(subject, settings)
     if out_file.suffix != ".dot" and shutil.which("dot") is None:

@@ -6,6 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
+from conceptrsa.bids_config.names import warn_once
 from conceptrsa.bids_config.schema import Baseline, DatasetConfig, Pooling
 
 EngineName = Literal["python", "spm"]
@@ -78,8 +79,17 @@ class ParticipantOptions:
     database_dir : Path, optional
         Accepted, as in fMRIPrep's commands, and without effect: names are read at every start.
     derivatives_dir : Path, optional
-        Start from what fMRIPrep made of the data set, with T1w among its --output-spaces; slice
-        timing, realignment and coregistration are left out.
+        Start from what fMRIPrep made of the data set; slice timing, realignment and coregistration
+        are left out.
+    space : str, optional
+        Space of fMRIPrep's runs, as its --output-spaces spell it: T1w, from where betas go to
+        MNI305, or a standard space such as MNI152NLin2009cAsym:res-2, in which they stay (default:
+        the configuration's, else T1w, else the only standard space that is there).
+    atlas : Path, optional
+        Label volume in the standard space of fMRIPrep's runs, whose labels the regions are; in
+        another grid it is resampled by nearest neighbour; {subject} in its name stands for the
+        label of each (default: the configuration's, else fMRIPrep's desc-aparcaseg_dseg in that
+        space).
     ignore : sequence of {'slicetiming', 'orientation'}
         Do not correct slices for their timing; take images whose orientation cannot be trusted.
     validate : bool
@@ -165,6 +175,8 @@ class ParticipantOptions:
     filter_file: Path | None = option(None, "data", flags=("--bids-filter-file",))
     database_dir: Path | None = option(None, "data", flags=("--bids-database-dir",))
     derivatives_dir: Path | None = option(None, "data", flags=("-d", "--derivatives"))
+    space: str | None = option(None, "data", metavar="SPACE")
+    atlas: Path | None = option(None, "data")
     ignore: Sequence[Ignored] = ()
     validate: bool = option(
         True,
@@ -205,8 +217,26 @@ class ParticipantOptions:
             baseline=self.baseline or config.glm.baseline,
             pooling=self.pooling or config.glm.pooling,
         )
-        runs = replace(config.runs, task=self.task or config.runs.task)
-        return replace(config, runs=runs, glm=glm)
+        task, space = self.task or config.runs.task, self.space or config.runs.space
+        runs = replace(config.runs, task=task, space=space)
+        atlas = config.atlas if self.atlas is None else self.atlas.resolve()
+        return replace(config, runs=runs, glm=glm, atlas=atlas)
+
+    def without_registration(self) -> "ParticipantOptions":
+        """Give these options without those of registration, which are not used; say which were."""
+        given = {
+            "--fs-subjects-dir": self.fs_subjects_dir,
+            "--roi-source": self.roi_source,
+            "--t1w-mask": self.t1w_mask,
+        }
+        if unused := [name for name, value in given.items() if value is not None]:
+            warn_once(
+                f"{' and '.join(unused)} {'has' if len(unused) == 1 else 'have'} no effect: runs "
+                "in a standard space are not registered"
+            )
+        return replace(
+            self, normalization="python", fs_subjects_dir=None, roi_source=None, t1w_mask=None
+        )
 
     def reconstructions(self, out_dir: Path) -> Path:
         """Folder where `--normalization freesurfer` finds or makes reconstructions."""

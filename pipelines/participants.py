@@ -9,9 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.recorded import MIXED, add_to_mixture, write_recorded
-from conceptrsa.bids_config.schema import DatasetConfig
+from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs, links_outside
 from conceptrsa.pipelines.bids.layout import BidsFilters, read_filters
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 def run_participants(
     bids_dir: Path, out_dir: Path, config: DatasetConfig, options: ParticipantOptions
 ) -> int:
-    """Take subjects from raw BIDS data to betas and regions in MNI305.
+    """Take subjects from their runs to betas and regions in a standard space.
 
     Parameters
     ----------
@@ -72,16 +74,19 @@ def run_participants(
     """
     require_own_folders(bids_dir, out_dir, options)
     require_writable(out_dir)
-    kept, config = shared_config(config, options), options.configured(config)
-    require_own_config(out_dir, kept, options)
+    given, config = config, options.configured(config)
     work_dir = (options.work_dir or out_dir / ".work").resolve()
     require_makeable(work_dir, "--work-dir")
     spm = find_spm(options, work_dir)
     log.info("reading and checking %s", bids_dir)
     selection = (bids_dir, config, options.participant_labels, options.session_labels)
-    reading = reading_of(options)
+    reading = reading_of(options, config)
     # Names, sidecars and events in a moment; images are read to their end, which takes longer.
     subjects = read_dataset(*selection, names_only=True, reading=reading)
+    kept = shared_config(given, options, subjects)
+    require_own_config(out_dir, kept, options)
+    if subjects[0].standard_space is not None:
+        options = options.without_registration()
     if options.validate:
         require_valid(bids_dir, {subject.subject for subject in subjects}, out_dir / "logs")
     subjects = read_dataset(*selection, n_threads=options.n_procs, reading=reading)
@@ -104,6 +109,8 @@ def run_participants(
         n_threads=n_threads,
         runs_per_partition=options.runs_per_partition,
         keep_work=options.keep_work,
+        atlas=config.atlas,
+        label_names=None if config.atlas is None else label_names(config.atlas, config.rois),
     )
     version_dir = software.of_version(work_dir)
     require_writable(version_dir, "--work-dir")
@@ -149,6 +156,7 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         Input("--stimuli", options.stimuli_dir, "files"),
         Input("--fs-subjects-dir", options.fs_subjects_dir, "files"),
         Input("--t1w-mask", options.t1w_mask, "betas"),
+        Input("--atlas", options.atlas, "betas"),
     ]
     require_separate(out_dir, inputs)
     require_no_other_data_set(out_dir)
@@ -157,11 +165,23 @@ def require_own_folders(bids_dir: Path, out_dir: Path, options: ParticipantOptio
         require_separate(work_dir, inputs, "--work-dir", part)
 
 
-def reading_of(options: ParticipantOptions) -> Reading:
-    """Say how the data set is read."""
+def reading_of(options: ParticipantOptions, config: DatasetConfig) -> Reading:
+    """Say how the data set is read; `config` is `ParticipantOptions.configured`."""
     filters = BidsFilters() if options.filter_file is None else read_filters(options.filter_file)
     masks = options.t1w_mask and options.t1w_mask.resolve()
-    return Reading(filters, options.derivatives_dir, masks, frozenset(options.ignore))
+    space = None if config.runs.space is None else Space.read(config.runs.space)
+    return Reading(
+        filters, options.derivatives_dir, masks, frozenset(options.ignore), space, config.atlas
+    )
+
+
+def label_names(atlas: Path, rois: Sequence[RoiDefinition]) -> dict[int, str]:
+    """Give the names of an atlas' labels: those of its table, else of the regions they are of."""
+    file = table_beside(atlas)
+    if file is None:
+        return {label: roi.name for roi in reversed(rois) for label in roi.labels}
+    named = read_label_table(file).labels
+    return {label: name for name, labels in named.items() for label in labels}
 
 
 def cautions_of(out_dir: Path, subject: str) -> list[str]:
@@ -202,7 +222,7 @@ def write_page(
         A note, or nothing.
     """
     try:
-        write_subject_page(out_dir, subject.subject, task, cautions)
+        write_subject_page(out_dir, subject.subject, task, cautions, subject.standard_space)
     except Exception as error:
         log.debug("the page of sub-%s", subject.subject, exc_info=error)
         return [f"its results are there, but its page could not be made ({error})"]

@@ -38,6 +38,7 @@ HEAVY = (
     "named_classifiers", "installed", "glm", "models", "odd_images", "figures_written",
     "language_clip", "subject_cautions", "paper_parity", "features", "bids_validation",
     "spm_failures", "freesurfer_steps", "report", "docs", "resources", "betas_damaged",
+    "standard_space",
 )  # fmt: skip
 """Files (without `test_`) that take more than about ten seconds, the longest first."""
 

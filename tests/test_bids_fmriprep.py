@@ -300,7 +300,7 @@ class Damage:
 
 DAMAGES = {
     "no run": Damage(
-        "sub-01/*/func/*_run-01_space-T1w_*", "is missing, in T1w space and in any other"
+        "sub-01/*/func/*_run-01_space-T1w_*", "is missing, in T1w and in any other space"
     ),
     "no confounds": Damage("sub-01/*/func/*_run-01_desc-confounds*", "holds the motion parameters"),
     "other confounds": Damage(
@@ -353,7 +353,10 @@ def test_runs_in_their_own_space_are_refused(
     for file in copy.glob("sub-01/*/func/*_space-T1w_desc-preproc_bold.*"):
         file.rename(file.with_name(file.name.replace("_space-T1w", "")))
     assert run_from(copy, raw_without_images, tmp_path / "out") == 2
-    assert "in its own space only, while runs are taken in T1w space" in (capsys.readouterr().err)
+    said = (
+        "in their own space, and those of a subject lie on one another in T1w space and in standard"
+    )
+    assert said in capsys.readouterr().err
 
 
 def test_runs_in_different_grids_are_refused(
@@ -421,7 +424,7 @@ def test_regions_of_the_subject_come_from_its_segmentation_in_t1w_space(
         "python", "perception", CONFIG.glm, CONFIG.rois, tmp_path,
         NormalizationSettings(roi_source="subject"),
     )  # fmt: skip
-    find_rois = init_participant_wf(subject, settings).get_node("mni305_wf.find_rois")
+    find_rois = init_participant_wf(subject, settings).get_node("standard_space_wf.find_rois")
     assert find_rois.inputs.segmentation_file == str(dseg)
     matrix = tmp_path / "t1w_to_mni305.txt"
     write_matrix(matrix, read_talairach(reconstructions / "sub-01"))
@@ -447,10 +450,10 @@ def test_without_a_segmentation_the_atlas_is_fitted_to_the_head(
             NormalizationSettings(roi_source=source),
         )  # fmt: skip
         workflow = init_participant_wf(subject, settings)
-        find_rois = workflow.get_node("mni305_wf.find_rois")
+        find_rois = workflow.get_node("standard_space_wf.find_rois")
         fed = {
             field
-            for _, node, data in workflow.get_node("mni305_wf")._graph.edges(data=True)
+            for _, node, data in workflow.get_node("standard_space_wf")._graph.edges(data=True)
             if node is find_rois
             for _, field in data["connect"]
         }

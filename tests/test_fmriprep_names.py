@@ -123,6 +123,14 @@ def test_the_names_that_were_looked_for_are_told(raw: Path, fmriprep: Path) -> N
         assert f"{RUN_1}{entities}_space-T1w_desc-preproc_bold.nii.gz" in str(caught.value)
 
 
+def test_confounds_under_the_name_of_earlier_versions(raw: Path, fmriprep: Path) -> None:
+    for file in fmriprep.glob("sub-01/*/func/*_desc-confounds_timeseries.tsv"):
+        file.rename(file.with_name(file.name.replace("timeseries", "regressors")))
+    run = read(raw, fmriprep).runs[1].preprocessed
+    assert run is not None
+    assert run.confounds.name == f"{RUN_2}_desc-confounds_regressors.tsv"
+
+
 def test_corrected_and_uncorrected_runs_are_not_mixed(raw: Path, fmriprep: Path) -> None:
     add_run(fmriprep, RUN_2, UNCORRECTED)  # stands for 0.5 TR, and the other for 0.492
     with pytest.raises(InputError, match=r"run-01.*corrected .*run-02.* were not: run fMRI"):
@@ -140,7 +148,7 @@ def test_sidecars_say_whether_slices_were_corrected(
         assert tsnr["SliceTimingCorrected"] is corrected
         # Not SPM's nearest moment, and none where there is none.
         assert tsnr.get("StartTime") == (pytest.approx(1.476) if corrected else None)
-    for betas in sidecars["derivatives_wf.save_betas_mni305"]:
+    for betas in sidecars["derivatives_wf.save_betas_standard"]:
         assert betas["Estimation"]["SliceTimingCorrected"] is corrected
 
 
@@ -148,7 +156,7 @@ def test_non_steady_state_volumes_are_counted(raw: Path, fmriprep: Path, tmp_pat
     add_run(fmriprep, RUN_2, non_steady_state=3)
     sidecars = sidecars_of(read(raw, fmriprep), tmp_path)
     counts = [
-        betas["NonSteadyStateVolumes"] for betas in sidecars["derivatives_wf.save_betas_mni305"]
+        betas["NonSteadyStateVolumes"] for betas in sidecars["derivatives_wf.save_betas_standard"]
     ]
     assert counts == [[0, 3], [0], [3]]
     confounds = sidecars["derivatives_wf.save_confounds"]

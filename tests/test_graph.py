@@ -13,7 +13,7 @@ needs_graphviz = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphvi
 STEPS = (
     "slice_timing", "realign", "coregister", "find_brain", "normalize", "brain_mask",
     "estimate_betas", "pool_betas", "resample_betas", "find_rois", "coverage",
-    "save_t1w_mask", "save_betas_mni305",
+    "save_t1w_mask", "save_betas_standard",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from conceptrsa.analysis.betas.statmaps import list_statmaps
 from conceptrsa.bids_config import load_dataset_config
 from conceptrsa.bids_config.errors import InputError, grouped
 from conceptrsa.bids_config.schema import EventsConfig, OneBackConfig
+from conceptrsa.bids_config.spaces import MNI305
 from conceptrsa.pipelines.bids.dataset import Reading, SubjectInputs
 from conceptrsa.pipelines.bids.events import read_run_events
 from conceptrsa.pipelines.bids.layout import read_filters
@@ -19,7 +20,7 @@ from conceptrsa.pipelines.bids.reading import read_dataset, survey
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.reports.subject_records import read_cautions
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
-from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
+from conceptrsa.pipelines.workflows.sidecars import SubjectDerivatives
 
 CONFIG = load_dataset_config("demo")
 
@@ -150,7 +151,7 @@ def test_numbers_that_fmriprep_writes_otherwise(raw: str, made: str, tmp_path: P
 def test_run_1_is_not_taken_for_run_10(tmp_path: Path) -> None:
     root = bids.make(tmp_path / "raw", {"01": ("run-01", "run-10")})
     fmriprep = bids.make_fmriprep(tmp_path / "fmriprep", "01", ["run-10"])
-    said = r"run-01_space-T1w\S+ is missing, in T1w space and in any other \(1 other runs are there"
+    said = r"run-01_space-T1w\S+ is missing, in T1w and in any other space \(1 other runs are"
     with pytest.raises(InputError, match=said):
         read(root, Reading(derivatives_dir=fmriprep))
 
@@ -163,10 +164,10 @@ def test_the_spaces_that_are_there_are_named(tmp_path: Path) -> None:
     bids.touch(fmriprep / "sub-01/func" / surface)
     with pytest.raises(InputError) as caught:
         read(root, Reading(derivatives_dir=fmriprep))
-    assert (
-        "the run is there in its own space, space MNI152NLin2009cAsym, space MNI152NLin6Asym, "
-        "space fsaverage5 only, while runs are taken in T1w space, where those of a subject lie "
-        "on one another: run fMRIPrep again with T1w among its --output-spaces" in str(caught.value)
+    assert str(caught.value) == (
+        f"{fmriprep} holds runs of task perception in MNI152NLin2009cAsym:res-2, "
+        "MNI152NLin6Asym and their own space: choose --space MNI152NLin2009cAsym:res-2 or --space "
+        "MNI152NLin6Asym"
     )
 
 
@@ -186,7 +187,7 @@ def test_headers_that_say_one_second(tmp_path: Path, caplog: pytest.LogCaptureFi
     sidecar = tmp_path / "out/sub-01/func/sub-01_x_space-MNI305_res-2_stat-effect_statmap.json"
     sidecar.parent.mkdir(parents=True)
     files = SubjectDerivatives(subject, "perception", NormalizationSettings())
-    _, content = files.betas(MNI305_ENTITIES, {"Engine": "python"})[0]
+    _, content = files.betas(MNI305.entities, {"Engine": "python"})[0]
     sidecar.write_text(json.dumps(content))
     assert any(
         "the headers of 2 of fMRIPrep's images say another TR (1 s)" in caution

@@ -178,7 +178,7 @@ def test_the_page_and_the_comparison_say_what_was_ignored(bids: Path, tmp_path: 
     out = tmp_path / "out"
     settings = example_settings(CONFIG, ParticipantOptions())
     workflow = init_participant_wf(subject, replace(settings, out_dir=out))
-    metadata = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata
+    metadata = workflow.get_node("derivatives_wf.save_betas_standard").inputs.metadata
     assert [content["Noticed"] for content in metadata] == [list(subject.noticed)] * 3
     func = out / "sub-01" / "func"
     func.mkdir(parents=True)
@@ -744,7 +744,7 @@ def test_without_slice_timing_the_step_is_left_out_and_said(
     assert not [name for name in workflow.list_node_names() if "slice_timing" in name]
     realign = workflow.get_node("preprocessing_wf.realign")
     assert realign.inputs.uses_up_inputs is False
-    betas = workflow.get_node("derivatives_wf.save_betas_mni305").inputs.metadata[0]
+    betas = workflow.get_node("derivatives_wf.save_betas_standard").inputs.metadata[0]
     assert betas["Estimation"]["SliceTimingCorrected"] is False
     assert betas["Estimation"]["SliceTimeReference"] == 0.5
     for tsnr in workflow.get_node("quality_wf.save_tsnr").inputs.metadata:

@@ -16,6 +16,7 @@ from validation import bids_errors
 
 from conceptrsa import bids_config
 from conceptrsa.bids_config.errors import StepError
+from conceptrsa.bids_config.spaces import MNI305
 from conceptrsa.interfaces.numerics import mni305_grid
 from conceptrsa.interfaces.numerics.design import make_run_design
 from conceptrsa.interfaces.numerics.mni305_grid import make_sampler
@@ -27,7 +28,7 @@ from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.participant_options import RUNS_PER_PARTITION, partition_runs
 from conceptrsa.pipelines.workflows.mni305 import NormalizationSettings
-from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, SubjectDerivatives
+from conceptrsa.pipelines.workflows.sidecars import SubjectDerivatives
 
 SHAPE = (12, 11, 10)
 AFFINE = np.array([[3.0, 0, 0, -16], [0, 3.0, 0, -40], [0, 0, 3.0, -12], [0, 0, 0, 1]])
@@ -170,7 +171,7 @@ class Planted:
             "partitions": [list(part) for part in partitions],
             "names": ["+".join(f"run-{run + 1}" for run in part) for part in partitions],
             "pooled_boldref_file": pooled.outputs.pooled_file,
-            "pooled_mni305_file": resampled.outputs.out_file,
+            "pooled_standard_file": resampled.outputs.out_file,
             **files,
             **self.places(),
             **changed,
@@ -343,7 +344,7 @@ def test_the_command_adds_run_wise_betas_to_a_finished_run(
         assert f"{step} done (found)" in said
     assert checksums(out) == plain
 
-    stem = f"sub-01/func/sub-01_task-perception_{MNI305_ENTITIES}"
+    stem = f"sub-01/func/sub-01_task-perception_{MNI305.entities}"
     path = out / f"{stem}_desc-runs_roibetas.h5"
     pooled = [
         np.asarray(nib.load(out / f"{stem}_stat-effect{half}_statmap.nii.gz").dataobj)

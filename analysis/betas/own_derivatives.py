@@ -1,4 +1,4 @@
-"""Betas as this tool's participant level leaves them: BIDS derivatives in MNI305 space."""
+"""Betas as this tool's participant level leaves them: BIDS derivatives in a standard space."""
 
 import json
 import math
@@ -10,10 +10,12 @@ from conceptrsa.analysis.betas.beta_index import Request, SubjectImages, wanted_
 from conceptrsa.analysis.betas.image_tables import named_volumes, table_beside
 from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.recorded import RECORD
+from conceptrsa.bids_config.spaces import MNI305, Space
 from conceptrsa.bids_config.writing import require_content
 
-SPACE = "space-MNI305_res-2"
-OWN_ATLAS = "sub-{subject}/anat/sub-{subject}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz"
+OWN_ATLAS = "sub-{{subject}}/anat/sub-{{subject}}_{regions}.nii.gz"
+IN_EPI_SPACE = "_space-boldref_"
 HALVES: tuple[Half, ...] = ("odd", "even")
 
 REFERENCE = "SliceTimeReference"
@@ -27,22 +29,26 @@ AGAIN = "run the participant level again for that subject"
 def list_derivatives(want: Request) -> Iterator[SubjectImages]:
     """List the betas of every subject under a derivatives folder.
 
-    They are `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz` (4D, one volume per
-    stimulus, named by the `.tsv` beside it), where they are there the same with `_desc-odd` and
-    `_desc-even`, and run-wise betas in `*_desc-runs_roibetas.h5`.
+    They are `sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz`, or of the standard space
+    of fMRIPrep's runs (4D, one volume per stimulus, named by the `.tsv` beside it), where they are
+    there the same with `_desc-odd` and `_desc-even`, and run-wise betas in
+    `*_desc-runs_roibetas.h5`.
 
     Raises
     ------
     InputError
-        On no betas, betas of several tasks, or files of a subject that are of several estimations.
+        On no betas, betas of several tasks or spaces, or files of a subject that are of several
+        estimations.
     """
     present = [path.parent.name for path in want.path.glob("sub-*/func")]
     if not present:
         raise InputError(
             f"{want.path} holds no sub-*/func folder: run the participant level into it first"
         )
-    for name in wanted_subjects(present, want):
-        betas_file = _betas_file(want.path / name, want.task)
+    names = wanted_subjects(present, want)
+    files = {name: _betas_file(want.path / name, want.task) for name in names}
+    _require_one_space(list(files.values()))
+    for name, betas_file in files.items():
         halves = _halves_of(betas_file)
         run_betas = _run_betas_file(betas_file) if want.with_runs else None
         require_of_one_estimation(betas_file, list(halves.values()), run_betas)
@@ -61,17 +67,51 @@ def list_derivatives(want: Request) -> Iterator[SubjectImages]:
         )
 
 
-def _betas_file(folder: Path, task: str | None) -> Path:
-    pattern = f"{folder.name}_task-{task or '*'}_{SPACE}_stat-effect_statmap.nii.gz"
+def holds_own_betas(folder: Path) -> bool:
+    """Whether a folder holds betas in MNI305, or a record of what made those in another space."""
+    if any(folder.glob(f"sub-*/func/*_{MNI305.entities}_stat-effect_statmap.nii.gz")):
+        return True
+    return (folder / RECORD).is_file() and any(map(_own_betas, folder.glob("sub-*")))
+
+
+def own_atlas(folder: Path) -> Path:
+    """Name the labels that were made with the betas, with `{subject}` for the label of each."""
+    files = (file for subject in sorted(folder.glob("sub-*")) for file in _own_betas(subject))
+    first = next(files, None)
+    space = MNI305 if first is None else Space.in_name(first.name) or MNI305
+    return folder / OWN_ATLAS.format(regions=space.regions)
+
+
+def _own_betas(folder: Path, task: str | None = None) -> list[Path]:
+    """List a subject's betas of all runs, in whatever standard space."""
+    pattern = f"{folder.name}_task-{task or '*'}_space-*_stat-effect_statmap.nii.gz"
     files = sorted((folder / "func").glob(pattern))
+    return [file for file in files if IN_EPI_SPACE not in file.name]
+
+
+def _betas_file(folder: Path, task: str | None) -> Path:
+    files = _own_betas(folder, task)
     if not files:
+        pattern = f"{folder.name}_task-{task or '*'}_space-*_stat-effect_statmap.nii.gz"
         raise InputError(
             f"{folder / 'func' / pattern} is missing: run the participant level for {folder.name}"
         )
-    if len(files) > 1:
+    if len({file.name.partition("_space-")[0] for file in files}) > 1:
         names = ", ".join(file.name for file in files)
         raise InputError(f"{folder / 'func'} holds betas of several tasks ({names}): name one")
+    _require_one_space(files)
     return files[0]
+
+
+def _require_one_space(files: Sequence[Path]) -> None:
+    """Refuse betas in several spaces, of one subject or of several."""
+    for file in files[1:]:
+        spaces = [Space.in_name(one.name) for one in (files[0], file)]
+        if spaces[0] != spaces[1]:
+            raise InputError(
+                f"{files[0]} is in the space {spaces[0]} but {file} in {spaces[1]}: keep betas of "
+                "one space in a folder, and run the participant level again for those of another"
+            )
 
 
 def _halves_of(betas_file: Path) -> dict[Half, Path]:

@@ -15,9 +15,9 @@ from conceptrsa.analysis.betas.label_tables import read_label_table, table_besid
 from conceptrsa.analysis.betas.natural_scenes import find_sessions, list_natural_scenes
 from conceptrsa.analysis.betas.nearest_form import describe_nearest
 from conceptrsa.analysis.betas.own_derivatives import (
-    OWN_ATLAS,
-    SPACE,
+    holds_own_betas,
     list_derivatives,
+    own_atlas,
     require_same_estimation,
 )
 from conceptrsa.analysis.betas.region_choice import (
@@ -104,8 +104,8 @@ FORMATS = (
     ),
     BetasFormat(
         "derivatives",
-        f"this tool's derivatives, sub-XX/func/*_{SPACE}_stat-effect_statmap.nii.gz",
-        lambda path: any(path.glob(f"sub-*/func/*_{SPACE}_stat-effect_statmap.nii.gz")),
+        "this tool's derivatives, sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz",
+        holds_own_betas,
         list_derivatives,
         has_own_atlas=True,
         options=frozenset({"task"}),
@@ -301,7 +301,7 @@ def read_betas(
         subjects = read_trials(list(form.list_trials(want)), want, atlas, form.zscore)
     else:
         assert form.list_images is not None
-        subjects = read_subjects(list(form.list_images(want)), want, atlas, path / OWN_ATLAS)
+        subjects = read_subjects(list(form.list_images(want)), want, atlas, own_atlas(path))
     require_comparable(subjects)
     for subject in subjects:
         require_names(subject.stimuli, "stimulus", subject.origin)
@@ -382,7 +382,7 @@ def find_regions(
     choices = [roi for roi in rois or () if isinstance(roi, RegionChoice)]
     if form.read_regions is not None or (rois is not None and not choices):
         return _own_regions(path, form, atlas) if rois is None else tuple(rois)
-    file = atlas or (path / OWN_ATLAS if form.has_own_atlas else None)
+    file = atlas or (own_atlas(path) if form.has_own_atlas else None)
     words = [word for choice in choices for word in choice.words]
     by_name = not all(map(str.isdecimal, words)) or any(choice.name is None for choice in choices)
     table_file = atlas_labels

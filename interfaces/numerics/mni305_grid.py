@@ -50,6 +50,8 @@ for _matrix in (AFFINE, MNI305_TO_MNI152, MNI152_TO_MNI305):
 
 Rois = Sequence[tuple[str, Sequence[int]]]
 """Name and labels of each region."""
+Grid = tuple[tuple[int, ...], NDArray[np.float64]]
+"""Shape, and affine from voxels to world (RAS, mm)."""
 
 
 def to_mni305(
@@ -75,10 +77,10 @@ def to_mni305(
 
 @dataclass(frozen=True)
 class RoiSampler:
-    """Interpolation of images in one grid at points of the MNI305 grid, and nowhere else.
+    """Interpolation of images in one grid at points of another one, and nowhere else.
 
     A run has hundreds of volumes, and the regions a few thousand voxels: its residuals are
-    interpolated there, in the way of `resampling.resample`, without ever being an image in MNI305.
+    interpolated there, in the way of `resampling.resample`, without ever being an image there.
 
     Attributes
     ----------
@@ -104,39 +106,45 @@ def make_sampler(
     points: NDArray[np.intp],
     valid: NDArray[np.bool_],
     affine: NDArray[np.float64],
-    to_mni305: NDArray[np.float64],
+    to_world: NDArray[np.float64],
     missing: MissingRule = "excluded",
+    grid: Grid = (SHAPE, AFFINE),
 ) -> RoiSampler:
     """Prepare interpolation of images that have data in the same voxels.
 
     Parameters
     ----------
     points : array of int, shape (points,)
-        Flat C-order indices in the MNI305 grid.
+        Flat C-order indices in the grid.
     valid : array of bool, shape (x, y, z)
         Which voxels have data.
     affine : array, shape (4, 4)
         Voxel indices to world (RAS, mm).
-    to_mni305 : array, shape (4, 4)
-        That world to MNI305's.
+    to_world : array, shape (4, 4)
+        That world to the grid's.
     missing : {'excluded', 'zero'}
         What voxels without data count as; see `resampling.sampling_weights`.
+    grid : tuple of shape and affine
+        That of the points, MNI305's by default.
     """
-    to_voxels = np.linalg.inv(affine) @ np.linalg.inv(to_mni305) @ AFFINE
-    indices = np.column_stack(np.unravel_index(points, SHAPE))
+    shape, grid_affine = grid
+    to_voxels = np.linalg.inv(affine) @ np.linalg.inv(to_world) @ grid_affine
+    indices = np.column_stack(np.unravel_index(points, shape))
     covered, weights = sampling_weights(apply_affine(to_voxels, indices), valid, missing)
     weights.eliminate_zeros()
     used = np.unique(weights.indices)
     return RoiSampler(covered, np.flatnonzero(valid)[used], sparse.csr_array(weights[:, used]))
 
 
-def roi_points(dseg_file: str | Path, rois: Rois) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def roi_points(
+    dseg_file: str | Path, rois: Rois
+) -> tuple[NDArray[np.intp], NDArray[np.int64], Grid]:
     """Voxels of any region.
 
     Parameters
     ----------
     dseg_file : path
-        Labels in the MNI305 grid.
+        Labels in the grid of the betas.
     rois : sequence of (str, sequence of int)
         Name and labels of each region.
 
@@ -146,7 +154,10 @@ def roi_points(dseg_file: str | Path, rois: Rois) -> tuple[NDArray[np.intp], NDA
         Flat C-order indices, increasing.
     labels : array of int
         The label of each.
+    grid : tuple of shape and affine
+        Of the labels.
     """
-    labels = np.asarray(nib.load(dseg_file).dataobj).ravel().astype(np.int64)
+    image = nib.load(dseg_file)
+    labels = np.asarray(image.dataobj).ravel().astype(np.int64)
     points = np.flatnonzero(np.isin(labels, [label for _, members in rois for label in members]))
-    return points, labels[points]
+    return points, labels[points], (image.shape, image.affine)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.images import save_image
+from conceptrsa.bids_config.images import open_volume, save_image
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
@@ -31,7 +31,7 @@ class ImportRun(Step):
     What lies outside the field of view of the scanner is 0 in fMRIPrep's images.
     """
 
-    in_file = file_in("4D, in T1w space")
+    in_file = file_in("4D, in a space that all runs share")
     confounds_file = file_in("TSV with trans_x ... rot_z (mm, rad)")
 
     out_file = file_out("the run, uncompressed")
@@ -65,7 +65,7 @@ class CombineRuns(Step):
 
     mean_file = file_out("mean of all volumes of all runs")
     valid_mask_file = file_out("1 where every volume of every run has data")
-    transform_file = file_out("identity, 4x4: the runs lie in T1w space already")
+    transform_file = file_out("identity, 4x4: the runs lie in the anatomy's space already")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         first: Any = nib.load(self.inputs.mean_files[0])
@@ -92,6 +92,32 @@ class CombineRuns(Step):
             "valid_mask_file": folder / "valid_mask.nii",
             "transform_file": folder / "bold_to_t1w.txt",
         }
+
+
+class CombineMasks(Step):
+    """Brain mask of all runs: where any run's has brain, and every volume has data.
+
+    fMRIPrep's masks follow the intensity of each run and differ at their borders.
+    """
+
+    mask_files = files_in("per run, in the grid of the runs")
+    valid_mask_file = file_in("1 where every volume of every run has data")
+
+    mask_file = file_out("uint8, 1 in the brain")
+
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        valid: Any = nib.load(self.inputs.valid_mask_file)
+        brain = np.zeros(valid.shape, dtype=bool)
+        for file in self.inputs.mask_files:
+            brain |= np.asarray(open_volume(file).dataobj) > 0
+        brain &= np.asarray(valid.dataobj) > 0
+        if not brain.any():
+            raise StepError(
+                f"{self.inputs.mask_files[0]} and the masks of the other runs hold no voxel that "
+                "has data in every volume: look at fMRIPrep's report on this subject"
+            )
+        save_image(folder / "brain_mask.nii", brain.astype(np.uint8), valid.affine)
+        return {"mask_file": folder / "brain_mask.nii"}
 
 
 def read_confounds_motion(confounds_file: str | Path, n_volumes: int) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ class TakesSamplePlaces(TakesRegions):
     """Base of the steps that sample images in EPI space at the voxels of regions."""
 
     bold_to_t1w_file = file_in("4x4 matrix, RAS mm")
-    t1w_to_mni305_file = file_in("4x4 matrix, RAS mm")
+    t1w_to_mni305_file = file_in("4x4 matrix, RAS mm; the identity of runs in a standard space")
     missing = traits.Enum(
         "excluded", "zero", usedefault=True, desc="what voxels without data count as"
     )
@@ -101,10 +101,10 @@ def sample_betas(inputs: Any, betas_file: str | Path) -> tuple[RoiSampler, NDArr
     """
     image = nib.load(betas_file)
     betas = np.asarray(image.dataobj)
-    points, _ = roi_points(inputs.dseg_file, inputs.rois)
-    to_mni305 = read_matrix(inputs.t1w_to_mni305_file) @ read_matrix(inputs.bold_to_t1w_file)
+    points, _, grid = roi_points(inputs.dseg_file, inputs.rois)
+    to_standard = read_matrix(inputs.t1w_to_mni305_file) @ read_matrix(inputs.bold_to_t1w_file)
     valid = np.isfinite(betas).all(axis=-1)
-    sampler = make_sampler(points, valid, image.affine, to_mni305, inputs.missing)
+    sampler = make_sampler(points, valid, image.affine, to_standard, inputs.missing, grid)
     return sampler, sampler(betas.reshape(-1, betas.shape[-1])[sampler.voxels])
 
 
@@ -167,13 +167,13 @@ class CollectRunBetas(TakesSamplePlaces):
     )
     names = traits.List(traits.Str(), mandatory=True, desc="of each partition")
     pooled_boldref_file = file_in("pooled betas in EPI space")
-    pooled_mni305_file = file_in("the same in MNI305")
+    pooled_standard_file = file_in("the same in the standard space of the regions")
 
     out_file = file_out("HDF5; see `CollectRunBetas`")
 
     def _run_in(self, folder: Path) -> dict[str, Path]:
         inputs = self.inputs
-        points, labels = roi_points(inputs.dseg_file, inputs.rois)
+        points, labels, _ = roi_points(inputs.dseg_file, inputs.rois)
         self._require_same_places(points)
         stimuli, betas = self._pooled()
         residuals = [np.load(file, mmap_mode="r") for file in inputs.residuals_files]
@@ -233,7 +233,7 @@ class CollectRunBetas(TakesSamplePlaces):
     def _require_same_places(self, points: NDArray[np.intp]) -> None:
         """Make sure that sampling gives what resampling did, whichever program did that."""
         _, sampled = sample_betas(self.inputs, self.inputs.pooled_boldref_file)
-        resampled = np.asarray(nib.load(self.inputs.pooled_mni305_file).dataobj)
+        resampled = np.asarray(nib.load(self.inputs.pooled_standard_file).dataobj)
         resampled = resampled.reshape(-1, resampled.shape[-1])[points]
         both = np.isfinite(sampled) & np.isfinite(resampled)
         difference = (sampled - resampled)[both]
@@ -242,10 +242,10 @@ class CollectRunBetas(TakesSamplePlaces):
             np.sqrt(np.mean(difference**2)) > largest
         ):
             raise StepError(
-                "Betas sampled at the regions' voxels are not those resampled into MNI305, so that "
+                "Betas sampled at the regions' voxels are not those of the standard space, so that "
                 f"the two lie in different places: compare {self.inputs.bold_to_t1w_file} and "
                 f"{self.inputs.t1w_to_mni305_file} with what made "
-                f"{self.inputs.pooled_mni305_file}, or leave --run-betas out."
+                f"{self.inputs.pooled_standard_file}, or leave --run-betas out."
             )
 
 

@@ -1,4 +1,4 @@
-"""Regions of interest in the MNI305 grid, and how much of each has data, as nipype steps."""
+"""Regions of interest in the grid of the betas, and how much of each has data, as nipype steps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from nibabel.affines import apply_affine
 from nipype.interfaces.base import isdefined, traits
 
 from conceptrsa.bids_config.errors import InputError, StepError
-from conceptrsa.bids_config.images import open_volume, save_image
+from conceptrsa.bids_config.images import open_volume, read_labels, save_image
 from conceptrsa.bids_config.tsv import write_table
 from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics import mni305_grid
@@ -21,6 +21,7 @@ from conceptrsa.interfaces.numerics.freesurfer_subject import (
     segmentation_file,
     talairach_file,
 )
+from conceptrsa.interfaces.numerics.resampling import resample
 from conceptrsa.interfaces.numerics.subject_regions import find_regions
 from conceptrsa.interfaces.numerics.transforms import read_matrix
 from conceptrsa.interfaces.python.step import (
@@ -33,9 +34,9 @@ from conceptrsa.interfaces.python.step import (
 
 
 class GivesSegmentation(Step):
-    """Base of the steps that give labels in MNI305."""
+    """Base of the steps that give labels in the grid of the betas."""
 
-    dseg_file = file_out("int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
+    dseg_file = file_out("labels; in MNI305 int16, FreeSurfer aparc+aseg ids, 76x76x93 at 2 mm")
     labels_file = file_out("TSV: index, name")
 
 
@@ -74,7 +75,7 @@ class MNI305Rois(GivesSegmentation):
         write_json(folder / "regions.json", report)
         return {
             "report_file": folder / "regions.json",
-            **write_segmentation(folder, np.asarray(segmentation.dataobj), names),
+            **write_segmentation(folder, np.asarray(segmentation.dataobj, np.int16), names),
         }
 
     def _of_subject(self) -> nib.Nifti1Image:
@@ -84,12 +85,44 @@ class MNI305Rois(GivesSegmentation):
         return labels_mni305(given if isdefined(given) else segmentation_file(folder), matrix)
 
 
+class RegionsInGrid(GivesSegmentation):
+    """Bring labels into the grid of the betas, in the same space, by nearest neighbour."""
+
+    segmentation_file = file_in("labels, 3D, in any grid")
+    grid_file = file_in("image in the grid of the betas")
+    names = traits.List(
+        traits.Tuple(traits.Int(), traits.Str()),
+        desc="labels and their names; those of FreeSurfer's aparc+aseg by default",
+    )
+
+    report_file = file_out("JSON: how they came into the grid")
+
+    def _run_in(self, folder: Path) -> dict[str, Path]:
+        labels, affine = read_labels(self.inputs.segmentation_file)
+        grid = nib.load(self.inputs.grid_file)
+        same = np.shape(labels) == grid.shape[:3] and np.allclose(affine, grid.affine, atol=1e-3)
+        if not same:
+            labels = resample(labels, affine, grid.shape[:3], grid.affine, None, "nearest")
+        names = dict(self.inputs.names) if isdefined(self.inputs.names) else names_of(labels)
+        write_json(
+            folder / "regions.json",
+            {"grid": "as it is" if same else "resampled by nearest neighbour"},
+        )
+        return {
+            "report_file": folder / "regions.json",
+            **write_segmentation(folder, labels.astype(np.int32), names, grid.affine),
+        }
+
+
 def write_segmentation(
-    folder: Path, labels: np.ndarray, names: Mapping[int, str]
+    folder: Path,
+    labels: np.ndarray,
+    names: Mapping[int, str],
+    affine: np.ndarray = mni305_grid.AFFINE,
 ) -> dict[str, Path]:
-    """Write labels in the MNI305 grid and the table of their names, as `MNI305Rois` puts out."""
+    """Write labels and the table of their names, as `GivesSegmentation` puts out."""
     dseg, table = folder / "dseg.nii", folder / "dseg.tsv"
-    save_image(dseg, labels.astype(np.int16), mni305_grid.AFFINE)
+    save_image(dseg, labels, affine)
     write_table(table, pd.DataFrame(sorted(names.items()), columns=["index", "name"]))
     return {"dseg_file": dseg, "labels_file": table}
 
@@ -97,7 +130,7 @@ def write_segmentation(
 class TakesRegions(Step):
     """Base of the steps that take regions of interest."""
 
-    dseg_file = file_in("labels in MNI305")
+    dseg_file = file_in("labels in the grid of the betas")
     rois = traits.List(
         traits.Tuple(traits.Str(), traits.List(traits.Int())),
         mandatory=True,
@@ -115,7 +148,7 @@ class RoiCoverage(TakesRegions):
     def _run_in(self, folder: Path) -> dict[str, Path]:
         segmentation = nib.load(self.inputs.dseg_file)
         labels = np.asarray(segmentation.dataobj)
-        atlas = np.asarray(desikan_killiany_mni305()[0].dataobj)
+        atlas = _packaged_atlas(segmentation)
         betas = np.asarray(nib.load(self.inputs.betas_file).dataobj)
         covered = np.isfinite(betas).reshape(*labels.shape, -1).any(axis=-1)
         rows = []
@@ -136,13 +169,20 @@ class RoiCoverage(TakesRegions):
             if n_covered == 0:
                 raise StepError(
                     f"No voxel of region {name} has betas: the field of view misses it, or the "
-                    "T1w image was not brought to MNI305 rightly; look at both."
+                    "head was not brought to the standard space rightly; look at both."
                 )
             distance = _distance(region, in_atlas, segmentation.affine)
             rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}", distance))
         columns = ["roi", "n_voxels", "n_covered", "coverage", "distance_from_atlas_mm"]
         write_table(folder / "coverage.tsv", pd.DataFrame(rows, columns=columns))
         return {"coverage_file": folder / "coverage.tsv"}
+
+
+def _packaged_atlas(segmentation: nib.Nifti1Image) -> np.ndarray:
+    """Labels of the packaged atlas in the same grid; without a voxel where that is none of it."""
+    if np.allclose(segmentation.affine, mni305_grid.AFFINE):
+        return np.asarray(desikan_killiany_mni305()[0].dataobj)
+    return np.zeros(segmentation.shape, np.int16)
 
 
 def _distance(region: np.ndarray, in_atlas: np.ndarray, affine: np.ndarray) -> str:

@@ -156,6 +156,8 @@ def _check_subject(
                 np.asanyarray(mask.dataobj)
     first = None
     for run in files.runs:
+        if files.made_by is not None and run.preprocessed is None:
+            continue  # noted where it was looked for; raw images need not be there
         with problems.noted():
             header = read_image_header(run.image, ignore_place)
             headers.append(header)
@@ -171,6 +173,9 @@ def _check_subject(
             check_same_grid(first, header)
             if run.preprocessed is not None:
                 check_same_voxels(first, header)
+            if run.preprocessed is not None and run.preprocessed.mask is not None:
+                headers.append(read_image_header(run.preprocessed.mask, ignore_place))
+                check_mask(headers[-1], header)
     return headers
 
 
@@ -383,6 +388,17 @@ def check_same_voxels(first: ImageHeader, other: ImageHeader) -> None:
         raise InputError(
             f"the voxels of {other.file} do not lie on those of {first.file.name}: run fMRIPrep on "
             "all runs of the subject together, or leave that run out"
+        )
+
+
+def check_mask(mask: ImageHeader, run: ImageHeader) -> None:
+    """Raise InputError unless a brain mask is one volume in the grid of its run."""
+    require_volume(mask.shape, mask.file, "a brain mask")
+    shape, own = mask.shape[:3], run.shape[:3]
+    if shape != own or not np.allclose(mask.affine, run.affine, rtol=0, atol=AFFINE_TOLERANCE):
+        raise InputError(
+            f"{mask.file} does not lie on the grid of {run.file.name}: restore both from "
+            "fMRIPrep's output"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from conceptrsa.bids_config.spaces import MNI305, Space
 from conceptrsa.pipelines.bids.fmriprep import PreprocessedRun
 from conceptrsa.pipelines.bids.layout import BidsFilters
 
@@ -74,16 +75,18 @@ class SubjectInputs:
     subject : str
         Label without `sub-`.
     t1w : Path
-        Anatomical image, raw or fMRIPrep's.
+        Anatomical image, raw or fMRIPrep's; none where the runs are in a standard space.
     runs : tuple of BoldRun
     segmentation : Path or None
-        aparc+aseg in T1w space, where fMRIPrep left one.
+        aparc+aseg in the space of the runs, where fMRIPrep left one; or a supplied atlas.
     t1w_mask : Path or None
         Brain mask of the T1w image, supplied or fMRIPrep's.
     made_by : str or None
         What preprocessed the runs, such as 'fMRIPrep 23.2.0'; None for raw ones.
     noticed : tuple of str
         Sentences on images that are taken in spite of something.
+    standard_space : Space or None
+        The space that fMRIPrep left the runs in, where that is a standard one.
     """
 
     subject: str
@@ -93,6 +96,12 @@ class SubjectInputs:
     made_by: str | None = None
     t1w_mask: Path | None = None
     noticed: tuple[str, ...] = ()
+    standard_space: Space | None = None
+
+    @property
+    def space(self) -> Space:
+        """The standard space that betas end in: MNI305 unless the runs are in another one."""
+        return self.standard_space or MNI305
 
     @property
     def is_preprocessed(self) -> bool:
@@ -107,7 +116,8 @@ class SubjectInputs:
     @property
     def is_complete(self) -> bool:
         """Whether nothing of it is missing."""
-        return self.t1w != NOT_FOUND and bool(self.runs) and all(r.is_complete for r in self.runs)
+        is_placed = self.t1w != NOT_FOUND or self.standard_space is not None
+        return is_placed and bool(self.runs) and all(run.is_complete for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -124,12 +134,18 @@ class Reading:
         Supplied brain masks, as `conceptrsa.pipelines.bids.subject_files` finds them.
     ignore : frozenset of {'slicetiming', 'orientation'}
         Take no slice times of raw runs; take images whose place cannot be trusted.
+    space : Space or None
+        The space of fMRIPrep's runs; see `FmriprepDerivatives.choose_space`.
+    atlas : Path or None
+        Labels in that space; `{subject}` stands for the subject's label.
     """
 
     filters: BidsFilters = field(default_factory=BidsFilters)
     derivatives_dir: Path | None = None
     t1w_mask: Path | None = None
     ignore: frozenset[str] = frozenset()
+    space: Space | None = None
+    atlas: Path | None = None
 
 
 def links_outside(subjects: Sequence[SubjectInputs], bids_dir: str | Path) -> str:
@@ -138,7 +154,7 @@ def links_outside(subjects: Sequence[SubjectInputs], bids_dir: str | Path) -> st
     Links within it, as git-annex makes them, are what they seem to be.
     """
     root = Path(bids_dir).resolve()
-    files = [subject.t1w for subject in subjects]
+    files = [subject.t1w for subject in subjects if subject.t1w != NOT_FOUND]
     files += [path for subject in subjects for r in subject.runs for path in (r.bold, r.events)]
     outside = [
         file

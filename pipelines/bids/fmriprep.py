@@ -1,18 +1,20 @@
-"""What fMRIPrep left of a subject: its runs in T1w space, their motion, and the anatomy.
+"""What fMRIPrep left of a subject: its runs in one space, their motion, and the anatomy.
 
-fMRIPrep gives every run a reference image of its own, so only in T1w space do the voxels of all
-runs of a subject lie in the same places; runs in the space of their own reference are refused.
+fMRIPrep gives every run a reference image of its own, so only in T1w space and in standard spaces
+do the voxels of all runs of a subject lie in the same places; runs in the space of their own
+reference are refused.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import open_image
-from conceptrsa.bids_config.names import natural_key
+from conceptrsa.bids_config.names import natural_key, warn_once
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.interfaces.numerics.slice_timing import TIME_TOLERANCE
@@ -27,11 +29,13 @@ from conceptrsa.pipelines.bids.layout import (
 )
 from conceptrsa.pipelines.bids.timing import Timing, check_tr, tr_in_header
 
-T1W_BOLD = "_space-T1w_desc-preproc_bold"
-CONFOUNDS = "_desc-confounds_timeseries"
+T1W = Space("T1w")
+PREPROC_BOLD = "_desc-preproc_bold"
+CONFOUNDS, OLD_CONFOUNDS = "_desc-confounds_timeseries", "_desc-confounds_regressors"
+"""As fMRIPrep names them since 20.2, and did before."""
 PREPROC_T1W = "_desc-preproc_T1w"
 SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
-OWN_SPACE = "its own space"
+OWN_SPACE = Space("func")
 _LEFT_OUT = ("echo", "part", "echo|part")
 """Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
 NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column a volume
@@ -47,7 +51,7 @@ class PreprocessedRun:
     Attributes
     ----------
     bold : Path
-        4D image in T1w space.
+        4D image in T1w space or in a standard space.
     confounds : Path
         TSV with the motion parameters among its columns.
     slice_time_reference : float
@@ -59,6 +63,8 @@ class PreprocessedRun:
     wrong_header_tr : float or None
         TR (s) in the header of the image where it is not that of the sidecar, which counts:
         fMRIPrep 23.2.0 writes 1 s into every header.
+    mask : Path or None
+        Brain mask in the grid of the run, where that is in a standard space.
     """
 
     bold: Path
@@ -67,6 +73,7 @@ class PreprocessedRun:
     corrected: bool = True
     non_steady_state: int = 0
     wrong_header_tr: float | None = None
+    mask: Path | None = None
 
 
 def find_on_t1w(t1w: Path, suffix: str) -> Path | None:
@@ -91,6 +98,7 @@ class FmriprepDerivatives:
 
     def __init__(self, folder: str | Path) -> None:
         self.root = Path(folder).resolve()
+        self.space = T1W
         below = self.root / "fmriprep"
         where = below if (below / DESCRIPTION).is_file() else "the folder that holds that file"
         remedy = f"--derivatives {where}"
@@ -101,6 +109,52 @@ class FmriprepDerivatives:
                 "fMRIPrep made of it"
             )
         self.made_by = _generated_by(content.get("GeneratedBy"))
+
+    def choose_space(self, wanted: Space | None, task: str, subjects: Sequence[str]) -> None:
+        """Choose the one space that runs are taken in.
+
+        Parameters
+        ----------
+        wanted : Space, optional
+            By default T1w, or where that is not there the only standard space.
+        task : str
+            Label of the runs' task, without `task-`.
+        subjects : sequence of str
+            Labels, without `sub-`, of those whose runs are taken.
+
+        Raises
+        ------
+        InputError
+            Where no run is there in the space, or several could be meant; the message lists those
+            that are there.
+        """
+        there = {
+            space
+            for label in subjects
+            for func in (self.root / f"sub-{label}").glob("**/func")
+            for stem, space in _spaces_in(func)
+            if f"_task-{task}_" in f"{stem}_"
+        }
+        usable = sorted(space for space in there if space == T1W or space.is_standard)
+        if wanted is None and (T1W in usable or not there):
+            return
+        fitting = [space for space in usable if wanted is None or wanted.allows(space)]
+        if wanted in fitting:
+            fitting = [wanted]
+        if len(fitting) != 1:
+            holds = f"{self.root} holds runs of task {task} in {_listed_spaces(there)}"
+            raise InputError(holds + _remedy(wanted, usable, fitting))
+        (self.space,) = fitting
+        if wanted is None:
+            warn_once(
+                f"{self.root} holds no runs of task {task} in T1w space: they are taken in "
+                f"{self.space}, the only standard space that is there"
+            )
+
+    @property
+    def standard_space(self) -> Space | None:
+        """The space of the runs, unless it is each subject's own."""
+        return self.space if self.space.is_standard else None
 
     def find_run(self, raw: BidsFile) -> tuple[PreprocessedRun, Timing]:
         """Find what became of a raw run, and its timing.
@@ -113,17 +167,28 @@ class FmriprepDerivatives:
         stems = _stems(raw)
         session = [f"ses-{raw.session}"] if raw.session else []
         folder = self.root.joinpath(f"sub-{raw.entities['subject']}", *session, "func")
-        names = [f"{stem}{T1W_BOLD}.nii.gz" for stem in stems]
-        bold = _first_of(folder, names)
+        entities = f"_{self.space.entities}"
+        bold = _first_of(folder, [f"{stem}{entities}{PREPROC_BOLD}.nii.gz" for stem in stems])
         if bold is None:
-            raise _no_bold(folder, names)
-        names = [f"{stem}{CONFOUNDS}.tsv" for stem in (bold.name.partition(T1W_BOLD)[0], *stems)]
-        confounds = _first_of(folder, names)
+            raise self._no_bold(folder, stems)
+        stem = bold.name.partition(entities)[0]
+        names = [f"{one}{CONFOUNDS}.tsv" for one in (stem, *stems)]
+        old_names = [f"{one}{OLD_CONFOUNDS}.tsv" for one in (stem, *stems)]
+        confounds = _first_of(folder, [*names, *old_names])
         if confounds is None:
             raise InputError(
                 f"{_listed(folder, names)} is missing, which holds the motion parameters of "
                 f"{bold.name}: restore it, or leave --derivatives out"
             )
+        mask = None
+        if self.space.is_standard:
+            name = f"{stem}{entities}{MASK}.nii.gz"
+            mask = _first_of(folder, [name])
+            if mask is None:
+                raise InputError(
+                    f"{folder / name} is missing, the brain mask of {bold.name}: restore it from "
+                    "fMRIPrep's output"
+                )
         table = read_table(confounds)
         table.require_columns(MOTION_PARAMETERS, "restore it from fMRIPrep's output")
         sidecar = folder / f"{bold.name.split('.')[0]}.json"
@@ -134,8 +199,33 @@ class FmriprepDerivatives:
             in_header = tr_in_header(open_image(bold).header)
         if in_header is None or abs(in_header - timing.repetition_time) <= TIME_TOLERANCE:
             in_header = None
-        run = PreprocessedRun(bold, confounds, reference, corrected, non_steady_state, in_header)
+        run = PreprocessedRun(
+            bold, confounds, reference, corrected, non_steady_state, in_header, mask
+        )
         return run, timing
+
+    def find_segmentation(self, bold: Path) -> Path | None:
+        """Find the subject's aparc+aseg in the grid of a run; None without one."""
+        stem = bold.name.partition(PREPROC_BOLD)[0]
+        return _first_of(bold.parent, [f"{stem}{SEGMENTATION}.nii.gz"])
+
+    def _no_bold(self, folder: Path, stems: Sequence[str]) -> InputError:
+        rest = f"_{self.space.entities}{PREPROC_BOLD}"
+        missing = _listed(folder, [f"{stem}{rest}.nii.gz" for stem in stems])
+        wanted = set(map(unpadded, stems))
+        spaces = [space for stem, space in _spaces_in(folder) if stem in wanted]
+        others = len(list(folder.glob(f"*{rest}.nii*")))
+        where = (
+            f"is missing and the run is there in {_listed_spaces(spaces)} only, while runs are "
+            f"taken in {self.space}"
+            if spaces
+            else f"is missing, in {self.space} and in any other space ({others} other runs are "
+            f"there in {self.space})"
+        )
+        return InputError(
+            f"{missing} {where}: run fMRIPrep on this run too, with {self.space} among its "
+            "--output-spaces, or leave the run or participant out"
+        )
 
     def find_t1w(self, subject: str, filters: BidsFilters) -> Path:
         """Find the anatomical image whose world T1w space is.
@@ -228,36 +318,37 @@ def _listed(folder: Path, names: Sequence[str]) -> str:
     return f"{folder / first}" + (f" (or {', '.join(others)})" if others else "")
 
 
-def _no_bold(folder: Path, names: Sequence[str]) -> InputError:
-    missing = _listed(folder, names)
-    spaces = _spaces_of(folder, [name.partition(T1W_BOLD)[0] for name in names])
-    if spaces:
-        return InputError(
-            f"{missing} is missing and the run is there in {', '.join(spaces)} only, while runs "
-            "are taken in T1w space, where those of a subject lie on one another: run fMRIPrep "
-            "again with T1w among its --output-spaces"
+def _spaces_in(folder: Path) -> Iterator[tuple[str, Space]]:
+    """Give the stem of each preprocessed volume, and its space; `func` is that of the run alone."""
+    for path in folder.glob(f"*{PREPROC_BOLD}.nii*"):
+        stem = re.split("_(?:space|desc)-", unpadded(path.name))[0]
+        yield stem, Space.in_name(path.name) or OWN_SPACE
+
+
+def _remedy(wanted: Space | None, usable: Sequence[Space], fitting: Sequence[Space]) -> str:
+    """Say what to do where it is not one space that fits."""
+    names = " or ".join(f"--space {space}" for space in fitting or usable)
+    if fitting:
+        return f": choose {names}"
+    if wanted is None or not (wanted == T1W or wanted.is_standard):
+        return (
+            ", and those of a subject lie on one another in T1w space and in standard spaces only: "
+            + (
+                f"choose {names}"
+                if names
+                else "run fMRIPrep again with one of these among its --output-spaces"
+            )
         )
-    others = len(list(folder.glob(f"*{T1W_BOLD}.nii*")))
-    return InputError(
-        f"{missing} is missing, in T1w space and in any other ({others} other runs are there in "
-        "T1w space): run fMRIPrep on this run too, with T1w among its --output-spaces, or leave "
-        "the run or participant out"
+    return (
+        f", not in {wanted}: {f'choose {names}, or ' if names else ''}run fMRIPrep again with "
+        f"{wanted} among its --output-spaces"
     )
 
 
-def _spaces_of(folder: Path, stems: Sequence[str]) -> list[str]:
-    """Name the spaces in which a run is there, as images or on surfaces."""
-    wanted = set(map(unpadded, stems))
-    spaces = set()
-    for path in folder.glob("*_bold.*"):
-        if path.suffix == ".json":
-            continue
-        name = unpadded(path.name)
-        stem = re.split("_(?:hemi|space|res|cohort|den|desc)-", name)[0]
-        if stem in wanted:
-            space = re.search("_space-([0-9a-zA-Z]+)", name)
-            spaces.add(f"space {space[1]}" if space else OWN_SPACE)
-    return sorted(spaces)
+def _listed_spaces(spaces: Iterable[Space]) -> str:
+    names = {"their own space" if space == OWN_SPACE else str(space) for space in spaces}
+    *others, last = sorted(names) or ["no space"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:

@@ -76,6 +76,9 @@ def read_dataset(
     finder = SubjectFinder(dataset, config, sessions, names_only, reading, derivatives, problems)
     if not participant_labels:
         labels = _with_runs(finder, labels)
+    if derivatives is not None:
+        derivatives.choose_space(reading.space, config.runs.task, labels)
+    _require_standard_space(reading, derivatives)
     subjects = tuple(map(finder.find, labels))
     runs = [run for subject in subjects for run in subject.runs]
     with problems.noted():
@@ -122,6 +125,20 @@ def survey(
             found = read_dataset(*selection, names_only=True, reading=reading)
         subjects = found
     return subjects, tuple(problems.found)
+
+
+def _require_standard_space(reading: Reading, derivatives: FmriprepDerivatives | None) -> None:
+    """Refuse options that have a meaning for runs in a standard space only."""
+    if reading.space is not None and derivatives is None:
+        raise InputError(
+            f"--space {reading.space} is a space of fMRIPrep's runs: give --derivatives too, or "
+            "leave it out (betas of raw runs go to MNI305)"
+        )
+    if reading.atlas is not None and (derivatives is None or derivatives.standard_space is None):
+        raise InputError(
+            f"the atlas {reading.atlas} is for fMRIPrep's runs in a standard space (--derivatives "
+            "with --space): leave it out here, and give it to conceptrsa compare"
+        )
 
 
 def _select(labels: Sequence[str], prefix: str, there: Sequence[str], what: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE
 from conceptrsa.bids_config.errors import InputError, Problems
 from conceptrsa.bids_config.names import natural_key, warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
@@ -79,10 +80,11 @@ class SubjectFinder:
         """Find the files of a subject (label without `sub-`)."""
         derivatives, noted = self.derivatives, self.problems.noted
         t1w, segmentation, mask = NOT_FOUND, None, None
+        standard_space = None if derivatives is None else derivatives.standard_space
         with noted():
             if derivatives is None:
                 t1w = self._find_t1w(subject)
-            else:
+            elif standard_space is None:
                 t1w = derivatives.find_t1w(subject, self.reading.filters)
                 segmentation = find_on_t1w(t1w, SEGMENTATION)
                 mask = find_on_t1w(t1w, MASK)
@@ -100,8 +102,34 @@ class SubjectFinder:
             self._check_stimulus_count(subject, runs)
         with noted():
             check_one_reference([run.preprocessed for run in runs if run.preprocessed is not None])
+        if derivatives is not None and standard_space is not None:
+            with noted():
+                segmentation = self._find_regions(subject, derivatives, runs)
         made_by = None if derivatives is None else derivatives.made_by
-        return SubjectInputs(subject, t1w, runs, segmentation, made_by, mask)
+        return SubjectInputs(
+            subject, t1w, runs, segmentation, made_by, mask, standard_space=standard_space
+        )
+
+    def _find_regions(
+        self, subject: str, derivatives: FmriprepDerivatives, runs: Sequence[BoldRun]
+    ) -> Path:
+        """Find the labels in the standard space of the runs: the atlas, or the subject's own."""
+        if self.reading.atlas is not None:
+            file = Path(str(self.reading.atlas).replace(SUBJECT_PLACE, subject))
+            require_content(file)
+            if not file.is_file():
+                raise InputError(f"the atlas {file} is missing: give a label volume that exists")
+            return file
+        bolds = [run.preprocessed.bold for run in runs if run.preprocessed is not None]
+        found = filter(None, map(derivatives.find_segmentation, bolds))
+        segmentation = next(found, None)
+        if segmentation is None:
+            raise InputError(
+                f"sub-{subject} has no {SEGMENTATION.lstrip('_')} in {derivatives.space} beside "
+                f"its runs in {derivatives.root}, so nothing says where the regions lie: give a "
+                "label volume of that space by --atlas"
+            )
+        return segmentation
 
     def _find_t1w(self, subject: str) -> Path:
         root, filters = self.dataset.root, self.reading.filters

@@ -43,7 +43,7 @@ HOLD_INPUTS = ("sourcedata", "inputs")
 """Where an output folder may hold the data set that it is made from."""
 
 PATH_OPTIONS = (
-    "dataset-config", "bids-filter-file", "derivatives", "t1w-mask", "fs-subjects-dir",
+    "dataset-config", "bids-filter-file", "derivatives", "atlas", "t1w-mask", "fs-subjects-dir",
     "fs-license-file", "use-plugin", "stimuli", "features", "weights", "weights-dir", "registry",
     "cache-dir",
 )  # fmt: skip

@@ -32,6 +32,12 @@ def _add_graph(commands: Any) -> None:
     parser.add_argument("out_file", type=Path, metavar="OUT_FILE")
     parser.add_argument("--bids-dir", type=Path, metavar="DIR", help="draw its first subject's")
     parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
+    parser.add_argument(
+        "--derivatives", dest="derivatives_dir", type=Path, metavar="DIR",
+        help="draw it for what fMRIPrep left of --bids-dir",
+    )  # fmt: skip
+    parser.add_argument("--space", metavar="SPACE", help="of fMRIPrep's runs, as for run")
+    parser.add_argument("--atlas", type=Path, metavar="FILE", help="in that space, as for run")
     parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
     add_ignore_option(parser, ("slicetiming",))
     add_engine_options(parser, ["engine"])
@@ -52,6 +58,7 @@ def _add_doctor(commands: Any) -> None:
 def run_graph(args: argparse.Namespace) -> int:
     """Draw the graph."""
     from conceptrsa.pipelines.graph import example_settings, write_graph
+    from conceptrsa.pipelines.participants import reading_of
 
     given = given_options(ParticipantOptions, args)
     require_fitting(given)
@@ -66,7 +73,7 @@ def run_graph(args: argparse.Namespace) -> int:
         args.kind,
         args.bids_dir,
         args.participant_label,
-        frozenset(options.ignore),
+        reading_of(options, config),
     )
     print(written)
     return 0

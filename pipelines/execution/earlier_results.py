@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,20 @@ from conceptrsa.pipelines.participant_options import ParticipantOptions
 from conceptrsa.pipelines.workflows.sidecars import of_runs
 
 
-def shared_config(config: DatasetConfig, options: ParticipantOptions) -> DatasetConfig:
-    """Give what all subjects of a folder share; derivatives of several tasks may lie there."""
-    return replace(config, glm=options.configured(config).glm)
+def shared_config(
+    config: DatasetConfig, options: ParticipantOptions, subjects: Sequence[SubjectInputs] = ()
+) -> DatasetConfig:
+    """Give what all subjects of a folder share; derivatives of several tasks may lie there.
+
+    The space is that in which the runs are there, be it chosen or the only one.
+    """
+    configured = options.configured(config)
+    space = configured.runs.space
+    if subjects:
+        found = subjects[0].standard_space
+        space = None if found is None else str(found)
+    runs = replace(config.runs, space=space)
+    return replace(config, runs=runs, glm=configured.glm, atlas=configured.atlas)
 
 
 def subjects_in(out_dir: Path) -> set[str]:
@@ -73,7 +84,7 @@ def notes_on_other_runs(
     """
     for subject in subjects:
         name = f"sub-{subject.subject}"
-        stem = f"{name}_task-{task}_space-MNI305_res-2_stat-effect_statmap"
+        stem = f"{name}_task-{task}_{subject.space.entities}_stat-effect_statmap"
         before = _sources(out_dir / name / "func" / f"{stem}.json")
         now = set(of_runs(subject))
         if before and before != now:

@@ -45,6 +45,8 @@ class Size:
         Volumes of all runs together; voxels of a volume.
     is_assumed : bool
         Whether some image was not there to be looked at.
+    n_standard : int
+        Voxels of a volume in the standard space that betas end in.
     """
 
     n_runs: int
@@ -52,6 +54,7 @@ class Size:
     n_voxels: int
     n_stimuli: int
     is_assumed: bool
+    n_standard: int = GRID_MNI305
 
     @property
     def samples(self) -> float:
@@ -69,9 +72,9 @@ class Size:
         return self.n_voxels * self.n_stimuli * FLOAT32 / GIGABYTE
 
     @property
-    def betas_mni305_gb(self) -> float:
-        """Betas of all, odd and even runs in MNI305."""
-        return N_SETS * GRID_MNI305 * self.n_stimuli * FLOAT32 / GIGABYTE
+    def betas_standard_gb(self) -> float:
+        """Betas of all, odd and even runs in the standard space."""
+        return N_SETS * self.n_standard * self.n_stimuli * FLOAT32 / GIGABYTE
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,11 @@ def forecast_subject(
     size = _size(subject)
     steps = tuple(_steps(subject, size, options, out_dir))
     # What is collected lies there twice: where it was made, and as a result.
-    stays = {"save betas mni305": 1.0, "reconstruct": 1.0, "collect run betas": 0.5}
+    stays = {"save betas standard": 1.0, "reconstruct": 1.0, "collect run betas": 0.5}
     results = sum(step.gigabytes * stays.get(step.node, 0.0) for step in steps)
-    return Forecast(size, steps, _peak(size, options) + size.betas_mni305_gb, results)
+    # In a standard space betas are not resampled, so that there is no second copy of them.
+    resampled = 0.0 if subject.standard_space else size.betas_standard_gb
+    return Forecast(size, steps, _peak(size, options) + resampled, results)
 
 
 def _steps(
@@ -164,8 +169,9 @@ def _steps(
         # Unpacked, in T1w space and so often in more voxels.
         importing = 0.03 * size.samples
         yield StepForecast("import of runs", "import runs", size.n_runs, importing, size.runs_gb)
+    if subject.is_preprocessed and not subject.standard_space:
         yield StepForecast("check of registration", "check coregistration", 1, 6.0, 0.0)
-    else:
+    if not subject.is_preprocessed:
         if subject.has_corrected_slices:
             slices = 0.85 * size.samples + size.n_runs if by_spm else 0.028 * size.samples
             yield StepForecast("slice timing", "slice timing", size.n_runs, slices, size.runs_gb)
@@ -174,21 +180,26 @@ def _steps(
         copies = size.runs_gb * (2 if by_spm else 1)
         yield StepForecast("realignment", "realign", 1, aligning, copies)
         yield StepForecast("coregistration", "coregister", 1, 15.0 if by_spm else 8.0, 0.0)
-    yield StepForecast("brain mask of the T1w", "find brain", 1, 6.0, 0.0)
-    yield StepForecast("normalization to MNI305", "normalize", 1, 10.0, 0.0)
+    if not subject.standard_space:
+        yield StepForecast("brain mask of the T1w", "find brain", 1, 6.0, 0.0)
+        yield StepForecast("normalization to MNI305", "normalize", 1, 10.0, 0.0)
     n_models, modelling = size.n_runs, 0.031 * size.samples
     if by_spm:
         # Products over voxels, and matrices of volumes x volumes for the AR(1) model.
         modelling = 0.4 * size.samples + 60 + 2e-8 * size.n_volumes**3
         n_models = 1 if options.run_model == "sessions" else N_SETS
     yield StepForecast("GLM", "estimate betas", n_models, modelling, _estimates_gb(size, options))
-    resampling = 0.1 * size.n_stimuli
-    yield StepForecast(
-        "betas in MNI305", "resample betas", N_SETS, resampling, size.betas_mni305_gb
-    )
-    yield StepForecast("regions of interest", "find rois", 1, 25.0, 0.0)
+    if not subject.standard_space:
+        resampling = 0.1 * size.n_stimuli
+        yield StepForecast(
+            "betas in MNI305", "resample betas", N_SETS, resampling, size.betas_standard_gb
+        )
+    finding = 3.0 if subject.standard_space else 25.0
+    yield StepForecast("regions of interest", "find rois", 1, finding, 0.0)
     saving = 0.22 * size.n_stimuli
-    yield StepForecast("derivatives", "save betas mni305", N_SETS, saving, size.betas_mni305_gb / 2)
+    yield StepForecast(
+        "derivatives", "save betas standard", N_SETS, saving, size.betas_standard_gb / 2
+    )
     if options.runs_per_partition is not None:
         yield from _run_betas(size, options, options.runs_per_partition)
 
@@ -248,7 +259,8 @@ def _size(subject: SubjectInputs) -> Size:
         n_voxels = max(n_voxels, shape[0] * shape[1] * shape[2])
         n_volumes += shape[3]
     n_stimuli = len(count_presentations(run.conditions for run in subject.runs))
-    return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed)
+    n_standard = n_voxels if subject.standard_space else GRID_MNI305
+    return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed, n_standard)
 
 
 def duration(seconds: float) -> str:

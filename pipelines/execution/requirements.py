@@ -4,11 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from conceptrsa.analysis.betas.roi_voxels import RoiVoxels, notes_on_regions, read_roi_voxels
+from conceptrsa.analysis.betas.volumes import Grid
 from conceptrsa.analysis.files.stimuli import find_pictures
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume
+from conceptrsa.bids_config.names import warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.interfaces.numerics.brain_mask import is_stripped, require_network
+from conceptrsa.pipelines.bids.checks import read_image_header
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.execution.find_programs import freesurfer_checks
@@ -32,6 +36,21 @@ def checks(
     yield partial(_require_pictures, subjects, options.stimuli_dir)
     if options.work_dir is not None:
         yield partial(require_makeable, options.work_dir, "--work-dir")
+    if any(subject.standard_space for subject in subjects):
+        yield partial(_require_regions_in_space, subjects, config, options)
+    else:
+        yield from _checks_of_anatomy(subjects, config, options)
+    if options.engine == "spm":
+        yield partial(_require_spm_can, subjects, config, options.run_model)
+    if options.runs_per_partition is not None:
+        yield partial(_require_whole_partitions, subjects, options.runs_per_partition)
+    yield from freesurfer_checks(subjects, options, out_dir)
+
+
+def _checks_of_anatomy(
+    subjects: Sequence[SubjectInputs], config: DatasetConfig, options: ParticipantOptions
+) -> Iterator[Callable[[], object]]:
+    """Give checks of what is registered with MNI305, and of the regions there."""
     yield partial(_require_brain_masks, subjects, options)
     fitted = options.regions_from() == "subject" and not options.has_reconstructions
     if options.regions_from() == "template" or (
@@ -40,11 +59,6 @@ def checks(
         yield partial(_require_regions, config)
     if fitted:
         yield partial(_require_regions_alike, subjects)
-    if options.engine == "spm":
-        yield partial(_require_spm_can, subjects, config, options.run_model)
-    if options.runs_per_partition is not None:
-        yield partial(_require_whole_partitions, subjects, options.runs_per_partition)
-    yield from freesurfer_checks(subjects, options, out_dir)
 
 
 def _require_pictures(subjects: Sequence[SubjectInputs], stimuli_dir: Path | None) -> None:
@@ -125,6 +139,25 @@ def _require_regions_alike(subjects: Sequence[SubjectInputs]) -> None:
             "have one, so that their regions would not be alike; restore it, give "
             "--fs-subjects-dir, or choose --roi-source template"
         )
+
+
+def _require_regions_in_space(
+    subjects: Sequence[SubjectInputs], config: DatasetConfig, options: ParticipantOptions
+) -> None:
+    """Refuse an atlas of another space, and one that lacks a region; say if it is resampled."""
+    found: dict[tuple[object, ...], RoiVoxels] = {}
+    for subject in subjects:
+        image = subject.runs[0].image
+        if subject.segmentation is None or not image.is_file():
+            continue  # said where it was looked for
+        header = read_image_header(image)
+        grid = Grid(header.shape[:3], header.affine, image)
+        key = (subject.segmentation, grid.shape, grid.affine.tobytes())
+        if key not in found:
+            ignore = "orientation" in options.ignore
+            found[key] = read_roi_voxels(subject.segmentation, config.rois, ignore, grid)
+    for note in notes_on_regions(list(found.values())):
+        warn_once(note)
 
 
 def _require_spm_can(

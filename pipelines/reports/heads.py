@@ -22,7 +22,6 @@ from conceptrsa.pipelines.reports.mosaics import (
     lay_out,
 )
 from conceptrsa.pipelines.reports.subject_records import (
-    SEGMENTATION,
     RegionRecord,
     SubjectRecord,
     Volume,
@@ -72,37 +71,48 @@ class Heads:
     @cached_property
     def boldref(self) -> Volume:
         """The mean EPI."""
-        return Volume.read(self._record.func("desc-mean_boldref.nii.gz"))
+        return Volume.read(self._record.boldref)
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """The brain mask, on the grid of the mean EPI."""
-        file = self._record.func("space-boldref_desc-brain_mask.nii.gz")
+        file = self._record.epi("desc-brain_mask.nii.gz")
         return np.asarray(nib.load(file).dataobj) > 0
 
     @cached_property
-    def bold_to_mni305(self) -> FloatArray:
-        """World of the EPI to MNI305, as the betas went."""
+    def bold_to_betas(self) -> FloatArray:
+        """World of the EPI to that of the betas, MNI305 or the same."""
+        if not self._record.has_anatomy:
+            return np.eye(4)
         registered = "fsnative" if self._record.by_freesurfer else "T1w"
         to_t1w = read_matrix(self._record.func(f"from-boldref_to-{registered}_xfm.txt"))
         to_mni305 = read_matrix(self._record.anat("from-T1w_to-MNI305_xfm.txt"))
         return np.asarray(to_mni305 @ to_t1w)
 
     @cached_property
+    def _segmentation(self) -> tuple[NDArray[np.int32], FloatArray]:
+        image = nib.load(self._record.segmentation_file)
+        return np.asarray(image.dataobj).astype(np.int32), image.affine
+
+    @property
     def labels(self) -> NDArray[np.int32]:
-        """Labels of the segmentation, on its MNI305 grid."""
-        file = self._record.anat(f"{SEGMENTATION}.nii.gz")
-        return np.asarray(nib.load(file).dataobj).astype(np.int32)
+        """Labels of the segmentation, on the grid of the betas."""
+        return self._segmentation[0]
+
+    @property
+    def affine_of_labels(self) -> FloatArray:
+        """Affine of that grid."""
+        return self._segmentation[1]
 
     @cached_property
     def labels_in_bold(self) -> NDArray[np.int32]:
         """The same on the grid of the mean EPI, by nearest neighbour."""
         return resample(
             self.labels,
-            mni305_grid.AFFINE,
+            self.affine_of_labels,
             self.boldref.data.shape,
             self.boldref.affine,
-            np.linalg.inv(self.bold_to_mni305),
+            np.linalg.inv(self.bold_to_betas),
             "nearest",
         )
 
@@ -206,7 +216,7 @@ class Heads:
         mosaic = lay_out(
             bounds(self.mask, self.boldref.affine), bounds(inside, self.boldref.affine)
         )
-        sampled = mosaic.sample(self.labels, mni305_grid.AFFINE, self.bold_to_mni305, order=0)
+        sampled = mosaic.sample(self.labels, self.affine_of_labels, self.bold_to_betas, order=0)
         mask = mosaic.sample(self.mask.astype(np.uint8), self.boldref.affine, order=0)
         outlines = [Outline("brain mask", mask > 0, "#FFFFFF", "dotted")]
         return _draw_grey(mosaic, self.boldref, "mean EPI", outlines + _outlines(sampled, regions))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from conceptrsa.analysis.output.report.rendering import render_page
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.bids_config.writing import atomic_path
 from conceptrsa.pipelines.reports.heads import Heads
 from conceptrsa.pipelines.reports.run_plots import (
@@ -41,6 +42,8 @@ SECTIONS = (
     ("design", "Linear model"),
     ("each", "Each run"),
 )
+OF_ANATOMY = ("coregistration", "normalization", "t1w")
+"""Sections that runs in a standard space have nothing for."""
 
 NAMES_OF_SETTINGS = {
     "Version": "conceptrsa",
@@ -50,7 +53,8 @@ NAMES_OF_SETTINGS = {
     "SliceTimingCorrected": "Slices corrected for their timing",
     "SliceTimeReference": "Slice time reference (share of the TR)",
     "Pooling": "Pooling of runs",
-    "Normalization": "Way to MNI305",
+    "Normalization": "Way to the standard space",
+    "Space": "Space",
     "RegionsFrom": "Regions from",
     "MissingBetas": "Missing betas",
     "RunModel": "Model of the runs",
@@ -59,7 +63,13 @@ NAMES_OF_SETTINGS = {
 """Of settings in the betas' sidecar; others are shown as they are called there."""
 
 
-def write_subject_page(out_dir: Path, subject: str, task: str, warnings: Sequence[str]) -> Path:
+def write_subject_page(
+    out_dir: Path,
+    subject: str,
+    task: str,
+    warnings: Sequence[str],
+    standard_space: Space | None = None,
+) -> Path:
     """Write `sub-XX.html` from the subject's derivatives, and from nothing else.
 
     Parameters
@@ -70,6 +80,8 @@ def write_subject_page(out_dir: Path, subject: str, task: str, warnings: Sequenc
         Labels without `sub-` and `task-`.
     warnings : sequence of str
         Shown at the top.
+    standard_space : Space, optional
+        The one that the runs are in; None where betas were taken to MNI305.
 
     Returns
     -------
@@ -81,14 +93,15 @@ def write_subject_page(out_dir: Path, subject: str, task: str, warnings: Sequenc
     InputError, OSError, ValueError
         When a derivative that every subject has is missing or damaged.
     """
-    record = read_subject(out_dir, subject, task)
+    record = read_subject(out_dir, subject, task, standard_space)
+    sections = [part for part in SECTIONS if record.has_anatomy or part[0] not in OF_ANATOMY]
     html = render_page(
         "subject.html.j2",
         package="conceptrsa.pipelines.reports",
         scripts=("tables.js", "flip.js"),
         title=f"Subject {subject}",
         subtitle=f"{record.data_set}, task {task}",
-        sections=SECTIONS,
+        sections=sections,
         warnings=list(warnings),
         evidence=evidence,
         **_values(record),
@@ -136,9 +149,9 @@ def _values(record: SubjectRecord) -> dict[str, Any]:
         ],
         "run_rows": [*map(_run_row, record.runs, tsnr.medians)],
         "motion": draw_motion(record.runs),
-        "coregistration": heads.draw_coregistration(),
-        "normalization": heads.draw_normalization(),
-        "t1w": heads.draw_t1w(record.regions),
+        "coregistration": heads.draw_coregistration() if record.has_anatomy else None,
+        "normalization": heads.draw_normalization() if record.has_anatomy else None,
+        "t1w": heads.draw_t1w(record.regions) if record.has_anatomy else None,
         "regions": heads.draw_regions(record.regions),
         "region_rows": [
             [
@@ -147,7 +160,7 @@ def _values(record: SubjectRecord) -> dict[str, Any]:
                 str(region.n_covered),
                 f"{region.coverage:.1%}",
                 _number(tsnr.regions.get(region.name), ".1f"),
-                _number(region.distance_mm, ".1f"),
+                *([_number(region.distance_mm, ".1f")] if record.has_anatomy else []),
             ]
             for region in record.regions
         ],

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conceptrsa.bids_config.spaces import MNI305, Space
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.interfaces.numerics.design import MOTION_PARAMETERS
 from conceptrsa.pipelines.bids.layout import DESCRIPTION, read_json_object
-from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES
-
-SEGMENTATION = "space-MNI305_seg-DesikanKilliany_res-2_dseg"
+from conceptrsa.pipelines.workflows.sidecars import BOLDREF, entities_of_epi
 
 HIGH_MOTION_MM = 0.5
 """Framewise displacement above which a volume is counted (Power et al., 2012)."""
@@ -125,9 +124,11 @@ class SubjectRecord:
         As they went into the betas, in that order.
     regions : tuple of RegionRecord
     coregistration, normalization, t1w_mask, segmentation : mapping
-        The evidence that the steps left; of the mask and the regions, empty where there is none.
+        The evidence that the steps left; empty where there is none.
     folder : Path
         The subject's folder.
+    standard_space : Space or None
+        The one that the runs are in; None where betas were taken to MNI305.
     """
 
     subject: str
@@ -144,6 +145,27 @@ class SubjectRecord:
     t1w_mask: Mapping[str, Any]
     segmentation: Mapping[str, Any]
     folder: Path
+    standard_space: Space | None = None
+
+    @property
+    def has_anatomy(self) -> bool:
+        """Whether the runs were registered with a T1w image, and that with MNI305."""
+        return self.standard_space is None
+
+    @property
+    def segmentation_file(self) -> Path:
+        """Labels in the space of the betas."""
+        return self.anat(f"{(self.standard_space or MNI305).regions}.nii.gz")
+
+    def epi(self, rest: str) -> Path:
+        """Path of an image in the grid of the runs."""
+        return self.func(f"{entities_of_epi(self.standard_space)}_{rest}")
+
+    @property
+    def boldref(self) -> Path:
+        """The mean EPI."""
+        mean = "desc-mean_boldref.nii.gz"
+        return self.func(mean) if self.has_anatomy else self.epi(mean)
 
     @property
     def by_freesurfer(self) -> bool:
@@ -159,7 +181,9 @@ class SubjectRecord:
         return self.folder / "anat" / f"{self.folder.name}_{rest}"
 
 
-def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
+def read_subject(
+    out_dir: Path, subject: str, task: str, standard_space: Space | None = None
+) -> SubjectRecord:
     """Read the tables and sidecars of a finished subject.
 
     Parameters
@@ -168,6 +192,8 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
         Root of the derivatives.
     subject, task : str
         Labels without `sub-` and `task-`.
+    standard_space : Space, optional
+        The one that the runs are in; None where betas were taken to MNI305.
 
     Raises
     ------
@@ -177,8 +203,11 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
     folder = out_dir / f"sub-{subject}"
     anat = folder / "anat"
     stem = folder / "func" / f"sub-{subject}_task-{task}"
-    betas = read_json_object(Path(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.json"))
-    stimuli = read_table(f"{stem}_{MNI305_ENTITIES}_stat-effect_statmap.tsv").rows
+    space = standard_space or MNI305
+    in_space = f"{stem}_{space.entities}"
+    betas = read_json_object(Path(f"{in_space}_stat-effect_statmap.json"))
+    stimuli = read_table(f"{in_space}_stat-effect_statmap.tsv").rows
+    read = read_json_object if standard_space is None else _read_if_there
     description = read_json_object(out_dir / DESCRIPTION)
     return SubjectRecord(
         subject=subject,
@@ -188,13 +217,14 @@ def read_subject(out_dir: Path, subject: str, task: str) -> SubjectRecord:
         estimation=betas.get("Estimation", {}),
         software=betas.get("Software", {}),
         n_stimuli=len(stimuli),
-        runs=tuple(_read_run(folder / "func", name) for name in betas["Runs"]),
-        regions=_read_regions(Path(f"{stem}_{MNI305_ENTITIES}_desc-coverage_rois.tsv")),
-        coregistration=read_json_object(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
-        normalization=read_json_object(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
+        runs=tuple(_read_run(folder / "func", name, standard_space) for name in betas["Runs"]),
+        regions=_read_regions(Path(f"{in_space}_desc-coverage_rois.tsv")),
+        coregistration=read(Path(f"{stem}_from-boldref_to-T1w_xfm.json")),
+        normalization=read(anat / f"sub-{subject}_from-T1w_to-MNI305_xfm.json"),
         t1w_mask=_read_if_there(anat / f"sub-{subject}_desc-brain_mask.json"),
-        segmentation=_read_if_there(anat / f"sub-{subject}_{SEGMENTATION}.json"),
+        segmentation=_read_if_there(anat / f"sub-{subject}_{space.regions}.json"),
         folder=folder,
+        standard_space=standard_space,
     )
 
 
@@ -202,11 +232,11 @@ def _read_if_there(file: Path) -> dict[str, Any]:
     return read_json_object(file) if file.is_file() else {}
 
 
-def _read_run(func: Path, name: str) -> RunRecord:
+def _read_run(func: Path, name: str, standard_space: Space | None) -> RunRecord:
     stem = func / name
     table = read_table(f"{stem}_desc-confounds_timeseries.tsv")
     design = Path(f"{stem}_design.tsv")
-    tsnr = Path(f"{stem}_space-boldref_stat-tsnr_boldmap.nii.gz")
+    tsnr = Path(f"{stem}_{entities_of_epi(standard_space)}_stat-tsnr_boldmap.nii.gz")
     sidecar = tsnr.with_name(tsnr.name.replace(".nii.gz", ".json"))
     entities = name.split("_")[1:]
     return RunRecord(
@@ -259,7 +289,9 @@ def _of_anatomy(folder: Path) -> Iterator[str]:
 
 
 def _of_preprocessing(folder: Path) -> Iterator[str]:
-    for sidecar in sorted(folder.glob("func/*_space-MNI305_res-2_stat-effect_statmap.json")):
+    for sidecar in sorted(folder.glob("func/*_stat-effect_statmap.json")):
+        if f"_{BOLDREF}_" in sidecar.name:  # says the same
+            continue
         betas = read_json_object(sidecar)
         yield from betas.get("Noticed", [])
         estimation = betas.get("Estimation", {})

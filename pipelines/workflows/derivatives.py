@@ -10,7 +10,7 @@ from nipype.pipeline.engine import Workflow
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.interfaces.python.data_sink import SaveDerivative
 from conceptrsa.interfaces.python.quality_images import AnatomicalViews, ConfoundsTable, TemporalSnr
-from conceptrsa.pipelines.workflows.sidecars import MNI305_ENTITIES, Saved, SubjectDerivatives
+from conceptrsa.pipelines.workflows.sidecars import BOLDREF, Saved, SubjectDerivatives
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
 from conceptrsa.pipelines.workflows.wiring import as_files
 
@@ -46,6 +46,8 @@ def init_derivatives_wf(
 ) -> Workflow:
     """Save a subject's results under their BIDS names.
 
+    Where the runs are in a standard space, there is none of EPI and anatomy, and no transform.
+
     Parameters
     ----------
     files : SubjectDerivatives
@@ -59,8 +61,8 @@ def init_derivatives_wf(
 
     Inputs
     ------
-    betas_boldref, betas_mni305
-        [all runs, odd runs, even runs] in EPI space and in MNI305.
+    betas_boldref, betas_standard
+        [all runs, odd runs, even runs] in EPI space and in the standard space.
     stimuli
         TSV that names the volumes of the betas.
     boldref, brain_mask
@@ -72,8 +74,8 @@ def init_derivatives_wf(
     t1w_mask, t1w_mask_report
         Brain mask of the anatomical image, and JSON.
     segmentation, segmentation_labels, segmentation_report, coverage
-        Labels in MNI305, their names, JSON where the atlas was fitted to the head, and how much of
-        each region has betas.
+        Labels in the standard space, their names, JSON where the atlas was fitted to the head,
+        and how much of each region has betas.
     motion_files, design_matrices
         Per run.
     bold_to_fsnative, fsnative_report
@@ -91,13 +93,15 @@ def init_derivatives_wf(
         node = init_save_node(f"save_{field}", out_dir, saved)
         saves.append((node, {"in_file": field, **others}))
 
-    for space, field in ((MNI305_ENTITIES, "betas_mni305"), ("space-boldref", "betas_boldref")):
-        save(field, files.betas(space, estimation), table_file="stimuli")
+    standard = files.subject.space.entities
+    save("betas_standard", files.betas(standard, estimation), table_file="stimuli")
     save("boldref", files.boldref())
     save("brain_mask", files.brain_mask())
-    save("t1w_mask", files.t1w_mask(), report_file="t1w_mask_report")
-    save("bold_to_t1w", files.bold_to("T1w"), report_file="coregistration_report")
-    save("t1w_to_mni305", files.t1w_to_mni305(), report_file="normalization_report")
+    if files.subject.standard_space is None:
+        save("betas_boldref", files.betas(BOLDREF, estimation), table_file="stimuli")
+        save("t1w_mask", files.t1w_mask(), report_file="t1w_mask_report")
+        save("bold_to_t1w", files.bold_to("T1w"), report_file="coregistration_report")
+        save("t1w_to_mni305", files.t1w_to_mni305(), report_file="normalization_report")
     save("coverage", files.coverage(rois))
     save(
         "segmentation",
@@ -124,6 +128,8 @@ def init_quality_wf(
 ) -> Workflow:
     """Map the temporal signal-to-noise ratio of every run, and the T1w where it is looked at.
 
+    Of runs in a standard space there is no T1w.
+
     They are saved, so that the subject's page can be made again.
 
     Parameters
@@ -148,17 +154,21 @@ def init_quality_wf(
     -------
     None; the files are written.
     """
-    of_views = ("t1w", "boldref", "bold_to_t1w", "t1w_to_mni305")
+    of_views: tuple[str, ...] = ("t1w", "boldref", "bold_to_t1w", "t1w_to_mni305")
+    if files.subject.standard_space is not None:
+        of_views = ()
     workflow = Workflow(name="quality_wf")
     inputnode = Node(IdentityInterface(fields=["bold_files", *of_views]), name="inputnode")
     tsnr = MapNode(TemporalSnr(), iterfield=["in_file"], name="tsnr", mem_gb=0.5)
     save_tsnr = init_save_node("save_tsnr", out_dir, files.tsnr(slice_time_reference))
-    views = Node(AnatomicalViews(), name="anatomical_views", mem_gb=0.5)
     workflow.connect([
         (inputnode, tsnr, [("bold_files", "in_file")]),
         (tsnr, save_tsnr, [("out_file", "in_file")]),
-        (inputnode, views, as_files(*of_views)),
     ])  # fmt: skip
+    if not of_views:
+        return workflow
+    views = Node(AnatomicalViews(), name="anatomical_views", mem_gb=0.5)
+    workflow.connect([(inputnode, views, as_files(*of_views))])
     for space, saved in files.t1w_views().items():
         save = init_save_node(f"save_t1w_{space}", out_dir, saved)
         workflow.connect([(views, save, [(f"t1w_{space}_file", "in_file")])])

@@ -7,7 +7,6 @@ from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import GlmConfig, RoiDefinition
 from conceptrsa.interfaces.numerics.resampling import MissingRule
-from conceptrsa.interfaces.python.masks import BrainMask
 from conceptrsa.interfaces.python.pool_runs import CollectRunBetas, PoolBetas, SampleRun
 from conceptrsa.interfaces.python.run_glm import EstimateBetas
 from conceptrsa.pipelines.participant_options import partition_runs
@@ -54,8 +53,8 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, n_volumes: int) -> Workflow
     ------
     bold_files, motion_files, events_files, repetition_times
         Per run: realigned image, six motion columns (mm, rad), conditions (onsets in s), TR (s).
-    boldref, valid_mask, bold_to_t1w, t1w_mask
-        What the explicit brain mask is made from.
+    brain_mask
+        Explicit mask, in EPI space.
 
     Outputs
     -------
@@ -63,8 +62,6 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, n_volumes: int) -> Workflow
         [all runs, odd runs, even runs]; each 4D, a volume a stimulus, in percent of the grand mean.
     stimuli
         TSV that names the volumes.
-    brain_mask
-        The mask, in EPI space.
     design_matrices
         Per run, TSV.
     run_betas, run_conditions, run_information
@@ -73,16 +70,11 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, n_volumes: int) -> Workflow
     """
     workflow, inputnode, outputnode = begin_workflow(
         "glm_wf",
-        [*TO_SPM, "boldref", "valid_mask", "bold_to_t1w", "t1w_mask"],
-        ["betas_boldref", "stimuli", "brain_mask", "design_matrices", *OF_EACH_RUN],
+        [*TO_SPM, "brain_mask"],
+        ["betas_boldref", "stimuli", "design_matrices", *OF_EACH_RUN],
     )
-    brain_mask = Node(BrainMask(), name="brain_mask", mem_gb=1.0)
     estimate = _init_estimation_node(engine, settings, n_volumes)
-    workflow.connect([
-        (inputnode, brain_mask, as_files("boldref", "valid_mask", "bold_to_t1w", "t1w_mask")),
-        (brain_mask, estimate, [("mask_file", "mask_file")]),
-        (brain_mask, outputnode, [("mask_file", "brain_mask")]),
-    ])  # fmt: skip
+    workflow.connect([(inputnode, estimate, [("brain_mask", "mask_file")])])
     if engine.spm is None:
         workflow.connect([
             (inputnode, estimate, list(TO_PYTHON.items())),
@@ -195,9 +187,9 @@ def init_run_betas_wf(
     bold_to_t1w, t1w_to_mni305
         4x4 matrices (RAS, mm).
     segmentation
-        Labels in MNI305.
-    betas_boldref, betas_mni305
-        [all runs, ...] in EPI space and in MNI305, which must agree with what is sampled.
+        Labels in the standard space of the betas.
+    betas_boldref, betas_standard
+        [all runs, ...] in EPI space and in that one, which must agree with what is sampled.
 
     Outputs
     -------
@@ -211,7 +203,7 @@ def init_run_betas_wf(
         "run_betas_wf",
         [
             *TO_SPM, *of_each_run, "design_matrices", "brain_mask", "bold_to_t1w",
-            "t1w_to_mni305", "segmentation", "betas_boldref", "betas_mni305",
+            "t1w_to_mni305", "segmentation", "betas_boldref", "betas_standard",
         ],
         ["run_betas"],
     )  # fmt: skip
@@ -269,7 +261,7 @@ def init_run_betas_wf(
         (inputnode, collect, [
             *_TO_PLACES,
             (("betas_boldref", first), "pooled_boldref_file"),
-            (("betas_mni305", first), "pooled_mni305_file"),
+            (("betas_standard", first), "pooled_standard_file"),
         ]),
         (collect, outputnode, [("out_file", "run_betas")]),
     ])  # fmt: skip

@@ -1,16 +1,20 @@
-"""From a subject's own space into the 2 mm MNI305 grid, and the regions of interest there."""
+"""From a subject's own space into a standard one, and the regions of interest there.
 
-from collections.abc import Sequence
+That is the grid of 2 mm of MNI305, unless the runs are in another standard space already.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import RoiDefinition
-from conceptrsa.interfaces.python.masks import T1wBrainMask
+from conceptrsa.interfaces.python.masks import BrainMask, T1wBrainMask
 from conceptrsa.interfaces.python.normalize import Normalize, ResampleToMNI305
-from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
+from conceptrsa.interfaces.python.rois import MNI305Rois, RegionsInGrid, RoiCoverage
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.participant_options import (
     FreeSurferRegistration,
@@ -99,11 +103,15 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     ------
     t1w
         Anatomical image.
+    boldref, valid_mask, bold_to_t1w
+        Mean EPI, where every volume has data, and 4x4 matrix (RAS, mm): for the mask of the EPI.
 
     Outputs
     -------
     t1w_mask, t1w_mask_report
         Brain mask in the grid of the anatomical image, and JSON: how it was found.
+    brain_mask
+        The same in EPI space, 4 mm wider: the explicit mask of the linear model.
     t1w_to_mni305
         4x4 matrix, T1w world (RAS, mm) to MNI305 world.
     normalization_report
@@ -112,9 +120,12 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
         Folder of the reconstruction that was made or found; not set where there is none.
     """
     outputs = [
-        "t1w_mask", "t1w_mask_report", "t1w_to_mni305", "normalization_report", "fs_subjects_dir",
+        "t1w_mask", "t1w_mask_report", "brain_mask", "t1w_to_mni305", "normalization_report",
+        "fs_subjects_dir",
     ]  # fmt: skip
-    workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w"], outputs)
+    of_epi = ("boldref", "valid_mask", "bold_to_t1w")
+    workflow, inputnode, outputnode = begin_workflow("normalization_wf", ["t1w", *of_epi], outputs)
+    brain_mask = Node(BrainMask(), name="brain_mask", mem_gb=1.0)
     find_brain = Node(T1wBrainMask(), name="find_brain", mem_gb=2.0)
     if subject.t1w_mask is not None:
         find_brain.inputs.supplied_file = str(subject.t1w_mask)
@@ -123,6 +134,9 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
         (inputnode, find_brain, [("t1w", "t1w_file")]),
         (inputnode, normalize, [("t1w", "in_file")]),
         (find_brain, normalize, [("mask_file", "mask_file")]),
+        (inputnode, brain_mask, as_files(*of_epi)),
+        (find_brain, brain_mask, [("mask_file", "t1w_mask_file")]),
+        (brain_mask, outputnode, [("mask_file", "brain_mask")]),
         (find_brain, outputnode, [
             ("mask_file", "t1w_mask"),
             ("report_file", "t1w_mask_report"),
@@ -157,10 +171,15 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     return workflow
 
 
-def init_mni305_wf(
-    rois: Sequence[RoiDefinition], settings: NormalizationSettings, subject: SubjectInputs
+def init_standard_space_wf(
+    rois: Sequence[RoiDefinition],
+    settings: NormalizationSettings,
+    subject: SubjectInputs,
+    label_names: Mapping[int, str] | None = None,
 ) -> Workflow:
     """Resample betas once into the MNI305 grid, and find the regions of interest in it.
+
+    Betas of runs that are in a standard space stay in their grid, and the regions come there.
 
     Parameters
     ----------
@@ -169,12 +188,16 @@ def init_mni305_wf(
     settings : NormalizationSettings
         Who resamples, and whose segmentation is taken.
     subject : SubjectInputs
-        Whose aparc+aseg in T1w space tells the regions, where there is no reconstruction.
+        Whose aparc+aseg in the space of the runs tells the regions, where there is no
+        reconstruction.
+    label_names : mapping of int to str, optional
+        Of labels in a standard space; those of FreeSurfer's aparc+aseg by default.
 
     Inputs
     ------
     betas_boldref
-        [all runs, odd runs, even runs] in EPI space.
+        [all runs, odd runs, even runs] in EPI space, or in the standard space of the runs; then
+        the only input.
     bold_to_t1w, t1w_to_mni305
         4x4 matrices (RAS, mm).
     t1w, t1w_mask
@@ -184,33 +207,38 @@ def init_mni305_wf(
 
     Outputs
     -------
-    betas_mni305
-        The same three, 76x76x93 voxels of 2 mm.
+    betas_standard
+        The same three, 76x76x93 voxels of 2 mm, or as they were.
     segmentation, segmentation_labels, segmentation_report
-        Desikan-Killiany label image in that grid, the TSV that names its labels, and JSON: how
-        well the atlas fits the head, where it was fitted.
+        Label image in that grid, the TSV that names its labels, and JSON: how well the atlas fits
+        the head, where it was fitted, or how labels came into the grid of the runs.
     coverage
         TSV: how much of each region has betas, and how far it lies from the packaged atlas'.
     bold_to_fsnative, fsnative_report
         Where FreeSurfer's registration of EPI and reconstruction is used: 4x4 matrix from EPI world
         to T1w world, and JSON.
     """
-    inputs = [
-        "betas_boldref", "bold_to_t1w", "t1w_to_mni305", "t1w", "t1w_mask", "boldref",
-        "brain_mask", "fs_subjects_dir",
+    of_anatomy = [
+        "bold_to_t1w", "t1w_to_mni305", "t1w", "t1w_mask", "boldref", "brain_mask",
+        "fs_subjects_dir",
     ]  # fmt: skip
+    inputs = ["betas_boldref", *([] if subject.standard_space else of_anatomy)]
     outputs = [
-        "betas_mni305", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
+        "betas_standard", "segmentation", "segmentation_labels", "segmentation_report", "coverage",
         "bold_to_fsnative", "fsnative_report",
     ]  # fmt: skip
-    workflow, _, outputnode = begun = begin_workflow("mni305_wf", inputs, outputs)
+    workflow, _, outputnode = begun = begin_workflow("standard_space_wf", inputs, outputs)
     coverage = Node(RoiCoverage(rois=[(roi.name, list(roi.labels)) for roi in rois]), "coverage")
-    connect = _connect_freesurfer if settings.method == "freesurfer" else _connect_python
-    resample, find_rois = connect(begun, settings, subject)
+    if subject.standard_space is not None:
+        betas, find_rois = _connect_standard_space(begun, subject, label_names)
+    elif settings.method == "freesurfer":
+        betas, find_rois = _connect_freesurfer(begun, settings, subject)
+    else:
+        betas, find_rois = _connect_python(begun, settings, subject)
     workflow.connect([
         (find_rois, coverage, [("dseg_file", "dseg_file")]),
-        (resample, coverage, [(("out_file", first), "betas_file")]),
-        (resample, outputnode, [("out_file", "betas_mni305")]),
+        (betas, coverage, [(("out_file", first), "betas_file")]),
+        (betas, outputnode, [("out_file", "betas_standard")]),
         (find_rois, outputnode, [
             ("dseg_file", "segmentation"),
             ("labels_file", "segmentation_labels"),
@@ -218,6 +246,24 @@ def init_mni305_wf(
         (coverage, outputnode, [("coverage_file", "coverage")]),
     ])  # fmt: skip
     return workflow
+
+
+def _connect_standard_space(
+    begun: Begun, subject: SubjectInputs, label_names: Mapping[int, str] | None
+) -> tuple[Node, Node]:
+    """Leave betas where they are, and bring the labels into their grid."""
+    workflow, inputnode, outputnode = begun
+    betas = Node(IdentityInterface(fields=["out_file"]), name="betas")
+    find_rois = Node(RegionsInGrid(), name="find_rois", mem_gb=0.5)
+    find_rois.inputs.segmentation_file = str(subject.segmentation)
+    if label_names is not None:
+        find_rois.inputs.names = list(label_names.items())
+    workflow.connect([
+        (inputnode, betas, [("betas_boldref", "out_file")]),
+        (betas, find_rois, [(("out_file", first), "grid_file")]),
+        (find_rois, outputnode, [("report_file", "segmentation_report")]),
+    ])  # fmt: skip
+    return betas, find_rois
 
 
 def _connect_python(

@@ -1,6 +1,6 @@
-"""The whole of a subject: from its raw runs to betas in MNI305, as one workflow."""
+"""The whole of a subject: from its runs to betas in a standard space, as one workflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +9,7 @@ from nipype.pipeline.engine import Workflow
 
 from conceptrsa.bids_config.schema import DatasetConfig, GlmConfig, RoiDefinition
 from conceptrsa.pipelines.bids.checks import count_volumes
-from conceptrsa.pipelines.bids.dataset import SubjectInputs
+from conceptrsa.pipelines.bids.dataset import NOT_FOUND, SubjectInputs
 from conceptrsa.pipelines.bids.events import write_run_events
 from conceptrsa.pipelines.bids.fmriprep import UNCORRECTED
 from conceptrsa.pipelines.workflows import software
@@ -18,12 +18,12 @@ from conceptrsa.pipelines.workflows.derivatives import (
     init_quality_wf,
     init_save_node,
 )
-from conceptrsa.pipelines.workflows.engines import SpmSettings, get_engine
+from conceptrsa.pipelines.workflows.engines import Engine, SpmSettings, get_engine
 from conceptrsa.pipelines.workflows.linear_model import init_glm_wf, init_run_betas_wf
 from conceptrsa.pipelines.workflows.mni305 import (
     NormalizationSettings,
-    init_mni305_wf,
     init_normalization_wf,
+    init_standard_space_wf,
 )
 from conceptrsa.pipelines.workflows.preprocessing import init_preprocessed_wf, init_preprocessing_wf
 from conceptrsa.pipelines.workflows.sidecars import SubjectDerivatives, run_name
@@ -58,6 +58,10 @@ class ParticipantSettings:
         Runs that are pooled in each of the partitions of the run-wise betas; None: without those.
     keep_work : bool
         Whether steps leave their input files where they are.
+    atlas : Path or None
+        Labels in the standard space of runs; `{subject}` stands for the label of each.
+    label_names : mapping of int to str, optional
+        Of the atlas' labels.
     """
 
     engine: str
@@ -70,12 +74,15 @@ class ParticipantSettings:
     n_threads: int = 1
     runs_per_partition: int | None = None
     keep_work: bool = True
+    atlas: Path | None = None
+    label_names: Mapping[int, str] | None = None
 
 
 def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -> Workflow:
     """Preprocessing, linear model, MNI305, regions, derivatives.
 
-    Each part takes, by their names, what the parts before it give.
+    Each part takes, by their names, what the parts before it give. Runs that are in a standard
+    space already stay there.
 
     Parameters
     ----------
@@ -92,45 +99,37 @@ def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -
         Per run: raw 4D image, conditions TSV, TR (s), moment within a volume that slices are
         corrected to and the model is sampled at (s), time of each slice (s), slice axis.
     confounds_files
-        Per run, fMRIPrep's table of confounds, where `bold_files` are its images in T1w space:
-        slice timing, realignment and coregistration are left out then. Slice timing alone is
-        left out where raw runs have no slice times.
+        Per run, fMRIPrep's table of confounds, where `bold_files` are its images: slice timing,
+        realignment and coregistration are left out then. Slice timing alone is left out where
+        raw runs have no slice times.
+    mask_files
+        Per run, fMRIPrep's brain mask, where its images are in a standard space.
 
     Outputs
     -------
-    betas_mni305
-        [all runs, odd runs, even runs] in MNI305, a volume a stimulus.
+    betas_standard
+        [all runs, odd runs, even runs] in MNI305, or in the standard space of the runs; a volume
+        a stimulus.
     stimuli
         TSV that names the volumes.
     segmentation
-        Desikan-Killiany labels in the same grid.
+        Labels in the same grid.
     """
     settings = _of_subject(settings, subject)
     engine = get_engine(settings.engine, settings.spm, settings.n_threads)
-    files = SubjectDerivatives(subject, settings.task, settings.normalization)
+    files = SubjectDerivatives(subject, settings.task, settings.normalization, settings.atlas)
     estimation = _estimation(settings, subject)
     by_freesurfer = settings.normalization.method == "freesurfer"
     workflow, inputnode, outputnode = begin_workflow(
         software.subject_workflow(subject.subject),
         [
             "t1w", "bold_files", "events_files", "repetition_times", "reference_times",
-            "slice_times", "slice_axes", "confounds_files",
+            "slice_times", "slice_axes", "confounds_files", "mask_files",
         ],
-        ["betas_mni305", "stimuli", "segmentation"],
+        ["betas_standard", "stimuli", "segmentation"],
     )  # fmt: skip
-    if subject.is_preprocessed:
-        preprocessing_wf = init_preprocessed_wf()
-    else:
-        preprocessing_wf = init_preprocessing_wf(
-            engine, subject.has_corrected_slices, settings.n_threads, settings.keep_work
-        )
     givers = [inputnode]
-    for part in (
-        preprocessing_wf,
-        init_normalization_wf(settings.normalization, subject),
-        init_glm_wf(engine, settings.glm, count_volumes(subject)),
-        init_mni305_wf(settings.rois, settings.normalization, subject),
-    ):
+    for part in _parts(subject, settings, engine):
         join(workflow, givers, part)
         givers.append(part)
     for part in (
@@ -159,8 +158,35 @@ def init_participant_wf(subject: SubjectInputs, settings: ParticipantSettings) -
     return workflow
 
 
+def _parts(
+    subject: SubjectInputs, settings: ParticipantSettings, engine: Engine
+) -> tuple[Workflow, ...]:
+    """From the runs to betas and regions in a standard space."""
+    linear_model = init_glm_wf(engine, settings.glm, count_volumes(subject))
+    standard_space = init_standard_space_wf(
+        settings.rois, settings.normalization, subject, settings.label_names
+    )
+    if subject.standard_space is not None:
+        return init_preprocessed_wf(in_standard_space=True), linear_model, standard_space
+    return (
+        init_preprocessed_wf()
+        if subject.is_preprocessed
+        else init_preprocessing_wf(
+            engine, subject.has_corrected_slices, settings.n_threads, settings.keep_work
+        ),
+        init_normalization_wf(settings.normalization, subject),
+        linear_model,
+        standard_space,
+    )
+
+
 def _of_subject(settings: ParticipantSettings, subject: SubjectInputs) -> ParticipantSettings:
-    """Take the moment that slices stand for from what was preprocessed, or is not corrected."""
+    """Take the moment that slices stand for from what was preprocessed, or is not corrected.
+
+    Nothing is normalized where the runs are in a standard space.
+    """
+    if subject.standard_space is not None:
+        settings = replace(settings, normalization=NormalizationSettings())
     first = subject.runs[0].preprocessed
     if first is None and subject.has_corrected_slices:
         return settings
@@ -201,10 +227,16 @@ def init_dataset_wf(
     for subject in subjects:
         participant_wf = init_participant_wf(subject, settings)
         inputs = participant_wf.get_node("inputnode").inputs
-        inputs.t1w = str(subject.t1w)
+        if subject.t1w != NOT_FOUND:
+            inputs.t1w = str(subject.t1w)
         inputs.bold_files = [str(run.image) for run in subject.runs]
         inputs.confounds_files = [
             str(run.preprocessed.confounds) for run in subject.runs if run.preprocessed is not None
+        ]
+        inputs.mask_files = [
+            str(run.preprocessed.mask)
+            for run in subject.runs
+            if run.preprocessed is not None and run.preprocessed.mask is not None
         ]
         inputs.repetition_times = [run.repetition_time for run in subject.runs]
         inputs.reference_times = [
@@ -235,12 +267,14 @@ def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[s
         "SliceTimingCorrected": subject.has_corrected_slices,
         "SliceTimeReference": settings.glm.slice_time_reference,
         "Pooling": settings.glm.pooling,
-        "Normalization": _normalization(settings.normalization),
-        "RegionsFrom": regions_from(settings.normalization, subject),
+        "Normalization": _normalization(settings.normalization, subject),
+        "RegionsFrom": regions_from(settings.normalization, subject, settings.atlas),
     }
     if subject.is_preprocessed:
         described["Preprocessing"] = subject.made_by
-    if settings.normalization.method == "freesurfer":
+    if subject.standard_space is not None:
+        described["Space"] = str(subject.standard_space)
+    elif settings.normalization.method == "freesurfer":
         described |= {
             "FreeSurfer": settings.normalization.freesurfer_version or "n/a",
             "MissingBetas": settings.normalization.missing,
@@ -250,8 +284,14 @@ def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[s
     return described
 
 
-def regions_from(settings: NormalizationSettings, subject: SubjectInputs) -> str:
+def regions_from(
+    settings: NormalizationSettings, subject: SubjectInputs, atlas: Path | None = None
+) -> str:
     """Say whose regions are looked at, as betas of one study must all say."""
+    if atlas is not None:
+        return atlas.name
+    if subject.standard_space is not None:
+        return "subject"
     if settings.roi_source == "template":
         return PACKAGED_ATLAS
     if settings.roi_source == "fsaverage":
@@ -260,7 +300,9 @@ def regions_from(settings: NormalizationSettings, subject: SubjectInputs) -> str
     return "subject" if has_own else f"{PACKAGED_ATLAS}, fitted to the subject"
 
 
-def _normalization(settings: NormalizationSettings) -> str:
+def _normalization(settings: NormalizationSettings, subject: SubjectInputs) -> str:
+    if subject.standard_space is not None:
+        return "fMRIPrep's"
     if settings.method == "freesurfer":
         return f"FreeSurfer, EPI to reconstruction by {settings.registration}"
     return "registration with MNI152" if settings.fs_subjects_dir is None else "talairach.xfm"

@@ -2,7 +2,7 @@
 
 from nipype.pipeline.engine import Workflow
 
-from conceptrsa.interfaces.python.fmriprep_inputs import CombineRuns, ImportRun
+from conceptrsa.interfaces.python.fmriprep_inputs import CombineMasks, CombineRuns, ImportRun
 from conceptrsa.interfaces.python.preprocess import CheckCoregistration
 from conceptrsa.pipelines.workflows.engines import Engine
 from conceptrsa.pipelines.workflows.steps import MapNode, Node
@@ -109,20 +109,23 @@ def init_preprocessing_wf(
     return workflow
 
 
-def init_preprocessed_wf() -> Workflow:
-    """Take runs that fMRIPrep preprocessed and that lie in T1w space.
+def init_preprocessed_wf(in_standard_space: bool = False) -> Workflow:
+    """Take runs that fMRIPrep preprocessed and that lie in T1w space, or in a standard space.
 
-    Its outputs are those of `init_preprocessing_wf`. Nothing is interpolated and no engine has a
-    part in it. Whether EPI and T1w lie on one another is looked at all the same.
+    In T1w space its outputs are those of `init_preprocessing_wf`. Nothing is interpolated and no
+    engine has a part in it. Whether EPI and T1w lie on one another is looked at all the same. In a
+    standard space nothing is left to be registered: the brain mask is fMRIPrep's.
 
     Inputs
     ------
     bold_files
-        Per run, 4D image in T1w space, all in one grid.
+        Per run, 4D image in that space, all in one grid.
     confounds_files
         Per run, TSV with the motion parameters (mm, rad) among its columns.
     t1w
         Anatomical image in T1w space.
+    mask_files
+        Per run in a standard space, its brain mask.
 
     Outputs
     -------
@@ -137,16 +140,20 @@ def init_preprocessed_wf() -> Workflow:
     bold_to_t1w
         The identity: world of the runs to T1w world.
     coregistration_report
-        JSON: the evidence that they lie on the T1w, and warnings.
+        In T1w space, JSON: the evidence that they lie on the T1w, and warnings.
+    brain_mask, t1w_to_mni305
+        In a standard space, the explicit mask of the linear model, and the identity.
     """
+    inputs, outputs = ["t1w"], list(OUTPUTS)
+    if in_standard_space:
+        inputs, outputs = ["mask_files"], [*OUTPUTS[:-1], "brain_mask", "t1w_to_mni305"]
     workflow, inputnode, outputnode = begin_workflow(
-        "preprocessed_wf", ["bold_files", "confounds_files", "t1w"], OUTPUTS
+        "preprocessed_wf", ["bold_files", "confounds_files", *inputs], outputs
     )
     import_runs = MapNode(
         ImportRun(), iterfield=["in_file", "confounds_file"], name="import_runs", mem_gb=0.5
     )
     combine_runs = Node(CombineRuns(), name="combine_runs", mem_gb=0.5)
-    check = Node(CheckCoregistration(), name="check_coregistration", mem_gb=1.0)
     workflow.connect([
         (inputnode, import_runs, [
             ("bold_files", "in_file"),
@@ -157,12 +164,6 @@ def init_preprocessed_wf() -> Workflow:
             ("mean_file", "mean_files"),
             ("valid_file", "valid_files"),
         ]),
-        (inputnode, check, [("t1w", "reference_file")]),
-        (combine_runs, check, [
-            ("mean_file", "source_file"),
-            ("valid_mask_file", "mask_file"),
-            ("transform_file", "transform_file"),
-        ]),
         (import_runs, outputnode, [
             ("out_file", "bold_files"),
             ("motion_file", "motion_files"),
@@ -171,6 +172,24 @@ def init_preprocessed_wf() -> Workflow:
             ("mean_file", "boldref"),
             ("valid_mask_file", "valid_mask"),
             ("transform_file", "bold_to_t1w"),
+        ]),
+    ])  # fmt: skip
+    if in_standard_space:
+        combine_masks = Node(CombineMasks(), name="combine_masks", mem_gb=0.5)
+        workflow.connect([
+            (inputnode, combine_masks, [("mask_files", "mask_files")]),
+            (combine_runs, combine_masks, [("valid_mask_file", "valid_mask_file")]),
+            (combine_masks, outputnode, [("mask_file", "brain_mask")]),
+            (combine_runs, outputnode, [("transform_file", "t1w_to_mni305")]),
+        ])  # fmt: skip
+        return workflow
+    check = Node(CheckCoregistration(), name="check_coregistration", mem_gb=1.0)
+    workflow.connect([
+        (inputnode, check, [("t1w", "reference_file")]),
+        (combine_runs, check, [
+            ("mean_file", "source_file"),
+            ("valid_mask_file", "mask_file"),
+            ("transform_file", "transform_file"),
         ]),
         (check, outputnode, [("report_file", "coregistration_report")]),
     ])  # fmt: skip

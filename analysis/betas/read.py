@@ -4,12 +4,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from conceptrsa.analysis.betas.atlas_volumes import AtlasReading, n_maps, require_threshold
 from conceptrsa.analysis.betas.beta_images import read_subjects
 from conceptrsa.analysis.betas.beta_index import SUBJECT_NAME, Request, SubjectImages
 from conceptrsa.analysis.betas.brain_rdm_files import HALF_ENDINGS, read_rdm_files
 from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.betas.image_tables import list_table
-from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
+from conceptrsa.analysis.betas.label_tables import files_of_atlas, read_label_table, table_beside
 from conceptrsa.analysis.betas.own_derivatives import (
     OWN_ATLAS,
     SPACE,
@@ -135,6 +136,7 @@ def read_betas(
     *,
     atlas: Path | None = None,
     atlas_labels: Path | None = None,
+    atlas_threshold: float | None = None,
     betas_format: str | None = None,
     participants: Sequence[str] | None = None,
     task: str | None = None,
@@ -159,6 +161,9 @@ def read_betas(
         label without `sub-`.
     atlas_labels : Path, optional
         Table of its labels, by default the one beside it.
+    atlas_threshold : float, optional
+        Least probability of a voxel in a region, of atlases and masks of probabilities; by default
+        0.25.
     betas_format : str, optional
         Name of one of `FORMATS`; by default what the path holds.
     participants : sequence of str, optional
@@ -172,8 +177,9 @@ def read_betas(
     conditions, exclude_conditions : sequence of str
         Patterns (`*`, `?`) of the conditions or contrasts that are stimuli, and of those that are
         not.
-    ignore : collection of {'orientation'}
-        Take volumes whose header does not tell their orientation, or tells two, with a note.
+    ignore : collection of {'orientation', 'space'}
+        Take volumes whose header does not tell their orientation, or tells two, and an atlas of
+        another space than that of the betas; with notes.
 
     Returns
     -------
@@ -187,6 +193,7 @@ def read_betas(
         is wrong with the data.
     """
     path = Path(path)
+    require_threshold(atlas_threshold)
     form = find_format(path, betas_format)
     _require_options_of(
         form,
@@ -209,7 +216,7 @@ def read_betas(
             stimuli=None if stimuli is None else tuple(stimuli),
         ),
         with_runs=with_runs,
-        ignore_place="orientation" in ignore,
+        atlas_reading=AtlasReading(atlas_threshold, "orientation" in ignore, "space" in ignore),
     )
     subjects: Subjects
     if form.read_regions is not None:
@@ -290,7 +297,9 @@ def find_regions(
     if table_file is None and file is not None and (by_name or (atlas and rois is None)):
         table_file = table_beside(file)
     if choices or (atlas is not None and table_file is not None):
-        table = None if table_file is None else read_label_table(table_file)
+        first = files_of_atlas(file)[:1] if file is not None else []
+        maps = n_maps(first[0]) if first else None
+        table = None if table_file is None else read_label_table(table_file, maps)
         return choose_regions(rois or (), table, file)
     return _own_regions(path, form, atlas)
 

@@ -14,7 +14,12 @@ from conceptrsa.analysis.betas.beta_index import (
     wanted_names,
     wanted_subjects,
 )
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, matching_names
+from conceptrsa.analysis.betas.region_choice import (
+    AnyRegion,
+    RegionChoice,
+    matching_names,
+    whole_names,
+)
 from conceptrsa.analysis.betas.volumes import require_finite
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
@@ -144,7 +149,7 @@ def ordered_regions(
                 f"{source} holds regions of its own, not labels of an atlas: choose among them by "
                 f"name, as in --rois {' '.join(names[:2])}, in place of {choice}"
             )
-        for word in choice.words:
+        for word in whole_names(choice.words, names):
             chosen |= dict.fromkeys(matching_names(word, names, source))
     return tuple(chosen)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
+from conceptrsa.analysis.betas.region_choice import AnyRegion, Region, RegionChoice
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.analysis.comparison import Subjects, compare
@@ -192,11 +192,19 @@ def used_configuration(
     stimuli = stimuli or (config.stimuli if config else StimuliConfig())
     used = {
         "name": config and config.name,
-        "rois": [asdict(roi) for roi in rois or (config.rois if config else ())],
+        "rois": [_described(roi) for roi in rois or (config.rois if config else ())],
         "stimuli": asdict(stimuli),
     }
     plain: dict[str, Any] = json.loads(json.dumps(used, default=str))
     return plain
+
+
+def _described(roi: AnyRegion | RegionChoice) -> dict[str, Any]:
+    """A region's name with its labels or mask; of a choice among the betas' own, what it says."""
+    if isinstance(roi, RegionChoice):
+        return {"name": roi.name, "labels": roi.words}
+    mask = roi.mask if isinstance(roi, Region) else None
+    return {"name": roi.name, "mask": mask} if mask else {"name": roi.name, "labels": roi.labels}
 
 
 def _get_features(

@@ -125,3 +125,9 @@ def _read(file: Path) -> str:
         return file.read_text()
     except OSError:
         return ""
+
+
+def default_cache_dir() -> Path:
+    """Give the user's cache folder of this program (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "conceptrsa"

@@ -204,7 +204,7 @@ def test_regions_outside_of_the_betas_are_left_out_unless_they_were_named(folder
     first = betas()[0]
     assert list(first.rois) == list(LABELS)
     assert "regions left out, without a voxel in the grid: far" in first.notes
-    with pytest.raises(InputError, match="region far of atlas.nii.gz holds no voxel in the grid"):
+    with pytest.raises(InputError, match=r"region far of .* holds no voxel in the grid"):
         betas("far")
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.machine import limit_threads
 from conceptrsa.pipelines.cli import (
+    atlas_commands,
     compare_command,
     demo_command,
     inspect_commands,
@@ -25,7 +26,14 @@ from conceptrsa.pipelines.cli.parser import Parser, add_version
 from conceptrsa.pipelines.cli.surroundings import provide_home, require_temporary_folder
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
-_COMMANDS = (run_command, compare_command, network_commands, inspect_commands, demo_command)
+_COMMANDS = (
+    run_command,
+    compare_command,
+    atlas_commands,
+    network_commands,
+    inspect_commands,
+    demo_command,
+)
 _USERS_TO_MEND = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP,

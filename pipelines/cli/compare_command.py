@@ -43,15 +43,21 @@ def add_parser(commands: Any) -> None:
         help="what PATH holds (default: found from its content)",
     )  # fmt: skip
     group.add_argument(
-        "--atlas", type=Path, metavar="FILE",
-        help="label volume in the space of the betas; in another grid it is resampled by nearest "
-        "neighbour; {subject} in its name stands for the subject's label, where each has an own; "
-        "not needed for this tool's derivatives, masks, patterns of regions and RDMs",
+        "--atlas", metavar="NAME_OR_FILE",
+        help="an atlas by name ('conceptrsa atlases' lists them), or a label volume or 4D maps of "
+        "probabilities in the space of the betas, in any grid; {subject} in its name stands for "
+        "the subject's label, where each has an own; not needed for this tool's derivatives, "
+        "masks, patterns of regions and RDMs",
     )  # fmt: skip
     group.add_argument(
         "--atlas-labels", type=Path, metavar="FILE",
         help="the atlas' label table: BIDS dseg.tsv, FreeSurfer's LUT, TSV or CSV (default: the "
         "one beside the atlas, of the same name)",
+    )  # fmt: skip
+    group.add_argument(
+        "--atlas-threshold", type=float, metavar="SHARE",
+        help="of maps of probabilities, as atlas or mask: a region is where they are this or more "
+        "(0 to 1, default: 0.25)",
     )  # fmt: skip
     group.add_argument(
         "--conditions", nargs="+", default=(), metavar="PATTERN",
@@ -69,7 +75,7 @@ def add_parser(commands: Any) -> None:
         "the betas' own regions alone (V1 V2 'LO*'); default: the configuration's, or with --atlas "
         "every label of its table",
     )  # fmt: skip
-    add_ignore_option(group, ("orientation",))
+    add_ignore_option(group, ("orientation", "space"))
     parser.add_argument(
         "--out", type=Path, required=True, metavar="OUT_DIR", help="results go to OUT_DIR/group"
     )
@@ -91,6 +97,7 @@ def region(text: str) -> "RegionChoice":
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from conceptrsa.analysis.betas.named_atlases import find_atlas
     from conceptrsa.analysis.betas.read import find_format, find_regions, read_betas
     from conceptrsa.pipelines.cli.network_choice import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models
@@ -104,6 +111,9 @@ def run(args: argparse.Namespace) -> int:
     options = read_comparison_options(args)
     settings = options.settings
     form = find_format(args.betas, args.betas_format)
+    atlas = find_atlas(args.atlas, args.atlas_labels) if args.atlas else None
+    file, labels = (atlas.file, atlas.labels) if atlas else (None, args.atlas_labels)
+    notes = (*notes, *([atlas.citation] if atlas and atlas.citation else []))
     require_separate(
         args.out,
         [
@@ -118,15 +128,16 @@ def run(args: argparse.Namespace) -> int:
     # Those of a configuration that the betas carry belong to their own atlas.
     of_config = config is not None and bool(args.dataset_config or args.atlas is None)
     given = args.rois or (config.rois if config is not None and of_config else None) or None
-    rois = find_regions(args.betas, form, given, args.atlas, args.atlas_labels)
+    rois = find_regions(args.betas, form, given, file, labels)
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     require_models(options, config.stimuli if config else None)
     subjects = read_betas(
         args.betas,
         rois,
-        atlas=args.atlas,
-        atlas_labels=args.atlas_labels,
+        atlas=file,
+        atlas_labels=labels,
+        atlas_threshold=args.atlas_threshold,
         betas_format=form.name,
         participants=args.participant_labels,
         task=args.task,

@@ -48,6 +48,8 @@ def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] 
         "slicetiming": "slices are not corrected for their timing, and need no SliceTiming",
         "orientation": "images are taken whose header does not tell their orientation (sform and "
         "qform codes 0) or tells two",
+        "space": "an atlas of another space than that of the betas is taken, from MNI152 to MNI305 "
+        "and back through the affine between them",
     }
     others = ", ".join(what for what in choices if what not in said)
     group.add_argument(

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_distinct, warn_of_case
+from conceptrsa.bids_config.names import (
+    clean_name,
+    require_distinct,
+    require_region_name,
+    warn_of_case,
+)
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
@@ -170,11 +175,7 @@ class RoiDefinition:
     labels: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*", self.name):
-            raise InputError(
-                f"{self.name!r} must be letters and digits, joined by '-': it becomes part of "
-                "file names"
-            )
+        require_region_name(self.name, "the list of regions")
         if not self.labels:
             raise InputError(f"{self.name} must hold at least one label")
         if min(self.labels) < 1:

@@ -131,7 +131,7 @@ MISTAKES = {
     "label twice": ("[1011, 2011]", "[1011, 1011]", "names the label 1011 more than once"),
     "overlap": ("visual-left = [1011]", "other = [1011, 3]", "visual and other overlap"),
     "same region": ("visual-left = [1011]", "other = [2011, 1011]", "visual and other overlap"),
-    "region no name": ("visual-left", '"visual left"', "letters and digits, joined by '-'"),
+    "region no name": ("visual-left", '"visual/left"', "leave the '/' out"),
     "no regions": ("visual = [1011, 2011]\nvisual-left = [1011]", "", "at least one region"),
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),

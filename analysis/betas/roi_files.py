@@ -1,6 +1,5 @@
 """Patterns of regions in `.npz` or HDF5 files, one a subject: no volumes, no atlas."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +30,8 @@ from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, ope
 from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.names import require_names, require_region_name, stimulus_ids
 from conceptrsa.bids_config.writing import require_content
-
-ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")
 
 
 def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path]]:
@@ -111,7 +108,7 @@ def region_names(
     Raises
     ------
     InputError
-        If there is none, or one has a name that cannot be part of a file name.
+        If there is none, or one has a name that is none.
     """
     names = [
         name.removesuffix(f"/{ending}") for name in arrays.names if name.endswith(f"/{ending}")
@@ -129,16 +126,13 @@ def ordered_regions(
     Raises
     ------
     InputError
-        On a name that cannot be part of a file name, or a choice that is not there.
+        On a name that is none, or a choice that is not there.
     """
     names = tuple(names)
     places = {roi.name: place for place, roi in enumerate(rois)}
     for name in names:
-        require_names([name], "region", source)
-        if ROI_NAME.fullmatch(name) is None:
-            raise InputError(
-                f"{source} names a region {name!r}: use letters and digits, joined by '-'"
-            )
+        require_region_name(name, source)
+    require_names(names, "region", source)
     choices = [roi for roi in rois if isinstance(roi, RegionChoice)]
     if not choices:
         return tuple(sorted(names, key=lambda name: places.get(name, len(places))))

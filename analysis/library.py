@@ -12,7 +12,6 @@ import pandas as pd
 
 from conceptrsa.analysis.betas import read as betas
 from conceptrsa.analysis.betas.named_atlases import find_atlas
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, read_choice
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.comparison import Subjects
@@ -31,7 +30,8 @@ from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import default_cache_dir
 from conceptrsa.bids_config.names import require_one_of
-from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.region_choice import AnyRegion, read_choice
+from conceptrsa.bids_config.schema import RegionChoice, RoiDefinition
 
 
 class ComparisonWarning(UserWarning):

@@ -19,6 +19,8 @@ Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
 Baseline = Literal["explicit", "implicit"]
 Pooling = Literal["joint", "mean"]
+MASK = "mask:"
+"""Stands before the file of a region that is a mask."""
 OneBackRule = Literal["repeat", "column", "none"]
 
 
@@ -168,7 +170,8 @@ class RoiDefinition:
     """A region of interest: a set of FreeSurfer `aparc+aseg` labels."""
 
     IN_WORDS: ClassVar[str] = (
-        "a table of region names, each with a list of FreeSurfer label ids (whole numbers)"
+        "a table of region names, each with a list of FreeSurfer label ids (whole numbers), or a "
+        "text of names and patterns"
     )
 
     name: str
@@ -181,6 +184,30 @@ class RoiDefinition:
         if min(self.labels) < 1:
             raise InputError(f"{self.name} must hold label ids above 0 only, not {self.labels}")
         require_distinct(self.labels, f"{self.name} names the label", "keep one")
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """A region as the user writes it; see `conceptrsa.bids_config.region_choice.read_choice`.
+
+    Attributes
+    ----------
+    name : str or None
+        None: each name of the table that the pattern fits is a region of its own.
+    words : tuple of str
+        Label numbers, names and patterns.
+    mask : Path or None
+        Volume of the region alone.
+    """
+
+    name: str | None
+    words: tuple[str, ...] = ()
+    mask: Path | None = None
+
+    def __str__(self) -> str:
+        """As the user wrote it."""
+        said = f"{MASK}{self.mask}" if self.mask else ",".join(self.words)
+        return said if self.name is None else f"{self.name}={said}"
 
 
 @dataclass(frozen=True)
@@ -239,7 +266,7 @@ class ComparisonConfig:
     """What a comparison of supplied betas takes from a configuration without runs and events."""
 
     name: str = ""
-    rois: tuple[RoiDefinition, ...] = ()
+    rois: tuple[RoiDefinition | RegionChoice, ...] = ()
     stimuli: StimuliConfig = field(default_factory=StimuliConfig)
     description: str = ""
 

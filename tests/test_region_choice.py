@@ -14,6 +14,8 @@ import conceptrsa.pipelines.cli.run_comparison
 from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.reader import load_comparison_config, load_dataset_config
+from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli import main
 
 LABELS = {"L_visual": (1011,), "R_visual": (2011,), "hippocampus": (17,)}
@@ -394,3 +396,42 @@ def test_a_configuration_of_regions_alone(
     assert [roi.roi for roi in chosen.rois] == ["deep", "L_visual"]
     labels = [(roi["name"], roi["labels"]) for roi in used["dataset_config"]["rois"]]
     assert labels == [("deep", [17]), ("L_visual", [1011])]
+
+
+def test_a_configuration_of_names_patterns_and_masks(
+    folder: Path, results: list[tuple[ComparisonResult, Any]]
+) -> None:
+    (folder / "study").mkdir()
+    data.save((data.labels() == 17).astype(np.uint8), folder / "study" / "ffa.nii.gz")
+    (folder / "study" / "regions.toml").write_text(
+        '[rois]\nFFA = "mask:ffa.nii.gz"\nvisual = "?_visual"\n"L V1" = [1011]\n'
+    )
+    command = ["compare", "--betas", "betas.tsv", "--atlas", "atlas.nii.gz", *FEW]
+    command += ["--no-multiverse", "--features", "models", "--out", "out"]
+    assert main([*command, "--dataset-config", "study/regions.toml"]) == 0
+    ((result, used),) = results
+    assert [roi.roi for roi in result.rois] == ["FFA", "visual", "L V1"]
+    assert used["dataset_config"]["rois"] == [
+        {"name": "FFA", "mask": str(folder / "study" / "ffa.nii.gz")},
+        {"name": "visual", "labels": [1011, 2011]},
+        {"name": "L V1", "labels": [1011]},
+    ]
+
+
+def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    text = data.CONFIG.replace("[1011, 2011]", '"ctx-?h-lateraloccipital"')
+    file.write_text(text)
+    assert load_dataset_config(file).rois[0] == RoiDefinition("visual", (1011, 2011))
+    # The comparison may have another atlas, whose labels are called so.
+    assert [str(roi) for roi in load_comparison_config(file).rois[:1]] == [
+        "visual=ctx-?h-lateraloccipital"
+    ]
+    for said, problem in (
+        ('"lateraloccipital"', r"aparc\+aseg \(Desikan-Killiany\) names no region"),
+        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and runs are looked at by labels"),
+        ('""', "is no region"),
+    ):
+        file.write_text(data.CONFIG.replace("[1011, 2011]", said))
+        with pytest.raises(InputError, match=f"study.toml: .*{problem}"):
+            load_dataset_config(file)

@@ -15,7 +15,6 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.betas.beta_index import BetaImage, Request, SubjectImages
-from conceptrsa.analysis.betas.region_choice import Region, RegionChoice
 from conceptrsa.analysis.betas.response_kind import (
     MODEL_FILE,
     afni_labels,
@@ -45,6 +44,8 @@ from conceptrsa.analysis.brain.patterns import (
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import require_orientation
 from conceptrsa.bids_config.names import natural_key, some_of
+from conceptrsa.bids_config.region_choice import Region
+from conceptrsa.bids_config.schema import RegionChoice
 
 SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
 """Betas and contrasts of SPM's; `SPM.mat` beside them tells of which basis they are."""

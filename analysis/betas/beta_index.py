@@ -8,10 +8,11 @@ from typing import Any
 
 from conceptrsa.analysis.betas.atlas_volumes import AtlasReading
 from conceptrsa.analysis.betas.conditions import ConditionRule
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_one_of
+from conceptrsa.bids_config.region_choice import AnyRegion
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")

@@ -3,14 +3,14 @@
 import csv
 import glob
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, VOLUME_SUFFIXES
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, require_names
+from conceptrsa.bids_config.region_choice import LabelTable
 from conceptrsa.bids_config.tsv import read_text
 
 TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lut", ".ctab", ".xml")
@@ -28,23 +28,6 @@ SIDES = ("hemisphere", "hemi", "side", "laterality")
 """Columns of numbers, names and hemispheres, in small letters; the first that fits is taken."""
 
 WHOLE_NUMBER = re.compile(r"\d+(\.0+)?")
-GIVE_TABLE = "give its label table by --atlas-labels FILE"
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """Names of labels.
-
-    Attributes
-    ----------
-    file : Path
-    labels : mapping of str to tuple of int
-        By name, in the order of the table; labels of one name belong together. Without 0, which
-        is what lies outside.
-    """
-
-    file: Path
-    labels: Mapping[str, tuple[int, ...]]
 
 
 def read_label_table(file: Path, n_maps: int | None = None) -> LabelTable:

@@ -17,11 +17,6 @@ from conceptrsa.analysis.betas.own_derivatives import (
     list_derivatives,
     require_same_estimation,
 )
-from conceptrsa.analysis.betas.region_choice import (
-    AnyRegion,
-    RegionChoice,
-    choose_regions,
-)
 from conceptrsa.analysis.betas.response_kind import MODEL_FILE, require_one_kind
 from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
 from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
@@ -39,6 +34,8 @@ from conceptrsa.bids_config.names import (
     warn_of_case,
 )
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
+from conceptrsa.bids_config.region_choice import AnyRegion, choose_regions
+from conceptrsa.bids_config.schema import RegionChoice
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 

@@ -13,12 +13,6 @@ from conceptrsa.analysis.betas.beta_index import (
     wanted_names,
     wanted_subjects,
 )
-from conceptrsa.analysis.betas.region_choice import (
-    AnyRegion,
-    RegionChoice,
-    matching_names,
-    whole_names,
-)
 from conceptrsa.analysis.betas.volumes import require_finite
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
@@ -31,6 +25,8 @@ from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_names, require_region_name, stimulus_ids
+from conceptrsa.bids_config.region_choice import AnyRegion, matching_names, whole_names
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.writing import require_content
 
 

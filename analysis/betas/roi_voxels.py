@@ -14,11 +14,11 @@ from conceptrsa.analysis.betas.atlas_volumes import (
     read_atlas,
     read_mask,
 )
-from conceptrsa.analysis.betas.region_choice import AnyRegion, Region
 from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, Grid
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import times
 from conceptrsa.bids_config.names import some_of
+from conceptrsa.bids_config.region_choice import AnyRegion, Region
 
 LOW_COVERAGE = 0.5
 

@@ -19,7 +19,7 @@ from conceptrsa.pipelines.cli.parser import add_options
 from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 if TYPE_CHECKING:  # not needed for a command's --help
-    from conceptrsa.analysis.betas.region_choice import RegionChoice
+    from conceptrsa.bids_config.schema import RegionChoice
 
 BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
 
@@ -87,7 +87,7 @@ def add_parser(commands: Any) -> None:
 
 def region(text: str) -> "RegionChoice":
     """Read 'NAME=SPEC' or 'NAME', for argparse."""
-    from conceptrsa.analysis.betas.region_choice import read_choice
+    from conceptrsa.bids_config.region_choice import read_choice
 
     try:
         return read_choice(text)

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.analysis.betas.region_choice import AnyRegion, Region, RegionChoice
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.analysis.comparison import Subjects, compare
@@ -20,7 +19,13 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwise
-from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, StimuliConfig
+from conceptrsa.bids_config.region_choice import AnyRegion, Region
+from conceptrsa.bids_config.schema import (
+    ComparisonConfig,
+    DatasetConfig,
+    RegionChoice,
+    StimuliConfig,
+)
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.network_choice import network_run, read_labelled_stimuli

@@ -1,13 +1,12 @@
 """Which regions a user asks for, in labels, names and patterns of an atlas, and masks."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from conceptrsa.analysis.betas.label_tables import GIVE_TABLE, LabelTable
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
@@ -16,36 +15,30 @@ from conceptrsa.bids_config.names import (
     require_names,
     some_of,
 )
-from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.schema import MASK, RegionChoice, RoiDefinition
 
-MASK = "mask:"
+GIVE_TABLE = "give its label table by --atlas-labels FILE"
+Source = Path | str
 Chosen = Literal["by name", "by pattern", "as all"]
 WILDCARDS = re.compile(r"[*?\[]")
 HOW = "write NAME=LABEL,LABEL, NAME=PATTERN, NAME=mask:FILE, or a name of the label table"
 
 
 @dataclass(frozen=True)
-class RegionChoice:
-    """A region as the user writes it; see `read_choice`.
+class LabelTable:
+    """Names of labels.
 
     Attributes
     ----------
-    name : str or None
-        None: each name of the table that the pattern fits is a region of its own.
-    words : tuple of str
-        Label numbers, names and patterns.
-    mask : Path or None
-        Volume of the region alone.
+    file : Path or str
+        Where it is, for messages.
+    labels : mapping of str to tuple of int
+        By name, in the order of the table; labels of one name belong together. Without 0, which
+        is what lies outside.
     """
 
-    name: str | None
-    words: tuple[str, ...] = ()
-    mask: Path | None = None
-
-    def __str__(self) -> str:
-        """As the user wrote it."""
-        said = f"{MASK}{self.mask}" if self.mask else ",".join(self.words)
-        return said if self.name is None else f"{self.name}={said}"
+    file: Source
+    labels: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ def read_choice(text: str) -> RegionChoice:
 def choose_regions(
     choices: Sequence[RegionChoice | AnyRegion],
     table: LabelTable | None,
-    atlas: Path | None,
+    atlas: Source | None,
 ) -> tuple[AnyRegion, ...]:
     """Find the labels of each region chosen, in the order of the choices.
 
@@ -158,6 +151,27 @@ def choose_regions(
     return tuple(regions)
 
 
+def labels_of_choice(choice: RegionChoice) -> tuple[int, ...]:
+    """Labels of FreeSurfer's `aparc+aseg` that a region is made of, as participants have it.
+
+    Raises
+    ------
+    InputError
+        On a mask, or a name that it has not.
+    """
+    from conceptrsa.bids_config.desikan_killiany import region_names
+
+    if choice.mask is not None:
+        raise InputError(
+            f"{choice} is a mask, and runs are looked at by labels of aparc+aseg: give masks to "
+            "the comparison (compare --rois)"
+        )
+    source = "aparc+aseg (Desikan-Killiany)"
+    table = LabelTable(source, {name: (label,) for label, name in region_names().items()})
+    (labels,) = (region.labels for region in choose_regions([choice], table, source))
+    return labels
+
+
 def matching_names(word: str, names: Sequence[str], source: object) -> list[str]:
     """Names that a word fits: the same, or by pattern.
 
@@ -193,7 +207,9 @@ def whole_names(words: Sequence[str], names: Iterable[str]) -> list[str]:
     return whole
 
 
-def _regions_of_names(choice: RegionChoice, table: LabelTable | None, atlas: Path) -> list[Region]:
+def _regions_of_names(
+    choice: RegionChoice, table: LabelTable | None, atlas: Path | str
+) -> list[Region]:
     known = _require_table(choice, table, atlas)
     of_label = {label: name for name, labels in known.labels.items() for label in labels}
     regions = []
@@ -209,7 +225,9 @@ def _regions_of_names(choice: RegionChoice, table: LabelTable | None, atlas: Pat
     return regions
 
 
-def _region_of(choice: RegionChoice, name: str, table: LabelTable | None, atlas: Path) -> Region:
+def _region_of(
+    choice: RegionChoice, name: str, table: LabelTable | None, atlas: Path | str
+) -> Region:
     parts: list[tuple[int, ...]] = []
     for word in whole_names(choice.words, table.labels if table else ()):
         if word.isdecimal():
@@ -221,7 +239,7 @@ def _region_of(choice: RegionChoice, name: str, table: LabelTable | None, atlas:
     return Region(name, tuple(parts))
 
 
-def _require_table(choice: RegionChoice, table: LabelTable | None, atlas: Path) -> LabelTable:
+def _require_table(choice: RegionChoice, table: LabelTable | None, atlas: Source) -> LabelTable:
     if table is None:
         raise InputError(
             f"{choice} names labels of {atlas}, which has no label table beside it: {GIVE_TABLE}, "

@@ -16,7 +16,7 @@ from conceptrsa.bids_config.names import (
     require_one_of,
     stimulus_ids,
 )
-from conceptrsa.bids_config.region_choice import labels_of_choice, read_choice
+from conceptrsa.bids_config.region_choice import definitions_of, read_choice
 from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, RegionChoice
 from conceptrsa.bids_config.writing import file_errors
 
@@ -52,9 +52,8 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     file = _find(name_or_path)
     table = read_toml(file)
     with told_of(file):
-        numbers = {
-            choice.name: list(labels_of_choice(choice)) for choice in _chosen(table, file.parent)
-        }
+        choices = definitions_of(_chosen(table, file.parent))
+        numbers = {choice.name: list(choice.labels) for choice in choices}
     if numbers:
         table["rois"] |= numbers
     return _read_config(DatasetConfig, file, table)

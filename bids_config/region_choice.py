@@ -151,8 +151,8 @@ def choose_regions(
     return tuple(regions)
 
 
-def labels_of_choice(choice: RegionChoice) -> tuple[int, ...]:
-    """Labels of FreeSurfer's `aparc+aseg` that a region is made of, as participants have it.
+def definitions_of(choices: Sequence[RegionChoice]) -> tuple[RoiDefinition, ...]:
+    """Find the regions chosen among FreeSurfer's `aparc+aseg`, which participants have.
 
     Raises
     ------
@@ -161,15 +161,18 @@ def labels_of_choice(choice: RegionChoice) -> tuple[int, ...]:
     """
     from conceptrsa.bids_config.desikan_killiany import region_names
 
-    if choice.mask is not None:
-        raise InputError(
-            f"{choice} is a mask, and runs are looked at by labels of aparc+aseg: give masks to "
-            "the comparison (compare --rois)"
-        )
+    if not choices:
+        return ()
+    for choice in choices:
+        if choice.mask is not None:
+            raise InputError(
+                f"{choice} is a mask, and runs are looked at by labels of aparc+aseg: give masks "
+                "to the comparison (compare --rois)"
+            )
     source = "aparc+aseg (Desikan-Killiany)"
     table = LabelTable(source, {name: (label,) for label, name in region_names().items()})
-    (labels,) = (region.labels for region in choose_regions([choice], table, source))
-    return labels
+    regions = choose_regions(choices, table, source)
+    return tuple(RoiDefinition(region.name, region.labels) for region in regions)
 
 
 def matching_names(word: str, names: Sequence[str], source: object) -> list[str]:

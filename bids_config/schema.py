@@ -13,6 +13,7 @@ from conceptrsa.bids_config.names import (
     require_distinct,
     require_region_name,
     warn_of_case,
+    warn_once,
 )
 
 Hrf = Literal["spm", "glover"]
@@ -258,7 +259,7 @@ class DatasetConfig:
             raise InputError("rois must hold at least one region")
         warn_of_case([roi.name for roi in self.rois], "region", self.name)
         for one, other in combinations(self.rois, 2):
-            _require_nested_or_apart(one, other)
+            _look_at_overlap(one, other)
 
 
 @dataclass(frozen=True)
@@ -288,14 +289,14 @@ def _clean_names(config: object, *keys: str) -> None:
         object.__setattr__(config, key, clean_name(value) if isinstance(value, str) else cleaned)
 
 
-def _require_nested_or_apart(one: RoiDefinition, other: RoiDefinition) -> None:
-    """Raise when two regions share some labels and neither is a part of the other.
+def _look_at_overlap(one: RoiDefinition, other: RoiDefinition) -> None:
+    """Refuse two regions with the same labels, and say which share some.
 
-    A hemisphere lies within its region; any other overlap is a slip of the pen.
+    A hemisphere lies within its region, which goes without saying.
     """
     a, b = set(one.labels), set(other.labels)
-    if a == b or (a & b and not (a < b or b < a)):
-        raise InputError(
-            f"rois {one.name} and {other.name} overlap in the labels {sorted(a & b)}: two regions "
-            "must share no label, unless one is a part of the other"
-        )
+    shared = f"the labels {sorted(a & b)}"
+    if a == b:
+        raise InputError(f"rois {one.name} and {other.name} both have {shared}: keep one of them")
+    if a & b and not (a < b or b < a):
+        warn_once(f"the regions {one.name} and {other.name} share {shared}")

@@ -11,6 +11,7 @@ import supplied_data as data
 
 import conceptrsa as crsa
 import conceptrsa.pipelines.cli.run_comparison
+import conceptrsa.pipelines.participants
 from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
@@ -435,3 +436,38 @@ def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
         file.write_text(data.CONFIG.replace("[1011, 2011]", said))
         with pytest.raises(InputError, match=f"study.toml: .*{problem}"):
             load_dataset_config(file)
+
+
+def test_regions_of_both_levels_of_run(
+    folder: Path,
+    results: list[tuple[ComparisonResult, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "study.toml").write_text(data.CONFIG)
+    (folder / "bids").mkdir()
+    taken: list[Any] = []
+    monkeypatch.setattr(
+        conceptrsa.pipelines.participants,
+        "run_participants",
+        lambda bids, out, config, options: taken.append(config.rois) or 0,
+    )
+    command = ["run", "bids", "derivatives", "participant", "--dataset-config", "study.toml"]
+    rois = ["--rois", "left=ctx-lh-lateral*", "Left-Hippocampus", "brain=1011,17"]
+    assert main([*command, *rois]) == 0
+    assert taken == [
+        (
+            RoiDefinition("left", (1011, 1012)),
+            RoiDefinition("Left-Hippocampus", (17,)),
+            RoiDefinition("brain", (1011, 17)),
+        )
+    ]
+    assert main([*command, "--rois", "FFA=mask:ffa.nii.gz"]) == 2
+    assert "give masks to the comparison" in capsys.readouterr().err
+    data.write_derivatives(folder / "derivatives")
+    (folder / "derivatives" / "dataset_config.toml").write_text(data.CONFIG)
+    command = ["run", "bids", "derivatives", "group", *FEW, "--features", "models"]
+    assert main([*command, "--no-multiverse", "--rois", "deep=17", "left=1011"]) == 0
+    ((result, _),) = results
+    assert [roi.roi for roi in result.rois] == ["deep", "left"]
+    assert "the regions are those of --rois" in " ".join(result.warnings)

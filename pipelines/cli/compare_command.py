@@ -2,9 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli.comparison_options import (
     ComparisonOptions,
     add_comparison_options,
@@ -13,13 +12,11 @@ from conceptrsa.pipelines.cli.comparison_options import (
 from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
     add_ignore_option,
+    add_rois_option,
     comparison_config,
 )
 from conceptrsa.pipelines.cli.parser import add_options
 from conceptrsa.pipelines.participant_options import ParticipantOptions
-
-if TYPE_CHECKING:  # not needed for a command's --help
-    from conceptrsa.bids_config.schema import RegionChoice
 
 BETAS_FORMATS = ("table", "derivatives", "spm", "statmaps", "paper", "roi-patterns", "rdms")
 
@@ -68,13 +65,9 @@ def add_parser(commands: Any) -> None:
         "--exclude-conditions", nargs="+", default=(), metavar="PATTERN",
         help="conditions that are no stimuli",
     )  # fmt: skip
-    group.add_argument(
-        "--rois", nargs="+", type=region, metavar="NAME=SPEC",
-        help="regions, in this order: label numbers (hippocampus=17,53), names or patterns of the "
-        "label table (V1=L_V1*,R_V1*), a mask (FFA=mask:ffa.nii.gz), or names of the table or of "
-        "the betas' own regions alone (V1 V2 'LO*'); default: the configuration's, or with --atlas "
-        "every label of its table",
-    )  # fmt: skip
+    add_rois_option(
+        group, "the configuration's, or with --atlas every label of its table", is_comparison=True
+    )
     add_ignore_option(group, ("orientation", "space"))
     parser.add_argument(
         "--out", type=Path, required=True, metavar="OUT_DIR", help="results go to OUT_DIR/group"
@@ -83,16 +76,6 @@ def add_parser(commands: Any) -> None:
     add_dataset_options(parser, "the one that the betas carry", with_force=True)
     add_comparison_options(parser)
     parser.set_defaults(function=run)
-
-
-def region(text: str) -> "RegionChoice":
-    """Read 'NAME=SPEC' or 'NAME', for argparse."""
-    from conceptrsa.bids_config.region_choice import read_choice
-
-    try:
-        return read_choice(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(args: argparse.Namespace) -> int:

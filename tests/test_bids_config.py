@@ -129,7 +129,11 @@ MISTAKES = {
     "labels no numbers": ("[1011, 2011]", '["1011"]', "must be a list of whole numbers"),
     "label zero": ("[1011, 2011]", "[0, 1011]", "above 0"),
     "label twice": ("[1011, 2011]", "[1011, 1011]", "names the label 1011 more than once"),
-    "same region": ("visual-left = [1011]", "other = [2011, 1011]", "visual and other both have the labels [1011, 2011]"),
+    "same region": (
+        "visual-left = [1011]",
+        "other = [2011, 1011]",
+        "visual and other both have the labels [1011, 2011]",
+    ),
     "region no name": ("visual-left", '"visual/left"', "leave the '/' out"),
     "no regions": ("visual = [1011, 2011]\nvisual-left = [1011]", "", "at least one region"),
     "no placeholder": ("of {label}", "of label", "must hold {label}"),

@@ -21,7 +21,7 @@ from conceptrsa.analysis.betas.response_kind import MODEL_FILE, require_one_kind
 from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
 from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
-from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, Grid, load_volume
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
@@ -231,6 +231,57 @@ def read_betas(
     require_same_estimation(subjects)
     require_one_kind([(subject.kind, subject.sources[0]) for subject in subjects])
     return _with_note_on_halves(subjects)
+
+
+@dataclass(frozen=True)
+class FoundSubject:
+    """What is found of a subject's betas without reading them.
+
+    Attributes
+    ----------
+    name : str
+        As in `sub-01`.
+    stimuli : tuple of str
+    shape : tuple of int
+        Of the volumes; empty where there are none.
+    space : str or None
+        Of the volumes, as names and headers tell.
+    regions : tuple of str
+        Where the data hold their own.
+    """
+
+    name: str
+    stimuli: tuple[str, ...]
+    shape: tuple[int, ...] = ()
+    space: str | None = None
+    regions: tuple[str, ...] = ()
+
+
+def list_subjects(
+    path: Path, betas_format: str | None = None
+) -> tuple[BetasFormat, list[FoundSubject]]:
+    """Find the form of betas, and what there is of each subject.
+
+    Raises
+    ------
+    InputError
+        As `find_format`, and on what keeps the betas from being listed.
+    """
+    form = find_format(path, betas_format)
+    want = Request(path=path, rois=())
+    if form.read_regions is not None:
+        return form, [
+            FoundSubject(subject.label, subject.stimuli, regions=tuple(subject.rois))
+            for subject in form.read_regions(want)
+        ]
+    assert form.list_images is not None
+    found = []
+    for subject in form.list_images(want):
+        file = subject.images[0].file
+        grid = Grid.of(load_volume(file), file)
+        stimuli = tuple(dict.fromkeys(image.stimulus for image in subject.images))
+        found.append(FoundSubject(subject.name, stimuli, grid.shape, grid.space))
+    return form, found
 
 
 def _require_options_of(

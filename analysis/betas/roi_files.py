@@ -134,7 +134,7 @@ def ordered_regions(
         return tuple(sorted(names, key=lambda name: places.get(name, len(places))))
     chosen: dict[str, None] = {}
     for choice in choices:
-        if choice.name is not None:
+        if choice.name is not None and choice.words != (choice.name,):
             raise InputError(
                 f"{source} holds regions of its own, not labels of an atlas: choose among them by "
                 f"name, as in --rois {' '.join(names[:2])}, in place of {choice}"

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.machine import limit_threads
 from conceptrsa.pipelines.cli import (
-    atlas_commands,
     compare_command,
     demo_command,
     inspect_commands,
     network_commands,
     run_command,
+    setup_commands,
 )
 from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interrupt
 from conceptrsa.pipelines.cli.parser import Parser, add_version
@@ -29,7 +29,7 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 _COMMANDS = (
     run_command,
     compare_command,
-    atlas_commands,
+    setup_commands,
     network_commands,
     inspect_commands,
     demo_command,

@@ -353,7 +353,9 @@ def test_maps_are_interpolated_in_another_grid(
     data.save(maps, Path("maps.nii.gz"), affine)
     for threshold, planes in ((0.3, [2, 3, 4]), (0.4, [2, 3]), (0.9, [3])):
         options = {"atlas": "maps.nii.gz", "atlas_threshold": threshold}
-        found = crsa.read_betas("betas.tsv", {"slab": [1]}, **options)[0].rois["slab"].voxels
+        first = crsa.read_betas("betas.tsv", {"slab": [1]}, **options)[0]
+        assert "maps.nii.gz resampled by linear interpolation to the grid" in first.notes[1]
+        found = first.rois["slab"].voxels
         x = np.unravel_index(found, data.SHAPE)[0]
         assert sorted(set(x)) == sorted(planes)
     with pytest.raises(InputError, match=r"map 2 of .* is nowhere above 0.2: lower --atlas-thresh"):

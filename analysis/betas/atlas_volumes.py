@@ -3,10 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nibabel.affines import apply_affine
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from conceptrsa.analysis.arrays import Floats, Integers
@@ -235,18 +237,18 @@ class _SparseMap:
     corner: Integers
 
     @classmethod
-    def of(cls, values: Floats) -> "_SparseMap":
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        places = np.argwhere(values)
-        if not len(places):
+    def of(cls, values: NDArray[Any]) -> "_SparseMap":
+        planes = [np.flatnonzero(values.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+        if not len(planes[0]):
             return cls(np.zeros((1, 1, 1)), np.zeros(3, dtype=np.int64))
-        low, high = places.min(axis=0), places.max(axis=0) + 1
-        return cls(values[tuple(map(slice, low, high))].copy(), low)
+        box = tuple(slice(found[0], found[-1] + 1) for found in planes)
+        numbers = np.nan_to_num(values[box].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        return cls(numbers, np.array([found[0] for found in planes]))
 
 
 def _map_of(image: SpatialImage, file: Path, index: int) -> _SparseMap:
     with readable(file):
-        return _SparseMap.of(np.asarray(image.dataobj[..., index], dtype=np.float32))
+        return _SparseMap.of(np.asarray(image.dataobj[..., index]))
 
 
 def _of_maps(

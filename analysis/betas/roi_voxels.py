@@ -40,6 +40,8 @@ class RoiVoxels:
         Why that of a label volume cannot be trusted, where that is ignored.
     coverage : mapping of str to float
         Share of each region that lies within the grid, where it came from another grid.
+    are_maps : bool
+        Whether regions came from maps of probabilities, which are interpolated.
     on_atlas : tuple of str
         Notes on the label volume, maps and masks.
     """
@@ -50,6 +52,7 @@ class RoiVoxels:
     ignore_place: bool = False
     doubt: str | None = None
     coverage: Mapping[str, float] = field(default_factory=dict)
+    are_maps: bool = False
     on_atlas: tuple[str, ...] = ()
 
     @property
@@ -72,8 +75,9 @@ class RoiVoxels:
         if share < LOW_COVERAGE:
             said += ": check that both are of one space"
         return [
-            f"{some_of([file.name for file in self.files], 2)} resampled by nearest neighbour to "
-            f"the grid of the betas ({times(self.grid.shape)} voxels): " + said
+            f"{some_of([file.name for file in self.files], 2)} resampled by "
+            f"{'linear interpolation' if self.are_maps else 'nearest neighbour'} to the grid of "
+            f"the betas ({times(self.grid.shape)} voxels): " + said
         ]
 
     def _describe_overlaps(self) -> list[str]:
@@ -176,6 +180,7 @@ def read_roi_voxels(
         ignore_place=reading.ignore_place,
         doubt=doubts[0] if doubts else None,
         coverage={name: coverage[name] for name in voxels if name in coverage},
+        are_maps=all(volume.highest for volume in volumes),
         on_atlas=tuple(dict.fromkeys(notes)),
     )
 

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from conceptrsa.analysis.betas import read as betas
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, read_choice
+from conceptrsa.analysis.betas.named_atlases import find_atlas
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.comparison import Subjects
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
 from conceptrsa.analysis.models import features as networks
-from conceptrsa.analysis.models.extraction_settings import ExtractionSettings, default_cache_dir
+from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import read_zoo
@@ -28,8 +28,10 @@ from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import default_cache_dir
 from conceptrsa.bids_config.names import require_one_of
-from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.region_choice import AnyRegion, read_choice
+from conceptrsa.bids_config.schema import RegionChoice, RoiDefinition
 
 
 class ComparisonWarning(UserWarning):
@@ -59,15 +61,16 @@ def read_betas(
         "mask:ffa.nii.gz"}``; or by names alone, ``["V1", "V2"]``. By default those that the data
         carry, or with `atlas` every label of its table.
     atlas : str or Path, optional
-        Label volume in the space of the betas, where the data have none; in another grid it is
-        resampled by nearest neighbour, with a note.
+        Label volume, or maps of probabilities, in the space of the betas, where the data have none,
+        or the name of an atlas (``"schaefer-400"``; `conceptrsa atlases` lists them). In another
+        grid it is resampled, labels by nearest neighbour, with a note.
     atlas_labels : str or Path, optional
         Table of its labels, by default the one beside it.
     with_runs : bool
         Keep betas of single runs and residual covariances, which the preset 'recommended' uses.
     **options
         `participants`, `task`, `betas_format`, `conditions`, `exclude_conditions`, `stimuli`,
-        `trials`, `min_repeats`, `zscore_sessions`, `ignore`; see
+        `trials`, `min_repeats`, `zscore_sessions`, `atlas_threshold`, `ignore`; see
         `conceptrsa.analysis.betas.read.read_betas`.
 
     Returns
@@ -79,14 +82,20 @@ def read_betas(
     InputError
         On data that cannot be read, or cannot be compared.
     """
-    return betas.read_betas(
+    labels = None if atlas_labels is None else Path(atlas_labels)
+    found = None if atlas is None else find_atlas(atlas, labels)
+    subjects = betas.read_betas(
         Path(path),
         None if rois is None else _regions_given(rois),
-        atlas=None if atlas is None else Path(atlas),
-        atlas_labels=None if atlas_labels is None else Path(atlas_labels),
+        atlas=None if found is None else found.file,
+        atlas_labels=labels,
         with_runs=with_runs,
         **options,
     )
+    if found is None or not found.citation or not have_patterns(subjects):
+        return subjects
+    first, *others = subjects
+    return (replace(first, notes=(found.citation, *first.notes)), *others)
 
 
 def _regions_given(

@@ -25,9 +25,10 @@ import numpy as np
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from conceptrsa.bids_config.desikan_killiany import desikan_killiany_mni152
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni152, desikan_killiany_mni305
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
 from conceptrsa.interfaces.numerics.brain_mask import find_brain
 from conceptrsa.interfaces.numerics.freesurfer_subject import labels_mni305
 from conceptrsa.interfaces.numerics.normalization import Normalization, normalize

@@ -139,3 +139,9 @@ def map_on_threads(function: Callable[[Item], Found], items: Iterable[Item]) -> 
     """
     with ThreadPoolExecutor(available_processors()) as threads:
         return list(threads.map(function, items))
+
+
+def default_cache_dir() -> Path:
+    """Give the user's cache folder of this program (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "conceptrsa"

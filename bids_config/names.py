@@ -271,6 +271,21 @@ def _appearance(name: str) -> str:
     return wide.translate(_LOOK_ALIKE)
 
 
+def require_region_name(name: str, source: Path | str) -> None:
+    """Check that a region's name can be that of a group of arrays, besides `require_names`.
+
+    Raises
+    ------
+    InputError
+    """
+    require_names([name], "region", source)
+    if "/" in name:
+        raise InputError(
+            f"{source} names a region {name!r}: leave the '/' out, which stands between regions "
+            "and their arrays in files"
+        )
+
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

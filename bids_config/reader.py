@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -16,7 +16,8 @@ from conceptrsa.bids_config.names import (
     require_one_of,
     stimulus_ids,
 )
-from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig
+from conceptrsa.bids_config.region_choice import definitions_of, read_choice
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, RegionChoice
 from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
@@ -49,7 +50,13 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
         names the file, the key and what is allowed.
     """
     file = _find(name_or_path)
-    return _read_config(DatasetConfig, file, read_toml(file))
+    table = read_toml(file)
+    with told_of(file):
+        choices = definitions_of(_chosen(table, file.parent))
+        numbers = {choice.name: list(choice.labels) for choice in choices}
+    if numbers:
+        table["rois"] |= numbers
+    return _read_config(DatasetConfig, file, table)
 
 
 def load_comparison_config(name_or_path: str | Path) -> DatasetConfig | ComparisonConfig:
@@ -62,9 +69,29 @@ def load_comparison_config(name_or_path: str | Path) -> DatasetConfig | Comparis
     """
     file = _find(name_or_path)
     table = read_toml(file)
-    if table.keys() & {"runs", "events", "glm"}:
+    with told_of(file):
+        chosen = {choice.name: choice for choice in _chosen(table, file.parent)}
+    if not chosen and table.keys() & {"runs", "events", "glm"}:
         return _read_config(DatasetConfig, file, table)
-    return _read_config(ComparisonConfig, file, {"name": file.stem} | table)
+    of_runs = ("runs", "events", "glm") if chosen else ()
+    table = {"name": file.stem} | {key: table[key] for key in table if key not in of_runs}
+    if not chosen:
+        return _read_config(ComparisonConfig, file, table)
+    numbered = {name: labels for name, labels in table["rois"].items() if name not in chosen}
+    config = _read_config(ComparisonConfig, file, table | {"rois": numbered})
+    regions = chosen | {roi.name: roi for roi in config.rois}
+    return replace(config, rois=tuple(regions[name] for name in table["rois"]))
+
+
+def _chosen(table: Mapping[str, Any], folder: Path) -> list[RegionChoice]:
+    """Regions that are given by names and patterns of labels or as masks, not by numbers."""
+    rois = table.get("rois")
+    if not isinstance(rois, dict):
+        return []
+    choices = [
+        read_choice(f"{name}={said}") for name, said in rois.items() if isinstance(said, str)
+    ]
+    return [replace(one, mask=folder / one.mask) if one.mask else one for one in choices]
 
 
 def _read_config(cls: type[Config], file: Path, table: Mapping[str, Any]) -> Config:
@@ -209,6 +236,7 @@ def _read_list(
     items: tuple[Any, ...], value: Any, key: str, folder: Path
 ) -> tuple[Any, ...] | None:
     """Read a list: of any length (`tuple[item, ...]`), or of one kind an element."""
+    items = tuple(get_args(kind)[0] if isinstance(kind, UnionType) else kind for kind in items)
     is_table = is_dataclass(items[0]) and len(fields(items[0])) == 2 and isinstance(value, dict)
     if is_table:
         name, content = (entry.name for entry in fields(items[0]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.reader import load_dataset_config
-from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, RegionChoice
 from conceptrsa.bids_config.writing import atomic_path, write_text
 
 RECORD = "dataset_config.toml"
@@ -125,7 +125,10 @@ def require_recorded(
 def _content(config: DatasetConfig | ComparisonConfig, section: str) -> Mapping[str, Any]:
     if section == "rois":
         # Sets of labels, in whatever order.
-        return {roi.name: tuple(sorted(roi.labels)) for roi in config.rois}
+        return {
+            str(roi.name): str(roi) if isinstance(roi, RegionChoice) else tuple(sorted(roi.labels))
+            for roi in config.rois
+        }
     content: dict[str, Any] = asdict(getattr(config, section))
     if content.get("labels_file") is not None:
         content["labels_file"] = content["labels_file"].read_bytes()

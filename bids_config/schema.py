@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_distinct, warn_of_case
+from conceptrsa.bids_config.names import (
+    clean_name,
+    require_distinct,
+    require_region_name,
+    warn_of_case,
+    warn_once,
+)
 from conceptrsa.bids_config.spaces import Space
 
 Hrf = Literal["spm", "glover"]
 NoiseModel = Literal["ar1", "ols"]
 Baseline = Literal["explicit", "implicit"]
 Pooling = Literal["joint", "mean"]
+MASK = "mask:"
+"""Stands before the file of a region that is a mask."""
 OneBackRule = Literal["repeat", "column", "none"]
 
 
@@ -169,23 +177,44 @@ class RoiDefinition:
     """A region of interest: a set of labels, FreeSurfer's `aparc+aseg` unless an atlas is given."""
 
     IN_WORDS: ClassVar[str] = (
-        "a table of region names, each with a list of FreeSurfer label ids (whole numbers)"
+        "a table of region names, each with a list of FreeSurfer label ids (whole numbers), or a "
+        "text of names and patterns"
     )
 
     name: str
     labels: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*", self.name):
-            raise InputError(
-                f"{self.name!r} must be letters and digits, joined by '-': it becomes part of "
-                "file names"
-            )
+        require_region_name(self.name, "the list of regions")
         if not self.labels:
             raise InputError(f"{self.name} must hold at least one label")
         if min(self.labels) < 1:
             raise InputError(f"{self.name} must hold label ids above 0 only, not {self.labels}")
         require_distinct(self.labels, f"{self.name} names the label", "keep one")
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """A region as the user writes it; see `conceptrsa.bids_config.region_choice.read_choice`.
+
+    Attributes
+    ----------
+    name : str or None
+        None: each name of the table that the pattern fits is a region of its own.
+    words : tuple of str
+        Label numbers, names and patterns.
+    mask : Path or None
+        Volume of the region alone.
+    """
+
+    name: str | None
+    words: tuple[str, ...] = ()
+    mask: Path | None = None
+
+    def __str__(self) -> str:
+        """As the user wrote it."""
+        said = f"{MASK}{self.mask}" if self.mask else ",".join(self.words)
+        return said if self.name is None else f"{self.name}={said}"
 
 
 @dataclass(frozen=True)
@@ -247,7 +276,7 @@ class DatasetConfig:
             raise InputError("rois must hold at least one region")
         warn_of_case([roi.name for roi in self.rois], "region", self.name)
         for one, other in combinations(self.rois, 2):
-            _require_nested_or_apart(one, other)
+            _look_at_overlap(one, other)
 
 
 @dataclass(frozen=True)
@@ -255,7 +284,7 @@ class ComparisonConfig:
     """What a comparison of supplied betas takes from a configuration without runs and events."""
 
     name: str = ""
-    rois: tuple[RoiDefinition, ...] = ()
+    rois: tuple[RoiDefinition | RegionChoice, ...] = ()
     stimuli: StimuliConfig = field(default_factory=StimuliConfig)
     description: str = ""
 
@@ -277,14 +306,14 @@ def _clean_names(config: object, *keys: str) -> None:
         object.__setattr__(config, key, clean_name(value) if isinstance(value, str) else cleaned)
 
 
-def _require_nested_or_apart(one: RoiDefinition, other: RoiDefinition) -> None:
-    """Raise when two regions share some labels and neither is a part of the other.
+def _look_at_overlap(one: RoiDefinition, other: RoiDefinition) -> None:
+    """Refuse two regions with the same labels, and say which share some.
 
-    A hemisphere lies within its region; any other overlap is a slip of the pen.
+    A hemisphere lies within its region, which goes without saying.
     """
     a, b = set(one.labels), set(other.labels)
-    if a == b or (a & b and not (a < b or b < a)):
-        raise InputError(
-            f"rois {one.name} and {other.name} overlap in the labels {sorted(a & b)}: two regions "
-            "must share no label, unless one is a part of the other"
-        )
+    shared = f"the labels {sorted(a & b)}"
+    if a == b:
+        raise InputError(f"rois {one.name} and {other.name} both have {shared}: keep one of them")
+    if a & b and not (a < b or b < a):
+        warn_once(f"the regions {one.name} and {other.name} share {shared}")

@@ -9,13 +9,10 @@ from nibabel.affines import apply_affine
 from nilearn.datasets import load_mni152_gm_template
 from scipy.ndimage import map_coordinates
 
+from conceptrsa.bids_config.desikan_killiany import desikan_killiany_mni152, region_names
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.atlas import (
-    desikan_killiany_mni152,
-    desikan_killiany_mni305,
-    region_names,
-)
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
 from conceptrsa.interfaces.python.rois import MNI305Rois, RoiCoverage
 
 

@@ -50,6 +50,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data.write_rdms(folder / "rdms")
     data.write_rdm_tables(folder / "rdm_tables")
     data.write_models(folder / "models")
+    name = "Schaefer2018_400Parcels_7Networks_order"
+    data.write_atlas(folder / "nilearn_data" / "schaefer_2018" / f"{name}_FSLMNI152_1mm.nii.gz")
+    labels = "17\t7Networks_LH_Limbic_1\n1011\t7Networks_LH_Vis_1\n2011\t7Networks_RH_Vis_1\n"
+    (folder / "nilearn_data" / "schaefer_2018" / f"{name}.txt").write_text(
+        labels.replace("\n", "\t1\t2\t3\t0\n")
+    )
     (folder / "small.toml").write_text(data.CONFIG)
     return folder
 
@@ -63,6 +69,8 @@ def results(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[ComparisonResul
         written.append(result)
 
     monkeypatch.chdir(root)
+    monkeypatch.setenv("NILEARN_DATA", str(root / "nilearn_data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
     monkeypatch.setattr(conceptrsa.pipelines.cli.run_comparison, "write_comparison", keep)
     return written
 
@@ -87,7 +95,8 @@ def test_each_command_runs(command: str, results: list[ComparisonResult]) -> Non
     (result,) = results
     assert result.subjects == ("sub-01", "sub-02", "sub-03")
     assert result.stimuli == data.STIMULI
-    assert [roi.roi for roi in result.primary.rois] == ["visual", "hippocampus"]
+    other = "limbic" if "schaefer" in command else "hippocampus"
+    assert [roi.roi for roi in result.primary.rois] == ["visual", other]
     models = ["ResNet50", "CLIP", "BERT", "animacy"]
     if "--models" in command:
         models = ["ResNet50", "animacy"]

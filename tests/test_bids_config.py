@@ -129,9 +129,12 @@ MISTAKES = {
     "labels no numbers": ("[1011, 2011]", '["1011"]', "must be a list of whole numbers"),
     "label zero": ("[1011, 2011]", "[0, 1011]", "above 0"),
     "label twice": ("[1011, 2011]", "[1011, 1011]", "names the label 1011 more than once"),
-    "overlap": ("visual-left = [1011]", "other = [1011, 3]", "visual and other overlap"),
-    "same region": ("visual-left = [1011]", "other = [2011, 1011]", "visual and other overlap"),
-    "region no name": ("visual-left", '"visual left"', "letters and digits, joined by '-'"),
+    "same region": (
+        "visual-left = [1011]",
+        "other = [2011, 1011]",
+        "visual and other both have the labels [1011, 2011]",
+    ),
+    "region no name": ("visual-left", '"visual/left"', "leave the '/' out"),
     "no regions": ("visual = [1011, 2011]\nvisual-left = [1011]", "", "at least one region"),
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
@@ -192,3 +195,11 @@ def test_a_flag_that_replaces_a_setting_is_checked_too() -> None:
     config: DatasetConfig = load_dataset_config("demo")
     with pytest.raises(InputError, match="task = 'a b'"):
         replace(config, runs=replace(config.runs, task="a b"))
+
+
+def test_regions_that_share_labels_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_config(tmp_path, "visual-left = [1011]", "other = [1011, 3]")
+    assert load_dataset_config(file).rois[1] == RoiDefinition("other", (1011, 3))
+    assert "the regions visual and other share the labels [1011]" in caplog.text

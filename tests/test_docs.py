@@ -64,8 +64,14 @@ def test_the_data_set_of_the_docs_is_one(
     page = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
     example = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
     monkeypatch.chdir(demo)
-    Path("things.toml").write_text(example, encoding="utf-8")
-    assert load_dataset_config("things.toml").name == "things"
-    dry_run, _ = commands_of(ROOT / "docs" / "adding.md")
-    assert main(words_of(dry_run.replace("BIDS_DIR", "demo/bids"))) == 0
-    assert "sub-02: 2 runs" in capsys.readouterr().out
+    init, dry_run, _ = (
+        words_of(command.replace("BIDS_DIR", "demo/bids"))
+        for command in commands_of(ROOT / "docs" / "adding.md")
+    )
+    Path("things.toml").unlink(missing_ok=True)
+    assert main(init) == 0  # what it writes is accepted as it is
+    for name in ("bids", "things"):
+        assert load_dataset_config("things.toml").name == name
+        assert main(dry_run) == 0
+        assert "sub-02: 2 runs" in capsys.readouterr().out
+        Path("things.toml").write_text(example, encoding="utf-8")

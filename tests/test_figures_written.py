@@ -110,3 +110,23 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
     assert "<dc:date>" not in (tmp_path / "one" / "figure_1.svg").read_text()
+
+
+def test_of_very_many_regions_those_with_the_highest_ceiling_are_drawn() -> None:
+    result = result_of(ONE, 3, WHOLES[:1], "recommended", multiverse=False)
+    (roi,) = result.rois
+    ceiling = roi.ceiling.pairwise
+    parcels = tuple(
+        replace(roi, roi=f"parcel {n}", ceiling=roi.ceiling._replace(pairwise=ceiling + n % 7))
+        for n in range(30)
+    )
+    many = replace(result, primary=replace(result.primary, rois=parcels))
+    figures = {stem.name: (draw, view) for stem, draw, view in _figures(many, Path())}
+    draw, view = figures["figure_2b"]
+    # Six of 30 have the lowest ceilings: 0, 7, 14, 21, 28 (n % 7 is 0), and one of n % 7 is 1.
+    shown = [int(roi.roi.split()[1]) for roi in view.rois]
+    assert shown == sorted(shown) and len(shown) == 24
+    assert {0, 7, 14, 21, 28}.isdisjoint(shown)
+    with style():
+        figure = draw(replace(view, rois=(roi,)))
+    assert any("of 30 regions with the highest" in text.get_text() for text in figure.texts)

@@ -11,9 +11,12 @@ import supplied_data as data
 
 import conceptrsa as crsa
 import conceptrsa.pipelines.cli.run_comparison
+import conceptrsa.pipelines.participants
 from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.reader import load_comparison_config, load_dataset_config
+from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli import main
 
 LABELS = {"L_visual": (1011,), "R_visual": (2011,), "hippocampus": (17,)}
@@ -125,6 +128,87 @@ def test_labels_that_the_atlas_lacks_are_said(folder: Path) -> None:
         betas()
     with pytest.raises(InputError, match="no voxel with label 99, which region amygdala needs"):
         betas("amygdala")
+
+
+def test_labels_without_a_name_in_the_table_are_said(folder: Path) -> None:
+    (folder / "atlas.tsv").write_text("index\tname\n1011\tL_visual\n")
+    (note,) = betas()[0].notes
+    assert note == (
+        "labels of atlas.nii.gz that are in no region, as its label table does not name them: 17, "
+        "2011"
+    )
+    assert not betas("L_*")[0].notes
+
+
+def test_labels_that_were_named_have_to_be_there_each(folder: Path) -> None:
+    (folder / "atlas.tsv").write_text(DSEG + "99\tR_V1\n98\tL_V1\n")
+    with pytest.raises(InputError, match="no voxel with label 99, which region visual needs"):
+        betas("visual=L_visual,R_V1")
+    (note,) = betas("left=L_*")[0].notes
+    assert note.endswith("some of the labels that were named only: left (1 of 2)")
+
+
+def test_names_with_commas(folder: Path) -> None:
+    name = "Inferior Temporal Gyrus, anterior division"
+    (folder / "atlas.tsv").write_text(f"index\tname\n1011\t{name}\n17\thippocampus\n")
+    assert list(betas(name)[0].rois) == [name]
+    in_region(betas(f"IT={name},hippocampus")[0], "IT", (1011, 17))
+
+
+@pytest.mark.parametrize("column", ["hemisphere", "hemi"])
+def test_a_column_of_hemispheres_is_part_of_the_names(folder: Path, column: str) -> None:
+    table = f"index\tname\t{column}\n1011\tV1\tL\n2011\tV1\tR\n17\thippocampus\tL\n"
+    (folder / "atlas.tsv").write_text(table)
+    assert list(betas()[0].rois) == ["L_V1", "R_V1", "L_hippocampus"]
+    in_region(betas("V1=?_V1")[0], "V1", (1011, 2011))
+    (folder / "atlas.tsv").write_text(table.replace("V1\tR", "V2\tR"))
+    assert list(betas()[0].rois) == ["V1", "V2", "hippocampus"]
+
+
+def test_a_name_and_a_pattern_that_fits_it_are_one_region(folder: Path) -> None:
+    assert list(betas("hippocampus", "*")[0].rois) == ["hippocampus", "L_visual", "R_visual"]
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        ('<atlas><data><label index="0" x="48">Frontal Pole</label><label index="1">Insular '
+         "Cortex</label></data></atlas>", {"Frontal Pole": (1,), "Insular Cortex": (2,)}),
+        ("<atlas><data><label><index>2001</index><name>Precentral_L</name></label></data></atlas>",
+         {"Precentral_L": (2001,)}),
+    ],
+)  # fmt: skip
+def test_label_tables_in_xml(
+    tmp_path: Path, content: str, labels: dict[str, tuple[int, ...]]
+) -> None:
+    (tmp_path / "atlas.xml").write_text(content)
+    assert read_label_table(tmp_path / "atlas.xml").labels == labels
+
+
+def test_regions_without_data_are_left_out_unless_they_were_named(folder: Path) -> None:
+    for file in (folder / "maps").glob("02_*"):
+        volume = np.asarray(nib.load(file).dataobj).copy()
+        volume[2] = np.nan
+        data.save(volume, file)
+    first = betas()[0]
+    assert list(first.rois) == ["L_visual", "R_visual"]
+    assert any(
+        note.endswith("that has data (in some subject): hippocampus (sub-02)")
+        for note in first.notes
+    )
+    with pytest.raises(InputError, match="region hippocampus of sub-02 holds no voxel with data"):
+        betas("hippocampus", "L_visual")
+
+
+def test_regions_outside_of_the_betas_are_left_out_unless_they_were_named(folder: Path) -> None:
+    labels = np.concatenate([data.labels(), np.full(data.SHAPE, 5, np.int16)])
+    data.save(labels, folder / "atlas.nii.gz")
+    (folder / "atlas.tsv").write_text(DSEG + "5\tfar\n")
+    first = betas()[0]
+    assert list(first.rois) == list(LABELS)
+    assert "regions left out, without a voxel in the grid: far" in first.notes
+    with pytest.raises(InputError, match=r"region far of .* holds no voxel in the grid"):
+        betas("far")
 
 
 @pytest.mark.parametrize(
@@ -313,3 +397,77 @@ def test_a_configuration_of_regions_alone(
     assert [roi.roi for roi in chosen.rois] == ["deep", "L_visual"]
     labels = [(roi["name"], roi["labels"]) for roi in used["dataset_config"]["rois"]]
     assert labels == [("deep", [17]), ("L_visual", [1011])]
+
+
+def test_a_configuration_of_names_patterns_and_masks(
+    folder: Path, results: list[tuple[ComparisonResult, Any]]
+) -> None:
+    (folder / "study").mkdir()
+    data.save((data.labels() == 17).astype(np.uint8), folder / "study" / "ffa.nii.gz")
+    (folder / "study" / "regions.toml").write_text(
+        '[rois]\nFFA = "mask:ffa.nii.gz"\nvisual = "?_visual"\n"L V1" = [1011]\n'
+    )
+    command = ["compare", "--betas", "betas.tsv", "--atlas", "atlas.nii.gz", *FEW]
+    command += ["--no-multiverse", "--features", "models", "--out", "out"]
+    assert main([*command, "--dataset-config", "study/regions.toml"]) == 0
+    ((result, used),) = results
+    assert [roi.roi for roi in result.rois] == ["FFA", "visual", "L V1"]
+    assert used["dataset_config"]["rois"] == [
+        {"name": "FFA", "mask": str(folder / "study" / "ffa.nii.gz")},
+        {"name": "visual", "labels": [1011, 2011]},
+        {"name": "L V1", "labels": [1011]},
+    ]
+
+
+def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    text = data.CONFIG.replace("[1011, 2011]", '"ctx-?h-lateraloccipital"')
+    file.write_text(text)
+    assert load_dataset_config(file).rois[0] == RoiDefinition("visual", (1011, 2011))
+    # The comparison may have another atlas, whose labels are called so.
+    assert [str(roi) for roi in load_comparison_config(file).rois[:1]] == [
+        "visual=ctx-?h-lateraloccipital"
+    ]
+    for said, problem in (
+        ('"lateraloccipital"', r"aparc\+aseg \(Desikan-Killiany\) names no region"),
+        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and runs are looked at by labels"),
+        ('""', "is no region"),
+    ):
+        file.write_text(data.CONFIG.replace("[1011, 2011]", said))
+        with pytest.raises(InputError, match=f"study.toml: .*{problem}"):
+            load_dataset_config(file)
+
+
+def test_regions_of_both_levels_of_run(
+    folder: Path,
+    results: list[tuple[ComparisonResult, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "study.toml").write_text(data.CONFIG)
+    (folder / "bids").mkdir()
+    taken: list[Any] = []
+    monkeypatch.setattr(
+        conceptrsa.pipelines.participants,
+        "run_participants",
+        lambda bids, out, config, options: taken.append(config.rois) or 0,
+    )
+    command = ["run", "bids", "derivatives", "participant", "--dataset-config", "study.toml"]
+    rois = ["--rois", "left=ctx-lh-lateral*", "Left-Hippocampus", "brain=1011,17"]
+    assert main([*command, *rois]) == 0
+    assert taken == [
+        (
+            RoiDefinition("left", (1011, 1012)),
+            RoiDefinition("Left-Hippocampus", (17,)),
+            RoiDefinition("brain", (1011, 17)),
+        )
+    ]
+    assert main([*command, "--rois", "FFA=mask:ffa.nii.gz"]) == 2
+    assert "give masks to the comparison" in capsys.readouterr().err
+    data.write_derivatives(folder / "derivatives")
+    (folder / "derivatives" / "dataset_config.toml").write_text(data.CONFIG)
+    command = ["run", "bids", "derivatives", "group", *FEW, "--features", "models"]
+    assert main([*command, "--no-multiverse", "--rois", "deep=17", "left=1011"]) == 0
+    ((result, _),) = results
+    assert [roi.roi for roi in result.rois] == ["deep", "left"]
+    assert "the regions are those of --rois" in " ".join(result.warnings)

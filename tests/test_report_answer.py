@@ -183,3 +183,11 @@ def test_the_answer_of_the_paper_counts_the_subjects_of_each_region() -> None:
     assert "(n = 5); in deep" in found.summary and found.summary.count("(n = 1)") == 1
     assert "n/a (n = 1)" not in found.summary and "± n/a" not in found.summary
     assert "There is no noise ceiling." in dict(found.regions)["deep"]
+
+
+def test_of_very_many_regions_the_answer_names_those_with_the_highest_scores() -> None:
+    from conceptrsa.analysis.output.report.rendering import joined
+
+    assert joined(["a", "b", "c"]) == "a, b and c"
+    many = joined([str(number) for number in range(360)])
+    assert many.startswith("0, 1, 2, ") and many.endswith("11 and 348 more")

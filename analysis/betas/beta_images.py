@@ -15,7 +15,6 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.betas.beta_index import BetaImage, Request, SubjectImages
-from conceptrsa.analysis.betas.region_choice import Region, RegionChoice
 from conceptrsa.analysis.betas.response_kind import (
     MODEL_FILE,
     afni_labels,
@@ -45,6 +44,8 @@ from conceptrsa.analysis.brain.patterns import (
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import require_orientation
 from conceptrsa.bids_config.names import natural_key, some_of
+from conceptrsa.bids_config.region_choice import Region
+from conceptrsa.bids_config.schema import RegionChoice
 
 SPM_NAME = re.compile(r"(.*beta|[rsw]*(con|spmT))_\d{4,}\..+")
 """Betas and contrasts of SPM's; `SPM.mat` beside them tells of which basis they are."""
@@ -65,24 +66,52 @@ def read_subjects(
     """
     regions = [region for region in want.rois if not isinstance(region, RegionChoice)]
     has_masks = any(isinstance(region, Region) and region.mask for region in regions)
-    regions_of = regions_by_subject(atlas or own_atlas, regions, want.ignore_place)
+    regions_of = regions_by_subject(atlas or own_atlas, regions, want.atlas_reading)
     subjects: list[SubjectPatterns] = []
     found: list[RoiVoxels] = []
     for of_subject in listed:
-        grid = _grid_of(of_subject.images[0].file) if atlas or has_masks else None
+        file = of_subject.images[0].file
+        grid = Grid.of(load_volume(file), file) if atlas or has_masks else None
         found.append(regions_of(of_subject.label, grid))
         subject = read_beta_images(of_subject, found[-1], want.with_runs)
         if of_subject.run_betas is not None:
             subject = add_runs(subject, of_subject.run_betas)
         subjects.append(subject)
-    notes = notes_on_regions(found)
+    optional = [one.name for one in regions if isinstance(one, Region) and one.is_optional]
+    subjects, left_out = _in_every_subject(subjects, optional)
+    notes = [*notes_on_regions(found), *left_out]
     subjects[:1] = [replace(subject, notes=(*notes, *subject.notes)) for subject in subjects[:1]]
     return tuple(subjects)
 
 
-def _grid_of(file: Path) -> Grid:
-    volumes = load_volume(file)
-    return Grid(volumes.shape[:3], volumes.affine, file)
+def _in_every_subject(
+    subjects: Sequence[SubjectPatterns], optional: Sequence[str]
+) -> tuple[list[SubjectPatterns], list[str]]:
+    """Leave out regions that were not asked for by name and of which some subject has no data.
+
+    Returns
+    -------
+    subjects : list of SubjectPatterns
+    notes : list of str
+    """
+    lacking = {
+        name: [one.label for one in subjects if name not in one.rois or not one.rois[name].n_voxels]
+        for name in optional
+        if any(name in one.rois for one in subjects)
+    }
+    lacking = {name: of for name, of in lacking.items() if of}
+    if not lacking or lacking.keys() >= set().union(*(one.rois for one in subjects)):
+        return list(subjects), []
+    kept = [
+        replace(one, rois={name: roi for name, roi in one.rois.items() if name not in lacking})
+        for one in subjects
+    ]
+    said = [
+        name + ("" if len(of) == len(subjects) else f" ({some_of(of, 3)})")
+        for name, of in lacking.items()
+    ]
+    what = f"regions left out, without a voxel that has data (in some subject): {some_of(said)}"
+    return kept, [what]
 
 
 def read_beta_images(
@@ -299,7 +328,7 @@ def _read_in_order(
         volumes = load_volume(file)
         if place := require_orientation(volumes, file, regions.ignore_place):
             places.append(place)
-        regions.grid.require_same(_grid_of(file))
+        regions.grid.require_same(Grid.of(volumes, file))
         labels = afni_labels(volumes)
         n_volumes = n_volumes_of(volumes)
         if len(volumes.shape) > 4:

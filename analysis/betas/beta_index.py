@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.analysis.betas.atlas_volumes import AtlasReading
 from conceptrsa.analysis.betas.conditions import ConditionRule
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_one_of
+from conceptrsa.bids_config.region_choice import AnyRegion
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
@@ -30,7 +32,7 @@ class Request:
     task: str | None = None
     conditions: ConditionRule = field(default_factory=ConditionRule)
     with_runs: bool = False
-    ignore_place: bool = False
+    atlas_reading: AtlasReading = field(default_factory=AtlasReading)
     trials: Path | None = None
     min_repeats: int | None = None
     zscore: bool | None = None

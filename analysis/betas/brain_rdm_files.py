@@ -7,7 +7,6 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.betas.beta_index import Request, behind_subject
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.betas.roi_files import (
     only_file,
     ordered_regions,
@@ -25,6 +24,8 @@ from conceptrsa.analysis.files.rdm_files import (
 )
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import natural_key
+from conceptrsa.bids_config.region_choice import AnyRegion
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.tsv import read_table
 
 TABLE_SUFFIXES = (".tsv", ".csv")

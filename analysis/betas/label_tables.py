@@ -3,86 +3,135 @@
 import csv
 import glob
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, VOLUME_SUFFIXES
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, require_names
+from conceptrsa.bids_config.region_choice import LabelTable
 from conceptrsa.bids_config.tsv import read_text
 
-TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lut", ".ctab")
+TABLE_SUFFIXES = (".tsv", ".csv", ".txt", ".lut", ".ctab", ".xml")
 FREESURFER_TABLE = "FreeSurferColorLUT.txt"
 
 NUMBERS = (
     "index", "id", "label_id", "labelid", "roi_id", "region_id", "parcel_id", "key", "value",
-    "intensity", "number", "no", "label", "roi", "region", "parcel",
+    "intensity", "number", "no", "component", "label", "roi", "region", "parcel",
 )  # fmt: skip
 NAMES = (
     "name", "label_name", "labelname", "roi_name", "region_name", "parcel_name", "structure_name",
-    "label", "region", "roi", "parcel", "structure", "abbreviation",
+    "difumo_names", "label", "region", "roi", "parcel", "structure", "abbreviation",
 )  # fmt: skip
-"""Columns of the numbers and of the names, in small letters; the first that fits is taken."""
+SIDES = ("hemisphere", "hemi", "side", "laterality")
+"""Columns of numbers, names and hemispheres, in small letters; the first that fits is taken."""
 
 WHOLE_NUMBER = re.compile(r"\d+(\.0+)?")
-GIVE_TABLE = "give its label table by --atlas-labels FILE"
 
 
-@dataclass(frozen=True)
-class LabelTable:
-    """Names of labels.
+def read_label_table(file: Path, n_maps: int | None = None) -> LabelTable:
+    """Read a label table: BIDS' `dseg.tsv`, FreeSurfer's LUT, FSL's XML, or a TSV or CSV.
 
-    Attributes
+    Where names are the same in both hemispheres and a column tells these (`hemisphere`), names
+    begin with it: `L_V1`.
+
+    Parameters
     ----------
     file : Path
-    labels : mapping of str to tuple of int
-        By name, in the order of the table; labels of one name belong together. Without 0, which
-        is what lies outside.
-    """
-
-    file: Path
-    labels: Mapping[str, tuple[int, ...]]
-
-
-def read_label_table(file: Path) -> LabelTable:
-    """Read a label table: BIDS' `dseg.tsv`, FreeSurfer's LUT, or a TSV or CSV as nilearn writes.
+    n_maps : int, optional
+        Of a 4D atlas: labels are the numbers of its maps, and become those counted from 1.
 
     Raises
     ------
     InputError
-        On a file that cannot be read, or holds no column of whole numbers or no column of names.
+        On a file that cannot be read, holds no column of whole numbers or no column of names, or
+        does not fit the number of maps.
     """
+    listed = _read_xml(file) if file.suffix == ".xml" else _read_columns(file)
+    if n_maps is not None:
+        listed = _counted_from_one(file, listed, n_maps)
+    labels: dict[str, tuple[int, ...]] = {}
+    names: dict[int, str] = {}
+    for label, name in listed:
+        if label == 0:
+            continue
+        if names.setdefault(label, name) != name:
+            raise InputError(
+                f"{file} calls the label {label} {names[label]!r} and {name!r}: keep one row"
+            )
+        if label not in labels.get(name, ()):
+            labels[name] = (*labels.get(name, ()), label)
+    require_names(labels, "label", file)
+    return LabelTable(file, labels)
+
+
+def _read_columns(file: Path) -> list[tuple[int, str]]:
     rows = _read_rows(file)
+    side = None
     if rows and WHOLE_NUMBER.fullmatch(rows[0][0]) and len(rows[0]) > 1:
         number, name = 0, 1  # FreeSurfer's, without a header: number, name, colour
     elif len(rows) > 1:
         header, rows = rows[0], rows[1:]
-        number, name = _find_columns(file, header, rows)
+        number, name, side = _find_columns(file, header, rows)
     else:
         raise InputError(
             f"{file} holds no label table: give the columns index and name, and a row a label"
         )
-    labels: dict[str, tuple[int, ...]] = {}
-    names: dict[int, str] = {}
+    listed, sides = [], []
     for place, row in enumerate(rows, start=1):
-        cells = [row[column] if column < len(row) else "" for column in (number, name)]
+        cells = [
+            row[column] if column is not None and column < len(row) else ""
+            for column in (number, name, side)
+        ]
         if not WHOLE_NUMBER.fullmatch(cells[0]) or not clean_name(cells[1]):
             raise InputError(
                 f"{file} has {' '.join(row)!r} as its label {place}: write a whole number and a "
                 "name"
             )
-        label, called = int(float(cells[0])), clean_name(cells[1])
-        if label == 0:
-            continue
-        if names.setdefault(label, called) != called:
-            raise InputError(
-                f"{file} calls the label {label} {names[label]!r} and {called!r}: keep one row"
-            )
-        if label not in labels.get(called, ()):
-            labels[called] = (*labels.get(called, ()), label)
-    require_names(labels, "label", file)
-    return LabelTable(file, labels)
+        listed.append((int(float(cells[0])), clean_name(cells[1])))
+        sides.append(clean_name(cells[2]))
+    names = {called for _, called in listed}
+    if len({(called, side) for (_, called), side in zip(listed, sides, strict=True)}) > len(names):
+        return [
+            (label, f"{side}_{called}" if side else called)
+            for (label, called), side in zip(listed, sides, strict=True)
+        ]
+    return listed
+
+
+def _read_xml(file: Path) -> list[tuple[int, str]]:
+    """Labels of FSL's and SPM's atlases, of which FSL counts maps from 0 and labels from 1."""
+    try:
+        found = ElementTree.fromstring(read_text(file)).findall(".//label")
+    except ElementTree.ParseError as error:
+        raise InputError(f"{file} is not XML ({error}): download it again") from error
+    listed = []
+    for label in found:
+        index = label.get("index")
+        number = label.findtext("index", "").strip() if index is None else str(int(index) + 1)
+        name = clean_name(label.findtext("name", label.text or ""))
+        if not number.isdecimal() or not name:
+            raise InputError(f"{file} has a label without a number or name: download it again")
+        listed.append((int(number), name))
+    if not listed:
+        raise InputError(f"{file} holds no label table: give FSL's XML, or a TSV or CSV file")
+    return listed
+
+
+def _counted_from_one(
+    file: Path, listed: Sequence[tuple[int, str]], n_maps: int
+) -> list[tuple[int, str]]:
+    """Labels of maps by their places in the file, where the table counts from 0 or from 1."""
+    numbers = [label for label, _ in listed]
+    if min(numbers) == 0 and max(numbers) == n_maps - 1:
+        return [(label + 1, name) for label, name in listed]
+    if max(numbers) > n_maps:
+        raise InputError(
+            f"{file} names a map {max(numbers)}, but its atlas holds {n_maps}: give the table that "
+            "belongs to it"
+        )
+    return list(listed)
 
 
 def table_beside(atlas: Path) -> Path | None:
@@ -97,11 +146,7 @@ def table_beside(atlas: Path) -> Path | None:
     InputError
         On tables of subjects that differ.
     """
-    files = [atlas]
-    if SUBJECT_PLACE in str(atlas):
-        below = str(atlas.relative_to(atlas.anchor)).split(SUBJECT_PLACE)
-        files = sorted(Path(atlas.anchor).glob("*".join(map(glob.escape, below))))
-    found = [table for file in files if (table := _table_of(file))]
+    found = [table for file in files_of_atlas(atlas) if (table := _table_of(file))]
     for other in found[1:]:
         if other.read_bytes() != found[0].read_bytes():
             raise InputError(
@@ -109,6 +154,14 @@ def table_beside(atlas: Path) -> Path | None:
                 "--atlas-labels FILE"
             )
     return found[0] if found else None
+
+
+def files_of_atlas(atlas: Path) -> list[Path]:
+    """An atlas, or where `{subject}` stands in its name, that of each subject."""
+    if SUBJECT_PLACE not in str(atlas):
+        return [atlas]
+    below = str(atlas.relative_to(atlas.anchor)).split(SUBJECT_PLACE)
+    return sorted(Path(atlas.anchor).glob("*".join(map(glob.escape, below))))
 
 
 def _table_of(atlas: Path) -> Path | None:
@@ -144,7 +197,7 @@ def _read_rows(file: Path) -> list[list[str]]:
 
 def _find_columns(
     file: Path, header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> tuple[int, int]:
+) -> tuple[int, int, int | None]:
     columns = [re.sub(r"[^a-z0-9]+", "_", cell.casefold()).strip("_") for cell in header]
 
     def are_numbers(column: int) -> bool:
@@ -166,4 +219,5 @@ def _find_columns(
             f"{file} has no column of {lacking} among {', '.join(header)}: name the columns index "
             "and name"
         )
-    return numbers[0], names[0]
+    sides = [columns.index(known) for known in SIDES if known in columns]
+    return numbers[0], names[0], sides[0] if sides else None

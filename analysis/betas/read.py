@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from conceptrsa.analysis.betas.atlas_volumes import AtlasReading, n_maps, require_threshold
 from conceptrsa.analysis.betas.beta_images import read_subjects
 from conceptrsa.analysis.betas.beta_index import Request, SubjectImages
 from conceptrsa.analysis.betas.brain_rdm_files import HALF_ENDINGS, read_rdm_files
@@ -11,7 +12,7 @@ from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.betas.effect_maps import find_effect_maps, list_effect_maps
 from conceptrsa.analysis.betas.glmsingle import find_outputs, list_glmsingle
 from conceptrsa.analysis.betas.image_tables import list_table
-from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
+from conceptrsa.analysis.betas.label_tables import files_of_atlas, read_label_table, table_beside
 from conceptrsa.analysis.betas.natural_scenes import find_sessions, list_natural_scenes
 from conceptrsa.analysis.betas.nearest_form import describe_nearest
 from conceptrsa.analysis.betas.own_derivatives import (
@@ -19,11 +20,6 @@ from conceptrsa.analysis.betas.own_derivatives import (
     list_derivatives,
     own_atlas,
     require_same_estimation,
-)
-from conceptrsa.analysis.betas.region_choice import (
-    AnyRegion,
-    RegionChoice,
-    choose_regions,
 )
 from conceptrsa.analysis.betas.response_kind import MODEL_FILE, require_one_kind
 from conceptrsa.analysis.betas.roi_files import files_of_subjects, read_roi_files
@@ -37,7 +33,7 @@ from conceptrsa.analysis.betas.single_trials import SubjectTrials, read_trials
 from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
 from conceptrsa.analysis.betas.things_fmri import find_responses, read_things
-from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES
+from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, Grid, load_volume
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
@@ -50,6 +46,8 @@ from conceptrsa.bids_config.names import (
     warn_of_case,
 )
 from conceptrsa.bids_config.recorded import RECORD, read_recorded
+from conceptrsa.bids_config.region_choice import AnyRegion, choose_regions
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.tsv import read_table
 
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
@@ -201,6 +199,7 @@ def read_betas(
     *,
     atlas: Path | None = None,
     atlas_labels: Path | None = None,
+    atlas_threshold: float | None = None,
     betas_format: str | None = None,
     participants: Sequence[str] | None = None,
     task: str | None = None,
@@ -228,6 +227,9 @@ def read_betas(
         label without `sub-`.
     atlas_labels : Path, optional
         Table of its labels, by default the one beside it.
+    atlas_threshold : float, optional
+        Least probability of a voxel in a region, of atlases and masks of probabilities; by default
+        0.25.
     betas_format : str, optional
         Name of one of `FORMATS`; by default what the path holds.
     participants : sequence of str, optional
@@ -250,8 +252,9 @@ def read_betas(
     zscore_sessions : bool, optional
         Of single trials: z-score each voxel over the trials of each session; by default as the
         authors of the form do.
-    ignore : collection of {'orientation'}
-        Take volumes whose header does not tell their orientation, or tells two, with a note.
+    ignore : collection of {'orientation', 'space'}
+        Take volumes whose header does not tell their orientation, or tells two, and an atlas of
+        another space than that of the betas; with notes.
 
     Returns
     -------
@@ -265,6 +268,7 @@ def read_betas(
         is wrong with the data.
     """
     path = Path(path)
+    require_threshold(atlas_threshold)
     form = find_format(path, betas_format)
     _require_options_of(
         form,
@@ -289,7 +293,7 @@ def read_betas(
             stimuli=None if stimuli is None else tuple(stimuli),
         ),
         with_runs=with_runs,
-        ignore_place="orientation" in ignore,
+        atlas_reading=AtlasReading(atlas_threshold, "orientation" in ignore, "space" in ignore),
         trials=None if trials is None else Path(trials),
         min_repeats=min_repeats,
         zscore=zscore_sessions,
@@ -315,6 +319,57 @@ def read_betas(
     require_same_estimation(subjects)
     require_one_kind([(subject.kind, subject.sources[0]) for subject in subjects])
     return _with_note_on_halves(subjects)
+
+
+@dataclass(frozen=True)
+class FoundSubject:
+    """What is found of a subject's betas without reading them.
+
+    Attributes
+    ----------
+    name : str
+        As in `sub-01`.
+    stimuli : tuple of str
+    shape : tuple of int
+        Of the volumes; empty where there are none.
+    space : str or None
+        Of the volumes, as names and headers tell.
+    regions : tuple of str
+        Where the data hold their own.
+    """
+
+    name: str
+    stimuli: tuple[str, ...]
+    shape: tuple[int, ...] = ()
+    space: str | None = None
+    regions: tuple[str, ...] = ()
+
+
+def list_subjects(
+    path: Path, betas_format: str | None = None
+) -> tuple[BetasFormat, list[FoundSubject]]:
+    """Find the form of betas, and what there is of each subject.
+
+    Raises
+    ------
+    InputError
+        As `find_format`, and on what keeps the betas from being listed.
+    """
+    form = find_format(path, betas_format)
+    want = Request(path=path, rois=())
+    if form.read_regions is not None:
+        return form, [
+            FoundSubject(subject.label, subject.stimuli, regions=tuple(subject.rois))
+            for subject in form.read_regions(want)
+        ]
+    assert form.list_images is not None
+    found = []
+    for subject in form.list_images(want):
+        file = subject.images[0].file
+        grid = Grid.of(load_volume(file), file)
+        stimuli = tuple(dict.fromkeys(image.stimulus for image in subject.images))
+        found.append(FoundSubject(subject.name, stimuli, grid.shape, grid.space))
+    return form, found
 
 
 def _require_options_of(
@@ -389,7 +444,9 @@ def find_regions(
     if table_file is None and file is not None and (by_name or (atlas and rois is None)):
         table_file = table_beside(file)
     if choices or (atlas is not None and table_file is not None):
-        table = None if table_file is None else read_label_table(table_file)
+        first = files_of_atlas(file)[:1] if file is not None else []
+        maps = n_maps(first[0]) if first else None
+        table = None if table_file is None else read_label_table(table_file, maps)
         return choose_regions(rois or (), table, file)
     return _own_regions(path, form, atlas)
 

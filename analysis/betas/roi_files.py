@@ -1,6 +1,5 @@
 """Patterns of regions in `.npz` or HDF5 files, one a subject: no volumes, no atlas."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from conceptrsa.analysis.betas.beta_index import (
     wanted_names,
     wanted_subjects,
 )
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice, matching_names
 from conceptrsa.analysis.betas.volumes import require_finite
 from conceptrsa.analysis.brain.patterns import (
     RoiPatterns,
@@ -27,10 +25,10 @@ from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, ope
 from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import RELATIVE_TOLERANCE
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_names, stimulus_ids
+from conceptrsa.bids_config.names import require_names, require_region_name, stimulus_ids
+from conceptrsa.bids_config.region_choice import AnyRegion, matching_names, whole_names
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.writing import require_content
-
-ROI_NAME = re.compile(r"[0-9a-zA-Z]+(-[0-9a-zA-Z]+)*")
 
 
 def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path]]:
@@ -114,7 +112,7 @@ def region_names(
     Raises
     ------
     InputError
-        If there is none, or one has a name that cannot be part of a file name.
+        If there is none, or one has a name that is none.
     """
     names = [
         name.removesuffix(f"/{ending}") for name in arrays.names if name.endswith(f"/{ending}")
@@ -132,27 +130,24 @@ def ordered_regions(
     Raises
     ------
     InputError
-        On a name that cannot be part of a file name, or a choice that is not there.
+        On a name that is none, or a choice that is not there.
     """
     names = tuple(names)
     places = {roi.name: place for place, roi in enumerate(rois)}
     for name in names:
-        require_names([name], "region", source)
-        if ROI_NAME.fullmatch(name) is None:
-            raise InputError(
-                f"{source} names a region {name!r}: use letters and digits, joined by '-'"
-            )
+        require_region_name(name, source)
+    require_names(names, "region", source)
     choices = [roi for roi in rois if isinstance(roi, RegionChoice)]
     if not choices:
         return tuple(sorted(names, key=lambda name: places.get(name, len(places))))
     chosen: dict[str, None] = {}
     for choice in choices:
-        if choice.name is not None:
+        if choice.name is not None and choice.words != (choice.name,):
             raise InputError(
                 f"{source} holds regions of its own, not labels of an atlas: choose among them by "
                 f"name, as in --rois {' '.join(names[:2])}, in place of {choice}"
             )
-        for word in choice.words:
+        for word in whole_names(choice.words, names):
             chosen |= dict.fromkeys(matching_names(word, names, source))
     return tuple(chosen)
 

@@ -1,26 +1,26 @@
 """The voxels of regions in the grid of the betas, from label volumes and masks in any grid."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from nibabel.affines import apply_affine
-from scipy import ndimage
+from scipy import sparse
 
-from conceptrsa.analysis.arrays import Floats, Integers
-from conceptrsa.analysis.betas.region_choice import AnyRegion, Region
-from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, Grid, load_volume
+from conceptrsa.analysis.arrays import Integers
+from conceptrsa.analysis.betas.atlas_volumes import (
+    AtlasReading,
+    AtlasVolume,
+    read_atlas,
+    read_mask,
+)
+from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, Grid
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import read_labels, require_orientation, times
+from conceptrsa.bids_config.images import times
 from conceptrsa.bids_config.names import some_of
+from conceptrsa.bids_config.region_choice import AnyRegion, Region
 
-SPACE_NAME = re.compile(r"(?:^|_)(?:space|tpl)-([0-9a-zA-Z]+)")
 LOW_COVERAGE = 0.5
-TO_ONE_SIDE = 1e-4
-"""In voxels: points half way between two voxels all go to the same side, in spite of rounding."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class RoiVoxels:
         Why that of a label volume cannot be trusted, where that is ignored.
     coverage : mapping of str to float
         Share of each region that lies within the grid, where it came from another grid.
-    absent : tuple of str
-        Regions of the label table that the label volume does not hold.
+    are_maps : bool
+        Whether regions came from maps of probabilities, which are interpolated.
+    on_atlas : tuple of str
+        Notes on the label volume, maps and masks.
     """
 
     grid: Grid
@@ -50,7 +52,8 @@ class RoiVoxels:
     ignore_place: bool = False
     doubt: str | None = None
     coverage: Mapping[str, float] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
+    are_maps: bool = False
+    on_atlas: tuple[str, ...] = ()
 
     @property
     def union(self) -> Integers:
@@ -59,12 +62,7 @@ class RoiVoxels:
 
     def notes(self) -> list[str]:
         """What the user should know: a change of grid, absent regions, shared voxels."""
-        absent = f"regions of the label table that the atlas does not hold: {some_of(self.absent)}"
-        return [
-            *self._describe_resampling(),
-            *([absent] if self.absent else []),
-            *self._describe_overlaps(),
-        ]
+        return [*self.on_atlas, *self._describe_resampling(), *self._describe_overlaps()]
 
     def _describe_resampling(self) -> list[str]:
         if not self.coverage:
@@ -77,113 +75,172 @@ class RoiVoxels:
         if share < LOW_COVERAGE:
             said += ": check that both are of one space"
         return [
-            f"{some_of([file.name for file in self.files], 2)} resampled by nearest neighbour to "
-            f"the grid of the betas ({times(self.grid.shape)} voxels): " + said
+            f"{some_of([file.name for file in self.files], 2)} resampled by "
+            f"{'linear interpolation' if self.are_maps else 'nearest neighbour'} to the grid of "
+            f"the betas ({times(self.grid.shape)} voxels): " + said
         ]
 
     def _describe_overlaps(self) -> list[str]:
         if len(self.union) == sum(map(len, self.rois.values())):
             return []
+        names = list(self.rois)
+        rows = np.repeat(np.arange(len(names)), list(map(len, self.rois.values())))
+        columns = np.searchsorted(self.union, np.concatenate(list(self.rois.values())))
+        members = sparse.csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)))
+        pairs = sparse.triu(members @ members.T, k=1).tocoo()
         shared = []
-        for (one, these), (other, those) in combinations(self.rois.items(), 2):
-            n_shared = len(np.intersect1d(these, those, assume_unique=True))
+        for first, second, n_shared in sorted(zip(pairs.row, pairs.col, pairs.data, strict=True)):
+            one, other = names[first], names[second]
             is_half = one.startswith(f"{other}-") or other.startswith(f"{one}-")
-            if n_shared and not (is_half and n_shared == min(len(these), len(those))):
+            if not (is_half and n_shared == min(len(self.rois[one]), len(self.rois[other]))):
                 shared.append(f"{one} and {other} ({n_shared} voxels)")
         return [f"regions that share voxels: {some_of(shared)}"] if shared else []
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """Labels of a volume in a grid, sorted so that the voxels of each are found at once."""
-
-    file: Path
-    order: Integers
-    in_order: Integers
-    doubt: str | None
-    sizes: Mapping[int, int]
-    n_inside: Mapping[int, int] | None
-
-    def voxels(self, labels: Sequence[int]) -> Integers:
-        """Flat indices of the voxels that have one of the labels, increasing."""
-        starts = np.searchsorted(self.in_order, labels, side="left")
-        ends = np.searchsorted(self.in_order, labels, side="right")
-        parts = [self.order[start:end] for start, end in zip(starts, ends, strict=True)]
-        return np.sort(np.concatenate(parts))
-
-    def coverage(self, labels: Sequence[int]) -> float:
-        """Share of the voxels, before resampling, that lie within the grid."""
-        assert self.n_inside is not None
-        size = sum(self.sizes[label] for label in labels)
-        return sum(self.n_inside.get(label, 0) for label in labels) / size
 
 
 def read_roi_voxels(
     atlas_file: Path | None,
     regions: Sequence[AnyRegion],
-    ignore_place: bool = False,
     grid: Grid | None = None,
+    reading: AtlasReading | None = None,
 ) -> RoiVoxels:
     """Find the voxels of the regions.
 
     Parameters
     ----------
     atlas_file : Path, optional
-        Label volume, for regions that are no masks.
+        Label volume, or maps of probabilities, for regions that are no masks.
     regions : sequence of RoiDefinition or Region
-    ignore_place : bool
-        Take volumes whose place and orientation cannot be trusted.
     grid : Grid, optional
-        That of the betas, to which volumes in another one are resampled by nearest neighbour; by
-        default that of the label volume.
+        That of the betas, to which volumes in another one are resampled, labels by nearest
+        neighbour; by default that of the atlas.
+    reading : AtlasReading, optional
 
     Raises
     ------
     InputError
-        If a file cannot be read, is not a volume of whole numbers, lacks a label, is of another
-        space as its name says, or, unless ignored, its place cannot be trusted; or if a region
-        is empty.
+        If a file cannot be read, is no atlas, lacks a label, is of another space, or, unless
+        ignored, its place cannot be trusted; or if a region that was asked for is empty.
     """
-    opened: dict[Path, _Labels] = {}
+    reading = reading or AtlasReading()
+    masks: dict[Path, tuple[AtlasVolume, tuple[int, ...]]] = {}
+    atlas: AtlasVolume | None = None
     voxels: dict[str, Integers] = {}
     coverage: dict[str, float] = {}
-    absent: list[str] = []
+    outside: list[str] = []
     target = grid
+    of_atlas = [label for region in regions for label in region.labels]
     for region in regions:
         mask = region.mask if isinstance(region, Region) else None
-        file = mask or atlas_file
-        assert file is not None
-        if file not in opened:
-            opened[file], target = _read_labels(file, target, ignore_place)
-        volume = opened[file]
-        labels = _labels_of_mask(volume) if mask else _labels_there(region, volume)
+        if mask is not None:
+            if mask not in masks:
+                volume, target, labels = read_mask(mask, target, reading)
+                masks[mask] = volume, labels
+            volume, labels = masks[mask]
+        else:
+            if atlas is None:
+                assert atlas_file is not None
+                atlas, target = read_atlas(atlas_file, of_atlas, target, reading)
+            volume, labels = atlas, _labels_there(region, atlas)
         if not labels:
-            absent.append(region.name)
             continue
-        voxels[region.name] = volume.voxels(labels)
+        of_region = volume.voxels(labels)
         if volume.n_inside is not None:
             coverage[region.name] = volume.coverage(labels)
-        if not len(voxels[region.name]):
+        if len(of_region):
+            voxels[region.name] = of_region
+            continue
+        if not isinstance(region, Region) or not region.is_optional:
             assert target is not None
             raise InputError(
-                f"region {region.name} of {file} holds no voxel in the grid of {target.file} "
-                f"({coverage[region.name]:.0%} of it lies within that grid): leave the "
-                "region out, or check that both are of one space"
+                f"region {region.name} of {volume.file} holds no voxel in the grid of "
+                f"{target.file} ({coverage.get(region.name, 1):.0%} of it lies within that grid): "
+                "leave the region out, or check that both are of one space"
             )
+        outside.append(region.name)
+    volumes = [*([] if atlas is None else [atlas]), *(volume for volume, _ in masks.values())]
+    if not voxels and outside:
+        raise InputError(
+            f"no region of {atlas_file} holds a voxel in the grid of {target and target.file}: "
+            "check that both are of one space"
+        )
     if not voxels or target is None:
         raise InputError(
             f"{atlas_file} holds none of the labels of its table: give the table that belongs to it"
         )
-    doubts = [volume.doubt for volume in opened.values() if volume.doubt]
+    doubts = [volume.doubt for volume in volumes if volume.doubt]
+    notes = [note for volume in volumes for note in volume.notes]
+    if atlas is not None:
+        notes += _notes_on_labels(regions, atlas)
+    if outside:
+        notes.append(f"regions left out, without a voxel in the grid: {some_of(outside)}")
     return RoiVoxels(
-        target,
-        voxels,
-        tuple(opened),
-        ignore_place,
-        doubts[0] if doubts else None,
-        coverage,
-        tuple(absent),
+        grid=target,
+        rois=voxels,
+        files=tuple(volume.file for volume in volumes),
+        ignore_place=reading.ignore_place,
+        doubt=doubts[0] if doubts else None,
+        coverage={name: coverage[name] for name in voxels if name in coverage},
+        are_maps=all(volume.highest for volume in volumes),
+        on_atlas=tuple(dict.fromkeys(notes)),
     )
+
+
+def _labels_there(region: AnyRegion, atlas: AtlasVolume) -> tuple[int, ...]:
+    """Labels of a region that the atlas holds; of an optional one there may be none.
+
+    Raises
+    ------
+    InputError
+        If nothing is there of one of the numbers, names or patterns that make it up.
+    """
+    there = tuple(label for label in region.labels if label in atlas.sizes)
+    if isinstance(region, Region) and region.is_optional:
+        return there
+    parts = region.parts if isinstance(region, Region) else [(label,) for label in region.labels]
+    for part in parts:
+        if not any(label in atlas.sizes for label in part):
+            raise InputError(_describe_absence(part[0], region.name, atlas))
+    return there
+
+
+def _describe_absence(label: int, region: str, atlas: AtlasVolume) -> str:
+    if label in atlas.highest:
+        return (
+            f"map {label} of {atlas.file}, which region {region} needs, is nowhere above "
+            f"{atlas.highest[label]:.2g}: lower --atlas-threshold, or leave the region out"
+        )
+    return (
+        f"{atlas.file} holds no voxel with label {label}, which region {region} needs: give the "
+        "atlas that the region's labels belong to"
+    )
+
+
+def _notes_on_labels(regions: Sequence[AnyRegion], atlas: AtlasVolume) -> list[str]:
+    """Where the label table and the atlas do not go together."""
+    optional = [one for one in regions if isinstance(one, Region) and one.is_optional]
+    absent = [one.name for one in optional if not any(label in atlas.sizes for label in one.labels)]
+    notes = []
+    if absent:
+        what = "regions of the label table that the atlas does not hold"
+        notes.append(f"{what}: {some_of(absent)}")
+    partial = {
+        one.name: (sum(label in atlas.sizes for label in one.labels), len(one.labels))
+        for one in regions
+        if isinstance(one, Region) and not one.mask and one not in optional
+    }
+    few = [f"{name} ({n} of {n_all})" for name, (n, n_all) in partial.items() if n < n_all]
+    if few:
+        what = "regions of which the atlas holds some of the labels that were named only"
+        notes.append(f"{what}: {some_of(few)}")
+    if optional and all(region.chosen == "as all" for region in optional):
+        named = {label for region in regions for label in region.labels}
+        unnamed = [str(label) for label in sorted(atlas.sizes) if label not in named]
+        if unnamed:
+            notes.append(
+                f"labels of {atlas.file.name} that are in no region, as its label table does not "
+                f"name them: {some_of(unnamed)}"
+            )
+    return notes
 
 
 def notes_on_regions(found: Sequence[RoiVoxels]) -> list[str]:
@@ -193,7 +250,7 @@ def notes_on_regions(found: Sequence[RoiVoxels]) -> list[str]:
 
 
 def regions_by_subject(
-    atlas: Path | None, regions: Sequence[AnyRegion], ignore_place: bool = False
+    atlas: Path | None, regions: Sequence[AnyRegion], reading: AtlasReading
 ) -> Callable[[str, Grid | None], RoiVoxels]:
     """Give what finds the regions of a subject: the same for all, or files for each.
 
@@ -203,8 +260,7 @@ def regions_by_subject(
         Label volume; `{subject}` in it, as in masks, stands for the subject's label without
         `sub-`.
     regions : sequence of RoiDefinition or Region
-    ignore_place : bool
-        Take volumes whose place and orientation cannot be trusted, with a note.
+    reading : AtlasReading
 
     Returns
     -------
@@ -226,9 +282,10 @@ def regions_by_subject(
     def of_subject(subject: str, grid: Grid | None) -> RoiVoxels:
         if found and shared and grid is not None:
             first = next(iter(found.values())).grid
-            if not first.is_same(grid):
+            if not first.is_same(grid) or first.space != grid.space:
+                what = "on another grid" if first.space == grid.space else "in another space"
                 raise InputError(
-                    f"{grid.file} lies on another grid than the betas of other subjects, "
+                    f"{grid.file} lies {what} than the betas of other subjects, "
                     f"{first.file}, so that {shared[0]} cannot fit both: bring all betas to one "
                     f"space, or give one file a subject, with {SUBJECT_PLACE} in its name"
                 )
@@ -236,7 +293,7 @@ def regions_by_subject(
         if key not in found:
             own = [_of_subject(region, subject) for region in regions]
             file = atlas and Path(str(atlas).replace(SUBJECT_PLACE, subject))
-            found[key] = read_roi_voxels(file, own, ignore_place, grid)
+            found[key] = read_roi_voxels(file, own, grid, reading)
         return found[key]
 
     return of_subject
@@ -246,70 +303,3 @@ def _of_subject(region: AnyRegion, subject: str) -> AnyRegion:
     if not isinstance(region, Region) or region.mask is None:
         return region
     return Region(region.name, mask=Path(str(region.mask).replace(SUBJECT_PLACE, subject)))
-
-
-def _read_labels(file: Path, grid: Grid | None, ignore_place: bool) -> tuple[_Labels, Grid]:
-    """Labels of a volume in a grid, by default its own."""
-    doubt = require_orientation(load_volume(file), file, ignore_place)
-    labels, affine = read_labels(file)
-    own = Grid(labels.shape, affine, file)
-    sizes, n_inside = _counts(labels[labels != 0]), None
-    if grid is not None:
-        _require_same_space(file, grid.file)
-    if grid is not None and not own.is_same(grid):
-        to_grid = np.linalg.inv(grid.affine) @ affine
-        places = np.argwhere(labels)
-        at = apply_affine(to_grid, places)
-        inside = ((at >= -0.5) & (at < np.array(grid.shape) - 0.5)).all(axis=1)
-        n_inside = _counts(labels[labels != 0][inside])
-        labels = _resample(labels, np.linalg.inv(affine) @ grid.affine, grid.shape)
-    flat = labels.ravel()
-    order = np.argsort(flat, kind="stable")
-    return _Labels(file, order, flat[order], doubt, sizes, n_inside), own if grid is None else grid
-
-
-def _resample(labels: Integers, to_labels: Floats, shape: tuple[int, ...]) -> Integers:
-    """Labels at the voxels of another grid, each of the nearest voxel; 0 outside."""
-    offset = to_labels[:3, 3] + TO_ONE_SIDE
-    return ndimage.affine_transform(
-        labels, to_labels[:3, :3], offset, output_shape=shape, order=0, mode="grid-constant"
-    )
-
-
-def _counts(values: Integers) -> dict[int, int]:
-    labels, counts = np.unique(values, return_counts=True)
-    return dict(zip(labels.tolist(), counts.tolist(), strict=True))
-
-
-def _labels_there(region: AnyRegion, volume: _Labels) -> tuple[int, ...]:
-    """Labels of a region; of those of which some suffice, those that the volume has."""
-    there = tuple(label for label in region.labels if label in volume.sizes)
-    absent = [label for label in region.labels if label not in volume.sizes]
-    if isinstance(region, Region) and (region.is_optional or (region.some_suffice and there)):
-        return there
-    if absent:
-        raise InputError(
-            f"{volume.file} holds no voxel with label {absent[0]}, which region {region.name} "
-            "needs: give the atlas that the region's labels belong to"
-        )
-    return region.labels
-
-
-def _labels_of_mask(volume: _Labels) -> tuple[int, ...]:
-    labels = sorted(volume.sizes)
-    if len(labels) != 1:
-        found = f"the labels {some_of(list(map(str, labels)))}" if labels else "only zeros"
-        raise InputError(
-            f"{volume.file} holds {found}: a mask has one number besides 0; give an atlas by "
-            "--atlas"
-        )
-    return tuple(labels)
-
-
-def _require_same_space(file: Path, betas: Path) -> None:
-    spaces = [SPACE_NAME.search(path.name) for path in (file, betas)]
-    if spaces[0] and spaces[1] and spaces[0][1] != spaces[1][1]:
-        raise InputError(
-            f"{file} is in the space {spaces[0][1]} but {betas} in {spaces[1][1]}, as their names "
-            "say: give an atlas of that space"
-        )

@@ -11,7 +11,6 @@ import numpy as np
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.betas.beta_index import Request
 from conceptrsa.analysis.betas.conditions import stimuli_of
-from conceptrsa.analysis.betas.region_choice import RegionChoice
 from conceptrsa.analysis.betas.roi_voxels import notes_on_regions, regions_by_subject
 from conceptrsa.analysis.betas.trial_arrays import BLOCK_BYTES, TrialArray
 from conceptrsa.analysis.betas.volumes import Grid
@@ -25,6 +24,7 @@ from conceptrsa.analysis.brain.patterns import (
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import times
 from conceptrsa.bids_config.names import some_of, stimulus_ids
+from conceptrsa.bids_config.schema import RegionChoice
 
 NO_STIMULUS = ""
 """In place of the name of a trial that is not used."""
@@ -233,7 +233,7 @@ def _find_regions(
         return [(dict(subject.rois), (), []) for subject in listed]
     regions = [region for region in want.rois if not isinstance(region, RegionChoice)]
     # Arrays have no place of their own: they are matched voxel by voxel.
-    regions_of = regions_by_subject(atlas, regions, ignore_place=True)
+    regions_of = regions_by_subject(atlas, regions, replace(want.atlas_reading, ignore_place=True))
     found = []
     for subject in listed:
         voxels = regions_of(subject.name.removeprefix("sub-"), None)

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from conceptrsa.analysis.arrays import Integers
 from conceptrsa.analysis.betas.beta_index import Request, by_subject, wanted_subjects
-from conceptrsa.analysis.betas.region_choice import RegionChoice, matching_names
 from conceptrsa.analysis.betas.single_trials import SubjectTrials, TrialFile, read_trials
 from conceptrsa.analysis.betas.trial_arrays import array_in_hdf5
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import some_of
+from conceptrsa.bids_config.region_choice import matching_names
+from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.tsv import read_table
 from conceptrsa.bids_config.writing import file_errors
 

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.image_spaces import space_of
 from conceptrsa.bids_config.images import open_image, readable
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz")
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
 
 ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out of every subject"
 
@@ -28,6 +30,17 @@ class Grid:
     shape: tuple[int, ...]
     affine: Floats
     file: Path
+    header: Any = None
+
+    @classmethod
+    def of(cls, image: SpatialImage, file: Path) -> "Grid":
+        """The grid of a volume, or of each of several."""
+        return cls(tuple(image.shape[:3]), np.asarray(image.affine), file, image.header)
+
+    @property
+    def space(self) -> str | None:
+        """Name of the space, where the file's name or header tells."""
+        return space_of(self.file, self.header)
 
     def is_same(self, other: "Grid") -> bool:
         """Tell whether `other` has this grid."""
@@ -49,7 +62,7 @@ class Grid:
 
 
 def load_volume(file: Path) -> SpatialImage:
-    """Open a .nii, .nii.gz or .mgz file of real numbers, its data still on disk.
+    """Open a .nii, .nii.gz, .mgz or .mgh file of real numbers, its data still on disk.
 
     Raises
     ------
@@ -57,7 +70,7 @@ def load_volume(file: Path) -> SpatialImage:
         If it is absent, of another kind, or its header cannot be read.
     """
     if not str(file).endswith(VOLUME_SUFFIXES):
-        raise InputError(f"{file} is not a volume file: give .nii, .nii.gz or .mgz")
+        raise InputError(f"{file} is not a volume file: give .nii, .nii.gz, .mgz or .mgh")
     return open_image(file)
 
 

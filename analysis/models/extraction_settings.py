@@ -1,9 +1,7 @@
 """What networks are shown, what of them is taken as features, and on what they run."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from conceptrsa.analysis.models.registry import Network, Pooling
@@ -21,12 +19,6 @@ SWEEPS: tuple[Sweep, ...] = ("all", "blocks")
 PicturePooling = Literal["mean", "flatten", "first-token"]
 TextPooling = Literal["mean", "first-token", "last-token", "label-token"]
 Device = Literal["cpu", "cuda", "mps"]
-
-
-def default_cache_dir() -> Path:
-    """Give the user's cache folder of this program (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "conceptrsa"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from nibabel.filebasedimages import ImageFileError
 from nipype.interfaces.base import traits
 from numpy.typing import NDArray
 
+from conceptrsa.bids_config.desikan_killiany import names_of
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import save_image
 from conceptrsa.interfaces.freesurfer.command import (
@@ -23,7 +24,6 @@ from conceptrsa.interfaces.freesurfer.installation import (
     require_reconstruction,
 )
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.atlas import names_of
 from conceptrsa.interfaces.numerics.freesurfer_subject import (
     read_register_dat,
     segmentation_file,

@@ -16,6 +16,7 @@ from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import sparse
 
+from conceptrsa.bids_config import image_spaces
 from conceptrsa.interfaces.numerics.resampling import (
     Interpolation,
     MissingRule,
@@ -34,19 +35,10 @@ AFFINE: Final = np.array(
     ]
 )
 
-MNI305_TO_MNI152: Final = np.array(
-    [
-        [0.9975, -0.0073, 0.0176, -0.0429],
-        [0.0146, 1.0009, -0.0024, 1.5496],
-        [-0.0130, -0.0093, 0.9971, 1.1840],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
+AFFINE.setflags(write=False)
 
-MNI152_TO_MNI305: Final = np.linalg.inv(MNI305_TO_MNI152)
-
-for _matrix in (AFFINE, MNI305_TO_MNI152, MNI152_TO_MNI305):
-    _matrix.setflags(write=False)
+MNI305_TO_MNI152: Final = image_spaces.MNI305_TO_MNI152
+MNI152_TO_MNI305: Final = image_spaces.MNI152_TO_MNI305
 
 Rois = Sequence[tuple[str, Sequence[int]]]
 """Name and labels of each region."""

@@ -18,9 +18,9 @@ from nibabel.spatialimages import SpatialImage
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
+from conceptrsa.bids_config.desikan_killiany import desikan_killiany_mni152
 from conceptrsa.bids_config.errors import StepError
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni152
 from conceptrsa.interfaces.numerics.normalization import brain_data
 from conceptrsa.interfaces.numerics.resampling import resample_affine
 

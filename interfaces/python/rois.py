@@ -9,12 +9,13 @@ import pandas as pd
 from nibabel.affines import apply_affine
 from nipype.interfaces.base import isdefined, traits
 
+from conceptrsa.bids_config.desikan_killiany import names_of, region_names
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume, read_labels, save_image
 from conceptrsa.bids_config.tsv import write_table
 from conceptrsa.bids_config.writing import write_json
 from conceptrsa.interfaces.numerics import mni305_grid
-from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305, names_of, region_names
+from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
 from conceptrsa.interfaces.numerics.freesurfer_subject import (
     labels_mni305,
     read_talairach,

@@ -19,13 +19,21 @@ from conceptrsa.pipelines.cli import (
     inspect_commands,
     network_commands,
     run_command,
+    setup_commands,
 )
 from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interrupt
 from conceptrsa.pipelines.cli.parser import Parser, add_version
 from conceptrsa.pipelines.cli.surroundings import provide_home, require_temporary_folder
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
-_COMMANDS = (run_command, compare_command, network_commands, inspect_commands, demo_command)
+_COMMANDS = (
+    run_command,
+    compare_command,
+    setup_commands,
+    network_commands,
+    inspect_commands,
+    demo_command,
+)
 _USERS_TO_MEND = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP,

@@ -2,9 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from conceptrsa.bids_config.errors import InputError
 from conceptrsa.pipelines.cli.comparison_options import (
     ComparisonOptions,
     add_comparison_options,
@@ -13,13 +12,11 @@ from conceptrsa.pipelines.cli.comparison_options import (
 from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
     add_ignore_option,
+    add_rois_option,
     comparison_config,
 )
 from conceptrsa.pipelines.cli.parser import add_options, whole_number
 from conceptrsa.pipelines.participant_options import ParticipantOptions
-
-if TYPE_CHECKING:  # not needed for a command's --help
-    from conceptrsa.analysis.betas.region_choice import RegionChoice
 
 BETAS_FORMATS = (
     "table", "derivatives", "nsd", "glmsingle", "things", "spm", "statmaps", "paper",
@@ -47,15 +44,21 @@ def add_parser(commands: Any) -> None:
         help="what PATH holds (default: found from its content)",
     )  # fmt: skip
     group.add_argument(
-        "--atlas", type=Path, metavar="FILE",
-        help="label volume in the space of the betas; in another grid it is resampled by nearest "
-        "neighbour; {subject} in its name stands for the subject's label, where each has an own; "
-        "not needed for this tool's derivatives, masks, patterns of regions and RDMs",
+        "--atlas", metavar="NAME_OR_FILE",
+        help="an atlas by name ('conceptrsa atlases' lists them), or a label volume or 4D maps of "
+        "probabilities in the space of the betas, in any grid; {subject} in its name stands for "
+        "the subject's label, where each has an own; not needed for this tool's derivatives, "
+        "masks, patterns of regions and RDMs",
     )  # fmt: skip
     group.add_argument(
         "--atlas-labels", type=Path, metavar="FILE",
         help="the atlas' label table: BIDS dseg.tsv, FreeSurfer's LUT, TSV or CSV (default: the "
         "one beside the atlas, of the same name)",
+    )  # fmt: skip
+    group.add_argument(
+        "--atlas-threshold", type=float, metavar="SHARE",
+        help="of maps of probabilities, as atlas or mask: a region is where they are this or more "
+        "(0 to 1, default: 0.25)",
     )  # fmt: skip
     group.add_argument(
         "--conditions", nargs="+", default=(), metavar="PATTERN",
@@ -66,14 +69,10 @@ def add_parser(commands: Any) -> None:
         "--exclude-conditions", nargs="+", default=(), metavar="PATTERN",
         help="conditions that are no stimuli",
     )  # fmt: skip
-    group.add_argument(
-        "--rois", nargs="+", type=region, metavar="NAME=SPEC",
-        help="regions, in this order: label numbers (hippocampus=17,53), names or patterns of the "
-        "label table (V1=L_V1*,R_V1*), a mask (FFA=mask:ffa.nii.gz), or names of the table or of "
-        "the betas' own regions alone (V1 V2 'LO*'); default: the configuration's, or with --atlas "
-        "every label of its table",
-    )  # fmt: skip
-    add_ignore_option(group, ("orientation",))
+    add_rois_option(
+        group, "the configuration's, or with --atlas every label of its table", is_comparison=True
+    )
+    add_ignore_option(group, ("orientation", "space"))
     trials = parser.add_argument_group("single trials, of GLMsingle, NSD, THINGS-fMRI and tables")
     trials.add_argument(
         "--trials", type=Path, metavar="FILE",
@@ -100,18 +99,9 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(function=run)
 
 
-def region(text: str) -> "RegionChoice":
-    """Read 'NAME=SPEC' or 'NAME', for argparse."""
-    from conceptrsa.analysis.betas.region_choice import read_choice
-
-    try:
-        return read_choice(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from conceptrsa.analysis.betas.named_atlases import find_atlas
     from conceptrsa.analysis.betas.read import (
         find_format,
         find_regions,
@@ -132,6 +122,9 @@ def run(args: argparse.Namespace) -> int:
     form = find_format(args.betas, args.betas_format)
     others = None if args.betas_format else note_on_forms(args.betas, form)
     notes = (*notes, *([others] if others else []))
+    atlas = find_atlas(args.atlas, args.atlas_labels) if args.atlas else None
+    file, labels = (atlas.file, atlas.labels) if atlas else (None, args.atlas_labels)
+    notes = (*notes, *([atlas.citation] if atlas and atlas.citation else []))
     require_separate(
         args.out,
         [
@@ -146,15 +139,16 @@ def run(args: argparse.Namespace) -> int:
     # Those of a configuration that the betas carry belong to their own atlas.
     of_config = config is not None and bool(args.dataset_config or args.atlas is None)
     given = args.rois or (config.rois if config is not None and of_config else None) or None
-    rois = find_regions(args.betas, form, given, args.atlas, args.atlas_labels)
+    rois = find_regions(args.betas, form, given, file, labels)
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     require_models(options, config.stimuli if config else None)
     subjects = read_betas(
         args.betas,
         rois,
-        atlas=args.atlas,
-        atlas_labels=args.atlas_labels,
+        atlas=file,
+        atlas_labels=labels,
+        atlas_threshold=args.atlas_threshold,
         betas_format=form.name,
         participants=args.participant_labels,
         task=args.task,

@@ -18,7 +18,7 @@ from conceptrsa.bids_config.recorded import (
     read_recorded,
     require_recorded,
 )
-from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig
+from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, RegionChoice
 from conceptrsa.pipelines.participant_options import IGNORED_BY_FMRIPREP, Ignored
 
 log = logging.getLogger(__name__)
@@ -42,12 +42,38 @@ def add_dataset_options(
         )  # fmt: skip
 
 
+def add_rois_option(
+    group: argparse._ActionsContainer, default: str, is_comparison: bool = False
+) -> None:
+    """Add which regions are looked at; `default` says what they are where it is not given."""
+    more = ", a mask (FFA=mask:ffa.nii.gz)" if is_comparison else ""
+    own = " or of the betas' own regions" if is_comparison else ""
+    group.add_argument(
+        "--rois", nargs="+", type=_region, metavar="NAME=SPEC",
+        help="regions, in this order: label numbers (hippocampus=17,53), names or patterns of the "
+        f"label table (V1=L_V1*,R_V1*){more}, or names of the table{own} alone (V1 V2 'LO*'); "
+        f"default: {default}",
+    )  # fmt: skip
+
+
+def _region(text: str) -> RegionChoice:
+    """Read 'NAME=SPEC' or 'NAME', for argparse."""
+    from conceptrsa.bids_config.region_choice import read_choice
+
+    try:
+        return read_choice(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] = IGNORED) -> None:
     """Add what of the images is gone on without, as fMRIPrep spells it."""
     said = {
         "slicetiming": "slices are not corrected for their timing, and need no SliceTiming",
         "orientation": "images are taken whose header does not tell their orientation (sform and "
         "qform codes 0) or tells two",
+        "space": "an atlas of another space than that of the betas is taken, from MNI152 to MNI305 "
+        "and back through the affine between them",
     }
     others = ", ".join(what for what in choices if what not in said)
     group.add_argument(

@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conceptrsa.analysis.files.stimuli import LABELS_FILE, Stimulus, read_stimuli
-from conceptrsa.analysis.models.extraction_settings import (
-    PROMPT,
-    ExtractionSettings,
-    default_cache_dir,
-)
+from conceptrsa.analysis.models.extraction_settings import PROMPT, ExtractionSettings
 from conceptrsa.analysis.models.features import Features, extract_features
 from conceptrsa.analysis.models.named_models import is_named
 from conceptrsa.analysis.models.weights.places import (
@@ -27,6 +23,7 @@ from conceptrsa.analysis.models.zoo import (
     split_layer,
 )
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import default_cache_dir
 from conceptrsa.bids_config.schema import StimuliConfig
 from conceptrsa.bids_config.tsv import table_at
 from conceptrsa.pipelines.cli.comparison_options import (

@@ -17,6 +17,7 @@ from conceptrsa.pipelines.cli.comparison_options import (
 from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
     add_ignore_option,
+    add_rois_option,
     comparison_config,
     participant_config,
 )
@@ -53,6 +54,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
     parser.add_argument("level", choices=("participant", "group"))
     add_dataset_options(parser, "the one that OUT_DIR was made with", with_force=True)
+    add_rois_option(
+        parser, "the configuration's; participant takes numbers, names and patterns of aparc+aseg"
+    )
     add_options(parser, ParticipantOptions, "selection")
     group = parser.add_argument_group("participant level")
     add_options(group, ParticipantOptions, "data")
@@ -100,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_participant(args: argparse.Namespace) -> int:
+    from conceptrsa.bids_config.region_choice import definitions_of
     from conceptrsa.pipelines.dry_run import report_dry_run
     from conceptrsa.pipelines.participants import run_participants
 
@@ -122,6 +127,8 @@ def _run_participant(args: argparse.Namespace) -> int:
     )
     force_given = options.force_config and options.baseline is None and options.pooling is None
     config = participant_config(args.dataset_config, args.out_dir, force_given)
+    if args.rois:
+        config = replace(config, rois=definitions_of(args.rois))
     if args.dry_run:
         return report_dry_run(args.bids_dir, args.out_dir, config, options)
     return run_participants(args.bids_dir, args.out_dir, config, options)
@@ -196,7 +203,7 @@ def require_fitting(given: Mapping[str, Any]) -> None:
 
 
 def _run_group(args: argparse.Namespace) -> int:
-    from conceptrsa.analysis.betas.read import read_betas
+    from conceptrsa.analysis.betas.read import find_format, find_regions, read_betas
     from conceptrsa.pipelines.cli.network_choice import require_models
     from conceptrsa.pipelines.cli.run_comparison import compare_with_models
     from conceptrsa.pipelines.execution.output_folders import Input, require_separate
@@ -211,7 +218,10 @@ def _run_group(args: argparse.Namespace) -> int:
         raise InputError(
             f"{of_participants[0]} is of the participant level; leave it out for group"
         )
-    config, notes = comparison_config(args.dataset_config, args.force_dataset_config, args.out_dir)
+    of_options = ["rois"] if args.rois else []
+    config, notes = comparison_config(
+        args.dataset_config, args.force_dataset_config, args.out_dir, of_options
+    )
     options = read_comparison_options(args)
     if options.stimuli is None and options.features is None:
         options = replace(options, stimuli=args.bids_dir / "stimuli")
@@ -222,14 +232,18 @@ def _run_group(args: argparse.Namespace) -> int:
     ]
     require_separate(args.out_dir, inputs, part="group")
     require_models(options, config.stimuli if config else None)
+    form = find_format(args.out_dir, "derivatives")
+    rois = find_regions(args.out_dir, form, args.rois or (config.rois if config else None))
+    if config is not None and args.rois:
+        notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
         patterns = read_betas(
             args.out_dir,
-            config.rois if config else None,
+            rois,
             betas_format="derivatives",
             participants=args.participant_labels,
             task=args.task,
             with_runs=options.settings.needs_runs,
         )
-        return compare_with_models(patterns, config, options, args.out_dir, notes=notes)
+        return compare_with_models(patterns, config, options, args.out_dir, rois, notes)

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from conceptrsa.analysis.betas.region_choice import AnyRegion, RegionChoice
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import have_patterns
 from conceptrsa.analysis.comparison import Subjects, compare
@@ -20,7 +19,13 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwise
-from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, StimuliConfig
+from conceptrsa.bids_config.region_choice import AnyRegion, Region
+from conceptrsa.bids_config.schema import (
+    ComparisonConfig,
+    DatasetConfig,
+    RegionChoice,
+    StimuliConfig,
+)
 from conceptrsa.bids_config.writing import remove_leftovers
 from conceptrsa.pipelines.cli.comparison_options import ComparisonOptions
 from conceptrsa.pipelines.cli.network_choice import network_run, read_labelled_stimuli
@@ -189,11 +194,19 @@ def used_configuration(
     stimuli = stimuli or (config.stimuli if config else StimuliConfig())
     used = {
         "name": config and config.name,
-        "rois": [asdict(roi) for roi in rois or (config.rois if config else ())],
+        "rois": [_described(roi) for roi in rois or (config.rois if config else ())],
         "stimuli": asdict(stimuli),
     }
     plain: dict[str, Any] = json.loads(json.dumps(used, default=str))
     return plain
+
+
+def _described(roi: AnyRegion | RegionChoice) -> dict[str, Any]:
+    """A region's name with its labels or mask; of a choice among the betas' own, what it says."""
+    if isinstance(roi, RegionChoice):
+        return {"name": roi.name, "labels": roi.words}
+    mask = roi.mask if isinstance(roi, Region) else None
+    return {"name": roi.name, "mask": mask} if mask else {"name": roi.name, "labels": roi.labels}
 
 
 def _get_features(

@@ -12,7 +12,7 @@ from nibabel.affines import apply_affine
 from nilearn import datasets
 from scipy import ndimage
 
-from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni152
+from conceptrsa.bids_config.desikan_killiany import desikan_killiany_mni152
 
 TEMPLATE_RESOLUTION_MM = 2
 PADDING_VOXELS = (14, 14, 14)

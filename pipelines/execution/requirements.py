@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from conceptrsa.analysis.betas.atlas_volumes import AtlasReading
 from conceptrsa.analysis.betas.roi_voxels import RoiVoxels, notes_on_regions, read_roi_voxels
-from conceptrsa.analysis.betas.volumes import Grid
+from conceptrsa.analysis.betas.volumes import Grid, load_volume
 from conceptrsa.analysis.files.stimuli import find_pictures
 from conceptrsa.bids_config.errors import InputError, StepError
 from conceptrsa.bids_config.images import open_volume
 from conceptrsa.bids_config.names import warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.interfaces.numerics.brain_mask import is_stripped, require_network
-from conceptrsa.pipelines.bids.checks import read_image_header
 from conceptrsa.pipelines.bids.dataset import SubjectInputs
 from conceptrsa.pipelines.bids.events import count_presentations
 from conceptrsa.pipelines.execution.find_programs import freesurfer_checks
@@ -150,12 +150,11 @@ def _require_regions_in_space(
         image = subject.runs[0].image
         if subject.segmentation is None or not image.is_file():
             continue  # said where it was looked for
-        header = read_image_header(image)
-        grid = Grid(header.shape[:3], header.affine, image)
+        grid = Grid.of(load_volume(image), image)
         key = (subject.segmentation, grid.shape, grid.affine.tobytes())
         if key not in found:
-            ignore = "orientation" in options.ignore
-            found[key] = read_roi_voxels(subject.segmentation, config.rois, ignore, grid)
+            reading = AtlasReading(ignore_place="orientation" in options.ignore)
+            found[key] = read_roi_voxels(subject.segmentation, config.rois, grid, reading)
     for note in notes_on_regions(list(found.values())):
         warn_once(note)
 

@@ -1,8 +1,9 @@
 """All figures of a comparison, as files."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
@@ -23,9 +24,13 @@ from conceptrsa.analysis.output.figures.style import (
     style,
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
+from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.bids_config.names import require_one_of
 
 Draw = Callable[[View], Figure]
+
+MOST_REGIONS = 24
+"""In one figure: of a whole brain's parcels each would be metres long, and take minutes."""
 
 
 def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
@@ -98,4 +103,15 @@ def _figures(result: ComparisonResult, figures_dir: Path) -> Iterator[tuple[Path
                 if is_hemisphere(roi.roi) is hemispheres and _is_there(name, roi, result)
             )
             if rois:
-                yield figures_dir / f"{name}{suffix}", draw, View(result, analysis, rois)
+                view = View(result, analysis, _most_reliable(rois), len(rois))
+                yield figures_dir / f"{name}{suffix}", draw, view
+
+
+def _most_reliable(rois: Sequence[RoiResult]) -> tuple[RoiResult, ...]:
+    """As many regions as a figure holds, those with the highest noise ceiling, in their order.
+
+    Models have no say in which are shown.
+    """
+    ceilings = [float(mean_over_subjects(roi.ceiling.pairwise)) for roi in rois]
+    order = sorted(range(len(rois)), key=lambda place: -np.nan_to_num(ceilings[place], nan=-np.inf))
+    return tuple(rois[place] for place in sorted(order[:MOST_REGIONS]))

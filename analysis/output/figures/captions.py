@@ -61,7 +61,8 @@ def details_of(view: View) -> list[str]:
     settings = view.settings
     metrics = f"compared by {RSA_NAMES[settings.rsa_metric]}"
     if not has_voxels(view):
-        return [f"RDMs as supplied, {metrics}; how voxels were chosen is not known here."]
+        supplied = f"RDMs as supplied, {metrics}; how voxels were chosen is not known here."
+        return [supplied, *regions_left_out(view)]
     lines = [f"{_voxels(view)}; {RDM_NAMES[settings.rdm_metric]}, {metrics}."]
     if settings.remove_mean_pattern:
         lines[0] = f"{lines[0][:-1]}; mean pattern removed."
@@ -69,7 +70,17 @@ def details_of(view: View) -> list[str]:
         lines.append(f"{CIRCULAR}.")
     elif any(fold.select_on for fold in view.analysis.folds):
         lines.append(f"{CROSS_HALF}.")
-    return lines
+    return [*lines, *regions_left_out(view)]
+
+
+def regions_left_out(view: View) -> list[str]:
+    """Say which regions are shown, where there are more than a figure holds."""
+    if view.n_regions <= len(view.rois):
+        return []
+    return [
+        f"The {len(view.rois)} of {view.n_regions} regions with the highest noise ceiling; the "
+        "tables hold all."
+    ]
 
 
 def _voxels(view: View) -> str:

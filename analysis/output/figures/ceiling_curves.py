@@ -13,6 +13,7 @@ from conceptrsa.analysis.output.figures.captions import (
     CIRCULAR,
     SCORE_NAMES,
     note,
+    regions_left_out,
     visited_sizes,
 )
 from conceptrsa.analysis.output.figures.sheet import (
@@ -124,12 +125,13 @@ def _is_cross_half(view: View) -> bool:
 
 
 def _details(view: View) -> list[str]:
+    order = f"{CIRCULAR.replace('chosen', 'ordered')}; the curves' peaks are optimistic."
     if _is_cross_half(view):
-        return [
+        order = (
             "Voxels ordered by one half of the runs, ceilings taken in the other; mean of both "
             "ways."
-        ]
-    return [f"{CIRCULAR.replace('chosen', 'ordered')}; the curves' peaks are optimistic."]
+        )
+    return [order, *regions_left_out(view)]
 
 
 def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:

@@ -18,7 +18,7 @@ from conceptrsa.analysis.inference.findings import (
     model_standing,
 )
 from conceptrsa.analysis.multiverse import MultiverseRow
-from conceptrsa.analysis.output.figures.captions import RDM_NAMES, note
+from conceptrsa.analysis.output.figures.captions import RDM_NAMES, note, regions_left_out
 from conceptrsa.analysis.output.figures.sheet import (
     label_room,
     lay_out,
@@ -90,7 +90,7 @@ def draw_multiverse(view: View) -> Figure:
     notes = (note("multiverse"), note("multiverse", "circular" if circular else "independent"))
     return sheet.finish(
         f"Specification curve: {len(found)} ways to the answer",
-        [],
+        regions_left_out(view),
         [*group_handles(view), primary],
         [" ".join(notes), *view.model_notes],
     )

@@ -93,11 +93,15 @@ RSA_NAMES: dict[RsaMetric, str] = Names(
 
 @dataclass(frozen=True)
 class View:
-    """A result, and what one figure shows of it: an analysis and some of its regions."""
+    """A result, and what one figure shows of it: an analysis and some of its regions.
+
+    `n_regions` is how many there are to show, where that is more than `rois`.
+    """
 
     result: ComparisonResult
     analysis: Analysis
     rois: tuple[RoiResult, ...]
+    n_regions: int = 0
 
     @property
     def settings(self) -> ComparisonSettings:

@@ -99,6 +99,7 @@ def _found_by_the_paper(result: ComparisonResult, roi: RoiResult) -> dict[str, A
     made = [test for test in model_tests if np.isfinite(test.p_corrected)]
     found: dict[str, Any] = {
         "best": None,
+        "highest": -np.inf,
         "champion": [],
         "model_tests": made,
         "told_apart": [f"{t.model} in {t.roi}" for t in made if t.p_corrected < ALPHA],
@@ -117,6 +118,7 @@ def _found_by_the_paper(result: ComparisonResult, roi: RoiResult) -> dict[str, A
     score = f"{printed(float(means[highest]))}{spread} (n = {n_subjects})"
     return found | {
         "best": best,
+        "highest": float(means[highest]),
         "score": score,
         "champion": [f"{_of_group(result, best.name, best.group)}: {score}"],
         "tests_of_best": [t for t in model_tests if t.model == best.name and np.isfinite(t.p)],
@@ -137,6 +139,7 @@ def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, An
     ]
     found: dict[str, Any] = {
         "best": None,
+        "highest": -np.inf,
         "withheld": every[0].withheld,
         "n_models": len(every),
         "tested": _tested(every),
@@ -160,6 +163,7 @@ def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, An
     choices = specifications(View(result, result.primary, (roi,)), roi.roi)
     found |= {
         "best": best,
+        "highest": best.rsa,
         "standing": model_standing(inference, roi.roi, best.model),
         "leading_group": [_named(first, group_standing(inference, roi.roi, first).in_words())],
         "n_choices": len(choices),

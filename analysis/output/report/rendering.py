@@ -26,6 +26,9 @@ MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 SMALLEST_P = 1e-4
 """Smaller values of p say no more than that they are."""
 
+MOST_JOINED, N_JOINED = 24, 12
+"""So many names are read in a sentence; of more, so many are named."""
+
 
 def render_page(
     template: str, *, package: str = PACKAGE, scripts: Sequence[str] = (), **values: Any
@@ -81,7 +84,9 @@ def render_paragraphs(template: str, **values: Any) -> list[str]:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """Join as in 'a, b and c'."""
+    """Join as in 'a, b and c'; of very many the first, 'a, b, c and 330 more'."""
+    if len(parts) > MOST_JOINED:
+        parts = [*parts[:N_JOINED], f"{len(parts) - N_JOINED} more"]
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 

@@ -1,12 +1,12 @@
 """Which regions a user asks for, in labels, names and patterns of an atlas, and masks."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
-from conceptrsa.analysis.betas.label_tables import GIVE_TABLE, LabelTable
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
@@ -15,35 +15,30 @@ from conceptrsa.bids_config.names import (
     require_names,
     some_of,
 )
-from conceptrsa.bids_config.schema import RoiDefinition
+from conceptrsa.bids_config.schema import MASK, RegionChoice, RoiDefinition
 
-MASK = "mask:"
+GIVE_TABLE = "give its label table by --atlas-labels FILE"
+Source = Path | str
+Chosen = Literal["by name", "by pattern", "as all"]
 WILDCARDS = re.compile(r"[*?\[]")
 HOW = "write NAME=LABEL,LABEL, NAME=PATTERN, NAME=mask:FILE, or a name of the label table"
 
 
 @dataclass(frozen=True)
-class RegionChoice:
-    """A region as the user writes it; see `read_choice`.
+class LabelTable:
+    """Names of labels.
 
     Attributes
     ----------
-    name : str or None
-        None: each name of the table that the pattern fits is a region of its own.
-    words : tuple of str
-        Label numbers, names and patterns.
-    mask : Path or None
-        Volume of the region alone.
+    file : Path or str
+        Where it is, for messages.
+    labels : mapping of str to tuple of int
+        By name, in the order of the table; labels of one name belong together. Without 0, which
+        is what lies outside.
     """
 
-    name: str | None
-    words: tuple[str, ...] = ()
-    mask: Path | None = None
-
-    def __str__(self) -> str:
-        """As the user wrote it."""
-        said = f"{MASK}{self.mask}" if self.mask else ",".join(self.words)
-        return said if self.name is None else f"{self.name}={said}"
+    file: Source
+    labels: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -53,21 +48,29 @@ class Region:
     Attributes
     ----------
     name : str
-    labels : tuple of int
-        Labels of the atlas.
-    some_suffice : bool
-        Whether some of the labels may be absent from the atlas: a table may serve several.
-    is_optional : bool
-        Whether all of them may be, so that there is no such region.
+    parts : tuple of tuple of int
+        Labels of the atlas, of each number, name and pattern by which they were chosen: one of each
+        has to be there at least, as a label table may serve several atlases.
+    chosen : {'by name', 'by pattern', 'as all'}
+        By pattern, or as one of all labels of the table: there may be no such region.
     mask : Path or None
         Volume of the region alone, in place of labels; `{subject}` in it stands for the label.
     """
 
     name: str
-    labels: tuple[int, ...] = ()
-    some_suffice: bool = False
-    is_optional: bool = False
+    parts: tuple[tuple[int, ...], ...] = ()
+    chosen: Chosen = "by name"
     mask: Path | None = None
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """All its labels of the atlas, each once."""
+        return tuple(dict.fromkeys(label for part in self.parts for label in part))
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether there may be no such region."""
+        return self.chosen != "by name"
 
 
 AnyRegion = RoiDefinition | Region
@@ -105,7 +108,7 @@ def read_choice(text: str) -> RegionChoice:
 def choose_regions(
     choices: Sequence[RegionChoice | AnyRegion],
     table: LabelTable | None,
-    atlas: Path | None,
+    atlas: Source | None,
 ) -> tuple[AnyRegion, ...]:
     """Find the labels of each region chosen, in the order of the choices.
 
@@ -125,8 +128,9 @@ def choose_regions(
         twice, or labels without an atlas.
     """
     regions: list[AnyRegion] = []
+    listed: set[str] = set()
     if not choices and table is not None:
-        return tuple(Region(name, labels, True, True) for name, labels in table.labels.items())
+        return tuple(Region(name, (labels,), "as all") for name, labels in table.labels.items())
     for choice in choices:
         if not isinstance(choice, RegionChoice):
             regions.append(choice)
@@ -135,13 +139,40 @@ def choose_regions(
         elif atlas is None:
             raise InputError(f"{choice} is a region of an atlas: give the atlas by --atlas FILE")
         elif choice.name is None:
-            regions += _regions_of_names(choice, table, atlas)
+            # A name that a pattern fits as well is one region, where it was given first.
+            new = [roi for roi in _regions_of_names(choice, table, atlas) if roi.name not in listed]
+            listed |= {roi.name for roi in new}
+            regions += new
         else:
-            regions.append(_region_of(choice.name, choice.words, table, atlas))
+            regions.append(_region_of(choice, choice.name, table, atlas))
     require_distinct(
         (region.name for region in regions), "the regions include", "give each a name of its own"
     )
     return tuple(regions)
+
+
+def definitions_of(choices: Sequence[RegionChoice]) -> tuple[RoiDefinition, ...]:
+    """Find the regions chosen among FreeSurfer's `aparc+aseg`, which participants have.
+
+    Raises
+    ------
+    InputError
+        On a mask, or a name that it has not.
+    """
+    from conceptrsa.bids_config.desikan_killiany import region_names
+
+    if not choices:
+        return ()
+    for choice in choices:
+        if choice.mask is not None:
+            raise InputError(
+                f"{choice} is a mask, and runs are looked at by labels of aparc+aseg: give masks "
+                "to the comparison (compare --rois)"
+            )
+    source = "aparc+aseg (Desikan-Killiany)"
+    table = LabelTable(source, {name: (label,) for label, name in region_names().items()})
+    regions = choose_regions(choices, table, source)
+    return tuple(RoiDefinition(region.name, region.labels) for region in regions)
 
 
 def matching_names(word: str, names: Sequence[str], source: object) -> list[str]:
@@ -167,36 +198,51 @@ def matching_names(word: str, names: Sequence[str], source: object) -> list[str]
     )
 
 
-def _regions_of_names(choice: RegionChoice, table: LabelTable | None, atlas: Path) -> list[Region]:
+def whole_names(words: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Words that commas divided, those that are one name with commas in it joined again."""
+    known = {re.sub(", *", ",", name): name for name in names if "," in name}
+    rest, whole = list(words), []
+    while rest:
+        lengths = (n for n in range(len(rest), 1, -1) if ",".join(rest[:n]) in known)
+        length = next(lengths, 1)
+        whole.append(known[",".join(rest[:length])] if length > 1 else rest[0])
+        rest = rest[length:]
+    return whole
+
+
+def _regions_of_names(
+    choice: RegionChoice, table: LabelTable | None, atlas: Path | str
+) -> list[Region]:
     known = _require_table(choice, table, atlas)
     of_label = {label: name for name, labels in known.labels.items() for label in labels}
     regions = []
-    for word in choice.words:
+    for word in whole_names(choice.words, known.labels):
         if word.isdecimal() and word not in known.labels:
             if int(word) not in of_label:
                 raise InputError(f"{known.file} names no label {word}: write NAME={word}")
-            regions.append(Region(of_label[int(word)], (int(word),)))
+            regions.append(Region(of_label[int(word)], ((int(word),),)))
             continue
-        names = matching_names(word, tuple(known.labels), known.file)
-        is_pattern = word not in known.labels
-        regions += [Region(name, known.labels[name], True, is_pattern) for name in names]
+        for name in matching_names(word, tuple(known.labels), known.file):
+            chosen: Chosen = "by name" if word in known.labels else "by pattern"
+            regions.append(Region(name, (known.labels[name],), chosen))
     return regions
 
 
-def _region_of(name: str, words: Sequence[str], table: LabelTable | None, atlas: Path) -> Region:
-    labels: list[int] = []
-    by_number = all(word.isdecimal() for word in words)
-    for word in words:
+def _region_of(
+    choice: RegionChoice, name: str, table: LabelTable | None, atlas: Path | str
+) -> Region:
+    parts: list[tuple[int, ...]] = []
+    for word in whole_names(choice.words, table.labels if table else ()):
         if word.isdecimal():
-            labels.append(int(word))
+            parts.append((int(word),))
             continue
-        known = _require_table(RegionChoice(name, tuple(words)), table, atlas)
-        for found in matching_names(word, tuple(known.labels), known.file):
-            labels += known.labels[found]
-    return Region(name, tuple(dict.fromkeys(labels)), some_suffice=not by_number)
+        known = _require_table(choice, table, atlas)
+        names = matching_names(word, tuple(known.labels), known.file)
+        parts.append(tuple(label for found in names for label in known.labels[found]))
+    return Region(name, tuple(parts))
 
 
-def _require_table(choice: RegionChoice, table: LabelTable | None, atlas: Path) -> LabelTable:
+def _require_table(choice: RegionChoice, table: LabelTable | None, atlas: Source) -> LabelTable:
     if table is None:
         raise InputError(
             f"{choice} names labels of {atlas}, which has no label table beside it: {GIVE_TABLE}, "

@@ -385,6 +385,8 @@ def test_masks_of_probabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     data.save((100 * share).astype(np.uint8), Path("percent.nii.gz"))
     first = crsa.read_betas("betas.tsv", {"V1": "mask:share.nii.gz"})[0]
     assert first.rois["V1"].n_voxels == 35
+    with pytest.raises(InputError, match=r"share\.nii\.gz is nowhere above 0\.9: lower"):
+        crsa.read_betas("betas.tsv", {"V1": "mask:share.nii.gz"}, atlas_threshold=0.95)
     with pytest.raises(InputError, match="or --atlas-threshold if they are percent"):
         crsa.read_betas("betas.tsv", {"V1": "mask:percent.nii.gz"})
     options = {"atlas_threshold": 0.05}

@@ -147,8 +147,13 @@ def read_mask(
     are_whole = np.array_equal(found, found.round())
     may_be_percent = bool(len(found)) and found[0] > 0 and found[-1] <= PERCENT
     if not are_whole or (len(found) > 1 and may_be_percent and reading.threshold is not None):
-        maps = {1: _SparseMap.of(values)}
-        return *_of_maps(file, image, maps, grid, reading), (1,)
+        volume, target = _of_maps(file, image, {1: _SparseMap.of(values)}, grid, reading)
+        if not volume.sizes:
+            raise InputError(
+                f"{file} is nowhere above {volume.highest[1]:.2g}: lower --atlas-threshold, or "
+                "leave the region out"
+            )
+        return volume, target, (1,)
     if len(found) != 1:
         numbers = [f"{value:g}" for value in found]
         said = f"the labels {some_of(numbers)}" if numbers else "only zeros"

@@ -266,3 +266,16 @@ def test_atlas_for_tables_is_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(data.labels(), data.AFFINE), tmp_path / "atlas.nii.gz")
     with pytest.raises(InputError, match="holds regions of its own"):
         read_betas(tmp_path, atlas=tmp_path / "atlas.nii.gz")
+
+
+def test_a_few_repeats_of_a_task_do_not_choose_the_stimuli(tmp_path: Path) -> None:
+    """Three of thirty stimuli shown twice, as by a one-back task, leave all thirty there."""
+    rng = np.random.default_rng(0)
+    names = [f"s{number:02d}" for number in range(30)]
+    shown = [*names, *names[:3]]
+    for subject in ("01", "02"):
+        table = pd.DataFrame(rng.standard_normal((33, 4)), columns=[f"V1_{i}" for i in range(4)])
+        table.insert(0, "stimulus", shown)
+        table.to_csv(tmp_path / f"sub-{subject}.csv", index=False)
+    assert len(read_betas(tmp_path)[0].stimuli) == 30
+    assert read_betas(tmp_path, min_repeats=2)[0].stimuli == ("s00", "s01", "s02")

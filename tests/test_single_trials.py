@@ -19,11 +19,11 @@ from scipy.stats import zscore
 import conceptrsa.pipelines.cli.run_comparison
 from conceptrsa.analysis.betas.conditions import ConditionRule, stimuli_of
 from conceptrsa.analysis.betas.read import find_format, read_betas
-from conceptrsa.analysis.betas.region_choice import read_choice
 from conceptrsa.analysis.betas.trial_arrays import array_in_hdf5
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, have_patterns
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.region_choice import read_choice
 from conceptrsa.pipelines.cli import main
 
 FAST = "--n-permutations 100 --n-random-draws 1 --no-multiverse --out results"

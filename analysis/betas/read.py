@@ -248,7 +248,7 @@ def read_betas(
         NSD: `nsd_expdesign.mat`, where it is not in its place.
     min_repeats : int, optional
         Of single trials: how often a stimulus has to have been presented to every subject; by
-        default twice, where three or more stimuli were.
+        default twice, where half of the stimuli were (NSD, THINGS-fMRI: three of them).
     zscore_sessions : bool, optional
         Of single trials: z-score each voxel over the trials of each session; by default as the
         authors of the form do.

@@ -91,8 +91,8 @@ def read_trials(
     """Average the responses of each subject to each stimulus.
 
     The 1st, 3rd, ... presentation of a stimulus are the odd half, the 2nd, 4th, ... the even one.
-    Stimuli are those that every subject has seen; where three or more of them were presented
-    twice or more, those (`want.min_repeats` says otherwise).
+    Stimuli are those that every subject has seen; where half of them were presented twice or more,
+    or where the data were made to have some that were, those (`want.min_repeats` says otherwise).
 
     Parameters
     ----------
@@ -101,19 +101,20 @@ def read_trials(
     atlas : Path, optional
         Label volume in the grid of the responses, where they hold no regions of their own.
     zscore : bool
-        Whether each voxel is z-scored over all trials of each session, as the authors of the data
-        do; `want.zscore` says otherwise.
+        Whether the data are a published set whose authors z-score each voxel over all trials of
+        each session, and repeat some stimuli for their reliability; `want.zscore` says otherwise.
 
     Raises
     ------
     InputError
         On an atlas of another shape, or fewer than three stimuli that all subjects share.
     """
+    share_repeated = 0.0 if zscore else 0.5
     zscore = zscore if want.zscore is None else want.zscore
     for subject in listed:
         _require_one_shape(subject)
     names = [_name_stimuli(subject, want) for subject in listed]
-    stimuli, min_repeats, notes = _shared_stimuli(listed, names, want.min_repeats)
+    stimuli, min_repeats, notes = _shared_stimuli(listed, names, want.min_repeats, share_repeated)
     regions_of = _find_regions(listed, want, atlas)
     trials = [tuple(subject.trials()) for subject in listed]
     # A table may hold one row of betas a stimulus just as well.
@@ -184,6 +185,7 @@ def _shared_stimuli(
     listed: Sequence[SubjectTrials],
     names: Sequence[tuple[dict[str, str], tuple[str, ...]]],
     min_repeats: int | None,
+    share_repeated: float,
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """Stimuli that all subjects have seen often enough, how often that is, and notes."""
     counts = []
@@ -193,8 +195,8 @@ def _shared_stimuli(
     fewest = {stimulus: min(count[stimulus] for count in counts) for stimulus in seen}
     least = min_repeats
     if least is None:
-        repeated = [stimulus for stimulus, number in fewest.items() if number > 1]
-        least = 2 if len(repeated) >= MIN_STIMULI else 1
+        n_seen, n_repeated = (sum(n > least for n in fewest.values()) for least in (0, 1))
+        least = 2 if n_repeated >= max(MIN_STIMULI, share_repeated * n_seen) else 1
     stimuli = tuple(sorted(name for name, number in fewest.items() if number >= least))
     where = listed[0].files[0].array.file.parent
     if len(stimuli) < MIN_STIMULI:

@@ -83,7 +83,7 @@ def add_parser(commands: Any) -> None:
     trials.add_argument(
         "--min-repeats", type=whole_number(1), metavar="N",
         help="take stimuli that were presented N times or more to every subject (default: 2, "
-        "where three stimuli were, so that all have an odd and an even half)",
+        "where half of the stimuli were, so that all have an odd and an even half)",
     )  # fmt: skip
     trials.add_argument(
         "--zscore-sessions", action=argparse.BooleanOptionalAction,

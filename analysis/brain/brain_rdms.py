@@ -139,7 +139,8 @@ def _chosen_voxels(
     notes: list[str] = []
     if settings.voxel_selection == "best-n":
         sizes, note = _best_sizes(subjects, scores, fold, settings)
-        notes += [note] if note else []
+        if note:
+            notes += [note, "the numbers of voxels were chosen by a sweep limited in the same way"]
     columns = []
     for subject, of_subject in zip(subjects, scores, strict=True):
         generator = np.random.default_rng(

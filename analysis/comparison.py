@@ -51,7 +51,7 @@ from conceptrsa.analysis.results import (
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
-from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings
+from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import map_on_threads
 from conceptrsa.bids_config.names import require_one_of
@@ -189,8 +189,12 @@ def _analyse(
     """Score every model in every region."""
     brain = brain_rdms(subjects, settings) if have_patterns(subjects) else supplied_rdms(subjects)
     model_set.rdms(settings.rdm_metric)
-    rois = tuple(map_on_threads(lambda roi: _score(roi, brain, model_set, settings), brain.rdms))
-    return Analysis(name, settings, brain.folds, rois, brain.notes, brain.whitened)
+    rois = map_on_threads(
+        lambda roi: _score(roi, brain, model_set, settings),
+        brain.rdms,
+        in_turn=is_own(settings.rsa_metric),
+    )
+    return Analysis(name, settings, brain.folds, tuple(rois), brain.notes, brain.whitened)
 
 
 def _score(

@@ -132,12 +132,31 @@ def _read(file: Path) -> str:
         return ""
 
 
-def map_on_threads(function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+def map_on_threads(
+    function: Callable[[Item], Found],
+    items: Iterable[Item],
+    n_bytes: int = 0,
+    in_turn: bool = False,
+) -> list[Found]:
     """Call a function on all items, on as many threads as there are processors; results in order.
 
     What each call computes must not depend on the others.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+    n_bytes : int
+        What a call takes of the memory. On fewer threads where all would take more than half.
+    in_turn : bool
+        One call after the other, as for functions of the user, which may not run side by side.
     """
-    with ThreadPoolExecutor(available_processors()) as threads:
+    n_threads = 1 if in_turn else available_processors()
+    if n_bytes and n_threads > 1:
+        n_threads = max(1, min(n_threads, available_memory() // (2 * n_bytes)))
+    if n_threads == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(n_threads) as threads:
         return list(threads.map(function, items))
 
 

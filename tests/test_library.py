@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from scipy.stats import kendalltau
 import conceptrsa as crsa
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config import machine
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "python.md"
 STIMULI = tuple(f"s{number:02d}" for number in range(10))
@@ -241,6 +243,19 @@ def test_a_function_gets_the_brain_first_and_no_subject_twice() -> None:
     ceilings = quiet_compare(subjects_of(3), models_of(), rsa_metric=fisher_z).ceilings
     pairwise = ceilings[ceilings["ceiling"] == "pairwise"]
     assert np.isfinite(pairwise["estimate"]).all()
+
+
+def test_a_function_is_called_from_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may keep something between calls; regions are otherwise compared side by side."""
+    monkeypatch.setattr(machine, "available_processors", lambda: 4)
+    threads = set()
+
+    def compare(brain: np.ndarray, other: np.ndarray) -> float:
+        threads.add(threading.get_ident())
+        return pearson(brain, other)
+
+    quiet_compare(subjects_of(3), models_of(), rsa_metric=compare)
+    assert threads == {threading.get_ident()}
 
 
 def test_a_function_that_needs_every_pair_has_no_intervals() -> None:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from conceptrsa.bids_config.machine import (
     available_memory,
     available_processors,
     limit_threads,
+    map_on_threads,
 )
 
 N_CORES = 64
@@ -154,6 +157,31 @@ def own_groups() -> Iterator[list[Path]]:
         group.rmdir()
     if len(files) != 2:
         pytest.skip("control groups may not be made here")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "in_turn", "expected"),
+    [(0, False, 4), (GB, False, 4), (3 * GB, False, 2), (9 * GB, False, 1), (0, True, 1)],
+)
+def test_calls_side_by_side_are_as_many_as_fit_in_half_the_memory(
+    monkeypatch: pytest.MonkeyPatch, n_bytes: int, in_turn: bool, expected: int
+) -> None:
+    monkeypatch.setattr(machine, "available_processors", lambda: 4)
+    monkeypatch.setattr(machine, "available_memory", lambda: 12 * GB)
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def call(item: int) -> int:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        with lock:
+            now[0] -= 1
+        return item * item
+
+    found = map_on_threads(call, range(8), n_bytes, in_turn)
+    assert found == [item * item for item in range(8)]
+    assert most[0] == expected
 
 
 def test_a_process_in_control_groups_of_its_own(own_groups: list[Path]) -> None:

@@ -274,12 +274,13 @@ def test_calibration_is_right_within_error(signal):
     assert 0.02 < np.mean(rejected) < 0.085
 
 
-@pytest.mark.parametrize("n_stimuli", [3, 4, 12])
+@pytest.mark.parametrize("n_stimuli", [3, 4, 8, 9, 12])
 def test_compact_coordinates_have_the_mean_squares_of_pairs(generator, n_stimuli):
     values = generator.standard_normal((4, 5, n_stimuli * (n_stimuli - 1) // 2)) + 3
     values[2, 1, 0] = np.nan
     expected = mean_squares(values, (levels, pairs))
     compact, stimuli = compact_pairs(values.reshape(20, -1))
+    assert compact.shape[1] == min(values.shape[-1], n_stimuli + 21)
     found = mean_squares(compact.reshape(4, 5, -1), (levels, stimuli))
     np.testing.assert_allclose(found.estimates, expected.estimates, atol=1e-12)
     for one, other in zip(found.parts, expected.parts, strict=True):
@@ -295,5 +296,20 @@ def test_errors_over_one_factor_are_those_of_its_means(generator):
     np.testing.assert_allclose(of_subjects, means.std(axis=1, ddof=1) / np.sqrt(6))
     alone = infer(mean_squares(values.mean(axis=1), (pairs,)), np.eye(2))
     variance = weighted_parts(mean_squares(values.mean(axis=1), (pairs,)), np.eye(2)).sum(axis=1)
-    np.testing.assert_allclose(of_stimuli, np.sqrt(np.maximum(variance, 0)))
+    np.testing.assert_allclose(of_stimuli, np.sqrt(variance))
     assert (of_stimuli <= alone.standard_error + 1e-12).all()
+
+
+def test_errors_over_stimuli_are_above_zero(generator):
+    """Of noise, what is subtracted for pairs is often more than what the stimuli add."""
+    values = generator.standard_normal((200, 5, 66))
+    values[0, 0, 0] = np.nan
+    squares = mean_squares(values, (levels, pairs))
+    of_stimuli = errors_by_factor(squares, np.eye(200))[1]
+    assert np.isnan(of_stimuli[0])
+    places = [i for i, part in enumerate(squares.parts) if part.strata in (((1, 0),), ((1, 1),))]
+    parts = weighted_parts(squares, np.eye(200))[1:, places]
+    assert (parts.sum(axis=1) < 0).any()
+    least = np.sqrt(-parts[:, 1] / 2)
+    expected = np.sqrt(np.maximum(parts.sum(axis=1), 0))
+    np.testing.assert_allclose(of_stimuli[1:], np.maximum(expected, least))

@@ -150,3 +150,12 @@ def test_mean_pattern_is_removed_by_name() -> None:
     np.testing.assert_allclose(
         one[0, 0], pdist(even - even.mean(axis=0), "correlation"), atol=1e-12
     )
+
+
+def test_a_limited_search_for_the_number_of_voxels_is_said() -> None:
+    """Not in a note on the figure of the sweep alone."""
+    settings = replace(TOP_10, voxel_selection="best-n")
+    assert not any("numbers of voxels" in note for note in brain_rdms(patterns(), settings).notes)
+    slow = replace(settings, rsa_metric="whitened-cosine")
+    notes = brain_rdms(patterns(), slow).notes
+    assert "the numbers of voxels were chosen by a sweep limited in the same way" in notes

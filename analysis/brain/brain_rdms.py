@@ -18,7 +18,7 @@ from conceptrsa.analysis.rsa.distances import (
     out_of_range,
     without_distance,
 )
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import ComparisonSettings, is_own
 from conceptrsa.bids_config.errors import InputError, told_of
 from conceptrsa.bids_config.machine import map_on_threads
 
@@ -139,7 +139,8 @@ def _chosen_voxels(
     notes: list[str] = []
     if settings.voxel_selection == "best-n":
         sizes, note = _best_sizes(subjects, scores, fold, settings)
-        notes += [note] if note else []
+        if note:
+            notes += [note, "the numbers of voxels were chosen by a sweep limited in the same way"]
     columns = []
     for subject, of_subject in zip(subjects, scores, strict=True):
         generator = np.random.default_rng(
@@ -169,7 +170,7 @@ def _best_sizes(
         orders = [rank_voxels(of_subject[roi]) for of_subject in scores]
         return sweep_top(patterns, orders, every)
 
-    sweeps = map_on_threads(sweep, rois)
+    sweeps = map_on_threads(sweep, rois, in_turn=is_own(settings.rsa_metric))
     return {roi: peak_size(one) for roi, one in zip(rois, sweeps, strict=True)}, sweeps[-1].note
 
 

@@ -121,7 +121,7 @@ class ModelScore:
         Its 95 % interval, subjects and stimuli random.
     se_subjects, se_stimuli, se_both : float
         Standard errors over new subjects, over new stimuli, and over both, by the variances that
-        the interval is made of.
+        the interval is made of. Estimates: that over both can come out below another.
     p, p_max, p_fdr : float
         Permutation of the stimuli's labels, one-sided: alone; corrected for all models and regions
         by the largest statistic; by false discovery rate.

@@ -127,6 +127,13 @@ def generalise(
     )
 
 
+def bytes_to_generalise(brain: Floats, models: Floats) -> int:
+    """Roughly what `generalise` takes of the memory: eight times its influences of 8 bytes."""
+    n_subjects = brain.shape[1]
+    n_influences: int = (len(models) + n_subjects) * n_subjects * models.shape[-1]
+    return 64 * n_influences
+
+
 def _tested(estimates: Estimates) -> Estimates:
     """Take away the p of what varies by rounding alone, as models that are the same do."""
     varies = estimates.standard_error > SMALLEST_ERROR

@@ -25,7 +25,12 @@ from conceptrsa.analysis.inference.findings import (
     ModelScore,
     ModelTest,
 )
-from conceptrsa.analysis.inference.generalisation import Generalisation, ScoredRegion, generalise
+from conceptrsa.analysis.inference.generalisation import (
+    Generalisation,
+    ScoredRegion,
+    bytes_to_generalise,
+    generalise,
+)
 from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
 from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
 from conceptrsa.analysis.inference.tests_over_subjects import (
@@ -110,7 +115,10 @@ def infer_population(
         np.random.default_rng([seed, 3]),
     )
     found_in = map_on_threads(
-        lambda brain: generalise(brain, model_rdms, groups, metric), rdms.values()
+        lambda brain: generalise(brain, model_rdms, groups, metric),
+        rdms.values(),
+        n_bytes=bytes_to_generalise(next(iter(rdms.values())), model_rdms),
+        in_turn=is_own(metric),
     )
     general = dict(zip(rdms, found_in, strict=True))
     over_subjects: tuple[ModelTest, ...]

@@ -112,11 +112,14 @@ def compact_pairs(vectors: Floats) -> tuple[Floats, Factor]:
     Returns
     -------
     coordinates : ndarray, (vectors, coordinates)
-        As many as there are stimuli and vectors, and one.
+        As many as there are stimuli and vectors, and one; the pairs themselves if they are no more.
     factor : Factor
         Splits arrays (..., coordinates) as `pairs` would split (..., pairs).
     """
-    n = number_of_stimuli(vectors.shape[-1])
+    n_vectors, n_pairs = vectors.shape
+    n = number_of_stimuli(n_pairs)
+    if n_pairs <= n + n_vectors + 1:
+        return vectors, pairs
     df = n * (n - 3) // 2
     missing = np.isnan(vectors.sum(axis=1, keepdims=True))
     vectors = np.where(missing, 0.0, vectors)
@@ -306,19 +309,20 @@ def weighted_parts(squares: MeanSquares, contrasts: Floats) -> Floats:
 def errors_by_factor(squares: MeanSquares, contrasts: Floats) -> Floats:
     """Standard errors of contrasts over new levels of each factor alone, (factors, contrasts).
 
-    The units of the other factors stay as they are.
+    The units of the other factors stay as they are. What is subtracted for pairs of stimuli can be
+    more than what the stimuli add; as in `infer`, the variance is at least half of it.
     """
-    columns = weighted_parts(squares, contrasts).T
-    strata = [part.strata for part in squares.parts]
+    parts = weighted_parts(squares, contrasts)
+    places: dict[int, list[int]] = {}
+    for place, part in enumerate(squares.parts):
+        if len(part.strata) == 1:
+            places.setdefault(part.strata[0][0], []).append(place)
+    of_factors = [parts[:, places[factor]] for factor in sorted(places)]
     variances = [
-        sum(
-            column
-            for column, crossed in zip(columns, strata, strict=True)
-            if len(crossed) == 1 and crossed[0][0] == factor
-        )
-        for factor in sorted({one[0][0] for one in strata})
+        np.maximum(one.sum(axis=1), -SMALLEST_SHARE_OF_PAIRS * np.minimum(one, 0.0).sum(axis=1))
+        for one in of_factors
     ]
-    return np.sqrt(np.maximum(variances, 0.0))
+    return np.sqrt(variances)
 
 
 def _unknown(squares: MeanSquares, contrasts: Floats) -> Booleans:

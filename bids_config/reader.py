@@ -1,7 +1,7 @@
 """The configuration of a data set, from TOML to dataclasses; a mistake becomes one sentence."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.errors import InputError, told_of
+from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.names import (
     clean_name,
     did_you_mean,
@@ -17,7 +18,12 @@ from conceptrsa.bids_config.names import (
     stimulus_ids,
 )
 from conceptrsa.bids_config.region_choice import definitions_of, read_choice
-from conceptrsa.bids_config.schema import ComparisonConfig, DatasetConfig, RegionChoice
+from conceptrsa.bids_config.schema import (
+    ComparisonConfig,
+    DatasetConfig,
+    RegionChoice,
+    RoiDefinition,
+)
 from conceptrsa.bids_config.writing import file_errors
 
 PACKAGED_FOLDER = Path(__file__).resolve().parent
@@ -52,7 +58,7 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     file = _find(name_or_path)
     table = read_toml(file)
     with told_of(file):
-        choices = definitions_of(_chosen(table, file.parent))
+        choices = choose_by_labels(_chosen(table, file.parent), _atlas_of(table, file.parent))
         numbers = {choice.name: list(choice.labels) for choice in choices}
     if numbers:
         table["rois"] |= numbers
@@ -81,6 +87,24 @@ def load_comparison_config(name_or_path: str | Path) -> DatasetConfig | Comparis
     config = _read_config(ComparisonConfig, file, table | {"rois": numbered})
     regions = chosen | {roi.name: roi for roi in config.rois}
     return replace(config, rois=tuple(regions[name] for name in table["rois"]))
+
+
+def choose_by_labels(
+    choices: Sequence[RegionChoice], atlas: Path | None
+) -> tuple[RoiDefinition, ...]:
+    """Find the regions chosen among the labels of an atlas, by default FreeSurfer's.
+
+    Raises
+    ------
+    InputError
+        As `definitions_of` and `read_label_table`.
+    """
+    file = None if atlas is None or not choices else table_beside(atlas)
+    return definitions_of(choices, atlas, None if file is None else read_label_table(file))
+
+
+def _atlas_of(table: Mapping[str, Any], folder: Path) -> Path | None:
+    return folder / table["atlas"] if isinstance(table.get("atlas"), str) else None
 
 
 def _chosen(table: Mapping[str, Any], folder: Path) -> list[RegionChoice]:

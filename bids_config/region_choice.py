@@ -151,8 +151,18 @@ def choose_regions(
     return tuple(regions)
 
 
-def definitions_of(choices: Sequence[RegionChoice]) -> tuple[RoiDefinition, ...]:
-    """Find the regions chosen among FreeSurfer's `aparc+aseg`, which participants have.
+def definitions_of(
+    choices: Sequence[RegionChoice], atlas: Path | None = None, table: LabelTable | None = None
+) -> tuple[RoiDefinition, ...]:
+    """Find the regions chosen among an atlas' labels.
+
+    Parameters
+    ----------
+    choices : sequence of RegionChoice
+    atlas : Path, optional
+        By default FreeSurfer's `aparc+aseg`, which participants have.
+    table : LabelTable, optional
+        That of the atlas, where there is one.
 
     Raises
     ------
@@ -166,11 +176,12 @@ def definitions_of(choices: Sequence[RegionChoice]) -> tuple[RoiDefinition, ...]
     for choice in choices:
         if choice.mask is not None:
             raise InputError(
-                f"{choice} is a mask, and runs are looked at by labels of aparc+aseg: give masks "
-                "to the comparison (compare --rois)"
+                f"{choice} is a mask, and participants are looked at by labels: give masks to the "
+                "comparison (compare --rois)"
             )
-    source = "aparc+aseg (Desikan-Killiany)"
-    table = LabelTable(source, {name: (label,) for label, name in region_names().items()})
+    source: Source = atlas or "aparc+aseg (Desikan-Killiany)"
+    if atlas is None:
+        table = LabelTable(source, {name: (label,) for label, name in region_names().items()})
     regions = choose_regions(choices, table, source)
     return tuple(RoiDefinition(region.name, region.labels) for region in regions)
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.betas.named_atlases import AtlasFiles
 from conceptrsa.analysis.betas.own_derivatives import OWN_ATLAS
 from conceptrsa.analysis.betas.read import list_subjects
 from conceptrsa.bids_config.desikan_killiany import region_names
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import times
+from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.names import (
     PICTURE_ENDINGS,
     READ_AS_MISSING,

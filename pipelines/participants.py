@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.recorded import MIXED, add_to_mixture, write_recorded
 from conceptrsa.bids_config.schema import DatasetConfig, RoiDefinition
 from conceptrsa.bids_config.spaces import Space

@@ -12,10 +12,10 @@ from nibabel.affines import apply_affine
 from nilearn import datasets
 
 import conceptrsa as crsa
-from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.betas.named_atlases import atlas_families, find_atlas, named_atlases
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.image_spaces import MNI152_TO_MNI305
+from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.interfaces.numerics.atlas import desikan_killiany_mni305
 from conceptrsa.pipelines.cli import main
 

@@ -12,9 +12,9 @@ import supplied_data as data
 import conceptrsa as crsa
 import conceptrsa.pipelines.cli.run_comparison
 import conceptrsa.pipelines.participants
-from conceptrsa.analysis.betas.label_tables import read_label_table, table_beside
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.reader import load_comparison_config, load_dataset_config
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli import main

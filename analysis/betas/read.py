@@ -12,7 +12,6 @@ from conceptrsa.analysis.betas.conditions import ConditionRule
 from conceptrsa.analysis.betas.effect_maps import find_effect_maps, list_effect_maps
 from conceptrsa.analysis.betas.glmsingle import find_outputs, list_glmsingle
 from conceptrsa.analysis.betas.image_tables import list_table
-from conceptrsa.analysis.betas.label_tables import files_of_atlas, read_label_table, table_beside
 from conceptrsa.analysis.betas.natural_scenes import find_sessions, list_natural_scenes
 from conceptrsa.analysis.betas.nearest_form import describe_nearest
 from conceptrsa.analysis.betas.own_derivatives import (
@@ -33,12 +32,14 @@ from conceptrsa.analysis.betas.single_trials import SubjectTrials, read_trials
 from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
 from conceptrsa.analysis.betas.things_fmri import find_responses, read_things
-from conceptrsa.analysis.betas.volumes import VOLUME_SUFFIXES, Grid, load_volume
+from conceptrsa.analysis.betas.volumes import Grid, load_volume
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import VOLUME_SUFFIXES
+from conceptrsa.bids_config.label_tables import files_of_atlas, read_label_table, table_beside
 from conceptrsa.bids_config.names import (
     require_distinct,
     require_names,

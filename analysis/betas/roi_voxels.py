@@ -14,9 +14,9 @@ from conceptrsa.analysis.betas.atlas_volumes import (
     read_atlas,
     read_mask,
 )
-from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, Grid
+from conceptrsa.analysis.betas.volumes import Grid
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import times
+from conceptrsa.bids_config.images import SUBJECT_PLACE, times
 from conceptrsa.bids_config.names import some_of
 from conceptrsa.bids_config.region_choice import AnyRegion, Region
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import SUBJECT_PLACE
 from conceptrsa.bids_config.names import clean_name, some_of
 from conceptrsa.bids_config.tsv import MISSING, read_table
 

@@ -10,14 +10,10 @@ from nibabel.spatialimages import SpatialImage
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.image_spaces import space_of
-from conceptrsa.bids_config.images import open_image, readable
-
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
+from conceptrsa.bids_config.images import VOLUME_SUFFIXES, open_image, readable
 
 ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out of every subject"
 
-SUBJECT_PLACE = "{subject}"
-"""In the name of an atlas: the subject's label without `sub-`."""
 
 AFFINE_TOLERANCE_MM = 1e-3
 """Two affines that differ by no more describe the same grid."""

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_participant(args: argparse.Namespace) -> int:
-    from conceptrsa.bids_config.region_choice import definitions_of
+    from conceptrsa.bids_config.reader import choose_by_labels
     from conceptrsa.pipelines.dry_run import report_dry_run
     from conceptrsa.pipelines.participants import run_participants
 
@@ -128,7 +128,8 @@ def _run_participant(args: argparse.Namespace) -> int:
     force_given = options.force_config and options.baseline is None and options.pooling is None
     config = participant_config(args.dataset_config, args.out_dir, force_given)
     if args.rois:
-        config = replace(config, rois=definitions_of(args.rois))
+        atlas = config.atlas if options.atlas is None else options.atlas
+        config = replace(config, rois=choose_by_labels(args.rois, atlas))
     if args.dry_run:
         return report_dry_run(args.bids_dir, args.out_dir, config, options)
     return run_participants(args.bids_dir, args.out_dir, config, options)

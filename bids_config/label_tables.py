@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from conceptrsa.analysis.betas.volumes import SUBJECT_PLACE, VOLUME_SUFFIXES
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.images import SUBJECT_PLACE, VOLUME_SUFFIXES
 from conceptrsa.bids_config.names import clean_name, require_names
 from conceptrsa.bids_config.region_choice import LabelTable
 from conceptrsa.bids_config.tsv import read_text

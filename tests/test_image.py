@@ -44,8 +44,8 @@ TARGETS = os.environ.get("IMAGE_TARGETS", "python octave spm").split()
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 DISK = {
     "python": {"no": 6, "yes": 10},
-    "octave": {"no": 2, "yes": 4},
-    "spm": {"no": 2, "yes": 4},
+    "octave": {"no": 4, "yes": 6},
+    "spm": {"no": 2, "yes": 3},
 }
 """GB that the tests of each target take at most, without networks and with them, and a margin."""
 USER = 12345 if os.geteuid() == 0 else os.getuid()

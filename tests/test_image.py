@@ -43,9 +43,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGETS = os.environ.get("IMAGE_TARGETS", "python octave spm").split()
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 DISK = {
-    "python": {"no": 6, "yes": 10},
-    "octave": {"no": 4, "yes": 6},
-    "spm": {"no": 2, "yes": 3},
+    "python": {"no": 6, "yes": 12},
+    "octave": {"no": 4, "yes": 8},
+    "spm": {"no": 2, "yes": 5},
 }
 """GB that the tests of each target take at most, without networks and with them, and a margin."""
 USER = 12345 if os.geteuid() == 0 else os.getuid()

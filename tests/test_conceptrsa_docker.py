@@ -760,9 +760,9 @@ def test_apptainer_is_asked_what_the_image_holds(lab: Lab, name: str) -> None:
     assert lab.run(*words).code == lab.run(*words, "--print").code == 0
     lab.image(CONCEPTRSA_NORMALIZATION="freesurfer")
     assert "FreeSurfer needs a licence" in lab.run(*words).error
-    lab.answer(env=("", "FATAL: no such file", 255))
+    lab.answer(env=("", "INFO: first\n\x1b[91mERROR: no such file\n\x1b[0m", 1))  # as 1.4.5 writes
     done = lab.run(*words)
-    assert done.code == 2 and f"cannot start {name} (FATAL: no such file)" in done.error
+    assert done.code == 2 and f"cannot start {name} (ERROR: no such file)" in done.error
 
 
 # --- the file ------------------------------------------------------------------------------------

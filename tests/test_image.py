@@ -8,6 +8,7 @@ import functools
 import http.server
 import logging
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -41,6 +42,12 @@ pytestmark = pytest.mark.image
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = os.environ.get("IMAGE_TARGETS", "python octave spm").split()
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
+DISK = {
+    "python": {"no": 6, "yes": 12},
+    "octave": {"no": 4, "yes": 8},
+    "spm": {"no": 2, "yes": 5},
+}
+"""GB that the tests of each target take at most, without networks and with them, and a margin."""
 USER = 12345 if os.geteuid() == 0 else os.getuid()
 SPM_GIVEN, WITH_SPM_GIVEN = NAMES = "conceptrsa-test-spm12", "conceptrsa-test:octave-with-spm"
 log = logging.getLogger("image")
@@ -71,12 +78,13 @@ class Images:
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        self.base = base_image(engine, folder)
-        self.secrets = index_secrets(folder)
         self.networks = os.environ.get("IMAGE_NETWORKS", "yes")
         if self.networks == "yes" and not _is_reached(TORCH_INDEX):
             log.info("without networks: %s cannot be reached", TORCH_INDEX)
             self.networks = "no"
+        _require_disk(engine, sum(DISK[target][self.networks] for target in TARGETS))
+        self.base = base_image(engine, folder)
+        self.secrets = index_secrets(folder)
         self._built: dict[str, str] = {}
 
     def build(self, target: str, *options: str) -> str:
@@ -107,6 +115,15 @@ class Images:
             "--build-arg", f"NETWORKS={self.networks}", *self.secrets,
             "--label", "org.opencontainers.image.revision=test",
         ]  # fmt: skip
+
+
+def _require_disk(engine: Engine, needed: float) -> None:
+    """Raise where the disk of the engine would be full before the end."""
+    root = Path(engine.output("info", "--format", "{{.DockerRootDir}}"))
+    free = shutil.disk_usage(root).free / 1e9 if root.is_dir() else np.inf  # of another machine
+    log.info("%s: %.1f GB free, up to %.0f GB needed", root, free, needed)
+    if free < needed:
+        raise NoEngineError(f"{root} has {free:.1f} GB free, and the images need {needed:.0f} GB")
 
 
 def _is_reached(address: str) -> bool:

@@ -613,8 +613,8 @@ def inspect_image(options: argparse.Namespace) -> dict[str, str] | None:
             f"it with '{engine} pull', or name another with --image"
         )
     raise Refusal(
-        f"{engine} does not answer ({said.splitlines()[-1] if said else 'no reason given'}): start "
-        "Docker Desktop, or on Linux 'sudo systemctl start docker'"
+        f"{engine} does not answer ({_last_line(said)}): start Docker Desktop, or on "
+        "Linux 'sudo systemctl start docker'"
     )
 
 
@@ -631,12 +631,16 @@ def inspect_apptainer_image(options: argparse.Namespace) -> dict[str, str] | Non
         )
     asked = ask(engine, "exec", "--cleanenv", "--containall", *options.docker_arg, image, "env")
     if asked.returncode != 0:
-        said = asked.stderr.strip()
         raise Refusal(
-            f"{engine} cannot start {image} ({said.splitlines()[-1] if said else 'no reason given'}"
-            "): build it again, or name another with --image"
+            f"{engine} cannot start {image} ({_last_line(asked.stderr)}): build it again, or name "
+            "another with --image"
         )
     return _by_name(asked.stdout.splitlines())
+
+
+def _last_line(said: str) -> str:
+    """Give the line with the reason, without the colours that Apptainer writes even to files."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", said).strip().rpartition("\n")[2] or "no reason given"
 
 
 def _by_name(pairs: Iterable[str]) -> dict[str, str]:

@@ -21,11 +21,6 @@ from numpy.typing import NDArray
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import atomic_path, file_errors
 
-VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
-
-SUBJECT_PLACE = "{subject}"
-"""In the name of an atlas: the subject's label without `sub-`."""
-
 LARGEST_DISAGREEMENT_MM = 0.5
 """Between two affines of one header, in the corners of an image of `DIAGONAL_MM` or less.
 

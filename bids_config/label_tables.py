@@ -8,8 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import SUBJECT_PLACE, VOLUME_SUFFIXES
-from conceptrsa.bids_config.names import clean_name, require_names
+from conceptrsa.bids_config.names import SUBJECT_PLACE, VOLUME_SUFFIXES, clean_name, require_names
 from conceptrsa.bids_config.region_choice import LabelTable
 from conceptrsa.bids_config.tsv import read_text
 

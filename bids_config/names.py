@@ -18,6 +18,11 @@ from conceptrsa.bids_config.errors import InputError
 
 log = logging.getLogger(__name__)
 
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
+
+SUBJECT_PLACE = "{subject}"
+"""In the name of an atlas: the subject's label without `sub-`."""
+
 PICTURE_ENDINGS = frozenset({
     "apng", "avif", "avifs", "blp", "bmp", "cur", "dcx", "dds", "dib", "eps", "fits", "gif", "heic",
     "heif", "icb", "icns", "ico", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg",

@@ -224,3 +224,10 @@ def test_the_licence_is_mounted_into_an_image(
     monkeypatch.setenv("CONCEPTRSA_CONTAINER", "spm")
     with pytest.raises(InputError, match=f"-v /path/to/license.txt:{tmp_path}/license.txt:ro"):
         find_license()
+
+
+def test_a_pipe_that_is_closed_early_is_no_error() -> None:
+    command = f"{sys.executable} -m conceptrsa atlases | head -n 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert not done.stderr

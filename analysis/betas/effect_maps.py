@@ -14,7 +14,7 @@ from conceptrsa.analysis.betas.beta_index import (
 )
 from conceptrsa.analysis.betas.conditions import stimuli_of
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES
+from conceptrsa.bids_config.names import VOLUME_SUFFIXES
 
 NAME = re.compile(
     r"(?!sub-\w+_|r?(mask|resms|rpv)\.)(?P<name>.+?)(_(effect(_size)?|beta))?\.(nii|nii\.gz|mgz)",

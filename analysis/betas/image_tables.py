@@ -14,8 +14,13 @@ from conceptrsa.analysis.betas.beta_index import (
 from conceptrsa.analysis.betas.volumes import load_volume, n_volumes_of
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES
-from conceptrsa.bids_config.names import clean_name, require_distinct, stimulus_id, stimulus_ids
+from conceptrsa.bids_config.names import (
+    VOLUME_SUFFIXES,
+    clean_name,
+    require_distinct,
+    stimulus_id,
+    stimulus_ids,
+)
 from conceptrsa.bids_config.tsv import MISSING, read_table
 from conceptrsa.bids_config.writing import require_content
 

@@ -18,10 +18,10 @@ from conceptrsa.analysis.betas.atlas_volumes import WEIGHTS
 from conceptrsa.bids_config.desikan_killiany import desikan_killiany_mni152
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.image_spaces import MNI152_TO_MNI305
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES, save_image
+from conceptrsa.bids_config.images import save_image
 from conceptrsa.bids_config.label_tables import read_label_table
 from conceptrsa.bids_config.machine import default_cache_dir
-from conceptrsa.bids_config.names import did_you_mean
+from conceptrsa.bids_config.names import VOLUME_SUFFIXES, did_you_mean
 from conceptrsa.bids_config.tsv import write_table
 
 REGISTRY = Path(__file__).with_name("atlases.toml")

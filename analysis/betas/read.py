@@ -38,9 +38,9 @@ from conceptrsa.analysis.brain.folds import have_halves
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, open_arrays
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES
 from conceptrsa.bids_config.label_tables import files_of_atlas, read_label_table, table_beside
 from conceptrsa.bids_config.names import (
+    VOLUME_SUFFIXES,
     require_distinct,
     require_names,
     require_one_of,

@@ -16,8 +16,8 @@ from conceptrsa.analysis.betas.atlas_volumes import (
 )
 from conceptrsa.analysis.betas.volumes import Grid
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import SUBJECT_PLACE, times
-from conceptrsa.bids_config.names import some_of
+from conceptrsa.bids_config.images import times
+from conceptrsa.bids_config.names import SUBJECT_PLACE, some_of
 from conceptrsa.bids_config.region_choice import AnyRegion, Region
 
 LOW_COVERAGE = 0.5

@@ -19,7 +19,7 @@ from conceptrsa.analysis.betas.response_kind import (
     regressor_names,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES
+from conceptrsa.bids_config.names import VOLUME_SUFFIXES
 
 PAPER_NAME = re.compile(r"(?P<stimulus>[A-Za-z0-9-]+_\d+).*beta_\d+\.(nii|nii\.gz|mgz)")
 """`<synset>_<image>`, anything, `beta_00NN`; the number counts SPM's regressors, not stimuli."""

@@ -17,7 +17,7 @@ from conceptrsa.analysis.betas.conditions import stimuli_of
 from conceptrsa.analysis.betas.image_tables import named_volumes, table_beside
 from conceptrsa.analysis.brain.patterns import Half
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES
+from conceptrsa.bids_config.names import VOLUME_SUFFIXES
 from conceptrsa.bids_config.writing import require_content
 
 MAP_NAME = re.compile(r"(sub-[0-9a-zA-Z]+_)?(.+_)?stat-effect(_.+)?_statmap\..+")

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.images import SUBJECT_PLACE
-from conceptrsa.bids_config.names import clean_name, some_of
+from conceptrsa.bids_config.names import SUBJECT_PLACE, clean_name, some_of
 from conceptrsa.bids_config.tsv import MISSING, read_table
 
 REMEDY = "give the columns stimulus and, for a row a condition, condition (from 1)"

@@ -10,7 +10,8 @@ from nibabel.spatialimages import SpatialImage
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.image_spaces import space_of
-from conceptrsa.bids_config.images import VOLUME_SUFFIXES, open_image, readable
+from conceptrsa.bids_config.images import open_image, readable
+from conceptrsa.bids_config.names import VOLUME_SUFFIXES
 
 ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out of every subject"
 

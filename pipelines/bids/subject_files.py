@@ -10,8 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from conceptrsa.bids_config.errors import InputError, Problems
-from conceptrsa.bids_config.images import SUBJECT_PLACE
-from conceptrsa.bids_config.names import natural_key, warn_once
+from conceptrsa.bids_config.names import SUBJECT_PLACE, natural_key, warn_once
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.writing import require_content
 from conceptrsa.pipelines.bids.dataset import (

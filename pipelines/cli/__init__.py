@@ -7,6 +7,7 @@ quick; each command imports what it needs when it runs.
 import argparse
 import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interr
 from conceptrsa.pipelines.cli.parser import Parser, add_version
 from conceptrsa.pipelines.cli.surroundings import provide_home, require_temporary_folder
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_FAILED, EXIT_USAGE, EXIT_PIPE = 1, 2, 141
 _COMMANDS = (
     run_command,
     compare_command,
@@ -82,6 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         code = exit_code(interrupt)
         return _say("interrupted; run the same command again to continue", code)
+    except BrokenPipeError:
+        # `conceptrsa atlases | head`: nobody reads on, and Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     except OSError as error:
         if error.errno not in _USERS_TO_MEND:
             raise

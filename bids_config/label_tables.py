@@ -101,19 +101,24 @@ def _read_columns(file: Path) -> list[tuple[int, str]]:
 
 
 def _read_xml(file: Path) -> list[tuple[int, str]]:
-    """Labels of FSL's and SPM's atlases, of which FSL counts maps from 0 and labels from 1."""
+    """Labels of FSL's and SPM's atlases.
+
+    An index of FSL's is the place of a map, counted from 0, of which the label is one more; or, as
+    the header of the JHU's and Talairach's atlases says, the label itself.
+    """
     try:
-        found = ElementTree.fromstring(read_text(file)).findall(".//label")
+        root = ElementTree.fromstring(read_text(file))
     except ElementTree.ParseError as error:
         raise InputError(f"{file} is not XML ({error}): download it again") from error
+    shift = 0 if root.findtext(".//header/type", "").strip().casefold() == "label" else 1
     listed = []
-    for label in found:
+    for label in root.findall(".//label"):
         index = label.get("index")
-        number = label.findtext("index", "").strip() if index is None else str(int(index) + 1)
+        number = (label.findtext("index", "") if index is None else index).strip()
         name = clean_name(label.findtext("name", label.text or ""))
         if not number.isdecimal() or not name:
             raise InputError(f"{file} has a label without a number or name: download it again")
-        listed.append((int(number), name))
+        listed.append((int(number) + (0 if index is None else shift), name))
     if not listed:
         raise InputError(f"{file} holds no label table: give FSL's XML, or a TSV or CSV file")
     return listed

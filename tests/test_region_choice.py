@@ -176,6 +176,11 @@ def test_a_name_and_a_pattern_that_fits_it_are_one_region(folder: Path) -> None:
          "Cortex</label></data></atlas>", {"Frontal Pole": (1,), "Insular Cortex": (2,)}),
         ("<atlas><data><label><index>2001</index><name>Precentral_L</name></label></data></atlas>",
          {"Precentral_L": (2001,)}),
+        ("<atlas><header><type>Label</type></header><data>"
+         '<label index="0">Unclassified</label><label index="1" x="69">Genu</label></data></atlas>',
+         {"Genu": (1,)}),
+        ("<atlas><header><type>Probabilistic</type></header><data>"
+         '<label index="0">A</label></data></atlas>', {"A": (1,)}),
     ],
 )  # fmt: skip
 def test_label_tables_in_xml(
@@ -430,7 +435,7 @@ def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
     ]
     for said, problem in (
         ('"lateraloccipital"', r"aparc\+aseg \(Desikan-Killiany\) names no region"),
-        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and runs are looked at by labels"),
+        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and participants are looked at by labels"),
         ('""', "is no region"),
     ):
         file.write_text(data.CONFIG.replace("[1011, 2011]", said))

@@ -21,6 +21,8 @@ from conceptrsa.bids_config.names import some_of
 THRESHOLD = 0.25
 """Least probability in a region where the user gives none, as in FSL's atlases `thr25`."""
 PERCENT = 100
+OVERSHOOT = 0.2
+"""How far maps may lie beyond 0 and 1, as a share of 1: by rounding, or resampled by splines."""
 WEIGHTS = "desc-weights"
 """Part of the name of a file of maps that are no probabilities."""
 TO_ONE_SIDE = 1e-4
@@ -37,13 +39,14 @@ class AtlasReading:
         Least probability, 0 to 1, of a voxel in a region; None: `THRESHOLD`.
     ignore_place : bool
         Take volumes whose place and orientation cannot be trusted.
-    ignore_space : bool
-        Take atlases of another space than that of the betas.
+    ignore_space : bool or None
+        Take atlases of another space than that of the betas. None: no, and the user has no such
+        choice.
     """
 
     threshold: float | None = None
     ignore_place: bool = False
-    ignore_space: bool = False
+    ignore_space: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -304,9 +307,10 @@ def _scale(file: Path, maps: Mapping[int, _SparseMap]) -> tuple[float | None, st
     """Give what stands for a probability of 1 (None: each map's highest value), and a name."""
     low = min((float(of_map.values.min()) for of_map in maps.values()), default=0.0)
     high = max((float(of_map.values.max()) for of_map in maps.values()), default=0.0)
-    if WEIGHTS in file.name or low < 0 or high > PERCENT:
+    most = 1 + OVERSHOOT
+    if WEIGHTS in file.name or low < -OVERSHOOT * high or high > most * PERCENT:
         return None, "maps of weights, taken as shares of the highest of each map"
-    if high > 1:
+    if high > most:
         return PERCENT, "probabilities in percent"
     return 1.0, "probabilities"
 

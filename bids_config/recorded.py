@@ -17,7 +17,7 @@ MIXED = "dataset_config_mixed.txt"
 LABELS = "dataset_config_labels.tsv"
 """The table of labels goes along: derivatives are read where the tool's own files lie elsewhere."""
 
-SECTIONS = ("runs", "events", "glm", "rois", "stimuli")
+SECTIONS = ("runs", "events", "glm", "atlas", "rois", "stimuli")
 """What of a configuration can change a result; its name and description cannot."""
 
 OF_COMPARISON = ("rois", "stimuli")
@@ -114,7 +114,7 @@ def require_recorded(
         return ""
     sentence = f"{folder} was made with another data set configuration ({differing} now)"
     if not force:
-        others = ", --baseline, --pooling and --space" if "glm" in sections else ""
+        others = ", --baseline, --pooling, --space and --atlas" if "glm" in sections else ""
         raise InputError(
             f"{sentence}: leave --dataset-config{others} out to use its own ({RECORD} there), "
             f"choose another folder, or add {FORCE}"
@@ -129,6 +129,9 @@ def _content(config: DatasetConfig | ComparisonConfig, section: str) -> Mapping[
             str(roi.name): str(roi) if isinstance(roi, RegionChoice) else tuple(sorted(roi.labels))
             for roi in config.rois
         }
+    if section == "atlas":  # by its name: the same one may lie elsewhere, as in a container
+        file = getattr(config, "atlas", None)
+        return {} if file is None else {"file": file.name}
     content: dict[str, Any] = asdict(getattr(config, section))
     if content.get("labels_file") is not None:
         content["labels_file"] = content["labels_file"].read_bytes()

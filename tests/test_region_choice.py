@@ -1,6 +1,7 @@
 """Regions by names and patterns of a label table, by masks, and from atlases in other grids."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.reader import load_comparison_config, load_dataset_config
+from conceptrsa.bids_config.recorded import (
+    OF_COMPARISON,
+    difference,
+    read_recorded,
+    write_recorded,
+)
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli import main
 
@@ -441,6 +448,32 @@ def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
         file.write_text(data.CONFIG.replace("[1011, 2011]", said))
         with pytest.raises(InputError, match=f"study.toml: .*{problem}"):
             load_dataset_config(file)
+
+
+def test_names_in_a_configuration_are_those_of_the_atlas_that_is_given(tmp_path: Path) -> None:
+    file, atlas = tmp_path / "study.toml", tmp_path / "parcels.nii.gz"
+    file.write_text(data.CONFIG.replace("[1011, 2011]", '"ctx-?h-lateraloccipital"'))
+    with pytest.raises(
+        InputError, match=r"parcels\.nii\.gz, which has no label table beside it: put"
+    ):
+        load_dataset_config(file, atlas)
+    data.write_atlas(atlas)
+    (tmp_path / "parcels.tsv").write_text("index\tname\n3\tctx-lh-lateraloccipital\n")
+    assert load_dataset_config(file, atlas).rois[0] == RoiDefinition("visual", (3,))
+
+
+def test_an_output_folder_is_of_one_atlas(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(data.CONFIG)
+    config = load_dataset_config(tmp_path / "study.toml")
+    one = replace(config, atlas=tmp_path / "one.nii.gz")
+    write_recorded(one, tmp_path)
+    recorded = read_recorded(tmp_path)
+    assert recorded is not None and not difference(recorded, one)
+    assert not difference(recorded, replace(config, atlas=Path("/mnt/one.nii.gz")))
+    other = difference(recorded, replace(config, atlas=tmp_path / "other.nii.gz"))
+    assert other == "atlas.file 'one.nii.gz' and 'other.nii.gz'"
+    assert difference(recorded, config) == "atlas.file 'one.nii.gz' and absent"
+    assert not difference(recorded, config, OF_COMPARISON)
 
 
 def test_regions_of_both_levels_of_run(

@@ -126,7 +126,7 @@ def _run_participant(args: argparse.Namespace) -> int:
         force_config=args.force_dataset_config,
     )
     force_given = options.force_config and options.baseline is None and options.pooling is None
-    config = participant_config(args.dataset_config, args.out_dir, force_given)
+    config = participant_config(args.dataset_config, args.out_dir, force_given, options.atlas)
     if args.rois:
         atlas = config.atlas if options.atlas is None else options.atlas
         config = replace(config, rois=choose_by_labels(args.rois, atlas))

@@ -1,6 +1,7 @@
 """The data set configuration that derivatives were made with, kept in their root."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -154,9 +155,13 @@ def _as_toml(table: Mapping[str, Any], section: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             inner[key] = value
         elif value not in (None, ""):
-            # A text in JSON is one in TOML, but for one character.
-            text = json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
-            yield f"{key} = {text}"
+            bare = re.fullmatch(r"[A-Za-z0-9_-]+", key)
+            yield f"{key if bare else _text(key)} = {_text(value)}"
     for key, value in inner.items():
         name = f"{section}.{key}" if section else key
         yield from ("", f"[{name}]", *_as_toml(value, name))
+
+
+def _text(value: object) -> str:
+    """A value as TOML has it: a text in JSON is one in TOML, but for one character."""
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")

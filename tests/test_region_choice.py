@@ -469,6 +469,10 @@ def test_an_output_folder_is_of_one_atlas(tmp_path: Path) -> None:
     write_recorded(one, tmp_path)
     recorded = read_recorded(tmp_path)
     assert recorded is not None and not difference(recorded, one)
+    named = RoiDefinition('Léft β (V1; "x")', (17,))
+    write_recorded(replace(one, rois=(named,)), tmp_path)
+    again = read_recorded(tmp_path)
+    assert again is not None and again.rois == (named,)
     assert not difference(recorded, replace(config, atlas=Path("/mnt/one.nii.gz")))
     other = difference(recorded, replace(config, atlas=tmp_path / "other.nii.gz"))
     assert other == "atlas.file 'one.nii.gz' and 'other.nii.gz'"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.images import SUBJECT_PLACE, VOLUME_SUFFIXES
-from conceptrsa.bids_config.names import clean_name, require_names
+from conceptrsa.bids_config.names import clean_name, require_names, warn_once
 from conceptrsa.bids_config.region_choice import LabelTable
 from conceptrsa.bids_config.tsv import read_text
 
@@ -27,6 +27,12 @@ NAMES = (
 SIDES = ("hemisphere", "hemi", "side", "laterality")
 """Columns of numbers, names and hemispheres, in small letters; the first that fits is taken."""
 
+OUTSIDE = re.compile(
+    r"back|bkg|un(known|labell?ed|classified|defined|assigned)|n/?a\b|none|clear|outside|exterior|empty"
+    r"|null|nothing|no[ _-]|zero|wall|[?*]|^\W*$|^0$",
+    re.IGNORECASE,
+)
+"""Names that label 0 has where it is named; others tell of a table that counts from 0."""
 WHOLE_NUMBER = re.compile(r"\d+(\.0+)?")
 
 
@@ -55,6 +61,12 @@ def read_label_table(file: Path, n_maps: int | None = None) -> LabelTable:
     names: dict[int, str] = {}
     for label, name in listed:
         if label == 0:
+            if not OUTSIDE.search(name):
+                warn_once(
+                    f"{file} calls the label 0 {name!r}, but 0 is what lies outside of all "
+                    "regions: where the table counts from 0 and the atlas from 1, add 1 to its "
+                    "numbers"
+                )
             continue
         if names.setdefault(label, name) != name:
             raise InputError(

@@ -197,6 +197,20 @@ def test_label_tables_in_xml(
     assert read_label_table(tmp_path / "atlas.xml").labels == labels
 
 
+@pytest.mark.parametrize(
+    ("name", "is_said"),
+    [("V1", True), ("7Networks_LH_Vis_1", True), ("Background", False), ("Unknown", False),
+     ("*.*.*.*.*", False), ("NONE", False), ("Clear Label", False), ("???", False)],
+)  # fmt: skip
+def test_a_table_that_counts_from_0_is_doubted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, is_said: bool
+) -> None:
+    file = tmp_path / "atlas.tsv"
+    file.write_text(f"index\tname\n0\t{name}\n1\tV2\n")
+    assert read_label_table(file).labels == {"V2": (1,)}
+    assert ("add 1 to its numbers" in caplog.text) == is_said
+
+
 def test_regions_without_data_are_left_out_unless_they_were_named(folder: Path) -> None:
     for file in (folder / "maps").glob("02_*"):
         volume = np.asarray(nib.load(file).dataobj).copy()

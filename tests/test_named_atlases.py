@@ -412,6 +412,21 @@ def test_probabilities_may_lie_slightly_beyond_0_and_1(
     assert "holds probabilities" in first.notes[0] and "weights" not in first.notes[0]
 
 
+def test_masks_are_nan_outside_and_maps_of_statistics_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data.write_table(Path("betas.tsv"))
+    mask = np.where(data.labels() == 17, 1, np.nan).astype(np.float32)
+    data.save(mask, Path("mask.nii.gz"))
+    first = crsa.read_betas("betas.tsv", {"V1": "mask:mask.nii.gz"})[0]
+    np.testing.assert_array_equal(first.rois["V1"].voxels, np.flatnonzero(mask == 1))
+    statistic = np.linspace(-4, 6, mask.size, dtype=np.float32).reshape(mask.shape)
+    data.save(statistic, Path("t.nii.gz"))
+    with pytest.raises(InputError, match="numbers from -4 to 6, which are neither a mask nor prob"):
+        crsa.read_betas("betas.tsv", {"V1": "mask:t.nii.gz"})
+
+
 def test_mgh_atlases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data.write_table(Path("betas.tsv"))

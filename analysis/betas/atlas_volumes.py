@@ -150,7 +150,13 @@ def read_mask(
     are_whole = np.array_equal(found, found.round())
     may_be_percent = bool(len(found)) and found[0] > 0 and found[-1] <= PERCENT
     if not are_whole or (len(found) > 1 and may_be_percent and reading.threshold is not None):
-        volume, target = _of_maps(file, image, {1: _SparseMap.of(values)}, grid, reading)
+        shares = {1: _SparseMap.of(values)}
+        if WEIGHTS not in file.name and _scale(file, shares)[0] is None:
+            raise InputError(
+                f"{file} holds numbers from {found[0]:.3g} to {found[-1]:.3g}, which are neither a "
+                "mask nor probabilities: give a mask of where they reach a threshold"
+            )
+        volume, target = _of_maps(file, image, shares, grid, reading)
         if not volume.sizes:
             raise InputError(
                 f"{file} is nowhere above {volume.highest[1]:.2g}: lower --atlas-threshold, or "
@@ -165,7 +171,8 @@ def read_mask(
             f"{file} holds {said}: a mask has one number besides 0; give an atlas by --atlas"
             f"{percent}"
         )
-    return *_of_labels(file, load_volume(file), grid, reading), (int(found[0]),)
+    marks = (np.isfinite(values) & (values != 0)).astype(np.int64)
+    return *_of_labels(file, load_volume(file), grid, reading, marks), (1,)
 
 
 def n_maps(file: Path) -> int | None:
@@ -207,9 +214,14 @@ def _place(file: Path, image: SpatialImage, grid: Grid | None, reading: AtlasRea
 
 
 def _of_labels(
-    file: Path, image: SpatialImage, grid: Grid | None, reading: AtlasReading
+    file: Path,
+    image: SpatialImage,
+    grid: Grid | None,
+    reading: AtlasReading,
+    marks: Integers | None = None,
 ) -> tuple[AtlasVolume, Grid]:
-    labels, _ = read_labels(file)
+    """Read the labels of a volume; or take those of a mask, which may be NaN outside."""
+    labels = read_labels(file)[0] if marks is None else marks
     placed = _place(file, image, grid, reading)
     sizes, n_inside = _counts(labels[labels != 0]), None
     if placed.to_atlas is not None:

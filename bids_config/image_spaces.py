@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from conceptrsa.bids_config.errors import InputError
 
-_ENTITY = re.compile(r"(?:^|_)(?:space|tpl)-([0-9a-zA-Z]+)")
+_ENTITIES = re.compile(
+    r"(?:^|_)(?:space|tpl)-(?P<name>[0-9a-zA-Z]+)(?:_cohort-(?P<cohort>[0-9a-zA-Z]+))?"
+)
+_COHORT = ":cohort-"
 
 _FAMILIES = {
     "MNI152": re.compile(r"MNI(152\w*|Colin27)?|IXI549Space", re.IGNORECASE),
@@ -49,16 +52,17 @@ def space_of(file: Path, header: Any) -> str | None:
     Returns
     -------
     str or None
-        As BIDS calls it; 'MNI152' where only the header tells, None where nothing does.
+        As BIDS calls it, with the cohort of templates for several ages (`MNIInfant:cohort-2`);
+        'MNI152' where only the header tells, None where nothing does.
     """
-    entity = _ENTITY.search(file.name)
-    if entity:
-        return entity[1]
+    found = _ENTITIES.search(file.name)
+    if found:
+        return found["name"] + (f"{_COHORT}{found['cohort']}" if found["cohort"] else "")
     return "MNI152" if _code(header) == _MNI152_CODE else None
 
 
 def between(
-    atlas: Path, space: str | None, betas: Path, header: Any, ignore: bool
+    atlas: Path, space: str | None, betas: Path, header: Any, ignore: bool | None
 ) -> tuple[NDArray[np.float64], str | None]:
     """Find how an atlas is brought to the space of the betas.
 
@@ -70,9 +74,9 @@ def between(
         That of the atlas.
     header : nibabel header
         Of the betas.
-    ignore : bool
+    ignore : bool or None
         Take an atlas of another space: from one MNI space to another through the affine between
-        them, else as it lies.
+        them, else as it lies. None: no, and the user has no such choice.
 
     Returns
     -------
@@ -96,6 +100,14 @@ def between(
             f"the names of the betas do not tell their space{scanner}: they are taken to lie in "
             f"{space}, as {atlas.name}"
         )
+    (name, _, cohort), (name_of_betas, _, cohort_of_betas) = (
+        one.casefold().partition(_COHORT) for one in (space, of_betas)
+    )
+    if name == name_of_betas and not (cohort and cohort_of_betas):
+        return as_it_lies, (
+            f"{atlas.name} is in {space} and the betas are in {of_betas}: they are taken to be of "
+            "the same cohort"
+        )
     families = _family(space), _family(of_betas)
     if families == ("MNI305", "MNI305"):
         return as_it_lies, None
@@ -107,9 +119,10 @@ def between(
     affine = _AFFINES.get(families)
     if not ignore:
         how = "through the affine between them" if affine is not None else "as it lies"
+        choice = "" if ignore is None else f", or --ignore space to take this one {how}"
         raise InputError(
             f"{atlas} is in the space {space} but {betas} in {of_betas}, as their names or headers "
-            f"say: give an atlas of that space, or --ignore space to take this one {how}"
+            f"say: give an atlas of that space{choice}"
         )
     if affine is None:
         return as_it_lies, f"{atlas.name} is in {space}, and taken as it lies for {of_betas}"

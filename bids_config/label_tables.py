@@ -8,7 +8,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import SUBJECT_PLACE, VOLUME_SUFFIXES, clean_name, require_names
+from conceptrsa.bids_config.names import (
+    SUBJECT_PLACE,
+    VOLUME_SUFFIXES,
+    clean_name,
+    require_names,
+    warn_once,
+)
 from conceptrsa.bids_config.region_choice import LabelTable
 from conceptrsa.bids_config.tsv import read_text
 
@@ -26,6 +32,12 @@ NAMES = (
 SIDES = ("hemisphere", "hemi", "side", "laterality")
 """Columns of numbers, names and hemispheres, in small letters; the first that fits is taken."""
 
+OUTSIDE = re.compile(
+    r"back|bkg|un(known|labell?ed|classified|defined|assigned)|n/?a\b|none|clear|outside|exterior|empty"
+    r"|null|nothing|no[ _-]|zero|wall|[?*]|^\W*$|^0$",
+    re.IGNORECASE,
+)
+"""Names that label 0 has where it is named; others tell of a table that counts from 0."""
 WHOLE_NUMBER = re.compile(r"\d+(\.0+)?")
 
 
@@ -54,6 +66,12 @@ def read_label_table(file: Path, n_maps: int | None = None) -> LabelTable:
     names: dict[int, str] = {}
     for label, name in listed:
         if label == 0:
+            if not OUTSIDE.search(name):
+                warn_once(
+                    f"{file} calls the label 0 {name!r}, but 0 is what lies outside of all "
+                    "regions: where the table counts from 0 and the atlas from 1, add 1 to its "
+                    "numbers"
+                )
             continue
         if names.setdefault(label, name) != name:
             raise InputError(
@@ -100,19 +118,24 @@ def _read_columns(file: Path) -> list[tuple[int, str]]:
 
 
 def _read_xml(file: Path) -> list[tuple[int, str]]:
-    """Labels of FSL's and SPM's atlases, of which FSL counts maps from 0 and labels from 1."""
+    """Labels of FSL's and SPM's atlases.
+
+    An index of FSL's is the place of a map, counted from 0, of which the label is one more; or, as
+    the header of the JHU's and Talairach's atlases says, the label itself.
+    """
     try:
-        found = ElementTree.fromstring(read_text(file)).findall(".//label")
+        root = ElementTree.fromstring(read_text(file))
     except ElementTree.ParseError as error:
         raise InputError(f"{file} is not XML ({error}): download it again") from error
+    shift = 0 if root.findtext(".//header/type", "").strip().casefold() == "label" else 1
     listed = []
-    for label in found:
+    for label in root.findall(".//label"):
         index = label.get("index")
-        number = label.findtext("index", "").strip() if index is None else str(int(index) + 1)
+        number = (label.findtext("index", "") if index is None else index).strip()
         name = clean_name(label.findtext("name", label.text or ""))
         if not number.isdecimal() or not name:
             raise InputError(f"{file} has a label without a number or name: download it again")
-        listed.append((int(number), name))
+        listed.append((int(number) + (0 if index is None else shift), name))
     if not listed:
         raise InputError(f"{file} holds no label table: give FSL's XML, or a TSV or CSV file")
     return listed

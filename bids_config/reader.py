@@ -36,13 +36,15 @@ def packaged_configs() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in PACKAGED_FOLDER.glob("*.toml")))
 
 
-def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
+def load_dataset_config(name_or_path: str | Path, atlas: Path | None = None) -> DatasetConfig:
     """Read the configuration of a data set.
 
     Parameters
     ----------
     name_or_path : str or Path
         The name of a packaged configuration (`ds001246`, `demo`) or the path of a TOML file.
+    atlas : Path, optional
+        Whose labels its regions name; by default that of the configuration, else FreeSurfer's.
 
     Returns
     -------
@@ -58,7 +60,8 @@ def load_dataset_config(name_or_path: str | Path) -> DatasetConfig:
     file = _find(name_or_path)
     table = read_toml(file)
     with told_of(file):
-        choices = choose_by_labels(_chosen(table, file.parent), _atlas_of(table, file.parent))
+        named = atlas or _atlas_of(table, file.parent)
+        choices = choose_by_labels(_chosen(table, file.parent), named)
         numbers = {choice.name: list(choice.labels) for choice in choices}
     if numbers:
         table["rois"] |= numbers

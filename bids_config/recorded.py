@@ -1,6 +1,7 @@
 """The data set configuration that derivatives were made with, kept in their root."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ MIXED = "dataset_config_mixed.txt"
 LABELS = "dataset_config_labels.tsv"
 """The table of labels goes along: derivatives are read where the tool's own files lie elsewhere."""
 
-SECTIONS = ("runs", "events", "glm", "rois", "stimuli")
+SECTIONS = ("runs", "events", "glm", "atlas", "rois", "stimuli")
 """What of a configuration can change a result; its name and description cannot."""
 
 OF_COMPARISON = ("rois", "stimuli")
@@ -114,7 +115,7 @@ def require_recorded(
         return ""
     sentence = f"{folder} was made with another data set configuration ({differing} now)"
     if not force:
-        others = ", --baseline, --pooling and --space" if "glm" in sections else ""
+        others = ", --baseline, --pooling, --space and --atlas" if "glm" in sections else ""
         raise InputError(
             f"{sentence}: leave --dataset-config{others} out to use its own ({RECORD} there), "
             f"choose another folder, or add {FORCE}"
@@ -129,6 +130,9 @@ def _content(config: DatasetConfig | ComparisonConfig, section: str) -> Mapping[
             str(roi.name): str(roi) if isinstance(roi, RegionChoice) else tuple(sorted(roi.labels))
             for roi in config.rois
         }
+    if section == "atlas":  # by its name: the same one may lie elsewhere, as in a container
+        file = getattr(config, "atlas", None)
+        return {} if file is None else {"file": file.name}
     content: dict[str, Any] = asdict(getattr(config, section))
     if content.get("labels_file") is not None:
         content["labels_file"] = content["labels_file"].read_bytes()
@@ -151,9 +155,13 @@ def _as_toml(table: Mapping[str, Any], section: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             inner[key] = value
         elif value not in (None, ""):
-            # A text in JSON is one in TOML, but for one character.
-            text = json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
-            yield f"{key} = {text}"
+            bare = re.fullmatch(r"[A-Za-z0-9_-]+", key)
+            yield f"{key if bare else _text(key)} = {_text(value)}"
     for key, value in inner.items():
         name = f"{section}.{key}" if section else key
         yield from ("", f"[{name}]", *_as_toml(value, name))
+
+
+def _text(value: object) -> str:
+    """A value as TOML has it: a text in JSON is one in TOML, but for one character."""
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")

@@ -179,6 +179,12 @@ def definitions_of(
                 f"{choice} is a mask, and participants are looked at by labels: give masks to the "
                 "comparison (compare --rois)"
             )
+        is_numbered = choice.name is not None and all(map(str.isdecimal, choice.words))
+        if atlas is not None and table is None and not is_numbered:
+            raise InputError(
+                f"{choice} names labels of {atlas}, which has no label table beside it: put one of "
+                "the same name there (.tsv), or write NAME=LABEL,LABEL with numbers"
+            )
     source: Source = atlas or "aparc+aseg (Desikan-Killiany)"
     if atlas is None:
         table = LabelTable(source, {name: (label,) for label, name in region_names().items()})

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from conceptrsa.bids_config.errors import InputError
 
-OF_A_SUBJECT = frozenset({"T1w", "T2w", "fsnative", "boldref", "bold", "run", "func", "individual"})
+OF_A_SUBJECT = frozenset({
+    "T1w", "T2w", "anat", "ACPC", "fsnative", "individual", "session", "run", "func", "bold",
+    "boldref", "sbref",
+})  # fmt: skip
 """Spaces in which every subject, session or run has a place of its own."""
 _ENTITIES = re.compile(
     r"_space-(?P<name>[0-9a-zA-Z]+)(?:_cohort-(?P<cohort>[0-9a-zA-Z]+))?"

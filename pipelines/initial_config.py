@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from conceptrsa.analysis.betas.named_atlases import AtlasFiles
-from conceptrsa.analysis.betas.own_derivatives import OWN_ATLAS
+from conceptrsa.analysis.betas.own_derivatives import own_atlas
 from conceptrsa.analysis.betas.read import list_subjects
 from conceptrsa.bids_config.desikan_killiany import region_names
 from conceptrsa.bids_config.errors import InputError
@@ -18,6 +18,7 @@ from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.names import (
     PICTURE_ENDINGS,
     READ_AS_MISSING,
+    SUBJECT_PLACE,
     clean_name,
     natural_key,
     some_of,
@@ -53,7 +54,7 @@ ABOUT_PROMPT = (
 WIDTH = 96
 
 
-def initial_config(path: Path, atlas: AtlasFiles | None = None) -> str:
+def initial_config(path: Path, atlas: AtlasFiles | None = None, trials: Path | None = None) -> str:
     """Write the configuration of a raw BIDS data set, or of betas, as TOML with remarks.
 
     Parameters
@@ -62,6 +63,8 @@ def initial_config(path: Path, atlas: AtlasFiles | None = None) -> str:
         A data set with events, or betas in a form that `compare` takes.
     atlas : AtlasFiles, optional
         Whose regions are listed, of betas.
+    trials : Path, optional
+        What names the trials of GLMsingle or NSD, as `read_betas` takes it.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def initial_config(path: Path, atlas: AtlasFiles | None = None) -> str:
             f"{path} holds no events of BOLD runs (sub-*/**/func/*_events.tsv), which say what was "
             "shown: add them"
         )
-    lines = _of_events(path, events) if events else _of_betas(path, atlas)
+    lines = _of_events(path, events) if events else _of_betas(path, atlas, trials)
     return "\n".join(lines) + "\n"
 
 
@@ -298,8 +301,8 @@ def _about_pictures(path: Path, names: Sequence[str]) -> Iterator[str]:
     yield f"# pictures in the folder stimuli: {said}"
 
 
-def _of_betas(path: Path, atlas: AtlasFiles | None) -> Iterator[str]:
-    form, subjects = list_subjects(path)
+def _of_betas(path: Path, atlas: AtlasFiles | None, trials: Path | None) -> Iterator[str]:
+    form, subjects = list_subjects(path, trials=trials)
     stimuli = sorted({name for one in subjects for name in one.stimuli}, key=natural_key)
     yield f"# Written by conceptrsa init from {path.name or path}: {form.layout}"
     yield f"# {len(subjects)} subjects: {some_of([one.name for one in subjects])}"
@@ -309,8 +312,9 @@ def _of_betas(path: Path, atlas: AtlasFiles | None) -> Iterator[str]:
     for shape, number in shapes.items():
         yield f"# {number} subjects: {shape}"
     yield "# Use it: conceptrsa compare --betas BETAS --dataset-config THIS --features or --stimuli"
-    yield "#         ... --out OUT" + ("" if subjects[0].regions or form.has_own_atlas else
-                                      " --atlas NAME_OR_FILE")  # fmt: skip
+    has_regions = subjects[0].regions or form.has_own_atlas
+    more = ("" if has_regions else " --atlas NAME_OR_FILE") + (" --trials FILE" if trials else "")
+    yield f"#         ... --out OUT{more}"
     yield ""
     yield f"name = {_quoted(path.resolve().stem or 'study')}"
     yield ""
@@ -328,7 +332,9 @@ def _regions_of_betas(
         yield "# The betas' own regions, in this order; take away those that are not wanted."
         yield from (f"{_key(name)} = {_quoted(name)}" for name in own)
         return
-    file = atlas.file if atlas else Path(str(path / OWN_ATLAS).format(subject=subject[4:]))
+    file = atlas.file if atlas else own_atlas(path)
+    if SUBJECT_PLACE in str(file):
+        file = Path(str(file).replace(SUBJECT_PLACE, subject.removeprefix("sub-")))
     table = (atlas.labels if atlas else None) or (table_beside(file) if file.exists() else None)
     if table is None:
         yield "# Labels of the atlas by numbers, by names and patterns (*, ?) of its label table,"

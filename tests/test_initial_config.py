@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import single_trials
 import supplied_data as data
 
 import conceptrsa.pipelines.cli.run_comparison
@@ -156,3 +157,25 @@ def test_betas(
         command += ["--no-multiverse", "--n-random-draws", "1"]
     assert main(command) == 0
     assert [roi.roi for roi in written[0].rois] == regions
+
+
+def test_single_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    design = single_trials.small_design()
+    single_trials.write_glmsingle(tmp_path / "glmsingle", "npy", design)
+    table = tmp_path / "conditions.tsv"
+    single_trials.write_condition_table(table, design)
+    assert main(["init", str(tmp_path / "glmsingle")]) == 2
+    assert "name the stimuli by --trials FILE" in capsys.readouterr().err
+    assert main(["init", str(tmp_path / "glmsingle"), "--trials", str(table)]) == 0
+    text = capsys.readouterr().out
+    assert "# 10 stimuli: thing00_z" in text
+    assert "--out OUT --atlas NAME_OR_FILE --trials FILE" in text
+    data.write_table(tmp_path / "betas.tsv")
+    assert main(["init", str(tmp_path / "betas.tsv"), "--trials", str(table)]) == 2
+    assert "leave --trials out" in capsys.readouterr().err
+
+
+def test_derivatives_of_this_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data.write_derivatives(tmp_path / "de{riv}")
+    assert main(["init", str(tmp_path / "de{riv}")]) == 0
+    assert "voxels in MNI305" in capsys.readouterr().out

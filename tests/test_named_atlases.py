@@ -256,6 +256,9 @@ def write_statmaps(space: str) -> None:
         ("tpl-MNI152", "T1w", None),
         ("tpl-Talairach", "MNI152NLin6Asym", None),
         ("tpl-MNIColin27", "MNI305", None),
+        ("tpl-MNIInfant_cohort-2", "MNIInfant_cohort-2_res-2", ""),
+        ("tpl-MNIInfant", "MNIInfant_cohort-2", "taken to be of the same cohort"),
+        ("tpl-MNIInfant_cohort-1", "MNIInfant_cohort-2", None),
     ],
 )
 def test_spaces(
@@ -267,16 +270,15 @@ def test_spaces(
     data.write_atlas(atlas)
     options = {"atlas": atlas, "conditions": ["n0*"]}
     if note is None:
-        said = f"is in the space {of_atlas[4:]} but .* in {of_betas}, as their names or headers say"
+        spaces = (one.replace("_cohort", ":cohort") for one in (of_atlas[4:], of_betas))
+        said = "is in the space {} but .* in {}, as their names or headers say".format(*spaces)
         with pytest.raises(InputError, match=said):
             crsa.read_betas("statmaps", {"deep": [17]}, **options)
         return
     first = crsa.read_betas("statmaps", {"deep": [17]}, **options)[0]
     assert first.rois["deep"].n_voxels == 20
-    assert [text for text in first.notes if "differ" in text] == [
-        text for text in first.notes if note and note in text
-    ]
-    assert bool(note) == any(of_betas in text for text in first.notes)
+    notes = [text for text in first.notes if "differ" in text or "cohort" in text]
+    assert len(notes) == bool(note) and all(note and note in text for text in notes)
 
 
 def test_headers_tell_the_space_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,6 +394,37 @@ def test_masks_of_probabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     options = {"atlas_threshold": 0.05}
     first = crsa.read_betas("betas.tsv", {"V1": "mask:percent.nii.gz"}, **options)[0]
     assert first.rois["V1"].n_voxels == 70
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_probabilities_may_lie_slightly_beyond_0_and_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data.write_table(Path("betas.tsv"))
+    share = np.zeros((*data.SHAPE, 2), np.float32)
+    share[0, ..., 0], share[1, ..., 0], share[2] = 1.0000001, 0.6, -1e-3
+    share[0, ..., 1], share[1, ..., 1] = 0.9, 1.05
+    data.save(scale * share, Path("maps.nii.gz"))
+    options = {"atlas": "maps.nii.gz", "atlas_threshold": 0.61}
+    first = crsa.read_betas("betas.tsv", {"a": [1], "b": [2]}, **options)[0]
+    assert [roi.n_voxels for roi in first.rois.values()] == [35, 70]
+    assert "holds probabilities" in first.notes[0] and "weights" not in first.notes[0]
+
+
+def test_masks_are_nan_outside_and_maps_of_statistics_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data.write_table(Path("betas.tsv"))
+    mask = np.where(data.labels() == 17, 1, np.nan).astype(np.float32)
+    data.save(mask, Path("mask.nii.gz"))
+    first = crsa.read_betas("betas.tsv", {"V1": "mask:mask.nii.gz"})[0]
+    np.testing.assert_array_equal(first.rois["V1"].voxels, np.flatnonzero(mask == 1))
+    statistic = np.linspace(-4, 6, mask.size, dtype=np.float32).reshape(mask.shape)
+    data.save(statistic, Path("t.nii.gz"))
+    with pytest.raises(InputError, match="numbers from -4 to 6, which are neither a mask nor prob"):
+        crsa.read_betas("betas.tsv", {"V1": "mask:t.nii.gz"})
 
 
 def test_mgh_atlases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

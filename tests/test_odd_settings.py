@@ -282,7 +282,7 @@ def test_further_subjects_get_the_configuration_of_the_first(
     for options in ([*given], ["--baseline", "explicit"], ["--pooling", "mean"]):
         capsys.readouterr()
         assert participant(bids, out, *options, *second) == 2
-        said = "leave --dataset-config, --baseline, --pooling and --space out"
+        said = "leave --dataset-config, --baseline, --pooling, --space and --atlas out"
         assert said in capsys.readouterr().err
     for text in (odd.OTHER, odd.OTHER_EVENTS):
         other = ["--dataset-config", str(odd.config_file(tmp_path, text, "other.toml"))]

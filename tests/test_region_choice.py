@@ -1,6 +1,7 @@
 """Regions by names and patterns of a label table, by masks, and from atlases in other grids."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.label_tables import read_label_table, table_beside
 from conceptrsa.bids_config.reader import load_comparison_config, load_dataset_config
+from conceptrsa.bids_config.recorded import (
+    OF_COMPARISON,
+    difference,
+    read_recorded,
+    write_recorded,
+)
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli import main
 
@@ -176,6 +183,11 @@ def test_a_name_and_a_pattern_that_fits_it_are_one_region(folder: Path) -> None:
          "Cortex</label></data></atlas>", {"Frontal Pole": (1,), "Insular Cortex": (2,)}),
         ("<atlas><data><label><index>2001</index><name>Precentral_L</name></label></data></atlas>",
          {"Precentral_L": (2001,)}),
+        ("<atlas><header><type>Label</type></header><data>"
+         '<label index="0">Unclassified</label><label index="1" x="69">Genu</label></data></atlas>',
+         {"Genu": (1,)}),
+        ("<atlas><header><type>Probabilistic</type></header><data>"
+         '<label index="0">A</label></data></atlas>', {"A": (1,)}),
     ],
 )  # fmt: skip
 def test_label_tables_in_xml(
@@ -183,6 +195,20 @@ def test_label_tables_in_xml(
 ) -> None:
     (tmp_path / "atlas.xml").write_text(content)
     assert read_label_table(tmp_path / "atlas.xml").labels == labels
+
+
+@pytest.mark.parametrize(
+    ("name", "is_said"),
+    [("V1", True), ("7Networks_LH_Vis_1", True), ("Background", False), ("Unknown", False),
+     ("*.*.*.*.*", False), ("NONE", False), ("Clear Label", False), ("???", False)],
+)  # fmt: skip
+def test_a_table_that_counts_from_0_is_doubted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, is_said: bool
+) -> None:
+    file = tmp_path / "atlas.tsv"
+    file.write_text(f"index\tname\n0\t{name}\n1\tV2\n")
+    assert read_label_table(file).labels == {"V2": (1,)}
+    assert ("add 1 to its numbers" in caplog.text) == is_said
 
 
 def test_regions_without_data_are_left_out_unless_they_were_named(folder: Path) -> None:
@@ -430,12 +456,42 @@ def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
     ]
     for said, problem in (
         ('"lateraloccipital"', r"aparc\+aseg \(Desikan-Killiany\) names no region"),
-        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and runs are looked at by labels"),
+        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and participants are looked at by labels"),
         ('""', "is no region"),
     ):
         file.write_text(data.CONFIG.replace("[1011, 2011]", said))
         with pytest.raises(InputError, match=f"study.toml: .*{problem}"):
             load_dataset_config(file)
+
+
+def test_names_in_a_configuration_are_those_of_the_atlas_that_is_given(tmp_path: Path) -> None:
+    file, atlas = tmp_path / "study.toml", tmp_path / "parcels.nii.gz"
+    file.write_text(data.CONFIG.replace("[1011, 2011]", '"ctx-?h-lateraloccipital"'))
+    with pytest.raises(
+        InputError, match=r"parcels\.nii\.gz, which has no label table beside it: put"
+    ):
+        load_dataset_config(file, atlas)
+    data.write_atlas(atlas)
+    (tmp_path / "parcels.tsv").write_text("index\tname\n3\tctx-lh-lateraloccipital\n")
+    assert load_dataset_config(file, atlas).rois[0] == RoiDefinition("visual", (3,))
+
+
+def test_an_output_folder_is_of_one_atlas(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(data.CONFIG)
+    config = load_dataset_config(tmp_path / "study.toml")
+    one = replace(config, atlas=tmp_path / "one.nii.gz")
+    write_recorded(one, tmp_path)
+    recorded = read_recorded(tmp_path)
+    assert recorded is not None and not difference(recorded, one)
+    named = RoiDefinition('Léft β (V1; "x")', (17,))
+    write_recorded(replace(one, rois=(named,)), tmp_path)
+    again = read_recorded(tmp_path)
+    assert again is not None and again.rois == (named,)
+    assert not difference(recorded, replace(config, atlas=Path("/mnt/one.nii.gz")))
+    other = difference(recorded, replace(config, atlas=tmp_path / "other.nii.gz"))
+    assert other == "atlas.file 'one.nii.gz' and 'other.nii.gz'"
+    assert difference(recorded, config) == "atlas.file 'one.nii.gz' and absent"
+    assert not difference(recorded, config, OF_COMPARISON)
 
 
 def test_regions_of_both_levels_of_run(

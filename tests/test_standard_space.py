@@ -295,15 +295,24 @@ def test_without_an_atlas_of_the_space_nothing_says_where_regions_lie(
         "so nothing says where the regions lie: give a label volume of that space by --atlas"
     )
     assert problems[0].startswith("problem: 2 alike (sub-01, sub-02), the first: sub-01 has no ")
-    other = write_atlas(tmp_path / "atlas_space-MNI152NLin6Asym_dseg.nii.gz", labels)
+    other = write_atlas(tmp_path / "atlas_space-MNI305_dseg.nii.gz", labels)
     _, _, problems = dry_run(copy, tmp_path / "out", capsys, "--atlas", str(other))
-    assert len(problems) == 1
-    assert f"{other} is in the space MNI152NLin6Asym but" in problems[0]
-    assert "in MNI152NLin2009cAsym, as their names say: give an atlas of that space" in problems[0]
+    assert len(problems) == 1 and f"{other} is in the space MNI305 but" in problems[0]
+    assert problems[0].endswith("as their names or headers say: give an atlas of that space")
     labels[labels == 17] = 0
     without = write_atlas(tmp_path / "without.nii.gz", labels)
     _, _, problems = dry_run(copy, tmp_path / "out", capsys, "--atlas", str(without))
     assert len(problems) == 1 and "no voxel with label 17, which region hippocampus" in problems[0]
+
+
+def test_an_atlas_of_another_form_of_mni152_is_said(
+    data_set: DataSet, labels: NDArray[np.int32], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    other = write_atlas(tmp_path / "atlas_space-MNI152NLin6Asym_dseg.nii.gz", labels)
+    code = participant(data_set, tmp_path / "out", Path("demo"), "--dry-run", "--atlas", str(other))
+    said = capsys.readouterr()
+    assert code == 0 and "these forms of MNI152 differ by 2 mm" in said.out + said.err
 
 
 def test_another_space_is_not_added_to_an_output_folder(

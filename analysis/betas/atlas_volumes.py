@@ -21,6 +21,8 @@ from conceptrsa.bids_config.names import some_of
 THRESHOLD = 0.25
 """Least probability in a region where the user gives none, as in FSL's atlases `thr25`."""
 PERCENT = 100
+OVERSHOOT = 0.2
+"""How far maps may lie beyond 0 and 1, as a share of 1: by rounding, or resampled by splines."""
 WEIGHTS = "desc-weights"
 """Part of the name of a file of maps that are no probabilities."""
 TO_ONE_SIDE = 1e-4
@@ -37,13 +39,14 @@ class AtlasReading:
         Least probability, 0 to 1, of a voxel in a region; None: `THRESHOLD`.
     ignore_place : bool
         Take volumes whose place and orientation cannot be trusted.
-    ignore_space : bool
-        Take atlases of another space than that of the betas.
+    ignore_space : bool or None
+        Take atlases of another space than that of the betas. None: no, and the user has no such
+        choice.
     """
 
     threshold: float | None = None
     ignore_place: bool = False
-    ignore_space: bool = False
+    ignore_space: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,13 @@ def read_mask(
     are_whole = np.array_equal(found, found.round())
     may_be_percent = bool(len(found)) and found[0] > 0 and found[-1] <= PERCENT
     if not are_whole or (len(found) > 1 and may_be_percent and reading.threshold is not None):
-        volume, target = _of_maps(file, image, {1: _SparseMap.of(values)}, grid, reading)
+        shares = {1: _SparseMap.of(values)}
+        if WEIGHTS not in file.name and _scale(file, shares)[0] is None:
+            raise InputError(
+                f"{file} holds numbers from {found[0]:.3g} to {found[-1]:.3g}, which are neither a "
+                "mask nor probabilities: give a mask of where they reach a threshold"
+            )
+        volume, target = _of_maps(file, image, shares, grid, reading)
         if not volume.sizes:
             raise InputError(
                 f"{file} is nowhere above {volume.highest[1]:.2g}: lower --atlas-threshold, or "
@@ -162,7 +171,8 @@ def read_mask(
             f"{file} holds {said}: a mask has one number besides 0; give an atlas by --atlas"
             f"{percent}"
         )
-    return *_of_labels(file, load_volume(file), grid, reading), (int(found[0]),)
+    marks = (np.isfinite(values) & (values != 0)).astype(np.int64)
+    return *_of_labels(file, load_volume(file), grid, reading, marks), (1,)
 
 
 def n_maps(file: Path) -> int | None:
@@ -204,9 +214,14 @@ def _place(file: Path, image: SpatialImage, grid: Grid | None, reading: AtlasRea
 
 
 def _of_labels(
-    file: Path, image: SpatialImage, grid: Grid | None, reading: AtlasReading
+    file: Path,
+    image: SpatialImage,
+    grid: Grid | None,
+    reading: AtlasReading,
+    marks: Integers | None = None,
 ) -> tuple[AtlasVolume, Grid]:
-    labels, _ = read_labels(file)
+    """Read the labels of a volume; or take those of a mask, which may be NaN outside."""
+    labels = read_labels(file)[0] if marks is None else marks
     placed = _place(file, image, grid, reading)
     sizes, n_inside = _counts(labels[labels != 0]), None
     if placed.to_atlas is not None:
@@ -304,9 +319,10 @@ def _scale(file: Path, maps: Mapping[int, _SparseMap]) -> tuple[float | None, st
     """Give what stands for a probability of 1 (None: each map's highest value), and a name."""
     low = min((float(of_map.values.min()) for of_map in maps.values()), default=0.0)
     high = max((float(of_map.values.max()) for of_map in maps.values()), default=0.0)
-    if WEIGHTS in file.name or low < 0 or high > PERCENT:
+    most = 1 + OVERSHOOT
+    if WEIGHTS in file.name or low < -OVERSHOOT * high or high > most * PERCENT:
         return None, "maps of weights, taken as shares of the highest of each map"
-    if high > 1:
+    if high > most:
         return PERCENT, "probabilities in percent"
     return 1.0, "probabilities"
 

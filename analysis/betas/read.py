@@ -28,7 +28,7 @@ from conceptrsa.analysis.betas.roi_tables import (
     read_roi_tables,
     tables_of_subjects,
 )
-from conceptrsa.analysis.betas.single_trials import SubjectTrials, read_trials
+from conceptrsa.analysis.betas.single_trials import NO_STIMULUS, SubjectTrials, read_trials
 from conceptrsa.analysis.betas.spm_images import holds_models, list_paper_layout, list_spm_folders
 from conceptrsa.analysis.betas.statmaps import find_statmaps, list_statmaps
 from conceptrsa.analysis.betas.things_fmri import find_responses, read_things
@@ -51,6 +51,7 @@ from conceptrsa.bids_config.region_choice import AnyRegion, choose_regions
 from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.tsv import read_table
 
+NO_TRIALS = "names its trials itself, or holds none: leave --trials out"
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 
 
@@ -347,9 +348,14 @@ class FoundSubject:
 
 
 def list_subjects(
-    path: Path, betas_format: str | None = None
+    path: Path, betas_format: str | None = None, trials: Path | None = None
 ) -> tuple[BetasFormat, list[FoundSubject]]:
     """Find the form of betas, and what there is of each subject.
+
+    Parameters
+    ----------
+    path, betas_format, trials
+        As of `read_betas`.
 
     Raises
     ------
@@ -357,11 +363,23 @@ def list_subjects(
         As `find_format`, and on what keeps the betas from being listed.
     """
     form = find_format(path, betas_format)
-    want = Request(path=path, rois=())
+    if trials is not None and "trials" not in form.options:
+        raise InputError(f"{path} ({form.layout}) {NO_TRIALS}")
+    want = Request(path=path, rois=(), trials=trials)
     if form.read_regions is not None:
         return form, [
             FoundSubject(subject.label, subject.stimuli, regions=tuple(subject.rois))
             for subject in form.read_regions(want)
+        ]
+    if form.list_trials is not None:
+        return form, [
+            FoundSubject(
+                trials.name,
+                tuple(name for name in dict.fromkeys(trials.trials()) if name != NO_STIMULUS),
+                trials.shape,
+                regions=tuple(trials.rois),
+            )
+            for trials in form.list_trials(want)
         ]
     assert form.list_images is not None
     found = []
@@ -391,7 +409,7 @@ def _require_options_of(
     elif conditions and "conditions" not in form.options:
         problem = "holds betas of stimuli only: leave --conditions and --exclude-conditions out"
     elif trials and "trials" not in form.options:
-        problem = "names its trials itself, or holds none: leave --trials out"
+        problem = NO_TRIALS
     elif repeats and "repeats" not in form.options:
         problem = "holds no single trials: leave --min-repeats and --zscore-sessions out"
     if problem:

@@ -85,9 +85,23 @@ def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] 
 
 
 def participant_config(
-    given: str | None, out_dir: Path | None = None, force: bool = False
+    given: str | None,
+    out_dir: Path | None = None,
+    force: bool = False,
+    atlas: Path | None = None,
 ) -> DatasetConfig:
     """Give the configuration that raw data are read with.
+
+    Parameters
+    ----------
+    given : str, optional
+        What `--dataset-config` says.
+    out_dir : Path, optional
+        Folder that may carry one.
+    force : bool
+        Whether the one given is taken although that folder carries another.
+    atlas : Path, optional
+        What `--atlas` says: the labels that regions are named by.
 
     Raises
     ------
@@ -96,7 +110,7 @@ def participant_config(
     """
     _require_meaning(given, force)
     if given is not None:
-        return load_dataset_config(given)
+        return load_dataset_config(given, atlas)
     recorded = None if out_dir is None else read_recorded(out_dir)
     if out_dir is None or recorded is None:
         raise InputError(f"nothing says what is particular to this data set: {GIVE}")

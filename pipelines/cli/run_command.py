@@ -126,7 +126,9 @@ def _run_participant(args: argparse.Namespace) -> int:
         force_config=args.force_dataset_config,
     )
     force_given = options.force_config and options.baseline is None and options.pooling is None
-    config = participant_config(args.dataset_config, args.out_dir, force_given)
+    # Where --rois says what the regions are, those of the configuration need not be the atlas'.
+    named_by = None if args.rois else options.atlas
+    config = participant_config(args.dataset_config, args.out_dir, force_given, named_by)
     if args.rois:
         atlas = config.atlas if options.atlas is None else options.atlas
         config = replace(config, rois=choose_by_labels(args.rois, atlas))

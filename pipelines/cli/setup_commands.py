@@ -29,6 +29,9 @@ def _add_init(commands: Any) -> None:
         "--atlas", metavar="NAME_OR_FILE", help="of betas: list the labels of this atlas as regions"
     )
     parser.add_argument("--atlas-labels", type=Path, metavar="FILE", help="its label table")
+    parser.add_argument(
+        "--trials", type=Path, metavar="FILE", help="of GLMsingle and NSD: as compare takes it"
+    )
     parser.set_defaults(function=run_init)
 
 
@@ -51,7 +54,7 @@ def run_init(args: argparse.Namespace) -> int:
     if args.out_file is not None and args.out_file.exists():
         raise InputError(f"{args.out_file} is there already: give another name, or move it away")
     atlas = find_atlas(args.atlas, args.atlas_labels) if args.atlas else None
-    text = initial_config(args.data, atlas)
+    text = initial_config(args.data, atlas, args.trials)
     if args.out_file is None:
         print(text, end="")
         return 0

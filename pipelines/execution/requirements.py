@@ -153,7 +153,7 @@ def _require_regions_in_space(
         grid = Grid.of(load_volume(image), image)
         key = (subject.segmentation, grid.shape, grid.affine.tobytes())
         if key not in found:
-            reading = AtlasReading(ignore_place="orientation" in options.ignore)
+            reading = AtlasReading(ignore_place="orientation" in options.ignore, ignore_space=None)
             found[key] = read_roi_voxels(subject.segmentation, config.rois, grid, reading)
     for note in notes_on_regions(list(found.values())):
         warn_once(note)

@@ -22,7 +22,10 @@ COMPARE = "compare --betas x --out y"
         ("", "the following arguments are required: COMMAND; see conceptrsa --help"),
         ("comapre --betas x", "'comapre' is not possible (did you mean 'compare'?): choose from"),
         ("Run", "(did you mean 'run'?)"),
-        ("xyz", "'xyz' is not possible: choose from run, compare, features, models, graph,"),
+        (
+            "xyz",
+            "'xyz' is not possible: choose from run, compare, init, atlases, features,",
+        ),
         ("--versoin", "there is no option --versoin (did you mean '--version'?); see conceptrsa -"),
         ("compare --btas x --out y", "there is no option --btas (did you mean '--betas'?)"),
         ("compare -betas x --out y", "there is no option -betas (did you mean '--betas'?)"),

@@ -41,7 +41,7 @@ MISTAKES = {
         "[network] has an unknown key 'inputs' (did you",
     ),
     "missing key": ('licence = "MIT"\n', "", "the key licence is missing"),
-    "unknown group": ('"visual"', '"pictures"', "group = 'pictures' must be one of 'multimodal'"),
+    "number for a group": ('"visual"', "3", "group = 3 must be"),
     "text for a number": ("n_features = 2048", 'n_features = "2048"', "must be a whole number"),
     "two colours": ("mean = [0.485, 0.456, 0.406]", "mean = [0.5, 0.5]", "a list of 3 numbers"),
     "layer in the name": ('"My ResNet"', '"My@ResNet"', "must not hold ':' or '@'"),

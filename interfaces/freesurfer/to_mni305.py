@@ -131,7 +131,7 @@ class AtlasInMNI305(ReadsReconstruction, GivesSegmentation):
                 f"mri_vol2vol made other labels of {subject}'s aparc+aseg than it has; see "
                 f"{folder / 'mri_vol2vol_atlas_MNI305.log'}."
             )
-        return write_segmentation(folder, labels, names_of(labels))
+        return write_segmentation(folder, labels.astype(np.int16), names_of(labels))
 
 
 def _resample(

@@ -235,12 +235,12 @@ def _run_group(args: argparse.Namespace) -> int:
     ]
     require_separate(args.out_dir, inputs, part="group")
     require_models(options, config.stimuli if config else None)
-    form = find_format(args.out_dir, "derivatives")
-    rois = find_regions(args.out_dir, form, args.rois or (config.rois if config else None))
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     with only_run([args.out_dir], of_subjects):
+        form = find_format(args.out_dir, "derivatives")
+        rois = find_regions(args.out_dir, form, args.rois or (config.rois if config else None))
         patterns = read_betas(
             args.out_dir,
             rois,

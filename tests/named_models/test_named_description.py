@@ -190,7 +190,7 @@ def test_a_remembered_model_needs_no_library(tmp_path: Path, options: WeightsOpt
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
         lambda text: "",
-        lambda text: text.replace('"visual"', '"auditory"'),
+        lambda text: text.replace('"visual"', "3"),
         lambda text: text.replace('"n_features": 512', '"n_features": "many"'),
         lambda text: text.replace('"name": "timm:resnet18"', '"name": "timm:resnet34"'),
         lambda text: text.replace('"group"', '"troop"'),

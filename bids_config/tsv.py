@@ -257,8 +257,8 @@ def _cells_of_csv(text: str, file: Path) -> Iterator[tuple[int, list[str]]]:
                 yield rows.line_num, [cell.strip() for cell in row]
     except csv.Error as error:  # most likely a quote without its other
         raise InputError(
-            f"{file}, line {rows.line_num} cannot be read ({error}): see to its quotes, or save it "
-            "as a tab-separated table"
+            f"{file}, line {rows.line_num} cannot be read ({error}): check that every quote is "
+            "closed, or save the table separated by tabs"
         ) from error
 
 

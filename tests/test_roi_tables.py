@@ -132,7 +132,7 @@ def test_csv_tables_of_a_changed_index_and_of_quoted_separators(tmp_path: Path) 
     assert read_table(file).rows == [["a", "1"]]
     for text in ('stimulus,x\n"a,1\nb,2\n', 'stimulus,"x\n' + "a" * 200_000):
         file.write_text(text)
-        with pytest.raises(InputError, match="see to its quotes"):
+        with pytest.raises(InputError, match="check that every quote is closed"):
             read_table(file)
 
 

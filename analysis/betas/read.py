@@ -104,7 +104,7 @@ FORMATS = (
     ),
     BetasFormat(
         "derivatives",
-        "this tool's derivatives, sub-XX/func/*_space-MNI305_res-2_stat-effect_statmap.nii.gz",
+        "this tool's derivatives, sub-XX/func/*_space-*_stat-effect_statmap.nii.gz",
         holds_own_betas,
         list_derivatives,
         has_own_atlas=True,

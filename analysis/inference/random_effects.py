@@ -129,14 +129,12 @@ def compact_pairs(vectors: Floats) -> tuple[Floats, Factor]:
     # For sums of zero, products of a_i + a_j over pairs are n - 2 times those of a.
     of_rest = deviations @ deviations.T - (n - 2) * (of_level @ of_level.T)
     squares, axes = np.linalg.eigh(of_rest)
-    rest = axes * np.sqrt(np.maximum(squares, 0.0) / max(df, 1))
+    rest = axes * np.sqrt(np.maximum(squares, 0.0) / df)
     of_level *= np.sqrt((n - 2) / (n - 1))
     coordinates = np.concatenate([mean, of_level, rest], axis=1)
 
     def split(values: Floats) -> Split:
         of_levels = Stratum(values[..., 1 : n + 1], 4 / (n * (n - 2)), n - 1)
-        if df == 0:
-            return values[..., :1], (of_levels,)
         rest = Stratum(values[..., n + 1 :], -2 / ((n - 1) * (n - 2)), df)
         return values[..., :1], (of_levels, rest)
 

@@ -349,7 +349,7 @@ class Mount:
 
 @dataclass
 class Mounts:
-    """Where the container sees what of this machine.
+    """Paths of this machine, and where the container sees them.
 
     Attributes
     ----------

@@ -86,8 +86,7 @@ def _open_locked(path: Path, name: str, wait: bool) -> IO[Any]:
                 if error.errno not in _HAS_NO_LOCKS:
                     raise
             log.warning(
-                "the file system of %s has no locks: see to it yourself that no second run "
-                "writes there",
+                "the file system of %s has no locks: do not start a second run that writes there",
                 path.parent,
             )
             return path.open("a+")

@@ -24,7 +24,7 @@ Saved = tuple[str, dict[str, Any]]
 SPLITS = {"": slice(None), "_desc-odd": slice(0, None, 2), "_desc-even": slice(1, None, 2)}
 """Runs that betas are of, by what their names say."""
 BOLDREF = "space-boldref"
-"""Of images in the place of the mean EPI, where that is each subject's own."""
+"""In names of images that are aligned with a subject's own mean EPI."""
 RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"}
 MATRIX_UNITS = "mm (4x4, RAS world of the first space to RAS world of the second)"
 BETA_UNITS = {

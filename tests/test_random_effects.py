@@ -177,8 +177,7 @@ def test_models_within_groups_enter_the_variance(generator):
         values = planted(generator, n_subjects, n_stimuli, (0.2, 0.2, 0, 0, 1))
         values = values + generator.standard_normal((10, 1, 1))
         values = values + generator.standard_normal((10, n_subjects, 28))
-        factors = levels, pairs, difference_of_groups(*groups)
-        squares = mean_squares(np.moveaxis(values, 0, -1)[None], factors)
+        squares = difference_of_groups(mean_squares(values, (levels, pairs)), *groups)
         estimated.append(variance(squares, ONE)[0])
         differences.append(squares.estimates[0])
         errors.append(two_sided_p(squares, ONE) <= 0.05)
@@ -190,10 +189,11 @@ def test_models_within_groups_enter_the_variance(generator):
 
 def test_a_group_of_one_takes_the_other_groups_variance(generator):
     values = generator.standard_normal((4, 5, 45))
-    found = compare_groups(values, [np.array([0]), np.array([1, 2, 3])])
+    squares = mean_squares(values, (levels, pairs))
+    found = compare_groups(squares, [np.array([0]), np.array([1, 2, 3])])
     assert 0 < found.p[0] < 1
     assert found.estimate[0] == pytest.approx(values[0].mean() - values[1:].mean())
-    alone = compare_groups(values, [np.array([0]), np.array([1])])
+    alone = compare_groups(squares, [np.array([0]), np.array([1])])
     assert np.isnan(alone.p[0])
 
 

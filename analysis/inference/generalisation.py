@@ -111,7 +111,7 @@ def generalise(
     squares = mean_squares(scores, (levels, stimuli))
     membership = np.asarray(groups)
     group_pairs = [
-        compare_groups(scores, [np.flatnonzero(membership == group) for group in pair], stimuli)
+        compare_groups(squares, [np.flatnonzero(membership == group) for group in pair])
         for pair in combinations(dict.fromkeys(groups), 2)
     ]
     with_ceiling = _with_pairwise_ceiling(scores, agreement, stimuli)
@@ -140,20 +140,15 @@ def _tested(estimates: Estimates) -> Estimates:
     return estimates._replace(p=np.where(varies, estimates.p, np.nan))
 
 
-def compare_groups(
-    influence: Floats, groups: Sequence[Integers], stimuli: Factor = pairs
-) -> Estimates:
+def compare_groups(squares: MeanSquares, groups: Sequence[Integers]) -> Estimates:
     """Difference in mean score between two groups, over new subjects, stimuli and models.
 
     Parameters
     ----------
-    influence : ndarray, (models, subjects, pairs)
-        From `conceptrsa.analysis.inference.influence`, means over folds. A model with a NaN is no
-        member of its group.
+    squares : MeanSquares
+        Of the models' scores. A model with a NaN is no member of its group.
     groups : two ndarrays of int
         Models of the first and of the second group.
-    stimuli : Factor
-        That of the pairs of stimuli, or of their compact coordinates.
 
     Returns
     -------
@@ -167,13 +162,11 @@ def compare_groups(
     all interactions, in a balanced design, by the method of moments: where no component is
     negative that is restricted maximum likelihood.
     """
-    usable = np.isfinite(influence.sum(axis=(1, 2)))
+    usable = np.isfinite(squares.estimates)
     first, second = (group[usable[group]] for group in groups)
     if min(len(first), len(second)) == 0 or max(len(first), len(second)) == 1:
         return Estimates(*(np.full(1, np.nan) for _ in range(5)))
-    factors = levels, stimuli, difference_of_groups(first, second)
-    values = np.moveaxis(influence, 0, -1)[None]
-    return infer(mean_squares(values, factors), np.ones((1, 1)))
+    return infer(difference_of_groups(squares, first, second), np.ones((1, 1)))
 
 
 def _agreement(brain: Floats, metric: RsaMetric) -> Floats:

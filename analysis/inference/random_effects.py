@@ -141,22 +141,9 @@ def compact_pairs(vectors: Floats) -> tuple[Floats, Factor]:
     return np.where(missing, np.nan, coordinates), split
 
 
-def difference_of_groups(in_first: Integers, in_second: Integers) -> Factor:
-    """Factor of models nested in two groups, whose difference in means is of interest.
-
-    The groups are taken to vary alike, as the paper's 3 language models would else leave two
-    degrees of freedom.
-    """
-
-    def split(values: Floats) -> Split:
-        groups = values[..., in_first], values[..., in_second]
-        first, second = (group.mean(axis=-1, keepdims=True) for group in groups)
-        deviations = np.concatenate([groups[0] - first, groups[1] - second], axis=-1)
-        df = len(in_first) + len(in_second) - 2
-        weight = 1 / len(in_first) + 1 / len(in_second)
-        return first - second, (Stratum(deviations / np.sqrt(df), weight, df),)
-
-    return split
+def one_level(values: Floats) -> Split:
+    """Take a factor of which there is a single level, such as the only subject, as fixed."""
+    return values, ()
 
 
 class Part(NamedTuple):
@@ -249,6 +236,56 @@ def mean_squares(values: Floats, factors: Sequence[Factor]) -> MeanSquares:
         flat = array.reshape(len(values), -1)
         parts.append(Part(crossed, weight, df, flat @ flat.T))
     return MeanSquares(found[0][1].reshape(len(values)), tuple(parts))
+
+
+MODELS = 2
+"""Place of models among the factors, after subjects and stimuli."""
+
+
+def difference_of_groups(squares: MeanSquares, first: Integers, second: Integers) -> MeanSquares:
+    """Cross the factors with models, a third one, nested in two groups whose means are compared.
+
+    The groups are taken to vary alike, as the paper's 3 language models would else leave two
+    degrees of freedom.
+
+    Parameters
+    ----------
+    squares : MeanSquares
+        Of models as statistics.
+    first, second : ndarray of int
+        Models of each group.
+
+    Returns
+    -------
+    MeanSquares
+        Of one statistic, the difference of the groups' means.
+    """
+    difference = np.zeros(len(squares.estimates))
+    difference[first], difference[second] = 1 / len(first), -1 / len(second)
+    about_means = np.zeros((len(first) + len(second), len(squares.estimates)))
+    row = 0
+    for group in (first, second):
+        rows = np.arange(row, row + len(group))
+        about_means[np.ix_(rows, group)] = np.eye(len(group)) - 1 / len(group)
+        row += len(group)
+    df = len(about_means) - 2
+    weight = 1 / len(first) + 1 / len(second)
+
+    def squared(contrasts: Floats, products: Floats) -> Floats:
+        return np.einsum("cs,st,ct->", contrasts, products, contrasts).reshape(1, 1)
+
+    # A model of neither group may be NaN.
+    estimates = np.nan_to_num(squares.estimates)
+    means = np.outer(estimates, estimates)
+    parts = [Part(((MODELS, 0),), weight, df, squared(about_means, means) / df)]
+    for part in squares.parts:
+        products = np.nan_to_num(part.products)
+        crossed = (*part.strata, (MODELS, 0))
+        parts += [
+            part._replace(products=squared(difference[None], products)),
+            Part(crossed, part.weight * weight, part.df * df, squared(about_means, products) / df),
+        ]
+    return MeanSquares(np.atleast_1d(difference @ estimates), tuple(parts))
 
 
 def infer(squares: MeanSquares, contrasts: Floats, confidence: float = CONFIDENCE) -> Estimates:

@@ -16,6 +16,7 @@ SelectionData = Literal["other-half", "same"]
 RdmMetric = Literal["correlation", "cosine", "euclidean", "mahalanobis", "crossnobis"]
 RsaMetric = Literal["pearson", "spearman", "kendall-tau-a", "rho-a", "cosine", "whitened-cosine"]
 Groups = Literal["paper", "authors-code"]
+SubjectStimuli = Literal["auto", "shared", "own"]
 
 
 class OwnFunction(str):
@@ -150,6 +151,9 @@ class ComparisonSettings:
     groups : {'paper', 'authors-code'}
         Groups of the models: as the table of models says (paper); or with ICMLM among the visual
         models, as a slip of theirs has it (authors-code).
+    subject_stimuli : {'auto', 'shared', 'own'}
+        Stimuli that each subject is scored on: those that all subjects share; or each subject's
+        own (default: the shared ones where they are half of every subject's or more).
     n_random_draws : int
         Draws of the random control of Figure 1, for each number of voxels.
     random_replacement : bool
@@ -177,6 +181,7 @@ class ComparisonSettings:
     rsa_metric: RsaMetric = "pearson"
     reference_model: str | None = None
     groups: Groups = "paper"
+    subject_stimuli: SubjectStimuli = "auto"
     n_random_draws: int = field(default=100, metadata={"minimum": 1})
     random_replacement: bool = False
     sweep_dense_until: int = field(default=100, metadata={"minimum": 3, "option": False})

@@ -246,6 +246,16 @@ def spelt_otherwise(name: str, there: Iterable[str]) -> str:
     return f" (there is {alike[0]!a}, which is spelt otherwise)" if alike else ""
 
 
+def find_spelt_otherwise(names: Iterable[str]) -> tuple[str, str] | None:
+    """Find two names that differ in spelling only; None where there are none."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(_appearance(stimulus_id(name)).casefold(), name)
+        if other != name:
+            return other, name
+    return None
+
+
 def some_of(names: Sequence[str], most: int = 5) -> str:
     """Name the first of some names: 'a, b, c, d, e and 3 more'."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

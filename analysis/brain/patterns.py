@@ -338,6 +338,14 @@ class SubjectPatterns(_Labelled):
         in_order = {name: roi.of_stimuli(rows) for name, roi in regions.items()}
         return with_data_only(cls(label, tuple(names[row] for row in rows), in_order))
 
+    def of_rows(self, rows: Sequence[int]) -> "SubjectPatterns":
+        """Give the betas of some stimuli, in the order of `rows`."""
+        return replace(
+            self,
+            stimuli=tuple(self.stimuli[row] for row in rows),
+            rois={name: roi.of_stimuli(rows) for name, roi in self.rois.items()},
+        )
+
     @property
     def roi_without_halves(self) -> str | None:
         """The first region without betas of the odd and of the even runs, if any."""
@@ -418,6 +426,14 @@ class SubjectRdms(_Labelled):
             rdm = rdm_vector(np.asarray(given, dtype=np.float64), len(names), source)
             regions[name] = reorder(rdm, rows)[None]
         return cls(label, tuple(names[row] for row in rows), regions)
+
+    def of_rows(self, rows: Sequence[int]) -> "SubjectRdms":
+        """Give the RDMs of some stimuli, in the order of `rows`."""
+        rois = {
+            name: np.stack([reorder(rdm, list(rows)) for rdm in rdms])
+            for name, rdms in self.rois.items()
+        }
+        return replace(self, stimuli=tuple(self.stimuli[row] for row in rows), rois=rois)
 
     def __repr__(self) -> str:
         """What is there, without the numbers."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from conceptrsa.analysis.settings import RsaMetric
 
-CeilingName = Literal["pairwise", "lower", "upper"]
+CeilingName = Literal["pairwise", "lower", "upper", "split-half"]
 Score = Literal["rsa", "rsa_normalised"]
 
 ALPHA = 0.05

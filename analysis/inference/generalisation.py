@@ -1,13 +1,19 @@
 """What one region's scores say about new subjects and new stimuli: intervals and tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Floats, Integers
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
+from conceptrsa.analysis.inference.findings import CeilingName
 from conceptrsa.analysis.inference.influence import pair_influence
+from conceptrsa.analysis.inference.own_stimuli import (
+    SharedInfluence,
+    errors_of_own,
+    mean_squares_of_own,
+)
 from conceptrsa.analysis.inference.random_effects import (
     Estimates,
     Factor,
@@ -22,8 +28,12 @@ from conceptrsa.analysis.inference.random_effects import (
     pairs,
     ratios_to_last,
 )
-from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
+from conceptrsa.analysis.rsa.correlations import number_of_stimuli
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling, spearman_brown
 from conceptrsa.analysis.settings import RsaMetric
+
+OVER_SUBJECTS: tuple[CeilingName, ...] = ("pairwise", "lower", "upper")
+"""Noise ceilings that compare subjects."""
 
 MIN_SUBJECTS_OF_CEILING = 3
 """Two subjects have one ceiling, which cannot vary over subjects."""
@@ -38,14 +48,17 @@ class CeilingEstimates:
 
     Attributes
     ----------
-    estimate, lower, upper : ndarray, (3,)
-        Means over folds and subjects, and the ends of their intervals (NaN where unknown): of the
-        pairwise ceiling, the mean similarity of two subjects' RDMs; and of the lower and upper
-        bound of Nili et al. (2014), for as many subjects as there are.
+    names : tuple of {'pairwise', 'lower', 'upper', 'split-half'}
+        The pairwise ceiling, the mean similarity of two subjects' RDMs, and the lower and upper
+        bound of Nili et al. (2014) for as many subjects as there are; or where subjects share too
+        few stimuli, the similarity of a subject's RDMs of two halves of the runs.
+    estimate, lower, upper : ndarray, (ceilings,)
+        Means over folds and subjects, and the ends of their intervals (NaN where unknown).
     p : float
-        Two-sided, of the pairwise ceiling against zero.
+        Two-sided, of the first ceiling against zero.
     """
 
+    names: tuple[CeilingName, ...]
     estimate: Floats
     lower: Floats
     upper: Floats
@@ -81,8 +94,31 @@ class Generalisation:
     normalised: Ratios
 
 
+@dataclass(frozen=True)
+class OwnScores:
+    """Scores of subjects on stimuli of their own.
+
+    Attributes
+    ----------
+    rsa : ndarray, (subjects, models)
+    counts : ndarray of int, (subjects, subjects)
+        Stimuli that two subjects share; on the diagonal, those of each.
+    """
+
+    rsa: Floats
+    counts: Integers
+
+    def of_subjects(self, rows: Booleans) -> "OwnScores":
+        """Give some of the subjects."""
+        return OwnScores(self.rsa[rows], self.counts[np.ix_(rows, rows)])
+
+
 def generalise(
-    brain: Floats, models: Floats, groups: Sequence[str], metric: RsaMetric
+    brain: Floats,
+    models: Floats,
+    groups: Sequence[str],
+    metric: RsaMetric,
+    own: OwnScores | None = None,
 ) -> Generalisation:
     """Estimate scores, differences and ceilings with intervals over new subjects and stimuli.
 
@@ -95,8 +131,11 @@ def generalise(
     groups : sequence of str
         Each model's group; pairs of groups are in the order in which groups first appear.
     metric : str
+    own : OwnScores, optional
+        Scores on more stimuli than the RDMs hold, some of which may be each subject's own.
     """
-    brain = brain[:, np.isfinite(brain).all(axis=(0, 2))]
+    present = np.asarray(np.isfinite(brain).all(axis=(0, 2)))
+    brain = brain[:, present]
     if brain.shape[1] < 2:
         raise ValueError("inference over subjects needs two of them with RDMs")
     # Influences (models, subjects, pairs), means over folds.
@@ -109,21 +148,150 @@ def generalise(
     scores = compact[: scores[..., 0].size].reshape(*scores.shape[:2], -1)
     agreement = compact[scores[..., 0].size :]
     squares = mean_squares(scores, (levels, stimuli))
+    errors = errors_by_factor(squares, np.eye(len(models)))
+    if own is not None:
+        own = own.of_subjects(present)
+        n_stimuli = number_of_stimuli(models.shape[-1])
+        everyone = tuple(range(brain.shape[1]))
+        shared = [SharedInfluence(everyone, scores, n_stimuli, stimuli)]
+        single = [
+            SharedInfluence((subject,), scores[:, [subject]], n_stimuli, stimuli)
+            for subject in everyone
+        ]
+        squares = mean_squares_of_own(own.rsa.T, own.counts, shared)
+        errors = errors_of_own(squares, own.counts, single)
+    with_ceiling = _with_pairwise_ceiling(scores, agreement, stimuli)
+    return _generalisation(
+        squares,
+        errors,
+        groups,
+        ceilings=_ceilings(brain, metric, with_ceiling),
+        normalised=_normalised(with_ceiling, len(models)),
+    )
+
+
+@dataclass(frozen=True)
+class SingleSubject:
+    """One subject in one region, on stimuli of its own or some of them.
+
+    Attributes
+    ----------
+    brain : ndarray, (folds, pairs)
+    models : ndarray, (models, pairs)
+    halves : ndarray, (folds, 2, pairs), or None
+        RDMs of the odd and of the even runs.
+    doubled : bool
+        Whether the brain's RDMs are of all runs, whose reliability follows from that of halves.
+    """
+
+    brain: Floats
+    models: Floats
+    halves: Floats | None = None
+    doubled: bool = False
+
+    def influence(self, metric: RsaMetric) -> Floats:
+        """Influences of pairs on the scores, and then on the ceiling where there are halves."""
+        scores = np.zeros_like(self.models)
+        for rdm in self.brain:
+            scores += pair_influence(self.models, rdm[None], metric)[:, 0] / len(self.brain)
+        if self.halves is None:
+            return scores
+        agreement = np.zeros(self.models.shape[-1])
+        for odd, even in self.halves:
+            agreement += pair_influence(odd[None], even[None], metric)[0, 0] / len(self.halves)
+        if self.doubled:
+            r = agreement.mean()
+            agreement = spearman_brown(r) + 2 / (1 + r) ** 2 * (agreement - r)
+        return np.concatenate([scores, agreement[None]])
+
+
+def generalise_apart(
+    own: OwnScores,
+    ceilings: Floats | None,
+    subjects: Sequence[SingleSubject],
+    shared: Mapping[tuple[int, ...], Sequence[SingleSubject]],
+    groups: Sequence[str],
+    metric: RsaMetric,
+) -> Generalisation:
+    """Estimate scores and differences where subjects share too few stimuli for a noise ceiling.
+
+    Of a single subject, over new stimuli only.
+
+    Parameters
+    ----------
+    own : OwnScores
+    ceilings : ndarray, (subjects,), or None
+        Split-half ceilings of the subjects; None where some have no halves.
+    subjects : sequence of SingleSubject
+        Each subject on its own stimuli, or some of them.
+    shared : mapping of tuple of int to sequence of SingleSubject
+        Some subjects, by their places, on stimuli that they share.
+    groups : sequence of str
+    metric : str
+    """
+    scores = own.rsa.T
+    with_ceiling = ceilings is not None and bool(np.isfinite(ceilings).all())
+    if ceilings is not None and with_ceiling:
+        scores = np.concatenate([scores, ceilings[None]])
+
+    def influence(places: tuple[int, ...], data: Sequence[SingleSubject]) -> SharedInfluence:
+        values = np.stack([one.influence(metric) for one in data], axis=1)[: len(scores)]
+        compact, stimuli = compact_pairs(values.reshape(-1, values.shape[-1]))
+        n_stimuli = number_of_stimuli(values.shape[-1])
+        compact = compact.reshape(*values.shape[:2], -1)
+        return SharedInfluence(places, compact, n_stimuli, stimuli)
+
+    single = [influence((place,), [subject]) for place, subject in enumerate(subjects)]
+    of_sets = [influence(places, data) for places, data in shared.items()]
+    squares = mean_squares_of_own(scores, own.counts, of_sets if len(subjects) > 1 else single)
+    errors = errors_of_own(squares, own.counts, single)
+    n_models = own.rsa.shape[1]
+    nothing = np.full(n_models, np.nan)
+    if not with_ceiling:
+        reason = (
+            "there is no noise ceiling: subjects share too few stimuli, and there are no betas of "
+            "odd and even runs"
+        )
+        return _generalisation(
+            squares,
+            errors,
+            groups,
+            CeilingEstimates((), np.empty(0), np.empty(0), np.empty(0), np.nan),
+            Ratios(nothing, nothing, nothing, reason),
+        )
+    found = infer(squares, np.eye(n_models + 1)[-1:])
+    ceiling = CeilingEstimates(
+        ("split-half",), found.estimate, found.lower, found.upper, float(found.p[0])
+    )
+    of_models = MeanSquares(
+        squares.estimates[:-1],
+        tuple(part._replace(products=part.products[:-1, :-1]) for part in squares.parts),
+    )
+    return _generalisation(of_models, errors[:, :-1], groups, ceiling, ratios_to_last(squares))
+
+
+def _generalisation(
+    squares: MeanSquares,
+    errors: Floats,
+    groups: Sequence[str],
+    ceilings: CeilingEstimates,
+    normalised: Ratios,
+) -> Generalisation:
+    n_models = len(squares.estimates)
     membership = np.asarray(groups)
     group_pairs = [
         compare_groups(squares, [np.flatnonzero(membership == group) for group in pair])
         for pair in combinations(dict.fromkeys(groups), 2)
     ]
-    with_ceiling = _with_pairwise_ceiling(scores, agreement, stimuli)
-    first, second = np.triu_indices(len(models), k=1)
-    unit = np.eye(len(models))
+    first, second = np.triu_indices(n_models, k=1)
+    unit = np.eye(n_models)
     return Generalisation(
         models=_tested(infer(squares, unit)),
-        errors=errors_by_factor(squares, unit),
+        errors=errors,
         model_pairs=_tested(infer(squares, unit[first] - unit[second])),
         group_pairs=Estimates(*np.concatenate([np.empty((5, 0)), *group_pairs], axis=1)),
-        ceilings=_ceilings(brain, metric, with_ceiling),
-        normalised=_normalised(with_ceiling, len(models)),
+        ceilings=ceilings,
+        normalised=normalised,
     )
 
 
@@ -202,7 +370,7 @@ def _ceilings(
     estimate = np.array([np.mean(values) for values in noise_ceiling(brain, metric)])
     if with_ceiling is None:
         nothing = np.full(3, np.nan)
-        return CeilingEstimates(estimate, nothing, nothing, np.nan)
+        return CeilingEstimates(OVER_SUBJECTS, estimate, nothing, nothing, np.nan)
     last = np.eye(len(with_ceiling.estimates))[-1:]
     found = infer(with_ceiling, last)
     n = brain.shape[1]
@@ -217,7 +385,8 @@ def _ceilings(
         upper = np.sqrt(np.maximum(1 + (n - 1) * c, 0.0) / n)
         return np.array([lower, upper])
 
-    return CeilingEstimates(estimate, moved(found.lower), moved(found.upper), float(found.p[0]))
+    ends = moved(found.lower), moved(found.upper)
+    return CeilingEstimates(OVER_SUBJECTS, estimate, *ends, float(found.p[0]))
 
 
 def _normalised(with_ceiling: MeanSquares | None, n_models: int) -> Ratios:

@@ -158,12 +158,15 @@ class Part(NamedTuple):
     df : int
     products : ndarray, (statistics, statistics)
         Mean squares and mean products.
+    share : float
+        Of a negative weight, how much the stratum itself adds to the variance, as a share.
     """
 
     strata: tuple[tuple[int, int], ...]
     weight: float
     df: int
     products: Floats
+    share: float = 1.0
 
 
 class MeanSquares(NamedTuple):
@@ -272,7 +275,7 @@ def difference_of_groups(squares: MeanSquares, first: Integers, second: Integers
     weight = 1 / len(first) + 1 / len(second)
 
     def squared(contrasts: Floats, products: Floats) -> Floats:
-        return np.einsum("cs,st,ct->", contrasts, products, contrasts).reshape(1, 1)
+        return np.asarray(np.einsum("cs,st,ct->", contrasts, products, contrasts)).reshape(1, 1)
 
     # A model of neither group may be NaN.
     estimates = np.nan_to_num(squares.estimates)
@@ -406,7 +409,7 @@ def _limits(squares: MeanSquares) -> Iterator[tuple[float, list[int]]]:
         if part.weight < 0 and part.df >= FEW:
             stratum = part.strata[0]
             chosen = [i for i, each in enumerate(squares.parts) if stratum in each.strata]
-            yield -SMALLEST_SHARE_OF_PAIRS, chosen
+            yield -SMALLEST_SHARE_OF_PAIRS * part.share, chosen
 
 
 @lru_cache(maxsize=32)

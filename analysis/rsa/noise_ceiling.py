@@ -1,6 +1,6 @@
 """How well any model could do, judged by how well subjects agree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +76,28 @@ def noise_ceiling(
     if metric in ("pearson", "cosine"):
         return ceiling_from_correlations(correlations)
     return _rank_ceiling(rdms, metric, correlations, spearman_bounds)
+
+
+def split_half_ceiling(halves: Floats, metric: RsaMetric, doubled: bool) -> float:
+    """Ceiling of one subject's scores, where no other subject saw the same stimuli.
+
+    Parameters
+    ----------
+    halves : ndarray, (folds, 2, pairs)
+        RDMs of the odd and of the even runs.
+    metric : str
+    doubled : bool
+        Whether RDMs of all runs are scored, whose reliability follows from that of the halves by
+        the formula of Spearman and Brown.
+    """
+    found = [correlate_rdms(odd[None], even[None], metric)[0, 0] for odd, even in halves]
+    agreement = float(np.mean(found))
+    return spearman_brown(agreement) if doubled else agreement
+
+
+def spearman_brown(reliability: float) -> float:
+    """Reliability of twice as much data."""
+    return 2 * reliability / (1 + reliability)
 
 
 def ceiling_from_correlations(correlations: Floats, weights: Floats | None = None) -> NoiseCeiling:
@@ -207,29 +229,61 @@ def ceiling_p_value(rdms: Floats, metric: RsaMetric, generator: np.random.Genera
         Share of the permutations, the identity among them, whose ceiling is as high; NaN for
         fewer than two subjects.
     """
+    return _p_of_agreement([rdms], metric, generator)
+
+
+def split_half_p_value(
+    halves: Sequence[Floats], metric: RsaMetric, generator: np.random.Generator
+) -> float:
+    """One-sided p of the mean split-half ceiling, stimuli permuted in one half of the runs.
+
+    Parameters
+    ----------
+    halves : sequence of ndarray, (folds, 2, pairs)
+        Of each subject, on stimuli of its own.
+    metric, generator
+        As in `ceiling_p_value`.
+    """
+    return _p_of_agreement(halves, metric, generator)
+
+
+def _p_of_agreement(
+    sets: Sequence[Floats], metric: RsaMetric, generator: np.random.Generator
+) -> float:
+    """P-value of the agreement within sets of RDMs (folds, rdms, pairs), summed over the sets."""
     replaced = metric if is_product(metric) else "spearman"
-    units = standardise(rdms.reshape(-1, *rdms.shape[-2:]), replaced)
-    units = units[:, np.isfinite(units).all(axis=(0, 2))]
-    n_folds, n_subjects, n_pairs = units.shape
-    if n_subjects < 2:
-        return np.nan
+    null = np.zeros(N_PERMUTATIONS)
+    observed = tolerance = 0.0
+    for rdms in sets:
+        units = standardise(rdms.reshape(-1, *rdms.shape[-2:]), replaced)
+        units = units[:, np.isfinite(units).all(axis=(0, 2))]
+        if units.shape[1] < 2:
+            return np.nan
+        null += _permuted_agreement(units, generator)
+        observed += float(np.square(units.sum(axis=1)).sum())
+        tolerance += 1e-12 * len(units)
+    # Rounding must not put a permutation that changes nothing below the identity.
+    as_high = null >= observed - tolerance
+    return float((1 + as_high.sum()) / (1 + N_PERMUTATIONS))
+
+
+def _permuted_agreement(units: Floats, generator: np.random.Generator) -> Floats:
+    """Squared lengths of sums of unit vectors (folds, rdms, pairs), the stimuli of each permuted.
+
+    They grow with the mean of the correlations.
+    """
+    n_folds, n_rdms, n_pairs = units.shape
     squares = np.stack(
-        [
-            [squareform(fold[subject], checks=False).ravel() for fold in units]
-            for subject in range(n_subjects)
-        ]
+        [[squareform(fold[rdm], checks=False).ravel() for fold in units] for rdm in range(n_rdms)]
     )
     n_stimuli = number_of_stimuli(n_pairs)
     first, second = np.triu_indices(n_stimuli, k=1)
-    order = np.tile(np.arange(n_stimuli), (n_subjects, 1))
-    # Squared lengths of the sums of unit vectors grow with the mean of the correlations.
+    order = np.tile(np.arange(n_stimuli), (n_rdms, 1))
     null = np.empty(N_PERMUTATIONS)
     for index in range(N_PERMUTATIONS):
         shuffled = generator.permuted(order, axis=1)
         total = np.zeros((n_folds, n_pairs))
-        for of_subject, drawn in zip(squares, shuffled, strict=True):
-            total += of_subject.take(drawn[first] * n_stimuli + drawn[second], axis=1)
+        for of_rdm, drawn in zip(squares, shuffled, strict=True):
+            total += of_rdm.take(drawn[first] * n_stimuli + drawn[second], axis=1)
         null[index] = np.square(total).sum()
-    # Rounding must not put a permutation that changes nothing below the identity.
-    as_high = null >= np.square(units.sum(axis=1)).sum() - 1e-12 * n_folds
-    return float((1 + as_high.sum()) / (1 + N_PERMUTATIONS))
+    return null

@@ -1,0 +1,177 @@
+"""The variance of mean scores where each subject saw stimuli of its own, some of them shared.
+
+Scores of two subjects vary together only by the stimuli that both saw. So the variance of their
+mean is that of independent scores, which is known from how they differ between subjects, plus the
+mean covariance of two subjects, which the shared stimuli tell. Where all stimuli are shared this is
+the crossed design of `conceptrsa.analysis.inference.random_effects`; where none is, the t-test.
+
+Variances are components of single stimuli and single pairs, which some of the stimuli tell as well
+as all: where there are thousands, they are found on a part of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conceptrsa.analysis.arrays import Floats, Integers
+from conceptrsa.analysis.inference.random_effects import (
+    Factor,
+    MeanSquares,
+    Part,
+    levels,
+    mean_squares,
+    one_level,
+)
+
+SUBJECTS, STIMULI = 0, 1
+OF_STIMULI, OF_PAIRS = (STIMULI, 0), (STIMULI, 1)
+"""Strata of the stimuli: what a stimulus does to all its pairs, and what is particular to pairs."""
+
+
+@dataclass(frozen=True)
+class SharedInfluence:
+    """What stimuli that some subjects share contribute to the scores of these.
+
+    Attributes
+    ----------
+    subjects : tuple of int
+        Places of the subjects among all.
+    values : ndarray, (statistics, subjects, units)
+        Influences of pairs of stimuli, or their compact coordinates.
+    n_stimuli : int
+    factor : Factor
+        Splits the units.
+    """
+
+    subjects: tuple[int, ...]
+    values: Floats
+    n_stimuli: int
+    factor: Factor
+
+    def mean_squares(self) -> MeanSquares:
+        """Analyse the variance over these subjects, or in the only one, and stimuli."""
+        over_subjects = levels if len(self.subjects) > 1 else one_level
+        return mean_squares(self.values, (over_subjects, self.factor))
+
+
+def mean_squares_of_own(
+    scores: Floats, counts: Integers, shared: Sequence[SharedInfluence]
+) -> MeanSquares:
+    """Mean squares of scores over subjects with stimuli of their own.
+
+    Parameters
+    ----------
+    scores : ndarray, (statistics, subjects)
+        Each subject's, from all of its stimuli.
+    counts : ndarray of int, (subjects, subjects)
+        Stimuli that two subjects share; on the diagonal, those of each.
+    shared : sequence of SharedInfluence
+        Of stimuli, or some of them, that two or more subjects share, each two subjects once; of a
+        single subject, its own.
+
+    Returns
+    -------
+    MeanSquares
+        As of a crossed design, for `conceptrsa.analysis.inference.random_effects.infer`.
+
+    Notes
+    -----
+    For scores with components a of stimuli and b of pairs, two subjects s and t that share m
+    stimuli have the covariance 4 m a / (n_s n_t) + 2 m (m - 1) b / (n_s (n_s - 1) n_t (n_t - 1)).
+    """
+    n_subjects = len(counts)
+    parts: list[Part] = []
+    if n_subjects > 1:
+        over_subjects = mean_squares(scores, (levels,))
+        parts += over_subjects.parts
+    merged: dict[tuple[tuple[int, int], ...], list[Part]] = {}
+    for one in shared:
+        pairs_of_subjects = [(s, t) for s in one.subjects for t in one.subjects if s != t]
+        share = len(pairs_of_subjects) / max(n_subjects * (n_subjects - 1), 1)
+        if n_subjects == 1:
+            pairs_of_subjects, share = [(0, 0)], 1.0
+        per_stimulus, per_pair = np.mean(
+            [_weights(counts, s, t) for s, t in pairs_of_subjects], axis=0
+        )
+        for part in _resized(one.mean_squares(), one.n_stimuli, per_stimulus, per_pair):
+            merged.setdefault(part.strata, []).append(part._replace(weight=share * part.weight))
+    parts += [_merged(of_strata) for of_strata in merged.values()]
+    return MeanSquares(np.asarray(scores.mean(axis=1)), tuple(parts))
+
+
+def errors_of_own(
+    squares: MeanSquares, counts: Integers, single: Sequence[SharedInfluence]
+) -> Floats:
+    """Standard errors of mean scores over new subjects and over new stimuli, (2, statistics).
+
+    Parameters
+    ----------
+    squares : MeanSquares
+        From `mean_squares_of_own`.
+    counts : ndarray of int, (subjects, subjects)
+    single : sequence of SharedInfluence
+        Of each subject's own stimuli, or some of them.
+    """
+    n_subjects = len(counts)
+    over_stimuli = np.zeros(len(squares.estimates))
+    for subject, one in enumerate(single):
+        weights = _weights(counts, subject, subject)
+        for part in _resized(one.mean_squares(), one.n_stimuli, *weights):
+            over_stimuli += part.weight * np.diagonal(part.products) / n_subjects**2
+    over_subjects = np.full(len(squares.estimates), np.nan)
+    for part in squares.parts if n_subjects > 1 else ():
+        variances = part.weight * np.diagonal(part.products)
+        if part.strata == ((SUBJECTS, 0),):
+            over_subjects = variances
+        else:
+            sign = 1 if len(part.strata) == 1 else -1
+            over_stimuli += sign * variances * (n_subjects - 1) / n_subjects
+    return np.asarray(np.sqrt(np.stack([over_subjects, np.maximum(over_stimuli, 0.0)])))
+
+
+def _weights(counts: Integers, one: int, other: int) -> tuple[float, float]:
+    """Weights of the components of stimuli and pairs in the covariance of two subjects."""
+    n, m = float(counts[one, one]), float(counts[other, other])
+    shared = float(counts[one, other])
+    return 4 * shared / (n * m), 2 * shared * (shared - 1) / (n * (n - 1) * m * (m - 1))
+
+
+def _resized(
+    squares: MeanSquares, n_stimuli: int, per_stimulus: float, per_pair: float
+) -> list[Part]:
+    """Parts that hold stimuli, weighed for another number of stimuli than they were found on.
+
+    The mean squares of stimuli and of pairs have the expectations b + (n - 2) a and b.
+    """
+    of_stimuli = per_stimulus / (n_stimuli - 2)
+    of_pairs = per_pair - of_stimuli
+    weights = {OF_STIMULI: of_stimuli, OF_PAIRS: of_pairs}
+    shares = {OF_STIMULI: 1.0, OF_PAIRS: per_pair / max(-of_pairs, per_pair) if per_pair else 0.0}
+    resized = []
+    for part in squares.parts:
+        stratum = part.strata[-1]
+        if stratum[0] != STIMULI:
+            continue
+        over_subjects = part.weight / _weight_of(stratum, n_stimuli)
+        weight = over_subjects * weights[stratum]
+        resized.append(part._replace(weight=weight, share=shares[stratum]))
+    return resized
+
+
+def _weight_of(stratum: tuple[int, int], n_stimuli: int) -> float:
+    """Weight of a stratum in the variance of a mean over all pairs of so many stimuli."""
+    if stratum == OF_STIMULI:
+        return 4 / (n_stimuli * (n_stimuli - 2))
+    return -2 / ((n_stimuli - 1) * (n_stimuli - 2))
+
+
+def _merged(parts: Sequence[Part]) -> Part:
+    """One part of several sets of shared stimuli, which may be the same stimuli in part."""
+    weight = sum(part.weight for part in parts)
+    if len(parts) == 1 or weight == 0:
+        return parts[0]
+    products = sum(part.weight * part.products for part in parts) / weight
+    return parts[0]._replace(
+        weight=weight, df=max(part.df for part in parts), products=np.asarray(products)
+    )

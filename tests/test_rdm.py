@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from conceptrsa.analysis.rsa.distances import compute_rdm, metric_of_models, without_distance
+from conceptrsa.analysis.models.feature_files import Features, ModelRdm
+from conceptrsa.analysis.models.model_set import ModelSet
+from conceptrsa.analysis.rsa import distances
+from conceptrsa.analysis.rsa.distances import (
+    compute_rdm,
+    compute_single_rdm,
+    metric_of_models,
+    without_distance,
+)
 
 
 def test_by_hand() -> None:
@@ -48,6 +56,47 @@ def test_euclidean_is_squared_and_per_feature(n_voxels: int) -> None:
     dataset = rsatoolbox.data.Dataset(patterns)
     expected = rsatoolbox.rdm.calc_rdm(dataset, method="euclidean").dissimilarities[0]
     np.testing.assert_allclose(found, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "cosine", "euclidean"])
+@pytest.mark.parametrize("n_stimuli", [7, 21, 22])
+def test_many_patterns_by_blocks(metric: str, n_stimuli: int, monkeypatch) -> None:
+    patterns = np.random.default_rng(4).standard_normal((n_stimuli, 30)) + 3
+    patterns[2] = patterns[5]
+    patterns[4, 1] = np.nan
+    expected = compute_rdm(patterns, metric)
+    monkeypatch.setattr(distances, "MANY_PATTERNS", 3)
+    monkeypatch.setattr(distances, "PATTERNS_AT_ONCE", 7)
+    np.testing.assert_allclose(compute_rdm(patterns, metric), expected, atol=1e-13)
+    single = compute_single_rdm(patterns, metric)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "cosine", "euclidean"])
+def test_single_precision_of_distances_that_hardly_differ(metric: str, monkeypatch) -> None:
+    generator = np.random.default_rng(5)
+    patterns = 3 * generator.standard_normal(30) + 1e-4 * generator.standard_normal((20, 30))
+    expected = compute_rdm(patterns, metric)
+    monkeypatch.setattr(distances, "MANY_PATTERNS", 3)
+    single = compute_single_rdm(patterns, metric)
+    np.testing.assert_allclose(single, expected, rtol=1e-6)
+
+
+def test_models_of_some_stimuli_in_single_precision() -> None:
+    names = tuple("abcdefgh")
+    values = np.random.default_rng(6).standard_normal((8, 30))
+    whole = ModelRdm("B", "visual", names, compute_rdm(values, "cosine"))
+    models = ModelSet((Features("A", "visual", names, values), whole), names)
+    some = models.of_stimuli(["g", "a", "d"])
+    found = some.rdms("correlation")
+    rows = [6, 0, 3]
+    np.testing.assert_allclose(found[0], compute_rdm(values[rows], "correlation"), atol=1e-14)
+    np.testing.assert_allclose(found[1], compute_rdm(values[rows], "cosine"), atol=1e-14)
+    single = some.single_rdms("correlation")
+    assert single.dtype == np.float32
+    np.testing.assert_array_equal(single, found.astype(np.float32))
+    assert some.names == models.names
 
 
 def test_patterns_without_distance_are_named() -> None:

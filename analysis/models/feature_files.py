@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.arrays import Floats, Singles
 from conceptrsa.analysis.files.array_files import DAMAGE, open_arrays
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
 from conceptrsa.analysis.files.rdm_files import (
@@ -176,9 +176,9 @@ class ModelRdm:
         return rdm
 
 
-def require_distances_differ(model: str, rdm: Floats, tolerance: float = 0.0) -> None:
+def require_distances_differ(model: str, rdm: Floats | Singles, tolerance: float = 0.0) -> None:
     """Raise InputError where a model puts the same distance between all stimuli."""
-    if np.ptp(rdm) <= tolerance:
+    if float(np.ptp(rdm)) <= tolerance:
         raise InputError(
             f"{model} puts the same distance between all stimuli of the betas, so that its RDM "
             "compares with nothing: leave the model out"

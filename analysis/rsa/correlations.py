@@ -167,7 +167,7 @@ def sums_by_level(values: Floats) -> Floats:
     """Sum the pairs that each stimulus (or subject) is in: (..., pairs) to (..., levels)."""
     n_levels = number_of_stimuli(values.shape[-1])
     sums = np.zeros((*values.shape[:-1], n_levels))
-    for level, row in _rows(n_levels):
+    for level, row in rows_of_pairs(n_levels):
         sums[..., level] += values[..., row].sum(axis=-1)
         sums[..., level + 1 :] += values[..., row]
     return sums
@@ -177,12 +177,12 @@ def pairs_of_levels(values: Floats) -> Floats:
     """Sum of the values of both members of each pair: (..., levels) to (..., pairs)."""
     n_levels = values.shape[-1]
     sums = np.empty((*values.shape[:-1], n_levels * (n_levels - 1) // 2))
-    for level, row in _rows(n_levels):
+    for level, row in rows_of_pairs(n_levels):
         np.add(values[..., level, None], values[..., level + 1 :], out=sums[..., row])
     return sums
 
 
-def _rows(n_levels: int) -> Iterator[tuple[int, slice]]:
+def rows_of_pairs(n_levels: int) -> Iterator[tuple[int, slice]]:
     """Each level but the last, and where its pairs with those after it are in `pdist`'s order."""
     end = 0
     for level in range(n_levels - 1):

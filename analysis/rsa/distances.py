@@ -1,16 +1,26 @@
 """Representational dissimilarity matrices."""
 
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.spatial.distance import pdist
 
-from conceptrsa.analysis.arrays import Booleans, Floats
+from conceptrsa.analysis.arrays import Booleans, Floats, Singles
+from conceptrsa.analysis.rsa.correlations import rows_of_pairs
 from conceptrsa.analysis.settings import OwnFunction, RdmMetric, rdm_metric_of
 from conceptrsa.bids_config.errors import InputError
+
+MANY_PATTERNS = 1000
+"""Beyond so many, products are taken by blocks, of each two patterns once."""
+
+PATTERNS_AT_ONCE = 512
+
+SMALLEST_SPREAD = 1e-4
+"""Standard deviation of distances below which products in single precision are not exact enough."""
 
 
 def compute_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Floats:
@@ -48,12 +58,74 @@ def compute_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Flo
         )
     if metric == "euclidean":
         values = np.asarray(patterns, dtype=np.float64)
+        if len(values) > MANY_PATTERNS:
+            return _distances_by_blocks(_about_mean(values), metric, np.empty(_n_pairs(values)))
         distances: Floats = pdist(values, "sqeuclidean")
         distances /= values.shape[1]
         return distances
     units = unit_patterns(patterns, metric)
+    if len(units) > MANY_PATTERNS:
+        return _distances_by_blocks(units, metric, np.empty(_n_pairs(units)))
     first, second = np.triu_indices(len(patterns), k=1)
     return 1.0 - (units @ units.T)[first, second]
+
+
+def compute_single_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Singles:
+    """Distances between all pairs of patterns, in single precision.
+
+    For thousands of patterns, where it takes half the memory and time. As `compute_rdm` otherwise,
+    to some 2e-7; distances that hardly differ are computed in double precision first.
+    """
+    metric = rdm_metric_of(metric)
+    if len(patterns) > MANY_PATTERNS and metric in ("correlation", "cosine", "euclidean"):
+        euclidean = metric == "euclidean"
+        values = _about_mean(patterns) if euclidean else unit_patterns(patterns, metric)
+        single = np.empty(_n_pairs(values), dtype=np.float32)
+        distances = _distances_by_blocks(values.astype(np.float32), metric, single)
+        largest = float(np.einsum("pf,pf->p", values, values).max())
+        if euclidean:
+            largest /= values.shape[1]
+        if not distances.std() < SMALLEST_SPREAD * largest:
+            return distances
+    return compute_rdm(patterns, metric).astype(np.float32)
+
+
+def _about_mean(patterns: Floats) -> Floats:
+    """Patterns less their mean: short, so that little is lost in differences of products."""
+    values = np.asarray(patterns, dtype=np.float64)
+    finite = np.isfinite(values).all(axis=1)
+    return np.asarray(values - values[finite].mean(axis=0)) if finite.any() else values
+
+
+def _n_pairs(patterns: Floats) -> int:
+    return len(patterns) * (len(patterns) - 1) // 2
+
+
+Precise = TypeVar("Precise", Floats, Singles)
+
+
+def _distances_by_blocks(values: Precise, metric: RdmMetric, distances: Precise) -> Precise:
+    """Fill in distances from the products of blocks of patterns with those after them.
+
+    For correlation and cosine, patterns are of length 1.
+    """
+    n, n_features = values.shape
+    own = np.einsum("pf,pf->p", values, values)
+    rows = rows_of_pairs(n)
+    for start in range(0, n, PATTERNS_AT_ONCE):
+        block = slice(start, start + PATTERNS_AT_ONCE)
+        products = values[block] @ values[start:].T
+        if metric == "euclidean":
+            products *= -2
+            products += own[block, None]
+            products += own[start:]
+            products /= n_features
+            np.maximum(products, 0.0, out=products)
+        else:
+            np.subtract(1.0, products, out=products)
+        for level, row in islice(rows, len(products)):
+            distances[row] = products[level - start, level - start + 1 :]
+    return distances
 
 
 def _own_distances(metric: OwnFunction, patterns: Floats) -> Floats:

@@ -1,57 +1,36 @@
 """The comparison of brains with models, from patterns and features to what was found."""
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.brain.brain_rdms import (
-    BrainRdms,
-    brain_rdms,
-    selection_scores,
-    supplied_rdms,
-)
+from conceptrsa.analysis.brain.brain_rdms import are_whitened, notes_on_noise, require_data
 from conceptrsa.analysis.brain.comparable import require_comparable
-from conceptrsa.analysis.brain.folds import (
-    fitted_to,
-    folds_of,
-    is_circular,
-    is_possible,
-)
-from conceptrsa.analysis.brain.patterns import (
-    SubjectPatterns,
-    SubjectRdms,
-    coverage_of,
-    have_patterns,
-    with_data_only,
-)
-from conceptrsa.analysis.brain.voxel_selection import rank_voxels
+from conceptrsa.analysis.brain.folds import Fold, fitted_to, folds_of, is_possible
+from conceptrsa.analysis.brain.patterns import Subjects, coverage_of, have_patterns, with_data_only
 from conceptrsa.analysis.cautions import cautions
 from conceptrsa.analysis.inference.findings import GroupTest, ModelTest, Score
-from conceptrsa.analysis.inference.generalisation import ScoredRegion
-from conceptrsa.analysis.inference.population_inference import infer_population
+from conceptrsa.analysis.inference.population_inference import infer_population, label_permutations
 from conceptrsa.analysis.inference.tests_over_subjects import (
     compare_groups,
     compare_models_with_reference,
 )
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.model_set import ModelSet, gather_models, hash_model
-from conceptrsa.analysis.multiverse import MultiverseRow, run_multiverse
-from conceptrsa.analysis.results import (
-    PRIMARY,
-    Analysis,
-    ComparisonResult,
-    Model,
-    RoiResult,
-)
-from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
-from conceptrsa.analysis.rsa.correlations import correlate_rdms
-from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
+from conceptrsa.analysis.multiverse import MultiverseRow, join_regions, settle_multiverse
+from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model
+from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own
+from conceptrsa.analysis.single_region import (
+    Plan,
+    RegionAnalysis,
+    RegionFindings,
+    compute_region,
+    scored,
+)
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import map_on_threads
 from conceptrsa.bids_config.names import require_one_of
@@ -71,7 +50,6 @@ CIRCULAR_SWEEP = (
 )
 
 Progress = Callable[[str], None]
-Subjects = Sequence[SubjectPatterns] | Sequence[SubjectRdms]
 
 
 def compare(
@@ -115,18 +93,23 @@ def compare(
     )
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1):
-        progress("RDMs and their comparison")
-        primary = _analyse(PRIMARY, subjects, model_set, settings)
-        variants, lost = _variants(subjects, model_set, settings)
-        sweeps: tuple[CeilingSweep, ...] = ()
-        if have_patterns(subjects):
-            progress("noise ceilings over the number of voxels (Figure 1)")
-            sweeps = tuple(_sweep(roi, subjects, settings) for roi in subjects[0].rois)
+        plan, lost = _settle(subjects, model_set, settings)
+        progress("RDMs and their comparison, region by region")
+        found = map_on_threads(
+            lambda roi: compute_region(roi, subjects, plan),
+            subjects[0].rois,
+            n_bytes=plan.memory_of_a_region(len(subjects)),
+            in_turn=is_own(settings.rsa_metric) or is_own(settings.rdm_metric),
+        )
+        primary = _join(PRIMARY, [region.primary for region in found], subjects, settings)
+        variants, lost = _join_variants(found, subjects, plan, lost)
+        sweeps = tuple(region.sweep for region in found if region.sweep is not None)
         progress("inference")
         inference = None
         if settings.preset == "recommended":
             inference = infer_population(
-                {roi.roi: ScoredRegion(roi.rdms, roi.rsa, roi.ceiling_p) for roi in primary.rois},
+                {roi.roi: scored(roi) for roi in primary.rois},
+                {region.primary.result.roi: region.inference for region in found},
                 model_set.rdms(settings.rdm_metric),
                 model_set.names,
                 model_set.groups,
@@ -136,11 +119,11 @@ def compare(
             model_tests, group_tests = inference.model_tests, inference.group_tests
         else:
             model_tests, group_tests = _tests_of_the_paper(primary, model_set, reference)
-        multiverse: tuple[MultiverseRow, ...] = ()
-        if settings.multiverse and have_patterns(subjects):
-            progress("multiverse")
-            multiverse, left_out = run_multiverse(subjects, model_set, settings)
-            lost = (*lost, *left_out)
+    multiverse: tuple[MultiverseRow, ...] = ()
+    left_out: tuple[str, ...] = ()
+    if plan.multiverse is not None:
+        of_regions = [region.multiverse for region in found if region.multiverse is not None]
+        multiverse, left_out = join_regions(plan.multiverse, of_regions)
     labels = tuple(subject.label for subject in subjects)
     warnings = (
         *notes,
@@ -150,7 +133,8 @@ def compare(
         *primary.notes,
         *(sweep.note for sweep in sweeps if sweep.note),
         *_note_on_sweeps(primary, sweeps),
-        *lost,
+        *lost.values(),
+        *left_out,
         *_note_on_reference(reference, settings),
     )
     return ComparisonResult(
@@ -183,36 +167,93 @@ def compare(
     )
 
 
-def _analyse(
-    name: str, subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
-) -> Analysis:
-    """Score every model in every region."""
-    brain = brain_rdms(subjects, settings) if have_patterns(subjects) else supplied_rdms(subjects)
+def _settle(
+    subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
+) -> tuple[Plan, dict[str, str]]:
+    """Settle what is computed of every region, and say which variants are lost, and why."""
+    if have_patterns(subjects):
+        require_data(subjects, settings)
     model_set.rdms(settings.rdm_metric)
-    rois = map_on_threads(
-        lambda roi: _score(roi, brain, model_set, settings),
-        brain.rdms,
-        in_turn=is_own(settings.rsa_metric),
-    )
-    return Analysis(name, settings, brain.folds, tuple(rois), brain.notes, brain.whitened)
+    variants, lost = _possible_variants(subjects, model_set, settings)
+    sweep = multiverse = None
+    if have_patterns(subjects):
+        sweep = replace(settings, voxel_selection="top-n")
+        if not is_possible(sweep, subjects):
+            sweep = replace(sweep, selection_data="same")
+        if settings.multiverse:
+            multiverse = settle_multiverse(subjects, model_set, settings)
+    permutations = None
+    if settings.preset == "recommended":
+        permutations = label_permutations(len(model_set.stimuli), settings)
+    return Plan(model_set, settings, variants, sweep, multiverse, permutations), lost
 
 
-def _score(
-    roi: str, brain: BrainRdms, model_set: ModelSet, settings: ComparisonSettings
-) -> RoiResult:
-    rdms = brain.rdms[roi]
-    n_folds, n_subjects, n_pairs = rdms.shape
-    models = model_set.rdms(settings.rdm_metric)
-    scores = correlate_rdms(rdms.reshape(-1, n_pairs), models, settings.rsa_metric)
-    ceiling = noise_ceiling(rdms, settings.rsa_metric)
-    generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode()), 1])
-    return RoiResult(
-        roi=roi,
-        n_voxels=brain.n_voxels[roi],
-        rdms=rdms,
-        rsa=scores.reshape(n_folds, n_subjects, len(models)).mean(axis=0),
-        ceiling=NoiseCeiling(*(bound.mean(axis=0) for bound in ceiling)),
-        ceiling_p=ceiling_p_value(rdms, settings.rsa_metric, generator),
+def _possible_variants(
+    subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
+) -> tuple[dict[str, ComparisonSettings], dict[str, str]]:
+    """Settings of Figures 4 to 7, as far as the data allow, and notes on those that they do not."""
+    if settings.preset == "recommended" and len(model_set.stimuli) > MANY_STIMULI:
+        reason = "Figures 4 to 7 are left out, as they take long; --preset paper has them"
+        return {}, dict.fromkeys(VARIANTS, reason)
+    possible: dict[str, ComparisonSettings] = {}
+    lost: dict[str, str] = {}
+    for name, changes in VARIANTS.items():
+        varied = replace(settings, **changes)
+        if not have_patterns(subjects):
+            if name == "figure_5":
+                possible[name] = varied
+            continue
+        if name == "figure_4" and settings.threshold_roi not in subjects[0].rois:
+            lost[name] = _lost(name, f"there is no region {settings.threshold_roi}")
+            continue
+        try:
+            require_data(subjects, varied)
+            model_set.rdms(varied.rdm_metric)
+            possible[name] = varied
+        except InputError as error:
+            lost[name] = _lost(name, str(error))
+    return possible, lost
+
+
+def _lost(variant: str, why: str) -> str:
+    return f"{variant.replace('_', ' ').capitalize()} is left out: {why}"
+
+
+def _join_variants(
+    found: Sequence[RegionFindings], subjects: Subjects, plan: Plan, lost: Mapping[str, str]
+) -> tuple[tuple[Analysis, ...], dict[str, str]]:
+    """Variants that every region allows, and notes on the others in the order of the figures."""
+    variants = []
+    lost = dict(lost)
+    for name, varied in plan.variants.items():
+        of_regions = [region.variants[name] for region in found]
+        refusal = next((one for one in of_regions if isinstance(one, str)), None)
+        if refusal is not None:
+            lost[name] = _lost(name, refusal)
+            continue
+        analyses = [one for one in of_regions if not isinstance(one, str)]
+        variants.append(_join(name, analyses, subjects, varied))
+    return tuple(variants), {name: lost[name] for name in VARIANTS if name in lost}
+
+
+def _join(
+    name: str,
+    regions: Sequence[RegionAnalysis],
+    subjects: Subjects,
+    settings: ComparisonSettings,
+) -> Analysis:
+    """Make an analysis of all regions from those of each."""
+    notes = tuple(note for region in regions for note in region.notes)
+    results = tuple(region.result for region in regions)
+    if not have_patterns(subjects):
+        return Analysis(name, settings, tuple(Fold() for _ in results[0].rdms), results, notes)
+    return Analysis(
+        name,
+        settings,
+        folds_of(settings),
+        results,
+        tuple(dict.fromkeys((*notes_on_noise(subjects, settings), *notes))),
+        are_whitened(subjects, settings),
     )
 
 
@@ -230,51 +271,6 @@ def _tests_of_the_paper(
         model_tests += compare_models_with_reference(values, model_set.names, reference, score)
         group_tests += compare_groups(values, model_set.groups, score)
     return tuple(model_tests), tuple(group_tests)
-
-
-def _variants(
-    subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
-) -> tuple[tuple[Analysis, ...], tuple[str, ...]]:
-    """Figures 4 to 7, as far as the data allow, and notes on those that they do not."""
-    variants: list[Analysis] = []
-    lost: list[str] = []
-    if settings.preset == "recommended" and len(model_set.stimuli) > MANY_STIMULI:
-        return (), ("Figures 4 to 7 are left out, as they take long; --preset paper has them",)
-    for name, changes in VARIANTS.items():
-        varied = replace(settings, **changes)
-        title = name.replace("_", " ").capitalize()
-        if not have_patterns(subjects):
-            if name == "figure_5":
-                variants.append(_analyse(name, subjects, model_set, varied))
-            continue
-        if name == "figure_4" and settings.threshold_roi not in subjects[0].rois:
-            lost.append(f"{title} is left out: there is no region {settings.threshold_roi}")
-            continue
-        try:
-            variants.append(_analyse(name, subjects, model_set, varied))
-        except InputError as error:
-            lost.append(f"{title} is left out: {error}")
-    return tuple(variants), tuple(lost)
-
-
-def _sweep(
-    roi: str, subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
-) -> CeilingSweep:
-    """Sweep a region in every fold, voxels in the order that the runs chosen by put them in."""
-    regions = [subject.rois[roi] for subject in subjects]
-    ranked = replace(settings, voxel_selection="top-n")
-    if not is_possible(ranked, subjects):
-        ranked = replace(ranked, selection_data="same")
-    sweeps = []
-    for fold in folds_of(ranked):
-        patterns = [region.betas_of(fold.score_on) for region in regions]
-        orders = [
-            rank_voxels(selection_scores(subject, roi, fold.select_on, settings))
-            for subject in subjects
-        ]
-        sweeps.append(sweep_ceiling(roi, patterns, orders, settings))
-    sweep = mean_over_folds(sweeps)
-    return replace(sweep, circular=is_circular(ranked))
 
 
 def _reference_model(model_set: ModelSet, wanted: str | None) -> str:

@@ -13,8 +13,12 @@ import pandas as pd
 from conceptrsa.analysis.betas import read as betas
 from conceptrsa.analysis.betas.named_atlases import find_atlas
 from conceptrsa.analysis.brain.folds import fitted_to
-from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, have_patterns
-from conceptrsa.analysis.comparison import Subjects
+from conceptrsa.analysis.brain.patterns import (
+    SubjectPatterns,
+    SubjectRdms,
+    Subjects,
+    have_patterns,
+)
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
 from conceptrsa.analysis.models import features as networks

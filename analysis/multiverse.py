@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import comb
 from typing import Any, get_args
 
 from scipy.stats import rankdata
 
-from conceptrsa.analysis.brain.brain_rdms import BrainRdms, brain_rdms
+from conceptrsa.analysis.brain.brain_rdms import RegionRdms, brain_rdms, require_data
 from conceptrsa.analysis.brain.folds import is_circular
 from conceptrsa.analysis.brain.patterns import SubjectPatterns
 from conceptrsa.analysis.models.model_set import ModelSet
@@ -67,18 +68,95 @@ class MultiverseRow:
     primary: bool
 
 
-def run_multiverse(
+@dataclass(frozen=True)
+class Multiverse:
+    """Choices of voxels and distances, settled before any region is scored.
+
+    Attributes
+    ----------
+    primary : ComparisonSettings
+        The choices declared beforehand; all that is no choice stays as it is there.
+    choices : tuple of ComparisonSettings
+        Those that the data allow.
+    refused : mapping of ComparisonSettings to str
+        The others, and why.
+    many_pairs : bool
+        Whether comparisons that are slow are left out, but for the primary one.
+    """
+
+    primary: ComparisonSettings
+    choices: tuple[ComparisonSettings, ...]
+    refused: Mapping[ComparisonSettings, str]
+    many_pairs: bool
+
+
+@dataclass(frozen=True)
+class RegionMultiverse:
+    """One region under every choice.
+
+    Attributes
+    ----------
+    rows : tuple of MultiverseRow
+        In the order of the choices, then of the comparisons, then of the models.
+    refused : mapping of ComparisonSettings to str
+        Choices that the region's data do not allow, and why.
+    """
+
+    rows: tuple[MultiverseRow, ...]
+    refused: Mapping[ComparisonSettings, str]
+
+
+def settle_multiverse(
     subjects: Sequence[SubjectPatterns], model_set: ModelSet, settings: ComparisonSettings
-) -> tuple[tuple[MultiverseRow, ...], tuple[str, ...]]:
-    """Score all models by all choices that the data allow.
+) -> Multiverse:
+    """Find the choices that the data allow.
 
     Parameters
     ----------
     subjects : sequence of SubjectPatterns
     model_set : ModelSet
     settings : ComparisonSettings
-        Of the primary analysis; all that is no choice of the multiverse stays as it is there. The
-        number of voxels of best-n is that of the primary comparison of RDMs.
+        Of the primary analysis. The number of voxels of best-n is that of the primary comparison
+        of RDMs.
+    """
+    choices: list[ComparisonSettings] = []
+    refused: dict[ComparisonSettings, str] = {}
+    for choice in _choices(settings):
+        try:
+            require_data(subjects, choice)
+            model_set.rdms(choice.rdm_metric)
+            choices.append(choice)
+        except InputError as error:
+            refused[choice] = str(error)
+    many_pairs = comb(len(model_set.stimuli), 2) > MAX_PAIRS_OF_SIGNS
+    return Multiverse(settings, tuple(choices), refused, many_pairs)
+
+
+def score_by_every_choice(
+    roi: str, subjects: Sequence[SubjectPatterns], model_set: ModelSet, multiverse: Multiverse
+) -> RegionMultiverse:
+    """Score all models in one region by every choice."""
+    rows: list[MultiverseRow] = []
+    refused: dict[ComparisonSettings, str] = {}
+    primary = multiverse.primary
+    for choice in multiverse.choices:
+        try:
+            brain = brain_rdms(roi, subjects, choice)
+        except InputError as error:
+            refused[choice] = str(error)
+            continue
+        for rsa_metric in _with_own(get_args(RsaMetric), primary.rsa_metric):
+            specified = replace(choice, rsa_metric=rsa_metric)
+            is_quick = is_product(rsa_metric) or not multiverse.many_pairs
+            if is_quick or _is_primary(specified, primary):
+                rows.extend(_rows(roi, brain, model_set, specified, primary))
+    return RegionMultiverse(tuple(rows), refused)
+
+
+def join_regions(
+    multiverse: Multiverse, regions: Sequence[RegionMultiverse]
+) -> tuple[tuple[MultiverseRow, ...], tuple[str, ...]]:
+    """Gather the rows of all regions by choice; a choice that one does not allow is left out.
 
     Returns
     -------
@@ -86,20 +164,23 @@ def run_multiverse(
     notes : tuple of str
         Which choices are left out, and why.
     """
-    many_pairs = comb(len(model_set.stimuli), 2) > MAX_PAIRS_OF_SIGNS
-    rows: list[MultiverseRow] = []
+    refused = dict(multiverse.refused)
+    for region in regions:
+        refused |= {choice: why for choice, why in region.refused.items() if choice not in refused}
     left_out: dict[tuple[str, str], list[str]] = {}
-    for choice in _choices(settings):
-        try:
-            brain = brain_rdms(subjects, choice)
-        except InputError as error:
-            left_out.setdefault((choice.rdm_metric, str(error)), []).append(choice.voxel_selection)
-            continue
-        for rsa_metric in _with_own(get_args(RsaMetric), settings.rsa_metric):
-            specified = replace(choice, rsa_metric=rsa_metric)
-            if is_product(rsa_metric) or not many_pairs or _is_primary(specified, settings):
-                rows.extend(_rows(brain, model_set, specified, settings))
-    return tuple(rows), tuple(_notes(left_out, many_pairs, settings))
+    for choice in _choices(multiverse.primary):
+        if choice in refused:
+            place = choice.rdm_metric, refused[choice]
+            left_out.setdefault(place, []).append(choice.voxel_selection)
+    without = {(choice.voxel_selection, choice.rdm_metric) for choice in refused}
+    by_choice: dict[tuple[str, str, str], list[MultiverseRow]] = {}
+    for region in regions:
+        for row in region.rows:
+            if (row.voxel_selection, row.rdm_metric) not in without:
+                place_of_row = row.voxel_selection, row.rdm_metric, row.rsa_metric
+                by_choice.setdefault(place_of_row, []).append(row)
+    notes = _notes(left_out, multiverse.many_pairs, multiverse.primary)
+    return tuple(chain.from_iterable(by_choice.values())), tuple(notes)
 
 
 def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool:
@@ -149,33 +230,34 @@ def _with_own(metrics: tuple[str, ...], chosen: str) -> tuple[Any, ...]:
 
 
 def _rows(
-    brain: BrainRdms, model_set: ModelSet, choice: ComparisonSettings, primary: ComparisonSettings
+    roi: str,
+    brain: RegionRdms,
+    model_set: ModelSet,
+    choice: ComparisonSettings,
+    primary: ComparisonSettings,
 ) -> Iterator[MultiverseRow]:
-    models = model_set.rdms(choice.rdm_metric)
-    for roi, rdms in brain.rdms.items():
-        scores = correlate_rdms(rdms.reshape(-1, rdms.shape[-1]), models, choice.rsa_metric)
-        means = mean_over_subjects(scores.reshape(*rdms.shape[:-1], -1).mean(axis=0))
-        pairwise, lower, upper = (
-            float(mean_over_subjects(bound.mean(axis=0)))
-            for bound in noise_ceiling(rdms, choice.rsa_metric)
+    models, rdms = model_set.rdms(choice.rdm_metric), brain.rdms
+    scores = correlate_rdms(rdms.reshape(-1, rdms.shape[-1]), models, choice.rsa_metric)
+    means = mean_over_subjects(scores.reshape(*rdms.shape[:-1], -1).mean(axis=0))
+    pairwise, lower, upper = (
+        float(mean_over_subjects(bound.mean(axis=0)))
+        for bound in noise_ceiling(rdms, choice.rsa_metric)
+    )
+    ranks = rankdata(-means, nan_policy="omit")
+    for name, group, rsa, rank in zip(model_set.names, model_set.groups, means, ranks, strict=True):
+        yield MultiverseRow(
+            voxel_selection=choice.voxel_selection,
+            rdm_metric=choice.rdm_metric,
+            rsa_metric=choice.rsa_metric,
+            roi=roi,
+            model=name,
+            group=group,
+            n_voxels=float(brain.n_voxels.mean()),
+            rsa=float(rsa),
+            rank=float(rank),
+            ceiling=pairwise,
+            lower=lower,
+            upper=upper,
+            circular=is_circular(choice),
+            primary=_is_primary(choice, primary),
         )
-        ranks = rankdata(-means, nan_policy="omit")
-        for name, group, rsa, rank in zip(
-            model_set.names, model_set.groups, means, ranks, strict=True
-        ):
-            yield MultiverseRow(
-                voxel_selection=choice.voxel_selection,
-                rdm_metric=choice.rdm_metric,
-                rsa_metric=choice.rsa_metric,
-                roi=roi,
-                model=name,
-                group=group,
-                n_voxels=float(brain.n_voxels[roi].mean()),
-                rsa=float(rsa),
-                rank=float(rank),
-                ceiling=pairwise,
-                lower=lower,
-                upper=upper,
-                circular=is_circular(choice),
-                primary=_is_primary(choice, primary),
-            )

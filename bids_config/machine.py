@@ -10,7 +10,9 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -132,6 +134,39 @@ def _read(file: Path) -> str:
         return ""
 
 
+@dataclass(frozen=True)
+class Share:
+    """What of the machine some work may use, beside other work of this process.
+
+    Attributes
+    ----------
+    n_processors : int
+    memory : int
+        In bytes.
+    """
+
+    n_processors: int
+    memory: int
+
+
+_SHARE: ContextVar[Share | None] = ContextVar("share", default=None)
+
+
+def share_of_machine() -> Share:
+    """What the work of this thread may use: all that this process may, unless that was divided."""
+    return _SHARE.get() or Share(available_processors(), available_memory())
+
+
+@contextmanager
+def limited_to(share: Share) -> Iterator[None]:
+    """Let the work of this thread use so much of the machine."""
+    before = _SHARE.set(share)
+    try:
+        yield
+    finally:
+        _SHARE.reset(before)
+
+
 def map_on_threads(
     function: Callable[[Item], Found],
     items: Iterable[Item],
@@ -140,7 +175,8 @@ def map_on_threads(
 ) -> list[Found]:
     """Call a function on all items, on as many threads as there are processors; results in order.
 
-    What each call computes must not depend on the others.
+    What each call computes must not depend on the others. Where there are fewer items than
+    processors, calls within a call share what is left of them.
 
     Parameters
     ----------
@@ -151,13 +187,20 @@ def map_on_threads(
     in_turn : bool
         One call after the other, as for functions of the user, which may not run side by side.
     """
-    n_threads = 1 if in_turn else available_processors()
+    items, share = list(items), share_of_machine()
+    n_threads = 1 if in_turn else max(1, min(share.n_processors, len(items)))
     if n_bytes and n_threads > 1:
-        n_threads = max(1, min(n_threads, available_memory() // (2 * n_bytes)))
+        n_threads = max(1, min(n_threads, share.memory // (2 * n_bytes)))
     if n_threads == 1:
         return [function(item) for item in items]
+    part = Share(share.n_processors // n_threads, share.memory // n_threads)
+
+    def call(item: Item) -> Found:
+        with limited_to(part):
+            return function(item)
+
     with ThreadPoolExecutor(n_threads) as threads:
-        return list(threads.map(function, items))
+        return list(threads.map(call, items))
 
 
 def default_cache_dir() -> Path:

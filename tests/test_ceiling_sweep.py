@@ -26,6 +26,7 @@ from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders
 from conceptrsa.analysis.rsa.nested_ceilings import nested_ceilings as numpy_ceilings
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, noise_ceiling
 from conceptrsa.analysis.settings import settings_for
+from conceptrsa.bids_config.machine import Share, limited_to
 
 PDIST_NAME = {"correlation": "correlation", "cosine": "cosine", "euclidean": "sqeuclidean"}
 
@@ -207,9 +208,9 @@ def test_number_of_cores_changes_no_bit(rsa_metric: str, monkeypatch: pytest.Mon
     settings = settings_for("paper", rsa_metric=rsa_metric, n_random_draws=9)
 
     def sweep(n_cores: int, at_once: int) -> np.ndarray:
-        monkeypatch.setattr(nested_ceilings, "available_processors", lambda: n_cores)
         monkeypatch.setattr(nested_ceilings, "NUMBERS_AT_ONCE", at_once)
-        found = sweep_ceiling("visual", betas, by_max_beta(betas), settings)
+        with limited_to(Share(n_cores, 10**9)):
+            found = sweep_ceiling("visual", betas, by_max_beta(betas), settings)
         return found.random.pairwise
 
     np.testing.assert_array_equal(sweep(1, 10**6), sweep(3, 10**6))

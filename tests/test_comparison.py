@@ -442,7 +442,6 @@ def test_progress_is_told() -> None:
     steps: list[str] = []
     compare(patterns(2), features(), FAST, steps.append)
     assert steps == [
-        "RDMs and their comparison",
-        "noise ceilings over the number of voxels (Figure 1)",
+        "RDMs and their comparison, region by region",
         "inference",
     ]

@@ -14,10 +14,13 @@ import pytest
 from conceptrsa.bids_config import machine
 from conceptrsa.bids_config.machine import (
     THREAD_VARIABLES,
+    Share,
     available_memory,
     available_processors,
     limit_threads,
+    limited_to,
     map_on_threads,
+    share_of_machine,
 )
 
 N_CORES = 64
@@ -182,6 +185,23 @@ def test_calls_side_by_side_are_as_many_as_fit_in_half_the_memory(
     found = map_on_threads(call, range(8), n_bytes, in_turn)
     assert found == [item * item for item in range(8)]
     assert most[0] == expected
+
+
+def test_calls_within_calls_share_what_is_left() -> None:
+    """Two calls on five processors have two each; one after the other, all."""
+
+    def share(item: int) -> Share:
+        return share_of_machine()
+
+    with limited_to(Share(5, 12 * GB)):
+        assert map_on_threads(share, range(2)) == [Share(2, 6 * GB)] * 2
+        assert map_on_threads(share, range(9)) == [Share(1, 12 * GB // 5)] * 9
+        assert map_on_threads(share, range(2), in_turn=True) == [Share(5, 12 * GB)] * 2
+        assert (
+            map_on_threads(lambda _: map_on_threads(share, range(2)), range(2))
+            == [[Share(1, 3 * GB)] * 2] * 2
+        )
+        assert share_of_machine() == Share(5, 12 * GB)
 
 
 def test_a_process_in_control_groups_of_its_own(own_groups: list[Path]) -> None:

@@ -19,12 +19,12 @@ def test_what_is_scored_does_not_choose() -> None:
     subjects = patterns()
     roi = subjects[0].rois["visual"]
     assert roi.odd is not None and roi.even is not None
-    before = brain_rdms(subjects, TOP_10).rdms["visual"][0, 0]
+    before = brain_rdms("visual", subjects, TOP_10).rdms[0, 0]
     shift = np.zeros(roi.n_voxels)
     chosen = np.argsort(-roi.odd.max(axis=0), kind="stable")[:10]
     shift[np.setdiff1d(np.arange(roi.n_voxels), chosen)] = 1000
     subjects[0].rois["visual"] = replace(roi, even=roi.even + shift)
-    np.testing.assert_array_equal(brain_rdms(subjects, TOP_10).rdms["visual"][0, 0], before)
+    np.testing.assert_array_equal(brain_rdms("visual", subjects, TOP_10).rdms[0, 0], before)
 
 
 def test_no_inflation_on_noise() -> None:
@@ -38,7 +38,7 @@ def test_no_inflation_on_noise() -> None:
                 voxel_selection="best-n",
                 selection_data=selection_data,  # type: ignore[arg-type]
             )
-            rdms = brain_rdms(subjects, settings).rdms["visual"]
+            rdms = brain_rdms("visual", subjects, settings).rdms
             correlations = [np.corrcoef(fold)[np.triu_indices(5, 1)].mean() for fold in rdms]
             found.append(float(np.mean(correlations)))
     means = {name: np.mean(found) for name, found in ceilings.items()}
@@ -105,14 +105,14 @@ def test_crossnobis_of_a_half_takes_the_runs_of_that_half() -> None:
         ((first[i] - first[j]) * (second[i] - second[j]) / noise).mean()
         for i, j in combinations(range(N_STIMULI), 2)
     ]
-    found = brain_rdms(patterns(), settings).rdms["visual"][0, 0]
+    found = brain_rdms("visual", patterns(), settings).rdms[0, 0]
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_best_n_is_the_peak_of_the_half_that_chooses() -> None:
     settings = replace(TOP_10, voxel_selection="best-n", sweep_dense_until=60)
     subjects = patterns()
-    brain = brain_rdms(subjects, settings)
+    brain = brain_rdms("visual", subjects, settings)
     curve = {}
     for n in range(3, 61):
         rdms = []
@@ -123,7 +123,7 @@ def test_best_n_is_the_peak_of_the_half_that_chooses() -> None:
                 pdist(odd[:, np.argsort(-odd.max(axis=0), kind="stable")[:n]], "correlation")
             )
         curve[n] = np.corrcoef(rdms)[np.triu_indices(5, 1)].mean()
-    assert set(brain.n_voxels["visual"][0]) == {max(curve, key=lambda n: curve[n])}
+    assert set(brain.n_voxels[0]) == {max(curve, key=lambda n: curve[n])}
 
 
 def test_mean_pattern_is_removed_by_name() -> None:
@@ -141,7 +141,7 @@ def test_mean_pattern_is_removed_by_name() -> None:
         for subject in subjects
     ]
     settings = replace(TOP_10, remove_mean_pattern=True)
-    one, other = (brain_rdms(each, settings).rdms["visual"] for each in (subjects, shifted))
+    one, other = (brain_rdms("visual", each, settings).rdms for each in (subjects, shifted))
     np.testing.assert_allclose(one, other, atol=1e-7)
     expected = subjects[0].rois["visual"]
     assert expected.odd is not None and expected.even is not None
@@ -155,7 +155,9 @@ def test_mean_pattern_is_removed_by_name() -> None:
 def test_a_limited_search_for_the_number_of_voxels_is_said() -> None:
     """Not in a note on the figure of the sweep alone."""
     settings = replace(TOP_10, voxel_selection="best-n")
-    assert not any("numbers of voxels" in note for note in brain_rdms(patterns(), settings).notes)
+    assert not any(
+        "numbers of voxels" in note for note in brain_rdms("visual", patterns(), settings).notes
+    )
     slow = replace(settings, rsa_metric="whitened-cosine")
-    notes = brain_rdms(patterns(), slow).notes
+    notes = brain_rdms("visual", patterns(), slow).notes
     assert "the numbers of voxels were chosen by a sweep limited in the same way" in notes

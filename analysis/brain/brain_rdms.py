@@ -1,7 +1,7 @@
-"""RDMs of every region and subject: voxels chosen by some runs, distances taken in others."""
+"""RDMs of a region in every subject: voxels chosen by some runs, distances taken in others."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, folds_of
 from conceptrsa.analysis.brain.patterns import Half, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels, select_voxels, voxel_scores
-from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS, CeilingSweep, peak_size, sweep_top
+from conceptrsa.analysis.rsa.ceiling_sweep import MIN_VOXELS, peak_size, sweep_top
 from conceptrsa.analysis.rsa.distances import (
     compute_rdm,
     crossnobis_rdm,
@@ -18,94 +18,73 @@ from conceptrsa.analysis.rsa.distances import (
     out_of_range,
     without_distance,
 )
-from conceptrsa.analysis.settings import ComparisonSettings, is_own
+from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError, told_of
-from conceptrsa.bids_config.machine import map_on_threads
 
 EVERY_SIZE = 1_000_000
 """More voxels than a region has: the peak is looked for among all numbers of voxels."""
 
 
 @dataclass(frozen=True)
-class BrainRdms:
-    """The brain's side of an analysis.
+class RegionRdms:
+    """All subjects' RDMs of one region.
 
     Attributes
     ----------
-    folds : tuple of Fold
-    rdms : mapping of str to ndarray, (folds, subjects, pairs)
-        By region; NaN for a subject with fewer than three voxels selected in some fold.
-    n_voxels : mapping of str to ndarray of int, (folds, subjects)
+    rdms : ndarray, (folds, subjects, pairs)
+        NaN for a subject with fewer than three voxels selected in some fold.
+    n_voxels : ndarray of int, (folds, subjects)
     notes : tuple of str
         What happened on the way that the user should know.
-    whitened : bool
-        Whether voxels were whitened by the covariance of the residuals.
     """
 
-    folds: tuple[Fold, ...]
-    rdms: Mapping[str, Floats]
-    n_voxels: Mapping[str, Integers]
+    rdms: Floats
+    n_voxels: Integers
     notes: tuple[str, ...] = ()
-    whitened: bool = False
 
 
-def supplied_rdms(subjects: Sequence[SubjectRdms]) -> BrainRdms:
+def supplied_rdms(roi: str, subjects: Sequence[SubjectRdms]) -> RegionRdms:
     """Take RDMs as they are."""
-    rois = subjects[0].rois
-    rdms = {roi: np.stack([subject.rois[roi] for subject in subjects], axis=1) for roi in rois}
-    return BrainRdms(
-        folds=tuple(Fold() for _ in next(iter(rdms.values()))),
-        rdms=rdms,
-        n_voxels={roi: np.zeros(values.shape[:2], dtype=np.intp) for roi, values in rdms.items()},
-    )
+    rdms = np.stack([subject.rois[roi] for subject in subjects], axis=1)
+    return RegionRdms(rdms, np.zeros(rdms.shape[:2], dtype=np.intp))
 
 
-def brain_rdms(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> BrainRdms:
-    """Choose the voxels of every region and subject, and take the distances between patterns.
+def brain_rdms(
+    roi: str, subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
+) -> RegionRdms:
+    """Choose the voxels of a region in every subject, and take the distances between patterns.
 
     Parameters
     ----------
+    roi : str
     subjects : sequence of SubjectPatterns
-        That can be compared.
+        That can be compared, and have what `require_data` asks for.
     settings : ComparisonSettings
 
     Raises
     ------
     InputError
-        Where halves, runs or a residual covariance are needed and not there, or a pattern has no
-        direction.
+        On voxels that cannot be chosen, or a pattern that has no direction.
     """
-    folds = folds_of(settings)
-    for subject in subjects:
-        if any(fold.select_on for fold in folds):
-            subject.require_halves()
-        lacking = what_lacks(subject, settings)
-        if lacking is not None:
-            raise InputError(lacking)
-    noise_is_known = _is_noise_known(subjects, settings)
-    notes = list(_note_on_noise(noise_is_known, settings))
-    rdms: dict[str, list[Floats]] = {roi: [] for roi in subjects[0].rois}
-    n_voxels: dict[str, list[list[int]]] = {roi: [] for roi in subjects[0].rois}
-    for fold in folds:
-        columns, fold_notes = _chosen_voxels(subjects, fold, settings)
+    notes: list[str] = []
+    rdms: list[Floats] = []
+    n_voxels: list[list[int]] = []
+    for fold in folds_of(settings):
+        columns, fold_notes = _chosen_voxels(roi, subjects, fold, settings)
         notes.extend(fold_notes)
-        for roi in rdms:
-            chosen = [of_subject[roi] for of_subject in columns]
-            n_voxels[roi].append([len(voxels) for voxels in chosen])
-            rdms[roi].append(
-                np.stack(
-                    [
-                        _brain_rdm(subject, roi, voxels, fold.score_on, settings)
-                        for subject, voxels in zip(subjects, chosen, strict=True)
-                    ]
-                )
+        n_voxels.append([len(voxels) for voxels in columns])
+        rdms.append(
+            np.stack(
+                [
+                    _brain_rdm(subject, roi, voxels, fold.score_on, settings)
+                    for subject, voxels in zip(subjects, columns, strict=True)
+                ]
             )
-    return BrainRdms(
-        folds=folds,
-        rdms={roi: _complete(np.stack(values)) for roi, values in rdms.items()},
-        n_voxels={roi: np.array(values, dtype=np.intp) for roi, values in n_voxels.items()},
+        )
+    return RegionRdms(
+        rdms=_complete(np.stack(rdms)),
+        n_voxels=np.array(n_voxels, dtype=np.intp),
         notes=tuple(dict.fromkeys(notes)),
-        whitened=noise_is_known and settings.rdm_metric in ("mahalanobis", "crossnobis"),
     )
 
 
@@ -128,17 +107,19 @@ def _place(subject: SubjectPatterns, roi: str) -> str:
 
 
 def _chosen_voxels(
-    subjects: Sequence[SubjectPatterns], fold: Fold, settings: ComparisonSettings
-) -> tuple[list[Mapping[str, Integers]], list[str]]:
-    """Columns of each subject's regions, and notes."""
+    roi: str, subjects: Sequence[SubjectPatterns], fold: Fold, settings: ComparisonSettings
+) -> tuple[list[Integers], list[str]]:
+    """Columns of each subject's patterns, and notes."""
+    regions = {roi}
+    if settings.voxel_selection == "threshold":
+        regions |= {settings.threshold_roi} & set(subjects[0].rois)
     scores = [
-        {roi: selection_scores(subject, roi, fold.select_on, settings) for roi in subject.rois}
+        {name: selection_scores(subject, name, fold.select_on, settings) for name in regions}
         for subject in subjects
     ]
-    sizes = dict.fromkeys(subjects[0].rois, settings.n_voxels)
-    notes: list[str] = []
+    size, notes = settings.n_voxels, []
     if settings.voxel_selection == "best-n":
-        sizes, note = _best_sizes(subjects, scores, fold, settings)
+        size, note = _best_size(roi, subjects, [each[roi] for each in scores], fold, settings)
         if note:
             notes += [note, "the numbers of voxels were chosen by a sweep limited in the same way"]
     columns = []
@@ -146,32 +127,27 @@ def _chosen_voxels(
         generator = np.random.default_rng(
             [settings.seed, zlib.crc32(subject.label.encode()), fold.draw, 2]
         )
-        selected = select_voxels(subject, settings, of_subject, sizes, generator)
+        selected = select_voxels(subject, roi, settings, of_subject, size, generator)
         columns.append(selected.columns)
         notes.extend(selected.warnings)
     return columns, notes
 
 
-def _best_sizes(
+def _best_size(
+    roi: str,
     subjects: Sequence[SubjectPatterns],
-    scores: Sequence[Mapping[str, Floats]],
+    scores: Sequence[Floats],
     fold: Fold,
     settings: ComparisonSettings,
-) -> tuple[dict[str, int], str]:
-    """Number of voxels of each region at the peak of its ceiling in the runs chosen by.
+) -> tuple[int, str]:
+    """Number of voxels of a region at the peak of its ceiling in the runs chosen by.
 
     And a note on how the peak was looked for, where that is not as the settings say.
     """
     every = replace(settings, sweep_dense_until=EVERY_SIZE)
-    rois = tuple(subjects[0].rois)
-
-    def sweep(roi: str) -> CeilingSweep:
-        patterns = [subject.rois[roi].betas_of(fold.select_on) for subject in subjects]
-        orders = [rank_voxels(of_subject[roi]) for of_subject in scores]
-        return sweep_top(patterns, orders, every)
-
-    sweeps = map_on_threads(sweep, rois, in_turn=is_own(settings.rsa_metric))
-    return {roi: peak_size(one) for roi, one in zip(rois, sweeps, strict=True)}, sweeps[-1].note
+    patterns = [subject.rois[roi].betas_of(fold.select_on) for subject in subjects]
+    sweep = sweep_top(patterns, [rank_voxels(of_subject) for of_subject in scores], every)
+    return peak_size(sweep), sweep.note
 
 
 def _brain_rdm(
@@ -217,28 +193,58 @@ def _brain_rdm(
     return compute_rdm(values, settings.rdm_metric)
 
 
-def _is_noise_known(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> bool:
-    """Whether there are residual covariances; refuse crossnobis where there are of some only."""
-    known = {
+def require_data(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> None:
+    """Check that subjects have what the RDMs of an analysis are made of.
+
+    Raises
+    ------
+    InputError
+        Where halves, runs or a residual covariance are needed and not there, or where there are
+        residual covariances of some regions only and distances would differ between them.
+    """
+    for subject in subjects:
+        if any(fold.select_on for fold in folds_of(settings)):
+            subject.require_halves()
+        lacking = what_lacks(subject, settings)
+        if lacking is not None:
+            raise InputError(lacking)
+    if settings.rdm_metric != "crossnobis":
+        return
+    known = _known_noise(subjects)
+    if any(known.values()) and not all(known.values()):
+        without = next(place for place, there in known.items() if not there)
+        raise InputError(
+            f"there is no residual covariance of {without}, but there is of others: supply it, or "
+            "leave it out of all"
+        )
+
+
+def are_whitened(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> bool:
+    """Whether voxels are whitened by the covariance of the residuals."""
+    return settings.rdm_metric in ("mahalanobis", "crossnobis") and all(
+        _known_noise(subjects).values()
+    )
+
+
+def _known_noise(subjects: Sequence[SubjectPatterns]) -> dict[str, bool]:
+    """Whether there is a residual covariance, by subject and region."""
+    return {
         f"{subject.label} in {name}": roi.residual_covariance is not None
         for subject in subjects
         for name, roi in subject.rois.items()
     }
-    if all(known.values()) or not any(known.values()) or settings.rdm_metric != "crossnobis":
-        return all(known.values())
-    without = next(place for place, there in known.items() if not there)
-    raise InputError(
-        f"there is no residual covariance of {without}, but there is of others: supply it, or "
-        "leave it out of all"
+
+
+def notes_on_noise(
+    subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
+) -> tuple[str, ...]:
+    """Say where distances are taken without the noise normalisation that they are known for."""
+    if settings.rdm_metric != "crossnobis" or are_whitened(subjects, settings):
+        return ()
+    return (
+        "there is no residual covariance, so crossnobis distances are taken without noise "
+        "normalisation",
     )
-
-
-def _note_on_noise(is_known: bool, settings: ComparisonSettings) -> Iterator[str]:
-    if settings.rdm_metric == "crossnobis" and not is_known:
-        yield (
-            "there is no residual covariance, so crossnobis distances are taken without noise "
-            "normalisation"
-        )
 
 
 def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | None:

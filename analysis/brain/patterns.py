@@ -455,8 +455,11 @@ def _who(
     return label, names
 
 
+Subjects = Sequence[SubjectPatterns] | Sequence[SubjectRdms]
+
+
 def have_patterns(
-    subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms],
+    subjects: Subjects,
 ) -> "TypeIs[Sequence[SubjectPatterns]]":
     """Tell whether subjects come with patterns, or with RDMs only."""
     return all(isinstance(subject, SubjectPatterns) for subject in subjects)

@@ -111,17 +111,17 @@ Scores = Mapping[str, Floats]
 
 @dataclass(frozen=True)
 class SelectedVoxels:
-    """The voxels that one subject contributes.
+    """The voxels that one subject contributes to a region.
 
     Attributes
     ----------
-    columns : mapping of str to ndarray of int
-        Columns of the patterns of each region, in the selection's order.
+    columns : ndarray of int
+        Columns of the region's patterns, in the selection's order.
     warnings : tuple of str
         Where fewer voxels were there than asked for.
     """
 
-    columns: Mapping[str, Integers]
+    columns: Integers
     warnings: tuple[str, ...] = ()
 
 
@@ -135,83 +135,66 @@ def rank_voxels(scores: Floats) -> Integers:
 
 def select_voxels(
     subject: SubjectPatterns,
+    roi: str,
     settings: ComparisonSettings,
     scores: Scores,
-    sizes: Mapping[str, int],
+    size: int,
     generator: np.random.Generator,
 ) -> SelectedVoxels:
-    """Select the voxels of every region of one subject as `settings.voxel_selection` says.
+    """Select the voxels of a region of one subject as `settings.voxel_selection` says.
 
     Parameters
     ----------
     subject : SubjectPatterns
+    roi : str
+        Name of the region.
     settings : ComparisonSettings
         With `skip_zeros`, voxels with a beta of exactly 0 for any stimulus are never among those
         of the highest scores (top-n, best-n); the threshold does not look at zeros, as in the
         authors' code.
     scores : mapping of str to ndarray, (voxels,)
-        Score of every voxel by region, from whatever runs.
-    sizes : mapping of str to int
-        Number of voxels by region, for top-n, best-n and random.
+        Score of every voxel, from whatever runs, of the region and of the one that sets the
+        threshold.
+    size : int
+        Number of voxels, for top-n, best-n and random.
     generator : Generator
-        For random; the voxels of a region do not depend on which other regions there are.
+        For random; made anew for each region, it gives voxels that do not depend on which other
+        regions there are.
 
     Raises
     ------
     InputError
         If the region that sets the threshold is not among the regions, or has no scores.
     """
+    patterns = subject.rois[roi]
     match settings.voxel_selection:
         case "top-n" | "best-n":
-            return _highest(subject, scores, sizes, settings.skip_zeros)
+            order = rank_voxels(scores[roi])
+            if settings.skip_zeros:
+                order = order[(patterns.values[:, order] != 0).all(axis=0)]
+            return _first(subject, roi, order, size)
         case "threshold":
-            return _above_threshold(subject, scores, settings.threshold_roi, settings.n_voxels)
-        case "random":
-            return _at_random(subject, sizes, generator)
-        case "all":
-            return SelectedVoxels(
-                {name: np.arange(roi.n_voxels) for name, roi in subject.rois.items()}
+            threshold, warnings = _threshold(
+                subject, scores, settings.threshold_roi, settings.n_voxels
             )
+            return SelectedVoxels(np.flatnonzero(scores[roi] > threshold), warnings)
+        case "random":
+            seed = [int(generator.integers(2**32)), zlib.crc32(roi.encode())]
+            order = np.random.default_rng(seed).permutation(patterns.n_voxels)
+            return _first(subject, roi, order, size)
+        case "all":
+            return SelectedVoxels(np.arange(patterns.n_voxels))
 
 
-def _highest(
-    subject: SubjectPatterns, scores: Scores, sizes: Mapping[str, int], skip_zeros: bool
-) -> SelectedVoxels:
-    candidates = {}
-    for name, roi in subject.rois.items():
-        order = rank_voxels(scores[name])
-        candidates[name] = order[(roi.values[:, order] != 0).all(axis=0)] if skip_zeros else order
-    return _first(subject, candidates, sizes)
+def _first(subject: SubjectPatterns, roi: str, order: Integers, size: int) -> SelectedVoxels:
+    too_few = (_too_few(subject, roi, len(order), size),) if len(order) < size else ()
+    return SelectedVoxels(order[:size], too_few)
 
 
-def _at_random(
-    subject: SubjectPatterns, sizes: Mapping[str, int], generator: np.random.Generator
-) -> SelectedVoxels:
-    seed = int(generator.integers(2**32))
-    candidates = {
-        name: np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(roi.n_voxels)
-        for name, roi in subject.rois.items()
-    }
-    return _first(subject, candidates, sizes)
-
-
-def _first(
-    subject: SubjectPatterns, candidates: Mapping[str, Integers], sizes: Mapping[str, int]
-) -> SelectedVoxels:
-    return SelectedVoxels(
-        columns={name: order[: sizes[name]] for name, order in candidates.items()},
-        warnings=tuple(
-            _too_few(subject, name, len(order), sizes[name])
-            for name, order in candidates.items()
-            if len(order) < sizes[name]
-        ),
-    )
-
-
-def _above_threshold(
+def _threshold(
     subject: SubjectPatterns, scores: Scores, threshold_roi: str, n_voxels: int
-) -> SelectedVoxels:
-    """Voxels whose score exceeds the (n + 1)th highest of one region (paper, Appendix A.2)."""
+) -> tuple[float, tuple[str, ...]]:
+    """What scores must exceed: the (n + 1)th highest of one region (paper, Appendix A.2)."""
     if threshold_roi not in subject.rois:
         raise InputError(
             f"the threshold selection takes its threshold from region {threshold_roi}, which "
@@ -225,15 +208,12 @@ def _above_threshold(
             f"no voxel of region {threshold_roi} of {subject.label} has a score that could be a "
             "threshold: choose --voxel-score max-beta, or another voxel selection"
         )
-    warnings: tuple[str, ...] = ()
     if len(of_region) > n_voxels:
-        threshold = of_region[n_voxels]
-    else:
-        threshold = np.nextafter(of_region[-1], -np.inf)
-        if len(of_region) < n_voxels:
-            warnings = (_too_few(subject, threshold_roi, len(of_region), n_voxels),)
-    columns = {name: np.flatnonzero(scores[name] > threshold) for name in subject.rois}
-    return SelectedVoxels(columns, warnings)
+        return float(of_region[n_voxels]), ()
+    below_all = float(np.nextafter(of_region[-1], -np.inf))
+    if len(of_region) < n_voxels:
+        return below_all, (_too_few(subject, threshold_roi, len(of_region), n_voxels),)
+    return below_all, ()
 
 
 def _too_few(subject: SubjectPatterns, roi: str, n_there: int, n_voxels: int) -> str:

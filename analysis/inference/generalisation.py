@@ -295,9 +295,8 @@ def _generalisation(
     )
 
 
-def bytes_to_generalise(brain: Floats, models: Floats) -> int:
+def bytes_to_generalise(n_subjects: int, models: Floats) -> int:
     """Roughly what `generalise` takes of the memory: eight times its influences of 8 bytes."""
-    n_subjects = brain.shape[1]
     n_influences: int = (len(models) + n_subjects) * n_subjects * models.shape[-1]
     return 64 * n_influences
 

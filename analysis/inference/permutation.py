@@ -328,15 +328,19 @@ def permute_labels(
     rdms = np.stack([values.reshape(-1, values.shape[-1]) for values in brain.values()])
     n_stimuli = number_of_stimuli(models.shape[-1])
     permutations = draw_permutations(n_stimuli, n_permutations, generator)
-    null, expected = null_scores(rdms, models, metric, permutations)
-    of_models = np.eye(len(models))
+    return label_tests(*null_scores(rdms, models, metric, permutations), groups)
+
+
+def label_tests(null: Floats, expected: Floats, groups: Sequence[str]) -> LabelPermutations:
+    """Test models, pairs of models and pairs of groups, given what `null_scores` found."""
+    of_models = np.eye(null.shape[-1])
     usable = np.isfinite(null[0]).any(axis=0)
     names = np.array(list(dict.fromkeys(groups)))
     members = (np.asarray(groups)[:, None] == names) & usable[:, None]
     with np.errstate(invalid="ignore"):
         of_groups = members / members.sum(axis=0)
     return LabelPermutations(
-        p_floor=1 / len(permutations),
+        p_floor=1 / len(null),
         models=permutation_tests(of_models, null, expected, two_sided=False),
         model_pairs=permutation_tests(_differences(of_models), null, expected, two_sided=True),
         group_pairs=permutation_tests(_differences(of_groups), null, expected, two_sided=True),

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.inference.explained import partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
@@ -28,10 +28,14 @@ from conceptrsa.analysis.inference.findings import (
 from conceptrsa.analysis.inference.generalisation import (
     Generalisation,
     ScoredRegion,
-    bytes_to_generalise,
     generalise,
 )
-from conceptrsa.analysis.inference.permutation import LabelPermutations, permute_labels
+from conceptrsa.analysis.inference.permutation import (
+    LabelPermutations,
+    draw_permutations,
+    label_tests,
+    null_scores,
+)
 from conceptrsa.analysis.inference.random_effects import Estimates, Ratios
 from conceptrsa.analysis.inference.tests_over_subjects import (
     compare_models_with_reference,
@@ -39,8 +43,7 @@ from conceptrsa.analysis.inference.tests_over_subjects import (
     flip_signs,
 )
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
-from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
-from conceptrsa.bids_config.machine import map_on_threads
+from conceptrsa.analysis.settings import ComparisonSettings, RsaMetric, is_own, is_product
 
 WITHOUT_ZERO = ("cosine", "whitened-cosine")
 """Comparisons by which unrelated RDMs are alike as well: distances are positive."""
@@ -73,8 +76,54 @@ def has_no_zero(metric: str) -> bool:
     return metric in WITHOUT_ZERO or is_own(metric)
 
 
+@dataclass(frozen=True)
+class RegionInference:
+    """What of the inference concerns one region, whatever the others hold.
+
+    Attributes
+    ----------
+    general : Generalisation
+        To new subjects and new stimuli.
+    null : ndarray, (permutations, models)
+        Mean scores under every permutation of the stimuli's labels, the identity first.
+    expected : ndarray, (models,)
+        Their means over all possible permutations.
+    """
+
+    general: Generalisation
+    null: Floats
+    expected: Floats
+
+
+def label_permutations(n_stimuli: int, settings: ComparisonSettings) -> Integers:
+    """Permutations of the stimuli's labels, the same in all regions, (permutations, stimuli)."""
+    generator = np.random.default_rng([settings.seed, 3])
+    return draw_permutations(n_stimuli, number_of_permutations(settings), generator)
+
+
+def infer_region(
+    region: ScoredRegion,
+    model_rdms: Floats,
+    groups: Sequence[str],
+    metric: RsaMetric,
+    permutations: Integers,
+) -> RegionInference | None:
+    """Estimate and permute one region; None where fewer than two subjects have RDMs."""
+    if region.n_complete < 2:
+        return None
+    general = generalise(region.rdms, model_rdms, groups, metric)
+    of_all = region.rdms.reshape(1, -1, region.rdms.shape[-1])
+    null, expected = null_scores(of_all, model_rdms, metric, permutations)
+    return RegionInference(
+        general=_without_zero(general) if has_no_zero(metric) else general,
+        null=null[:, 0],
+        expected=expected[0],
+    )
+
+
 def infer_population(
     regions: Mapping[str, ScoredRegion],
+    found: Mapping[str, RegionInference | None],
     model_rdms: Floats,
     names: Sequence[str],
     groups: Sequence[str],
@@ -86,6 +135,8 @@ def infer_population(
     Parameters
     ----------
     regions : mapping of str to ScoredRegion
+    found : mapping of str to RegionInference or None
+        What `infer_region` gives of each region.
     model_rdms : ndarray, (models, pairs)
     names, groups : sequence of str
         Of the models.
@@ -99,52 +150,39 @@ def infer_population(
         Regions in which fewer than two subjects have RDMs in every fold have NaN scores and
         ceilings, and no rows in the other tables.
     """
-    complete = {roi: region for roi, region in regions.items() if region.n_complete >= 2}
-    empty = [roi for roi in regions if roi not in complete]
-    if not complete:
+    inferred = {roi: of_region for roi, of_region in found.items() if of_region is not None}
+    empty = [roi for roi in regions if roi not in inferred]
+    if not inferred:
         return Inference(*_nothing_known(empty, names, groups), (), (), (), ())
     metric, seed = settings.rsa_metric, settings.seed
+    complete = {roi: regions[roi] for roi in inferred}
     rdms = {roi: region.rdms for roi, region in complete.items()}
     scores = {roi: region.rsa for roi, region in complete.items()}
-    permutations = permute_labels(
-        rdms,
-        model_rdms,
-        groups,
-        metric,
-        number_of_permutations(settings),
-        np.random.default_rng([seed, 3]),
-    )
-    found_in = map_on_threads(
-        lambda brain: generalise(brain, model_rdms, groups, metric),
-        rdms.values(),
-        n_bytes=bytes_to_generalise(next(iter(rdms.values())), model_rdms),
-        in_turn=is_own(metric),
-    )
-    general = dict(zip(rdms, found_in, strict=True))
-    over_subjects: tuple[ModelTest, ...]
-    if has_no_zero(metric):
-        general = {roi: _without_zero(found) for roi, found in general.items()}
-        over_subjects = ()
-    else:
+    over_subjects: tuple[ModelTest, ...] = ()
+    if not has_no_zero(metric):
         over_subjects = (
             *flip_signs(scores, names, reference, seed),
             *compare_models_with_reference(scores, names, reference, "rsa"),
         )
-    found = _Population(
+    population = _Population(
         names=names,
         groups=groups,
         regions=complete,
-        general=general,
-        permutations=permutations,
+        general={roi: of_region.general for roi, of_region in inferred.items()},
+        permutations=label_tests(
+            np.stack([of_region.null for of_region in inferred.values()], axis=1),
+            np.stack([of_region.expected for of_region in inferred.values()]),
+            groups,
+        ),
     )
     scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)
     return Inference(
-        model_scores=(*found.model_scores(), *scores_of_empty),
-        ceilings=(*found.ceilings(), *ceilings_of_empty),
+        model_scores=(*population.model_scores(), *scores_of_empty),
+        ceilings=(*population.ceilings(), *ceilings_of_empty),
         variance_parts=variance_parts(rdms, model_rdms, groups),
         partial_scores=partial_scores(rdms, model_rdms, names, groups, metric),
-        model_tests=(*found.model_tests(), *over_subjects),
-        group_tests=found.group_tests(),
+        model_tests=(*population.model_tests(), *over_subjects),
+        group_tests=population.group_tests(),
     )
 
 

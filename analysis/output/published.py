@@ -82,9 +82,10 @@ def check_result(result: ComparisonResult, subjects: Sequence[SubjectPatterns]) 
         if analysis.settings.voxel_selection == "threshold"
         for roi in analysis.rois
     }
-    all_voxels = brain_rdms(subjects, replace(PRESETS["paper"], voxel_selection="all"))
+    all_voxels = replace(PRESETS["paper"], voxel_selection="all")
     ceilings = {
-        roi: noise_ceiling(rdms[0], "pearson").pairwise for roi, rdms in all_voxels.rdms.items()
+        roi: noise_ceiling(brain_rdms(roi, subjects, all_voxels).rdms[0], "pearson").pairwise
+        for roi in subjects[0].rois
     }
     sweeps = [_every_number_of_voxels(roi, subjects) for roi in subjects[0].rois]
     return check_against_published(counts, sweeps, ceilings)

@@ -19,7 +19,7 @@ from conceptrsa.analysis.rsa.noise_ceiling import (
     noise_ceiling,
 )
 from conceptrsa.analysis.settings import RdmMetric, RsaMetric
-from conceptrsa.bids_config.machine import available_processors
+from conceptrsa.bids_config.machine import share_of_machine
 
 DRAWS_AT_ONCE = 4
 """So many that NumPy's matrices of a block stay in the processor's cache."""
@@ -182,7 +182,7 @@ def _compiled_ceilings(
             return NoiseCeiling(ceiling.pairwise, bounds[..., 0, :], bounds[..., 1, :])
         return ceiling
 
-    n_threads = min(available_processors(), len(rows))
+    n_threads = min(share_of_machine().n_processors, len(rows))
     per_draw = max(len(sizes) * n_subjects**2, 1)
     at_once = max(min(NUMBERS_AT_ONCE // (per_draw * n_threads), len(rows) // n_threads), 1)
     blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.brain.folds import fitted_to
-from conceptrsa.analysis.brain.patterns import have_patterns
-from conceptrsa.analysis.comparison import Subjects, compare
+from conceptrsa.analysis.brain.patterns import Subjects, have_patterns
+from conceptrsa.analysis.comparison import compare
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
 from conceptrsa.analysis.output.report.comparison_page import REPORT

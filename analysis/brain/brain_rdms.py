@@ -49,8 +49,64 @@ def supplied_rdms(roi: str, subjects: Sequence[SubjectRdms]) -> RegionRdms:
     return RegionRdms(rdms, np.zeros(rdms.shape[:2], dtype=np.intp))
 
 
+@dataclass(frozen=True)
+class ChosenVoxels:
+    """Voxels of a region that enter its RDMs.
+
+    Attributes
+    ----------
+    columns : tuple of tuple of ndarray of int
+        Columns of each subject's patterns, by fold and subject.
+    notes : tuple of str
+        What happened on the way that the user should know.
+    """
+
+    columns: tuple[tuple[Integers, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_voxels(self) -> Integers:
+        """How many they are, (folds, subjects)."""
+        return np.array([[len(each) for each in fold] for fold in self.columns], dtype=np.intp)
+
+
+def choose_voxels(
+    roi: str,
+    subjects: Sequence[SubjectPatterns],
+    settings: ComparisonSettings,
+    sized_by: Sequence[SubjectPatterns] | None = None,
+) -> ChosenVoxels:
+    """Choose the voxels of a region in every subject and fold.
+
+    Parameters
+    ----------
+    roi : str
+    subjects : sequence of SubjectPatterns
+        That have what `require_data` asks for.
+    settings : ComparisonSettings
+    sized_by : sequence of SubjectPatterns, optional
+        The same subjects on stimuli that all share, by which the number of voxels is found where
+        it is not given.
+
+    Raises
+    ------
+    InputError
+        On voxels that cannot be chosen.
+    """
+    notes: list[str] = []
+    columns = []
+    for fold in folds_of(settings):
+        of_fold, fold_notes = _chosen_voxels(roi, subjects, fold, settings, sized_by or subjects)
+        columns.append(tuple(of_fold))
+        notes.extend(fold_notes)
+    return ChosenVoxels(tuple(columns), tuple(dict.fromkeys(notes)))
+
+
 def brain_rdms(
-    roi: str, subjects: Sequence[SubjectPatterns], settings: ComparisonSettings
+    roi: str,
+    subjects: Sequence[SubjectPatterns],
+    settings: ComparisonSettings,
+    chosen: ChosenVoxels | None = None,
 ) -> RegionRdms:
     """Choose the voxels of a region in every subject, and take the distances between patterns.
 
@@ -60,31 +116,61 @@ def brain_rdms(
     subjects : sequence of SubjectPatterns
         That can be compared, and have what `require_data` asks for.
     settings : ComparisonSettings
+    chosen : ChosenVoxels, optional
+        Where they were chosen before.
 
     Raises
     ------
     InputError
         On voxels that cannot be chosen, or a pattern that has no direction.
     """
-    notes: list[str] = []
-    rdms: list[Floats] = []
-    n_voxels: list[list[int]] = []
-    for fold in folds_of(settings):
-        columns, fold_notes = _chosen_voxels(roi, subjects, fold, settings)
-        notes.extend(fold_notes)
-        n_voxels.append([len(voxels) for voxels in columns])
-        rdms.append(
-            np.stack(
-                [
-                    _brain_rdm(subject, roi, voxels, fold.score_on, settings)
-                    for subject, voxels in zip(subjects, columns, strict=True)
-                ]
-            )
-        )
-    return RegionRdms(
-        rdms=_complete(np.stack(rdms)),
-        n_voxels=np.array(n_voxels, dtype=np.intp),
-        notes=tuple(dict.fromkeys(notes)),
+    if chosen is None:
+        chosen = choose_voxels(roi, subjects, settings)
+    rdms = [
+        subject_rdms(subject, roi, columns, settings)
+        for subject, columns in zip(subjects, zip(*chosen.columns, strict=True), strict=True)
+    ]
+    return RegionRdms(_complete(np.stack(rdms, axis=1)), chosen.n_voxels, chosen.notes)
+
+
+def subject_rdms(
+    subject: SubjectPatterns,
+    roi: str,
+    columns: Sequence[Integers],
+    settings: ComparisonSettings,
+) -> Floats:
+    """RDMs of one subject's chosen voxels in every fold, (folds, pairs); NaN where too few."""
+    return np.stack(
+        [
+            _brain_rdm(subject, roi, of_fold, fold.score_on, settings)
+            for fold, of_fold in zip(folds_of(settings), columns, strict=True)
+        ]
+    )
+
+
+def half_rdms(
+    subject: SubjectPatterns,
+    roi: str,
+    columns: Sequence[Integers],
+    settings: ComparisonSettings,
+) -> Floats | None:
+    """RDMs of the odd and of the even runs of the voxels chosen in every fold, (folds, 2, pairs).
+
+    None where they are not known, for crossnobis distances also where a half has a single run.
+    """
+    patterns = subject.rois[roi]
+    halves: tuple[Half, Half] = ("odd", "even")
+    if settings.rdm_metric == "crossnobis":
+        runs = [patterns.runs_of(half) for half in halves]
+        if any(of_half is None or len(of_half) < 2 for of_half in runs):
+            return None
+    elif not patterns.has_halves:
+        return None
+    return np.stack(
+        [
+            np.stack([_brain_rdm(subject, roi, of_fold, half, settings) for half in halves])
+            for of_fold in columns
+        ]
     )
 
 
@@ -107,7 +193,11 @@ def _place(subject: SubjectPatterns, roi: str) -> str:
 
 
 def _chosen_voxels(
-    roi: str, subjects: Sequence[SubjectPatterns], fold: Fold, settings: ComparisonSettings
+    roi: str,
+    subjects: Sequence[SubjectPatterns],
+    fold: Fold,
+    settings: ComparisonSettings,
+    sized_by: Sequence[SubjectPatterns],
 ) -> tuple[list[Integers], list[str]]:
     """Columns of each subject's patterns, and notes."""
     regions = {roi}
@@ -119,7 +209,7 @@ def _chosen_voxels(
     ]
     size, notes = settings.n_voxels, []
     if settings.voxel_selection == "best-n":
-        size, note = _best_size(roi, subjects, [each[roi] for each in scores], fold, settings)
+        size, note = _best_size(roi, sized_by, [each[roi] for each in scores], fold, settings)
         if note:
             notes += [note, "the numbers of voxels were chosen by a sweep limited in the same way"]
     columns = []

@@ -1,0 +1,264 @@
+"""Scores of each subject on stimuli of its own, or on more than can be analysed at once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
+from conceptrsa.analysis.brain.brain_rdms import ChosenVoxels, half_rdms, subject_rdms
+from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, Subjects
+from conceptrsa.analysis.brain.stimulus_sets import MOST, StimulusSets, at_most, with_stimuli
+from conceptrsa.analysis.inference.generalisation import OwnScores, SingleSubject
+from conceptrsa.analysis.inference.own_permutations import SubjectStudy
+from conceptrsa.analysis.inference.stimulus_pulls import (
+    ModelsOfSubject,
+    SubjectPulls,
+    models_of_subject,
+    pull_scores,
+)
+from conceptrsa.analysis.models.model_set import ModelSet
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.noise_ceiling import split_half_ceiling
+from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
+from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import map_on_threads
+
+MIN_SHARED = 6
+"""Fewer stimuli that two subjects share say nothing about the covariance of their scores."""
+
+Subject = SubjectPatterns | SubjectRdms
+
+
+@dataclass(frozen=True)
+class OwnRegion:
+    """One region on each subject's own stimuli.
+
+    Attributes
+    ----------
+    scores : OwnScores
+    ceilings : ndarray, (subjects,), or None
+        Split-half ceilings; None where subjects are compared on common stimuli, or have no halves.
+    single : tuple of SingleSubject
+        Each subject on its own stimuli, or 1000 of them; empty where there are common stimuli.
+    shared : mapping of tuple of int to tuple of SingleSubject
+        Subjects, by their places, on stimuli that they share; empty likewise.
+    """
+
+    scores: OwnScores
+    ceilings: Floats | None = None
+    single: tuple[SingleSubject, ...] = ()
+    shared: Mapping[tuple[int, ...], tuple[SingleSubject, ...]] | None = None
+
+    def of_subjects(self, rows: Booleans) -> "OwnRegion":
+        """Give some of the subjects."""
+        places = {old: new for new, old in enumerate(np.flatnonzero(rows))}
+        shared = {
+            tuple(places[subject] for subject in subjects): data
+            for subjects, data in (self.shared or {}).items()
+            if all(subject in places for subject in subjects)
+        }
+        return OwnRegion(
+            self.scores.of_subjects(rows),
+            None if self.ceilings is None else self.ceilings[rows],
+            tuple(one for one, is_there in zip(self.single, rows, strict=True) if is_there),
+            shared,
+        )
+
+
+@dataclass(frozen=True)
+class OwnStudy:
+    """A study on each subject's own stimuli.
+
+    Attributes
+    ----------
+    regions : mapping of str to OwnRegion
+    subjects : tuple of SubjectStudy
+        For permutations of the stimuli's labels.
+    """
+
+    regions: Mapping[str, OwnRegion]
+    subjects: tuple[SubjectStudy, ...]
+
+
+def score_own_stimuli(
+    subjects: Subjects,
+    sets: StimulusSets,
+    models: ModelSet,
+    chosen: Mapping[str, ChosenVoxels],
+    settings: ComparisonSettings,
+) -> OwnStudy:
+    """Score all models in every region on all of each subject's stimuli.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectPatterns or of SubjectRdms
+        With the stimuli of `sets`.
+    sets : StimulusSets
+    models : ModelSet
+        Of every stimulus.
+    chosen : mapping of str to ChosenVoxels
+        By region; empty where there are no patterns.
+    settings : ComparisonSettings
+    """
+    rois = tuple(subjects[0].rois)
+    source = _Source(subjects, models, chosen, settings)
+    found = [_score_subject(place, source) for place in range(len(subjects))]
+    studies = tuple(
+        SubjectStudy(
+            stimuli=subject.stimuli,
+            models=partial(source.models_among, place),
+            brain={roi: partial(source.brain_among, place, roi) for roi in rois},
+            pulls={roi: one.pulls for roi, one in of_regions.items() if one.pulls is not None},
+        )
+        for place, (subject, of_regions) in enumerate(zip(subjects, found, strict=True))
+    )
+    own = {
+        roi: OwnScores(np.array([of_regions[roi].scores for of_regions in found]), sets.counts)
+        for roi in rois
+    }
+    if sets.common:
+        return OwnStudy({roi: OwnRegion(scores) for roi, scores in own.items()}, studies)
+    single = [
+        _single_subjects(place, at_most(subject.stimuli, MOST, settings.seed), source)
+        for place, subject in enumerate(subjects)
+    ]
+    shared = {
+        places: [_single_subjects(place, stimuli, source) for place in places]
+        for places, stimuli in _shared_stimuli(subjects, settings.seed)
+    }
+    regions = {}
+    for roi, scores in own.items():
+        ceilings = np.array([of_regions[roi].ceiling for of_regions in found])
+        regions[roi] = OwnRegion(
+            scores,
+            ceilings if np.isfinite(ceilings).any() else None,
+            tuple(of_subject[roi] for of_subject in single),
+            {places: tuple(one[roi] for one in data) for places, data in shared.items()},
+        )
+    return OwnStudy(regions, studies)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """RDMs of some of a subject's stimuli."""
+
+    subjects: Subjects
+    models: ModelSet
+    chosen: Mapping[str, ChosenVoxels]
+    settings: ComparisonSettings
+
+    @property
+    def doubled(self) -> bool:
+        """Whether the RDMs that are scored are of all runs."""
+        return bool(self.chosen) and self.settings.voxel_selection in ("all", "random")
+
+    def columns(self, place: int, roi: str) -> tuple[Integers, ...]:
+        """Chosen voxels of a subject in every fold."""
+        return tuple(fold[place] for fold in self.chosen[roi].columns)
+
+    def models_among(self, place: int, rows: Integers) -> Floats:
+        """RDMs (models, pairs) among some of a subject's stimuli."""
+        stimuli = self.subjects[place].stimuli
+        return self.models.of_stimuli([stimuli[row] for row in rows]).rdms(self.settings.rdm_metric)
+
+    def brain_among(self, place: int, roi: str, rows: Integers) -> Floats:
+        """RDMs (folds, pairs) of a region among some of a subject's stimuli."""
+        return self.brain(place, roi, self.subjects[place].of_rows(list(rows)))
+
+    def brain(self, place: int, roi: str, subject: Subject) -> Floats:
+        """RDMs (folds, pairs) of a region of a subject, on whichever of its stimuli it holds."""
+        if isinstance(subject, SubjectRdms):
+            return subject.rois[roi]
+        return subject_rdms(subject, roi, self.columns(place, roi), self.settings)
+
+    def halves(self, place: int, roi: str, subject: Subject) -> Floats | None:
+        """RDMs (folds, 2, pairs) of halves of the runs, where these are known."""
+        if isinstance(subject, SubjectRdms):
+            rdms = subject.rois[roi]
+            return rdms[None] if len(rdms) == 2 else None
+        try:
+            return half_rdms(subject, roi, self.columns(place, roi), self.settings)
+        except InputError:
+            # A pattern of a half may have no direction where that of all runs has one.
+            return None
+
+
+@dataclass(frozen=True)
+class _Found:
+    scores: Floats
+    ceiling: float
+    pulls: SubjectPulls | None
+
+
+def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
+    """Scores and ceilings of one subject's regions, whose models are held once."""
+    subject, metric = source.subjects[place], source.settings.rsa_metric
+    own = source.models.of_stimuli(subject.stimuli)
+    many = len(subject.stimuli) > MOST
+    rdms = own.single_rdms(source.settings.rdm_metric) if many else own.rdms(
+        source.settings.rdm_metric
+    )
+    models = models_of_subject(rdms, metric) if is_product(metric) else None
+
+    def score(roi: str) -> _Found:
+        brain = source.brain(place, roi, subject)
+        if not np.isfinite(brain).all():
+            return _Found(np.full(len(rdms), np.nan), np.nan, None)
+        halves = source.halves(place, roi, subject)
+        ceiling = np.nan if halves is None else split_half_ceiling(halves, metric, source.doubled)
+        if models is None:
+            return _Found(_scores_one_by_one(brain, rdms, source.settings), ceiling, None)
+        pulls = pull_scores(models, brain, metric)
+        return _Found(pulls.scores, ceiling, pulls)
+
+    found = map_on_threads(
+        score,
+        subject.rois,
+        n_bytes=6 * 8 * rdms.shape[-1],
+        in_turn=is_own(metric) or is_own(source.settings.rdm_metric),
+    )
+    return dict(zip(subject.rois, found, strict=True))
+
+
+def _scores_one_by_one(brain: Floats, models: Floats, settings: ComparisonSettings) -> Floats:
+    scores = [correlate_rdms(brain, rdm[None], settings.rsa_metric)[:, 0] for rdm in models]
+    return np.asarray(np.mean(scores, axis=1))
+
+
+def _single_subjects(
+    place: int, stimuli: tuple[str, ...], source: _Source
+) -> dict[str, SingleSubject]:
+    """One subject's regions on some of its stimuli."""
+    subject = with_stimuli(source.subjects[place], stimuli)
+    models = source.models.of_stimuli(stimuli).rdms(source.settings.rdm_metric)
+    return {
+        roi: SingleSubject(
+            source.brain(place, roi, subject),
+            models,
+            source.halves(place, roi, subject),
+            source.doubled,
+        )
+        for roi in subject.rois
+    }
+
+
+def _shared_stimuli(
+    subjects: Subjects, seed: int
+) -> Iterator[tuple[tuple[int, ...], tuple[str, ...]]]:
+    """Stimuli that subjects share, each two subjects once: all together where they are the same."""
+    sets = [set(subject.stimuli) for subject in subjects]
+    of_pairs: dict[frozenset[str], list[tuple[int, int]]] = {}
+    for one, other in combinations(range(len(subjects)), 2):
+        shared = frozenset(sets[one] & sets[other])
+        if len(shared) >= MIN_SHARED:
+            of_pairs.setdefault(shared, []).append((one, other))
+    for shared, pairs in of_pairs.items():
+        stimuli = at_most(tuple(sorted(shared)), MOST, seed)
+        everyone = tuple(sorted({subject for pair in pairs for subject in pair}))
+        if len(pairs) == len(everyone) * (len(everyone) - 1) // 2:
+            yield everyone, stimuli
+        else:
+            yield from ((pair, stimuli) for pair in pairs)

@@ -1,0 +1,258 @@
+"""Permutation of labels where subjects saw different stimuli, or very many.
+
+Stimuli are exchanged within classes: those that the same subjects saw. Of each class one
+permutation moves the stimuli in all subjects, folds and regions alike, so that what they share
+stays shared, and no subject's RDM is compared with models of stimuli that it did not see. A
+stimulus that is alone in its class never moves: where most are, the tests stay valid but find
+little.
+
+An RDM of very many stimuli is never permuted whole. A score is a sum of products over pairs, and
+relabelling does not mix the three parts of an RDM (see `split_rdms`), so that a score is a sum of
+three. The product of the means is the same under every permutation. That of the stimuli's values,
+(n - 2) sum a_i b_i, is permuted as it is, with all stimuli. The rests, which are particular to
+pairs, are permuted in a thinned study: a random share of each class. Under relabelling the product
+of rests R and Q has the variance |R|^2 |Q|^2 / d with d = n (n - 3) / 2, the dimensions of rests.
+In the thinned study its distribution has the same form and the same correlations among models,
+regions and subjects, and it is scaled to that variance.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
+from conceptrsa.analysis.inference.permutation import LabelPermutations, label_tests, null_scores
+from conceptrsa.analysis.inference.stimulus_classes import (
+    StimulusClasses,
+    draw_within_classes,
+    stimulus_classes,
+    thin_classes,
+)
+from conceptrsa.analysis.inference.stimulus_pulls import SubjectPulls
+from conceptrsa.analysis.rsa.correlations import split_rdms, standardise
+from conceptrsa.analysis.settings import RsaMetric, is_product
+from conceptrsa.bids_config.machine import map_on_threads
+
+MANY_STIMULI = 300
+"""Where a subject has more, its rests are permuted in a study thinned to so many."""
+
+PERMUTATIONS_AT_ONCE = 50
+"""Of all stimuli of all subjects, of which there may be 80,000."""
+
+RdmsAmong = Callable[[Integers], Floats]
+"""Gives RDMs (rdms, pairs) among some stimuli of a subject, by their places in ascending order."""
+
+
+@dataclass(frozen=True)
+class SubjectStudy:
+    """One subject's stimuli, and what gives its RDMs.
+
+    Attributes
+    ----------
+    stimuli : sequence of str
+        In the order of the RDMs.
+    models : callable
+        Gives RDMs (models, pairs) among some of the stimuli.
+    brain : mapping of str to callable
+        By region, the same in all subjects: gives RDMs (folds, pairs). An RDM with a NaN leaves the
+        subject out of the region.
+    pulls : mapping of str to SubjectPulls
+        By region, of all stimuli. Needed only where a subject has more than `MANY_STIMULI`.
+    """
+
+    stimuli: Sequence[str]
+    models: RdmsAmong
+    brain: Mapping[str, RdmsAmong]
+    pulls: Mapping[str, SubjectPulls]
+
+
+def permute_own_labels(
+    subjects: Sequence[SubjectStudy],
+    groups: Sequence[str],
+    metric: RsaMetric,
+    n_permutations: int,
+    generator: np.random.Generator,
+) -> LabelPermutations:
+    """Test models, pairs of models and pairs of groups in all regions.
+
+    A score is the mean over the subjects that have RDMs of a region, of means over folds.
+
+    Parameters
+    ----------
+    subjects : sequence of SubjectStudy
+    groups : sequence of str
+        Of the models.
+    metric : str
+        Beyond `MANY_STIMULI`, one that is a sum of products over pairs.
+    n_permutations : int
+        The identity among them. Up to `MANY_STIMULI`, where there are no more than that, all are
+        taken and the tests are exact.
+    generator : Generator
+
+    Returns
+    -------
+    LabelPermutations
+
+    Raises
+    ------
+    ValueError
+        On very many stimuli and a comparison that is no sum of products.
+    """
+    classes = stimulus_classes([subject.stimuli for subject in subjects])
+    if max(len(subject.stimuli) for subject in subjects) <= MANY_STIMULI:
+        permutations = draw_within_classes(classes, n_permutations, generator)
+        null, expected = _null_of_all_pairs(subjects, classes, metric, permutations)
+    elif is_product(metric):
+        null, expected = _null_of_many(subjects, classes, metric, n_permutations, generator)
+    else:
+        raise ValueError(f"{metric} is no sum of products: it takes all pairs of stimuli")
+    return label_tests(null, expected, groups)
+
+
+def _null_of_all_pairs(
+    subjects: Sequence[SubjectStudy],
+    classes: StimulusClasses,
+    metric: RsaMetric,
+    permutations: Integers,
+) -> tuple[Floats, Floats]:
+    """Scores (permutations, regions, models), and their means over all possible permutations."""
+    total: Floats | float = 0.0
+    total_expected: Floats | float = 0.0
+    n_present: Floats | float = 0.0
+    for index, subject in enumerate(subjects):
+        everything = np.arange(len(subject.stimuli))
+        brain = np.stack([rdms(everything) for rdms in subject.brain.values()])
+        # All folds or none, as with patterns.
+        brain[np.isnan(brain).any(axis=(1, 2))] = np.nan
+        orders = classes.own_orders(index, permutations)
+        null, expected = null_scores(brain, subject.models(everything), metric, orders)
+        if len(classes.of_subject(index)) > 1:
+            # A pair does not come to every place, as it does within one class.
+            expected = null.mean(axis=0)
+        present = np.isfinite(null[0]).any(axis=1, keepdims=True)
+        total = total + np.where(present, null, 0.0)
+        total_expected = total_expected + np.where(present, expected, 0.0)
+        n_present = n_present + present
+    n_subjects = _or_nan(n_present)
+    return total / n_subjects, total_expected / n_subjects
+
+
+def _or_nan(counts: Floats | float) -> Floats:
+    return np.where(np.asarray(counts) > 0, counts, np.nan)
+
+
+@dataclass(frozen=True)
+class _ManyStimuli:
+    """What of one subject is taken from all its stimuli; zeros in regions without RDMs.
+
+    Attributes
+    ----------
+    present : ndarray of bool, (regions,)
+    scores, constant : ndarray, (regions, models)
+        And what the means of the RDMs add to each score.
+    brain : ndarray, (regions, stimuli)
+        The stimuli's values times the stimuli less two.
+    models : ndarray, (models, stimuli)
+        The stimuli's values.
+    rests : ndarray, (regions, models)
+        Standard deviation over permutations of the product of the rests.
+    """
+
+    present: Booleans
+    scores: Floats
+    constant: Floats
+    brain: Floats
+    models: Floats
+    rests: Floats
+
+
+def _of_many_stimuli(subject: SubjectStudy) -> _ManyStimuli:
+    n = len(subject.stimuli)
+    pulls = [subject.pulls[region] for region in subject.brain]
+    present = np.array([np.isfinite(each.scores).any() for each in pulls])
+    models = pulls[0].models
+    brain = [each.brain for each in pulls if each.brain is not None]
+    assert models is not None
+
+    def among(values: Sequence[Floats]) -> Floats:
+        stacked = np.stack(values)
+        return np.where(present[:, None], stacked, 0.0)
+
+    return _ManyStimuli(
+        present=present,
+        scores=among([each.scores for each in pulls]),
+        constant=among([n * (n - 1) / 2 * parts.mean * models.mean for parts in brain]),
+        brain=among([(n - 2) * parts.of_stimuli[0] for parts in brain]),
+        models=models.of_stimuli,
+        rests=among([parts.rest * models.rest for parts in brain]) / np.sqrt(n * (n - 3) / 2),
+    )
+
+
+def _null_of_many(
+    subjects: Sequence[SubjectStudy],
+    classes: StimulusClasses,
+    metric: RsaMetric,
+    n_permutations: int,
+    generator: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """As `_null_of_all_pairs`, of values of all stimuli and of rests of some."""
+    of_all = [_of_many_stimuli(subject) for subject in subjects]
+    null = _permuted_values(of_all, classes, n_permutations, generator)
+    share = MANY_STIMULI / max(len(subject.stimuli) for subject in subjects)
+    thinned, kept = thin_classes(classes, min(share, 1.0), generator)
+    permutations = draw_within_classes(thinned, n_permutations, generator)
+    expected = np.zeros(null.shape[1:])
+    for index, (subject, own) in enumerate(zip(subjects, of_all, strict=True)):
+        orders = thinned.own_orders(index, permutations)
+        null += _permuted_rests(subject, kept[index], metric, orders) * own.rests
+        null += own.constant
+        expected += own.constant
+        for stimuli in classes.of_subject(index):
+            means = own.models[:, stimuli].mean(axis=1)
+            expected += own.brain[:, stimuli].sum(axis=1)[:, None] * means
+    null[0] = sum(own.scores for own in of_all)
+    n_subjects = _or_nan(sum(own.present[:, None].astype(float) for own in of_all))
+    return null / n_subjects, expected / n_subjects
+
+
+def _permuted_values(
+    subjects: Sequence[_ManyStimuli],
+    classes: StimulusClasses,
+    n_permutations: int,
+    generator: np.random.Generator,
+) -> Floats:
+    """Sums over subjects of products of the stimuli's values, (permutations, regions, models)."""
+    n_regions, n_models = subjects[0].rests.shape
+    null = np.zeros((n_permutations, n_regions, n_models))
+    starts = range(0, n_permutations, PERMUTATIONS_AT_ONCE)
+
+    def permute(block: tuple[int, np.random.Generator]) -> None:
+        start, own_generator = block
+        rows = slice(start, min(start + PERMUTATIONS_AT_ONCE, n_permutations))
+        # The first, which changes nothing, is left out.
+        orders = draw_within_classes(classes, rows.stop - rows.start + 1, own_generator)[1:]
+        arranged = np.zeros((n_regions, orders.shape[1]))
+        for subject, own in zip(subjects, classes.places, strict=True):
+            arranged[:, own] = subject.brain
+            permuted = arranged.take(orders[:, own], axis=1)
+            null[rows] += (permuted @ subject.models.T).swapaxes(0, 1)
+
+    # A generator for every block, so that numbers do not depend on the threads.
+    map_on_threads(permute, zip(starts, generator.spawn(len(starts)), strict=True))
+    return null
+
+
+def _permuted_rests(
+    subject: SubjectStudy, kept: Integers, metric: RsaMetric, orders: Integers
+) -> Floats:
+    """Products of the rests of a thinned study, scaled to a variance of one, about their mean."""
+    brain = np.stack(
+        [standardise(rdms(kept), metric).mean(axis=0) for rdms in subject.brain.values()]
+    )
+    models = standardise(subject.models(kept), metric)
+    of_brain, of_models = split_rdms(brain)[2], split_rdms(models)[2]
+    null, _ = null_scores(of_brain[:, None], of_models, "cosine", orders)
+    n = len(kept)
+    null = np.nan_to_num(null) * np.sqrt(n * (n - 3) / 2)
+    return np.asarray(null - null.mean(axis=0))

@@ -28,6 +28,9 @@ from conceptrsa.analysis.settings import RsaMetric
 MIN_SUBJECTS_OF_CEILING = 3
 """Two subjects have one ceiling, which cannot vary over subjects."""
 
+INFLUENCES_AT_ONCE = 64_000_000
+"""Bytes of influences that are computed at a time, next to those that are kept."""
+
 SMALLEST_ERROR = 1e-6
 """Standard errors that are no larger come from rounding."""
 
@@ -99,15 +102,10 @@ def generalise(
     brain = brain[:, np.isfinite(brain).all(axis=(0, 2))]
     if brain.shape[1] < 2:
         raise ValueError("inference over subjects needs two of them with RDMs")
-    # Influences (models, subjects, pairs), means over folds.
-    scores = np.zeros((len(models), *brain.shape[1:]))
-    for rdms in brain:
-        scores += pair_influence(models, rdms, metric)
-    scores /= len(brain)
-    agreement = _agreement(brain, metric)
-    compact, stimuli = compact_pairs(np.concatenate([*scores, agreement]))
-    scores = compact[: scores[..., 0].size].reshape(*scores.shape[:2], -1)
-    agreement = compact[scores[..., 0].size :]
+    compact, stimuli = compact_pairs(_influences(brain, models, metric))
+    n_scores = len(models) * brain.shape[1]
+    scores = compact[:n_scores].reshape(len(models), brain.shape[1], -1)
+    agreement = compact[n_scores:]
     squares = mean_squares(scores, (levels, stimuli))
     membership = np.asarray(groups)
     group_pairs = [
@@ -128,10 +126,10 @@ def generalise(
 
 
 def bytes_to_generalise(brain: Floats, models: Floats) -> int:
-    """Roughly what `generalise` takes of the memory: eight times its influences of 8 bytes."""
+    """Roughly what `generalise` takes of the memory: its influences, twice their part at once."""
     n_subjects = brain.shape[1]
     n_influences: int = (len(models) + n_subjects) * n_subjects * models.shape[-1]
-    return 64 * n_influences
+    return 8 * n_influences + 2 * INFLUENCES_AT_ONCE
 
 
 def _tested(estimates: Estimates) -> Estimates:
@@ -176,13 +174,28 @@ def compare_groups(
     return infer(mean_squares(values, factors), np.ones((1, 1)))
 
 
-def _agreement(brain: Floats, metric: RsaMetric) -> Floats:
-    """Influences on the similarity of each two subjects, (pairs of subjects, pairs)."""
-    first, second = np.triu_indices(brain.shape[1], k=1)
-    agreement = np.zeros((len(first), brain.shape[-1]))
+def _influences(brain: Floats, models: Floats, metric: RsaMetric) -> Floats:
+    """Influences of pairs of stimuli, means over folds, in one array.
+
+    Returns
+    -------
+    ndarray, (models * subjects + pairs of subjects, pairs)
+        On the scores of each model in each subject, then on the similarity of each two subjects.
+    """
+    _, n_subjects, n_pairs = brain.shape
+    first, second = np.triu_indices(n_subjects, k=1)
+    n_scores = len(models) * n_subjects
+    influences = np.zeros((n_scores + len(first), n_pairs))
     for rdms in brain:
-        agreement += pair_influence(rdms, rdms, metric)[first, second] / len(brain)
-    return agreement
+        influences[n_scores:] += pair_influence(rdms, rdms, metric)[first, second]
+    scores = influences[:n_scores].reshape(len(models), n_subjects, n_pairs)
+    at_once = max(1, INFLUENCES_AT_ONCE // (8 * n_subjects * n_pairs))
+    for rdms in brain:
+        for start in range(0, len(models), at_once):
+            some = slice(start, start + at_once)
+            scores[some] += pair_influence(models[some], rdms, metric)
+    influences /= len(brain)
+    return influences
 
 
 def _with_pairwise_ceiling(

@@ -7,12 +7,26 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.brain.brain_rdms import are_whitened, notes_on_noise, require_data
+from conceptrsa.analysis.brain.brain_rdms import (
+    ChosenVoxels,
+    are_whitened,
+    choose_voxels,
+    notes_on_noise,
+    require_data,
+)
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import Fold, fitted_to, folds_of, is_possible
 from conceptrsa.analysis.brain.patterns import Subjects, coverage_of, have_patterns, with_data_only
+from conceptrsa.analysis.brain.stimulus_sets import (
+    ENOUGH,
+    StimulusSets,
+    on_stimuli,
+    stimulus_sets,
+    with_stimuli,
+)
 from conceptrsa.analysis.cautions import cautions
 from conceptrsa.analysis.inference.findings import GroupTest, ModelTest, Score
+from conceptrsa.analysis.inference.own_permutations import MANY_STIMULI as FEW_STIMULI
 from conceptrsa.analysis.inference.population_inference import infer_population, label_permutations
 from conceptrsa.analysis.inference.tests_over_subjects import (
     compare_groups,
@@ -21,9 +35,10 @@ from conceptrsa.analysis.inference.tests_over_subjects import (
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.model_set import ModelSet, gather_models, hash_model
 from conceptrsa.analysis.multiverse import MultiverseRow, join_regions, settle_multiverse
+from conceptrsa.analysis.own_scores import OwnStudy, score_own_stimuli
 from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own
+from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own, is_product
 from conceptrsa.analysis.single_region import (
     Plan,
     RegionAnalysis,
@@ -66,7 +81,7 @@ def compare(
     Parameters
     ----------
     subjects : sequence of SubjectPatterns or of SubjectRdms
-        At least two subjects with the same stimuli and regions.
+        One or more, with the same regions.
     models : sequence of Features or ModelRdm
         Each with every stimulus of the subjects; further stimuli are ignored.
     settings : ComparisonSettings, optional
@@ -88,12 +103,13 @@ def compare(
     notes: tuple[str, ...] = ()
     if settings is None:
         settings, notes = fitted_to(ComparisonSettings(), subjects)
-    model_set = gather_models(
-        models, subjects[0].stimuli, settings.groups, settings.reference_model
-    )
+    sets = stimulus_sets(subjects, settings)
+    _require_possible(sets, settings)
+    all_models = gather_models(models, sets.union, settings.groups, settings.reference_model)
+    model_set = all_models.of_stimuli(sets.common)
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1):
-        plan, lost = _settle(subjects, model_set, settings)
+        subjects, plan, lost, study = _settle(subjects, sets, all_models, settings, progress)
         progress("RDMs and their comparison, region by region")
         found = map_on_threads(
             lambda roi: compute_region(roi, subjects, plan),
@@ -110,11 +126,12 @@ def compare(
             inference = infer_population(
                 {roi.roi: scored(roi) for roi in primary.rois},
                 {region.primary.result.roi: region.inference for region in found},
-                model_set.rdms(settings.rdm_metric),
+                plan.model_rdms,
                 model_set.names,
                 model_set.groups,
                 reference,
                 settings,
+                () if study is None else study.subjects,
             )
             model_tests, group_tests = inference.model_tests, inference.group_tests
         else:
@@ -127,6 +144,8 @@ def compare(
     labels = tuple(subject.label for subject in subjects)
     warnings = (
         *notes,
+        *sets.notes,
+        *_notes_on_one_subject(sets),
         *model_set.notes,
         *cautions(primary, labels, model_tests, group_tests),
         *(note for subject in subjects for note in subject.notes),
@@ -140,6 +159,7 @@ def compare(
     return ComparisonResult(
         subjects=labels,
         stimuli=model_set.stimuli,
+        sets=sets,
         models=tuple(
             Model(
                 model.model,
@@ -152,7 +172,7 @@ def compare(
             for model in model_set.models
         ),
         reference_model=reference,
-        model_rdms=model_set.rdms(settings.rdm_metric),
+        model_rdms=plan.model_rdms,
         primary=primary,
         variants=variants,
         sweeps=sweeps,
@@ -167,12 +187,90 @@ def compare(
     )
 
 
+def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
+    """Refuse what needs stimuli that all subjects share, or takes too long without them."""
+    if sets.all_common:
+        return
+    if settings.voxel_selection == "best-n" and not sets.common:
+        raise InputError(
+            "the number of voxels of best-n is found by how well subjects agree on stimuli that "
+            f"they share, {ENOUGH} or more, which there are not: choose another --voxel-selection"
+        )
+    if not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
+        raise InputError(
+            f"{settings.rsa_metric} takes too long on more than {FEW_STIMULI} stimuli of each "
+            "subject's own: choose another --rsa-metric, or --subject-stimuli shared"
+        )
+
+
+def _notes_on_one_subject(sets: StimulusSets) -> tuple[str, ...]:
+    if len(sets.of_subjects) > 1:
+        return ()
+    return (
+        "there is one subject: intervals and tests speak of new stimuli in this subject, not of "
+        "new subjects, and the noise ceiling is that of halves of the runs, where there are any",
+    )
+
+
 def _settle(
-    subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
-) -> tuple[Plan, dict[str, str]]:
-    """Settle what is computed of every region, and say which variants are lost, and why."""
+    subjects: Subjects,
+    sets: StimulusSets,
+    all_models: ModelSet,
+    settings: ComparisonSettings,
+    progress: Progress,
+) -> tuple[Subjects, Plan, dict[str, str], OwnStudy | None]:
+    """Settle what is computed of every region.
+
+    Returns
+    -------
+    subjects : sequence of SubjectPatterns or of SubjectRdms
+        On common stimuli, or on their own where there are none.
+    plan : Plan
+    lost : dict of str to str
+        Which variants are lost, and why.
+    study : OwnStudy or None
+        Scores of other stimuli than the common ones.
+    """
     if have_patterns(subjects):
         require_data(subjects, settings)
+    study: OwnStudy | None = None
+    chosen: dict[str, ChosenVoxels] = {}
+    if not sets.all_common:
+        progress("scores of each subject's own stimuli")
+        study, chosen = _score_own(subjects, sets, all_models, settings)
+    model_set = all_models.of_stimuli(sets.common)
+    plan = Plan(model_set, settings, {}, None, None, None)
+    lost: dict[str, str] = {}
+    if sets.common:
+        subjects = on_stimuli(subjects, [sets.common] * len(subjects))
+        plan, lost = _settle_common(subjects, model_set, settings)
+    if settings.preset == "recommended" and study is None:
+        permutations = label_permutations(len(sets.common), settings)
+        plan = replace(plan, permutations=permutations)
+    if study is not None:
+        plan = replace(plan, own=study.regions, chosen=chosen)
+    return subjects, plan, lost, study
+
+
+def _score_own(
+    subjects: Subjects, sets: StimulusSets, all_models: ModelSet, settings: ComparisonSettings
+) -> tuple[OwnStudy, dict[str, ChosenVoxels]]:
+    """Choose voxels, and score each subject's own stimuli by them."""
+    subjects = on_stimuli(subjects, sets.of_subjects)
+    chosen: dict[str, ChosenVoxels] = {}
+    if have_patterns(subjects):
+        patterns = subjects
+        on_common = [with_stimuli(subject, sets.common) for subject in patterns]
+        rois = tuple(patterns[0].rois)
+        found = map_on_threads(lambda roi: choose_voxels(roi, patterns, settings, on_common), rois)
+        chosen = dict(zip(rois, found, strict=True))
+    return score_own_stimuli(subjects, sets, all_models, chosen, settings), chosen
+
+
+def _settle_common(
+    subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
+) -> tuple[Plan, dict[str, str]]:
+    """Settle what is computed on stimuli that all subjects share."""
     model_set.rdms(settings.rdm_metric)
     variants, lost = _possible_variants(subjects, model_set, settings)
     sweep = multiverse = None
@@ -182,10 +280,7 @@ def _settle(
             sweep = replace(sweep, selection_data="same")
         if settings.multiverse:
             multiverse = settle_multiverse(subjects, model_set, settings)
-    permutations = None
-    if settings.preset == "recommended":
-        permutations = label_permutations(len(model_set.stimuli), settings)
-    return Plan(model_set, settings, variants, sweep, multiverse, permutations), lost
+    return Plan(model_set, settings, variants, sweep, multiverse, None), lost
 
 
 def _possible_variants(

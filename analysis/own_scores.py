@@ -1,20 +1,19 @@
 """Scores of each subject on stimuli of its own, or on more than can be analysed at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Booleans, Floats, Integers
+from conceptrsa.analysis.arrays import Floats, Integers, Singles
 from conceptrsa.analysis.brain.brain_rdms import ChosenVoxels, half_rdms, subject_rdms
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, Subjects
 from conceptrsa.analysis.brain.stimulus_sets import MOST, StimulusSets, at_most, with_stimuli
-from conceptrsa.analysis.inference.generalisation import OwnScores, SingleSubject
+from conceptrsa.analysis.inference.generalisation import OwnRegion, OwnScores, SingleSubject
 from conceptrsa.analysis.inference.own_permutations import SubjectStudy
 from conceptrsa.analysis.inference.stimulus_pulls import (
-    ModelsOfSubject,
     SubjectPulls,
     models_of_subject,
     pull_scores,
@@ -30,42 +29,6 @@ MIN_SHARED = 6
 """Fewer stimuli that two subjects share say nothing about the covariance of their scores."""
 
 Subject = SubjectPatterns | SubjectRdms
-
-
-@dataclass(frozen=True)
-class OwnRegion:
-    """One region on each subject's own stimuli.
-
-    Attributes
-    ----------
-    scores : OwnScores
-    ceilings : ndarray, (subjects,), or None
-        Split-half ceilings; None where subjects are compared on common stimuli, or have no halves.
-    single : tuple of SingleSubject
-        Each subject on its own stimuli, or 1000 of them; empty where there are common stimuli.
-    shared : mapping of tuple of int to tuple of SingleSubject
-        Subjects, by their places, on stimuli that they share; empty likewise.
-    """
-
-    scores: OwnScores
-    ceilings: Floats | None = None
-    single: tuple[SingleSubject, ...] = ()
-    shared: Mapping[tuple[int, ...], tuple[SingleSubject, ...]] | None = None
-
-    def of_subjects(self, rows: Booleans) -> "OwnRegion":
-        """Give some of the subjects."""
-        places = {old: new for new, old in enumerate(np.flatnonzero(rows))}
-        shared = {
-            tuple(places[subject] for subject in subjects): data
-            for subjects, data in (self.shared or {}).items()
-            if all(subject in places for subject in subjects)
-        }
-        return OwnRegion(
-            self.scores.of_subjects(rows),
-            None if self.ceilings is None else self.ceilings[rows],
-            tuple(one for one, is_there in zip(self.single, rows, strict=True) if is_there),
-            shared,
-        )
 
 
 @dataclass(frozen=True)
@@ -198,8 +161,10 @@ def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
     subject, metric = source.subjects[place], source.settings.rsa_metric
     own = source.models.of_stimuli(subject.stimuli)
     many = len(subject.stimuli) > MOST
-    rdms = own.single_rdms(source.settings.rdm_metric) if many else own.rdms(
-        source.settings.rdm_metric
+    rdms = (
+        own.single_rdms(source.settings.rdm_metric)
+        if many
+        else own.rdms(source.settings.rdm_metric)
     )
     models = models_of_subject(rdms, metric) if is_product(metric) else None
 
@@ -223,8 +188,13 @@ def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
     return dict(zip(subject.rois, found, strict=True))
 
 
-def _scores_one_by_one(brain: Floats, models: Floats, settings: ComparisonSettings) -> Floats:
-    scores = [correlate_rdms(brain, rdm[None], settings.rsa_metric)[:, 0] for rdm in models]
+def _scores_one_by_one(
+    brain: Floats, models: Floats | Singles, settings: ComparisonSettings
+) -> Floats:
+    scores = [
+        correlate_rdms(brain, rdm[None].astype(np.float64), settings.rsa_metric)[:, 0]
+        for rdm in models
+    ]
     return np.asarray(np.mean(scores, axis=1))
 
 
@@ -232,7 +202,7 @@ def _single_subjects(
     place: int, stimuli: tuple[str, ...], source: _Source
 ) -> dict[str, SingleSubject]:
     """One subject's regions on some of its stimuli."""
-    subject = with_stimuli(source.subjects[place], stimuli)
+    subject = _with_stimuli(source.subjects[place], stimuli)
     models = source.models.of_stimuli(stimuli).rdms(source.settings.rdm_metric)
     return {
         roi: SingleSubject(
@@ -243,6 +213,12 @@ def _single_subjects(
         )
         for roi in subject.rois
     }
+
+
+def _with_stimuli(subject: Subject, stimuli: tuple[str, ...]) -> Subject:
+    if isinstance(subject, SubjectPatterns):
+        return with_stimuli(subject, stimuli)
+    return with_stimuli(subject, stimuli)
 
 
 def _shared_stimuli(

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, is_circular
 from conceptrsa.analysis.brain.patterns import RegionCoverage
+from conceptrsa.analysis.brain.stimulus_sets import StimulusSets
 from conceptrsa.analysis.inference.findings import ALPHA, GroupTest, Inference, ModelTest
+from conceptrsa.analysis.inference.generalisation import OwnRegion
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, normalise
@@ -53,13 +55,19 @@ class RoiResult:
     n_voxels : ndarray of int, (folds, subjects)
         Voxels that were selected; 0 where RDMs were supplied.
     rdms : ndarray, (folds, subjects, pairs)
-        NaN for a subject with fewer than three voxels selected.
+        Of common stimuli; NaN for a subject with fewer than three voxels selected. Without pairs
+        where subjects share too few stimuli.
     rsa : ndarray, (subjects, models)
         Mean over the folds.
     ceiling : NoiseCeiling
         Arrays (subjects,), means over the folds.
     ceiling_p : float
         Of the mean pairwise ceiling when stimuli are permuted in each subject.
+    ceiling_from : {'subjects', 'halves'}
+        What the pairwise ceiling compares: subjects, or where they share too few stimuli each one's
+        odd and even runs.
+    own : OwnRegion or None
+        Where scores are of other stimuli than the RDMs.
     """
 
     roi: str
@@ -68,10 +76,14 @@ class RoiResult:
     rsa: Floats
     ceiling: NoiseCeiling
     ceiling_p: float
+    ceiling_from: Literal["subjects", "halves"] = "subjects"
+    own: OwnRegion | None = None
 
     @property
     def has_rdm(self) -> Booleans:
         """Subjects with an RDM, (subjects,)."""
+        if self.rdms.shape[-1] == 0:
+            return np.asarray(np.isfinite(self.rsa).any(axis=1))
         return np.asarray(np.isfinite(self.rdms).all(axis=(0, 2)))
 
     @property
@@ -143,6 +155,8 @@ class ComparisonResult:
         As BIDS spells them, `sub-XX`.
     stimuli : tuple of str
         In the order of the RDMs.
+    sets : StimulusSets
+        Those that each subject is scored on.
     models : tuple of Model
     reference_model : str
     model_rdms : ndarray, (models, pairs)
@@ -171,6 +185,7 @@ class ComparisonResult:
 
     subjects: tuple[str, ...]
     stimuli: tuple[str, ...]
+    sets: StimulusSets
     models: tuple[Model, ...]
     reference_model: str
     model_rdms: Floats
@@ -190,7 +205,7 @@ class ComparisonResult:
         """What was compared, without the numbers."""
         return (
             f"ComparisonResult({len(self.models)} models, {len(self.subjects)} subjects, "
-            f"{len(self.stimuli)} stimuli; {', '.join(roi.roi for roi in self.rois)})"
+            f"{self.sets.size} stimuli; {', '.join(roi.roi for roi in self.rois)})"
         )
 
     @property

@@ -2,23 +2,37 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Integers
-from conceptrsa.analysis.brain.brain_rdms import brain_rdms, selection_scores, supplied_rdms
+from conceptrsa.analysis.arrays import Floats, Integers
+from conceptrsa.analysis.brain.brain_rdms import (
+    ChosenVoxels,
+    brain_rdms,
+    selection_scores,
+    supplied_rdms,
+)
 from conceptrsa.analysis.brain.folds import folds_of, is_circular
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, Subjects, have_patterns
 from conceptrsa.analysis.brain.voxel_selection import rank_voxels
-from conceptrsa.analysis.inference.generalisation import ScoredRegion, bytes_to_generalise
+from conceptrsa.analysis.inference.generalisation import (
+    OwnRegion,
+    ScoredRegion,
+    bytes_to_generalise,
+)
 from conceptrsa.analysis.inference.population_inference import RegionInference, infer_region
 from conceptrsa.analysis.models.model_set import ModelSet
 from conceptrsa.analysis.multiverse import Multiverse, RegionMultiverse, score_by_every_choice
 from conceptrsa.analysis.results import RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep, mean_over_folds, sweep_ceiling
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
-from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
+from conceptrsa.analysis.rsa.noise_ceiling import (
+    NoiseCeiling,
+    ceiling_p_value,
+    noise_ceiling,
+    split_half_p_value,
+)
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 
@@ -39,6 +53,10 @@ class Plan:
     multiverse : Multiverse or None
     permutations : ndarray of int, (permutations, stimuli), or None
         Of the stimuli's labels; None where nothing is inferred about populations.
+    own : mapping of str to OwnRegion
+        By region, where scores are of other stimuli than those that all regions' RDMs are of.
+    chosen : mapping of str to ChosenVoxels
+        By region, where voxels are chosen before.
     """
 
     model_set: ModelSet
@@ -47,12 +65,21 @@ class Plan:
     sweep: ComparisonSettings | None
     multiverse: Multiverse | None
     permutations: Integers | None
+    own: Mapping[str, OwnRegion] = field(default_factory=dict)
+    chosen: Mapping[str, ChosenVoxels] = field(default_factory=dict)
+
+    @property
+    def model_rdms(self) -> Floats:
+        """RDMs of the models, (models, pairs), without pairs where subjects share no stimuli."""
+        if not self.model_set.stimuli:
+            return np.empty((len(self.model_set.models), 0))
+        return self.model_set.rdms(self.settings.rdm_metric)
 
     def memory_of_a_region(self, n_subjects: int) -> int:
         """Roughly what computing a region takes of the memory, in bytes."""
         if self.permutations is None:
             return 0
-        return bytes_to_generalise(n_subjects, self.model_set.rdms(self.settings.rdm_metric))
+        return bytes_to_generalise(n_subjects, self.model_rdms)
 
 
 @dataclass(frozen=True)
@@ -92,7 +119,14 @@ def compute_region(roi: str, subjects: Subjects, plan: Plan) -> RegionFindings:
     InputError
         Where the primary analysis cannot be made.
     """
-    primary = _analyse(roi, subjects, plan.model_set, plan.settings)
+    primary = (
+        _analyse_apart(roi, plan)
+        if roi in plan.own and plan.own[roi].single
+        else _analyse(roi, subjects, plan.model_set, plan.settings, plan.chosen.get(roi))
+    )
+    if roi in plan.own:
+        own = plan.own[roi]
+        primary = replace(primary, result=replace(primary.result, rsa=own.scores.rsa, own=own))
     variants = {
         name: _analyse_if_possible(roi, subjects, plan.model_set, varied)
         for name, varied in plan.variants.items()
@@ -103,10 +137,10 @@ def compute_region(roi: str, subjects: Subjects, plan: Plan) -> RegionFindings:
             sweep = _sweep(roi, subjects, plan.sweep)
         if plan.multiverse is not None:
             multiverse = score_by_every_choice(roi, subjects, plan.model_set, plan.multiverse)
-    if plan.permutations is not None:
+    if plan.permutations is not None or roi in plan.own:
         inference = infer_region(
             scored(primary.result),
-            plan.model_set.rdms(plan.settings.rdm_metric),
+            plan.model_rdms,
             plan.model_set.groups,
             plan.settings.rsa_metric,
             plan.permutations,
@@ -116,7 +150,7 @@ def compute_region(roi: str, subjects: Subjects, plan: Plan) -> RegionFindings:
 
 def scored(roi: RoiResult) -> ScoredRegion:
     """What inference starts from."""
-    return ScoredRegion(roi.rdms, roi.rsa, roi.ceiling_p)
+    return ScoredRegion(roi.rdms, roi.rsa, roi.ceiling_p, roi.own)
 
 
 def _analyse_if_possible(
@@ -128,12 +162,39 @@ def _analyse_if_possible(
         return str(error)
 
 
+def _analyse_apart(roi: str, plan: Plan) -> RegionAnalysis:
+    """Take each subject's scores, and ceilings of its own."""
+    own, settings = plan.own[roi], plan.settings
+    n_subjects = len(own.scores.rsa)
+    unknown = np.full(n_subjects, np.nan)
+    halves = [one.halves for one in own.single if one.halves is not None]
+    generator = np.random.default_rng([settings.seed, zlib.crc32(roi.encode()), 1])
+    n_folds = len(own.single[0].brain)
+    chosen = plan.chosen.get(roi)
+    result = RoiResult(
+        roi=roi,
+        n_voxels=np.zeros((n_folds, n_subjects), dtype=np.intp)
+        if chosen is None
+        else chosen.n_voxels,
+        rdms=np.empty((n_folds, n_subjects, 0)),
+        rsa=own.scores.rsa,
+        ceiling=NoiseCeiling(unknown if own.ceilings is None else own.ceilings, unknown, unknown),
+        ceiling_p=split_half_p_value(halves, settings.rsa_metric, generator) if halves else np.nan,
+        ceiling_from="halves",
+    )
+    return RegionAnalysis(result, () if chosen is None else chosen.notes)
+
+
 def _analyse(
-    roi: str, subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
+    roi: str,
+    subjects: Subjects,
+    model_set: ModelSet,
+    settings: ComparisonSettings,
+    chosen: ChosenVoxels | None = None,
 ) -> RegionAnalysis:
     """Score every model."""
     brain = (
-        brain_rdms(roi, subjects, settings)
+        brain_rdms(roi, subjects, settings, chosen)
         if have_patterns(subjects)
         else supplied_rdms(roi, subjects)
     )

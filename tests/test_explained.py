@@ -113,7 +113,9 @@ def test_of_many_groups_what_several_share_is_one_part() -> None:
         alone = partition_variance(rdms, models, two)
         own = alone.parts[:, alone.subsets.index(("own",))]
         np.testing.assert_allclose(found.parts[:, column], own, atol=1e-12)
-    labels = [part.part for part in variance_parts({"V1": rdms[None]}, models, groups)]
+    labels = [
+        part.part for part in variance_parts([SameStimuli({"V1": rdms[None]}, models)], groups)
+    ]
     assert labels[:7] == [*(f"explained by {name}" for name in names), "explained by all"]
     assert labels[7:] == [*(f"only by {name}" for name in names), "shared by several"]
 

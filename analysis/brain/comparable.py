@@ -14,42 +14,33 @@ from conceptrsa.analysis.brain.patterns import (
     have_patterns,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import require_distinct, spelt_otherwise
-
-MIN_SUBJECTS = 2
-"""The noise ceiling correlates each subject with the others."""
+from conceptrsa.bids_config.names import require_distinct
 
 TELLING_VOXELS = 10
 """In fewer the betas of two stimuli can be the same by chance, where they are whole numbers."""
 
 
 def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
-    """Check that subjects can be compared: enough of them, with the same stimuli and regions.
+    """Check that subjects can be compared: each once, with the same regions.
 
     Raises
     ------
     InputError
-        On a single subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
-        stimuli, a stimulus or region that one subject lacks, or a region without data; on
-        RDMs of another size than the stimuli ask for, with missing distances, or of other folds
-        than another subject's; on stimuli, halves or subjects with the same numbers throughout.
+        On no subject, a subject given twice, fewer than three stimuli, duplicate or unsorted
+        stimuli, a region that one subject lacks, or a region without data; on RDMs of another size
+        than the stimuli ask for, with missing distances, or of other folds than another subject's;
+        on stimuli, halves or subjects with the same numbers throughout.
     """
-    if len(subjects) < MIN_SUBJECTS:
-        found = f"only {subjects[0].label} in {subjects[0].origin}" if subjects else "none"
-        raise InputError(
-            f"the noise ceiling needs the betas of at least {MIN_SUBJECTS} subjects but there is "
-            f"{found}: add another subject"
-        )
+    if not subjects:
+        raise InputError("there is no subject to compare: give the betas of one or more")
     labels = [subject.label for subject in subjects]
     require_distinct(
         labels, "the comparison holds the subject", "keep one set of betas per subject"
     )
     for subject in subjects:
         _require_distinct_stimuli(subject)
-    every_stimulus = set().union(*(subject.stimuli for subject in subjects))
     every_roi = list(dict.fromkeys(roi for subject in subjects for roi in subject.rois))
     for subject in subjects:
-        _require_stimuli(subject, every_stimulus)
         for roi in every_roi:
             _require_roi(subject, roi)
     if have_patterns(subjects):
@@ -73,16 +64,6 @@ def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
     require_distinct(stimuli, what, "keep it once")
     if list(stimuli) != sorted(stimuli):
         raise InputError(f"the patterns of {subject.label} must be sorted by stimulus id")
-
-
-def _require_stimuli(subject: SubjectPatterns | SubjectRdms, expected: set[str]) -> None:
-    missing = sorted(expected - set(subject.stimuli))
-    if missing:
-        raise InputError(
-            f"{subject.label} has no {subject.datum} of stimulus {missing[0]} in {subject.origin}, "
-            "which another subject has: add it, or take that stimulus out of every subject"
-            f"{spelt_otherwise(missing[0], subject.stimuli)}"
-        )
 
 
 def _require_roi(subject: SubjectPatterns | SubjectRdms, roi: str) -> None:

@@ -9,6 +9,7 @@ from conceptrsa.analysis.brain.patterns import (
     SubjectRdms,
     have_patterns,
 )
+from conceptrsa.analysis.brain.stimulus_sets import stimulus_sets
 from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings
 
 
@@ -82,7 +83,19 @@ def fitted_to(
             "there are no betas of odd and even runs, so voxels cannot be chosen on one half of "
             "the runs and scored on the other: all voxels of every region are used"
         )
-    n_stimuli = len(subjects[0].stimuli)
+    sets = stimulus_sets(subjects, settings)
+    if "voxel_selection" not in given and settings.voxel_selection == "best-n" and not sets.common:
+        settings = replace(settings, voxel_selection="all")
+        notes.append(
+            "no two subjects share enough stimuli for a noise ceiling that could tell how many "
+            "voxels to take: all voxels of every region are used"
+            if len(subjects) > 1
+            else "how many voxels to take is told by how well subjects agree, and there is one: "
+            "all voxels of every region are used"
+        )
+    n_stimuli = len(sets.common)
+    if not n_stimuli:
+        return replace(settings, multiverse=False), tuple(notes)
     if settings.multiverse and n_stimuli > MANY_STIMULI and "multiverse" not in given:
         settings = replace(settings, multiverse=False)
         notes.append(

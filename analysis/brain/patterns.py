@@ -247,6 +247,7 @@ class _Labelled:
 
     datum: ClassVar[str]
     subject: str
+    stimuli: tuple[str, ...]
     sources: tuple[Path, ...]
 
     @property

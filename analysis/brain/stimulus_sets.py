@@ -1,13 +1,19 @@
 """Which stimuli subjects are compared on: those that all of them share, or each subject's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from conceptrsa.analysis.arrays import Integers
-from conceptrsa.analysis.brain.patterns import MIN_STIMULI, SubjectPatterns, SubjectRdms
+from conceptrsa.analysis.brain.patterns import (
+    MIN_STIMULI,
+    SubjectPatterns,
+    SubjectRdms,
+    Subjects,
+    have_patterns,
+)
 from conceptrsa.analysis.settings import ComparisonSettings, SubjectStimuli
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import find_spelt_otherwise, some_of
@@ -59,15 +65,19 @@ class StimulusSets:
         return tuple(sorted(set().union(*self.of_subjects)))
 
     @property
+    def size(self) -> str:
+        """How many stimuli a subject is scored on: '50', or '9411 to 10000'."""
+        sizes = sorted({len(stimuli) for stimuli in self.of_subjects})
+        return f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+
+    @property
     def counts(self) -> Integers:
         """Stimuli that each two subjects share, (subjects, subjects); on the diagonal each's."""
         sets = [set(stimuli) for stimuli in self.of_subjects]
         return np.array([[len(one & other) for other in sets] for one in sets], dtype=np.intp)
 
 
-def stimulus_sets(
-    subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms], settings: ComparisonSettings
-) -> StimulusSets:
+def stimulus_sets(subjects: Subjects, settings: ComparisonSettings) -> StimulusSets:
     """Choose the stimuli that each subject is scored on.
 
     Parameters
@@ -98,6 +108,8 @@ def stimulus_sets(
             notes.append(_note_on_absent(subjects, common, every))
         else:
             return _own_sets(given, common, settings)
+    if settings.preset == "paper":
+        return StimulusSets((common,) * len(subjects), common, tuple(notes))
     if len(subjects) == 1:
         return StimulusSets(tuple(given), ())
     core = at_most(common, MOST, settings.seed)
@@ -125,6 +137,13 @@ def with_stimuli(subject: Subject, stimuli: tuple[str, ...]) -> Subject:
     return subject.of_rows([rows[name] for name in stimuli])
 
 
+def on_stimuli(subjects: Subjects, sets: Sequence[tuple[str, ...]]) -> Subjects:
+    """Give each subject's data for its set of stimuli."""
+    if have_patterns(subjects):
+        return [with_stimuli(one, stimuli) for one, stimuli in zip(subjects, sets, strict=True)]
+    return [with_stimuli(one, stimuli) for one, stimuli in zip(subjects, sets, strict=True)]
+
+
 def _are_shared(
     common: tuple[str, ...], given: Sequence[tuple[str, ...]], choice: SubjectStimuli
 ) -> bool:
@@ -141,20 +160,17 @@ def _own_sets(
             f"the preset paper compares subjects on the same stimuli, and these share "
             f"{len(common)}: choose --subject-stimuli shared or --preset recommended"
         )
-    smallest, largest = min(map(len, given)), max(map(len, given))
-    size = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
     core = at_most(common, MOST, settings.seed) if len(common) >= ENOUGH else ()
     on = f"found on {len(core)} stimuli that all share" if core else "found in each subject alone"
+    sets = StimulusSets(tuple(given), core)
     note = (
-        f"each subject is scored on its own {size} stimuli, of which all subjects share "
+        f"each subject is scored on its own {sets.size} stimuli, of which all subjects share "
         f"{len(common)}; noise ceilings and shares of variance are {on}"
     )
-    return StimulusSets(tuple(given), core, (note,))
+    return replace(sets, notes=(note,))
 
 
-def _require_one_spelling(
-    subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms], every: Sequence[str]
-) -> None:
+def _require_one_spelling(subjects: Subjects, every: Sequence[str]) -> None:
     """Refuse a stimulus that subjects have under names that are spelt in two ways."""
     found = find_spelt_otherwise(every)
     if found is None:
@@ -171,7 +187,7 @@ def _require_one_spelling(
 
 
 def _note_on_absent(
-    subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms],
+    subjects: Subjects,
     common: tuple[str, ...],
     every: Sequence[str],
 ) -> str:

@@ -3,12 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.distance import squareform
 
-from conceptrsa.analysis.arrays import Booleans, Floats
+from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.inference.findings import PartialScore, VariancePart
-from conceptrsa.analysis.inference.random_effects import infer, levels, mean_squares
+from conceptrsa.analysis.inference.random_effects import (
+    Factor,
+    infer,
+    levels,
+    mean_squares,
+    one_level,
+)
 from conceptrsa.analysis.rsa.correlations import (
     mean_ranks,
     number_of_stimuli,
@@ -46,16 +54,32 @@ MAX_COMBINED = 4
 SPANNED = 1e-8
 """What is left of an RDM, as a share of its length, where others explain it up to rounding."""
 
+NEARLY_SPANNED = 1e-5
+"""A smaller square of what is left of an RDM is taken from what is left, not from differences."""
+
+
+class SameStimuli(NamedTuple):
+    """RDMs over the same stimuli, of one or more subjects and of the models.
+
+    Attributes
+    ----------
+    regions : mapping of str to ndarray, (folds, subjects, pairs)
+    models : ndarray, (models, pairs)
+    """
+
+    regions: Mapping[str, Floats]
+    models: Floats
+
 
 def variance_parts(
-    regions: Mapping[str, Floats], models: Floats, groups: Sequence[str]
+    studies: Sequence[SameStimuli], groups: Sequence[str]
 ) -> tuple[VariancePart, ...]:
     """Partition the variance of every region's RDMs among the groups of models.
 
     Parameters
     ----------
-    regions : mapping of str to ndarray, (folds, subjects, pairs)
-    models : ndarray, (models, pairs)
+    studies : sequence of SameStimuli
+        One of all subjects, or one of each, where they saw different stimuli.
     groups : sequence of str
         Each model's group.
 
@@ -68,8 +92,10 @@ def variance_parts(
     if len(names) < 2:
         return ()
 
-    def statistic(rdms: Floats, of_models: Floats) -> Floats:
-        found = partition_variance(rdms, of_models, groups)
+    def statistic(some: _SomeStimuli) -> Floats:
+        model_space = _span(_units(whiten(some.models)))
+        coordinates, in_stimuli, in_rest = some.whitened(model_space.basis)
+        found = _partition(coordinates, in_stimuli, in_rest, model_space, groups)
         singles = found.r2[..., : len(names)]
         return np.concatenate([singles, found.r2[..., -1:], found.parts], axis=-1)
 
@@ -81,7 +107,7 @@ def variance_parts(
     ]
     return tuple(
         VariancePart(roi, label, *row)
-        for roi, rows in _jackknifed(statistic, regions, models).items()
+        for roi, rows in _intervals(statistic, studies).items()
         for label, row in zip(labels, rows, strict=True)
     )
 
@@ -95,8 +121,7 @@ def shared_parts(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def partial_scores(
-    regions: Mapping[str, Floats],
-    models: Floats,
+    studies: Sequence[SameStimuli],
     names: Sequence[str],
     groups: Sequence[str],
     metric: RsaMetric,
@@ -113,15 +138,18 @@ def partial_scores(
     group_names = tuple(dict.fromkeys(groups))
     if len(group_names) < 2:
         return ()
+    by_rank = partial_metric(metric) == "spearman"
 
-    def statistic(rdms: Floats, of_models: Floats) -> Floats:
-        found = partial_rsa(rdms, of_models, groups, partial_metric(metric))
+    def statistic(some: _SomeStimuli) -> Floats:
+        model_space = _span(_units(mean_ranks(some.models) if by_rank else some.models))
+        fit = some.ranked if by_rank else some.centred
+        found = _partial(*fit(model_space.basis), model_space, groups)
         return found.reshape(*found.shape[:-2], -1)
 
     given = [*group_names, "all others"]
     return tuple(
         PartialScore(roi, model, group, other, partial_metric(metric), *row)
-        for roi, rows in _jackknifed(statistic, regions, models).items()
+        for roi, rows in _intervals(statistic, studies).items()
         for (model, group, other), row in zip(
             (
                 (model, group, other)
@@ -136,49 +164,182 @@ def partial_scores(
     )
 
 
-_Statistic = Callable[[Floats, Floats], Floats]
+@dataclass(frozen=True)
+class _SomeStimuli:
+    """Brain and model RDMs over some of the stimuli, and the sums that least squares need.
+
+    The brain's RDMs, by far the most, stay as they are: what they have in common with models
+    follows from products with vectors that are zero at the pairs left out.
+
+    Attributes
+    ----------
+    brain : sequence of ndarray, (folds, subjects, pairs)
+        RDMs of each region, over all stimuli.
+    models : ndarray, (models, kept pairs)
+        RDMs over the stimuli that are kept.
+    kept : ndarray of bool, (pairs,)
+    squares : ndarray, (2, regions, folds, subjects)
+        Sums of squares over the kept pairs of what the brain's RDMs, as `split_rdms` splits them,
+        hold of the stimuli, and of the rest.
+    """
+
+    brain: Sequence[Floats]
+    models: Floats
+    kept: Booleans
+    squares: Floats
+
+    def whitened(self, basis: Floats) -> tuple[Floats, Floats, Floats]:
+        """Coordinates of whitened RDMs of length 1, and their squared parts in each stratum."""
+        n_stimuli = number_of_stimuli(self.models.shape[-1])
+        # Whitening is symmetric: that of the few axes is that of the many RDMs.
+        products = self._products(whiten(basis.T).T)
+        in_stimuli, in_rest = self.squares * np.array([2 / n_stimuli, 1.0])[:, None, None, None]
+        square = _positive(in_stimuli + in_rest)
+        return products / np.sqrt(square)[..., None], in_stimuli / square, in_rest / square
+
+    def centred(self, basis: Floats) -> tuple[Floats, Floats]:
+        """Coordinates of RDMs of length 1, and the square of what lies outside of the basis."""
+        length = np.sqrt(_positive(self.squares.sum(axis=0)))[..., None]
+        coordinates = self._products(basis) / length
+        outside = 1 - _square(coordinates)
+        for place in zip(*np.nonzero(outside < NEARLY_SPANNED), strict=True):
+            rdm = _units(self.brain[place[0]][place[1:]][self.kept])
+            outside[place] = _square(rdm - basis @ coordinates[place])
+        return coordinates, outside
+
+    def ranked(self, basis: Floats) -> tuple[Floats, Floats]:
+        """As `centred`, of the RDMs' ranks among the pairs that are kept."""
+        found = [_fit(_units(mean_ranks(rdms[..., self.kept])), basis) for rdms in self.brain]
+        coordinates, outside = zip(*found, strict=True)
+        return np.stack(coordinates), np.stack(outside)
+
+    def _products(self, vectors: Floats) -> Floats:
+        """Sums of products of vectors (kept pairs, vectors) with all of the brain's RDMs."""
+        everywhere = np.zeros((len(self.kept), vectors.shape[1]))
+        everywhere[self.kept] = vectors
+        return np.stack([rdms @ everywhere for rdms in self.brain])
+
+
+def _positive(values: Floats) -> Floats:
+    return np.where(values > 0, values, np.nan)
+
+
+_Statistic = Callable[[_SomeStimuli], Floats]
+
+
+def _intervals(
+    statistic: _Statistic, studies: Sequence[SameStimuli]
+) -> dict[str, list[tuple[float, float, float]]]:
+    """Estimate and 95 % interval of every value of a statistic, by region."""
+    found = [_jackknifed(statistic, study, with_intervals=len(studies) == 1) for study in studies]
+    if len(studies) == 1:
+        return {roi: _estimates(*values) for roi, values in found[0].items()}
+    # Nobody saw the same stimuli, so that subjects' values are independent.
+    return {
+        roi: _estimates_over_subjects(np.concatenate([of_one[roi][0] for of_one in found]))
+        for roi in found[0]
+        if all(roi in of_one for of_one in found)
+    }
 
 
 def _jackknifed(
-    statistic: _Statistic, regions: Mapping[str, Floats], models: Floats
-) -> dict[str, list[tuple[float, float, float]]]:
-    """Estimate and 95 % interval of every value of a statistic, by region.
+    statistic: _Statistic, study: SameStimuli, *, with_intervals: bool
+) -> dict[str, tuple[Floats, Floats]]:
+    """Values (subjects, values) of a statistic by region, and pseudo-values (stimuli, ...).
 
-    The statistic gives values (..., subjects, values) of RDMs (..., subjects, pairs). Leaving out
-    one stimulus at a time (or one group of them, see `MAX_GROUPS`) gives pseudo-values
-    (Tukey, 1958), whose variance over subjects and stimuli is that of the mean.
+    The statistic gives values (regions, folds, subjects, values). Leaving out one stimulus at a
+    time (or one group of them, see `MAX_GROUPS`) gives pseudo-values (Tukey, 1958), whose variance
+    over subjects and stimuli is that of the mean.
     """
+    regions, models = study
     n_stimuli = number_of_stimuli(models.shape[-1])
     if n_stimuli < MIN_STIMULI:
         return {}
-    brain = np.stack(list(regions.values()))
-    whole = statistic(brain, models).mean(axis=1)
+    _require_usable(models)
+    brain = list(regions.values())
     first, second = np.triu_indices(n_stimuli, k=1)
     most = MAX_GROUPS if n_stimuli <= MANY_STIMULI else MAX_GROUPS_OF_MANY
     n_groups = min(n_stimuli, most)
     group = np.arange(n_stimuli) % n_groups
+    squares = np.stack(map_on_threads(lambda rdms: _squares_without(rdms, group), brain), axis=2)
 
     def leaving_out(one: int) -> Floats:
         kept = (group[first] != one) & (group[second] != one)
-        return np.asarray(statistic(brain[..., kept], models[:, kept]).mean(axis=1))
+        some = _SomeStimuli(brain, models[:, kept], kept, squares[one])
+        return np.asarray(statistic(some).mean(axis=1))
 
-    # Measured: the statistics take 4 to 5 times as much as what they are given.
-    n_bytes = 5 * (brain.nbytes + models.nbytes)
-    without = np.stack(map_on_threads(leaving_out, range(n_groups), n_bytes))
-    pseudo = n_groups * whole - (n_groups - 1) * without
-    return {roi: _estimates(whole[r], pseudo[:, r]) for r, roi in enumerate(regions)}
+    # Measured: whitened models, their space and what is made on the way.
+    n_bytes = 8 * models.nbytes
+    # The last leaves nothing out.
+    left_out = range(0 if with_intervals else n_groups, n_groups + 1)
+    without = np.stack(map_on_threads(leaving_out, left_out, n_bytes))
+    whole = without[-1]
+    pseudo = n_groups * whole - (n_groups - 1) * without[:-1]
+    return {roi: (whole[r], pseudo[:, r]) for r, roi in enumerate(regions)}
+
+
+def _squares_without(rdms: Floats, group: Integers) -> Floats:
+    """Sums of squares in both strata of RDMs (..., pairs) without each group of stimuli.
+
+    Parameters
+    ----------
+    rdms : ndarray, (..., pairs)
+    group : ndarray of int, (stimuli,)
+        The groups, from 0.
+
+    Returns
+    -------
+    ndarray, (groups + 1, 2, ...)
+        See `_SomeStimuli`; last, where no group is left out.
+    """
+    n_groups = int(group.max()) + 1
+    kept = group[:, None] != np.arange(n_groups + 1)
+    left_out = (~kept).astype(np.float64)
+    n_stimuli = kept.sum(axis=0)
+    n_pairs = n_stimuli * (n_stimuli - 1) // 2
+    found = np.empty((n_groups + 1, 2, *rdms.shape[:-1]))
+    for place in np.ndindex(rdms.shape[:-1]):
+        # About the mean, so that squares lose less to rounding.
+        square = squareform(rdms[place] - rdms[place].mean(), checks=False)
+        # What each stimulus (row) sums to with those kept (a column for each group).
+        sums = np.where(kept, square.sum(axis=1, keepdims=True) - square @ left_out, 0.0)
+        np.square(square, out=square)
+        of_squares = np.where(kept, square.sum(axis=1, keepdims=True) - square @ left_out, 0.0)
+        mean = sums.sum(axis=0) / (2 * n_pairs)
+        of_level = (sums - (n_stimuli - 1) * mean) / np.maximum(n_stimuli - 2, 1)
+        of_stimuli = (n_stimuli - 2) * _square(np.where(kept, of_level, 0.0).T)
+        every = of_squares.sum(axis=0) / 2 - n_pairs * mean**2
+        found[(slice(None), 0, *place)] = of_stimuli
+        found[(slice(None), 1, *place)] = every - of_stimuli
+    return found
 
 
 def _estimates(whole: Floats, pseudo: Floats) -> list[tuple[float, float, float]]:
     """Of values (subjects, values) and pseudo-values (stimuli, subjects, values)."""
     present = np.isfinite(whole).any(axis=1)
-    means = whole[present].mean(axis=0) if present.any() else np.full(whole.shape[1], np.nan)
-    half_width = np.full_like(means, np.nan)
     # A value that is not there for anybody, as of a model given its own group, has no interval.
-    there = np.isfinite(means) & np.isfinite(pseudo[:, present]).all(axis=(0, 1))
-    if present.sum() > 1 and there.any():
-        values = pseudo[:, present][..., there].transpose(2, 1, 0)
-        found = infer(mean_squares(values, (levels, levels)), np.eye(len(values)))
+    there = np.asarray(np.isfinite(pseudo[:, present]).all(axis=(0, 1)))
+    values = pseudo[:, present].transpose(2, 1, 0)
+    over_subjects = one_level if len(whole) == 1 else levels
+    return _with_intervals(whole[present], values, (over_subjects, levels), there)
+
+
+def _estimates_over_subjects(whole: Floats) -> list[tuple[float, float, float]]:
+    """Of values (subjects, values) of subjects who saw different stimuli."""
+    present = np.isfinite(whole).any(axis=1)
+    there = np.ones(whole.shape[1], dtype=bool)
+    return _with_intervals(whole[present], whole[present].T, (levels,), there)
+
+
+def _with_intervals(
+    whole: Floats, values: Floats, factors: Sequence[Factor], there: Booleans
+) -> list[tuple[float, float, float]]:
+    """Means of values (subjects, values), and intervals from values (values, ...) over factors."""
+    means = whole.mean(axis=0) if len(whole) else np.full(whole.shape[1], np.nan)
+    half_width = np.full_like(means, np.nan)
+    there = there & np.isfinite(means)
+    if (len(whole) > 1 or factors[0] is one_level) and there.any():
+        found = infer(mean_squares(values[there], factors), np.eye(there.sum()))
         half_width[there] = (found.upper - found.lower) / 2
     return [
         (float(mean), float(mean - half), float(mean + half))
@@ -256,21 +417,31 @@ def partition_variance(rdms: Floats, models: Floats, groups: Sequence[str]) -> V
         On a model RDM that holds a NaN or is constant.
     """
     _require_usable(models)
+    values = _units(whiten(rdms))
+    model_space = _span(_units(whiten(models)))
+    in_stimuli, in_rest = (_square(part) for part in split_rdms(values)[1:])
+    return _partition(values @ model_space.basis, in_stimuli, in_rest, model_space, groups)
+
+
+def _partition(
+    coordinates: Floats,
+    in_stimuli: Floats,
+    in_rest: Floats,
+    model_space: "_Span",
+    groups: Sequence[str],
+) -> VariancePartition:
+    """Partition from coordinates (..., dimensions) and the squared parts in strata (...)."""
     names = tuple(dict.fromkeys(groups))
     subsets = _subsets(names)
-    values = _units(whiten(rdms))
-    space = _span(_units(whiten(models)))
-    coordinates = values @ space.basis
-    n_pairs = values.shape[-1]
+    n_pairs = len(model_space.basis)
     n_stimuli = number_of_stimuli(n_pairs)
-    in_stimuli, in_rest = (_square(part) for part in split_rdms(values)[1:])
     products_of_stimuli, products_of_rest = (
-        part @ part.T for part in split_rdms(space.basis.T)[1:]
+        part @ part.T for part in split_rdms(model_space.basis.T)[1:]
     )
-    r2_raw = np.empty((*values.shape[:-1], len(subsets)))
+    r2_raw = np.empty((*coordinates.shape[:-1], len(subsets)))
     chance = np.empty_like(r2_raw)
     for index, chosen in enumerate(subsets):
-        axes = space.axes([group in chosen for group in groups])
+        axes = model_space.axes([group in chosen for group in groups])
         chance_of_stimuli = np.sum((products_of_stimuli @ axes) * axes) / (n_stimuli - 1)
         chance_in_rest = np.sum((products_of_rest @ axes) * axes) / max(n_pairs - n_stimuli, 1)
         chance[..., index] = in_stimuli * chance_of_stimuli + in_rest * chance_in_rest
@@ -314,20 +485,30 @@ def partial_rsa(rdms: Floats, models: Floats, groups: Sequence[str], metric: Rsa
     _require_usable(models)
     if metric == "spearman":
         rdms, models = mean_ranks(rdms), mean_ranks(models)
-    values = _units(rdms)
-    space = _span(_units(models))
-    coordinates = values @ space.basis
-    outside = _square(values - coordinates @ space.basis.T)
+    model_space = _span(_units(models))
+    return _partial(*_fit(_units(rdms), model_space.basis), model_space, groups)
+
+
+def _fit(values: Floats, basis: Floats) -> tuple[Floats, Floats]:
+    """Coordinates of values (..., pairs), and the square of what lies outside of the basis."""
+    coordinates = values @ basis
+    return coordinates, _square(values - coordinates @ basis.T)
+
+
+def _partial(
+    coordinates: Floats, outside: Floats, model_space: "_Span", groups: Sequence[str]
+) -> Floats:
+    """Partial correlations from coordinates (..., dimensions) and squares outside (...)."""
     names = tuple(dict.fromkeys(groups))
-    found = np.full((*values.shape[:-1], len(models), len(names) + 1), np.nan)
+    found = np.full((*coordinates.shape[:-1], len(groups), len(names) + 1), np.nan)
     for column, name in enumerate(names):
         own = np.asarray(groups) == name
         if own.all():
             continue
         for constant, correlated, place in ((own, ~own, column), (~own, own, -1)):
-            axes = space.axes(constant)
+            axes = model_space.axes(constant)
             left = coordinates - coordinates @ axes @ axes.T
-            of_models = space.models[:, correlated]
+            of_models = model_space.models[:, correlated]
             models_left = of_models - axes @ (axes.T @ of_models)
             length = np.sqrt(outside + _square(left))
             lengths_of_models = np.linalg.norm(models_left, axis=0)

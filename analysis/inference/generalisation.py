@@ -1,7 +1,7 @@
 """What one region's scores say about new subjects and new stimuli: intervals and tests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -37,6 +37,9 @@ OVER_SUBJECTS: tuple[CeilingName, ...] = ("pairwise", "lower", "upper")
 
 MIN_SUBJECTS_OF_CEILING = 3
 """Two subjects have one ceiling, which cannot vary over subjects."""
+
+INFLUENCES_AT_ONCE = 64_000_000
+"""Bytes of influences that are computed at a time, next to those that are kept."""
 
 SMALLEST_ERROR = 1e-6
 """Standard errors that are no larger come from rounding."""
@@ -138,15 +141,10 @@ def generalise(
     brain = brain[:, present]
     if brain.shape[1] < 2:
         raise ValueError("inference over subjects needs two of them with RDMs")
-    # Influences (models, subjects, pairs), means over folds.
-    scores = np.zeros((len(models), *brain.shape[1:]))
-    for rdms in brain:
-        scores += pair_influence(models, rdms, metric)
-    scores /= len(brain)
-    agreement = _agreement(brain, metric)
-    compact, stimuli = compact_pairs(np.concatenate([*scores, agreement]))
-    scores = compact[: scores[..., 0].size].reshape(*scores.shape[:2], -1)
-    agreement = compact[scores[..., 0].size :]
+    compact, stimuli = compact_pairs(_influences(brain, models, metric))
+    n_scores = len(models) * brain.shape[1]
+    scores = compact[:n_scores].reshape(len(models), brain.shape[1], -1)
+    agreement = compact[n_scores:]
     squares = mean_squares(scores, (levels, stimuli))
     errors = errors_by_factor(squares, np.eye(len(models)))
     if own is not None:
@@ -206,12 +204,7 @@ class SingleSubject:
 
 
 def generalise_apart(
-    own: OwnScores,
-    ceilings: Floats | None,
-    subjects: Sequence[SingleSubject],
-    shared: Mapping[tuple[int, ...], Sequence[SingleSubject]],
-    groups: Sequence[str],
-    metric: RsaMetric,
+    region: "OwnRegion", groups: Sequence[str], metric: RsaMetric
 ) -> Generalisation:
     """Estimate scores and differences where subjects share too few stimuli for a noise ceiling.
 
@@ -219,17 +212,13 @@ def generalise_apart(
 
     Parameters
     ----------
-    own : OwnScores
-    ceilings : ndarray, (subjects,), or None
-        Split-half ceilings of the subjects; None where some have no halves.
-    subjects : sequence of SingleSubject
-        Each subject on its own stimuli, or some of them.
-    shared : mapping of tuple of int to sequence of SingleSubject
-        Some subjects, by their places, on stimuli that they share.
+    region : OwnRegion
+        Of subjects with RDMs.
     groups : sequence of str
     metric : str
     """
-    scores = own.rsa.T
+    own, subjects, shared = region.scores, region.single, region.shared
+    scores, ceilings = own.rsa.T, region.ceilings
     with_ceiling = ceilings is not None and bool(np.isfinite(ceilings).all())
     if ceilings is not None and with_ceiling:
         scores = np.concatenate([scores, ceilings[None]])
@@ -296,9 +285,9 @@ def _generalisation(
 
 
 def bytes_to_generalise(n_subjects: int, models: Floats) -> int:
-    """Roughly what `generalise` takes of the memory: eight times its influences of 8 bytes."""
+    """Roughly what `generalise` takes of the memory: its influences, twice their part at once."""
     n_influences: int = (len(models) + n_subjects) * n_subjects * models.shape[-1]
-    return 64 * n_influences
+    return 8 * n_influences + 2 * INFLUENCES_AT_ONCE
 
 
 def _tested(estimates: Estimates) -> Estimates:
@@ -336,13 +325,28 @@ def compare_groups(squares: MeanSquares, groups: Sequence[Integers]) -> Estimate
     return infer(difference_of_groups(squares, first, second), np.ones((1, 1)))
 
 
-def _agreement(brain: Floats, metric: RsaMetric) -> Floats:
-    """Influences on the similarity of each two subjects, (pairs of subjects, pairs)."""
-    first, second = np.triu_indices(brain.shape[1], k=1)
-    agreement = np.zeros((len(first), brain.shape[-1]))
+def _influences(brain: Floats, models: Floats, metric: RsaMetric) -> Floats:
+    """Influences of pairs of stimuli, means over folds, in one array.
+
+    Returns
+    -------
+    ndarray, (models * subjects + pairs of subjects, pairs)
+        On the scores of each model in each subject, then on the similarity of each two subjects.
+    """
+    _, n_subjects, n_pairs = brain.shape
+    first, second = np.triu_indices(n_subjects, k=1)
+    n_scores = len(models) * n_subjects
+    influences = np.zeros((n_scores + len(first), n_pairs))
     for rdms in brain:
-        agreement += pair_influence(rdms, rdms, metric)[first, second] / len(brain)
-    return agreement
+        influences[n_scores:] += pair_influence(rdms, rdms, metric)[first, second]
+    scores = influences[:n_scores].reshape(len(models), n_subjects, n_pairs)
+    at_once = max(1, INFLUENCES_AT_ONCE // (8 * n_subjects * n_pairs))
+    for rdms in brain:
+        for start in range(0, len(models), at_once):
+            some = slice(start, start + at_once)
+            scores[some] += pair_influence(models[some], rdms, metric)
+    influences /= len(brain)
+    return influences
 
 
 def _with_pairwise_ceiling(
@@ -397,22 +401,72 @@ def _normalised(with_ceiling: MeanSquares | None, n_models: int) -> Ratios:
 
 
 @dataclass(frozen=True)
+class OwnRegion:
+    """One region on each subject's own stimuli.
+
+    Attributes
+    ----------
+    scores : OwnScores
+    ceilings : ndarray, (subjects,), or None
+        Split-half ceilings; None where subjects are compared on common stimuli, or have no halves.
+    single : tuple of SingleSubject
+        Each subject on its own stimuli, or 1000 of them; empty where there are common stimuli.
+    shared : mapping of tuple of int to tuple of SingleSubject
+        Subjects, by their places, on stimuli that they share; empty likewise.
+    """
+
+    scores: OwnScores
+    ceilings: Floats | None = None
+    single: tuple[SingleSubject, ...] = ()
+    shared: Mapping[tuple[int, ...], tuple[SingleSubject, ...]] = field(default_factory=dict)
+
+    def of_subjects(self, rows: Booleans) -> "OwnRegion":
+        """Give some of the subjects."""
+        places = {int(old): new for new, old in enumerate(np.flatnonzero(rows))}
+        shared = {
+            tuple(places[subject] for subject in subjects): data
+            for subjects, data in self.shared.items()
+            if all(subject in places for subject in subjects)
+        }
+        single = [one for one, is_there in zip(self.single, rows, strict=True) if is_there]
+        ceilings = None if self.ceilings is None else self.ceilings[rows]
+        return OwnRegion(self.scores.of_subjects(rows), ceilings, tuple(single), shared)
+
+
+@dataclass(frozen=True)
 class ScoredRegion:
     """One region of the primary analysis; a subject without an RDM in a fold has none in any.
 
     Attributes
     ----------
     rdms : ndarray, (folds, subjects, pairs)
+        Of common stimuli; without pairs where there are none.
     rsa : ndarray, (subjects, models)
     ceiling_p : float
-        Of the pairwise ceiling, by permutation.
+        Of the noise ceiling, by permutation.
+    own : OwnRegion or None
+        Where scores are of other stimuli than the RDMs.
     """
 
     rdms: Floats
     rsa: Floats
     ceiling_p: float
+    own: OwnRegion | None = None
 
     @property
-    def n_complete(self) -> int:
-        """Subjects with an RDM in every fold."""
-        return int(np.isfinite(self.rdms).all(axis=(0, 2)).sum())
+    def is_apart(self) -> bool:
+        """Whether each subject is analysed for itself."""
+        return self.own is not None and bool(self.own.single)
+
+    @property
+    def complete(self) -> Booleans:
+        """Which subjects have an RDM in every fold, (subjects,)."""
+        if self.is_apart:
+            return np.asarray(np.isfinite(self.rsa).any(axis=1))
+        return np.asarray(np.isfinite(self.rdms).all(axis=(0, 2)))
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether something can be said of new subjects, or of new stimuli of the only one."""
+        n_complete = int(self.complete.sum())
+        return n_complete >= 2 or (self.is_apart and n_complete == len(self.rsa) == 1)

@@ -50,13 +50,15 @@ def pair_influence(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
         return _whitened_influence(rdms, others)
     root = np.sqrt(rdms.shape[-1])
     x, y = root * standardise(rdms, metric), root * standardise(others, metric)
-    products = x[:, None] * y[None]
-    similarity = products.mean(axis=-1, keepdims=True)
+    values = x[:, None] * y[None]
+    similarity = values.mean(axis=-1, keepdims=True)
     if metric in ("spearman", "rho-a"):
         shifted = _rank_shift(rdms, y) / _rank_deviation(rdms, metric)[:, None, None]
         others_shifted = _rank_shift(others, x) / _rank_deviation(others, metric)[:, None, None]
-        return np.asarray(products + shifted + others_shifted.swapaxes(0, 1) - 2 * similarity)
-    values = products - similarity * (x[:, None] ** 2 + y[None] ** 2) / 2 + similarity
+        return np.asarray(values + shifted + others_shifted.swapaxes(0, 1) - 2 * similarity)
+    # Row by row, since these arrays are the largest of a comparison.
+    for row, square in enumerate(np.square(x, out=x)):
+        values[row] -= similarity[row] * (square + y**2) / 2 - similarity[row]
     return np.asarray(values)
 
 

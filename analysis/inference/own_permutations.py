@@ -17,7 +17,7 @@ regions and subjects, and it is scaled to that variance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,10 @@ class SubjectStudy:
     models: RdmsAmong
     brain: Mapping[str, RdmsAmong]
     pulls: Mapping[str, SubjectPulls]
+
+    def of_regions(self, names: Sequence[str]) -> "SubjectStudy":
+        """Give some of the regions."""
+        return replace(self, brain={name: self.brain[name] for name in names})
 
 
 def permute_own_labels(

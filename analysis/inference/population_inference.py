@@ -6,12 +6,12 @@ Which test answers which question stands in `docs/statistics.md`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
-from conceptrsa.analysis.inference.explained import partial_scores, variance_parts
+from conceptrsa.analysis.inference.explained import SameStimuli, partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
     ONE_SIDED_PERMUTATION,
@@ -19,17 +19,19 @@ from conceptrsa.analysis.inference.findings import (
     TWO_SIDED_PERMUTATION,
     ZERO,
     CeilingInterval,
-    CeilingName,
     GroupTest,
     Inference,
     ModelScore,
     ModelTest,
 )
 from conceptrsa.analysis.inference.generalisation import (
+    OVER_SUBJECTS,
     Generalisation,
     ScoredRegion,
     generalise,
+    generalise_apart,
 )
+from conceptrsa.analysis.inference.own_permutations import SubjectStudy, permute_own_labels
 from conceptrsa.analysis.inference.permutation import (
     LabelPermutations,
     draw_permutations,
@@ -84,15 +86,16 @@ class RegionInference:
     ----------
     general : Generalisation
         To new subjects and new stimuli.
-    null : ndarray, (permutations, models)
-        Mean scores under every permutation of the stimuli's labels, the identity first.
-    expected : ndarray, (models,)
+    null : ndarray, (permutations, models), or None
+        Mean scores under every permutation of the stimuli's labels, the identity first; None where
+        labels are permuted in all regions at once.
+    expected : ndarray, (models,), or None
         Their means over all possible permutations.
     """
 
     general: Generalisation
-    null: Floats
-    expected: Floats
+    null: Floats | None = None
+    expected: Floats | None = None
 
 
 def label_permutations(n_stimuli: int, settings: ComparisonSettings) -> Integers:
@@ -106,11 +109,19 @@ def infer_region(
     model_rdms: Floats,
     groups: Sequence[str],
     metric: RsaMetric,
-    permutations: Integers,
+    permutations: Integers | None,
 ) -> RegionInference | None:
-    """Estimate and permute one region; None where fewer than two subjects have RDMs."""
-    if region.n_complete < 2:
+    """Estimate and permute one region; None where too few subjects have RDMs."""
+    if not region.is_enough:
         return None
+    if region.own is not None:
+        if region.is_apart:
+            of_present = region.own.of_subjects(region.complete)
+            general = generalise_apart(of_present, groups, metric)
+        else:
+            general = generalise(region.rdms, model_rdms, groups, metric, region.own.scores)
+        return RegionInference(_without_zero(general) if has_no_zero(metric) else general)
+    assert permutations is not None
     general = generalise(region.rdms, model_rdms, groups, metric)
     of_all = region.rdms.reshape(1, -1, region.rdms.shape[-1])
     null, expected = null_scores(of_all, model_rdms, metric, permutations)
@@ -129,6 +140,7 @@ def infer_population(
     groups: Sequence[str],
     reference: str,
     settings: ComparisonSettings,
+    own_studies: Sequence[SubjectStudy] = (),
 ) -> Inference:
     """Test and estimate all that the tables of the preset 'recommended' hold.
 
@@ -143,6 +155,8 @@ def infer_population(
     reference : str
         The model that signed-rank and sign-flip tests compare with.
     settings : ComparisonSettings
+    own_studies : sequence of SubjectStudy
+        Subjects whose labels are permuted here, as they are not scored on the same stimuli.
 
     Returns
     -------
@@ -156,10 +170,9 @@ def infer_population(
         return Inference(*_nothing_known(empty, names, groups), (), (), (), ())
     metric, seed = settings.rsa_metric, settings.seed
     complete = {roi: regions[roi] for roi in inferred}
-    rdms = {roi: region.rdms for roi, region in complete.items()}
     scores = {roi: region.rsa for roi, region in complete.items()}
     over_subjects: tuple[ModelTest, ...] = ()
-    if not has_no_zero(metric):
+    if not has_no_zero(metric) and len(next(iter(scores.values()))) > 1:
         over_subjects = (
             *flip_signs(scores, names, reference, seed),
             *compare_models_with_reference(scores, names, reference, "rsa"),
@@ -169,21 +182,61 @@ def infer_population(
         groups=groups,
         regions=complete,
         general={roi: of_region.general for roi, of_region in inferred.items()},
-        permutations=label_tests(
-            np.stack([of_region.null for of_region in inferred.values()], axis=1),
-            np.stack([of_region.expected for of_region in inferred.values()]),
-            groups,
-        ),
+        permutations=_permutations(inferred, groups, settings, own_studies),
     )
+    studies = _studies(complete, model_rdms)
     scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)
     return Inference(
         model_scores=(*population.model_scores(), *scores_of_empty),
         ceilings=(*population.ceilings(), *ceilings_of_empty),
-        variance_parts=variance_parts(rdms, model_rdms, groups),
-        partial_scores=partial_scores(rdms, model_rdms, names, groups, metric),
+        variance_parts=variance_parts(studies, groups),
+        partial_scores=partial_scores(studies, names, groups, metric),
         model_tests=(*population.model_tests(), *over_subjects),
         group_tests=population.group_tests(),
     )
+
+
+def _permutations(
+    inferred: Mapping[str, RegionInference],
+    groups: Sequence[str],
+    settings: ComparisonSettings,
+    own_studies: Sequence[SubjectStudy],
+) -> LabelPermutations:
+    """Tests by permutation of labels in all regions."""
+    if own_studies:
+        return permute_own_labels(
+            [study.of_regions(tuple(inferred)) for study in own_studies],
+            groups,
+            settings.rsa_metric,
+            number_of_permutations(settings),
+            np.random.default_rng([settings.seed, 3]),
+        )
+    found = inferred.values()
+    return label_tests(
+        np.stack([one.null for one in found if one.null is not None], axis=1),
+        np.stack([one.expected for one in found if one.expected is not None]),
+        groups,
+    )
+
+
+def _studies(regions: Mapping[str, ScoredRegion], model_rdms: Floats) -> list[SameStimuli]:
+    """RDMs over the same stimuli: those of all subjects, or one study of each subject."""
+    apart = {
+        roi: region.own.single
+        for roi, region in regions.items()
+        if region.own is not None and region.is_apart
+    }
+    if not apart:
+        rdms = {roi: region.rdms for roi, region in regions.items()}
+        return [SameStimuli(rdms, model_rdms)]
+    n_subjects = len(next(iter(apart.values())))
+    return [
+        SameStimuli(
+            {roi: single[subject].brain[:, None] for roi, single in apart.items()},
+            next(iter(apart.values()))[subject].models,
+        )
+        for subject in range(n_subjects)
+    ]
 
 
 def _without_zero(found: Generalisation) -> Generalisation:
@@ -212,9 +265,7 @@ def _nothing_known(
         for name, group in zip(names, groups, strict=True)
     )
     ceilings = tuple(
-        CeilingInterval(roi=roi, ceiling=ceiling)
-        for roi in empty
-        for ceiling in get_args(CeilingName)
+        CeilingInterval(roi=roi, ceiling=ceiling) for roi in empty for ceiling in OVER_SUBJECTS
     )
     return scores, ceilings
 
@@ -258,14 +309,14 @@ class _Population:
     def ceilings(self) -> Iterator[CeilingInterval]:
         for roi, region in self.regions.items():
             found = self.general[roi].ceilings
-            for row, ceiling in enumerate(get_args(CeilingName)):
+            for row, ceiling in enumerate(found.names):
                 yield CeilingInterval(
                     roi=roi,
                     ceiling=ceiling,
                     estimate=float(found.estimate[row]),
                     low=float(found.lower[row]),
                     high=float(found.upper[row]),
-                    p=region.ceiling_p if ceiling == "pairwise" else np.nan,
+                    p=region.ceiling_p if row == 0 else np.nan,
                 )
 
     def model_tests(self) -> Iterator[ModelTest]:

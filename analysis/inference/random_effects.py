@@ -121,13 +121,22 @@ def compact_pairs(vectors: Floats) -> tuple[Floats, Factor]:
     if n_pairs <= n + n_vectors + 1:
         return vectors, pairs
     df = n * (n - 3) // 2
-    missing = np.isnan(vectors.sum(axis=1, keepdims=True))
-    vectors = np.where(missing, 0.0, vectors)
     mean = vectors.mean(axis=1, keepdims=True)
-    deviations = vectors - mean
-    of_level = sums_by_level(deviations) / (n - 2)
+    missing = np.isnan(mean)
+    mean = np.where(missing, 0.0, mean)
+    products = np.zeros((n_vectors, n_vectors))
+    sums = np.zeros((n_vectors, n))
+    end = 0
+    # By the pairs of each stimulus with those after it: vectors may fill the memory.
+    for level in range(n - 1):
+        start, end = end, end + n - 1 - level
+        deviations = np.where(missing, 0.0, vectors[:, start:end] - mean)
+        products += deviations @ deviations.T
+        sums[:, level] += deviations.sum(axis=1)
+        sums[:, level + 1 :] += deviations
+    of_level = sums / (n - 2)
     # For sums of zero, products of a_i + a_j over pairs are n - 2 times those of a.
-    of_rest = deviations @ deviations.T - (n - 2) * (of_level @ of_level.T)
+    of_rest = products - (n - 2) * (of_level @ of_level.T)
     squares, axes = np.linalg.eigh(of_rest)
     rest = axes * np.sqrt(np.maximum(squares, 0.0) / df)
     of_level *= np.sqrt((n - 2) / (n - 1))

@@ -21,6 +21,7 @@ from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling, ceiling_p_value, noise_ceiling
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import end_if_stopped
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def _analyse(
     roi: str, subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
 ) -> RegionAnalysis:
     """Score every model."""
+    end_if_stopped()
     brain = (
         brain_rdms(roi, subjects, settings)
         if have_patterns(subjects)

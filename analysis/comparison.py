@@ -1,11 +1,13 @@
 """The comparison of brains with models, from patterns and features to what was found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from conceptrsa.analysis.all_regions import Progress, compute_regions
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.brain_rdms import (
     ChosenVoxels,
@@ -25,6 +27,7 @@ from conceptrsa.analysis.brain.stimulus_sets import (
     with_stimuli,
 )
 from conceptrsa.analysis.cautions import cautions
+from conceptrsa.analysis.finished_regions import FinishedRegions, can_be_kept
 from conceptrsa.analysis.inference.findings import GroupTest, ModelTest, Score
 from conceptrsa.analysis.inference.own_permutations import MANY_STIMULI as FEW_STIMULI
 from conceptrsa.analysis.inference.population_inference import infer_population, label_permutations
@@ -33,21 +36,20 @@ from conceptrsa.analysis.inference.tests_over_subjects import (
     compare_models_with_reference,
 )
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
-from conceptrsa.analysis.models.model_set import ModelSet, gather_models, hash_model
+from conceptrsa.analysis.models.model_set import ModelSet, gather_models
 from conceptrsa.analysis.multiverse import MultiverseRow, join_regions, settle_multiverse
 from conceptrsa.analysis.own_scores import OwnStudy, score_own_stimuli
 from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own, is_product
+from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_product
 from conceptrsa.analysis.single_region import (
     Plan,
     RegionAnalysis,
     RegionFindings,
-    compute_region,
     scored,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.machine import map_on_threads
+from conceptrsa.bids_config.machine import limited_to, share_for
 from conceptrsa.bids_config.names import require_one_of
 
 PAPER_REFERENCE = "ResNet50"
@@ -64,14 +66,14 @@ CIRCULAR_SWEEP = (
     "the voxels of Figure 1 are ordered by the betas that are then scored, which is circular"
 )
 
-Progress = Callable[[str], None]
-
 
 def compare(
     subjects: Subjects,
     models: Sequence[Features | ModelRdm],
     settings: ComparisonSettings | None = None,
     progress: Progress = lambda step: None,
+    n_jobs: int | None = None,
+    work_dir: Path | None = None,
 ) -> ComparisonResult:
     """Compare the patterns of every subject and region with every model.
 
@@ -88,7 +90,13 @@ def compare(
         By default the preset 'recommended', as on the command line; where there are no betas of
         odd and even runs, with all voxels.
     progress : callable, optional
-        Told of each step before it begins.
+        Told of each step before it begins, and of long ones how much is done.
+    n_jobs : int, optional
+        How many processors are used; by default all that this process may, as with -1. The
+        numbers do not depend on it.
+    work_dir : Path, optional
+        Regions that are finished are kept there, so that the comparison, if it is interrupted,
+        goes on from them when it is made again. `remove_finished` removes them.
 
     Raises
     ------
@@ -108,15 +116,13 @@ def compare(
     all_models = gather_models(models, sets.union, settings.groups, settings.reference_model)
     model_set = all_models.of_stimuli(sets.common)
     reference = _reference_model(model_set, settings.reference_model)
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), limited_to(share_for(n_jobs)):
         subjects, plan, lost, study = _settle(subjects, sets, all_models, settings, progress)
         progress("RDMs and their comparison, region by region")
-        found = map_on_threads(
-            lambda roi: compute_region(roi, subjects, plan),
-            subjects[0].rois,
-            n_bytes=plan.memory_of_a_region(len(subjects)),
-            in_turn=is_own(settings.rsa_metric) or is_own(settings.rdm_metric),
-        )
+        finished = None
+        if work_dir is not None and can_be_kept(plan):
+            finished = FinishedRegions(work_dir, subjects, plan)
+        found = compute_regions(subjects, plan, finished, progress)
         primary = _join(PRIMARY, [region.primary for region in found], subjects, settings)
         variants, lost = _join_variants(found, subjects, plan, lost)
         sweeps = tuple(region.sweep for region in found if region.sweep is not None)
@@ -165,11 +171,11 @@ def compare(
                 model.model,
                 model.group,
                 model.note,
-                hash_model(model),
+                sha256,
                 dict(model.origin),
                 isinstance(model, ModelRdm),
             )
-            for model in model_set.models
+            for model, sha256 in zip(model_set.models, model_set.hashes, strict=True)
         ),
         reference_model=reference,
         model_rdms=plan.model_rdms,

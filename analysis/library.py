@@ -21,6 +21,7 @@ from conceptrsa.analysis.brain.patterns import (
 )
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
+from conceptrsa.analysis.finished_regions import remove_finished
 from conceptrsa.analysis.models import features as networks
 from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
@@ -172,6 +173,8 @@ def compare(
     preset: str | ComparisonSettings | None = None,
     *,
     progress: Callable[[str], None] = lambda step: None,
+    n_jobs: int | None = None,
+    work_dir: str | Path | None = None,
     **changes: Any,
 ) -> "Comparison":
     """Compare the patterns of every subject and region with every model.
@@ -188,7 +191,14 @@ def compare(
     preset : {'recommended', 'paper'} or ComparisonSettings, optional
         By default 'recommended'; where there are no betas of odd and even runs, with all voxels.
     progress : callable, optional
-        Told of each step before it begins.
+        Told of each step before it begins, and of long ones how much is done.
+    n_jobs : int, optional
+        How many processors are used; by default all that this process may, as with -1. The
+        numbers do not depend on it.
+    work_dir : str or Path, optional
+        Folder for what is finished of a long comparison: if it is interrupted, the same call goes
+        on from there. It is emptied in the end; take another one for each comparison that runs at
+        the same time.
     **changes
         Settings that differ from the preset's, such as ``rsa_metric="spearman"``; see
         `ComparisonSettings`. A function of your own gets RDMs with the stimuli in the order of
@@ -219,7 +229,10 @@ def compare(
         settings = settings_for(preset or "recommended", **changes)
         if have_patterns(subjects) or not {"voxel_selection", "selection_data"} & set(changes):
             settings, fitting = fitted_to(settings, subjects, changes)
-    found = compare_patterns(subjects, models, settings, progress)
+    folder = None if work_dir is None else Path(work_dir)
+    found = compare_patterns(subjects, models, settings, progress, n_jobs, folder)
+    if folder is not None:
+        remove_finished(folder)
     result = Comparison(replace(found, warnings=(*fitting, *found.warnings)))
     for note in result.notes:
         warnings.warn(note, ComparisonWarning, stacklevel=2)

@@ -27,9 +27,14 @@ from conceptrsa.analysis.settings import (
     is_product,
 )
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import end_if_stopped
 
 N_RANDOM_DRAWS = 4
 """Draws of random voxels, enough for a mean; the sweep of Figure 1 shows their spread."""
+
+
+Choice = tuple[VoxelSelection, RdmMetric]
+"""Of voxels and distance."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Multiverse:
         The choices declared beforehand; all that is no choice stays as it is there.
     choices : tuple of ComparisonSettings
         Those that the data allow.
-    refused : mapping of ComparisonSettings to str
+    refused : mapping of tuple to str
         The others, and why.
     many_pairs : bool
         Whether comparisons that are slow are left out, but for the primary one.
@@ -86,7 +91,7 @@ class Multiverse:
 
     primary: ComparisonSettings
     choices: tuple[ComparisonSettings, ...]
-    refused: Mapping[ComparisonSettings, str]
+    refused: Mapping[Choice, str]
     many_pairs: bool
 
 
@@ -98,12 +103,12 @@ class RegionMultiverse:
     ----------
     rows : tuple of MultiverseRow
         In the order of the choices, then of the comparisons, then of the models.
-    refused : mapping of ComparisonSettings to str
-        Choices that the region's data do not allow, and why.
+    refused : mapping of tuple to str
+        Voxel selections and distances that the region's data do not allow, and why.
     """
 
     rows: tuple[MultiverseRow, ...]
-    refused: Mapping[ComparisonSettings, str]
+    refused: Mapping[Choice, str]
 
 
 def settle_multiverse(
@@ -120,14 +125,14 @@ def settle_multiverse(
         of RDMs.
     """
     choices: list[ComparisonSettings] = []
-    refused: dict[ComparisonSettings, str] = {}
+    refused: dict[Choice, str] = {}
     for choice in _choices(settings):
         try:
             require_data(subjects, choice)
             model_set.rdms(choice.rdm_metric)
             choices.append(choice)
         except InputError as error:
-            refused[choice] = str(error)
+            refused[_place(choice)] = str(error)
     many_pairs = comb(len(model_set.stimuli), 2) > MAX_PAIRS_OF_SIGNS
     return Multiverse(settings, tuple(choices), refused, many_pairs)
 
@@ -137,13 +142,14 @@ def score_by_every_choice(
 ) -> RegionMultiverse:
     """Score all models in one region by every choice."""
     rows: list[MultiverseRow] = []
-    refused: dict[ComparisonSettings, str] = {}
+    refused: dict[Choice, str] = {}
     primary = multiverse.primary
     for choice in multiverse.choices:
+        end_if_stopped()
         try:
             brain = brain_rdms(roi, subjects, choice)
         except InputError as error:
-            refused[choice] = str(error)
+            refused[_place(choice)] = str(error)
             continue
         for rsa_metric in _with_own(get_args(RsaMetric), primary.rsa_metric):
             specified = replace(choice, rsa_metric=rsa_metric)
@@ -166,21 +172,24 @@ def join_regions(
     """
     refused = dict(multiverse.refused)
     for region in regions:
-        refused |= {choice: why for choice, why in region.refused.items() if choice not in refused}
+        refused = {**region.refused, **refused}
     left_out: dict[tuple[str, str], list[str]] = {}
-    for choice in _choices(multiverse.primary):
+    for choice in map(_place, _choices(multiverse.primary)):
         if choice in refused:
-            place = choice.rdm_metric, refused[choice]
-            left_out.setdefault(place, []).append(choice.voxel_selection)
-    without = {(choice.voxel_selection, choice.rdm_metric) for choice in refused}
-    by_choice: dict[tuple[str, str, str], list[MultiverseRow]] = {}
+            voxel_selection, rdm_metric = choice
+            left_out.setdefault((rdm_metric, refused[choice]), []).append(voxel_selection)
+    by_choice: dict[tuple[Choice, RsaMetric], list[MultiverseRow]] = {}
     for region in regions:
         for row in region.rows:
-            if (row.voxel_selection, row.rdm_metric) not in without:
-                place_of_row = row.voxel_selection, row.rdm_metric, row.rsa_metric
-                by_choice.setdefault(place_of_row, []).append(row)
+            choice = row.voxel_selection, row.rdm_metric
+            if choice not in refused:
+                by_choice.setdefault((choice, row.rsa_metric), []).append(row)
     notes = _notes(left_out, multiverse.many_pairs, multiverse.primary)
     return tuple(chain.from_iterable(by_choice.values())), tuple(notes)
+
+
+def _place(choice: ComparisonSettings) -> Choice:
+    return choice.voxel_selection, choice.rdm_metric
 
 
 def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool:

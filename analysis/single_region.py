@@ -35,6 +35,7 @@ from conceptrsa.analysis.rsa.noise_ceiling import (
 )
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import end_if_stopped
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ def _analyse(
     chosen: ChosenVoxels | None = None,
 ) -> RegionAnalysis:
     """Score every model."""
+    end_if_stopped()
     brain = (
         brain_rdms(roi, subjects, settings, chosen)
         if have_patterns(subjects)

@@ -8,13 +8,16 @@ of groups for each resource, version 2 one for all, and some systems have both.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from conceptrsa.bids_config.errors import InputError
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -150,11 +153,34 @@ class Share:
 
 
 _SHARE: ContextVar[Share | None] = ContextVar("share", default=None)
+_STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 def share_of_machine() -> Share:
     """What the work of this thread may use: all that this process may, unless that was divided."""
     return _SHARE.get() or Share(available_processors(), available_memory())
+
+
+def share_for(n_jobs: int | None) -> Share:
+    """What work may use that was given a number of processors, as in joblib and scikit-learn.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        -1: all of this process, -2: all but one, and so on; by default what there is.
+
+    Raises
+    ------
+    InputError
+        On 0.
+    """
+    share = share_of_machine()
+    if n_jobs is None:
+        return share
+    if n_jobs == 0:
+        raise InputError("n_jobs = 0 computes nothing: give 1 or more, or -1 for all processors")
+    n_processors = n_jobs if n_jobs > 0 else max(1, available_processors() + 1 + n_jobs)
+    return Share(n_processors, share.memory)
 
 
 @contextmanager
@@ -167,16 +193,44 @@ def limited_to(share: Share) -> Iterator[None]:
         _SHARE.reset(before)
 
 
+class Stopped(Exception):
+    """Work of another thread has ended what this thread works for."""
+
+
+def end_if_stopped() -> None:
+    """End a long call of `map_on_threads` here, if nobody waits for what it gives any more.
+
+    Raises
+    ------
+    Stopped
+        After an interrupt, or where another call has failed.
+    """
+    stop = _STOP.get()
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
 def map_on_threads(
     function: Callable[[Item], Found],
     items: Iterable[Item],
     n_bytes: int = 0,
     in_turn: bool = False,
 ) -> list[Found]:
+    """Call a function on all items and give a list; see `iterate_on_threads`."""
+    return list(iterate_on_threads(function, items, n_bytes, in_turn))
+
+
+def iterate_on_threads(
+    function: Callable[[Item], Found],
+    items: Iterable[Item],
+    n_bytes: int = 0,
+    in_turn: bool = False,
+) -> Generator[Found, None, None]:
     """Call a function on all items, on as many threads as there are processors; results in order.
 
     What each call computes must not depend on the others. Where there are fewer items than
-    processors, calls within a call share what is left of them.
+    processors, calls within a call share what is left of them. After an interrupt calls that have
+    begun go on to where they next ask `end_if_stopped`, as calls within calls do.
 
     Parameters
     ----------
@@ -188,19 +242,39 @@ def map_on_threads(
         One call after the other, as for functions of the user, which may not run side by side.
     """
     items, share = list(items), share_of_machine()
-    n_threads = 1 if in_turn else max(1, min(share.n_processors, len(items)))
-    if n_bytes and n_threads > 1:
-        n_threads = max(1, min(n_threads, share.memory // (2 * n_bytes)))
+    n_threads = 1 if in_turn else calls_at_once(len(items), n_bytes)
     if n_threads == 1:
-        return [function(item) for item in items]
+        for item in items:
+            end_if_stopped()
+            yield function(item)
+        return
     part = Share(share.n_processors // n_threads, share.memory // n_threads)
+    outer = _STOP.get()
+    stop = outer or threading.Event()
 
     def call(item: Item) -> Found:
+        _STOP.set(stop)
+        end_if_stopped()
         with limited_to(part):
             return function(item)
 
     with ThreadPoolExecutor(n_threads) as threads:
-        return list(threads.map(call, items))
+        try:
+            yield from threads.map(call, items)
+        except BaseException:
+            # What is within another call is stopped by whoever made that one.
+            if outer is None:
+                stop.set()
+            raise
+
+
+def calls_at_once(n_items: int, n_bytes: int = 0) -> int:
+    """How many calls `iterate_on_threads` makes side by side."""
+    share = share_of_machine()
+    n_threads = max(1, min(share.n_processors, n_items))
+    if n_bytes and n_threads > 1:
+        n_threads = max(1, min(n_threads, share.memory // (2 * n_bytes)))
+    return n_threads
 
 
 def default_cache_dir() -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from conceptrsa.bids_config.durations import duration
 from conceptrsa.bids_config.errors import Problems, grouped
 from conceptrsa.bids_config.schema import DatasetConfig
 from conceptrsa.bids_config.spaces import Space
@@ -17,7 +18,6 @@ from conceptrsa.pipelines.execution.find_programs import find_spm
 from conceptrsa.pipelines.execution.forecast import (
     Forecast,
     disk_need,
-    duration,
     forecast_subject,
     require_room,
 )

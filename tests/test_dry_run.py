@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conceptrsa.bids_config.durations import duration
 from conceptrsa.interfaces.freesurfer.installation import NEEDED_FILES
 from conceptrsa.interfaces.numerics import brain_mask
 from conceptrsa.pipelines.bids.dataset import BoldRun, SubjectInputs
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.dry_run import print_totals
-from conceptrsa.pipelines.execution.forecast import duration, forecast_subject
+from conceptrsa.pipelines.execution.forecast import forecast_subject
 from conceptrsa.pipelines.participant_options import ParticipantOptions, SlurmSettings
 
 OF_PAPER = ("--dataset-config", "ds001246")

@@ -66,6 +66,11 @@ class ModelSet:
         return tuple(model.group for model in self.models)
 
     @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of each model's stimuli and features or RDM."""
+        return tuple(hash_model(model) for model in self.models)
+
+    @cached_property
     def _rdms(self) -> dict[RdmMetric, Floats]:
         return {}
 

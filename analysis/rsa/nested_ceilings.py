@@ -7,7 +7,6 @@ same.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import numpy as np
@@ -19,7 +18,7 @@ from conceptrsa.analysis.rsa.noise_ceiling import (
     noise_ceiling,
 )
 from conceptrsa.analysis.settings import RdmMetric, RsaMetric
-from conceptrsa.bids_config.machine import share_of_machine
+from conceptrsa.bids_config.machine import map_on_threads, share_of_machine
 
 DRAWS_AT_ONCE = 4
 """So many that NumPy's matrices of a block stay in the processor's cache."""
@@ -186,10 +185,7 @@ def _compiled_ceilings(
     per_draw = max(len(sizes) * n_subjects**2, 1)
     at_once = max(min(NUMBERS_AT_ONCE // (per_draw * n_threads), len(rows) // n_threads), 1)
     blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-    if len(blocks) == 1:
-        return ceilings(blocks[0])
-    with ThreadPoolExecutor(n_threads) as threads:
-        found = list(threads.map(ceilings, blocks))
+    found = map_on_threads(ceilings, blocks)
     return NoiseCeiling(*map(np.concatenate, zip(*found, strict=True)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import Subjects, have_patterns
 from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.finished_regions import remove_finished
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
 from conceptrsa.analysis.output.report.comparison_page import REPORT
@@ -154,13 +155,15 @@ def compare_and_write(
     check_paper: bool = False,
 ) -> ComparisonResult:
     """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
-    result = compare(subjects, features, settings, progress=log.info)
+    group_dir = out_dir / "group"
+    result = compare(subjects, features, settings, log.info, work_dir=group_dir)
     result = replace(result, warnings=(*notes, *result.warnings))
     published = out_dir / "group" / PUBLISHED_CHECK
     published.unlink(missing_ok=True)
     if check_paper:
         _check_paper(result, subjects, published)
     write_comparison(result, out_dir, {"dataset_config": used})
+    remove_finished(group_dir)
     for warning in result.warnings:
         print(f"note: {warning}")
     print(f"tables and figures: {out_dir / 'group'}")

@@ -263,13 +263,6 @@ def _size(subject: SubjectInputs) -> Size:
     return Size(len(subject.runs), n_volumes, n_voxels, n_stimuli, is_assumed, n_standard)
 
 
-def duration(seconds: float) -> str:
-    """Time in the unit that suits it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 @dataclass(frozen=True)
 class DiskNeed:
     """What subjects need on disk, in GB.

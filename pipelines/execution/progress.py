@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from conceptrsa.pipelines.execution.forecast import Forecast, duration
+from conceptrsa.bids_config.durations import time_left
+from conceptrsa.pipelines.execution.forecast import Forecast
 from conceptrsa.pipelines.execution.time_left import TimeLeft
 from conceptrsa.pipelines.workflows import software
 from conceptrsa.pipelines.workflows.steps import MapNode
@@ -23,12 +24,12 @@ log = logging.getLogger(__name__)
 class _LeftColumn(ProgressColumn):
     """What is left of the whole run."""
 
-    def __init__(self, time_left: TimeLeft) -> None:
+    def __init__(self, all_left: TimeLeft) -> None:
         super().__init__()
-        self._time_left = time_left
+        self._time_left = all_left
 
     def render(self, task: Task) -> Text:
-        return Text(_left(self._time_left) if task.description == ALL else "")
+        return Text(time_left(self._time_left.seconds()) if task.description == ALL else "")
 
 
 class RunProgress:
@@ -146,7 +147,7 @@ class RunProgress:
             self._told_failed.add((subject, step))
             verb, told = "failed", "no further step of this subject is started"
             told = f"{took}; {told}" if took else told
-        left = _left(self._time_left)
+        left = time_left(self._time_left.seconds())
         log.info(
             "sub-%s %s %s (%s); %d %% of all%s",
             subject, step, verb, told,
@@ -158,8 +159,3 @@ class RunProgress:
 def _percent(done: float, work: float) -> int:
     """Rounded down, as 100 % is said of what is done only."""
     return int(100 * (done + 1e-9) / work) if work > 0 else 0
-
-
-def _left(time_left: TimeLeft) -> str:
-    seconds = time_left.seconds()
-    return f"about {duration(max(seconds, 1.0))} left" if seconds > 0 else ""

@@ -76,7 +76,7 @@ def _absent(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
                 "no subject has a result" if absent.all() else f"no result for {', '.join(who)}"
             )
             yield f"{roi.roi}: {of_whom}: {reason}"
-    if has_score.sum() == 1:
+    if has_score.sum() == 1 < len(subjects):
         yield f"{roi.roi}: only one subject has a result, so there is no noise ceiling and no test"
 
 

@@ -49,7 +49,7 @@ from conceptrsa.analysis.single_region import (
     scored,
 )
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.machine import limited_to, share_for
+from conceptrsa.bids_config.machine import limited_to, map_on_threads, share_for
 from conceptrsa.bids_config.names import require_one_of
 
 PAPER_REFERENCE = "ResNet50"

@@ -132,7 +132,8 @@ class FinishedRegions:
 
 def can_be_kept(plan: Plan) -> bool:
     """Whether what is found depends on nothing but numbers, and on no function of the user's."""
-    return not (is_own(plan.settings.rdm_metric) or is_own(plan.settings.rsa_metric))
+    settings = plan.settings
+    return not (plan.own or is_own(settings.rdm_metric) or is_own(settings.rsa_metric))
 
 
 def remove_finished(work_dir: Path) -> None:

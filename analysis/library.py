@@ -361,8 +361,9 @@ class Comparison:
         """What was compared, and what else there is to look at."""
         result = self.result
         return (
-            f"Comparison of {len(result.models)} models with {len(result.subjects)} subjects "
-            f"({len(result.stimuli)} stimuli; {', '.join(roi.roi for roi in result.rois)}): "
+            f"Comparison of {counted(len(result.models), 'model')} with "
+            f"{counted(len(result.subjects), 'subject')} "
+            f"({result.sets.size} stimuli; {', '.join(roi.roi for roi in result.rois)}): "
             f"{len(self.tables)} tables, {len(self.notes)} notes"
         )
 

@@ -110,6 +110,11 @@ class Plots:
             region.
         ax : matplotlib Axes, optional
         """
+        if not self._result.stimuli:
+            raise InputError(
+                "subjects share too few stimuli for an RDM of all of them: make one of a subject's "
+                "patterns with scipy.spatial.distance.pdist"
+            )
         models = [model.name for model in self._result.models]
         if name in models and name not in [roi.roi for roi in self._result.rois]:
             rdm = self._result.model_rdms[models.index(name)]

@@ -73,10 +73,24 @@ def provenance_of(
         "reference_model": result.reference_model,
         "subjects": list(result.subjects),
         "stimuli": list(result.stimuli),
+        "own_stimuli": _own_stimuli(result),
         "estimation": result.estimation,
         "models": [asdict(model) for model in result.models],
         "inputs_sha256": _file_hashes(result.sources),
         "warnings": list(result.warnings),
+    }
+
+
+def _own_stimuli(result: ComparisonResult) -> dict[str, dict[str, Any]]:
+    """Number of stimuli that each subject is scored on, and a hash of their names."""
+    if result.sets.all_common:
+        return {}
+    return {
+        subject: {
+            "number": len(stimuli),
+            "sha256": hashlib.sha256("\n".join(stimuli).encode()).hexdigest(),
+        }
+        for subject, stimuli in zip(result.subjects, result.sets.of_subjects, strict=True)
     }
 
 

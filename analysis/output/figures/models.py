@@ -88,7 +88,7 @@ def draw_scores(view: View) -> Figure:
     """Draw Figure 3, or one of 4 to 7: each model's RSA, the noise ceiling, and Nili's bounds."""
     by_intervals = view.has_intervals
     if by_intervals:
-        sheet = row_panels(view, [*model_labels(view), *CEILING_ROWS], 2, right=0.35)
+        sheet = row_panels(view, [*model_labels(view), *_ceiling_rows(view)], 2, right=0.35)
     else:
         sheet = row_panels(view, model_labels(view), 3)
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
@@ -133,26 +133,39 @@ def _draw_scores(panel: Axes, view: View, roi: RoiResult) -> None:
 def _draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> None:
     """Scores and ceilings with their intervals, and a star where a score is above chance."""
     scores = view.scores(roi.roi)
-    ceilings = [view.ceiling(roi.roi, name) for name in ("pairwise", "lower", "upper")]
-    pairwise, lower, upper = ceilings
+    ceilings = view.ceilings(roi.roi)
     of_models = estimates_of(scores, "rsa")
-    of_ceilings = estimates_of(ceilings, "estimate")
+    of_ceilings = np.full((len(_ceiling_rows(view)), 3), np.nan)
+    if ceilings:
+        of_ceilings[: len(ceilings)] = estimates_of(ceilings, "estimate")
     dots = roi.rsa[:, view.model_order]
     limits = limits_of([dots, of_models[:, 1:], of_ceilings[:2]], (-1.0, 1.0))
-    _draw_ceiling(panel, pairwise.estimate, (pairwise.low, pairwise.high))
+    if ceilings:
+        _draw_ceiling(panel, ceilings[0].estimate, (ceilings[0].low, ceilings[0].high))
     draw_rows(
         panel,
         np.vstack([of_models, of_ceilings]),
-        [*view.model_colours, *[CEILING_ROW_COLOUR] * len(ceilings)],
+        [*view.model_colours, *[CEILING_ROW_COLOUR] * len(of_ceilings)],
         limits,
-        dots=np.hstack([dots, np.full((len(dots), len(ceilings)), np.nan)]),
+        dots=np.hstack([dots, np.full((len(dots), len(of_ceilings)), np.nan)]),
     )
     panel.axhline(len(scores) - 0.5, color="#bbbbbb", linewidth=0.6)
     stars = np.flatnonzero([score.p_max < ALPHA for score in scores])
     beside = star_style(6) | {"transform": panel.get_yaxis_transform(), "clip_on": False}
     panel.plot(np.full(len(stars), 1.04), stars, **beside)
-    bounds = f"Nili {printed(lower.estimate)} to {printed(upper.estimate)}"
-    set_title(panel, PANEL_WIDTH, roi.roi, [n_voxels_label(roi), bounds])
+    details = [n_voxels_label(roi)]
+    if len(ceilings) > 1:
+        _, lower, upper = ceilings
+        details.append(f"Nili {printed(lower.estimate)} to {printed(upper.estimate)}")
+    elif ceilings:
+        details.append(f"split-half ceiling {printed(ceilings[0].estimate)}")
+    set_title(panel, PANEL_WIDTH, roi.roi, details)
+
+
+def _ceiling_rows(view: View) -> tuple[str, ...]:
+    """Labels of the rows that show noise ceilings: of subjects, or of halves of the runs."""
+    names = {found.ceiling for found in view.inference.ceilings}
+    return CEILING_ROWS if "pairwise" in names else ("split-half ceiling",) * bool(names)
 
 
 def _draw_ceiling(panel: Axes, ceiling: float, span: tuple[float, float]) -> None:
@@ -186,8 +199,10 @@ def _mean_and_sem(values: Floats) -> tuple[float, float]:
 def _ceiling(view: View, roi: RoiResult) -> str:
     """The noise ceiling with its interval or standard error; n/a for what there is not."""
     if view.has_intervals:
-        found = view.ceiling(roi.roi, "pairwise")
-        return f"{printed(found.estimate)} {printed_interval(found.low, found.high)}"
+        found = view.ceilings(roi.roi)
+        if not found:
+            return "n/a"
+        return f"{printed(found[0].estimate)} {printed_interval(found[0].low, found[0].high)}"
     return " ± ".join(map(printed, _mean_and_sem(roi.ceiling.pairwise)))
 
 

@@ -20,7 +20,6 @@ from matplotlib.patches import Patch
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import (
     CeilingInterval,
-    CeilingName,
     Inference,
     ModelScore,
 )
@@ -163,13 +162,9 @@ class View:
         of_model = {score.model: score for score in self.inference.model_scores if score.roi == roi}
         return [of_model[model.name] for model in self.ordered_models]
 
-    def ceiling(self, roi: str, ceiling: CeilingName) -> CeilingInterval:
-        """A noise ceiling of one region with its interval."""
-        return next(
-            found
-            for found in self.inference.ceilings
-            if found.roi == roi and found.ceiling == ceiling
-        )
+    def ceilings(self, roi: str) -> list[CeilingInterval]:
+        """Noise ceilings of one region with their intervals, that of the test first."""
+        return [found for found in self.inference.ceilings if found.roi == roi]
 
 
 @contextmanager

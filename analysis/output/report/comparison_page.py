@@ -74,7 +74,7 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
 
 def _subtitle(result: ComparisonResult) -> str:
     return (
-        f"{len(result.subjects)} subjects, {len(result.stimuli)} stimuli, "
+        f"{len(result.subjects)} subjects, {result.sets.size} stimuli, "
         f"{len(result.rois)} regions, {len(result.models)} models; preset "
         f"{result.settings.preset}."
     )

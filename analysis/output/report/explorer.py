@@ -38,7 +38,7 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
     -------
     dict or None
         Subjects are left out, and only their means kept, where all would be too large for a page;
-        None where even these would.
+        None where even these would, or where subjects share no stimuli.
     """
     n_pairs = int(result.model_rdms.shape[-1])
     n_subjects = len(result.subjects)
@@ -47,7 +47,7 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
         n_rdms = n_sources * len(result.rois) + len(result.models)
         return n_rdms * n_pairs <= MAX_DISTANCES
 
-    if not fits(1):
+    if not fits(1) or n_pairs == 0:
         return None
     settings = result.settings
     supplied = result.primary.supplied

@@ -112,7 +112,8 @@ def describe_methods(result: ComparisonResult) -> Methods:
     slow = not is_product(settings.rsa_metric)
     n_permutations = number_of_permutations(settings)
     # Factorials of more stimuli are above any number of permutations.
-    n_orders = math.factorial(min(len(result.stimuli), 20))
+    fewest = min(len(stimuli) for stimuli in result.sets.of_subjects)
+    n_orders = math.factorial(min(fewest, 20))
     paragraphs = render_paragraphs(
         "methods.txt.j2",
         cite=cite,
@@ -127,6 +128,7 @@ def describe_methods(result: ComparisonResult) -> Methods:
         slow=slow,
         own_comparison=is_own(settings.rsa_metric),
         without_zero=has_no_zero(settings.rsa_metric),
+        split_half=any(roi.ceiling_from == "halves" for roi in result.rois),
         n_ceiling_permutations=N_PERMUTATIONS + 1,
         n_permutations=min(n_permutations, n_orders),
         all_permutations=n_orders <= n_permutations,

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
-from conceptrsa.analysis.inference.permutation import LabelPermutations, label_tests, null_scores
+from conceptrsa.analysis.inference.permutation import null_scores
 from conceptrsa.analysis.inference.stimulus_classes import (
     StimulusClasses,
     draw_within_classes,
@@ -71,32 +71,35 @@ class SubjectStudy:
         return replace(self, brain={name: self.brain[name] for name in names})
 
 
-def permute_own_labels(
+def null_scores_of_own(
     subjects: Sequence[SubjectStudy],
-    groups: Sequence[str],
     metric: RsaMetric,
     n_permutations: int,
     generator: np.random.Generator,
-) -> LabelPermutations:
-    """Test models, pairs of models and pairs of groups in all regions.
+) -> tuple[Floats, Floats]:
+    """Mean scores over folds and subjects, the brain RDMs' stimuli permuted within classes.
 
-    A score is the mean over the subjects that have RDMs of a region, of means over folds.
+    As `conceptrsa.analysis.inference.permutation.null_scores` gives for stimuli that all subjects
+    saw; `label_tests` makes the tests.
 
     Parameters
     ----------
     subjects : sequence of SubjectStudy
-    groups : sequence of str
-        Of the models.
+        All of a study, also those without RDMs of a region, so that with the same generator
+        permutations are the same in regions that are computed one by one.
     metric : str
         Beyond `MANY_STIMULI`, one that is a sum of products over pairs.
     n_permutations : int
         The identity among them. Up to `MANY_STIMULI`, where there are no more than that, all are
-        taken and the tests are exact.
+        taken, and tests are exact.
     generator : Generator
 
     Returns
     -------
-    LabelPermutations
+    scores : ndarray, (permutations, regions, models)
+        NaN for a model that a subject's stimuli give no score, and a region without RDMs.
+    expected : ndarray, (regions, models)
+        Means over all possible permutations.
 
     Raises
     ------
@@ -106,12 +109,10 @@ def permute_own_labels(
     classes = stimulus_classes([subject.stimuli for subject in subjects])
     if max(len(subject.stimuli) for subject in subjects) <= MANY_STIMULI:
         permutations = draw_within_classes(classes, n_permutations, generator)
-        null, expected = _null_of_all_pairs(subjects, classes, metric, permutations)
-    elif is_product(metric):
-        null, expected = _null_of_many(subjects, classes, metric, n_permutations, generator)
-    else:
-        raise ValueError(f"{metric} is no sum of products: it takes all pairs of stimuli")
-    return label_tests(null, expected, groups)
+        return _null_of_all_pairs(subjects, classes, metric, permutations)
+    if is_product(metric):
+        return _null_of_many(subjects, classes, metric, n_permutations, generator)
+    raise ValueError(f"{metric} is no sum of products: it takes all pairs of stimuli")
 
 
 def _null_of_all_pairs(

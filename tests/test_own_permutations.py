@@ -1,12 +1,17 @@
 """Permutation of labels where subjects saw different stimuli, or very many."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from conceptrsa.analysis.inference import own_permutations
-from conceptrsa.analysis.inference.own_permutations import SubjectStudy, null_scores_of_own
+from conceptrsa.analysis.inference.own_permutations import (
+    SubjectStudy,
+    null_scores_of_own,
+    permute_own_labels,
+)
 from conceptrsa.analysis.inference.permutation import label_tests, permute_labels
 from conceptrsa.analysis.inference.stimulus_classes import (
     draw_within_classes,
@@ -144,7 +149,8 @@ def test_stimuli_that_all_saw_as_permuted_labels(metric):
     }
     of_all = permute_labels(brain, rdms[0][0], GROUPS, metric, 120, np.random.default_rng(0))
     # Models are of the same stimuli, but their RDMs are of the subject.
-    found = label_tests(null, expected, GROUPS)
+    found = permute_own_labels(subjects, GROUPS, metric, 120, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.models.p, label_tests(null, expected, GROUPS).models.p)
     for kind in ("models", "model_pairs", "group_pairs"):
         for field in ("statistic", "p", "p_max", "p_fdr"):
             ours, theirs = (getattr(getattr(each, kind), field) for each in (found, of_all))
@@ -169,19 +175,34 @@ def test_every_permutation_is_a_score_of_permuted_rdms(n_shared, n_own):
     np.testing.assert_allclose(null[13], observed(permuted, "pearson"), atol=1e-12)
 
 
-def test_a_subject_without_a_region_is_left_out_of_it(monkeypatch):
+@pytest.mark.parametrize("many", [20, 100])
+@pytest.mark.parametrize("has_pulls", [True, False])
+def test_a_subject_without_a_region_is_left_out_of_it(many, has_pulls, monkeypatch):
+    monkeypatch.setattr(own_permutations, "MANY_STIMULI", many)
     stimuli = names(15, 15)
     subjects, rdms = make_study(stimuli)
     rdms[1][1]["B"][1, 7] = np.nan
     subjects[1] = as_study(stimuli[1], *rdms[1])
-    for many in (20, 100):
-        monkeypatch.setattr(own_permutations, "MANY_STIMULI", many)
-        null, expected = null_scores_of_own(subjects, "pearson", 50, np.random.default_rng(4))
-        assert np.isfinite(null).all()
-        assert np.isfinite(expected).all()
-        np.testing.assert_allclose(null[0, :1], observed(rdms, "pearson")[:1], atol=1e-12)
-        there = [rdms[0], rdms[2]]
-        np.testing.assert_allclose(null[0, 1], observed(there, "pearson")[1], atol=1e-12)
+    if not has_pulls:
+        subjects[1] = replace(subjects[1], pulls={"A": subjects[1].pulls["A"]})
+    null, expected = null_scores_of_own(subjects, "pearson", 50, np.random.default_rng(4))
+    assert np.isfinite(null).all()
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(null[0, 0], observed(rdms, "pearson")[0], atol=1e-12)
+    there = [rdms[0], rdms[2]]
+    np.testing.assert_allclose(null[0, 1], observed(there, "pearson")[1], atol=1e-12)
+
+
+@pytest.mark.parametrize("many", [20, 100])
+def test_a_subject_without_any_region_is_left_out(many, monkeypatch):
+    monkeypatch.setattr(own_permutations, "MANY_STIMULI", many)
+    stimuli = names(15, 15)
+    subjects, rdms = make_study(stimuli)
+    for values in rdms[0][1].values():
+        values[:] = np.nan
+    subjects[0] = replace(as_study(stimuli[0], *rdms[0]), pulls={})
+    null, _ = null_scores_of_own(subjects, "pearson", 50, np.random.default_rng(4))
+    np.testing.assert_allclose(null[0], observed(rdms[1:], "pearson"), atol=1e-12)
 
 
 @pytest.mark.parametrize("many", [20, 100])

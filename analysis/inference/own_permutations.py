@@ -26,7 +26,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
-from conceptrsa.analysis.inference.permutation import null_scores
+from conceptrsa.analysis.inference.permutation import (
+    LabelPermutations,
+    label_tests,
+    null_scores,
+)
 from conceptrsa.analysis.inference.stimulus_classes import (
     StimulusClasses,
     draw_within_classes,
@@ -62,7 +66,8 @@ class SubjectStudy:
         By region, the same in all subjects: gives RDMs (folds, pairs). An RDM with a NaN leaves the
         subject out of the region.
     pulls : mapping of str to SubjectPulls
-        By region, of all stimuli. Needed only where a subject has more than `MANY_STIMULI`.
+        By region, of all stimuli. Needed only where a subject has more than `MANY_STIMULI`; a
+        region that is not among them the subject is left out of.
     """
 
     stimuli: Sequence[str]
@@ -75,6 +80,18 @@ class SubjectStudy:
         return replace(self, brain={name: self.brain[name] for name in names})
 
 
+def permute_own_labels(
+    subjects: Sequence[SubjectStudy],
+    groups: Sequence[str],
+    metric: RsaMetric,
+    n_permutations: int,
+    generator: np.random.Generator,
+) -> LabelPermutations:
+    """Test models, pairs of models and pairs of groups in all regions; see `null_scores_of_own`."""
+    null, expected = null_scores_of_own(subjects, metric, n_permutations, generator)
+    return label_tests(null, expected, groups)
+
+
 def null_scores_of_own(
     subjects: Sequence[SubjectStudy],
     metric: RsaMetric,
@@ -83,8 +100,7 @@ def null_scores_of_own(
 ) -> tuple[Floats, Floats]:
     """Mean scores over folds and subjects, the brain RDMs' stimuli permuted within classes.
 
-    As `conceptrsa.analysis.inference.permutation.null_scores` gives for stimuli that all subjects
-    saw; `label_tests` makes the tests.
+    A score is the mean over the subjects that have RDMs of a region, of means over folds.
 
     Parameters
     ----------
@@ -176,25 +192,31 @@ class _ManyStimuli:
     rests: Floats
 
 
-def _of_many_stimuli(subject: SubjectStudy) -> _ManyStimuli:
+def _of_many_stimuli(subject: SubjectStudy, n_models: int) -> _ManyStimuli:
     n = len(subject.stimuli)
-    pulls = [subject.pulls[region] for region in subject.brain]
-    present = np.array([np.isfinite(each.scores).any() for each in pulls])
-    models = pulls[0].models
-    brain = [each.brain for each in pulls if each.brain is not None]
-    assert models is not None
-
-    def among(rows: Sequence[Floats]) -> Floats:
-        return np.where(present[:, None], np.stack(rows), 0.0)
-
-    return _ManyStimuli(
-        present=present,
-        scores=among([each.scores for each in pulls]),
-        constant=among([n * (n - 1) / 2 * parts.mean * models.mean for parts in brain]),
-        brain=among([(n - 2) * parts.of_stimuli[0] for parts in brain]),
-        models=models.of_stimuli,
-        rests=among([parts.rest * models.rest for parts in brain]) / np.sqrt(n * (n - 3) / 2),
+    n_regions = len(subject.brain)
+    found = _ManyStimuli(
+        present=np.zeros(n_regions, dtype=bool),
+        scores=np.zeros((n_regions, n_models)),
+        constant=np.zeros((n_regions, n_models)),
+        brain=np.zeros((n_regions, n)),
+        models=np.zeros((n_models, n)),
+        rests=np.zeros((n_regions, n_models)),
     )
+    for row, region in enumerate(subject.brain):
+        pulls = subject.pulls.get(region)
+        if pulls is None or not np.isfinite(pulls.scores).any():
+            continue
+        brain, models = pulls.brain, pulls.models
+        assert brain is not None
+        assert models is not None
+        found.present[row] = True
+        found.scores[row] = pulls.scores
+        found.constant[row] = n * (n - 1) / 2 * brain.mean * models.mean
+        found.brain[row] = (n - 2) * brain.of_stimuli[0]
+        found.models[:] = models.of_stimuli
+        found.rests[row] = brain.rest * models.rest / np.sqrt(n * (n - 3) / 2)
+    return found
 
 
 def _null_of_many(
@@ -205,7 +227,8 @@ def _null_of_many(
     generator: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """As `_null_of_all_pairs`, of values of all stimuli and of rests of some."""
-    of_all = [_of_many_stimuli(subject) for subject in subjects]
+    n_models = max(len(each.scores) for subject in subjects for each in subject.pulls.values())
+    of_all = [_of_many_stimuli(subject, n_models) for subject in subjects]
     values = _permuted_values(of_all, classes, n_permutations, generator)
     share = MANY_STIMULI / max(len(subject.stimuli) for subject in subjects)
     thinned, kept = thin_classes(classes, share, generator)

@@ -10,10 +10,14 @@ An RDM of very many stimuli is never permuted whole. A score is a sum of product
 relabelling does not mix the three parts of an RDM (see `split_rdms`), so that a score is a sum of
 three. The product of the means is the same under every permutation. That of the stimuli's values,
 (n - 2) sum a_i b_i, is permuted as it is, with all stimuli. The rests, which are particular to
-pairs, are permuted in a thinned study: a random share of each class. Under relabelling the product
-of rests R and Q has the variance |R|^2 |Q|^2 / d with d = n (n - 3) / 2, the dimensions of rests.
-In the thinned study its distribution has the same form and the same correlations among models,
-regions and subjects, and it is scaled to that variance.
+pairs, are permuted in a thinned study, a random share of each class. Under relabelling the product
+of rests R and Q has the variance |R|^2 |Q|^2 / d with d = n (n - 3) / 2, the dimensions of rests
+(Mantel, 1967); in the thinned study its distribution has the same form and the same correlations
+among models, regions and subjects, and it is scaled to that variance.
+
+The two products are uncorrelated but not independent: of an RDM of one dimension u the rest is
+u_i u_j, and its product grows with the square of what the stimuli's values give. How it does so is
+estimated in the thinned study.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +26,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
-from conceptrsa.analysis.inference.permutation import LabelPermutations, label_tests, null_scores
+from conceptrsa.analysis.inference.permutation import (
+    LabelPermutations,
+    label_tests,
+    null_scores,
+)
 from conceptrsa.analysis.inference.stimulus_classes import (
     StimulusClasses,
     draw_within_classes,
@@ -58,7 +66,8 @@ class SubjectStudy:
         By region, the same in all subjects: gives RDMs (folds, pairs). An RDM with a NaN leaves the
         subject out of the region.
     pulls : mapping of str to SubjectPulls
-        By region, of all stimuli. Needed only where a subject has more than `MANY_STIMULI`.
+        By region, of all stimuli. Needed only where a subject has more than `MANY_STIMULI`; a
+        region that is not among them the subject is left out of.
     """
 
     stimuli: Sequence[str]
@@ -78,25 +87,39 @@ def permute_own_labels(
     n_permutations: int,
     generator: np.random.Generator,
 ) -> LabelPermutations:
-    """Test models, pairs of models and pairs of groups in all regions.
+    """Test models, pairs of models and pairs of groups in all regions; see `null_scores_of_own`."""
+    null, expected = null_scores_of_own(subjects, metric, n_permutations, generator)
+    return label_tests(null, expected, groups)
+
+
+def null_scores_of_own(
+    subjects: Sequence[SubjectStudy],
+    metric: RsaMetric,
+    n_permutations: int,
+    generator: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """Mean scores over folds and subjects, the brain RDMs' stimuli permuted within classes.
 
     A score is the mean over the subjects that have RDMs of a region, of means over folds.
 
     Parameters
     ----------
     subjects : sequence of SubjectStudy
-    groups : sequence of str
-        Of the models.
+        All of a study, also those without RDMs of a region, so that with the same generator
+        permutations are the same in regions that are computed one by one.
     metric : str
         Beyond `MANY_STIMULI`, one that is a sum of products over pairs.
     n_permutations : int
         The identity among them. Up to `MANY_STIMULI`, where there are no more than that, all are
-        taken and the tests are exact.
+        taken, and tests are exact.
     generator : Generator
 
     Returns
     -------
-    LabelPermutations
+    scores : ndarray, (permutations, regions, models)
+        NaN for a model that a subject's stimuli give no score, and a region without RDMs.
+    expected : ndarray, (regions, models)
+        Means over all possible permutations.
 
     Raises
     ------
@@ -106,12 +129,10 @@ def permute_own_labels(
     classes = stimulus_classes([subject.stimuli for subject in subjects])
     if max(len(subject.stimuli) for subject in subjects) <= MANY_STIMULI:
         permutations = draw_within_classes(classes, n_permutations, generator)
-        null, expected = _null_of_all_pairs(subjects, classes, metric, permutations)
-    elif is_product(metric):
-        null, expected = _null_of_many(subjects, classes, metric, n_permutations, generator)
-    else:
-        raise ValueError(f"{metric} is no sum of products: it takes all pairs of stimuli")
-    return label_tests(null, expected, groups)
+        return _null_of_all_pairs(subjects, classes, metric, permutations)
+    if is_product(metric):
+        return _null_of_many(subjects, classes, metric, n_permutations, generator)
+    raise ValueError(f"{metric} is no sum of products: it takes all pairs of stimuli")
 
 
 def _null_of_all_pairs(
@@ -156,7 +177,7 @@ class _ManyStimuli:
     scores, constant : ndarray, (regions, models)
         And what the means of the RDMs add to each score.
     brain : ndarray, (regions, stimuli)
-        The stimuli's values times the stimuli less two.
+        The stimuli's values times the stimuli less two, so that scores are sums of products.
     models : ndarray, (models, stimuli)
         The stimuli's values.
     rests : ndarray, (regions, models)
@@ -171,26 +192,31 @@ class _ManyStimuli:
     rests: Floats
 
 
-def _of_many_stimuli(subject: SubjectStudy) -> _ManyStimuli:
+def _of_many_stimuli(subject: SubjectStudy, n_models: int) -> _ManyStimuli:
     n = len(subject.stimuli)
-    pulls = [subject.pulls[region] for region in subject.brain]
-    present = np.array([np.isfinite(each.scores).any() for each in pulls])
-    models = pulls[0].models
-    brain = [each.brain for each in pulls if each.brain is not None]
-    assert models is not None
-
-    def among(values: Sequence[Floats]) -> Floats:
-        stacked = np.stack(values)
-        return np.where(present[:, None], stacked, 0.0)
-
-    return _ManyStimuli(
-        present=present,
-        scores=among([each.scores for each in pulls]),
-        constant=among([n * (n - 1) / 2 * parts.mean * models.mean for parts in brain]),
-        brain=among([(n - 2) * parts.of_stimuli[0] for parts in brain]),
-        models=models.of_stimuli,
-        rests=among([parts.rest * models.rest for parts in brain]) / np.sqrt(n * (n - 3) / 2),
+    n_regions = len(subject.brain)
+    found = _ManyStimuli(
+        present=np.zeros(n_regions, dtype=bool),
+        scores=np.zeros((n_regions, n_models)),
+        constant=np.zeros((n_regions, n_models)),
+        brain=np.zeros((n_regions, n)),
+        models=np.zeros((n_models, n)),
+        rests=np.zeros((n_regions, n_models)),
     )
+    for row, region in enumerate(subject.brain):
+        pulls = subject.pulls.get(region)
+        if pulls is None or not np.isfinite(pulls.scores).any():
+            continue
+        brain, models = pulls.brain, pulls.models
+        assert brain is not None
+        assert models is not None
+        found.present[row] = True
+        found.scores[row] = pulls.scores
+        found.constant[row] = n * (n - 1) / 2 * brain.mean * models.mean
+        found.brain[row] = (n - 2) * brain.of_stimuli[0]
+        found.models[:] = models.of_stimuli
+        found.rests[row] = brain.rest * models.rest / np.sqrt(n * (n - 3) / 2)
+    return found
 
 
 def _null_of_many(
@@ -201,16 +227,19 @@ def _null_of_many(
     generator: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """As `_null_of_all_pairs`, of values of all stimuli and of rests of some."""
-    of_all = [_of_many_stimuli(subject) for subject in subjects]
-    null = _permuted_values(of_all, classes, n_permutations, generator)
+    n_models = max(len(each.scores) for subject in subjects for each in subject.pulls.values())
+    of_all = [_of_many_stimuli(subject, n_models) for subject in subjects]
+    values = _permuted_values(of_all, classes, n_permutations, generator)
     share = MANY_STIMULI / max(len(subject.stimuli) for subject in subjects)
-    thinned, kept = thin_classes(classes, min(share, 1.0), generator)
+    thinned, kept = thin_classes(classes, share, generator)
     permutations = draw_within_classes(thinned, n_permutations, generator)
-    expected = np.zeros(null.shape[1:])
+    null, expected = np.zeros(values.shape[1:]), np.zeros(values.shape[2:])
     for index, (subject, own) in enumerate(zip(subjects, of_all, strict=True)):
         orders = thinned.own_orders(index, permutations)
-        null += _permuted_rests(subject, kept[index], metric, orders) * own.rests
-        null += own.constant
+        rests = _permuted_rests(subject, kept[index], metric, orders)
+        of_some = _products(own.brain[:, kept[index]], own.models[:, kept[index]], orders)
+        _as_with_all(rests, of_some, values[index])
+        null += own.constant + values[index] + rests * own.rests
         expected += own.constant
         for stimuli in classes.of_subject(index):
             means = own.models[:, stimuli].mean(axis=1)
@@ -226,9 +255,8 @@ def _permuted_values(
     n_permutations: int,
     generator: np.random.Generator,
 ) -> Floats:
-    """Sums over subjects of products of the stimuli's values, (permutations, regions, models)."""
-    n_regions, n_models = subjects[0].rests.shape
-    null = np.zeros((n_permutations, n_regions, n_models))
+    """Products of the stimuli's values, (subjects, permutations, regions, models)."""
+    values = np.empty((len(subjects), n_permutations, *subjects[0].rests.shape))
     starts = range(0, n_permutations, PERMUTATIONS_AT_ONCE)
 
     def permute(block: tuple[int, np.random.Generator]) -> None:
@@ -236,27 +264,50 @@ def _permuted_values(
         rows = slice(start, min(start + PERMUTATIONS_AT_ONCE, n_permutations))
         # The first, which changes nothing, is left out.
         orders = draw_within_classes(classes, rows.stop - rows.start + 1, own_generator)[1:]
-        arranged = np.zeros((n_regions, orders.shape[1]))
-        for subject, own in zip(subjects, classes.places, strict=True):
-            arranged[:, own] = subject.brain
-            permuted = arranged.take(orders[:, own], axis=1)
-            null[rows] += (permuted @ subject.models.T).swapaxes(0, 1)
+        for index, subject in enumerate(subjects):
+            own_orders = classes.own_orders(index, orders)
+            values[index, rows] = _products(subject.brain, subject.models, own_orders)
 
     # A generator for every block, so that numbers do not depend on the threads.
     map_on_threads(permute, zip(starts, generator.spawn(len(starts)), strict=True))
-    return null
+    return values
+
+
+def _products(brain: Floats, models: Floats, orders: Integers) -> Floats:
+    """Sums of products with the brain's values permuted, (permutations, regions, models)."""
+    return np.asarray((brain.take(orders, axis=1) @ models.T).swapaxes(0, 1))
 
 
 def _permuted_rests(
     subject: SubjectStudy, kept: Integers, metric: RsaMetric, orders: Integers
 ) -> Floats:
     """Products of the rests of a thinned study, scaled to a variance of one, about their mean."""
-    brain = np.stack(
-        [standardise(rdms(kept), metric).mean(axis=0) for rdms in subject.brain.values()]
-    )
-    models = standardise(subject.models(kept), metric)
-    of_brain, of_models = split_rdms(brain)[2], split_rdms(models)[2]
+    brain = [standardise(rdms(kept), metric).mean(axis=0) for rdms in subject.brain.values()]
+    of_brain = split_rdms(np.stack(brain))[2]
+    of_models = split_rdms(standardise(subject.models(kept), metric))[2]
     null, _ = null_scores(of_brain[:, None], of_models, "cosine", orders)
     n = len(kept)
     null = np.nan_to_num(null) * np.sqrt(n * (n - 3) / 2)
-    return np.asarray(null - null.mean(axis=0))
+    return np.asarray(null - null[1:].mean(axis=0))
+
+
+def _as_with_all(rests: Floats, of_some: Floats, of_all: Floats) -> None:
+    """Let rests depend on the squares of all stimuli's values, as they do on those of some.
+
+    Parameters
+    ----------
+    rests : ndarray, (permutations, regions, models)
+        Changed in place.
+    of_some, of_all : ndarray, (permutations, regions, models)
+        Products of the stimuli's values, of the thinned study and of all.
+    """
+
+    def squares(products: Floats) -> Floats:
+        deviations = products - products[1:].mean(axis=0)
+        variances = np.square(deviations[1:]).mean(axis=0)
+        return np.asarray(np.square(deviations) / np.where(variances > 0, variances, np.inf) - 1)
+
+    # The first, which changes nothing, may be exceptional.
+    before, after = squares(of_some), squares(of_all)
+    slopes = (rests * before)[1:].sum(axis=0) / np.square(before[1:]).sum(axis=0)
+    rests += slopes * (after - before)

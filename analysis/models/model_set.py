@@ -21,6 +21,7 @@ from conceptrsa.analysis.rsa.distances import (
 )
 from conceptrsa.analysis.settings import Groups, RdmMetric, is_own
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import map_on_threads
 from conceptrsa.bids_config.names import (
     require_distinct,
     require_distinguishable,
@@ -96,9 +97,16 @@ class ModelSet:
         Those of 16 models and 10,000 stimuli take 3.2 GB.
         """
         n_stimuli = len(self.stimuli)
-        rdms = np.empty((len(self.models), n_stimuli * (n_stimuli - 1) // 2), dtype=np.float32)
-        for row, model in enumerate(self.models):
-            rdms[row] = self._rdm(model, metric_of_models(metric), compute_single_rdm)
+        n_pairs = n_stimuli * (n_stimuli - 1) // 2
+        rdms = np.empty((len(self.models), n_pairs), dtype=np.float32)
+        metric = metric_of_models(metric)
+
+        def fill_in(row: int) -> None:
+            rdms[row] = self._rdm(self.models[row], metric, compute_single_rdm)
+
+        map_on_threads(
+            fill_in, range(len(self.models)), n_bytes=16 * n_pairs, in_turn=is_own(metric)
+        )
         return rdms
 
     def of_stimuli(self, stimuli: Sequence[str]) -> "ModelSet":

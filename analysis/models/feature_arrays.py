@@ -13,7 +13,7 @@ import numpy as np
 from conceptrsa.analysis.arrays import Singles
 from conceptrsa.bids_config.errors import InputError
 
-BYTES_IN_MEMORY = 512_000_000
+BYTES_IN_MEMORY = 256_000_000
 """What takes more lies in a file, from which it is read when it is needed."""
 
 _OF_ONE = np.dtype(np.float32).itemsize

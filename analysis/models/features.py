@@ -124,8 +124,8 @@ def each_features(
 ) -> Iterator[Features]:
     """Do as `extract_features`, and give the features of one model after the other.
 
-    All networks run before the first is given. Who keeps none needs the memory of one network's
-    features, or of one model's where those are many.
+    All networks run before the first is given. Where each is dropped before the next is taken,
+    memory holds the features of one network at most, and of one layer where they are large.
     """
     settings = settings or ExtractionSettings()
     weights = weights or WeightsOptions(cache=Path(cache_dir) / "weights")

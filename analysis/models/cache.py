@@ -22,7 +22,7 @@ from conceptrsa.bids_config.writing import atomic_path, write_text
 
 FeatureVector = Singles
 RECIPE_FILE = "recipe.json"
-SECONDS_PER_PART, BYTES_PER_PART = 30.0, 64_000_000
+SECONDS_PER_PART, BYTES_PER_PART = 30.0, 32_000_000
 """After so long, or so much, what was computed is written: a killed run loses little."""
 
 _DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -58,24 +58,24 @@ class _OpenPart:
     arrays : NpzFile
     inputs : tuple of str
         All that it holds.
-    columns : dict of str to int
-        Number of each column in the file.
+    checksums : dict of str to (str, str)
+        Of each column: what the file calls it, and its checksum.
     rows, places : list of int
         Rows in the file, and among the wanted inputs.
     """
 
     arrays: Any
     inputs: tuple[str, ...]
-    columns: dict[str, int]
+    checksums: dict[str, tuple[str, str]]
     rows: list[int]
     places: list[int]
 
     def read(self, column: str) -> Singles | None:
-        """Vectors of the wanted inputs; None where they are damaged."""
+        """Vectors of the wanted inputs; None where they are not there, or damaged."""
         with suppress(*_DAMAGE):
-            index = self.columns[column]  # of a column that is not there as well
-            values: Singles = np.asarray(self.arrays[f"column_{index}"], dtype=np.float32)
-            if _checksum(self.inputs, column, values) == self.arrays["checksums"][index]:
+            name, checksum = self.checksums[column]
+            values: Singles = np.asarray(self.arrays[name], dtype=np.float32)
+            if _checksum(self.inputs, column, values) == checksum:
                 return values[self.rows]
         return None
 
@@ -115,7 +115,7 @@ class RecipeCache:
         found = np.zeros((len(columns), len(inputs)), dtype=bool)
         for part in self._parts(inputs):
             for row, column in enumerate(columns):
-                if column in part.columns:
+                if column in part.checksums:
                     found[row, part.places] = True
         return found
 
@@ -135,9 +135,10 @@ class RecipeCache:
         found = np.zeros((len(columns), len(inputs)), dtype=bool)
         for part in self._parts(inputs):
             for row, column in enumerate(columns):
-                values = part.read(column)
-                if values is not None:
-                    gathered.columns[column][part.places] = values
+                values, room = part.read(column), gathered.columns[column]
+                # Another length, or none, where another process has just written the first part.
+                if values is not None and values.shape[1] == room.shape[1]:
+                    room[part.places] = values
                     found[row, part.places] = True
             gathered.release()
         return gathered, found
@@ -169,8 +170,10 @@ class RecipeCache:
                 ]
                 if pairs:
                     rows, wanted = map(list, zip(*pairs, strict=True))
-                    columns = {str(name): index for index, name in enumerate(arrays["columns"])}
-                    yield _OpenPart(arrays, held, columns, rows, wanted)
+                    names = [f"column_{index}" for index in range(len(arrays["columns"]))]
+                    described = zip(names, map(str, arrays["checksums"]), strict=True)
+                    checksums = dict(zip(map(str, arrays["columns"]), described, strict=True))
+                    yield _OpenPart(arrays, held, checksums, rows, wanted)
 
     def save(self, part: Part) -> None:
         """Keep what a pass gave; a half-written file is never seen.

@@ -66,7 +66,7 @@ def make_arrays(n_inputs: int, lengths: Mapping[str, int], folder: Path) -> Feat
 
 
 def _map_file(n_bytes: int, folder: Path) -> mmap.mmap:
-    require_space(n_bytes, folder)
+    _require_free(n_bytes, folder)
     try:
         with TemporaryFile(dir=folder) as file:
             file.truncate(n_bytes)
@@ -78,7 +78,14 @@ def _map_file(n_bytes: int, folder: Path) -> mmap.mmap:
 
 
 def require_space(n_bytes: int, folder: Path) -> None:
-    """Raise InputError where the disk of a folder has less room."""
+    """Raise InputError where a folder has no room for features of one network.
+
+    Those beyond `BYTES_IN_MEMORY` need it twice: in the cache, and for the arrays made of them.
+    """
+    _require_free(2 * n_bytes if n_bytes > BYTES_IN_MEMORY else n_bytes, folder)
+
+
+def _require_free(n_bytes: int, folder: Path) -> None:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < n_bytes:

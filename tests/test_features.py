@@ -78,7 +78,7 @@ def test_values_come_in_the_order_of_the_stimuli(
         "visual",
         IDS,
     )
-    assert features.values.dtype == np.float64
+    assert features.values.dtype == np.float32
     np.testing.assert_array_equal(features.values, np.outer([1, 2, 3], np.arange(1280)))
 
 

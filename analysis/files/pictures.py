@@ -18,6 +18,9 @@ DAMAGE = (EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBo
 SAME_COLOURS = 3
 """Of 255: a profile that changes no colour by more is sRGB, and pixels stay as they are."""
 
+JPEG_REDUCTION = 8
+"""The most that the library for JPEG can leave out while it decodes."""
+
 MODES_OF_SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 
 WITH_FRAMES = ("GIF", "PNG", "TIFF", "WEBP", "AVIF")
@@ -39,16 +42,27 @@ def load_picture(path: str | Path) -> Image.Image:
     InputError
         The file is missing, truncated, no picture, or holds numbers that could mean any brightness.
     """
-    return load_with_frames(path)[0]
+    return _load(path)[0]
 
 
-def load_with_frames(path: str | Path) -> tuple[Image.Image, int]:
-    """Load a picture as `load_picture`, and count the frames or pages of its file."""
+def check_picture(path: str | Path) -> int:
+    """Check that `load_picture` can load a picture, and count the frames or pages of its file.
+
+    All of the file is read, but JPEG is decoded at an eighth of its size, in a third of the time.
+    """
+    return _load(path, JPEG_REDUCTION)[1]
+
+
+def _load(path: str | Path, reduction: int = 1) -> tuple[Image.Image, int]:
+    """A picture, of JPEG perhaps smaller than it is, and the number of its frames or pages."""
     remedy = "save it as a picture again, or replace it by an intact copy"
     with file_errors(Path(path), remedy, DAMAGE), Image.open(path) as opened:
         n_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
         tags = dict(getattr(opened, "tag_v2", {}))
         profile = opened.info.get("icc_profile")
+        if reduction > 1:
+            width, height = (max(1, length // reduction) for length in opened.size)
+            opened.draft(None, (width, height))
         picture = ImageOps.exif_transpose(opened)
         picture.load()
     if problem := _unknown_scale(picture, tags):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from conceptrsa.analysis.files.pictures import load_picture, load_with_frames
+from conceptrsa.analysis.files.pictures import check_picture, load_picture
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.machine import map_on_threads
 from conceptrsa.bids_config.names import (
     PICTURE_ENDINGS,
     require_names,
@@ -77,7 +78,8 @@ def read_stimuli(
     table = Path(labels_file) if labels_file is not None else table_at(folder / LABELS_FILE)
     require_content(table)
     labels = read_labels(table) if labels_file is not None or table.exists() else {}
-    several = [path.name for path in pictures.values() if load_with_frames(path)[1] > 1]
+    n_frames = map_on_threads(check_picture, pictures.values())
+    several = [path.name for path, n in zip(pictures.values(), n_frames, strict=True) if n > 1]
     if several:
         named = some_of(several)
         log.warning("%s: of several frames or pages the first is taken: %s", folder, named)

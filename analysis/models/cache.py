@@ -5,7 +5,8 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Singles
+from conceptrsa.analysis.arrays import Booleans, Singles
+from conceptrsa.analysis.models.feature_arrays import FeatureArrays, make_arrays
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import atomic_path, write_text
 
 FeatureVector = Singles
 RECIPE_FILE = "recipe.json"
-SECONDS_PER_PART = 30.0
-"""After so long what was computed is written, so that a killed run loses little."""
+SECONDS_PER_PART, BYTES_PER_PART = 30.0, 32_000_000
+"""After so long, or so much, what was computed is written: a killed run loses little."""
 
 _DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -41,15 +43,51 @@ class Part:
     inputs: tuple[str, ...]
     columns: dict[str, Singles]
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of all columns."""
+        return sum(values.nbytes for values in self.columns.values())
+
+
+@dataclass(frozen=True)
+class _OpenPart:
+    """A file of the cache, and which of the wanted inputs it holds.
+
+    Attributes
+    ----------
+    arrays : NpzFile
+    inputs : tuple of str
+        All that it holds.
+    checksums : dict of str to (str, str)
+        Of each column: what the file calls it, and its checksum.
+    rows, places : list of int
+        Rows in the file, and among the wanted inputs.
+    """
+
+    arrays: Any
+    inputs: tuple[str, ...]
+    checksums: dict[str, tuple[str, str]]
+    rows: list[int]
+    places: list[int]
+
+    def read(self, column: str) -> Singles | None:
+        """Vectors of the wanted inputs; None where they are not there, or damaged."""
+        with suppress(*_DAMAGE):
+            name, checksum = self.checksums[column]
+            values: Singles = np.asarray(self.arrays[name], dtype=np.float32)
+            if _checksum(self.inputs, column, values) == checksum:
+                return values[self.rows]
+        return None
+
 
 @dataclass(frozen=True)
 class RecipeCache:
     """The features that one network gave, prepared and run in one way.
 
-    Its folder is named by the SHA-256 of the recipe, which it holds as JSON. Each pass of the
-    network is a `.npz` file of its own in there (arrays `inputs`, `columns` and one a column), so
-    that nothing is written twice and processes do not get into each other's way. A column comes
-    with a checksum: a damaged one is taken for missing.
+    Its folder is named by the SHA-256 of the recipe, which it holds as JSON. What the network gave
+    in some seconds is a `.npz` file of its own in there (arrays `inputs`, `columns` and one a
+    column), so that nothing is written twice and processes do not get into each other's way. A
+    column comes with a checksum: a damaged one is taken for missing.
 
     Attributes
     ----------
@@ -72,27 +110,70 @@ class RecipeCache:
     def _recipe_text(self) -> str:
         return json.dumps(self.recipe, sort_keys=True, indent=1)
 
-    def load(
-        self, inputs: Sequence[str], columns: Sequence[str]
-    ) -> dict[str, dict[str, FeatureVector]]:
-        """Give the vectors that are there, by column and input."""
-        found: dict[str, dict[str, FeatureVector]] = {column: {} for column in columns}
-        wanted = set(inputs)
-        for file in sorted(self.folder.glob("*.npz")):
-            # Of a damaged file, what stands before the damage is taken.
-            with suppress(*_DAMAGE), np.load(file, allow_pickle=False) as arrays:
-                content = [str(entry) for entry in arrays["inputs"]]
-                rows = [row for row, entry in enumerate(content) if entry in wanted]
-                if not rows:
-                    continue
-                checksums = arrays["checksums"]
-                for index, column in enumerate(map(str, arrays["columns"])):
-                    if column not in found:
-                        continue
-                    values = np.asarray(arrays[f"column_{index}"], dtype=np.float32)
-                    if _checksum(content, column, values) == checksums[index]:
-                        found[column].update((content[row], values[row]) for row in rows)
+    def find(self, inputs: Sequence[str], columns: Sequence[str]) -> Booleans:
+        """Tell which vectors the files list, (columns, inputs); damage is seen by `gather` only."""
+        found = np.zeros((len(columns), len(inputs)), dtype=bool)
+        for part in self._parts(inputs):
+            for row, column in enumerate(columns):
+                if column in part.checksums:
+                    found[row, part.places] = True
         return found
+
+    def gather(
+        self, inputs: Sequence[str], columns: Sequence[str]
+    ) -> tuple[FeatureArrays, Booleans]:
+        """Read the vectors that are there.
+
+        Returns
+        -------
+        FeatureArrays
+            By column, (inputs, features); rows of vectors that are not there hold any numbers.
+        ndarray of bool, (columns, inputs)
+            Which vectors are there.
+        """
+        gathered = make_arrays(len(inputs), self._lengths(inputs, columns), self.folder)
+        found = np.zeros((len(columns), len(inputs)), dtype=bool)
+        for part in self._parts(inputs):
+            for row, column in enumerate(columns):
+                values, room = part.read(column), gathered.columns[column]
+                # Another length, or none, where another process has just written the first part.
+                if values is not None and values.shape[1] == room.shape[1]:
+                    room[part.places] = values
+                    found[row, part.places] = True
+            gathered.release()
+        return gathered, found
+
+    def _lengths(self, inputs: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
+        """Length of the vectors of each column, 0 of those that are not there."""
+        lengths = dict.fromkeys(columns, 0)
+        for part in self._parts(inputs):
+            for column in columns:
+                values = None if lengths[column] else part.read(column)
+                if values is not None:
+                    lengths[column] = values.shape[1]
+            if all(lengths.values()):
+                break
+        return lengths
+
+    def _parts(self, inputs: Sequence[str]) -> Iterator[_OpenPart]:
+        """Open each file that holds some of the inputs."""
+        places = defaultdict(list)
+        for place, content in enumerate(inputs):
+            places[content].append(place)
+        for file in sorted(self.folder.glob("*.npz")):
+            with suppress(*_DAMAGE), np.load(file, allow_pickle=False) as arrays:
+                held = tuple(map(str, arrays["inputs"]))
+                pairs = [
+                    (row, place)
+                    for row, content in enumerate(held)
+                    for place in places.get(content, ())
+                ]
+                if pairs:
+                    rows, wanted = map(list, zip(*pairs, strict=True))
+                    names = [f"column_{index}" for index in range(len(arrays["columns"]))]
+                    described = zip(names, map(str, arrays["checksums"]), strict=True)
+                    checksums = dict(zip(map(str, arrays["columns"]), described, strict=True))
+                    yield _OpenPart(arrays, held, checksums, rows, wanted)
 
     def save(self, part: Part) -> None:
         """Keep what a pass gave; a half-written file is never seen.
@@ -143,29 +224,27 @@ class RecipeCache:
             ) from error
 
 
-def gathered(parts: Iterable[Part], save: Callable[[Part], None]) -> Iterator[Part]:
-    """Pass parts on, and save them joined, many at a time and whatever ends the run.
+def save_parts(parts: Iterable[Part], cache: RecipeCache) -> None:
+    """Save parts joined, many at a time, and what is there whatever ends the run.
 
     Parameters
     ----------
     parts : iterable of Part
         With the same columns.
-    save : callable
-        Called for the parts of `SECONDS_PER_PART` each, and for what is there at the end or when
-        the run is interrupted.
+    cache : RecipeCache
     """
     waiting: list[Part] = []
-    start = time.monotonic()
+    n_bytes, start = 0, time.monotonic()
     try:
         for part in parts:
             waiting.append(part)
-            yield part
-            if time.monotonic() - start > SECONDS_PER_PART:
-                save(_joined(waiting))
-                waiting, start = [], time.monotonic()
+            n_bytes += part.n_bytes
+            if n_bytes > BYTES_PER_PART or time.monotonic() - start > SECONDS_PER_PART:
+                cache.save(_joined(waiting))
+                waiting, n_bytes, start = [], 0, time.monotonic()
     finally:
         if waiting:
-            save(_joined(waiting))
+            cache.save(_joined(waiting))
 
 
 def _joined(parts: Sequence[Part]) -> Part:
@@ -179,5 +258,5 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 def _checksum(inputs: Sequence[str], column: str, values: Singles) -> str:
     digest = hashlib.sha256("\n".join([*inputs, column]).encode())
-    digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
+    digest.update(np.ascontiguousarray(values, dtype="<f4").data)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from conceptrsa.analysis.arrays import Floats, Singles
 from conceptrsa.analysis.files.array_files import DAMAGE, open_arrays
@@ -84,7 +85,8 @@ class Features:
     stimuli : sequence of str
         Names of the stimuli, each once.
     values : array_like or DataFrame, (stimuli, features)
-        A row a stimulus, in the order of `stimuli`; of a table, by its index.
+        A row a stimulus, in the order of `stimuli`; of a table, by its index. Single precision
+        stays single: distances are computed in double precision in any case.
     note : str
         What a reader of a result should know about the model.
     origin : mapping
@@ -95,7 +97,7 @@ class Features:
     model: str
     group: str
     stimuli: tuple[str, ...]
-    values: Floats
+    values: Floats | Singles
     note: str = ""
     origin: Mapping[str, Any] = field(default_factory=dict)
 
@@ -117,10 +119,11 @@ class Features:
         n_stimuli, n_features = np.shape(self.values)
         return f"Features({self.model}, {self.group}: {n_stimuli} stimuli, {n_features} features)"
 
-    def of_stimuli(self, stimuli: Sequence[str]) -> Floats:
+    def of_stimuli(self, stimuli: Sequence[str]) -> Floats | Singles:
         """Rows of some of the stimuli, in the order given."""
         rows = {stimulus: row for row, stimulus in enumerate(self.stimuli)}
-        return np.asarray(self.values)[[rows[stimulus] for stimulus in stimuli]]
+        picked: Floats | Singles = self.values[[rows[stimulus] for stimulus in stimuli]]
+        return picked
 
 
 @dataclass(frozen=True, repr=False)
@@ -229,25 +232,39 @@ class Categories:
         return rdm
 
 
-def write_features(features: Sequence[Features], directory: str | Path) -> None:
+def write_features(features: Iterable[Features], directory: str | Path) -> int:
     """Write `<model>.npz` (stimulus, features, origin) a model, and `models.tsv`.
 
     The origin is JSON: it travels with the features. Characters that a file name cannot hold are
     written as `%` and their hexadecimal code.
+
+    Returns
+    -------
+    int
+        The number of models, of which an iterator's need not be in memory together.
     """
     folder = Path(directory)
+    listed = []
     for model in features:
-        single = model.values.astype(np.float32)
+        listed.append((clean_name(model.model), model.group, model.note or MISSING))
         with atomic_path(folder / f"{file_stem(clean_name(model.model))}.npz") as path:
             # Not compressed: that takes long and gains a tenth.
             np.savez(
                 path,
                 stimulus=np.array(model.stimuli),
-                features=single if np.array_equal(single, model.values) else model.values,
+                features=_in_single(model.values),
                 origin=np.array([json.dumps(model.origin, sort_keys=True)]),
             )
-    listed = [(clean_name(model.model), model.group, model.note or MISSING) for model in features]
     write_table(folder / MODELS_TABLE, pd.DataFrame(listed, columns=["model", "group", "note"]))
+    return len(listed)
+
+
+def _in_single(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers in single precision where that changes none."""
+    if values.dtype == np.float32:
+        return values
+    single = values.astype(np.float32)
+    return single if np.array_equal(single, values) else values
 
 
 def read_features(path: str | Path) -> list[Features | ModelRdm]:
@@ -405,7 +422,7 @@ def _as_spelt(file: Path) -> Path:
     return next((path for path in alike if clean_name(path.stem) == file.stem), file)
 
 
-def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, Any]]:
+def _read_values(file: Path) -> tuple[tuple[str, ...], NDArray[Any], bool, dict[str, Any]]:
     """Stimuli, features or distances, whether it is distances, and where they come from."""
     if file.suffix == PLAIN_ARRAY:
         return *_read_plain(file), {}
@@ -422,7 +439,7 @@ def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, A
         name = "rdm" if "rdm" in arrays.names else "features"
         origin = arrays.texts("origin")[0] if "origin" in arrays.names else "{}"
         stimuli = names_given(arrays.texts("stimulus"), file)
-        values = arrays.numbers(name).astype(np.float64)
+        values = _single_or_double(arrays.numbers(name))
     try:
         return stimuli, values, name == "rdm", dict(json.loads(origin))
     except ValueError as error:
@@ -432,7 +449,13 @@ def _read_values(file: Path) -> tuple[tuple[str, ...], Floats, bool, dict[str, A
         ) from error
 
 
-def _read_plain(file: Path) -> tuple[tuple[str, ...], Floats, bool]:
+def _single_or_double(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers in double precision, or in single precision where they were saved so."""
+    is_single = values.dtype.kind == "f" and values.dtype.itemsize <= np.dtype(np.float32).itemsize
+    return values.astype(np.float32 if is_single else np.float64, copy=False)
+
+
+def _read_plain(file: Path) -> tuple[tuple[str, ...], NDArray[Any], bool]:
     """Names, features or distances of a `.npy` file, and whether it is distances.
 
     Features beyond two dimensions are made flat. A square matrix that is symmetric or 0 on its
@@ -452,7 +475,7 @@ def _read_plain(file: Path) -> tuple[tuple[str, ...], Floats, bool]:
         raise InputError(f"{file} is no array (stimuli, features) of numbers: save it as one")
     lines = [line.strip() for line in read_text(names).splitlines() if line.strip()]
     stimuli = names_given(_without_folders(lines), names)
-    values = values.astype(np.float64)
+    values = _single_or_double(values)
     if values.ndim == 1 or (
         values.shape == (len(stimuli), len(stimuli)) and _is_meant_as_rdm(values)
     ):
@@ -467,7 +490,8 @@ def _without_folders(lines: Sequence[str]) -> list[str]:
     return names if have_folders and len({*names}) == len(names) else [*lines]
 
 
-def _is_meant_as_rdm(square: Floats) -> bool:
+def _is_meant_as_rdm(given: NDArray[Any]) -> bool:
+    square = given.astype(np.float64)
     tolerance = RELATIVE_TOLERANCE * np.abs(square).max(initial=0)
     is_zero = np.abs(square.diagonal()).max(initial=0) <= tolerance
     return bool(is_zero or np.abs(square - square.T).max(initial=0) <= tolerance)

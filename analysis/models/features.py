@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -10,20 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from conceptrsa.analysis.arrays import Floats
+from conceptrsa.analysis.arrays import Booleans, Singles
 from conceptrsa.analysis.files.stimuli import Stimulus
-from conceptrsa.analysis.models.cache import (
-    FeatureVector,
-    Part,
-    RecipeCache,
-    gathered,
-)
+from conceptrsa.analysis.models.cache import FeatureVector, Part, RecipeCache, save_parts
 from conceptrsa.analysis.models.extraction_settings import (
     ExtractionSettings,
     Prompt,
     Sweep,
     fill_prompt,
 )
+from conceptrsa.analysis.models.feature_arrays import require_space
 from conceptrsa.analysis.models.feature_files import Features, read_features, write_features
 from conceptrsa.analysis.models.named_models import describe_named, is_named
 from conceptrsa.analysis.models.registry import (
@@ -45,12 +42,17 @@ from conceptrsa.analysis.models.zoo import (
     read_zoo,
     split_layer,
 )
+from conceptrsa.bids_config.durations import time_left
 from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.writing import file_errors
 
-__all__ = ["Features", "extract_features", "read_features", "write_features"]
+__all__ = ["Features", "each_features", "extract_features", "read_features", "write_features"]
 
 EXTRACTION_VERSION = 4
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
+
+SECONDS_TO_TELL = 30.0
+"""Between two words on how far a network is."""
 
 _OTHER_PICTURE = "give the stimulus another picture"
 _NOT_DESCRIBED = frozenset(
@@ -59,6 +61,8 @@ _NOT_DESCRIBED = frozenset(
 """Fields of a network that its numbers do not depend on, or that the recipe has elsewhere."""
 
 Progress = Callable[[str], None]
+Stamp = tuple[int, int]
+"""Size of a file, and when it was changed (ns)."""
 
 
 def extract_features(
@@ -92,28 +96,49 @@ def extract_features(
     zoo : Zoo, optional
         By default the models of the packaged registry.
     progress : callable, optional
-        Told of each model before its network runs.
+        Told of each model before its network runs, and every half minute how long it still takes.
 
     Returns
     -------
     list of Features
-        In the order of `models`; those of several layers are called `MODEL@LAYER`.
+        In the order of `models`, in single precision; those of several layers are called
+        `MODEL@LAYER`.
 
     Raises
     ------
     InputError
         An unknown model or layer, a missing library, weights or label, weights that are not what
-        the registry names, or a picture that cannot be read.
+        the registry names, or a picture that cannot be read or changes meanwhile.
+    """
+    return list(each_features(stimuli, models, cache_dir, settings, weights, zoo, progress))
+
+
+def each_features(
+    stimuli: Sequence[Stimulus],
+    models: Sequence[str],
+    cache_dir: str | Path,
+    settings: ExtractionSettings | None = None,
+    weights: WeightsOptions | None = None,
+    zoo: Zoo | None = None,
+    progress: Progress = lambda step: None,
+) -> Iterator[Features]:
+    """Do as `extract_features`, and give the features of one model after the other.
+
+    All networks run before the first is given. Where each is dropped before the next is taken,
+    memory holds the features of one network at most, and of one layer where they are large.
     """
     settings = settings or ExtractionSettings()
     weights = weights or WeightsOptions(cache=Path(cache_dir) / "weights")
     zoo = zoo or read_zoo()
+    # Before the content is read, so that a picture that changes later has another stamp.
+    stamps = {stimulus.id: _stamp(stimulus.image) for stimulus in stimuli}
     hashes = {stimulus.id: hash_file(stimulus.image, _OTHER_PICTURE) for stimulus in stimuli}
     jobs = [
         _Job(
             find_entry(name, zoo, Path(cache_dir), weights),
             tuple(stimuli),
             hashes,
+            stamps,
             Path(cache_dir),
             replace(settings, layers=layers),
             weights,
@@ -123,11 +148,16 @@ def extract_features(
     # What a model cannot do without is missed before the first network runs.
     for job in jobs:
         job.require_inputs()
-    features: list[Features] = []
     for job in jobs:
-        features += job.features(progress)
-        job.free_network()
-    return features
+        job.run(progress)
+    for job in jobs:
+        yield from job.features(progress)
+
+
+def _stamp(picture: Path) -> Stamp:
+    with file_errors(picture, otherwise=_OTHER_PICTURE):
+        status = picture.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def find_entry(name: str, zoo: Zoo, cache_dir: Path, weights: WeightsOptions) -> ModelEntry:
@@ -158,6 +188,7 @@ class _Job:
     entry: ModelEntry
     stimuli: tuple[Stimulus, ...]
     hashes: dict[str, str]
+    stamps: dict[str, Stamp]
     cache_dir: Path
     settings: ExtractionSettings
     weights: WeightsOptions
@@ -170,24 +201,44 @@ class _Job:
         """Refuse a stimulus without the label that the model reads."""
         assert len(self._inputs) == len(self.stimuli)
 
-    def features(self, progress: Progress) -> list[Features]:
-        """Take the features from the cache, after the network has run on what is not there."""
+    def run(self, progress: Progress) -> None:
+        """Run the network on what the cache does not list."""
+        columns = tuple(self._columns.values())
+        self._run_where_lacking(self._cache.find(self._input_hashes, columns), progress)
+
+    def features(self, progress: Progress) -> Iterator[Features]:
+        """Take the features from the cache, after what is damaged there was computed again."""
+        columns = tuple(self._columns.values())
+        gathered, found = self._cache.gather(self._input_hashes, columns)
+        if not found.all():
+            self._run_where_lacking(found, progress)
+            gathered, found = self._cache.gather(self._input_hashes, columns)
+        if not found.all():
+            raise InputError(
+                f"{self._cache.folder} does not give back what was written: give another folder "
+                "for the cache"
+            )
+        for layer, column in self._columns.items():
+            yield self._as_features(layer, gathered.columns[column])
+            gathered.release()
+
+    @cached_property
+    def _columns(self) -> dict[str, str]:
+        """What the cache calls each layer."""
         layers = self.settings.layers_of(self.network, self._sweep)
-        columns = {layer: f"{layer} {self._pooling}" for layer in layers}
-        found = self._cache.load(self._input_hashes, list(columns.values()))
-        wanted = set(self._input_hashes)
-        lacking = [layer for layer, column in columns.items() if not wanted <= found[column].keys()]
-        missing = [
-            row
-            for row, content in enumerate(self._input_hashes)
-            if any(content not in found[columns[layer]] for layer in lacking)
-        ]
+        return {layer: f"{layer} {self._pooling}" for layer in layers}
+
+    def _run_where_lacking(self, found: Booleans, progress: Progress) -> None:
+        """Run the network on all stimuli that lack any layer, for all layers that any lacks."""
+        layers = [layer for layer, row in zip(self._columns, found, strict=True) if not row.all()]
+        places = np.flatnonzero(~found.all(axis=0))
+        # Pictures with the same content are shown once.
+        distinct = {self._input_hashes[place]: int(place) for place in reversed(places)}
+        missing = sorted(distinct.values())
         if missing:
-            progress(f"{self.entry.name}: {len(missing)} stimuli, {len(lacking)} layers")
-            for part in gathered(self._compute(missing, lacking, columns), self._cache.save):
-                for column, values in part.columns.items():
-                    found[column].update(zip(part.inputs, values, strict=True))
-        return [self._as_features(layer, found[columns[layer]]) for layer in layers]
+            progress(f"{self.entry.name}: {len(missing)} stimuli, {len(layers)} layers")
+            save_parts(self._compute(missing, layers, progress), self._cache)
+        self.free_network()
 
     def _sweep(self, which: Sweep) -> tuple[str, ...]:
         """Give the names of all layers or blocks, kept with the features once they are known."""
@@ -265,7 +316,7 @@ class _Job:
             gc.collect()
 
     def _compute(
-        self, rows: Sequence[int], layers: Sequence[str], columns: dict[str, str]
+        self, rows: Sequence[int], layers: Sequence[str], progress: Progress
     ) -> Iterator[Part]:
         """Run the network on some stimuli; what is done when a run is interrupted is kept."""
         from conceptrsa.analysis.models.networks.running import run_batches
@@ -278,12 +329,33 @@ class _Job:
             self._pooling,
             settings,
         )
+        told = _Progress(self.entry.name, len(rows), progress)
+        waiting = rows
         for batch in batches:
-            done = len(batch[layers[0]])
-            inputs = tuple(self._input_hashes[row] for row in rows[:done])
-            self._require_numbers(batch, rows)
-            rows = rows[done:]
-            yield Part(inputs, {columns[layer]: batch[layer] for layer in layers})
+            n_done = len(batch[layers[0]])
+            done, waiting = waiting[:n_done], waiting[n_done:]
+            self._require_numbers(batch, done)
+            self._require_unchanged(done)
+            part = Part(
+                tuple(self._input_hashes[row] for row in done),
+                {self._columns[layer]: batch[layer] for layer in layers},
+            )
+            if len(done) + len(waiting) == len(rows):
+                require_space(part.n_bytes // n_done * len(rows), self._cache.folder)
+            yield part
+            told.tell(len(rows) - len(waiting))
+
+    def _require_unchanged(self, rows: Sequence[int]) -> None:
+        """Refuse features of a picture that is no longer the one that was hashed."""
+        for stimulus in (self.stimuli[row] for row in rows):
+            if (
+                self.network.input == "picture"
+                and _stamp(stimulus.image) != self.stamps[stimulus.id]
+            ):
+                raise InputError(
+                    f"{stimulus.image} was changed while features were computed: run again when "
+                    "the pictures stay as they are"
+                )
 
     def _require_numbers(self, batch: Mapping[str, FeatureVector], rows: Sequence[int]) -> None:
         for layer, values in batch.items():
@@ -295,10 +367,7 @@ class _Job:
                     f"'{stimulus}': leave out --half-precision, or choose another layer"
                 )
 
-    def _as_features(self, layer: str, vectors: dict[str, FeatureVector]) -> Features:
-        values: Floats = np.array(
-            [vectors[content] for content in self._input_hashes], dtype=np.float64
-        )
+    def _as_features(self, layer: str, values: Singles) -> Features:
         own = layer == self.network.layer and self._pooling == self.network.pooling
         if own and values.shape[1] != self.network.n_features:
             raise InputError(
@@ -322,6 +391,30 @@ class _Job:
             note = "; ".join(filter(None, [self.entry.note, warning]))
         ids = tuple(stimulus.id for stimulus in self.stimuli)
         return Features(name, self.entry.group, ids, values, note, origin)
+
+
+class _Progress:
+    """Says now and then how far a network is.
+
+    Parameters
+    ----------
+    model : str
+    n_stimuli : int
+    progress : callable
+        Told in words.
+    """
+
+    def __init__(self, model: str, n_stimuli: int, progress: Progress) -> None:
+        self._model, self._n_stimuli, self._progress = model, n_stimuli, progress
+        self._begun = self._told = time.monotonic()
+
+    def tell(self, n_done: int) -> None:
+        """Say it, unless that was said a moment ago."""
+        now = time.monotonic()
+        if now - self._told > SECONDS_TO_TELL and n_done < self._n_stimuli:
+            left = (now - self._begun) / n_done * (self._n_stimuli - n_done)
+            self._progress(f"{self._model}: {n_done} of {self._n_stimuli}, {time_left(left)}")
+            self._told = now
 
 
 def _describe(network: Network) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The models of a comparison, each giving an RDM of the same stimuli."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -31,6 +31,9 @@ from conceptrsa.bids_config.names import (
 
 SAME = 1e-5
 """Features that differ by less, in units of the largest, are those of one and the same layer."""
+
+ROWS_OF_BLOCK = 256
+"""Of features, that are in double precision at a time."""
 
 ROUNDING = 1e-12
 """Distances that differ by less, in units of the features' mean square, are the same."""
@@ -210,7 +213,7 @@ def _find_doubles(
         of_zoo = layer is not None and layer == model.origin.get("own_layer")
         return model.model != reference, LAYER_MARK in model.model, not of_zoo, index
 
-    numbers = [_numbers(model, stimuli) for model in models]
+    first = [_numbers(model, stimuli, is_first=True) for model in models]
     doubles: dict[int, list[str]] = {}
     for index in sorted(range(len(models)), key=rank):
         same = (
@@ -218,7 +221,8 @@ def _find_doubles(
             for kept in doubles
             if models[kept].group == models[index].group
             and type(models[kept]) is type(models[index])
-            and _are_same(numbers[kept], numbers[index])
+            and _are_same(first[kept], first[index])
+            and _are_same(_numbers(models[kept], stimuli), _numbers(models[index], stimuli))
         )
         kept = next(same, None)
         if kept is None:
@@ -228,19 +232,33 @@ def _find_doubles(
     return doubles
 
 
-def _numbers(model: Features | ModelRdm, stimuli: tuple[str, ...]) -> NDArray[Any]:
-    """Rows of the stimuli in their order: a view of the features where they are in that order."""
-    if isinstance(model, Features) and model.stimuli == stimuli:
-        return np.asarray(model.values)
-    return np.atleast_2d(model.of_stimuli(stimuli))
+def _numbers(
+    model: Features | ModelRdm, stimuli: tuple[str, ...], is_first: bool = False
+) -> NDArray[Any]:
+    """Rows of the stimuli in their order, of features perhaps the first alone; or the RDM."""
+    if isinstance(model, ModelRdm):
+        return np.atleast_2d(model.of_stimuli(stimuli))
+    if is_first:
+        return model.values[[model.stimuli.index(stimuli[0])]]
+    # A view where they are in that order.
+    return np.asarray(model.values) if model.stimuli == stimuli else model.of_stimuli(stimuli)
 
 
 def _are_same(values: NDArray[Any], others: NDArray[Any]) -> bool:
-    """Tell whether numbers agree to rounding; the first row settles it for nearly all."""
-    return values.shape == others.shape and all(
-        float(np.abs(values[rows] - others[rows]).max()) <= SAME * float(np.abs(values[rows]).max())
-        for rows in (slice(0, 1), slice(None))
-    )
+    """Tell whether numbers agree to rounding."""
+    if values.shape != others.shape:
+        return False
+    difference = largest = 0.0
+    for rows, other_rows in zip(_blocks(values), _blocks(others), strict=True):
+        difference = np.maximum(difference, np.abs(rows - other_rows).max())
+        largest = np.maximum(largest, np.abs(rows).max())
+    return bool(difference <= SAME * largest)
+
+
+def _blocks(values: NDArray[Any]) -> Iterator[Floats]:
+    """Some rows after the other in double precision, without a copy of all."""
+    for start in range(0, len(values), ROWS_OF_BLOCK):
+        yield np.ascontiguousarray(values[start : start + ROWS_OF_BLOCK], dtype="<f8")
 
 
 def _with_note(model: Features | ModelRdm, doubles: Sequence[str]) -> Features | ModelRdm:
@@ -255,5 +273,6 @@ def hash_model(model: Features | ModelRdm) -> str:
     """SHA-256 of a model's stimuli and features or RDM."""
     values = model.rdm if isinstance(model, ModelRdm) else model.values
     digest = hashlib.sha256("\n".join(model.stimuli).encode())
-    digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+    for rows in _blocks(values):
+        digest.update(rows.data)
     return digest.hexdigest()

@@ -2,13 +2,13 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conceptrsa.analysis.files.stimuli import LABELS_FILE, Stimulus, read_stimuli
 from conceptrsa.analysis.models.extraction_settings import PROMPT, ExtractionSettings
-from conceptrsa.analysis.models.features import Features, extract_features
+from conceptrsa.analysis.models.features import Features, each_features
 from conceptrsa.analysis.models.named_models import is_named
 from conceptrsa.analysis.models.weights.places import (
     WeightsOptions,
@@ -101,9 +101,9 @@ class NetworkRun:
         note = f"left out, because the pictures have no labels: {names}; to have them, {ADD_LABELS}"
         return replace(self, models=left), (note,)
 
-    def features(self, stimuli: Sequence[Stimulus]) -> list[Features]:
-        """Features of stimuli by all models, from the cache or the networks."""
-        return extract_features(
+    def features(self, stimuli: Sequence[Stimulus]) -> Iterator[Features]:
+        """Features of stimuli by one model after the other, from the cache or the networks."""
+        return each_features(
             stimuli, self.models, self.cache_dir, self.settings, self.weights, self.zoo, log.info
         )
 

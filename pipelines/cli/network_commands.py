@@ -77,11 +77,10 @@ def run_features(args: argparse.Namespace) -> int:
         config = load_dataset_config(args.dataset_config).stimuli
     stimuli = read_labelled_stimuli(args.stimuli_dir, config)
     networks, notes = network_run(options, config).without_labels(stimuli)
-    features = networks.features(stimuli)
-    write_features(features, args.out_dir)
+    n_models = write_features(networks.features(stimuli), args.out_dir)
     for note in notes:
         print(f"note: {note}")
-    print(f"{len(features)} models x {len(stimuli)} stimuli: {args.out_dir}")
+    print(f"{n_models} models x {len(stimuli)} stimuli: {args.out_dir}")
     return 0
 
 

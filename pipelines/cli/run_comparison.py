@@ -241,4 +241,4 @@ def _get_features(
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)
     networks, notes = network_run(options.networks, stimuli_config).without_labels(stimuli)
-    return networks.features(stimuli), notes
+    return list(networks.features(stimuli)), notes

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.machine import available_memory, available_processors
+from conceptrsa.bids_config.machine import available_memory, available_processors, limited_to
 from conceptrsa.pipelines.cli.comparison_options import (
     add_comparison_options,
     read_comparison_options,
+    share_given,
 )
 from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
@@ -86,6 +87,7 @@ def add_engine_options(
         group = parser.add_argument_group(ENGINE_PARTS[part])
         add_options(group, ParticipantOptions, part, environment=environment)
     if "resources" in parts:
+        add_options(group, ParticipantOptions, "resources of a step")
         group.add_argument(
             "--plugin", choices=PLUGINS,
             help="what runs the steps: processes of this machine, one process, or jobs of Slurm, "
@@ -249,4 +251,5 @@ def _run_group(args: argparse.Namespace) -> int:
             task=args.task,
             with_runs=options.settings.needs_runs,
         )
-        return compare_with_models(patterns, config, options, args.out_dir, rois, notes)
+        with limited_to(share_given(args)):
+            return compare_with_models(patterns, config, options, args.out_dir, rois, notes)

@@ -6,7 +6,6 @@ JSON of what they belong to. NumPy checks them as it reads; what is damaged is c
 
 import hashlib
 import json
-import logging
 import platform
 import zipfile
 import zlib
@@ -32,6 +31,7 @@ from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
 from conceptrsa.analysis.settings import is_own
 from conceptrsa.analysis.single_region import Plan, RegionAnalysis, RegionFindings
+from conceptrsa.bids_config.names import warn_once
 from conceptrsa.bids_config.writing import atomic_path
 
 FOLDER = ".finished-regions"
@@ -49,9 +49,9 @@ KINDS = {
 
 _LIBRARIES = ("conceptrsa", "numba", "numpy", "scipy")
 _DAMAGE = (
-    OSError, EOFError, LookupError, ValueError, TypeError, zipfile.BadZipFile, zlib.error,
+    OSError, EOFError, LookupError, ValueError, TypeError, RecursionError, zipfile.BadZipFile,
+    zlib.error,
 )  # fmt: skip
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class FinishedRegions:
                 return found
         return None
 
-    def save(self, roi: str, found: RegionFindings) -> bool:
-        """Keep what was found in a region; tell whether there was a place for it."""
+    def save(self, roi: str, found: RegionFindings) -> None:
+        """Keep what was found in a region; where there is no place for it, say so and go on."""
         arrays: list[NDArray[Any]] = []
         description = json.dumps(_described(found, arrays)).encode()
         named: dict[str, Any] = {f"array_{n}": array for n, array in enumerate(arrays)}
@@ -91,13 +91,10 @@ class FinishedRegions:
             with atomic_path(self._file(roi)) as path, path.open("wb") as opened:
                 np.savez(opened, description=np.frombuffer(description, np.uint8), **named)
         except OSError as error:
-            log.warning(
-                "finished regions cannot be kept in %s (%s): if this comparison is interrupted, "
-                "it will start again from the first",
-                self.work_dir, error.strerror or error,
-            )  # fmt: skip
-            return False
-        return True
+            warn_once(
+                f"finished regions cannot be kept in {self.work_dir} ({error.strerror or error}): "
+                "if this comparison is interrupted, it will start again from the first"
+            )
 
     def _file(self, roi: str) -> Path:
         digest = hashlib.sha256(roi.encode())

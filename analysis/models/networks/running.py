@@ -92,9 +92,9 @@ def run_batches(
     """
     on_cpu = settings.device == "cpu"
     size = settings.batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
-    n_workers = (
-        (settings.n_threads or share_of_machine().n_processors) if on_cpu else ACCELERATOR_THREADS
-    )
+    n_workers = ACCELERATOR_THREADS
+    if on_cpu:
+        n_workers = settings.n_threads or share_of_machine().n_processors
     if not getattr(extractor, "is_thread_safe", False):
         n_workers = 1
 

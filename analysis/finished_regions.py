@@ -75,12 +75,19 @@ class FinishedRegions:
 
     def load(self, roi: str) -> RegionFindings | None:
         """Give what was found in a region, or None."""
+        if not self._was_interrupted:
+            return None
         with suppress(*_DAMAGE), np.load(self._file(roi), allow_pickle=False) as arrays:
             description = json.loads(arrays["description"].tobytes())
             found = _made(description, [arrays[f"array_{n}"] for n in range(len(arrays) - 1)])
             if isinstance(found, RegionFindings):
                 return found
         return None
+
+    @cached_property
+    def _was_interrupted(self) -> bool:
+        """Whether there was anything before; else data need not be hashed to look for it."""
+        return self._folder.is_dir()
 
     def save(self, roi: str, found: RegionFindings) -> None:
         """Keep what was found in a region; where there is no place for it, say so and go on."""

@@ -1,7 +1,7 @@
 """Every region computed: several side by side, those that are finished taken from the disk."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -18,25 +18,34 @@ Progress = Callable[[str], None]
 
 
 def compute_regions(
-    subjects: Subjects, plan: Plan, finished: FinishedRegions | None, progress: Progress
+    rois: Sequence[str],
+    subjects: Subjects,
+    plan: Plan,
+    finished: FinishedRegions | None,
+    progress: Progress,
+    keep_all: bool = False,
 ) -> list[RegionFindings]:
     """Compute all of a plan in every region.
 
     Parameters
     ----------
+    rois : sequence of str
     subjects : sequence of SubjectPatterns or of SubjectRdms
     plan : Plan
     finished : FinishedRegions, optional
         Where regions are kept, and found again.
     progress : callable
         Told from time to time how many regions are done, and about how much time is left.
+    keep_all : bool
+        Keep also what is computed quickly.
 
     Raises
     ------
     InputError
         Where the primary analysis of a region cannot be made; of several, for the first.
     """
-    rois = tuple(subjects[0].rois)
+    if finished is not None and (n_kept := finished.count()):
+        progress(f"going on from {n_kept} regions that are finished")
     in_turn = is_own(plan.settings.rsa_metric) or is_own(plan.settings.rdm_metric)
     n_bytes = plan.memory_of_a_region(len(subjects))
     pace = _Pace(len(rois), 1 if in_turn else calls_at_once(len(rois), n_bytes), progress)
@@ -48,7 +57,7 @@ def compute_regions(
         begun = time.monotonic()
         found = compute_region(roi, subjects, plan)
         took = time.monotonic() - begun
-        if finished is not None and took > SECONDS_WORTH_KEEPING:
+        if finished is not None and (keep_all or took > SECONDS_WORTH_KEEPING):
             finished.save(roi, found)
         return found, took
 

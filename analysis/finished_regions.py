@@ -55,6 +55,21 @@ _DAMAGE = (
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some of the regions, in turn: of three parts, the first has the first, fourth, ... one.
+
+    Attributes
+    ----------
+    number : int
+        From 1 on.
+    n_parts : int
+    """
+
+    number: int
+    n_parts: int
+
+
+@dataclass(frozen=True)
 class FinishedRegions:
     """The regions of one comparison that are finished.
 
@@ -83,6 +98,14 @@ class FinishedRegions:
             if isinstance(found, RegionFindings):
                 return found
         return None
+
+    def has(self, roi: str) -> bool:
+        """Whether a region is kept."""
+        return self._file(roi).is_file()
+
+    def count(self) -> int:
+        """How many regions are kept."""
+        return sum(not file.name.startswith(".") for file in self._folder.glob("*.npz"))
 
     @cached_property
     def _was_interrupted(self) -> bool:

@@ -22,8 +22,8 @@ from recommended_cases import FEW, features, patterns
 import conceptrsa as crsa
 from conceptrsa.analysis import all_regions
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, Subjects
-from conceptrsa.analysis.comparison import compare
-from conceptrsa.analysis.finished_regions import FOLDER, remove_finished
+from conceptrsa.analysis.comparison import compare, compute_part
+from conceptrsa.analysis.finished_regions import FOLDER, Part, remove_finished
 from conceptrsa.analysis.models.feature_files import Features
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult
@@ -32,6 +32,7 @@ from conceptrsa.analysis.single_region import Plan, RegionFindings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import Share, limited_to
 from conceptrsa.bids_config.names import warn_once
+from conceptrsa.pipelines.cli import main, run_comparison
 
 EVERYTHING = settings_for("recommended", **FEW)
 SETTINGS = settings_for("paper", **FEW)
@@ -424,24 +425,29 @@ raise SystemExit(main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_regions_that_are_at_work(number: signal.Signals, tmp_path: Path) -> None:
+def write_study(folder: Path) -> list[str]:
+    """Write RDMs of two subjects and three regions, and a model; give the command's words."""
     generator = np.random.default_rng(0)
     names = [f"s{index}" for index in range(5)]
-    (tmp_path / "betas").mkdir()
+    (folder / "betas").mkdir()
     for subject in ("01", "02"):
         for roi in ("a", "b", "c"):
             table = pd.DataFrame(generator.random((5, 5)), names, names)
             table = (table + table.T) * (1 - np.eye(5))
-            file = tmp_path / "betas" / f"sub-{subject}_{roi}.tsv"
+            file = folder / "betas" / f"sub-{subject}_{roi}.tsv"
             table.to_csv(file, sep="\t", index_label="stimulus")
-    (tmp_path / "features").mkdir()
+    (folder / "features").mkdir()
     values = pd.DataFrame(generator.random((5, 4)), names)
-    values.to_csv(tmp_path / "features" / "net.tsv", sep="\t", index_label="stimulus")
-    words = [
-        "compare", "--betas", str(tmp_path / "betas"), "--betas-format", "rdms",
-        "--features", str(tmp_path / "features"), "--out", str(tmp_path / "out"), "--n-jobs", "2",
+    values.to_csv(folder / "features" / "net.tsv", sep="\t", index_label="stimulus")
+    return [
+        "compare", "--betas", str(folder / "betas"), "--betas-format", "rdms",
+        "--features", str(folder / "features"), "--out", str(folder / "out"), "--n-jobs", "2",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_regions_that_are_at_work(number: signal.Signals, tmp_path: Path) -> None:
+    words = write_study(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(tmp_path), *words],
         stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": ":".join(sys.path)},
@@ -458,3 +464,52 @@ def test_an_interrupt_ends_regions_that_are_at_work(number: signal.Signals, tmp_
     )
     assert "Traceback" not in said
     assert len(list(tmp_path.glob("begun-*"))) == 2
+
+
+def test_parts_are_joined(
+    computed: Computed, undisturbed: ComparisonResult, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    found = [
+        compute_part(patterns(), features(), SETTINGS, Part(number, 4), tmp_path)
+        for number in (1, 2, 3, 4)
+    ]
+    assert found == [("visual",), ("hippocampus",), ("hippocampus-left",), ()]
+    computed.clear()
+    joined = compare(patterns(), features(), SETTINGS, steps.append, work_dir=tmp_path)
+    assert not computed
+    require_same(joined, undisturbed)
+    assert "going on from 3 regions that are finished" in steps
+
+
+def test_a_part_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_text("")
+    with pytest.raises(InputError, match="does not keep region visual"):
+        compute_part(patterns(), features(), SETTINGS, Part(1, 2), tmp_path)
+
+
+def test_parts_on_the_command_line(
+    computed: Computed,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    words, group_dir = write_study(tmp_path), tmp_path / "out" / "group"
+    assert main([*words, "--part", "1/2"]) == 0
+    assert "regions finished: a, c\n" in capsys.readouterr().out
+    assert main([*words, "--part", "2/2"]) == 0
+    assert not list(group_dir.glob("*.tsv"))
+    computed.clear()
+    n_kept: list[int] = []
+    monkeypatch.setattr(
+        run_comparison,
+        "write_comparison",
+        lambda result, out_dir, used: n_kept.append(len(kept_in(group_dir))),
+    )
+    assert main(words) == 0
+    # They stay until everything is written.
+    assert n_kept == [3] and not computed
+    assert not list(group_dir.iterdir())
+    for wrong in ("0/2", "3/2", "1", "a/b", "-1/2", "1/0"):
+        assert main([*words, f"--part={wrong}"]) == 2
+        assert f"--part {wrong} is none: give K/N" in capsys.readouterr().err

@@ -92,6 +92,9 @@ class ComparisonOptions:
     check_paper : bool
         Hold voxel counts, ceilings and peaks against the numbers that the paper published, in
         group/published_check.tsv; with --preset paper and the paper's betas.
+    part : str, optional
+        Compute part K of N of the regions only, as one of N jobs on a cluster, and keep them in
+        OUT_DIR/group; the same command without it joins them.
     chosen : mapping
         The settings that were given.
     networks : NetworkOptions
@@ -100,6 +103,7 @@ class ComparisonOptions:
     stimuli: Path | None = field(default=None, metadata={"metavar": "DIR"})
     features: Path | None = field(default=None, metadata={"metavar": "PATH"})
     check_paper: bool = False
+    part: str | None = field(default=None, metadata={"metavar": "K/N"})
     chosen: Mapping[str, Any] = field(default_factory=dict, metadata={"option": False})
     networks: NetworkOptions = field(default_factory=NetworkOptions, metadata={"option": False})
 

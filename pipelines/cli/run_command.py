@@ -240,6 +240,8 @@ def _run_group(args: argparse.Namespace) -> int:
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
+    if options.part is not None:
+        of_subjects = set()  # which the jobs of all parts read at the same time
     with only_run([args.out_dir], of_subjects):
         form = find_format(args.out_dir, "derivatives")
         rois = find_regions(args.out_dir, form, args.rois or (config.rois if config else None))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rdm_study import write_study
 from recommended_cases import FEW, features, patterns
 
 import conceptrsa as crsa
@@ -423,26 +424,6 @@ def endless(roi, subjects, plan):
 all_regions.compute_region = endless
 raise SystemExit(main(sys.argv[2:]))
 """
-
-
-def write_study(folder: Path) -> list[str]:
-    """Write RDMs of two subjects and three regions, and a model; give the command's words."""
-    generator = np.random.default_rng(0)
-    names = [f"s{index}" for index in range(5)]
-    (folder / "betas").mkdir()
-    for subject in ("01", "02"):
-        for roi in ("a", "b", "c"):
-            table = pd.DataFrame(generator.random((5, 5)), names, names)
-            table = (table + table.T) * (1 - np.eye(5))
-            file = folder / "betas" / f"sub-{subject}_{roi}.tsv"
-            table.to_csv(file, sep="\t", index_label="stimulus")
-    (folder / "features").mkdir()
-    values = pd.DataFrame(generator.random((5, 4)), names)
-    values.to_csv(folder / "features" / "net.tsv", sep="\t", index_label="stimulus")
-    return [
-        "compare", "--betas", str(folder / "betas"), "--betas-format", "rdms",
-        "--features", str(folder / "features"), "--out", str(folder / "out"), "--n-jobs", "2",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

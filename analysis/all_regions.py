@@ -1,12 +1,13 @@
 """Every region computed: several side by side, those that are finished taken from the disk."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from conceptrsa.analysis.brain.patterns import Subjects
-from conceptrsa.analysis.finished_regions import SECONDS_WORTH_KEEPING, FinishedRegions
+from conceptrsa.analysis.finished_regions import FinishedRegions
 from conceptrsa.analysis.settings import is_own
 from conceptrsa.analysis.single_region import Plan, RegionFindings, compute_region
 from conceptrsa.bids_config.durations import time_left
@@ -57,8 +58,8 @@ def compute_regions(
         begun = time.monotonic()
         found = compute_region(roi, subjects, plan)
         took = time.monotonic() - begun
-        if finished is not None and (keep_all or took > SECONDS_WORTH_KEEPING):
-            finished.save(roi, found)
+        if finished is not None:
+            finished.keep(roi, found, math.inf if keep_all else took)
         return found, took
 
     regions = []

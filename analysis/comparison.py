@@ -112,7 +112,9 @@ def compare(
     model_set = all_models.of_stimuli(sets.common)
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1), limited_to(share_for(n_jobs)):
-        subjects, plan, lost, study = _settle(subjects, sets, all_models, settings, progress)
+        subjects, plan, lost, study = _settle(
+            subjects, sets, all_models, settings, progress, work_dir
+        )
         progress("RDMs and their comparison, region by region")
         finished = None
         if work_dir is not None and can_be_kept(plan):
@@ -224,7 +226,7 @@ def compute_part(
             "stimuli: leave it out, or give --subject-stimuli shared"
         )
     with threadpool_limits(limits=1):
-        subjects, plan, _, _ = _settle(subjects, sets, all_models, settings, progress)
+        subjects, plan, _, _ = _settle(subjects, sets, all_models, settings, progress, work_dir)
         finished = FinishedRegions(work_dir, subjects, plan)
         rois = tuple(subjects[0].rois)[part.number - 1 :: part.n_parts]
         compute_regions(rois, subjects, plan, finished, progress, keep_all=True)
@@ -278,6 +280,7 @@ def _settle(
     all_models: ModelSet,
     settings: ComparisonSettings,
     progress: Progress,
+    work_dir: Path | None,
 ) -> tuple[Subjects, Plan, dict[str, str], OwnStudy | None]:
     """Settle what is computed of every region.
 
@@ -297,7 +300,7 @@ def _settle(
     chosen: dict[str, ChosenVoxels] = {}
     if not sets.all_common:
         progress("scores of each subject's own stimuli")
-        study, chosen = _score_own(subjects, sets, all_models, settings)
+        study, chosen = _score_own(subjects, sets, all_models, settings, work_dir)
     model_set = all_models.of_stimuli(sets.common)
     plan = Plan(model_set, settings, {}, None, None, None)
     lost: dict[str, str] = {}
@@ -313,7 +316,11 @@ def _settle(
 
 
 def _score_own(
-    subjects: Subjects, sets: StimulusSets, all_models: ModelSet, settings: ComparisonSettings
+    subjects: Subjects,
+    sets: StimulusSets,
+    all_models: ModelSet,
+    settings: ComparisonSettings,
+    work_dir: Path | None,
 ) -> tuple[OwnStudy, dict[str, ChosenVoxels]]:
     """Choose voxels, and score each subject's own stimuli by them."""
     subjects = on_stimuli(subjects, sets.of_subjects)
@@ -324,7 +331,7 @@ def _score_own(
         rois = tuple(patterns[0].rois)
         found = map_on_threads(lambda roi: choose_voxels(roi, patterns, settings, on_common), rois)
         chosen = dict(zip(rois, found, strict=True))
-    return score_own_stimuli(subjects, sets, all_models, chosen, settings), chosen
+    return score_own_stimuli(subjects, sets, all_models, chosen, settings, work_dir), chosen
 
 
 def _settle_common(

@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from rdm_study import write_study
-from recommended_cases import FEW, features, patterns
+from recommended_cases import FEW, TOP_10, features, patterns
 
 import conceptrsa as crsa
-from conceptrsa.analysis import all_regions
+from conceptrsa.analysis import all_regions, kept_findings, own_scores
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, Subjects
 from conceptrsa.analysis.comparison import compare, compute_part
-from conceptrsa.analysis.finished_regions import FOLDER, Part, remove_finished
+from conceptrsa.analysis.finished_regions import Part
+from conceptrsa.analysis.kept_findings import FOLDER, remove_finished
 from conceptrsa.analysis.models.feature_files import Features
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult
@@ -55,7 +56,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
         return compute_region(roi, subjects, plan)
 
     monkeypatch.setattr(all_regions, "compute_region", listed)
-    monkeypatch.setattr(all_regions, "SECONDS_WORTH_KEEPING", -1.0)
+    monkeypatch.setattr(kept_findings, "SECONDS_WORTH_KEEPING", -1.0)
     return seen
 
 
@@ -207,6 +208,36 @@ def test_a_function_of_ones_own_is_computed_anew(computed: Computed, tmp_path: P
     assert not kept_in(tmp_path)
 
 
+@pytest.mark.parametrize("n_common", [20, 0])
+def test_stimuli_of_each_subjects_own(
+    n_common: int, computed: Computed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is found of each subject is kept as well."""
+    generator = np.random.default_rng(3)
+    names = [f"s{number:03d}" for number in range(80)]
+    values = generator.standard_normal((3, 80, 6))
+    models = [Features(f"m{n}", "ab"[n % 2], tuple(names), one) for n, one in enumerate(values)]
+    subjects = []
+    for number in range(3):
+        rows = [*range(n_common), *range(20 + 20 * number, 40 + 20 * number)]
+        betas = {
+            roi: values[0][rows] @ generator.standard_normal((6, 25))
+            + 2 * generator.standard_normal((4, len(rows), 25))
+            for roi in "ab"
+        }
+        given = [names[row] for row in rows]
+        subjects.append(crsa.SubjectPatterns.from_arrays(f"{number}", given, betas))
+    settings = replace(TOP_10, n_permutations=100, subject_stimuli="own")
+    plain = compared(None, settings, subjects, models)
+    first = compared(tmp_path, settings, subjects, models)
+    require_same(first, plain)
+    assert len(kept_in(tmp_path)) == 2 + 3 * 2
+    computed.clear()
+    monkeypatch.setattr(own_scores, "_compute_subject", None)
+    require_same(compared(tmp_path, settings, subjects, models), plain)
+    assert not computed
+
+
 def test_any_number_of_processors_gives_the_same_bytes(undisturbed: ComparisonResult) -> None:
     one, *others = (compared(None, EVERYTHING, n_jobs=n_jobs) for n_jobs in (1, 2, 7))
     for other in others:
@@ -225,7 +256,7 @@ from pathlib import Path
 from test_finished_regions import SETTINGS
 from recommended_cases import features, patterns
 import conceptrsa as crsa
-from conceptrsa.analysis import all_regions
+from conceptrsa.analysis import all_regions, kept_findings
 
 folder = Path(sys.argv[1])
 compute_region = all_regions.compute_region
@@ -239,7 +270,7 @@ def slowly(roi, subjects, plan):
     return compute_region(roi, subjects, plan)
 
 all_regions.compute_region = slowly
-all_regions.SECONDS_WORTH_KEEPING = -1.0
+kept_findings.SECONDS_WORTH_KEEPING = -1.0
 crsa.compare(patterns(), features(), SETTINGS, n_jobs=2, work_dir=folder)
 """
 
@@ -340,7 +371,7 @@ def test_no_place_to_keep_regions_is_said_once(
         require_same(compared(tmp_path), undisturbed)
     said = [record.message for record in caplog.records if "cannot be kept" in record.message]
     assert len(said) == 1
-    assert f"finished regions cannot be kept in {tmp_path}" in said[0]
+    assert f"what is finished cannot be kept in {tmp_path}" in said[0]
     remove_finished(tmp_path)
     assert (tmp_path / FOLDER).exists()
 
@@ -379,7 +410,7 @@ def test_two_comparisons_at_once_in_one_folder(
 
 
 def test_short_regions_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(all_regions, "SECONDS_WORTH_KEEPING", 1000.0)
+    monkeypatch.setattr(kept_findings, "SECONDS_WORTH_KEEPING", 1000.0)
     compared(tmp_path)
     assert not kept_in(tmp_path)
 

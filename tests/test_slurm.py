@@ -18,7 +18,7 @@ from rdm_study import write_study
 from slurm_cluster import Cluster, reason_not_to_start, started_cluster
 from slurm_steps import run_steps
 
-from conceptrsa.analysis.finished_regions import FOLDER
+from conceptrsa.analysis.kept_findings import FOLDER
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution import slurm
 from conceptrsa.pipelines.participant_options import SlurmSettings

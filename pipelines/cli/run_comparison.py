@@ -10,7 +10,8 @@ from typing import Any
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import Subjects, have_patterns
 from conceptrsa.analysis.comparison import compare, compute_part
-from conceptrsa.analysis.finished_regions import Part, remove_finished
+from conceptrsa.analysis.finished_regions import Part
+from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
 from conceptrsa.analysis.output.report.comparison_page import REPORT

@@ -1,12 +1,13 @@
 """Every region computed: several side by side, those that are finished taken from the disk."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from conceptrsa.analysis.brain.patterns import Subjects
-from conceptrsa.analysis.finished_regions import SECONDS_WORTH_KEEPING, FinishedRegions
+from conceptrsa.analysis.finished_regions import FinishedRegions
 from conceptrsa.analysis.settings import is_own
 from conceptrsa.analysis.single_region import Plan, RegionFindings, compute_region
 from conceptrsa.bids_config.durations import time_left
@@ -18,25 +19,34 @@ Progress = Callable[[str], None]
 
 
 def compute_regions(
-    subjects: Subjects, plan: Plan, finished: FinishedRegions | None, progress: Progress
+    rois: Sequence[str],
+    subjects: Subjects,
+    plan: Plan,
+    finished: FinishedRegions | None,
+    progress: Progress,
+    keep_all: bool = False,
 ) -> list[RegionFindings]:
     """Compute all of a plan in every region.
 
     Parameters
     ----------
+    rois : sequence of str
     subjects : sequence of SubjectPatterns or of SubjectRdms
     plan : Plan
     finished : FinishedRegions, optional
         Where regions are kept, and found again.
     progress : callable
         Told from time to time how many regions are done, and about how much time is left.
+    keep_all : bool
+        Keep also what is computed quickly.
 
     Raises
     ------
     InputError
         Where the primary analysis of a region cannot be made; of several, for the first.
     """
-    rois = tuple(subjects[0].rois)
+    if finished is not None and (n_kept := finished.count()):
+        progress(f"going on from {n_kept} regions that are finished")
     in_turn = is_own(plan.settings.rsa_metric) or is_own(plan.settings.rdm_metric)
     n_bytes = plan.memory_of_a_region(len(subjects))
     pace = _Pace(len(rois), 1 if in_turn else calls_at_once(len(rois), n_bytes), progress)
@@ -48,8 +58,8 @@ def compute_regions(
         begun = time.monotonic()
         found = compute_region(roi, subjects, plan)
         took = time.monotonic() - begun
-        if finished is not None and took > SECONDS_WORTH_KEEPING:
-            finished.save(roi, found)
+        if finished is not None:
+            finished.keep(roi, found, math.inf if keep_all else took)
         return found, took
 
     regions = []

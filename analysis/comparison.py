@@ -27,7 +27,7 @@ from conceptrsa.analysis.brain.stimulus_sets import (
     with_stimuli,
 )
 from conceptrsa.analysis.cautions import cautions
-from conceptrsa.analysis.finished_regions import FinishedRegions, can_be_kept
+from conceptrsa.analysis.finished_regions import FinishedRegions, Part, can_be_kept
 from conceptrsa.analysis.inference.findings import GroupTest, ModelTest, Score
 from conceptrsa.analysis.inference.own_permutations import MANY_STIMULI as FEW_STIMULI
 from conceptrsa.analysis.inference.population_inference import infer_population, label_permutations
@@ -105,24 +105,21 @@ def compare(
         models of one name, a reference model that is not there, or data that lack what the
         settings need.
     """
-    if have_patterns(subjects):
-        subjects = [with_data_only(subject) for subject in subjects]
-    require_comparable(subjects)
     notes: tuple[str, ...] = ()
     if settings is None:
         settings, notes = fitted_to(ComparisonSettings(), subjects)
-    sets = stimulus_sets(subjects, settings)
-    _require_possible(sets, settings)
-    all_models = gather_models(models, sets.union, settings.groups, settings.reference_model)
+    subjects, sets, all_models = _gather(subjects, models, settings)
     model_set = all_models.of_stimuli(sets.common)
     reference = _reference_model(model_set, settings.reference_model)
     with threadpool_limits(limits=1), limited_to(share_for(n_jobs)):
-        subjects, plan, lost, study = _settle(subjects, sets, all_models, settings, progress)
+        subjects, plan, lost, study = _settle(
+            subjects, sets, all_models, settings, progress, work_dir
+        )
         progress("RDMs and their comparison, region by region")
         finished = None
         if work_dir is not None and can_be_kept(plan):
             finished = FinishedRegions(work_dir, subjects, plan)
-        found = compute_regions(subjects, plan, finished, progress)
+        found = compute_regions(tuple(subjects[0].rois), subjects, plan, finished, progress)
         primary = _join(PRIMARY, [region.primary for region in found], subjects, settings)
         variants, lost = _join_variants(found, subjects, plan, lost)
         sweeps = tuple(region.sweep for region in found if region.sweep is not None)
@@ -193,6 +190,65 @@ def compare(
     )
 
 
+def compute_part(
+    subjects: Subjects,
+    models: Sequence[Features | ModelRdm],
+    settings: ComparisonSettings,
+    part: Part,
+    work_dir: Path,
+    progress: Progress = lambda step: None,
+) -> tuple[str, ...]:
+    """Compute some of the regions and keep them, for `compare` to join.
+
+    Parameters
+    ----------
+    subjects, models, settings, progress
+        As in `compare`.
+    part : Part
+        Which regions: of all, in turn.
+    work_dir : Path
+        Where `compare` looks for them.
+
+    Returns
+    -------
+    tuple of str
+        The regions.
+
+    Raises
+    ------
+    InputError
+        As `compare` does, on stimuli of each subject's own, and where regions cannot be kept.
+    """
+    subjects, sets, all_models = _gather(subjects, models, settings)
+    if not sets.all_common:
+        raise InputError(
+            "--part computes regions apart, which are one piece of work where subjects saw other "
+            "stimuli: leave it out, or give --subject-stimuli shared"
+        )
+    with threadpool_limits(limits=1):
+        subjects, plan, _, _ = _settle(subjects, sets, all_models, settings, progress, work_dir)
+        finished = FinishedRegions(work_dir, subjects, plan)
+        rois = tuple(subjects[0].rois)[part.number - 1 :: part.n_parts]
+        compute_regions(rois, subjects, plan, finished, progress, keep_all=True)
+    lost = [roi for roi in rois if not finished.has(roi)]
+    if lost:
+        raise InputError(f"{work_dir} does not keep region {lost[0]}: make room, or mend it")
+    return rois
+
+
+def _gather(
+    subjects: Subjects, models: Sequence[Features | ModelRdm], settings: ComparisonSettings
+) -> tuple[Subjects, StimulusSets, ModelSet]:
+    """Check subjects and models; give voxels with data, stimuli, and models of every stimulus."""
+    if have_patterns(subjects):
+        subjects = [with_data_only(subject) for subject in subjects]
+    require_comparable(subjects)
+    sets = stimulus_sets(subjects, settings)
+    _require_possible(sets, settings)
+    all_models = gather_models(models, sets.union, settings.groups, settings.reference_model)
+    return subjects, sets, all_models
+
+
 def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
     """Refuse what needs stimuli that all subjects share, or takes too long without them."""
     if sets.all_common:
@@ -224,6 +280,7 @@ def _settle(
     all_models: ModelSet,
     settings: ComparisonSettings,
     progress: Progress,
+    work_dir: Path | None,
 ) -> tuple[Subjects, Plan, dict[str, str], OwnStudy | None]:
     """Settle what is computed of every region.
 
@@ -243,7 +300,7 @@ def _settle(
     chosen: dict[str, ChosenVoxels] = {}
     if not sets.all_common:
         progress("scores of each subject's own stimuli")
-        study, chosen = _score_own(subjects, sets, all_models, settings)
+        study, chosen = _score_own(subjects, sets, all_models, settings, work_dir)
     model_set = all_models.of_stimuli(sets.common)
     plan = Plan(model_set, settings, {}, None, None, None)
     lost: dict[str, str] = {}
@@ -259,7 +316,11 @@ def _settle(
 
 
 def _score_own(
-    subjects: Subjects, sets: StimulusSets, all_models: ModelSet, settings: ComparisonSettings
+    subjects: Subjects,
+    sets: StimulusSets,
+    all_models: ModelSet,
+    settings: ComparisonSettings,
+    work_dir: Path | None,
 ) -> tuple[OwnStudy, dict[str, ChosenVoxels]]:
     """Choose voxels, and score each subject's own stimuli by them."""
     subjects = on_stimuli(subjects, sets.of_subjects)
@@ -270,7 +331,7 @@ def _score_own(
         rois = tuple(patterns[0].rois)
         found = map_on_threads(lambda roi: choose_voxels(roi, patterns, settings, on_common), rois)
         chosen = dict(zip(rois, found, strict=True))
-    return score_own_stimuli(subjects, sets, all_models, chosen, settings), chosen
+    return score_own_stimuli(subjects, sets, all_models, chosen, settings, work_dir), chosen
 
 
 def _settle_common(

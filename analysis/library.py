@@ -21,7 +21,7 @@ from conceptrsa.analysis.brain.patterns import (
 )
 from conceptrsa.analysis.comparison import compare as compare_patterns
 from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
-from conceptrsa.analysis.finished_regions import remove_finished
+from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models import features as networks
 from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm

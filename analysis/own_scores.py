@@ -1,9 +1,11 @@
 """Scores of each subject on stimuli of its own, or on more than can be analysed at once."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +16,12 @@ from conceptrsa.analysis.brain.stimulus_sets import MOST, StimulusSets, at_most,
 from conceptrsa.analysis.inference.generalisation import OwnRegion, OwnScores, SingleSubject
 from conceptrsa.analysis.inference.own_permutations import SubjectStudy
 from conceptrsa.analysis.inference.stimulus_pulls import (
+    RdmParts,
     SubjectPulls,
     models_of_subject,
     pull_scores,
 )
+from conceptrsa.analysis.kept_findings import KeptFindings, hash_of
 from conceptrsa.analysis.models.model_set import ModelSet
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.noise_ceiling import split_half_ceiling
@@ -52,6 +56,7 @@ def score_own_stimuli(
     models: ModelSet,
     chosen: Mapping[str, ChosenVoxels],
     settings: ComparisonSettings,
+    work_dir: Path | None = None,
 ) -> OwnStudy:
     """Score all models in every region on all of each subject's stimuli.
 
@@ -65,9 +70,11 @@ def score_own_stimuli(
     chosen : mapping of str to ChosenVoxels
         By region; empty where there are no patterns.
     settings : ComparisonSettings
+    work_dir : Path, optional
+        Where the scores of a subject and region are kept, and found again.
     """
     rois = tuple(subjects[0].rois)
-    source = _Source(subjects, models, chosen, settings)
+    source = _Source(subjects, models, chosen, settings, _kept_in(work_dir, models, settings))
     found = [_score_subject(place, source) for place in range(len(subjects))]
     studies = tuple(
         SubjectStudy(
@@ -112,6 +119,7 @@ class _Source:
     models: ModelSet
     chosen: Mapping[str, ChosenVoxels]
     settings: ComparisonSettings
+    kept: KeptFindings | None = None
 
     @property
     def doubled(self) -> bool:
@@ -156,7 +164,40 @@ class _Found:
     pulls: SubjectPulls | None
 
 
+def _kept_in(
+    work_dir: Path | None, models: ModelSet, settings: ComparisonSettings
+) -> KeptFindings | None:
+    if work_dir is None or is_own(settings.rsa_metric) or is_own(settings.rdm_metric):
+        return None
+    known = [repr(settings), models.names, models.hashes]
+    return KeptFindings(work_dir, _Found, (SubjectPulls, RdmParts), known)
+
+
 def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
+    """Scores and ceilings of one subject's regions: those that are kept, and the others."""
+    subject, kept = source.subjects[place], source.kept
+    if kept is None:
+        return _compute_subject(place, tuple(subject.rois), source)
+
+    def name(roi: str) -> str:
+        chosen = source.columns(place, roi) if source.chosen else None
+        return hash_of([subject.label, roi, subject.stimuli, subject.rois[roi], chosen])
+
+    found: dict[str, _Found] = {}
+    for roi in subject.rois:
+        known = kept.load(partial(name, roi))
+        if known is not None:
+            found[roi] = known
+    missing = tuple(roi for roi in subject.rois if roi not in found)
+    begun = time.monotonic()
+    computed = _compute_subject(place, missing, source) if missing else {}
+    seconds = time.monotonic() - begun
+    for roi, one in computed.items():
+        kept.keep(partial(name, roi), one, seconds)
+    return {roi: (found | computed)[roi] for roi in subject.rois}
+
+
+def _compute_subject(place: int, rois: Sequence[str], source: _Source) -> dict[str, _Found]:
     """Scores and ceilings of one subject's regions, whose models are held once."""
     subject, metric = source.subjects[place], source.settings.rsa_metric
     own = source.models.of_stimuli(subject.stimuli)
@@ -181,11 +222,11 @@ def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
 
     found = map_on_threads(
         score,
-        subject.rois,
+        rois,
         n_bytes=6 * 8 * rdms.shape[-1],
         in_turn=is_own(metric) or is_own(source.settings.rdm_metric),
     )
-    return dict(zip(subject.rois, found, strict=True))
+    return dict(zip(rois, found, strict=True))
 
 
 def _scores_one_by_one(

@@ -150,14 +150,16 @@ class ParticipantOptions:
     stimuli_dir : Path, optional
         Pictures that every stimulus of the events must be found among, before anything runs.
     n_procs : int
-        Processes at once (default: all processors that the machine, container or job lets it use).
+        Processes at once, or regions that a comparison computes at once; -1: as many as there are
+        processors (default: all processors that the machine, container or job lets it use).
     n_threads : int, optional
         Processes that one step may use (default: all of --nprocs for one subject, else 1).
 
         On Slurm 1 by default.
     memory_mb : int
         Memory of all steps together (default: 4000, or nine tenths of what the machine, container
-        or job has, if that is less).
+        or job has, if that is less), or of the regions that a comparison computes at once
+        (default: what there is).
     slurm : SlurmSettings, optional
         Every step is a job of Slurm, with neither `n_procs` nor `memory_mb`; None: here.
     """
@@ -205,8 +207,10 @@ class ParticipantOptions:
     keep_work: bool = option(False, "data")
     command_words: Sequence[str] = ()
     stimuli_dir: Path | None = None
-    n_procs: int = option(1, "resources", flags=("--nprocs", "--nthreads", "--n-cpus"))
-    n_threads: int | None = option(None, "resources", flags=("--omp-nthreads",))
+    n_procs: int = option(
+        1, "resources", flags=("--nprocs", "--nthreads", "--n-cpus", "--n-jobs"), processors=True
+    )
+    n_threads: int | None = option(None, "resources of a step", flags=("--omp-nthreads",))
     memory_mb: int = option(4000, "resources", flags=("--mem-mb",), metavar="MB")
     slurm: SlurmSettings | None = None
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from rdm_study import write_study
 from slurm_cluster import Cluster, reason_not_to_start, started_cluster
 from slurm_steps import run_steps
 
+from conceptrsa.analysis.kept_findings import FOLDER
 from conceptrsa.pipelines.cli import main
 from conceptrsa.pipelines.execution import slurm
 from conceptrsa.pipelines.participant_options import SlurmSettings
@@ -264,9 +267,31 @@ def test_the_command_gives_the_same_bytes_by_jobs_of_steps_and_of_subjects(
     assert list((tmp_path / "steps" / "logs" / "slurm").glob("estimate_betas1.sub-01.*.log"))
 
 
+def scripts_of_page() -> list[str]:
+    """Of the subjects, and of the regions."""
+    return re.findall(r"```bash\n(#!/bin/bash\n.*?)```", CLUSTER_PAGE.read_text(), re.DOTALL)
+
+
+def test_jobs_of_parts_are_joined(cluster: Cluster, tmp_path: Path) -> None:
+    """The script of the documentation, for a comparison of RDMs."""
+    words = shlex.join(write_study(tmp_path))
+    _, script = scripts_of_page()
+    command = 'run "$bids" "$out" group --features /data/features'
+    assert script.count(command) == 1
+    script = script.replace(command, words).replace("parts=8", "parts=2")
+    submit(script, tmp_path, "1-2")
+    finished = tmp_path / "out" / "group" / FOLDER
+    eventually(lambda: len(list(finished.rglob("[!.]*.npz"))) == 3, MAXIMUM_SECONDS)
+    logs = [tmp_path / f"conceptrsa-part-{part}.log" for part in (1, 2)]
+    eventually(lambda: all("parts are done" in log.read_text() for log in logs))
+    assert "regions finished: a, c" in logs[0].read_text()
+    assert main(shlex.split(words)) == 0
+    assert (tmp_path / "out" / "group" / "provenance.json").exists() and not finished.exists()
+
+
 def array_script(bids: Path, out: Path) -> str:
     """The script of the documentation, for the test's data set."""
-    (text,) = re.findall(r"```bash\n(#!/bin/bash\n.*?)```", CLUSTER_PAGE.read_text(), re.DOTALL)
+    text, _ = scripts_of_page()
     for name, value in {
         "bids": f'"{bids}"',
         "out": f'"{out}"',

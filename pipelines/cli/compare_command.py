@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.bids_config.machine import limited_to
 from conceptrsa.pipelines.cli.comparison_options import (
     ComparisonOptions,
     add_comparison_options,
     read_comparison_options,
+    share_given,
 )
 from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
@@ -94,6 +96,7 @@ def add_parser(commands: Any) -> None:
         "--out", type=Path, required=True, metavar="OUT_DIR", help="results go to OUT_DIR/group"
     )
     add_options(parser, ParticipantOptions, "selection")
+    add_options(parser.add_argument_group("resources"), ParticipantOptions, "resources")
     add_dataset_options(parser, "the one that the betas carry", with_force=True)
     add_comparison_options(parser)
     parser.set_defaults(function=run)
@@ -161,7 +164,8 @@ def run(args: argparse.Namespace) -> int:
         zscore_sessions=args.zscore_sessions,
         ignore=args.ignore or (),
     )
-    return compare_with_models(subjects, config, options, args.out, rois, notes)
+    with limited_to(share_given(args)):
+        return compare_with_models(subjects, config, options, args.out, rois, notes)
 
 
 def _known_stimuli(options: ComparisonOptions) -> list[str] | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from conceptrsa.analysis.models.extraction_settings import Device, PicturePooling, TextPooling
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.bids_config.machine import Share, share_of_machine
 from conceptrsa.pipelines.cli.parser import add_options, given_options
-from conceptrsa.pipelines.participant_options import option
+from conceptrsa.pipelines.participant_options import ParticipantOptions, option
 
 WEIGHTS_VARIABLE = "CONCEPTRSA_WEIGHTS"
 
@@ -91,6 +92,9 @@ class ComparisonOptions:
     check_paper : bool
         Hold voxel counts, ceilings and peaks against the numbers that the paper published, in
         group/published_check.tsv; with --preset paper and the paper's betas.
+    part : str, optional
+        Compute part K of N of the regions only, as one of N jobs on a cluster, and keep them in
+        OUT_DIR/group; the same command without it joins them.
     chosen : mapping
         The settings that were given.
     networks : NetworkOptions
@@ -99,6 +103,7 @@ class ComparisonOptions:
     stimuli: Path | None = field(default=None, metadata={"metavar": "DIR"})
     features: Path | None = field(default=None, metadata={"metavar": "PATH"})
     check_paper: bool = False
+    part: str | None = field(default=None, metadata={"metavar": "K/N"})
     chosen: Mapping[str, Any] = field(default_factory=dict, metadata={"option": False})
     networks: NetworkOptions = field(default_factory=NetworkOptions, metadata={"option": False})
 
@@ -116,6 +121,14 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     # Of older versions; standard errors no longer come from bootstraps.
     group.add_argument("--n-bootstraps", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_network_options(parser)
+
+
+def share_given(args: argparse.Namespace) -> Share:
+    """Take what of the machine the comparison may use: all, unless something was given."""
+    there = share_of_machine()
+    given = given_options(ParticipantOptions, args)
+    memory = given["memory_mb"] * 1_000_000 if "memory_mb" in given else there.memory
+    return Share(given.get("n_procs", there.n_processors), memory)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from conceptrsa.bids_config.machine import available_processors
 from conceptrsa.bids_config.names import did_you_mean
 
 _NUMBER = re.compile(r"-\.?\d")
@@ -88,8 +89,9 @@ def add_options(
     cls : type
         Metadata of its fields, all optional, are `part`; `option`: False where there is none;
         `flags`, where they do not follow from the name; `help`, in place of the docstring's;
-        `metavar`; `minimum` of a whole number (1); `prefix`, which is taken off a text;
-        `environment`: the variable that holds the default; `repeatable`: given again, it adds.
+        `metavar`; `minimum` of a whole number (1); `processors`: True where it is a number of them;
+        `prefix`, which is taken off a text; `environment`: the variable that holds the default;
+        `repeatable`: given again, it adds.
     part : str, optional
         Which fields: those of this part.
     environment : mapping of str to str
@@ -151,7 +153,9 @@ def _how_read(entry: Field[Any], hint: Any) -> dict[str, Any]:
         how["action"] = "extend"
     if get_origin(kind) is Literal:
         return {**how, "choices": get_args(kind)}
-    if kind in (int, float):
+    if known.get("processors"):
+        how["type"] = number_of_processors
+    elif kind in (int, float):
         how["type"] = whole_number(min(1, known.get("minimum", 1)))
     elif kind is Path:
         how["type"] = Path
@@ -176,6 +180,11 @@ def whole_number(minimum: int = 1) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def number_of_processors(text: str) -> int:
+    """Read how many processors are used, -1 for all, for argparse."""
+    return available_processors() if text == "-1" else whole_number(1)(text)
 
 
 def without_prefix(prefix: str) -> Callable[[str], str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.machine import available_memory, available_processors
+from conceptrsa.bids_config.machine import available_memory, available_processors, limited_to
 from conceptrsa.pipelines.cli.comparison_options import (
     add_comparison_options,
     read_comparison_options,
+    share_given,
 )
 from conceptrsa.pipelines.cli.data_options import (
     add_dataset_options,
@@ -86,6 +87,7 @@ def add_engine_options(
         group = parser.add_argument_group(ENGINE_PARTS[part])
         add_options(group, ParticipantOptions, part, environment=environment)
     if "resources" in parts:
+        add_options(group, ParticipantOptions, "resources of a step")
         group.add_argument(
             "--plugin", choices=PLUGINS,
             help="what runs the steps: processes of this machine, one process, or jobs of Slurm, "
@@ -238,6 +240,8 @@ def _run_group(args: argparse.Namespace) -> int:
     if config is not None and args.rois:
         notes = (*notes, "the regions are those of --rois, not of the data set configuration")
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
+    if options.part is not None:
+        of_subjects = set()  # which the jobs of all parts read at the same time
     with only_run([args.out_dir], of_subjects):
         form = find_format(args.out_dir, "derivatives")
         rois = find_regions(args.out_dir, form, args.rois or (config.rois if config else None))
@@ -249,4 +253,5 @@ def _run_group(args: argparse.Namespace) -> int:
             task=args.task,
             with_runs=options.settings.needs_runs,
         )
-        return compare_with_models(patterns, config, options, args.out_dir, rois, notes)
+        with limited_to(share_given(args)):
+            return compare_with_models(patterns, config, options, args.out_dir, rois, notes)

@@ -9,8 +9,9 @@ from typing import Any
 
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import Subjects, have_patterns
-from conceptrsa.analysis.comparison import compare
-from conceptrsa.analysis.finished_regions import remove_finished
+from conceptrsa.analysis.comparison import compare, compute_part
+from conceptrsa.analysis.finished_regions import Part
+from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
 from conceptrsa.analysis.output.report.comparison_page import REPORT
@@ -84,6 +85,15 @@ def compare_with_models(
     stimuli = StimuliConfig() if config is None else config.stimuli
     used = used_configuration(config, rois, stimuli)
     require_writable(out_dir)
+    if options.part is not None:
+        part = read_part(options.part)
+        with only_run([out_dir], [f"group-part-{part.number}-of-{part.n_parts}"]):
+            features, _ = _get_features(subjects, stimuli, options)
+            group_dir = out_dir / "group"
+            done = compute_part(subjects, features, settings, part, group_dir, log.info)
+        print(f"regions finished: {', '.join(done) or 'none'}")
+        print("when all parts are done, give the same command without --part")
+        return 0
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
         features, on_labels = _get_features(subjects, stimuli, options)
@@ -92,6 +102,20 @@ def compare_with_models(
             subjects, features, settings, used, out_dir, notes, check_paper=options.check_paper
         )
     return 0
+
+
+def read_part(text: str) -> Part:
+    """Read which part of how many is to be computed.
+
+    Raises
+    ------
+    InputError
+        On anything but K/N with two whole numbers, the first from 1 to the second.
+    """
+    number, _, n_parts = text.partition("/")
+    if number.isdecimal() and n_parts.isdecimal() and 1 <= int(number) <= int(n_parts):
+        return Part(int(number), int(n_parts))
+    raise InputError(f"--part {text} is none: give K/N, as in 1/8, 2/8 to 8/8")
 
 
 def settle(

@@ -15,7 +15,7 @@ from conceptrsa.analysis.arrays import Singles
 from conceptrsa.analysis.models.extraction_settings import Device, ExtractionSettings, Sweep
 from conceptrsa.analysis.models.registry import Pooling
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.machine import available_processors
+from conceptrsa.bids_config.machine import share_of_machine
 
 Arrays = dict[str, Singles]
 """Of each layer: (inputs, features)."""
@@ -92,7 +92,9 @@ def run_batches(
     """
     on_cpu = settings.device == "cpu"
     size = settings.batch_size or (CPU_BATCH if on_cpu else ACCELERATOR_BATCH)
-    n_workers = (settings.n_threads or available_processors()) if on_cpu else ACCELERATOR_THREADS
+    n_workers = ACCELERATOR_THREADS
+    if on_cpu:
+        n_workers = settings.n_threads or share_of_machine().n_processors
     if not getattr(extractor, "is_thread_safe", False):
         n_workers = 1
 

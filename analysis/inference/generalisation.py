@@ -176,6 +176,7 @@ class SingleSubject:
     ----------
     brain : ndarray, (folds, pairs)
     models : ndarray, (models, pairs)
+    stimuli : tuple of str
     halves : ndarray, (folds, 2, pairs), or None
         RDMs of the odd and of the even runs.
     doubled : bool
@@ -184,6 +185,7 @@ class SingleSubject:
 
     brain: Floats
     models: Floats
+    stimuli: tuple[str, ...]
     halves: Floats | None = None
     doubled: bool = False
 

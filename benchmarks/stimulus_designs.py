@@ -5,13 +5,14 @@ What is scored goes the way of a comparison: `stimulus_sets` chooses what subjec
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibration_study import SIGNALS, UNRELATED, Row, Study, rows_of
+from benchmarks.calibration_study import SIGNALS, UNRELATED, Study, rows_of
 from benchmarks.false_positives import ALPHA, N_PERMUTATIONS
 from benchmarks.interval_coverage import TARGETS, UNEQUAL, intervals_of, shares_covered
 from benchmarks.simulation import (
@@ -22,8 +23,9 @@ from benchmarks.simulation import (
     draw_model_features,
     draw_patterns,
 )
+from conceptrsa.analysis import own_scores
+from conceptrsa.analysis.brain import stimulus_sets
 from conceptrsa.analysis.brain.patterns import SubjectRdms
-from conceptrsa.analysis.brain.stimulus_sets import on_stimuli, stimulus_sets
 from conceptrsa.analysis.inference import own_permutations
 from conceptrsa.analysis.inference.generalisation import Generalisation, ScoredRegion
 from conceptrsa.analysis.inference.own_permutations import permute_own_labels
@@ -35,7 +37,7 @@ from conceptrsa.analysis.inference.permutation import (
 from conceptrsa.analysis.inference.population_inference import infer_region
 from conceptrsa.analysis.models.feature_files import Features
 from conceptrsa.analysis.models.model_set import ModelSet
-from conceptrsa.analysis.own_scores import OwnStudy, score_own_stimuli
+from conceptrsa.analysis.own_scores import OwnStudy
 from conceptrsa.analysis.settings import ComparisonSettings
 
 Rows = list[NDArray[np.intp]]
@@ -56,6 +58,8 @@ class StimulusDesign:
         Draws each subject's.
     fixed : bool
         The subjects are the same in every data set: the truth is what new stimuli would give.
+    most, most_permuted : int
+        So many stimuli tell the variances, and are permuted whole; of more, some.
     """
 
     name: str
@@ -63,6 +67,19 @@ class StimulusDesign:
     pool: int
     rows: Callable[[Design, np.random.Generator], Rows]
     fixed: bool = False
+    most: int = stimulus_sets.MOST
+    most_permuted: int = own_permutations.MANY_STIMULI
+
+    def limits(self) -> ExitStack:
+        """Set how many stimuli are many."""
+        stack = ExitStack()
+        for module, name, value in (
+            (stimulus_sets, "MOST", self.most),
+            (own_scores, "MOST", self.most),
+            (own_permutations, "MANY_STIMULI", self.most_permuted),
+        ):
+            stack.enter_context(patch.object(module, name, value))
+        return stack
 
 
 def _all(design: Design, generator: np.random.Generator) -> Rows:
@@ -91,7 +108,14 @@ DESIGNS = (
     StimulusDesign("1 subject, 50 stimuli", Design(n_subjects=1), 50, _all, fixed=True),
     StimulusDesign("2 subjects, each its own 50 stimuli", Design(n_subjects=2), 100, _own),
     StimulusDesign("5 subjects, 515 stimuli", Design(n_stimuli=515), 515, _all),
-    StimulusDesign("5 subjects, 1500 stimuli", Design(n_stimuli=1500), 1500, _all),
+    StimulusDesign(
+        "5 subjects, 75 stimuli, as if 50 and 30 were as many as can be analysed",
+        Design(n_stimuli=75),
+        75,
+        _all,
+        most=50,
+        most_permuted=30,
+    ),
 )
 
 
@@ -120,6 +144,11 @@ def stimulus_design(n: int, seed: int, design: StimulusDesign) -> Study:
 
 def simulate(numbers: Sequence[int], seed: int, design: StimulusDesign) -> Outcomes:
     """Make and analyse data sets; each has its own seed, so that some can be added later."""
+    with design.limits():
+        return _simulate(numbers, seed, design)
+
+
+def _simulate(numbers: Sequence[int], seed: int, design: StimulusDesign) -> Outcomes:
     outcomes = Outcomes()
     for number in numbers:
         generator = np.random.default_rng([seed, 9, DESIGNS.index(design), number])
@@ -200,12 +229,16 @@ def analyse(
     subjects: list[SubjectRdms], models: ModelSet, generator: np.random.Generator | None = None
 ) -> tuple[list[Generalisation], LabelPermutations | None]:
     """Infer all regions, and permute labels if there is a generator."""
-    sets = stimulus_sets(subjects, SETTINGS)
+    sets = stimulus_sets.stimulus_sets(subjects, SETTINGS)
     study = OwnStudy({}, ())
     if not sets.all_common:
-        study = score_own_stimuli(subjects, sets, models, {}, SETTINGS)
+        study = own_scores.score_own_stimuli(subjects, sets, models, {}, SETTINGS)
     common = models.of_stimuli(sets.common).rdms("correlation") if sets.common else np.empty((0, 0))
-    shared = on_stimuli(subjects, [sets.common] * len(subjects)) if sets.common else subjects
+    shared = (
+        stimulus_sets.on_stimuli(subjects, [sets.common] * len(subjects))
+        if sets.common
+        else subjects
+    )
     permutations = draw_permutations(
         max(len(sets.common), 3),
         1 if generator is None else N_PERMUTATIONS,
@@ -242,31 +275,28 @@ MANY_PERMUTATIONS = 1000
 
 
 def thinned_permutations(n: int, seed: int) -> Study:
-    """Differences of p between thinned and plain permutations, and between plain ones."""
+    """How far p-values of permutations lie apart, thinned from plain and plain from plain."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for design in (OWN_400, HALF_OF_800):
         for number in range(n):
             generator = np.random.default_rng([seed, 10, design.pool, number])
             subjects, features = draw_subjects(design, generator)
             models = draw_models(features, UNRELATED, design, generator)
-            sets = stimulus_sets(subjects, SETTINGS)
-            study = score_own_stimuli(subjects, sets, models, {}, SETTINGS)
+            sets = stimulus_sets.stimulus_sets(subjects, SETTINGS)
+            study = own_scores.score_own_stimuli(subjects, sets, models, {}, SETTINGS)
+            thinned, plain, again = (_permute(study, most, generator) for most in (300, 1000, 1000))
+            for kind in ("models", "model_pairs", "group_pairs"):
+                for corrected in ("p", "p_max"):
+                    p = getattr(getattr(plain, kind), corrected)
+                    quantity = f"{corrected} of {kind.replace('_', ' ')}"
+                    for name, other in (("thinned", thinned), ("plain again", again)):
+                        apart = np.abs(getattr(getattr(other, kind), corrected) - p)
+                        found[f"{quantity}, {name}: mean", design.name].append(apart.mean())
+                        found[f"{quantity}, {name}: largest", design.name].append(apart.max())
+    title = f"How far p of {MANY_PERMUTATIONS} permutations lie from those of as many plain ones"
+    return Study(title, "mean", rows_of(found, "{}", {}))
 
-            def permute(
-                most: int, study: OwnStudy = study, generator: np.random.Generator = generator
-            ) -> LabelPermutations:
-                with patch.object(own_permutations, "MANY_STIMULI", most):
-                    return permute_own_labels(
-                        study.subjects, GROUPS, "pearson", MANY_PERMUTATIONS, generator
-                    )
 
-            thinned, plain, again = permute(300), permute(1000), permute(1000)
-            for name, other in (("thinned against plain", thinned), ("plain against plain", again)):
-                for kind in ("models", "model_pairs", "group_pairs"):
-                    for corrected in ("p", "p_max"):
-                        p, q = (getattr(getattr(one, kind), corrected) for one in (other, plain))
-                        quantity = f"{name}, {corrected} of {kind.replace('_', ' ')}"
-                        found[f"{quantity}, mean", design.name].append(np.abs(p - q).mean())
-                        found[f"{quantity}, largest", design.name].append(np.abs(p - q).max())
-                        found[f"{quantity}, signed", design.name].append((p - q).mean())
-    return Study("p of thinned permutations", "mean", rows_of(found, "{}", {}))
+def _permute(study: OwnStudy, most: int, generator: np.random.Generator) -> LabelPermutations:
+    with patch.object(own_permutations, "MANY_STIMULI", most):
+        return permute_own_labels(study.subjects, GROUPS, "pearson", MANY_PERMUTATIONS, generator)

@@ -8,6 +8,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from conceptrsa.analysis.inference.explained import (
+    SameStimuli,
     partial_rsa,
     partition_variance,
     shared_parts,

@@ -104,7 +104,7 @@ def shared_influences(sets, values):
         if not stimuli:
             continue
         of_subjects = np.concatenate([among(values[s], stimuli) for s in subjects], axis=1)
-        found.append(SharedInfluence(subjects, of_subjects, len(stimuli), pairs))
+        found.append(SharedInfluence(subjects, of_subjects, stimuli, pairs))
     return found
 
 
@@ -124,9 +124,7 @@ def test_variance_is_unbiased(design, components):
         singles = [among(one, stimuli) for one, stimuli in zip(values, sets, strict=True)]
         scores = np.array([[one.mean() for one in singles]])
         squares = mean_squares_of_own(scores, counts, shared_influences(sets, values))
-        single = [
-            SharedInfluence((s,), one, counts[s, s], pairs) for s, one in enumerate(singles)
-        ]
+        single = [SharedInfluence((s,), one, sets[s], pairs) for s, one in enumerate(singles)]
         errors = errors_of_own(squares, counts, single)
         found.append([weighted_parts(squares, UNIT).sum(), errors[1, 0] ** 2])
     mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(len(found))
@@ -157,7 +155,7 @@ def test_where_all_is_shared_it_is_the_crossed_design():
     values = np.concatenate(
         [np.concatenate([among(one, sets[0]) for one in draw], axis=1) for draw in draws]
     )
-    shared = [SharedInfluence((0, 1, 2, 3), values, 20, pairs)]
+    shared = [SharedInfluence((0, 1, 2, 3), values, range(20), pairs)]
     own = mean_squares_of_own(values.mean(axis=-1), count_shared(sets), shared)
     crossed = mean_squares(values, (levels, pairs))
     contrasts = np.array([[1.0, 0, 0], [1, -1, 0], [1, 1, -2]])
@@ -168,9 +166,35 @@ def test_where_all_is_shared_it_is_the_crossed_design():
     # The points of the integral fall otherwise where the parts are in another order.
     for found, expected in zip(infer(own, contrasts), infer(crossed, contrasts), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3)
-    single = [SharedInfluence((s,), values[:, [s]], 20, pairs) for s in range(4)]
+    single = [SharedInfluence((s,), values[:, [s]], range(20), pairs) for s in range(4)]
     errors = errors_of_own(own, count_shared(sets), single)
     np.testing.assert_allclose(errors, errors_by_factor(crossed, np.eye(3)), rtol=1e-9)
+
+
+def degrees_of_freedom(sets, places):
+    """Of the parts over stimuli and pairs, in the mean of two subjects and in their differences."""
+    values = draw_values(sets, COMPONENTS["all"], np.random.default_rng(6))
+    shared = []
+    for subjects in places:
+        stimuli = sorted(set.intersection(*(set(sets[s]) for s in subjects)))
+        of_subjects = np.concatenate([among(values[s], stimuli) for s in subjects], axis=1)
+        shared.append(SharedInfluence(subjects, of_subjects, stimuli, pairs))
+    scores = np.array([[among(one, own).mean() for one, own in zip(values, sets, strict=True)]])
+    parts = mean_squares_of_own(scores, count_shared(sets), shared).parts[1:]
+    return {part.strata: part.df for part in parts}
+
+
+def test_degrees_of_freedom_of_pairs_of_subjects_who_saw_the_same():
+    sets = [range(20)] * 3
+    together = degrees_of_freedom(sets, [(0, 1, 2)])
+    assert degrees_of_freedom(sets, list(combinations(range(3), 2))) == together
+
+
+def test_degrees_of_freedom_of_stimuli_that_no_others_share_add_up():
+    sets = [range(20), range(20), range(20, 40), range(20, 40)]
+    one = degrees_of_freedom(sets[:2], [(0, 1)])
+    both = degrees_of_freedom(sets, [(0, 1), (2, 3)])
+    assert both == {strata: 2 * df for strata, df in one.items()}
 
 
 def draw_rdms(n_stimuli, generator, n_subjects=4, n_models=4):

@@ -249,6 +249,7 @@ def _single_subjects(
         roi: SingleSubject(
             source.brain(place, roi, subject),
             models,
+            stimuli,
             source.halves(place, roi, subject),
             source.doubled,
         )

@@ -21,6 +21,11 @@ from conceptrsa.analysis.settings import RsaMetric
 N_BOOTSTRAPS = 300
 UNEQUAL = np.array([{"multimodal": 0.6, "visual": 0.4, "language": 0.2}[name] for name in GROUPS])
 
+CEILINGS = {"lower": "Nili lower", "upper": "Nili upper"} | {
+    name: name for name in ("pairwise", "split-half")
+}
+TARGETS = dict.fromkeys(("score", "diffe", "noise"), (0.93, 0.97))
+
 
 def coverage(n: int, seed: int, metric: RsaMetric, design: Design, *, bootstraps: bool) -> Study:
     """Models related to the brain to different degrees; the truth is the mean over data sets."""
@@ -32,29 +37,13 @@ def coverage(n: int, seed: int, metric: RsaMetric, design: Design, *, bootstraps
             features = draw_features(design, generator)
             models = draw_models(features, UNEQUAL, design, generator)
             rdms = draw_brain(features, signal, design, generator)
-            for name, interval in _intervals(generalise(rdms, models, GROUPS, metric)).items():
+            for name, interval in intervals_of(generalise(rdms, models, GROUPS, metric)).items():
                 estimates[name].append(interval)
             if bootstraps:
                 for name, interval in _bootstrap_intervals(rdms, models, metric, generator).items():
                     estimates[name].append(interval)
-        ceiling = np.mean([each[0] for each in estimates["noise ceiling, pairwise"]])
-        for name, intervals in estimates.items():
-            estimate, lower, upper = np.moveaxis(np.stack(intervals), 1, 0)
-            truth = estimate.mean(axis=0)
-            if name.startswith("score / ceiling"):
-                scores = np.stack([each[0] for each in estimates["score"]])
-                truth = scores.mean(axis=0) / ceiling
-            covered = (lower <= truth) & (truth <= upper)
-            shown = np.isfinite(lower).all(axis=1)
-            if name.startswith("score / ceiling"):
-                found["share of data sets with a ratio", region] = list(shown.astype(float))
-                found["score / ceiling (Fieller), withheld ones covering", region] = list(
-                    np.where(shown, covered.mean(axis=1), 1.0)
-                )
-            if shown.sum() > 20:
-                found[name, region] = list(covered[shown].mean(axis=1))
-    targets = dict.fromkeys(("score", "diffe", "noise"), (0.93, 0.97))
-    rows = rows_of(found, "ceiling {}", targets)
+        found |= shares_covered(estimates, region)
+    rows = rows_of(found, "ceiling {}", TARGETS)
     # Of ratios that are shown only where the ceiling came out high, no coverage is promised.
     compared = ("bootstrap", "dual", "withheld")
     rows = tuple(
@@ -67,7 +56,38 @@ def coverage(n: int, seed: int, metric: RsaMetric, design: Design, *, bootstraps
     return Study(f"Coverage of 95 % intervals ({described(metric, design)})", "covered", rows)
 
 
-def _intervals(result: Generalisation) -> dict[str, NDArray[np.float64]]:
+def shares_covered(
+    estimates: dict[str, list[NDArray[np.float64]]], region: str
+) -> dict[tuple[str, str], list[float]]:
+    """Share of each data set's intervals that cover the mean of the estimates over data sets."""
+    found: dict[tuple[str, str], list[float]] = {}
+    ceiling = next(
+        (
+            np.mean([each[0] for each in intervals])
+            for name, intervals in estimates.items()
+            if name.startswith("noise ceiling")
+        ),
+        np.nan,
+    )
+    for name, intervals in estimates.items():
+        estimate, lower, upper = np.moveaxis(np.stack(intervals), 1, 0)
+        truth = estimate.mean(axis=0)
+        if name.startswith("score / ceiling"):
+            scores = np.stack([each[0] for each in estimates["score"]])
+            truth = scores.mean(axis=0) / ceiling
+        covered = (lower <= truth) & (truth <= upper)
+        shown = np.isfinite(lower).all(axis=1)
+        if name.startswith("score / ceiling"):
+            found["share of data sets with a ratio", region] = list(shown.astype(float))
+            found["score / ceiling (Fieller), withheld ones covering", region] = list(
+                np.where(shown, covered.mean(axis=1), 1.0)
+            )
+        if shown.sum() > 20:
+            found[name, region] = list(covered[shown].mean(axis=1))
+    return found
+
+
+def intervals_of(result: Generalisation) -> dict[str, NDArray[np.float64]]:
     """Estimates and ends of intervals, (3, quantities)."""
 
     def stacked(*arrays: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,7 +98,7 @@ def _intervals(result: Generalisation) -> dict[str, NDArray[np.float64]]:
         f"noise ceiling, {name}": np.array(
             [[bounds.estimate[row]], [bounds.lower[row]], [bounds.upper[row]]]
         )
-        for row, name in enumerate(("pairwise", "Nili lower", "Nili upper"))
+        for row, name in enumerate(CEILINGS[name] for name in bounds.names)
     }
     models, pairs, groups = result.models, result.model_pairs, result.group_pairs
     return {

@@ -77,13 +77,21 @@ def draw_brain(
 
 
 def draw_patterns(
-    features: NDArray[np.float64], signal: float, design: Design, generator: np.random.Generator
+    features: NDArray[np.float64],
+    signal: float,
+    design: Design,
+    generator: np.random.Generator,
+    subject: np.random.Generator | None = None,
 ) -> NDArray[np.float64]:
-    """Patterns (2 halves, stimuli, voxels) of a new subject; noise of standard deviation 1."""
+    """Patterns (2 halves, stimuli, voxels) of a subject; noise of standard deviation 1.
+
+    The subject is a new one, or one whose responses come from a generator of its own.
+    """
+    subject = subject or generator
     own = draw_features(design, generator, world=None)
     both = np.concatenate([features, own / 2], axis=1)
-    responses = both @ generator.standard_normal((both.shape[1], design.n_voxels))
-    gain = signal * (1 + design.spread * generator.standard_normal())
+    responses = both @ subject.standard_normal((both.shape[1], design.n_voxels))
+    gain = signal * (1 + design.spread * subject.standard_normal())
     noise = generator.standard_normal((2, design.n_stimuli, design.n_voxels))
     # The expected power, not that of this sample, which would make stimuli depend on each other.
     power = (1 / np.arange(1, N_FEATURES + 1)).sum()
@@ -97,6 +105,16 @@ def draw_models(
     generator: np.random.Generator,
 ) -> NDArray[np.float64]:
     """RDMs (models, pairs) of models in `GROUPS`, each holding the brain's features so strongly."""
+    return correlation_rdms(draw_model_features(features, relation, design, generator))
+
+
+def draw_model_features(
+    features: NDArray[np.float64],
+    relation: NDArray[np.float64],
+    design: Design,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Features (models, stimuli, features) of models in `GROUPS`."""
     names = dict.fromkeys(GROUPS)
     common = {group: draw_features(design, generator, 1 + i) for i, group in enumerate(names)}
     share = design.own_share
@@ -111,7 +129,7 @@ def draw_models(
         )
         for index, (group, weight) in enumerate(zip(GROUPS, relation, strict=True))
     ]
-    return correlation_rdms(np.stack(models))
+    return np.stack(models)
 
 
 def correlation_rdms(patterns: NDArray[np.float64]) -> NDArray[np.float64]:

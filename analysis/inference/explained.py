@@ -65,10 +65,13 @@ class SameStimuli(NamedTuple):
     ----------
     regions : mapping of str to ndarray, (folds, subjects, pairs)
     models : ndarray, (models, pairs)
+    stimuli : sequence of str
+        Their names, where there are several studies.
     """
 
     regions: Mapping[str, Floats]
     models: Floats
+    stimuli: Sequence[str] = ()
 
 
 def variance_parts(
@@ -231,19 +234,49 @@ def _intervals(
     statistic: _Statistic, studies: Sequence[SameStimuli]
 ) -> dict[str, list[tuple[float, float, float]]]:
     """Estimate and 95 % interval of every value of a statistic, by region."""
-    found = [_jackknifed(statistic, study, with_intervals=len(studies) == 1) for study in studies]
-    if len(studies) == 1:
-        return {roi: _estimates(*values) for roi, values in found[0].items()}
-    # Nobody saw the same stimuli, so that subjects' values are independent.
-    return {
-        roi: _estimates_over_subjects(np.concatenate([of_one[roi][0] for of_one in found]))
-        for roi in found[0]
-        if all(roi in of_one for of_one in found)
+    n_sets, sets = _sets_left_out(studies)
+    found = [
+        _jackknifed(statistic, study, of_study, n_sets)
+        for study, of_study in zip(studies, sets, strict=True)
+    ]
+    regions = [roi for roi in found[0] if all(roi in of_one for of_one in found)]
+    joined = {
+        roi: (
+            np.concatenate([of_one[roi][0] for of_one in found]),
+            np.concatenate([of_one[roi][1] for of_one in found], axis=1),
+        )
+        for roi in regions
     }
+    if n_sets:
+        return {roi: _estimates(*values) for roi, values in joined.items()}
+    return {roi: _estimates_over_subjects(whole) for roi, (whole, _) in joined.items()}
+
+
+def _sets_left_out(studies: Sequence[SameStimuli]) -> tuple[int, list[Integers]]:
+    """How many sets of stimuli are left out in turn, and in which each stimulus of a study is.
+
+    A stimulus is in the same set in all studies. There are no sets where no two studies share
+    stimuli, as their values are independent; every stimulus is then in set -1.
+    """
+    if len(studies) == 1:
+        n_stimuli = number_of_stimuli(studies[0].models.shape[-1])
+        n_sets = _number_of_sets(n_stimuli)
+        return n_sets, [np.arange(n_stimuli) % n_sets]
+    names = [set(study.stimuli) for study in studies]
+    if all(len(one & other) < MIN_STIMULI for one, other in combinations(names, 2)):
+        return 0, [np.full(len(study.stimuli), -1) for study in studies]
+    every = sorted(set().union(*names))
+    n_sets = _number_of_sets(len(every))
+    set_of = {name: place % n_sets for place, name in enumerate(every)}
+    return n_sets, [np.array([set_of[name] for name in study.stimuli]) for study in studies]
+
+
+def _number_of_sets(n_stimuli: int) -> int:
+    return min(n_stimuli, MAX_GROUPS if n_stimuli <= MANY_STIMULI else MAX_GROUPS_OF_MANY)
 
 
 def _jackknifed(
-    statistic: _Statistic, study: SameStimuli, *, with_intervals: bool
+    statistic: _Statistic, study: SameStimuli, group: Integers, n_groups: int
 ) -> dict[str, tuple[Floats, Floats]]:
     """Values (subjects, values) of a statistic by region, and pseudo-values (stimuli, ...).
 
@@ -251,17 +284,16 @@ def _jackknifed(
     time (or one group of them, see `MAX_GROUPS`) gives pseudo-values (Tukey, 1958), whose variance
     over subjects and stimuli is that of the mean.
     """
-    regions, models = study
+    regions, models, _ = study
     n_stimuli = number_of_stimuli(models.shape[-1])
     if n_stimuli < MIN_STIMULI:
         return {}
     _require_usable(models)
     brain = list(regions.values())
     first, second = np.triu_indices(n_stimuli, k=1)
-    most = MAX_GROUPS if n_stimuli <= MANY_STIMULI else MAX_GROUPS_OF_MANY
-    n_groups = min(n_stimuli, most)
-    group = np.arange(n_stimuli) % n_groups
-    squares = np.stack(map_on_threads(lambda rdms: _squares_without(rdms, group), brain), axis=2)
+    squares = np.stack(
+        map_on_threads(lambda rdms: _squares_without(rdms, group, n_groups), brain), axis=2
+    )
 
     def leaving_out(one: int) -> Floats:
         kept = (group[first] != one) & (group[second] != one)
@@ -271,14 +303,13 @@ def _jackknifed(
     # Measured: whitened models, their space and what is made on the way.
     n_bytes = 8 * models.nbytes
     # The last leaves nothing out.
-    left_out = range(0 if with_intervals else n_groups, n_groups + 1)
-    without = np.stack(map_on_threads(leaving_out, left_out, n_bytes))
+    without = np.stack(map_on_threads(leaving_out, range(n_groups + 1), n_bytes))
     whole = without[-1]
     pseudo = n_groups * whole - (n_groups - 1) * without[:-1]
     return {roi: (whole[r], pseudo[:, r]) for r, roi in enumerate(regions)}
 
 
-def _squares_without(rdms: Floats, group: Integers) -> Floats:
+def _squares_without(rdms: Floats, group: Integers, n_groups: int) -> Floats:
     """Sums of squares in both strata of RDMs (..., pairs) without each group of stimuli.
 
     Parameters
@@ -286,13 +317,13 @@ def _squares_without(rdms: Floats, group: Integers) -> Floats:
     rdms : ndarray, (..., pairs)
     group : ndarray of int, (stimuli,)
         The groups, from 0.
+    n_groups : int
 
     Returns
     -------
     ndarray, (groups + 1, 2, ...)
         See `_SomeStimuli`; last, where no group is left out.
     """
-    n_groups = int(group.max()) + 1
     kept = group[:, None] != np.arange(n_groups + 1)
     left_out = (~kept).astype(np.float64)
     n_stimuli = kept.sum(axis=0)

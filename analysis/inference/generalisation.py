@@ -149,12 +149,11 @@ def generalise(
     errors = errors_by_factor(squares, np.eye(len(models)))
     if own is not None:
         own = own.of_subjects(present)
-        n_stimuli = number_of_stimuli(models.shape[-1])
+        some = range(number_of_stimuli(models.shape[-1]))
         everyone = tuple(range(brain.shape[1]))
-        shared = [SharedInfluence(everyone, scores, n_stimuli, stimuli)]
+        shared = [SharedInfluence(everyone, scores, some, stimuli)]
         single = [
-            SharedInfluence((subject,), scores[:, [subject]], n_stimuli, stimuli)
-            for subject in everyone
+            SharedInfluence((subject,), scores[:, [subject]], some, stimuli) for subject in everyone
         ]
         squares = mean_squares_of_own(own.rsa.T, own.counts, shared)
         errors = errors_of_own(squares, own.counts, single)
@@ -176,6 +175,7 @@ class SingleSubject:
     ----------
     brain : ndarray, (folds, pairs)
     models : ndarray, (models, pairs)
+    stimuli : tuple of str
     halves : ndarray, (folds, 2, pairs), or None
         RDMs of the odd and of the even runs.
     doubled : bool
@@ -184,6 +184,7 @@ class SingleSubject:
 
     brain: Floats
     models: Floats
+    stimuli: tuple[str, ...]
     halves: Floats | None = None
     doubled: bool = False
 
@@ -226,9 +227,8 @@ def generalise_apart(
     def influence(places: tuple[int, ...], data: Sequence[SingleSubject]) -> SharedInfluence:
         values = np.stack([one.influence(metric) for one in data], axis=1)[: len(scores)]
         compact, stimuli = compact_pairs(values.reshape(-1, values.shape[-1]))
-        n_stimuli = number_of_stimuli(values.shape[-1])
         compact = compact.reshape(*values.shape[:2], -1)
-        return SharedInfluence(places, compact, n_stimuli, stimuli)
+        return SharedInfluence(places, compact, data[0].stimuli, stimuli)
 
     single = [influence((place,), [subject]) for place, subject in enumerate(subjects)]
     of_sets = [influence(places, data) for places, data in shared.items()]

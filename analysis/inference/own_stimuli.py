@@ -9,7 +9,7 @@ Variances are components of single stimuli and single pairs, which some of the s
 as all: where there are thousands, they are found on a part of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,15 +39,21 @@ class SharedInfluence:
         Places of the subjects among all.
     values : ndarray, (statistics, subjects, units)
         Influences of pairs of stimuli, or their compact coordinates.
-    n_stimuli : int
+    stimuli : collection
+        Names of the stimuli, or their places among all.
     factor : Factor
         Splits the units.
     """
 
     subjects: tuple[int, ...]
     values: Floats
-    n_stimuli: int
+    stimuli: Collection[Hashable]
     factor: Factor
+
+    @property
+    def n_stimuli(self) -> int:
+        """How many stimuli."""
+        return len(self.stimuli)
 
     def mean_squares(self) -> MeanSquares:
         """Analyse the variance over these subjects, or in the only one, and stimuli."""
@@ -85,7 +91,7 @@ def mean_squares_of_own(
     if n_subjects > 1:
         over_subjects = mean_squares(scores, (levels,))
         parts += over_subjects.parts
-    merged: dict[tuple[tuple[int, int], ...], list[Part]] = {}
+    merged: dict[tuple[tuple[int, int], ...], list[tuple[Part, SharedInfluence]]] = {}
     for one in shared:
         pairs_of_subjects = [(s, t) for s in one.subjects for t in one.subjects if s != t]
         share = len(pairs_of_subjects) / max(n_subjects * (n_subjects - 1), 1)
@@ -95,7 +101,8 @@ def mean_squares_of_own(
             [_weights(counts, s, t) for s, t in pairs_of_subjects], axis=0
         )
         for part in _resized(one.mean_squares(), one.n_stimuli, per_stimulus, per_pair):
-            merged.setdefault(part.strata, []).append(part._replace(weight=share * part.weight))
+            weighed = part._replace(weight=share * part.weight)
+            merged.setdefault(part.strata, []).append((weighed, one))
     parts += [_merged(of_strata) for of_strata in merged.values()]
     return MeanSquares(np.asarray(scores.mean(axis=1)), tuple(parts))
 
@@ -166,12 +173,47 @@ def _weight_of(stratum: tuple[int, int], n_stimuli: int) -> float:
     return -2 / ((n_stimuli - 1) * (n_stimuli - 2))
 
 
-def _merged(parts: Sequence[Part]) -> Part:
-    """One part of several sets of shared stimuli, which may be the same stimuli in part."""
+def _merged(found: Sequence[tuple[Part, SharedInfluence]]) -> Part:
+    """One part of several sets of shared stimuli, which may be the same stimuli in part.
+
+    The weighted mean of mean squares has, by Satterthwaite's formula, the degrees of freedom
+    1 / sum of w_k w_l c_kl, where c_kl is the covariance of two of them, as a share of twice the
+    product of their expectations.
+    """
+    parts = [part for part, _ in found]
     weight = sum(part.weight for part in parts)
     if len(parts) == 1 or weight == 0:
         return parts[0]
     products = sum(part.weight * part.products for part in parts) / weight
-    return parts[0]._replace(
-        weight=weight, df=max(part.df for part in parts), products=np.asarray(products)
-    )
+    shares = np.array([part.weight for part in parts]) / weight
+    covariances = [[_covariance(parts[0], one, other) for _, one in found] for _, other in found]
+    df = 1 / (shares @ np.array(covariances) @ shares)
+    return parts[0]._replace(weight=weight, df=max(int(df), 1), products=np.asarray(products))
+
+
+def _covariance(part: Part, one: SharedInfluence, other: SharedInfluence) -> float:
+    """Covariance of a mean square of two sets, as a share of twice their expectations' product.
+
+    What a stimulus does to the mean of some subjects is taken to be the same in all subjects, which
+    is the most that mean squares can vary together.
+    """
+    n, m = one.n_stimuli, other.n_stimuli
+    shared = len(set(one.stimuli) & set(other.stimuli))
+    if part.strata[-1] == OF_STIMULI:
+        covariance = _trace(shared, n, m) / ((n - 1) * (m - 1))
+    else:
+        covariance = _df_of_pairs(shared) / (_df_of_pairs(n) * _df_of_pairs(m))
+    if len(part.strata) > 1:
+        first, second = len(one.subjects), len(other.subjects)
+        both = len(set(one.subjects) & set(other.subjects))
+        covariance *= _trace(both, first, second) / ((first - 1) * (second - 1))
+    return covariance
+
+
+def _trace(shared: int, n: int, m: int) -> float:
+    """Trace of the product of two projections, which subtract the means of n and of m levels."""
+    return shared * (1 - 1 / n - 1 / m) + shared**2 / (n * m)
+
+
+def _df_of_pairs(n_stimuli: int) -> float:
+    return max(n_stimuli * (n_stimuli - 3) / 2, 0.0)

@@ -229,13 +229,14 @@ def _studies(regions: Mapping[str, ScoredRegion], model_rdms: Floats) -> list[Sa
     if not apart:
         rdms = {roi: region.rdms for roi, region in regions.items()}
         return [SameStimuli(rdms, model_rdms)]
-    n_subjects = len(next(iter(apart.values())))
+    of_any = next(iter(apart.values()))
     return [
         SameStimuli(
             {roi: single[subject].brain[:, None] for roi, single in apart.items()},
-            next(iter(apart.values()))[subject].models,
+            one.models,
+            one.stimuli,
         )
-        for subject in range(n_subjects)
+        for subject, one in enumerate(of_any)
     ]
 
 

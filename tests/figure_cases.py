@@ -83,7 +83,7 @@ def result_of(
             strength = 0.0 if roi.startswith(noisy) else 0.5
             signal = strength * latent @ rng.standard_normal((4, 40))
             odd, even = signal + rng.standard_normal((2, n_stimuli, 40))
-            regions[roi] = RoiPatterns((odd + even) / 2, np.arange(40), odd=odd, even=even)
+            regions[roi] = RoiPatterns((odd + even) / 2, np.arange(40), halves=(odd, even))
         subjects.append(SubjectPatterns(f"{number + 1:02d}", stimuli, regions))
     quick = QUICK if preset == "recommended" else {}
     return compare(subjects, features, settings_for(preset, **{**TINY, **quick, **changes}))

@@ -40,10 +40,9 @@ def patterns(n_subjects: int = 5, *, signal: float = 1.0, seed: int = 1) -> list
             shown = signal * strength * latent() @ rng.standard_normal((6, n_voxels))
             runs = shown + 2 * rng.standard_normal((4, N_STIMULI, n_voxels))
             rois[name] = RoiPatterns(
-                values=runs.mean(axis=0),
+                whole=runs.mean(axis=0),
                 voxels=np.arange(n_voxels),
-                odd=runs[0::2].mean(axis=0),
-                even=runs[1::2].mean(axis=0),
+                halves=(runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)),
                 runs=runs,
                 residual_covariance=np.diag(np.linspace(1, 3, n_voxels)),
             )

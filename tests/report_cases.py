@@ -74,7 +74,7 @@ def planted_result(
             odd, even = signal + 2 * noise * rng.standard_normal((2, n, 30))
             size = (few_voxels or {}).get(roi, 30) if number else 30
             odd, even = odd[:, :size], even[:, :size]
-            rois[roi] = RoiPatterns((odd + even) / 2, np.arange(size), odd=odd, even=even)
+            rois[roi] = RoiPatterns((odd + even) / 2, np.arange(size), halves=(odd, even))
         subjects.append(
             SubjectPatterns(f"{number + 1:02d}", tuple(stimuli), rois, sources=tuple(sources))
         )

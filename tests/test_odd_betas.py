@@ -126,7 +126,7 @@ def made_by_hand(**arrays: np.ndarray) -> tuple[SubjectPatterns, ...]:
     subjects = []
     for label in ("01", "02"):
         values = rng.standard_normal((len(data.STIMULI), 20))
-        roi = RoiPatterns(values, np.arange(20), odd=values + 0.1, even=values - 0.1)
+        roi = RoiPatterns(values, np.arange(20), halves=(values + 0.1, values - 0.1))
         subjects.append(SubjectPatterns(label, data.STIMULI, {"visual": roi}))
     return tuple(subjects)
 
@@ -577,10 +577,10 @@ def test_patterns_that_are_there_twice() -> None:
     require_comparable(few)
     values = roi.values.copy()
     values[4] = values[2]
-    twice = replace(one, rois={"visual": replace(roi, values=values)})
+    twice = replace(one, rois={"visual": replace(roi, whole=values)})
     with pytest.raises(InputError, match=f"for {data.STIMULI[2]} and {data.STIMULI[4]} in .* copy"):
         require_comparable([twice, other])
-    halves = replace(one, rois={"visual": replace(roi, even=roi.odd)})
+    halves = replace(one, rois={"visual": replace(roi, halves=(roi.odd, roi.odd))})
     with pytest.raises(InputError, match=r"odd and of the even runs of sub-01 in .* are the same"):
         require_comparable([halves, other])
     rdm = np.random.default_rng(0).random((1, 28))

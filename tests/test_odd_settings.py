@@ -428,7 +428,7 @@ def test_there_is_one_default_in_python_and_on_the_command_line(
 
 
 def test_the_default_takes_all_voxels_where_runs_have_no_halves() -> None:
-    whole = without("odd", without("runs", patterns(3)))
+    whole = without("halves", without("runs", patterns(3)))
     result = comparison.compare(whole, features())
     assert result.settings == replace(ComparisonSettings(), voxel_selection="all")
     assert any("no betas of odd and even runs" in note for note in result.warnings)

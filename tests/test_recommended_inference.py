@@ -163,7 +163,7 @@ def test_a_subject_without_voxels_leaves_the_others_alone() -> None:
     quiet = subjects[2].rois["hippocampus-left"]
     assert quiet.odd is not None and quiet.even is not None
     subjects[2].rois["hippocampus-left"] = replace(
-        quiet, values=quiet.values - 100, odd=quiet.odd - 100, even=quiet.even - 100
+        quiet, whole=quiet.values - 100, halves=(quiet.odd - 100, quiet.even - 100)
     )
     result = compare(subjects, features(), replace(TOP_10, voxel_selection="threshold"))
     left = result.rois[2]

@@ -23,7 +23,7 @@ def test_what_is_scored_does_not_choose() -> None:
     shift = np.zeros(roi.n_voxels)
     chosen = np.argsort(-roi.odd.max(axis=0), kind="stable")[:10]
     shift[np.setdiff1d(np.arange(roi.n_voxels), chosen)] = 1000
-    subjects[0].rois["visual"] = replace(roi, even=roi.even + shift)
+    subjects[0].rois["visual"] = replace(roi, halves=(roi.odd, roi.even + shift))
     np.testing.assert_array_equal(brain_rdms("visual", subjects, TOP_10).rdms[0, 0], before)
 
 
@@ -58,9 +58,9 @@ def test_without_halves_it_is_said_what_to_do() -> None:
     with pytest.raises(
         InputError, match=r"no betas of odd and even runs of sub-01.*--preset paper"
     ):
-        compare(without("odd", patterns()), features(), TOP_10)
+        compare(without("halves", patterns()), features(), TOP_10)
     everything = replace(TOP_10, voxel_selection="all")
-    assert not compare(without("odd", patterns()), features(), everything).primary.circular
+    assert not compare(without("halves", patterns()), features(), everything).primary.circular
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_numbers_that_cannot_be_computed_with_are_refused(factor: float) -> None
     subjects = patterns(3)
     roi = subjects[1].rois["visual"]
     assert roi.odd is not None and roi.even is not None
-    subjects[1].rois["visual"] = replace(roi, odd=roi.odd * factor, even=roi.even * factor)
+    subjects[1].rois["visual"] = replace(roi, halves=(roi.odd * factor, roi.even * factor))
     with pytest.raises(InputError, match=r"sub-02 in visual .* too large or too small"):
         compare(subjects, features(), TOP_10)
 
@@ -132,7 +132,7 @@ def test_mean_pattern_is_removed_by_name() -> None:
         replace(
             subject,
             rois={
-                name: replace(roi, odd=roi.odd + 7 * rank, even=roi.even + 7 * rank)
+                name: replace(roi, halves=(roi.odd + 7 * rank, roi.even + 7 * rank))
                 for name, roi in subject.rois.items()
                 for rank in [np.linspace(0, 1e-9, roi.n_voxels)]
                 if roi.odd is not None and roi.even is not None

@@ -90,7 +90,7 @@ def test_a_region_of_a_single_subject_has_no_inference(tmp_path: Path) -> None:
         quiet = subject.rois["hippocampus-left"]
         assert quiet.odd is not None and quiet.even is not None
         subject.rois["hippocampus-left"] = replace(
-            quiet, values=quiet.values - 100, odd=quiet.odd - 100, even=quiet.even - 100
+            quiet, whole=quiet.values - 100, halves=(quiet.odd - 100, quiet.even - 100)
         )
     result = compare(subjects, features(), replace(TOP_10, voxel_selection="threshold"))
     assert result.inference is not None

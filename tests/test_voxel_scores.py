@@ -30,8 +30,7 @@ def region(runs: np.ndarray, *, keep_runs: bool = True) -> RoiPatterns:
     return RoiPatterns(
         runs.mean(axis=0),
         np.arange(runs.shape[-1]),
-        odd=runs[::2].mean(axis=0),
-        even=runs[1::2].mean(axis=0),
+        halves=(runs[::2].mean(axis=0), runs[1::2].mean(axis=0)),
         runs=runs if keep_runs else None,
     )
 

@@ -243,7 +243,7 @@ class _Sums:
                     f"{name} has a beta of all runs of other stimuli but of {stimulus} of single "
                     "runs or halves only: add it, or leave the betas of all runs away"
                 )
-        whole, odd, even, runs = self._mean("all"), None, None, None
+        whole, halves, runs = self._mean("all"), None, None
         for run, (low, high) in self._ranges.items():
             if self._run_counts[self._run_rows[run]].sum() >= MIN_STIMULI:
                 # A run in which a voxel is the same for all stimuli holds no data there.
@@ -251,7 +251,7 @@ class _Sums:
         notes = self._describe_fewer_runs()
         counts = np.minimum(self._counts["odd"], self._counts["even"])
         if counts.all():
-            odd, even = self._mean("odd"), self._mean("even")
+            halves = self._mean("odd"), self._mean("even")
         elif counts.any() or len(self._run_rows) > 1:
             notes.append(
                 f"no halves of the runs, because {stimuli[int(np.argmin(counts))]} is not in both "
@@ -265,7 +265,7 @@ class _Sums:
                 f"no betas of single runs, because {stimuli[row]} is not in run "
                 f"{list(self._run_rows)[run_row]}"
             )
-        return RoiPatterns(whole, voxels, odd=odd, even=even, runs=runs), notes
+        return RoiPatterns(whole, voxels, halves=halves, runs=runs), notes
 
     def _describe_fewer_runs(self) -> list[str]:
         n_runs = len(self._run_rows)

@@ -205,18 +205,18 @@ def _read_subject(name: str, file: Path, want: Request) -> SubjectPatterns:
             for roi in region_names(arrays, "betas", want.rois)
         }
     for roi, patterns in regions.items():
-        if len(patterns.values) != len(stimuli):
+        if patterns.n_stimuli != len(stimuli):
             raise InputError(
-                f"{roi}/betas in {file} has {len(patterns.values)} rows for {len(stimuli)} "
+                f"{roi}/betas in {file} has {patterns.n_stimuli} rows for {len(stimuli)} "
                 "stimuli: give (stimuli, voxels) or (runs, stimuli, voxels)"
             )
+    values = [patterns.values for patterns in regions.values()]
     for row, stimulus in enumerate(stimuli):
-        everywhere = np.concatenate([patterns.values[row] for patterns in regions.values()])
-        require_finite(everywhere, stimulus, file)
+        require_finite(np.concatenate([of_roi[row] for of_roi in values]), stimulus, file)
     subject = replace(SubjectPatterns.from_arrays(name, stimuli, regions), sources=(file,))
     if want.with_runs:
         return subject
-    return replace(subject, rois={roi: replace(p, runs=None) for roi, p in subject.rois.items()})
+    return replace(subject, rois={roi: p.without_runs() for roi, p in subject.rois.items()})
 
 
 def _read_roi(arrays: ArrayFile, name: str, *, with_covariance: bool) -> RoiPatterns:

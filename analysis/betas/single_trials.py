@@ -91,7 +91,7 @@ def read_trials(
     """Average the responses of each subject to each stimulus.
 
     The 1st, 3rd, ... presentation of a stimulus are the odd half, the 2nd, 4th, ... the even one.
-    Stimuli are those that every subject has seen; where half of them were presented twice or more,
+    Stimuli are all that a subject has seen; where every subject saw half of its own twice or more,
     or where the data were made to have some that were, those (`want.min_repeats` says otherwise).
 
     Parameters
@@ -107,31 +107,33 @@ def read_trials(
     Raises
     ------
     InputError
-        On an atlas of another shape, or fewer than three stimuli that all subjects share.
+        On an atlas of another shape, or fewer than three stimuli of a subject.
     """
     share_repeated = 0.0 if zscore else 0.5
     zscore = zscore if want.zscore is None else want.zscore
     for subject in listed:
         _require_one_shape(subject)
     names = [_name_stimuli(subject, want) for subject in listed]
-    stimuli, min_repeats, notes = _shared_stimuli(listed, names, want.min_repeats, share_repeated)
+    seen = [_times_seen(subject, named) for subject, (named, _) in zip(listed, names, strict=True)]
+    min_repeats = want.min_repeats or _usual_repeats(seen, share_repeated)
     regions_of = _find_regions(listed, want, atlas)
     trials = [tuple(subject.trials()) for subject in listed]
     # A table may hold one row of betas a stimulus just as well.
     are_single = zscore or any(len(set(named)) < len(named) for named in trials)
-    where = {stimulus: row for row, stimulus in enumerate(stimuli)}
     subjects: list[SubjectPatterns] = []
     said: list[tuple[str, ...]] = []
-    for subject, (named, left_out), (regions, files, on_regions) in zip(
-        listed, names, regions_of, strict=True
+    for subject, times_seen, (named, left_out), (regions, files, on_regions) in zip(
+        listed, seen, names, regions_of, strict=True
     ):
+        stimuli, on_stimuli = _often_enough(subject, times_seen, min_repeats)
+        where = {stimulus: row for row, stimulus in enumerate(stimuli)}
         rows = {name: where[stimulus] for name, stimulus in named.items() if stimulus in where}
         union = np.unique(np.concatenate(list(regions.values())))
         everywhere, averaged = _average(subject, rows, union, zscore, want.with_runs)
         left_out_note = f"left out as no stimuli: {some_of(left_out)}" if left_out else None
         zscore_note = f"single trials are {'' if zscore else 'not '}z-scored by session"
         candidates = (
-            *on_regions, *subject.notes, left_out_note, *averaged,
+            *on_stimuli, *on_regions, *subject.notes, left_out_note, *averaged,
             zscore_note if are_single else None,
         )  # fmt: skip
         said.append(tuple(note for note in candidates if note))
@@ -155,7 +157,7 @@ def read_trials(
         tuple(f"{subject.label}: {note}" for note in notes_here if note not in of_all)
         for subject, notes_here in zip(subjects, said, strict=True)
     ]
-    own[0] = (*notes, *of_all, *own[0])
+    own[0] = (*of_all, *own[0])
     return tuple(
         replace(subject, notes=(*first, *subject.notes))
         for subject, first in zip(subjects, own, strict=True)
@@ -181,42 +183,40 @@ def _name_stimuli(subject: SubjectTrials, want: Request) -> tuple[dict[str, str]
     return {name: chosen[id_] for name, id_ in ids.items() if id_ in chosen}, left_out
 
 
-def _shared_stimuli(
-    listed: Sequence[SubjectTrials],
-    names: Sequence[tuple[dict[str, str], tuple[str, ...]]],
-    min_repeats: int | None,
-    share_repeated: float,
-) -> tuple[tuple[str, ...], int, list[str]]:
-    """Stimuli that all subjects have seen often enough, how often that is, and notes."""
-    counts = []
-    for subject, (named, _) in zip(listed, names, strict=True):
-        counts.append(Counter(named[trial] for trial in subject.trials() if trial in named))
-    seen = set().union(*counts)
-    fewest = {stimulus: min(count[stimulus] for count in counts) for stimulus in seen}
-    least = min_repeats
-    if least is None:
-        n_seen, n_repeated = (sum(n > least for n in fewest.values()) for least in (0, 1))
-        least = 2 if n_repeated >= max(MIN_STIMULI, share_repeated * n_seen) else 1
-    stimuli = tuple(sorted(name for name, number in fewest.items() if number >= least))
-    where = listed[0].files[0].array.file.parent
+def _times_seen(subject: SubjectTrials, named: Mapping[str, str]) -> Counter[str]:
+    """How often a subject saw each stimulus."""
+    return Counter(named[trial] for trial in subject.trials() if trial in named)
+
+
+def _usual_repeats(seen: Sequence[Counter[str]], share_repeated: float) -> int:
+    """Two where every subject saw enough of its stimuli twice, so that there are halves."""
+    for times_seen in seen:
+        n_repeated = sum(number > 1 for number in times_seen.values())
+        if n_repeated < max(MIN_STIMULI, share_repeated * len(times_seen)):
+            return 1
+    return 2
+
+
+def _often_enough(
+    subject: SubjectTrials, times_seen: Counter[str], min_repeats: int
+) -> tuple[tuple[str, ...], list[str]]:
+    """Stimuli that a subject has seen often enough, and a note on the others."""
+    stimuli = tuple(sorted(name for name, number in times_seen.items() if number >= min_repeats))
     if len(stimuli) < MIN_STIMULI:
         raise InputError(
-            f"only {len(stimuli)} stimuli in {where} were presented {times_said(least)} to every "
-            "subject: lower --min-repeats, or choose the subjects by --participant-label"
+            f"only {len(stimuli)} stimuli in {subject.files[0].array.file.parent} were presented "
+            f"{times_said(min_repeats)} to {subject.name}: lower --min-repeats, or leave the "
+            "subject out by --participant-label"
         )
-    unseen = sum(number == 0 for number in fewest.values())
-    fewer = sum(0 < number < least for number in fewest.values())
-    notes = []
-    if unseen:
-        notes.append(
-            f"{unseen} of {len(seen)} stimuli are left out because some subject did not see them"
-        )
-    if fewer:
-        notes.append(
-            f"{fewer} stimuli are left out because some subject saw them less than "
-            f"{times_said(least)}; --min-repeats 1 takes all, without halves if one was seen once"
-        )
-    return stimuli, least, notes
+    fewer = len(times_seen) - len(stimuli)
+    if not fewer:
+        return stimuli, []
+    note = (
+        f"{fewer} of {len(times_seen)} stimuli are left out, which were presented less than "
+        f"{times_said(min_repeats)}; --min-repeats 1 takes all, without halves if one was "
+        "presented once"
+    )
+    return stimuli, [note]
 
 
 def times_said(number: int) -> str:
@@ -292,8 +292,9 @@ def _average(
     presented = np.bincount(taken[taken >= 0])
     fewest, most = int(presented.min()), int(presented.max())
     shape = (len(presented), len(voxels))
-    halves = np.zeros((2, *shape))
-    repeats = np.zeros((most, *shape)) if with_runs and 1 < fewest == most else None
+    # Of single presentations, or sums over those of each half.
+    each = with_runs and 1 < fewest == most
+    parts = np.zeros((most if each else 2 if fewest > 1 else 1, *shape))
     lacking = np.zeros(len(voxels), dtype=bool)
     seen = np.zeros(len(presented), dtype=np.intp)
     for file, rows_here in zip(subject.files, rows_of, strict=True):
@@ -316,16 +317,10 @@ def _average(
                     found[of_session], same = _of_session(found[of_session], zscore)
                     lacking[columns] |= same
             for values, r, k in zip(found[places], row, repeat, strict=True):
-                halves[k % 2, r, columns] += values
-                if repeats is not None:
-                    repeats[k, r, columns] = values
-    means = halves.sum(axis=0) / presented[:, None]
-    # Voxels without data in a session are left out, as those of a run are.
-    means[:, lacking] = 0
-    odd = even = None
-    if fewest > 1:
-        odd = halves[0] / ((presented + 1) // 2)[:, None]
-        even = halves[1] / (presented // 2)[:, None]
+                parts[k % len(parts), r, columns] += values
+    with np.errstate(invalid="ignore"):
+        # Voxels without data in a session are left out, as those of a run are.
+        parts[..., lacking] *= 0
     notes = []
     if most > 1:
         number = str(most) if fewest == most else f"{fewest} to {most}"
@@ -339,7 +334,13 @@ def _average(
         notes.append(
             "no betas of single presentations, because stimuli were not presented equally often"
         )
-    return RoiPatterns(means, voxels, odd=odd, even=even, runs=repeats), notes
+    if each:
+        return RoiPatterns(None, voxels, runs=parts), notes
+    if fewest == 1:
+        return RoiPatterns(parts[0] / presented[:, None], voxels), notes
+    n_averaged = np.stack([(presented + 1) // 2, presented // 2])
+    parts /= n_averaged[..., None]
+    return RoiPatterns(None, voxels, halves=(parts[0], parts[1]), n_averaged=n_averaged), notes
 
 
 def _blocks(array: TrialArray, n_voxels: int) -> Iterator[slice]:

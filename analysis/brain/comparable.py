@@ -84,8 +84,9 @@ def _require_values(subject: SubjectPatterns) -> None:
     rois = subject.rois.values()
     are_telling = sum(roi.n_voxels for roi in rois) >= TELLING_VOXELS
     first: dict[bytes, str] = {}
+    values = [roi.values for roi in rois]
     for row, stimulus in enumerate(subject.stimuli):
-        other = first.setdefault(_digest([roi.values[row] for roi in rois]), stimulus)
+        other = first.setdefault(_digest([of_roi[row] for of_roi in values]), stimulus)
         if other != stimulus and are_telling:
             raise InputError(
                 f"the betas of {subject.label} for {other} and {stimulus} in {subject.origin} are "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,36 +31,47 @@ RESIDUE = 1e-9
 """What varies by less than this share of the median voxel is rounding around 0."""
 
 
+Betas = NDArray[np.floating[Any]]
+"""Held in single precision where their source has no more; computed with in double precision."""
+
+
 @dataclass(frozen=True, repr=False)
 class RoiPatterns:
     """The betas of one subject in one region of interest.
 
+    What follows from halves or runs is computed when it is asked for, so that ten thousand stimuli
+    fit into memory.
+
     Attributes
     ----------
-    values : ndarray, (stimuli, voxels)
-        Betas, finite, in the units of their source; voxels in the order of `voxels`.
+    whole : ndarray, (stimuli, voxels), or None
+        Betas of all runs, finite, in the units of their source; None where they are the mean of
+        `halves` or, if there are none, of `runs`.
     voxels : ndarray of int, (voxels,)
         Flat (C order) indices of the voxels in the volume's grid, increasing.
     n_dropped : int
         Voxels of the region left out because they hold no data.
-    n_same : int
-        Those of them whose betas are finite, but the same for all stimuli.
-    odd, even : ndarray, (stimuli, voxels), or None
-        Betas of the first, third, ... and of the second, fourth, ... runs, where known.
+    halves : tuple of two ndarray, (stimuli, voxels), or None
+        Betas of the first, third, ... and of the second, fourth, ... runs, where known; where
+        `whole` is not given either, they are means of `runs`.
     runs : ndarray, (runs, stimuli, voxels), or None
         Betas of each run in the order of the runs, where known.
     residual_covariance : ndarray, (voxels, voxels), or None
         Covariance of the linear model's residuals, shrunk so that it can be inverted.
+    n_same : int
+        Of `n_dropped`, voxels whose betas are finite, but the same for all stimuli.
+    n_averaged : ndarray of int, (2, stimuli), or None
+        How many presentations each beta of `halves` is the mean of; None where as many in both.
     """
 
-    values: Floats
+    whole: Betas | None
     voxels: Integers
     n_dropped: int = 0
-    odd: Floats | None = None
-    even: Floats | None = None
-    runs: Floats | None = None
+    halves: tuple[Betas, Betas] | None = None
+    runs: Betas | None = None
     residual_covariance: Singles | Floats | None = None
     n_same: int = 0
+    n_averaged: Integers | None = None
 
     @classmethod
     def from_array(
@@ -97,7 +108,7 @@ class RoiPatterns:
             not fit it.
         """
         name_of = name_of or (lambda part: f"the array {part} beside {source}")
-        array = np.array(betas, dtype=np.float64)
+        array = _kept(np.array(betas))
         if array.ndim not in (2, 3) or array.size == 0:
             raise InputError(
                 f"{source} is of shape {array.shape}: give (stimuli, voxels) or (runs, stimuli, "
@@ -124,20 +135,19 @@ class RoiPatterns:
         places = np.arange(n_voxels) if places is None else places.astype(np.intp)
         if len(np.unique(places)) < n_voxels:
             raise InputError(f"{name_of('voxels')} holds a voxel twice: keep one")
-        halves = [given[half][0] for half in ("odd", "even")]
+        halves = [given[half][0] for half in _HALVES]
         if runs is not None:
-            for name, half in zip(("odd", "even"), halves, strict=True):
+            for name, half in zip(_HALVES, halves, strict=True):
                 if half is not None:
                     raise InputError(
                         f"{name_of(name)} stands beside betas of single runs, which make halves of "
                         "their own: leave odd and even out"
                     )
-            halves = [runs[0::2].mean(axis=0), runs[1::2].mean(axis=0)]
+        first, second = halves
         patterns = cls(
-            values=array.mean(axis=0) if array.ndim == 3 else array,
+            whole=None if runs is not None else array.reshape(array.shape[-2:]),
             voxels=places,
-            odd=None if halves[0] is None else halves[0].astype(np.float64),
-            even=None if halves[1] is None else halves[1].astype(np.float64),
+            halves=None if first is None or second is None else (_kept(first), _kept(second)),
             runs=runs,
             residual_covariance=given["residual_covariance"][0],
         )
@@ -147,33 +157,105 @@ class RoiPatterns:
     def __repr__(self) -> str:
         """Shapes in place of numbers."""
         runs = "" if self.runs is None else f", {len(self.runs)} runs"
-        return f"RoiPatterns({len(self.values)} stimuli, {self.n_voxels} voxels{runs})"
+        return f"RoiPatterns({self.n_stimuli} stimuli, {self.n_voxels} voxels{runs})"
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of stimuli."""
+        return int(self._shape[0])
 
     @property
     def n_voxels(self) -> int:
         """Number of usable voxels."""
-        return int(self.values.shape[1])
+        return int(self._shape[1])
+
+    @property
+    def values(self) -> Floats:
+        """Betas (stimuli, voxels) of all runs."""
+        if self.whole is not None:
+            return _double(self.whole)
+        if self.halves is None:
+            assert self.runs is not None
+            return _mean(self.runs)
+        odd, even = self.halves
+        if self.n_averaged is None:
+            return (_double(odd) + even) / 2
+        n_odd, n_even = self.n_averaged[..., None]
+        total: Floats = odd * n_odd
+        total += even * n_even
+        total /= n_odd + n_even
+        return total
+
+    @property
+    def odd(self) -> Floats | None:
+        """Betas (stimuli, voxels) of the first, third, ... runs, where known."""
+        return self._half(0)
+
+    @property
+    def even(self) -> Floats | None:
+        """Betas (stimuli, voxels) of the second, fourth, ... runs, where known."""
+        return self._half(1)
+
+    def _half(self, place: int) -> Floats | None:
+        if self.halves is not None:
+            return _double(self.halves[place])
+        if self._are_of_runs:
+            assert self.runs is not None
+            return _mean(self.runs[place::2])
+        return None
+
+    @property
+    def _are_of_runs(self) -> bool:
+        """Whether the runs tell the betas of all runs and of the halves."""
+        return self.whole is None and self.halves is None
+
+    @property
+    def held(self) -> tuple[NDArray[Any] | None, ...]:
+        """Arrays that all others follow from, None in the place of those that are not there."""
+        odd, even = self.halves or (None, None)
+        return self.whole, odd, even, self.runs, self.residual_covariance, self.n_averaged
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of the betas, (stimuli, voxels)."""
+        return next(array.shape[-2:] for array in self.held[:4] if array is not None)
 
     @property
     def has_halves(self) -> bool:
         """Whether there are betas of the odd and of the even runs."""
-        return self.odd is not None and self.even is not None
+        return self.halves is not None or self._are_of_runs
 
     def betas_of(self, half: Half | None) -> Floats:
         """Betas (stimuli, voxels) of all runs, or of a half of them that is known to be there."""
-        betas = {None: self.values, "odd": self.odd, "even": self.even}[half]
+        betas = self.values if half is None else self._half(0 if half == "odd" else 1)
         assert betas is not None
         return betas
 
     def runs_of(self, half: Half | None) -> Floats | None:
         """Betas (runs, stimuli, voxels) of all runs or of a half; None where not known."""
         if self.runs is None or half is None:
-            return self.runs
-        return self.runs[0 if half == "odd" else 1 :: 2]
+            return None if self.runs is None else _double(self.runs)
+        return _double(self.runs[0 if half == "odd" else 1 :: 2])
+
+    def without_runs(self) -> "RoiPatterns":
+        """Give the betas of all runs and of the halves alone."""
+        if self.runs is None or not self._are_of_runs:
+            return replace(self, runs=None)
+        if len(self.runs) == len(_HALVES):
+            return replace(self, halves=(self.runs[0], self.runs[1]), runs=None)
+        halves = _mean(self.runs[0::2]), _mean(self.runs[1::2])
+        return replace(self, whole=self.values, halves=halves, runs=None)
 
     def of_stimuli(self, rows: Sequence[int]) -> "RoiPatterns":
         """Give the betas of some stimuli, in the order of `rows`."""
-        return replace(self, **self._betas_changed(lambda betas: betas[..., rows, :]))
+        if list(rows) == list(range(self.n_stimuli)):
+            return self
+        counts = self.n_averaged
+        return replace(
+            self,
+            n_averaged=None if counts is None else counts[:, rows],
+            **self._given_changed(lambda betas: betas[..., rows, :]),
+        )
 
     def of_voxels(self, columns: Integers) -> "RoiPatterns":
         """Give some of the voxels; the others count as dropped."""
@@ -185,26 +267,55 @@ class RoiPatterns:
             residual_covariance=(
                 None if covariance is None else covariance[np.ix_(columns, columns)]
             ),
-            **self._betas_changed(lambda betas: np.ascontiguousarray(betas[..., columns])),
+            **self._given_changed(lambda betas: np.ascontiguousarray(betas[..., columns])),
         )
 
-    def _betas_changed(self, change: Callable[[Floats], Floats]) -> dict[str, Any]:
-        """Betas of all runs, of halves and of single runs, where they are known, changed alike."""
-        betas = {"values": self.values, "odd": self.odd, "even": self.even, "runs": self.runs}
-        return {name: change(values) for name, values in betas.items() if values is not None}
+    def _given_changed(self, change: Callable[[Betas], Betas]) -> dict[str, Any]:
+        """Arrays that are held, changed alike."""
+        halves = self.halves
+        return {
+            "whole": None if self.whole is None else change(self.whole),
+            "halves": None if halves is None else (change(halves[0]), change(halves[1])),
+            "runs": None if self.runs is None else change(self.runs),
+        }
 
     def with_data(self) -> "RoiPatterns":
         """Leave out voxels that are not finite somewhere, or the same for all stimuli."""
         covariance = self.residual_covariance
         # A voxel without covariance has none with any voxel, and its own is enough to tell.
         variances = None if covariance is None else np.diagonal(covariance)[None]
-        finite = finite_voxels(self.values, self.odd, self.even, self.runs, variances)
-        varying = varying_voxels(self.values, self.odd, self.even, self.runs)
+        betas = self.values, self.odd, self.even, self.runs
+        finite = finite_voxels(*betas, variances)
+        varying = varying_voxels(*betas)
         complete = finite & varying
         if complete.all():
             return self
         n_same = self.n_same + int(np.count_nonzero(finite & ~varying))
         return replace(self.of_voxels(np.flatnonzero(complete)), n_same=n_same)
+
+
+_HALVES: tuple[Half, ...] = get_args(Half)
+
+
+_SINGLE = (np.float16, np.float32)
+
+
+def _kept(betas: NDArray[Any]) -> Betas:
+    """Give betas in single precision, where they have no more, or in double precision."""
+    single = betas.dtype in _SINGLE
+    return betas.astype(np.float32 if single else np.float64, copy=False)
+
+
+def _double(betas: Betas) -> Floats:
+    return betas.astype(np.float64, copy=False)
+
+
+def _mean(runs: Betas) -> Floats:
+    """Mean betas of runs, in double precision; those of a single run itself."""
+    if len(runs) == 1:
+        return _double(runs[0])
+    mean: Floats = runs.mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def finite_voxels(*arrays: NDArray[Any] | None) -> Booleans:
@@ -215,7 +326,7 @@ def finite_voxels(*arrays: NDArray[Any] | None) -> Booleans:
     return complete
 
 
-def varying_voxels(*arrays: Floats | None) -> Booleans:
+def varying_voxels(*arrays: Betas | None) -> Booleans:
     """Which voxels differ between stimuli in all arrays (..., stimuli, voxels) that are there.
 
     Programs write 0 or another number outside of what was measured, in all runs or in one. Of
@@ -226,7 +337,7 @@ def varying_voxels(*arrays: Floats | None) -> Booleans:
     for array in present:
         if array.shape[-2] < MIN_STIMULI:
             continue
-        of_array = vary_between(array.min(axis=-2), array.max(axis=-2))
+        of_array = vary_between(_double(array.min(axis=-2)), _double(array.max(axis=-2)))
         varying &= of_array.all(axis=tuple(range(of_array.ndim - 1)))
     return varying
 
@@ -321,6 +432,7 @@ class SubjectPatterns(_Labelled):
         SubjectPatterns(sub-01: 3 stimuli; visual 20 voxels)
         """
         label, names = _who(subject, stimuli, rois)
+        rows = sorted(range(len(names)), key=lambda row: names[row])
         regions: dict[str, RoiPatterns] = {}
         for name, betas in rois.items():
             source = f"the array of {name} of sub-{label}"
@@ -329,15 +441,13 @@ class SubjectPatterns(_Labelled):
                 if isinstance(betas, RoiPatterns)
                 else RoiPatterns.from_array(rows_given(betas, names, source), source=source)
             )
-            if len(roi.values) != len(names):
+            if roi.n_stimuli != len(names):
                 raise InputError(
-                    f"{source} has {len(roi.values)} rows for {len(names)} stimuli: give one a "
+                    f"{source} has {roi.n_stimuli} rows for {len(names)} stimuli: give one a "
                     "stimulus, (stimuli, voxels) or (runs, stimuli, voxels)"
                 )
-            regions[name] = roi
-        rows = sorted(range(len(names)), key=lambda row: names[row])
-        in_order = {name: roi.of_stimuli(rows) for name, roi in regions.items()}
-        return with_data_only(cls(label, tuple(names[row] for row in rows), in_order))
+            regions[name] = roi.of_stimuli(rows)
+        return with_data_only(cls(label, tuple(names[row] for row in rows), regions))
 
     def of_rows(self, rows: Sequence[int]) -> "SubjectPatterns":
         """Give the betas of some stimuli, in the order of `rows`."""

@@ -254,9 +254,14 @@ def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
     if sets.all_common:
         return
     if settings.voxel_selection == "best-n" and not sets.common:
+        lacking = (
+            "and there is one subject"
+            if len(sets.of_subjects) == 1
+            else f"and they share fewer than {ENOUGH} stimuli"
+        )
         raise InputError(
-            "the number of voxels of best-n is found by how well subjects agree on stimuli that "
-            f"they share, {ENOUGH} or more, which there are not: choose another --voxel-selection"
+            f"the number of voxels of best-n is found by how well subjects agree, {lacking}: "
+            "choose another --voxel-selection"
         )
     if not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
         raise InputError(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from conceptrsa.analysis.betas import read as betas
 from conceptrsa.analysis.betas.named_atlases import find_atlas
+from conceptrsa.analysis.brain.comparable import require_some
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import (
     SubjectPatterns,
@@ -185,8 +186,9 @@ def compare(
     Parameters
     ----------
     subjects : sequence of SubjectPatterns or of SubjectRdms
-        As `read_betas` gives them, or made by `SubjectPatterns.from_arrays`; two or more with the
-        same stimuli and regions.
+        As `read_betas` gives them, or made by `SubjectPatterns.from_arrays`; one or more, with the
+        same regions. They may have seen different stimuli; see `subject_stimuli` of
+        `ComparisonSettings`.
     models : sequence of Features or ModelRdm
         Matched with the subjects by the names of the stimuli; further stimuli are ignored.
     preset : {'recommended', 'paper'} or ComparisonSettings, optional
@@ -222,6 +224,7 @@ def compare(
         On subjects or models that cannot be compared, or data that lack what the settings need.
     """
     subjects, models = _sequence(subjects), _sequence(models)
+    require_some(subjects)
     _require_kinds(subjects, models)
     fitting: tuple[str, ...] = ()
     if isinstance(preset, ComparisonSettings):

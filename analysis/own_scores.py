@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -137,7 +137,7 @@ class _Source:
 
     def brain_among(self, place: int, roi: str, rows: Integers) -> Floats:
         """RDMs (folds, pairs) of a region among some of a subject's stimuli."""
-        return self.brain(place, roi, self.subjects[place].of_rows(list(rows)))
+        return self.brain(place, roi, _of_region(self.subjects[place], roi).of_rows(list(rows)))
 
     def brain(self, place: int, roi: str, subject: Subject) -> Floats:
         """RDMs (folds, pairs) of a region of a subject, on whichever of its stimuli it holds."""
@@ -255,6 +255,13 @@ def _single_subjects(
         )
         for roi in subject.rois
     }
+
+
+def _of_region(subject: Subject, roi: str) -> Subject:
+    """A subject's data of one region, so that those of others are not copied."""
+    if isinstance(subject, SubjectPatterns):
+        return replace(subject, rois={roi: subject.rois[roi]})
+    return replace(subject, rois={roi: subject.rois[roi]})
 
 
 def _with_stimuli(subject: Subject, stimuli: tuple[str, ...]) -> Subject:

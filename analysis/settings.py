@@ -152,8 +152,9 @@ class ComparisonSettings:
         Groups of the models: as the table of models says (paper); or with ICMLM among the visual
         models, as a slip of theirs has it (authors-code).
     subject_stimuli : {'auto', 'shared', 'own'}
-        Stimuli that each subject is scored on: those that all subjects share; or each subject's
-        own (default: the shared ones where they are half of every subject's or more).
+        Stimuli that each subject is scored on where not all saw the same: those that all share; or
+        each subject's own (default, auto: the shared ones where they are half of every subject's
+        or more).
     n_random_draws : int
         Draws of the random control of Figure 1, for each number of voxels.
     random_replacement : bool

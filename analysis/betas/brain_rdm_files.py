@@ -1,6 +1,6 @@
 """Brain RDMs that were computed elsewhere, one file a subject, or one a subject and region."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,16 @@ from conceptrsa.analysis.betas.roi_files import (
     region_names,
     subject_files,
 )
-from conceptrsa.analysis.brain.patterns import SubjectRdms
+from conceptrsa.analysis.brain.patterns import SubjectRdms, notes_on_absent
 from conceptrsa.analysis.files.array_files import ARRAY_SUFFIXES, ArrayFile, open_arrays
 from conceptrsa.analysis.files.given_arrays import names_given
 from conceptrsa.analysis.files.rdm_files import (
+    absent_stimuli,
     is_square,
     rdm_vector,
     reorder,
     square_of_table,
+    without_stimuli,
 )
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import natural_key
@@ -39,7 +41,8 @@ def read_rdm_files(want: Request) -> tuple[SubjectRdms, ...]:
     In arrays are `stimulus` (stimuli,) and for each region `<roi>/rdm`, (stimuli, stimuli) or
     (pairs,) in the order of `pdist`; where `<roi>/rdm_odd` and `<roi>/rdm_even` are there, of odd
     and even runs, these two folds are taken instead. Tables are square, and name the stimuli in
-    the header and in the first column. Regions are those of the files, or those chosen of them; see
+    the header and in the first column. A stimulus all of whose distances are NaN is one that the
+    subject did not see. Regions are those of the files, or those chosen of them; see
     `ordered_regions`.
 
     Raises
@@ -65,20 +68,46 @@ def _read_arrays(name: str, file: Path, rois: Sequence[AnyRegion | RegionChoice]
         if has_halves:
             _require_halves_of_all(arrays)
         parts = HALVES if has_halves else ("rdm",)
-        rdms = {
-            roi: np.stack([_read_rdm(arrays, f"{roi}/{part}", stimuli) for part in parts])
-            for roi in region_names(arrays, parts[0], rois)
-        }
+        regions = region_names(arrays, parts[0], rois)
+        names = [f"{region}/{part}" for region in regions for part in parts]
+        given = {array: arrays.numbers(array).astype(np.float64) for array in names}
+    stimuli, vectors, absent = _known_distances(
+        stimuli, given, {array: f"{array} in {file}" for array in names}
+    )
+    rdms = {region: np.stack([vectors[f"{region}/{part}"] for part in parts]) for region in regions}
     note = (
         f"{name}: RDMs of odd and even runs are scored and averaged; those of all runs are not used"
     )
     return SubjectRdms(
         subject=name.removeprefix("sub-"),
-        stimuli=tuple(sorted(stimuli)),
+        stimuli=stimuli,
         rois=rdms,
         sources=(file,),
-        notes=(note,) if has_halves else (),
+        notes=(*notes_on_absent(name, absent), *((note,) if has_halves else ())),
     )
+
+
+def _known_distances(
+    stimuli: Sequence[str], given: Mapping[str, Floats], sources: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, Floats], tuple[str, ...]]:
+    """Leave out the stimuli that a subject did not see.
+
+    Returns
+    -------
+    stimuli : tuple of str
+        The others, sorted.
+    rdms : dict of str to ndarray, (pairs,)
+        Of these.
+    absent : tuple of str
+    """
+    absent = absent_stimuli(given, stimuli)
+    known = [stimulus for stimulus in stimuli if stimulus not in set(absent)]
+    order = sorted(range(len(known)), key=known.__getitem__)
+    rdms = {}
+    for name, rdm in given.items():
+        vector = rdm_vector(without_stimuli(rdm, stimuli, absent), len(known), sources[name])
+        rdms[name] = reorder(vector, order)
+    return tuple(sorted(known)), rdms, absent
 
 
 def _require_halves_of_all(arrays: ArrayFile) -> None:
@@ -94,11 +123,6 @@ def _require_halves_of_all(arrays: ArrayFile) -> None:
                 )
 
 
-def _read_rdm(arrays: ArrayFile, name: str, stimuli: Sequence[str]) -> Floats:
-    rdm = arrays.numbers(name).astype(np.float64)
-    return _sorted(rdm_vector(rdm, len(stimuli), f"{name} in {arrays.file}"), stimuli)
-
-
 def _read_tables(
     name: str, files: Sequence[Path], rois: Sequence[AnyRegion | RegionChoice]
 ) -> SubjectRdms:
@@ -111,7 +135,7 @@ def _read_tables(
         if other != file:
             raise InputError(f"{other} and {file} are both the RDM of {region}: keep one")
     stimuli: tuple[str, ...] = ()
-    rdms = {}
+    given, sources = {}, {}
     for region in ordered_regions(sorted(of_region, key=natural_key), rois, files[0].parent):
         file = of_region[region]
         table = read_table(file)
@@ -122,15 +146,19 @@ def _read_tables(
                 "columns are voxels"
             )
         named, square = square_of_table(table)
-        rdm = rdm_vector(square, len(named), f"the RDM in {file}")
         if stimuli and sorted(named) != list(stimuli):
             raise InputError(
                 f"{file} holds other stimuli than {name}'s other tables: give the same in all"
             )
         stimuli = tuple(sorted(named))
-        rdms[region] = _sorted(rdm, named)[None]
-    return SubjectRdms(name.removeprefix("sub-"), stimuli, rdms, sources=tuple(of_region.values()))
-
-
-def _sorted(rdm: Floats, stimuli: Sequence[str]) -> Floats:
-    return reorder(rdm, sorted(range(len(stimuli)), key=stimuli.__getitem__))
+        rows = sorted(range(len(named)), key=named.__getitem__)
+        given[region] = square[np.ix_(rows, rows)]
+        sources[region] = f"the RDM in {file}"
+    known, vectors, absent = _known_distances(stimuli, given, sources)
+    return SubjectRdms(
+        name.removeprefix("sub-"),
+        known,
+        {region: rdm[None] for region, rdm in vectors.items()},
+        sources=tuple(of_region.values()),
+        notes=notes_on_absent(name, absent),
+    )

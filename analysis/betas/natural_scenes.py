@@ -104,10 +104,14 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
 
 
 def _require_no_shift(known: Mapping[int, str], images: Integers, design_file: Path) -> None:
-    """Refuse names of which far more are shared images when they count from the other number."""
+    """Refuse names of which far more are shared images when they count from the other number.
+
+    And more than by chance, for the names may be of images that no two subjects share.
+    """
     shared = set(images[0].tolist()).intersection(*(of_one.tolist() for of_one in images[1:]))
     number, up, down = (len({id_ + by for id_ in known} & shared) for by in (0, 1, -1))
-    if max(up, down) >= MIN_STIMULI and max(up, down) > 2 * number:
+    by_chance = len(known) * len(shared) / N_IMAGES
+    if max(up, down) >= MIN_STIMULI and max(up, down) > max(2 * number, 3 * by_chance):
         start = 0 if up > down else 1
         raise InputError(
             f"{number} pictures or features are images of NSD that {design_file} says all subjects "

@@ -249,8 +249,9 @@ def read_betas(
         Of GLMsingle: the table that names the trials or conditions; see `read_trial_table`. Of
         NSD: `nsd_expdesign.mat`, where it is not in its place.
     min_repeats : int, optional
-        Of single trials: how often a stimulus has to have been presented to every subject; by
-        default twice, where half of the stimuli were (NSD, THINGS-fMRI: three of them).
+        Of single trials: how often a stimulus has to have been presented to a subject to be taken
+        for it; by default twice, where half of every subject's stimuli were (NSD, THINGS-fMRI:
+        three of them).
     zscore_sessions : bool, optional
         Of single trials: z-score each voxel over the trials of each session; by default as the
         authors of the form do.

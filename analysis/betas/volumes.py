@@ -13,7 +13,7 @@ from conceptrsa.bids_config.image_spaces import space_of
 from conceptrsa.bids_config.images import open_image, readable
 from conceptrsa.bids_config.names import VOLUME_SUFFIXES
 
-ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out of every subject"
+ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out"
 
 
 AFFINE_TOLERANCE_MM = 1e-3

@@ -274,7 +274,7 @@ def _brain_rdm(
             f"the beta of stimulus {subject.stimuli[shapeless[0]]} of {subject.label} in "
             f"{subject.origin} is the same in every voxel of {roi}"
             f"{' once the mean pattern is removed' if settings.remove_mean_pattern else ''}, so it "
-            "has no pattern: estimate it again, or leave that stimulus out of every subject"
+            "has no pattern: estimate it again, or leave that stimulus out"
         )
     if settings.rdm_metric == "mahalanobis":
         assert covariance is not None

@@ -1,6 +1,6 @@
 """Whether subjects can be compared with each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from hashlib import sha256
 
 import numpy as np
@@ -31,8 +31,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
         than the stimuli ask for, with missing distances, or of other folds than another subject's;
         on stimuli, halves or subjects with the same numbers throughout.
     """
-    if not subjects:
-        raise InputError("there is no subject to compare: give the betas of one or more")
+    require_some(subjects)
     labels = [subject.label for subject in subjects]
     require_distinct(
         labels, "the comparison holds the subject", "keep one set of betas per subject"
@@ -51,6 +50,12 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
         for subject in subjects:
             _require_rdms(subject, n_folds)
     _require_no_copy(subjects)
+
+
+def require_some(subjects: Sized) -> None:
+    """Raise InputError where there is no subject."""
+    if not subjects:
+        raise InputError("there is no subject to compare: give the betas of one or more")
 
 
 def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
@@ -131,13 +136,12 @@ def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
         if rdms.shape != (n_folds[roi], n_pairs):
             raise InputError(
                 f"the RDMs {of} are of shape {rdms.shape} where {n_folds[roi]} of {n_pairs} "
-                f"distances are needed for {n_stimuli} stimuli: give every subject RDMs of the "
-                "same stimuli, and of halves for all or for none"
+                f"distances are needed for {n_stimuli} stimuli: give RDMs of all stimuli that "
+                "are named, and of halves for every subject or for none"
             )
         if not np.isfinite(rdms).all():
             raise InputError(
-                f"a distance {of} is not finite: compute it again, or leave that stimulus out of "
-                "every subject"
+                f"a distance {of} is not finite: compute it again, or leave that stimulus out"
             )
         if not np.ptp(rdms, axis=1).all():
             raise InputError(

@@ -11,9 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers, Singles
 from conceptrsa.analysis.files.given_arrays import names_given, rows_given
-from conceptrsa.analysis.files.rdm_files import rdm_vector, reorder
+from conceptrsa.analysis.files.rdm_files import (
+    absent_stimuli,
+    rdm_vector,
+    reorder,
+    without_stimuli,
+)
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, require_names
+from conceptrsa.bids_config.names import clean_name, require_names, some_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -522,21 +527,26 @@ class SubjectRdms(_Labelled):
         stimuli : sequence of str
             Their names, in the order of the arrays' rows, or of `pdist`.
         rois : mapping of str to array_like, (stimuli, stimuli) or (pairs,)
-            The RDM of each region by its name.
+            The RDM of each region by its name. A stimulus all of whose distances are NaN is taken
+            as one that the subject did not see.
 
         Raises
         ------
         InputError
             On stimuli of one name, an array that is no RDM of these stimuli, or no region.
         """
-        label, names = _who(subject, stimuli, rois)
+        label, named = _who(subject, stimuli, rois)
+        given = {name: np.asarray(rdm, dtype=np.float64) for name, rdm in rois.items()}
+        absent = absent_stimuli(given, named)
+        names = tuple(name for name in named if name not in set(absent))
         rows = sorted(range(len(names)), key=lambda row: names[row])
         regions = {}
-        for name, given in rois.items():
-            source = f"the RDM of {name} of sub-{label}"
-            rdm = rdm_vector(np.asarray(given, dtype=np.float64), len(names), source)
-            regions[name] = reorder(rdm, rows)[None]
-        return cls(label, tuple(names[row] for row in rows), regions)
+        for name, rdm in given.items():
+            known = without_stimuli(rdm, named, absent)
+            vector = rdm_vector(known, len(names), f"the RDM of {name} of sub-{label}")
+            regions[name] = reorder(vector, rows)[None]
+        notes = notes_on_absent(f"sub-{label}", absent)
+        return cls(label, tuple(names[row] for row in rows), regions, notes=notes)
 
     def of_rows(self, rows: Sequence[int]) -> "SubjectRdms":
         """Give the RDMs of some stimuli, in the order of `rows`."""
@@ -549,6 +559,13 @@ class SubjectRdms(_Labelled):
     def __repr__(self) -> str:
         """What is there, without the numbers."""
         return f"SubjectRdms({self.label}: {len(self.stimuli)} stimuli; {', '.join(self.rois)})"
+
+
+def notes_on_absent(label: str, absent: Sequence[str]) -> tuple[str, ...]:
+    """Say which stimuli have no distance in a subject's RDMs."""
+    if not absent:
+        return ()
+    return (f"{label}: stimuli without a distance (NaN) are taken as not seen: {some_of(absent)}",)
 
 
 def _who(

@@ -191,8 +191,8 @@ def _note_on_absent(
     common: tuple[str, ...],
     every: Sequence[str],
 ) -> str:
-    absent = [stimulus for stimulus in every if stimulus not in set(common)]
-    lacking = [subject.label for subject in subjects if set(every) - set(subject.stimuli)]
+    absent = sorted(set(every) - set(common))
+    lacking = [subject.label for subject in subjects if len(subject.stimuli) < len(every)]
     return (
         f"the comparison is made on the {len(common)} stimuli that all subjects share; left out: "
         f"{some_of(absent)}, which {some_of(lacking)} lack{'s' if len(lacking) == 1 else ''}"

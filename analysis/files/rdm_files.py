@@ -3,7 +3,7 @@
 The same for a brain's and for a model's RDM.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.spatial.distance import squareform
@@ -59,6 +59,37 @@ def rdm_vector(rdm: Floats, n_stimuli: int, source: str) -> Floats:
         raise InputError(f"{source} is not symmetric: average it with its transpose")
     upper: Floats = ((rdm + rdm.T) / 2)[np.triu_indices(n_stimuli, k=1)]
     return upper
+
+
+def absent_stimuli(rdms: Mapping[str, Floats], stimuli: Sequence[str]) -> tuple[str, ...]:
+    """Stimuli all of whose distances are NaN in every RDM, as of one that a subject did not see.
+
+    Parameters
+    ----------
+    rdms : mapping of str to ndarray, (stimuli, stimuli) or (pairs,)
+    stimuli : sequence of str
+    """
+    known = np.zeros(len(stimuli), dtype=bool)
+    for rdm in rdms.values():
+        missing = np.isnan(rdm)
+        if not missing.any():
+            return ()
+        square = squareform(missing) if rdm.ndim == 1 else missing
+        if square.shape != (len(stimuli), len(stimuli)):
+            return ()
+        known |= (~square & ~np.eye(len(stimuli), dtype=bool)).any(axis=0)
+    if not known.any():
+        return ()
+    return tuple(name for name, is_known in zip(stimuli, known, strict=True) if not is_known)
+
+
+def without_stimuli(rdm: Floats, stimuli: Sequence[str], absent: Sequence[str]) -> Floats:
+    """Leave some stimuli out of an RDM (stimuli, stimuli) or (pairs,)."""
+    if not absent:
+        return rdm
+    gone = set(absent)
+    rows = [row for row, name in enumerate(stimuli) if name not in gone]
+    return reorder(rdm, rows) if rdm.ndim == 1 else np.asarray(rdm[np.ix_(rows, rows)])
 
 
 def reorder(rdm: Floats, rows: Sequence[int]) -> Floats:

@@ -84,8 +84,10 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     trials.add_argument(
         "--min-repeats", type=whole_number(1), metavar="N",
-        help="take stimuli that were presented N times or more to every subject (default: 2, "
-        "where half of the stimuli were, so that all have an odd and an even half)",
+        help="take of each subject the stimuli that were presented to it N times or more "
+        "(default: 2, where half of every subject's stimuli were, so that all have an odd and an "
+        "even half; of NSD and THINGS-fMRI, where any three were); --subject-stimuli says whether "
+        "those that all subjects share are compared, or each subject's own",
     )  # fmt: skip
     trials.add_argument(
         "--zscore-sessions", action=argparse.BooleanOptionalAction,

@@ -9,6 +9,7 @@ from typing import Any
 
 from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import Subjects, have_patterns
+from conceptrsa.analysis.brain.stimulus_sets import stimulus_sets
 from conceptrsa.analysis.comparison import compare, compute_part
 from conceptrsa.analysis.finished_regions import Part
 from conceptrsa.analysis.kept_findings import remove_finished
@@ -20,7 +21,7 @@ from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.names import clean_name, did_you_mean, spelt_otherwise
+from conceptrsa.bids_config.names import clean_name, did_you_mean, some_of, spelt_otherwise
 from conceptrsa.bids_config.region_choice import AnyRegion, Region
 from conceptrsa.bids_config.schema import (
     ComparisonConfig,
@@ -88,7 +89,7 @@ def compare_with_models(
     if options.part is not None:
         part = read_part(options.part)
         with only_run([out_dir], [f"group-part-{part.number}-of-{part.n_parts}"]):
-            features, _ = _get_features(subjects, stimuli, options)
+            features, _ = _get_features(subjects, stimuli, options, settings)
             group_dir = out_dir / "group"
             done = compute_part(subjects, features, settings, part, group_dir, log.info)
         print(f"regions finished: {', '.join(done) or 'none'}")
@@ -96,7 +97,7 @@ def compare_with_models(
         return 0
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
-        features, on_labels = _get_features(subjects, stimuli, options)
+        features, on_labels = _get_features(subjects, stimuli, options, settings)
         notes = (*notes, *further_notes, *on_labels)
         compare_and_write(
             subjects, features, settings, used, out_dir, notes, check_paper=options.check_paper
@@ -237,7 +238,10 @@ def _described(roi: AnyRegion | RegionChoice) -> dict[str, Any]:
 
 
 def _get_features(
-    subjects: Subjects, stimuli_config: StimuliConfig, options: ComparisonOptions
+    subjects: Subjects,
+    stimuli_config: StimuliConfig,
+    options: ComparisonOptions,
+    settings: ComparisonSettings,
 ) -> tuple[Sequence[Features | ModelRdm], tuple[str, ...]]:
     """Features, and a note on models that have none."""
     if options.features is not None:
@@ -254,13 +258,14 @@ def _get_features(
         return [model for model in features if model.model in wanted], ()
     if options.stimuli is None:
         raise InputError("give --stimuli DIR with the pictures, or --features DIR")
-    shown = set(subjects[0].stimuli)
+    shown = set(stimulus_sets(subjects, settings).union)
     stimuli = read_labelled_stimuli(options.stimuli, stimuli_config)
     missing = sorted(shown - {stimulus.id for stimulus in stimuli})
     if missing:
+        seen_by = next(one.label for one in subjects if missing[0] in one.stimuli)
         raise InputError(
-            f"{options.stimuli} has no picture of {', '.join(missing[:5])}"
-            f"{' and others' if len(missing) > 5 else ''}; add {missing[0]}.png or the like"
+            f"{options.stimuli} has no picture of {some_of(missing)}, which {seen_by} saw: add "
+            f"{missing[0]}.png or the like"
             f"{spelt_otherwise(missing[0], [stimulus.id for stimulus in stimuli])}"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)

@@ -109,16 +109,29 @@ def _require_values(subject: SubjectPatterns) -> None:
 
 def _require_no_copy(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
     """Refuse two subjects with the same numbers, of which the noise ceiling would be 1."""
-    first: dict[bytes, str] = {}
+    alike: dict[bytes, list[SubjectPatterns | SubjectRdms]] = {}
     for subject in subjects:
-        rois = subject.rois.values()
-        arrays = [roi.values if isinstance(roi, RoiPatterns) else roi for roi in rois]
-        other = first.setdefault(_digest(arrays), subject.label)
-        if other != subject.label:
-            raise InputError(
-                f"{other} and {subject.label} in {subject.origin} have the same {subject.datum}s "
-                "in every region, so one is a copy: give each subject its own, or leave one out"
-            )
+        others = alike.setdefault(_digest(_first_numbers(subject)), [])
+        for other in others:
+            if _digest(_numbers(other)) == _digest(_numbers(subject)):
+                raise InputError(
+                    f"{other.label} and {subject.label} in {subject.origin} have the same "
+                    f"{subject.datum}s in every region, so one is a copy: give each subject its "
+                    "own, or leave one out"
+                )
+        others.append(subject)
+
+
+def _numbers(subject: SubjectPatterns | SubjectRdms) -> list[Floats]:
+    return [roi.values if isinstance(roi, RoiPatterns) else roi for roi in subject.rois.values()]
+
+
+def _first_numbers(subject: SubjectPatterns | SubjectRdms) -> list[Floats]:
+    """Of the first stimulus: where these differ, all of them need not be looked at."""
+    return [
+        roi.of_stimuli([0]).values if isinstance(roi, RoiPatterns) else roi[:, :1]
+        for roi in subject.rois.values()
+    ]
 
 
 def _digest(arrays: Sequence[Floats]) -> bytes:

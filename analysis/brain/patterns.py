@@ -289,7 +289,9 @@ class RoiPatterns:
         covariance = self.residual_covariance
         # A voxel without covariance has none with any voxel, and its own is enough to tell.
         variances = None if covariance is None else np.diagonal(covariance)[None]
-        betas = self.values, self.odd, self.even, self.runs
+        betas: tuple[Betas | None, ...] = (self.values, self.odd, self.even, self.runs)
+        if self._are_of_runs and self.runs is not None and len(self.runs) == len(_HALVES):
+            betas = self.values, self.runs  # each half is one of the runs
         finite = finite_voxels(*betas, variances)
         varying = varying_voxels(*betas)
         complete = finite & varying
@@ -606,10 +608,11 @@ def with_data_only(subject: SubjectPatterns) -> SubjectPatterns:
         See `RoiPatterns.with_data`.
     """
     rois = {name: roi.with_data() for name, roi in subject.rois.items()}
-    outdated = voxel_notes(subject)
+    found = outdated = voxel_notes(subject)
+    if any(rois[name] is not roi for name, roi in subject.rois.items()):
+        found = voxel_notes(replace(subject, rois=rois))
     notes = [note for note in subject.notes if note not in outdated]
-    complete = replace(subject, rois=rois, notes=tuple(notes))
-    return replace(complete, notes=(*notes, *voxel_notes(complete)))
+    return replace(subject, rois=rois, notes=(*notes, *found))
 
 
 def voxel_notes(subject: SubjectPatterns) -> tuple[str, ...]:

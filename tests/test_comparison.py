@@ -414,7 +414,7 @@ def constant_features() -> list[Features]:
 @pytest.mark.parametrize(
     ("subjects", "models", "settings", "message"),
     [
-        (patterns(1), features(), FAST, "at least 2 subjects"),
+        ([], features(), FAST, "there is no subject to compare"),
         (patterns(), lacking(STIMULI[3]), FAST, f"stimulus {STIMULI[3]} .* no features of VirTex"),
         (patterns(), [], FAST, "no model"),
         (

@@ -150,7 +150,7 @@ def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
             raise InputError(
                 f"the RDMs {of} are of shape {rdms.shape} where {n_folds[roi]} of {n_pairs} "
                 f"distances are needed for {n_stimuli} stimuli: give RDMs of all stimuli that "
-                "are named, and of halves for every subject or for none"
+                "are named, and of halves for all or for none"
             )
         if not np.isfinite(rdms).all():
             raise InputError(

@@ -121,7 +121,7 @@ def test_a_name_that_is_spelt_otherwise_in_one_subject(run: Run) -> None:
     for options in ((), ("--subject-stimuli", "own")):
         code, (complaint,), _ = run(replace(case, options=options))
         assert code == 2
-        assert f"has no beta of stimulus {FIRST}" in complaint
+        assert f"sub-01 has no beta of stimulus {FIRST.upper()}" in complaint
         assert "spelt otherwise" in complaint and "one name in all subjects" in complaint
 
 

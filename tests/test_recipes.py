@@ -124,6 +124,17 @@ def test_arrays_in_a_notebook(tmp_path: Path) -> None:
     assert answer(tmp_path / "out") == PLANTED
 
 
+def test_one_subject(tmp_path: Path) -> None:
+    (tmp_path / "betas").mkdir()
+    (tmp_path / "models").mkdir()
+    for model, values in MODELS.items():
+        np.savez(tmp_path / "models" / f"{model}.npz", stimulus=STIMULI, features=values)
+    betas = {f"{roi}/betas": betas_of(1, model) for roi, model in PLANTED.items()}
+    np.savez(tmp_path / "betas" / "sub-01.npz", stimulus=STIMULI, **betas)
+    run_recipe("One subject", tmp_path)
+    assert answer(tmp_path / "out") == PLANTED
+
+
 def test_rdms_of_another_lab(tmp_path: Path) -> None:
     real = ROOT.parent / "shared" / "data" / "algonauts2019_92images"
     if not real.is_dir():

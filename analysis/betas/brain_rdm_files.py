@@ -146,6 +146,8 @@ def _read_tables(
                 "columns are voxels"
             )
         named, square = square_of_table(table)
+        if not np.isnan(square).any():
+            rdm_vector(square, len(named), f"the RDM in {file}")
         if stimuli and sorted(named) != list(stimuli):
             raise InputError(
                 f"{file} holds other stimuli than {name}'s other tables: give the same in all"

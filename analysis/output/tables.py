@@ -161,6 +161,8 @@ def _variant_table(result: ComparisonResult) -> pd.DataFrame | None:
 
 def _threshold_counts(result: ComparisonResult) -> pd.DataFrame | None:
     """The paper's Table 1, of the analysis by a threshold."""
+    if result.settings.preset != "paper":
+        return None
     for analysis in (result.primary, *result.variants):
         if analysis.settings.voxel_selection == "threshold":
             return voxel_count_table(result, analysis)

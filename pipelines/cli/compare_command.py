@@ -161,7 +161,8 @@ def run(args: argparse.Namespace) -> int:
         zscore_sessions=args.zscore_sessions,
         ignore=args.ignore or (),
     )
-    return compare_with_models(subjects, config, options, args.out, rois, notes)
+    study = args.betas.resolve().stem
+    return compare_with_models(subjects, config, options, args.out, rois, notes, study)
 
 
 def _known_stimuli(options: ComparisonOptions) -> list[str] | None:

@@ -249,4 +249,5 @@ def _run_group(args: argparse.Namespace) -> int:
             task=args.task,
             with_runs=options.settings.needs_runs,
         )
-        return compare_with_models(patterns, config, options, args.out_dir, rois, notes)
+        study = args.bids_dir.resolve().name
+        return compare_with_models(patterns, config, options, args.out_dir, rois, notes, study)

@@ -28,6 +28,7 @@ from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.weights.places import WeightsOptions
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.analysis.output.plots import Plots
+from conceptrsa.analysis.output.report.rendering import counted
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult

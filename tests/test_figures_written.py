@@ -14,7 +14,6 @@ from conceptrsa.analysis.output.figures.all_figures import _figures, write_figur
 from conceptrsa.analysis.output.figures.sheet import shorten, text_width, wrap
 from conceptrsa.analysis.output.figures.style import style
 
-
 PRIMARY_FIGURES = ("ceiling_sweep", "shares_of_ceiling", "groups", "scores")
 
 

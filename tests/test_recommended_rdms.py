@@ -69,7 +69,9 @@ def test_without_halves_it_is_said_what_to_do() -> None:
 def test_distances_that_need_more_say_so(metric: str, field: str) -> None:
     settings = replace(TOP_10, rdm_metric=metric)  # type: ignore[arg-type]
     lacking = without(field, patterns())
-    with pytest.raises(InputError, match=r"needs: supply (it|them), or choose another --rdm-metric"):
+    with pytest.raises(
+        InputError, match=r"needs: supply (it|them), or choose another --rdm-metric"
+    ):
         compare(lacking, features(), settings)
     own = [replace(subject, estimation={"Engine": "python"}) for subject in lacking]
     with pytest.raises(InputError, match="needs: run the participant level with --run-betas"):

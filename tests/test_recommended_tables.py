@@ -73,6 +73,7 @@ def test_supplied_rdms(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "rsa.tsv", sep="\t")
     assert set(table["rdm_metric"]) == set(table["voxel_selection"]) == {"supplied"}
     assert table["n_voxels"].isna().all()
+    assert not (tmp_path / "voxel_counts.tsv").exists()
 
 
 def test_the_multiverse_says_once_why_choices_are_left_out() -> None:

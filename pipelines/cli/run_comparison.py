@@ -170,13 +170,11 @@ def compare_and_write(
         _check_paper(result, subjects, published)
     write_comparison(result, out_dir, {"dataset_config": used})
     remove_finished(group_dir)
-    n_more = len(result.warnings) - MOST_NOTES
-    # One note is no longer than the line that says that there is one more.
-    shown = result.warnings[:MOST_NOTES] if n_more > 1 else result.warnings
-    for warning in shown:
+    for warning in result.warnings[:MOST_NOTES]:
         print(f"note: {warning}")
-    if len(shown) < len(result.warnings):
-        print(f"note: {n_more} more notes are in the report")
+    n_more = len(result.warnings) - MOST_NOTES
+    if n_more > 0:
+        print(f"note: {n_more} more in the report")
     print(f"found: {best_by_region(result)}")
     print(f"tables and figures: {group_dir}")
     print(f"report: {group_dir / REPORT}")

@@ -159,5 +159,5 @@ def _dependent_models(group_tests: Sequence[GroupTest]) -> Iterator[str]:
             "Welch's t-test over model means treats models as independent; models of a group "
             f"resemble each other: with no difference between groups it gives p < {ALPHA:g} in 41 "
             "to 60 % of data sets (when models of a group correlate 0.66); take the stars of "
-            "Figure 2B as description"
+            "the groups' figure as description"
         )

@@ -41,7 +41,7 @@ from conceptrsa.analysis.multiverse import MultiverseRow, join_regions, settle_m
 from conceptrsa.analysis.own_scores import OwnStudy, score_own_stimuli
 from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_product
+from conceptrsa.analysis.settings import ComparisonSettings, is_product
 from conceptrsa.analysis.single_region import (
     Plan,
     RegionAnalysis,
@@ -63,7 +63,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """What the figures of the paper's appendix change in the primary analysis."""
 
 CIRCULAR_SWEEP = (
-    "the voxels of Figure 1 are ordered by the betas that are then scored, which is circular"
+    "the sweep over the number of voxels orders them by the betas that are then scored, which is "
+    "circular"
 )
 
 
@@ -358,10 +359,12 @@ def _settle_common(
 def _possible_variants(
     subjects: Subjects, model_set: ModelSet, settings: ComparisonSettings
 ) -> tuple[dict[str, ComparisonSettings], dict[str, str]]:
-    """Settings of Figures 4 to 7, as far as the data allow, and notes on those that they do not."""
-    if settings.preset == "recommended" and len(model_set.stimuli) > MANY_STIMULI:
-        reason = "Figures 4 to 7 are left out, as they take long; --preset paper has them"
-        return {}, dict.fromkeys(VARIANTS, reason)
+    """Settings of the paper's appendix, as far as the data allow, and notes on what is lost.
+
+    The preset 'recommended' has none of them: its multiverse holds all their choices.
+    """
+    if settings.preset != "paper":
+        return {}, {}
     possible: dict[str, ComparisonSettings] = {}
     lost: dict[str, str] = {}
     for name, changes in VARIANTS.items():
@@ -458,7 +461,8 @@ def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[
 
 
 def _note_on_reference(reference: str, settings: ComparisonSettings) -> tuple[str, ...]:
-    if settings.reference_model is not None or reference == PAPER_REFERENCE:
+    known = settings.reference_model is not None or reference == PAPER_REFERENCE
+    if known or settings.preset != "paper":
         return ()
     return (
         f"{PAPER_REFERENCE}, the paper's reference model, is not among the models: every other "

@@ -1,6 +1,6 @@
 """Every choice of voxels x distance x comparison: does the answer depend on the choice?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import comb
@@ -30,7 +30,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import end_if_stopped
 
 N_RANDOM_DRAWS = 4
-"""Draws of random voxels, enough for a mean; the sweep of Figure 1 shows their spread."""
+"""Draws of random voxels, enough for a mean; the sweep of noise ceilings shows their spread."""
 
 
 Choice = tuple[VoxelSelection, RdmMetric]
@@ -126,7 +126,7 @@ def settle_multiverse(
     """
     choices: list[ComparisonSettings] = []
     refused: dict[Choice, str] = {}
-    for choice in _choices(settings):
+    for choice in _choices(settings, subjects[0].rois):
         try:
             require_data(subjects, choice)
             model_set.rdms(choice.rdm_metric)
@@ -173,18 +173,13 @@ def join_regions(
     refused = dict(multiverse.refused)
     for region in regions:
         refused = {**region.refused, **refused}
-    left_out: dict[tuple[str, str], list[str]] = {}
-    for choice in map(_place, _choices(multiverse.primary)):
-        if choice in refused:
-            voxel_selection, rdm_metric = choice
-            left_out.setdefault((rdm_metric, refused[choice]), []).append(voxel_selection)
     by_choice: dict[tuple[Choice, RsaMetric], list[MultiverseRow]] = {}
     for region in regions:
         for row in region.rows:
             choice = row.voxel_selection, row.rdm_metric
             if choice not in refused:
                 by_choice.setdefault((choice, row.rsa_metric), []).append(row)
-    notes = _notes(left_out, multiverse.many_pairs, multiverse.primary)
+    notes = _notes(refused, multiverse)
     return tuple(chain.from_iterable(by_choice.values())), tuple(notes)
 
 
@@ -200,30 +195,39 @@ def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool
     )
 
 
-def _notes(
-    left_out: Mapping[tuple[str, str], Sequence[str]],
-    many_pairs: bool,
-    settings: ComparisonSettings,
-) -> Iterator[str]:
-    """What is left out: slow comparisons, and voxel selections by distance and reason."""
-    if many_pairs:
+def _notes(refused: Mapping[Choice, str], multiverse: Multiverse) -> Iterator[str]:
+    """What is left out: slow comparisons, and choices of voxels and distance, a note a reason."""
+    settings = multiverse.primary
+    if multiverse.many_pairs:
         slow = [metric for metric in get_args(RsaMetric) if not is_product(metric)]
         but = "" if is_product(settings.rsa_metric) else ", but for the primary analysis"
         yield (
             f"the multiverse leaves out {', '.join(slow)}, which takes hours with so many "
             f"stimuli{but}"
         )
-    for (rdm_metric, reason), selections in left_out.items():
-        every = len(selections) == len(get_args(VoxelSelection))
-        which = rdm_metric if every else f"{', '.join(selections)} with {rdm_metric}"
-        yield f"the multiverse leaves out {which}: {reason}"
+    there = [place for place in map(_place, multiverse.choices) if place not in refused]
+    selections, metrics = {place[0] for place in there}, {place[1] for place in there}
+    for reason in dict.fromkeys(refused.values()):
+        names = [
+            selection
+            if selection not in selections
+            else f"{metric} distances"
+            if metric not in metrics
+            else f"{selection} with {metric}"
+            for (selection, metric), why in refused.items()
+            if why == reason
+        ]
+        yield f"the multiverse leaves out {', '.join(dict.fromkeys(names))}: {reason}"
 
 
-def _choices(settings: ComparisonSettings) -> Iterator[ComparisonSettings]:
+def _choices(settings: ComparisonSettings, rois: Collection[str]) -> Iterator[ComparisonSettings]:
+    """Every choice that has a meaning: the threshold is that of one region, which may be absent."""
     n_draws = settings.n_random_draws
     if settings.voxel_selection != "random":
         n_draws = min(n_draws, N_RANDOM_DRAWS)
     for voxel_selection in get_args(VoxelSelection):
+        if voxel_selection == "threshold" and settings.threshold_roi not in rois:
+            continue
         for rdm_metric in _with_own(get_args(RdmMetric), settings.rdm_metric):
             yield replace(
                 settings,

@@ -117,7 +117,7 @@ class Analysis:
     Attributes
     ----------
     name : str
-        'primary', or the figure of the paper's appendix that it is made for.
+        'primary', or of the preset 'paper' the figure of the appendix that it is made for.
     settings : ComparisonSettings
     folds : tuple of Fold
     rois : tuple of RoiResult
@@ -164,9 +164,9 @@ class ComparisonResult:
     primary : Analysis
         The analysis that was asked for.
     variants : tuple of Analysis
-        Those of the paper's Figures 4 to 7.
+        Those of the paper's Figures 4 to 7, of the preset 'paper'.
     sweeps : tuple of CeilingSweep
-        Figure 1; empty where RDMs were supplied.
+        The noise ceiling over the number of voxels; empty where RDMs were supplied.
     model_tests : tuple of ModelTest
     group_tests : tuple of GroupTest
     inference : Inference or None

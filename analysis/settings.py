@@ -93,6 +93,12 @@ class Names(dict[Any, str]):
         return str(metric)
 
 
+OF_VOXELS = (
+    "voxel_selection", "voxel_score", "selection_data", "n_voxels", "skip_zeros",
+    "remove_mean_pattern", "n_random_draws", "random_replacement", "multiverse",
+)  # fmt: skip
+"""Settings that have no meaning where RDMs are supplied."""
+
 MANY_STIMULI = 200
 """Beyond so many, extras are left out or made coarser, with a note: their time would be hours."""
 
@@ -134,8 +140,8 @@ class ComparisonSettings:
     remove_mean_pattern : bool
         Subtract the mean pattern over stimuli, voxel by voxel, before distances are taken.
     rdm_metric : {'correlation', 'cosine', 'euclidean', 'mahalanobis', 'crossnobis'} or callable
-        Distance between patterns; the last two need what the participant level writes with
-        --run-betas.
+        Distance between patterns; mahalanobis needs the covariance of the residuals, crossnobis
+        betas of single runs, both of which the participant level writes with --run-betas.
 
         See `conceptrsa.analysis.rsa.distances`. A function takes patterns (stimuli, features) and
         gives the pairs in the order of `scipy.spatial.distance.pdist`.
@@ -156,7 +162,7 @@ class ComparisonSettings:
         each subject's own (default, auto: the shared ones where they are half of every subject's
         or more).
     n_random_draws : int
-        Draws of the random control of Figure 1, for each number of voxels.
+        Draws of random voxels for each number of voxels, in the sweep of noise ceilings.
     random_replacement : bool
         Draw them with replacement, as the authors' code.
     sweep_dense_until, sweep_log_points : int

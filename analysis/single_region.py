@@ -50,7 +50,7 @@ class Plan:
     variants : mapping of str to ComparisonSettings
         Other analyses that the data allow, by name.
     sweep : ComparisonSettings or None
-        How voxels are put in order for the sweep of Figure 1; None where there are no voxels.
+        How voxels are put in order for the sweep of noise ceilings; None where there are no voxels.
     multiverse : Multiverse or None
     permutations : ndarray of int, (permutations, stimuli), or None
         Of the stimuli's labels; None where nothing is inferred about populations.

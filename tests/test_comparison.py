@@ -260,8 +260,11 @@ def test_reruns_give_the_same_bytes(group_dir: Path, tmp_path: Path) -> None:
     }
     figures = {file.name for file in files if file.suffix == ".svg"}
     assert figures == {
-        f"figure_{name}{suffix}.svg"
-        for name in ("1", "2a", "2b", "3", "4", "5", "6", "7")
+        f"{name}{suffix}.svg"
+        for name in (
+            *("ceiling_sweep", "shares_of_ceiling", "groups", "scores"),
+            *("figure_4", "figure_5", "figure_6", "figure_7"),
+        )
         for suffix in ("", "_hemispheres")
     }
     for file in files:

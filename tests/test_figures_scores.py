@@ -87,7 +87,7 @@ def test_selection_is_called_circular_only_where_it_is() -> None:
         (result_of(FIVE, 3, WHOLES[:1], voxel_selection="all"), False),
     ):
         for name, draw in primary_figures(result).items():
-            if name in ("multiverse", "figure_1"):
+            if name in ("multiverse", "ceiling_sweep"):
                 continue
             said = notes_of(drawn(draw, view_of(result)))
             assert ("CIRCULAR" in said) is is_circular

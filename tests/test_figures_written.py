@@ -14,6 +14,8 @@ from conceptrsa.analysis.output.figures.all_figures import _figures, write_figur
 from conceptrsa.analysis.output.figures.sheet import shorten, text_width, wrap
 from conceptrsa.analysis.output.figures.style import style
 
+PRIMARY_FIGURES = ("ceiling_sweep", "shares_of_ceiling", "groups", "scores")
+
 
 def texts_of(figure: Figure) -> Iterator[Text]:
     for axes in figure.axes:
@@ -81,6 +83,7 @@ def test_stale_figures_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = result_of(ONE, 2, (*WHOLES[:1], *HALVES[:2]))
     write_figures(result, tmp_path)
     (tmp_path / "multiverse.svg").touch()
+    (tmp_path / "figure_2a.png").touch()  # of an earlier version
     assert len(list(tmp_path.glob("*_hemispheres.svg"))) == 7
 
     def wholes(analysis: object) -> object:
@@ -92,9 +95,9 @@ def test_stale_figures_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ),
         tmp_path,
     )
-    names = ("1", "2a", "2b", "3", "5", "6", "7")
+    names = {*PRIMARY_FIGURES, "figure_5", "figure_6", "figure_7"}
     assert {file.name for file in tmp_path.iterdir()} == {
-        f"figure_{name}.{suffix}" for name in names for suffix in ("svg", "png")
+        f"{name}.{suffix}" for name in names for suffix in ("svg", "png")
     }
 
 
@@ -104,12 +107,11 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         write_figures(result, tmp_path / folder)
     names = {file.name for file in (tmp_path / "one").iterdir()}
-    stems = {*(f"figure_{n}" for n in ("1", "2a", "2b", "3", "5", "6", "7"))}
-    stems |= {"model_tests", "variance_partition", "partial_rsa", "multiverse"}
+    stems = {*PRIMARY_FIGURES, "model_tests", "variance_partition", "partial_rsa", "multiverse"}
     assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
-    assert "<dc:date>" not in (tmp_path / "one" / "figure_1.svg").read_text()
+    assert "<dc:date>" not in (tmp_path / "one" / "ceiling_sweep.svg").read_text()
 
 
 def test_of_very_many_regions_those_with_the_highest_ceiling_are_drawn() -> None:
@@ -122,7 +124,7 @@ def test_of_very_many_regions_those_with_the_highest_ceiling_are_drawn() -> None
     )
     many = replace(result, primary=replace(result.primary, rois=parcels))
     figures = {stem.name: (draw, view) for stem, draw, view in _figures(many, Path())}
-    draw, view = figures["figure_2b"]
+    draw, view = figures["groups"]
     # Six of 30 have the lowest ceilings: 0, 7, 14, 21, 28 (n % 7 is 0), and one of n % 7 is 1.
     shown = [int(roi.roi.split()[1]) for roi in view.rois]
     assert shown == sorted(shown) and len(shown) == 24

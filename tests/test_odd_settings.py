@@ -17,6 +17,7 @@ import conceptrsa.pipelines.participants
 from conceptrsa.analysis import comparison
 from conceptrsa.analysis.betas.read import read_betas
 from conceptrsa.analysis.models.feature_files import read_features
+from conceptrsa.analysis.output.report.answer import best_by_region
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.bids_config import load_dataset_config
@@ -124,6 +125,24 @@ def test_betas_are_read_with_the_configuration_they_carry(
 def test_an_option_without_a_meaning_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         settle(ComparisonOptions(chosen=given), patterns())
+
+
+def test_a_run_ends_with_notes_then_what_was_found_then_the_page(
+    tmp_path: Path,
+    results: list[ComparisonResult],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    betas = odd.derivatives(tmp_path / "one", odd.config_file(tmp_path, data.CONFIG))
+    monkeypatch.setattr(conceptrsa.pipelines.cli.run_comparison, "MOST_NOTES", 0)
+    assert compare(tmp_path, "--betas", str(betas)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"note: {len(results[0].warnings)} more in the report",
+        f"found: {best_by_region(results[0])}",
+        f"tables and figures: {tmp_path / 'out' / 'group'}",
+        f"report: {tmp_path / 'out' / 'group' / 'report.html'}",
+    ]
 
 
 def test_another_configuration_is_refused_unless_forced(

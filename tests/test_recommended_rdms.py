@@ -68,8 +68,14 @@ def test_without_halves_it_is_said_what_to_do() -> None:
 )
 def test_distances_that_need_more_say_so(metric: str, field: str) -> None:
     settings = replace(TOP_10, rdm_metric=metric)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="--run-betas"):
-        compare(without(field, patterns()), features(), settings)
+    lacking = without(field, patterns())
+    with pytest.raises(
+        InputError, match=r"needs: supply (it|them), or choose another --rdm-metric"
+    ):
+        compare(lacking, features(), settings)
+    own = [replace(subject, estimation={"Engine": "python"}) for subject in lacking]
+    with pytest.raises(InputError, match="needs: run the participant level with --run-betas"):
+        compare(own, features(), settings)
     assert np.isfinite(compare(patterns(), features(), settings).rois[0].rsa).all()
 
 

@@ -22,8 +22,8 @@ def test_choosing_on_what_is_scored_is_labelled_everywhere(tmp_path: Path) -> No
     assert circular.primary.circular
     assert any(text.startswith("circular selection") for text in circular.warnings)
     write_tables(circular, tmp_path)
-    for name in ("rsa", "rsa_variants"):
-        assert pd.read_csv(tmp_path / f"{name}.tsv", sep="\t")["circular"].all()
+    assert pd.read_csv(tmp_path / "rsa.tsv", sep="\t")["circular"].all()
+    assert not (tmp_path / "rsa_variants.tsv").exists()
     multiverse = pd.read_csv(tmp_path / "multiverse.tsv", sep="\t")
     honest = multiverse["voxel_selection"].isin(["all", "random"])
     assert (multiverse["circular"] == ~honest).all()
@@ -73,6 +73,27 @@ def test_supplied_rdms(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "rsa.tsv", sep="\t")
     assert set(table["rdm_metric"]) == set(table["voxel_selection"]) == {"supplied"}
     assert table["n_voxels"].isna().all()
+    assert not (tmp_path / "voxel_counts.tsv").exists()
+
+
+def test_the_multiverse_says_once_why_choices_are_left_out() -> None:
+    subjects = []
+    for subject in patterns(3):
+        rois = {
+            roi: replace(betas, odd=None, even=None, runs=None, residual_covariance=None)
+            for roi, betas in subject.rois.items()
+            if "hippocampus" not in roi
+        }
+        subjects.append(replace(subject, rois=rois))
+    settings = replace(TOP_10, voxel_selection="all", multiverse=True)
+    result = compare(subjects, features(), settings)
+    notes = [text for text in result.warnings if text.startswith("the multiverse leaves out ")]
+    assert [note.removeprefix("the multiverse leaves out ").split(":")[0] for note in notes] == [
+        "top-n, best-n",
+        "mahalanobis distances",
+        "crossnobis distances",
+    ]
+    assert not any("hippocampus" in text or "ResNet50" in text for text in result.warnings)
 
 
 def test_tables_of_another_preset_are_removed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -141,14 +142,14 @@ def test_every_figure_and_table_is_in_the_page(page: Page, group_dir: Path) -> N
     assert len(pictures) == len(list((group_dir / "figures").glob("*.svg"))) > 0
     assert all(attributes["alt"] for attributes in pictures)
     in_page = {str(found["id"]) for tag, found in page.elements if tag == "table" and "id" in found}
-    written = {f"table-{file.stem}" for file in group_dir.glob("*.tsv")}
-    assert written <= in_page
+    with_rows = [file for file in group_dir.glob("*.tsv") if file.read_text().count("\n") > 1]
+    assert {f"table-{file.stem}" for file in with_rows} <= in_page
 
 
 def test_warnings_stand_before_figures_and_all_of_them(page: Page) -> None:
     assert planted().warnings
     for warning in planted().warnings:
-        assert page.text.index(warning) < page.text.index(CAPTIONS["figure_1"]["title"])
+        assert page.text.index(warning) < page.text.index(CAPTIONS["ceiling_sweep"]["title"])
 
 
 def test_of_many_warnings_the_first_are_open_and_none_is_lost(tmp_path: Path) -> None:
@@ -262,6 +263,40 @@ def test_long_tables_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(table.first_rows) < len(table.rows)
 
 
+def test_rows_are_sorted_within_regions_and_empty_tables_and_columns_are_left_out(
+    tmp_path: Path,
+) -> None:
+    rows = pd.DataFrame({
+        "roi": ["V1", "V1", "V1", "IT", "IT"],
+        "se_both": "n/a",
+        "model": list("abcde"),
+        "rsa": ["0.1", "n/a", "0.3", "0.2", "0.4"],
+    })  # fmt: skip
+    rows.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
+    rows[:0].to_csv(tmp_path / "ceilings.tsv", sep="\t", index=False)
+    (table,) = read_tables(tmp_path)
+    assert [column.name for column in table.columns] == ["roi", "model", "rsa"]
+    assert [row[1] for row in table.rows] == ["c", "a", "b", "e", "d"]
+    assert all(column.words for column in table.columns if column.name != "model")
+
+
+def test_a_study_by_the_recommended_preset_shows_nothing_of_the_paper(
+    page: Page, group_dir: Path
+) -> None:
+    shown = [page.text, *(str(value) for _, found in page.elements for value in found.values())]
+    of_paper = re.compile(r"\bFigure \d|the paper|ResNet50|hippocampus|Choksi|[Tt]able 1\b")
+    assert not [text for text in shown if of_paper.search(text)]
+    files = [file for file in group_dir.rglob("*") if file.is_file() and file.suffix != ".png"]
+    assert not [file.name for file in files if of_paper.search(file.read_text(encoding="utf-8"))]
+    assert not list(group_dir.rglob("*figure_*"))
+
+
+def test_the_title_names_the_study_and_the_version(tmp_path: Path) -> None:
+    page = Page(written_report(planted(), tmp_path).read_text(encoding="utf-8"))
+    assert f"{HOSTILE_NOTE}: which neural network explains which brain region?" in page.text
+    assert f"preset recommended; conceptrsa {version('conceptrsa')}." in page.text
+
+
 def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> None:
     longest = max(
         (file for file in group_dir.glob("*.tsv") if file.stem != "noise_ceilings"),
@@ -283,5 +318,5 @@ def test_the_file_of_citations_holds_what_the_methods_cite(group_dir: Path) -> N
     text = (group_dir / "CITATION.bib").read_text(encoding="utf-8")
     keys = re.findall(r"^@\w+\{(\w+),$", text, flags=re.MULTILINE)
     cited = [reference.key for reference in describe_methods(planted()).references]
-    assert keys == ["conceptrsa", "choksi2022", *cited]
+    assert keys == ["conceptrsa", *cited]
     assert text.count("{") == text.count("}")

@@ -6,7 +6,7 @@ import numpy as np
 from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
 
 from conceptrsa.analysis.output.figures.style import unbroken
-from conceptrsa.analysis.output.report.answer import Answer
+from conceptrsa.analysis.output.report.answer import Answer, best_by_region
 from conceptrsa.analysis.output.report.answer import answer as answer_in_print
 from conceptrsa.analysis.results import ComparisonResult
 
@@ -39,6 +39,33 @@ def test_the_answer_names_the_planted_model_and_its_uncertainty() -> None:
     assert "not told apart from" in regions["V1"]
     assert "No model is found to be related to this region." in regions["deep"]
     assert "No two groups of models are told apart" in regions["deep"]
+
+
+def test_one_line_names_the_best_model_of_each_region() -> None:
+    result = planted()
+    assert result.inference is not None
+    best = max(
+        (score for score in result.inference.model_scores if score.roi == "V1"),
+        key=lambda score: score.rsa,
+    )
+    assert best_by_region(result) == (
+        f"V1: {best.model} ({best.rsa:.3f}, not told apart from 1 other); in 1 region no model is "
+        "found to be related"
+    )
+    paper = planted_result(truth={"V1": "visual"}, preset="paper")
+    means = paper.rois[0].rsa.mean(axis=0)
+    highest = paper.models[int(means.argmax())].name
+    assert best_by_region(paper) == f"V1: {highest} ({means.max():.3f})"
+
+
+def test_of_many_regions_the_line_names_those_of_the_highest_scores() -> None:
+    (roi,) = planted_result(truth={"V1": "visual"}, preset="paper").rois
+    result = planted_result(truth={"V1": "visual"}, preset="paper")
+    rois = tuple(replace(roi, roi=f"p{n}", rsa=roi.rsa - n / 100) for n in range(9))
+    many = replace(result, primary=replace(result.primary, rois=rois))
+    line = best_by_region(many)
+    assert line.startswith("p0: ") and "p5: " in line and "p6: " not in line
+    assert line.endswith("; 3 more regions")
 
 
 def test_no_line_breaks_within_a_number_and_what_belongs_to_it() -> None:

@@ -339,7 +339,8 @@ def notes_on_noise(
 
 def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | None:
     """Say what a subject lacks for the distance of an analysis; None where nothing is lacking."""
-    remedy = "run the participant level with --run-betas, or choose another --rdm-metric"
+    remedy = "run the participant level with --run-betas" if subject.is_derivative else "supply it"
+    remedy = f"{remedy}, or choose another --rdm-metric"
     for name, roi in subject.rois.items():
         if settings.rdm_metric == "mahalanobis" and roi.residual_covariance is None:
             return (
@@ -352,13 +353,15 @@ def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | 
                 if runs is None:
                     return (
                         f"{subject.origin} holds no betas of single runs of {subject.label} in "
-                        f"{name}, which the crossnobis distance needs: {remedy}"
+                        f"{name}, which the crossnobis distance needs: "
+                        f"{remedy.replace('it,', 'them,')}"
                     )
                 if len(runs) < 2:
+                    smaller = "run the participant level with smaller --runs-per-partition, or "
                     return (
                         f"{subject.origin} holds {len(runs)} partition of the {fold.score_on} runs "
                         f"of {subject.label} in {name}, and the crossnobis distance needs two: "
-                        "run the participant level with smaller --runs-per-partition, or choose "
-                        "--voxel-selection all, which is scored on all runs"
+                        f"{smaller if subject.is_derivative else ''}choose --voxel-selection all, "
+                        "which is scored on all runs"
                     )
     return None

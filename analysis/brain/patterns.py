@@ -465,6 +465,11 @@ class SubjectPatterns(_Labelled):
         )
 
     @property
+    def is_derivative(self) -> bool:
+        """Whether the participant level made the betas, so that it can make more of them."""
+        return "Engine" in self.estimation
+
+    @property
     def roi_without_halves(self) -> str | None:
         """The first region without betas of the odd and of the even runs, if any."""
         return next((name for name, roi in self.rois.items() if not roi.has_halves), None)

@@ -101,8 +101,9 @@ def _runs_to_compare(roi: RoiPatterns, score: str, half: Half | None) -> Floats:
         return np.stack([roi.odd, roi.even])
     needed = "of single runs, two or more" if half is None else f"of two or more {half} runs"
     raise InputError(
-        f"the voxel score {score} compares runs, but there are no betas {needed}: run the "
-        "participant level with --run-betas, or choose --voxel-score max-beta"
+        f"the voxel score {score} compares runs, but there are no betas {needed}: supply "
+        "them (the participant level writes them with --run-betas), or choose --voxel-score "
+        "max-beta"
     )
 
 

@@ -157,7 +157,7 @@ class CeilingInterval:
     Attributes
     ----------
     ceiling : {'pairwise', 'lower', 'upper'}
-        The paper's, and Nili's bounds; mean over subjects (and folds).
+        Between subjects, and Nili's bounds; mean over subjects (and folds).
     low, high : float
         Its 95 % interval, subjects and stimuli random.
     p : float

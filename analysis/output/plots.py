@@ -137,7 +137,7 @@ class Plots:
         return ax
 
     def figure(self, name: str) -> Figure:
-        """Draw one of the figures that `save` writes, such as 'figure_2a'."""
+        """Draw one of the figures that `save` writes, such as 'groups'."""
         return draw_figure(self._result, name)
 
     def _region(self, name: str | None, others: Sequence[str] = ()) -> RoiResult:

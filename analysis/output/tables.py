@@ -49,7 +49,9 @@ def tables_of(result: ComparisonResult) -> dict[str, pd.DataFrame | None]:
         "rsa": rsa_table(result, result.primary),
         "rsa_variants": _variant_table(result),
         "noise_ceilings": noise_ceiling_table(result),
-        "voxel_counts": voxel_count_table(result, result.primary),
+        "voxel_counts": None
+        if result.primary.supplied
+        else voxel_count_table(result, result.primary),
         "coverage": table_of(result.coverage, RegionCoverage) if result.coverage else None,
         "table_1": _threshold_counts(result),
         "model_tests": table_of(result.model_tests, ModelTest),
@@ -161,6 +163,8 @@ def _variant_table(result: ComparisonResult) -> pd.DataFrame | None:
 
 def _threshold_counts(result: ComparisonResult) -> pd.DataFrame | None:
     """The paper's Table 1, of the analysis by a threshold."""
+    if result.settings.preset != "paper":
+        return None
     for analysis in (result.primary, *result.variants):
         if analysis.settings.voxel_selection == "threshold":
             return voxel_count_table(result, analysis)

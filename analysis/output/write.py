@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from conceptrsa.analysis.output.figures.all_figures import write_figures
 from conceptrsa.analysis.output.report.comparison_page import REPORT, write_report
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.results import ComparisonResult
-from conceptrsa.analysis.settings import ComparisonSettings, settings_for
+from conceptrsa.analysis.settings import OF_VOXELS, settings_for
 from conceptrsa.bids_config.writing import write_text
 
 PACKAGES = (
@@ -67,7 +67,7 @@ def provenance_of(
     """Say what a comparison was made from; without a time, so that reruns give the same bytes."""
     return {
         "versions": {"python": platform.python_version()} | _package_versions(),
-        "settings": asdict(result.settings) | {"preset": _describe_preset(result.settings)},
+        "settings": _settings_in_use(result),
         "further_settings": dict(further_settings or {}),
         "seed": result.settings.seed,
         "reference_model": result.reference_model,
@@ -79,6 +79,27 @@ def provenance_of(
         "inputs_sha256": _file_hashes(result.sources),
         "warnings": list(result.warnings),
     }
+
+
+def _settings_in_use(result: ComparisonResult) -> dict[str, Any]:
+    """Name the preset, what differs from it, and every setting that has a meaning here."""
+    settings = result.settings
+    without: set[str] = set()
+    if result.primary.supplied:
+        without |= {*OF_VOXELS, "sweep_dense_until", "sweep_log_points"}
+    analyses = (result.primary, *result.variants)
+    selections = {analysis.settings.voxel_selection for analysis in analyses}
+    selections |= {row.voxel_selection for row in result.multiverse}
+    if result.primary.supplied or "threshold" not in selections:
+        without.add("threshold_roi")
+    if settings.preset != "paper" and settings.groups == "paper":
+        # Groups are as the models have them: nothing of the paper is in it.
+        without.add("groups")
+    preset = settings_for(settings.preset)
+    in_use = {name: value for name, value in asdict(settings).items() if name not in without}
+    changed = [name for name, value in in_use.items() if value != getattr(preset, name)]
+    described = f"{settings.preset}, changed: {', '.join(changed)}" if changed else settings.preset
+    return in_use | {"preset": described}
 
 
 def _own_stimuli(result: ComparisonResult) -> dict[str, dict[str, Any]]:
@@ -97,17 +118,6 @@ def _own_stimuli(result: ComparisonResult) -> dict[str, dict[str, Any]]:
 def write_provenance(provenance: Mapping[str, Any], file: Path) -> None:
     """Write what `provenance_of` says, as JSON."""
     write_text(file, json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
-
-
-def _describe_preset(settings: ComparisonSettings) -> str:
-    """Name the preset, and the settings that differ from it."""
-    preset = settings_for(settings.preset)
-    changed = [
-        setting.name
-        for setting in fields(settings)
-        if getattr(settings, setting.name) != getattr(preset, setting.name)
-    ]
-    return f"{settings.preset}, changed: {', '.join(changed)}" if changed else settings.preset
 
 
 def _package_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The noise ceiling as a function of the number of voxels (the paper's Figure 1)."""
+"""The noise ceiling as a function of the number of voxels."""
 
 import zlib
 from collections.abc import Sequence

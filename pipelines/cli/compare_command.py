@@ -166,8 +166,9 @@ def run(args: argparse.Namespace) -> int:
         zscore_sessions=args.zscore_sessions,
         ignore=args.ignore or (),
     )
+    study = args.betas.resolve().stem
     with limited_to(share_given(args)):
-        return compare_with_models(subjects, config, options, args.out, rois, notes)
+        return compare_with_models(subjects, config, options, args.out, rois, notes, study)
 
 
 def _known_stimuli(options: ComparisonOptions) -> list[str] | None:

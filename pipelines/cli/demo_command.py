@@ -104,6 +104,9 @@ def _make_and_run(out: Path, settings: "DemoSettings", options: ParticipantOptio
     )
     rows = write_recovery(truth, derivatives, out / "recovery.tsv")
     _show(rows)
+    print(
+        "next: 'conceptrsa init BIDS_OR_BETAS study.toml' writes a configuration for your own data"
+    )
     return 0 if all(row.within_limit is not False for row in rows) else 1
 
 

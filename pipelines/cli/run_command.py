@@ -253,5 +253,6 @@ def _run_group(args: argparse.Namespace) -> int:
             task=args.task,
             with_runs=options.settings.needs_runs,
         )
+        study = args.bids_dir.resolve().name
         with limited_to(share_given(args)):
-            return compare_with_models(patterns, config, options, args.out_dir, rois, notes)
+            return compare_with_models(patterns, config, options, args.out_dir, rois, notes, study)

@@ -15,11 +15,12 @@ from conceptrsa.analysis.finished_regions import Part
 from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
 from conceptrsa.analysis.output.published import check_result
+from conceptrsa.analysis.output.report.answer import best_by_region
 from conceptrsa.analysis.output.report.comparison_page import REPORT
 from conceptrsa.analysis.output.tables import write_table
 from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import OF_VOXELS, ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import clean_name, did_you_mean, some_of, spelt_otherwise
 from conceptrsa.bids_config.region_choice import AnyRegion, Region
@@ -39,11 +40,8 @@ log = logging.getLogger(__name__)
 
 PUBLISHED_CHECK = "published_check.tsv"
 
-OF_VOXELS = (
-    "voxel_selection", "voxel_score", "selection_data", "n_voxels", "skip_zeros",
-    "remove_mean_pattern", "n_random_draws", "random_replacement", "multiverse",
-)  # fmt: skip
-"""Options that have no meaning where RDMs are supplied."""
+MOST_NOTES = 12
+"""So many are printed at the end of a run; the report has all."""
 
 NEEDED = {
     "n_permutations": ("preset", ("recommended",)),
@@ -60,6 +58,7 @@ def compare_with_models(
     out_dir: Path,
     rois: Sequence[AnyRegion | RegionChoice] | None = None,
     notes: Sequence[str] = (),
+    study: str = "",
 ) -> int:
     """Get the features the options ask for, compare, write, and say where.
 
@@ -76,6 +75,8 @@ def compare_with_models(
         Regions in place of the configuration's.
     notes : sequence of str
         What was noticed before.
+    study : str
+        What the report calls the study, where no configuration does.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def compare_with_models(
     """
     settings, further_notes = settle(options, subjects)
     stimuli = StimuliConfig() if config is None else config.stimuli
-    used = used_configuration(config, rois, stimuli)
+    used = used_configuration(config, rois, stimuli, study)
     require_writable(out_dir)
     if options.part is not None:
         part = read_part(options.part)
@@ -101,6 +102,11 @@ def compare_with_models(
         notes = (*notes, *further_notes, *on_labels)
         compare_and_write(
             subjects, features, settings, used, out_dir, notes, check_paper=options.check_paper
+        )
+    if options.features is None and not options.networks.models:
+        print(
+            "next: 'conceptrsa models' lists further networks; give the same command with --models "
+            "NAME ... to compare them"
         )
     return 0
 
@@ -189,10 +195,14 @@ def compare_and_write(
         _check_paper(result, subjects, published)
     write_comparison(result, out_dir, {"dataset_config": used})
     remove_finished(group_dir)
-    for warning in result.warnings:
+    for warning in result.warnings[:MOST_NOTES]:
         print(f"note: {warning}")
-    print(f"tables and figures: {out_dir / 'group'}")
-    print(f"report: {out_dir / 'group' / REPORT}")
+    n_more = len(result.warnings) - MOST_NOTES
+    if n_more > 0:
+        print(f"note: {n_more} more in the report")
+    print(f"found: {best_by_region(result)}")
+    print(f"tables and figures: {group_dir}")
+    print(f"report: {group_dir / REPORT}")
     return result
 
 
@@ -213,6 +223,7 @@ def used_configuration(
     config: DatasetConfig | ComparisonConfig | None,
     rois: Sequence[AnyRegion | RegionChoice] | None = None,
     stimuli: StimuliConfig | None = None,
+    study: str = "",
 ) -> dict[str, Any]:
     """What of the configuration is used, as JSON can hold it.
 
@@ -221,7 +232,7 @@ def used_configuration(
     """
     stimuli = stimuli or (config.stimuli if config else StimuliConfig())
     used = {
-        "name": config and config.name,
+        "name": (config.name if config else "") or study,
         "rois": [_described(roi) for roi in rois or (config.rois if config else ())],
         "stimuli": asdict(stimuli),
     }

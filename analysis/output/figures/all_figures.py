@@ -29,6 +29,9 @@ from conceptrsa.bids_config.names import require_one_of
 
 Draw = Callable[[View], Figure]
 
+EARLIER_NAMES = ("figure_1", "figure_2a", "figure_2b", "figure_3")
+"""Of figures that earlier versions wrote: left in a folder, they would show an earlier result."""
+
 MOST_REGIONS = 24
 """In one figure: of a whole brain's parcels each would be metres long, and take minutes."""
 
@@ -39,7 +42,9 @@ def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
     Figures of an earlier result that this one does not have are removed.
     """
     stale = {
-        figures_dir / f"{name}{suffix}" for name in CAPTIONS for suffix in ("", "_hemispheres")
+        figures_dir / f"{name}{suffix}"
+        for name in (*CAPTIONS, *EARLIER_NAMES)
+        for suffix in ("", "_hemispheres")
     }
     with style():
         for stem, draw, view in _figures(result, figures_dir):
@@ -69,8 +74,12 @@ def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
     """Functions that draw the primary analysis, by the figure's name."""
     figures: dict[str, Draw] = {}
     if result.sweeps:
-        figures["figure_1"] = draw_ceiling_sweep
-    figures |= {"figure_2a": draw_shares, "figure_2b": draw_groups, "figure_3": draw_scores}
+        figures["ceiling_sweep"] = draw_ceiling_sweep
+    figures |= {
+        "shares_of_ceiling": draw_shares,
+        "groups": draw_groups,
+        "scores": draw_scores,
+    }
     if result.inference is not None:
         if len(result.models) > 1:
             figures["model_tests"] = draw_model_tests

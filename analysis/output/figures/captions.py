@@ -10,7 +10,7 @@ from conceptrsa.analysis.inference.findings import ALPHA
 from conceptrsa.analysis.output.figures.style import RSA_NAMES, View
 from conceptrsa.analysis.results import RoiResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.settings import Names, RdmMetric, VoxelScore
+from conceptrsa.analysis.settings import ComparisonSettings, Names, RdmMetric, VoxelScore
 
 RDM_NAMES: dict[RdmMetric, str] = Names(
     {
@@ -43,6 +43,13 @@ _FILLED_IN = {
     "weak": "Weak: the noise ceiling is not above 95 % of those of permuted stimuli; shares of it "
     "mean little. Subjects whose ceiling is not above zero are left out.",
 }
+
+
+def title(name: str, settings: ComparisonSettings) -> str:
+    """Give a figure's title, with its number in the paper where the analysis is the paper's."""
+    words = CAPTIONS[name]
+    numbered = settings.preset == "paper" and "paper" in words
+    return f"Figure {words['paper']}. {words['title']}" if numbered else words["title"]
 
 
 def note(name: str, *kinds: str, **values: object) -> str:

@@ -1,4 +1,4 @@
-"""Figure 1: the noise ceiling over the number of voxels."""
+"""The noise ceiling over the number of voxels."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.output.figures.captions import (
-    CAPTIONS,
     CIRCULAR,
     SCORE_NAMES,
     note,
     regions_left_out,
+    title,
     visited_sizes,
 )
 from conceptrsa.analysis.output.figures.sheet import (
@@ -50,7 +50,7 @@ def draw_ceiling_sweep(view: View) -> Figure:
     sheet.label_outer("number of voxels", f"ceiling ({RSA_NAMES[view.settings.rsa_metric]})")
     curves = [panel.get_legend_handles_labels()[0] for panel in sheet.panels]
     return sheet.finish(
-        CAPTIONS["figure_1"]["title"],
+        title("ceiling_sweep", view.settings),
         _details(view),
         max(curves, key=len),
         _notes(view, sweeps),
@@ -137,7 +137,7 @@ def _details(view: View) -> list[str]:
 def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
     settings = view.settings
     text = note(
-        "figure_1",
+        "ceiling_sweep",
         n_subjects=len(view.result.subjects),
         n_draws=settings.n_random_draws,
         replacement="with" if settings.random_replacement else "without",

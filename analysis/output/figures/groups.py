@@ -1,4 +1,4 @@
-"""Figure 2B: groups of models in every region, and which of them differ.
+"""Groups of models in every region, and which of them differ.
 
 With the models' intervals and the mixed model where inference was made; else with standard errors
 over models and Welch's test.
@@ -15,10 +15,10 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import ALPHA, MIXED_MODEL, GroupTest
 from conceptrsa.analysis.output.figures.captions import (
-    CAPTIONS,
     details_of,
     note,
     subjects_left,
+    title,
 )
 from conceptrsa.analysis.output.figures.models import SHARE_LIMITS
 from conceptrsa.analysis.output.figures.rows import (
@@ -93,10 +93,10 @@ def _draw_bars(view: View) -> Figure:
     axes.set_xticks(range(n_rois), labels)
     axes.set_ylabel("RSA / noise ceiling")
     return sheet.finish(
-        f"{CAPTIONS['figure_2b']['title']} as a share of the noise ceiling",
+        f"{title('groups', view.settings)} as a share of the noise ceiling",
         details_of(view),
         [*group_handles(view, view.noted_groups), ceiling_handle()],
-        [note("figure_2b"), *view.model_notes],
+        [note("groups"), *view.model_notes],
     )
 
 
@@ -124,9 +124,9 @@ def _draw_intervals(view: View) -> Figure:
         kinds.append("tested" if tested else "untested")
         if tested:
             handles.append(Line2D([], [], label=f"mixed model p < {ALPHA:g}", **star_style(6.5)))
-    text = f"{note('figure_2b', *kinds)} Each region has its own scale."
-    title = CAPTIONS["figure_2b"]["title"]
-    return sheet.finish(title, details_of(view), handles, [text, *view.model_notes])
+    text = f"{note('groups', *kinds)} Each region has its own scale."
+    heading = title("groups", view.settings)
+    return sheet.finish(heading, details_of(view), handles, [text, *view.model_notes])
 
 
 def _label(roi: RoiResult) -> str:

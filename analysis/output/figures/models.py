@@ -1,4 +1,4 @@
-"""Figures 2A and 3 to 7: every model in every region.
+"""Every model in every region: scores, and shares of the noise ceiling.
 
 With 95 % intervals for new subjects and new stimuli where inference was made; else with standard
 errors over subjects.
@@ -14,12 +14,12 @@ from matplotlib.patches import Patch
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.findings import ALPHA
 from conceptrsa.analysis.output.figures.captions import (
-    CAPTIONS,
     details_of,
     has_voxels,
     n_voxels_label,
     note,
     subjects_left,
+    title,
 )
 from conceptrsa.analysis.output.figures.rows import (
     PANEL_WIDTH,
@@ -57,7 +57,7 @@ ROWS_TO_SAY_WHY = 5
 
 
 def draw_shares(view: View) -> Figure:
-    """Draw Figure 2A: each model's RSA as a share of the noise ceiling, or why there is none."""
+    """Draw each model's RSA as a share of the noise ceiling, or why there is none."""
     by_intervals = view.has_intervals
     sheet = row_panels(view, model_labels(view), 2, min_rows=ROWS_TO_SAY_WHY if by_intervals else 1)
     shares = [_shares(view, roi) for roi in view.rois]
@@ -77,15 +77,15 @@ def draw_shares(view: View) -> Figure:
         panel.axvline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
     sheet.label_outer("mean RSA / mean noise ceiling" if by_intervals else "RSA / noise ceiling")
     return sheet.finish(
-        CAPTIONS["figure_2a"]["title"],
+        title("shares_of_ceiling", view.settings),
         details_of(view),
         [*group_handles(view), ceiling_handle()],
-        [note("figure_2a", *["intervals"] * by_intervals), *view.model_notes],
+        [note("shares_of_ceiling", *["intervals"] * by_intervals), *view.model_notes],
     )
 
 
 def draw_scores(view: View) -> Figure:
-    """Draw Figure 3, or one of 4 to 7: each model's RSA, the noise ceiling, and Nili's bounds."""
+    """Draw each model's RSA, the noise ceiling, and Nili's bounds."""
     by_intervals = view.has_intervals
     if by_intervals:
         sheet = row_panels(view, [*model_labels(view), *_ceiling_rows(view)], 2, right=0.35)
@@ -101,13 +101,13 @@ def draw_scores(view: View) -> Figure:
     ]
     if by_intervals:
         handles.append(Line2D([], [], label=f"p < {ALPHA:g}", **star_style(6)))
-        text = note("figure_3", "intervals")
+        text = note("scores", "intervals")
     else:
         dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
         handles.append(dotted)
-        text = note("figure_3", *[""] + ["variant"] * (view.result.inference is not None))
-    name = "figure_3" if view.analysis.name == PRIMARY else view.analysis.name
-    heading = CAPTIONS[name]["title"]
+        text = note("scores")
+    name = "scores" if view.analysis.name == PRIMARY else view.analysis.name
+    heading = title(name, view.settings)
     if not has_voxels(view):
         heading = heading.replace("correlation distance and ", "")
     return sheet.finish(heading, details_of(view), handles, [text, *view.model_notes])

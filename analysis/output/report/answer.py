@@ -25,9 +25,17 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
     unbroken,
 )
-from conceptrsa.analysis.output.report.rendering import estimate, p_value, render_paragraphs
+from conceptrsa.analysis.output.report.rendering import (
+    counted,
+    estimate,
+    p_value,
+    render_paragraphs,
+)
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_subjects
+
+MOST_IN_A_LINE = 6
+"""Regions that a line names."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,42 @@ def answer(result: ComparisonResult) -> Answer:
         return unbroken(" ".join(render_paragraphs(template, region=region, **values)))
 
     return Answer(written(None), tuple((name, written(region)) for name, region in found.items()))
+
+
+def best_by_region(result: ComparisonResult) -> str:
+    """Name the best model of each region in one line, of many regions those of the highest scores.
+
+    With the preset 'recommended' a model has to be related to the region, and it is said from how
+    many others it is not told apart.
+    """
+    wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi)] or list(result.rois)
+    best: dict[str, tuple[float, str]] = {}
+    if result.inference is None:
+        for roi in wholes:
+            means = mean_over_subjects(roi.rsa)
+            if np.isfinite(means).any():
+                highest = int(np.nanargmax(means))
+                best[roi.roi] = float(means[highest]), result.models[highest].name
+    else:
+        for score in result.inference.model_scores:
+            if score.p_max < ALPHA and score.rsa > best.get(score.roi, (-np.inf, ""))[0]:
+                best[score.roi] = score.rsa, score.model
+    shown = [roi.roi for roi in wholes if roi.roi in best]
+    if len(shown) > MOST_IN_A_LINE:
+        shown = sorted(shown, key=lambda roi: -best[roi][0])[:MOST_IN_A_LINE]
+    said = []
+    for roi in shown:
+        rsa, model = best[roi]
+        n_level = len(model_standing(result.inference, roi, model).level)
+        level = f", not told apart from {counted(n_level, 'other')}" if n_level else ""
+        said.append(f"{roi}: {model} ({printed(rsa)}{level})")
+    n_found = sum(roi.roi in best for roi in wholes)
+    if n_found > len(shown):
+        said.append(f"{counted(n_found - len(shown), 'more region')}")
+    if n_found < len(wholes):
+        none = "has a score" if result.inference is None else "is found to be related"
+        said.append(f"in {counted(len(wholes) - n_found, 'region')} no model {none}")
+    return "; ".join(said)
 
 
 def _tested(scores: Any) -> list[ModelScore]:

@@ -50,8 +50,8 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
     page = render_page(
         "group.html.j2",
         scripts=SCRIPTS,
-        title="Which neural network explains which brain region?",
-        subtitle=_subtitle(result),
+        title=_title(provenance),
+        subtitle=_subtitle(result, provenance["versions"]["conceptrsa"]),
         sections=SECTIONS,
         answer=answer(result),
         warnings=result.warnings,
@@ -72,11 +72,21 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
     write_text(group_dir / REPORT, page)
 
 
-def _subtitle(result: ComparisonResult) -> str:
+def _title(provenance: Mapping[str, Any]) -> str:
+    """The question, and of which study where its name is known.
+
+    Without a date: the same result gives the same page.
+    """
+    study = provenance["further_settings"].get("dataset_config", {}).get("name")
+    question = "Which neural network explains which brain region?"
+    return f"{study}: {question[0].lower()}{question[1:]}" if study else question
+
+
+def _subtitle(result: ComparisonResult, version: str) -> str:
     return (
         f"{len(result.subjects)} subjects, {result.sets.size} stimuli, "
         f"{len(result.rois)} regions, {len(result.models)} models; preset "
-        f"{result.settings.preset}."
+        f"{result.settings.preset}; conceptrsa {version}."
     )
 
 

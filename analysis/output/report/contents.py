@@ -1,21 +1,34 @@
 """The figures and tables beside the page, as the page shows them."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of
+from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, title
 from conceptrsa.analysis.output.figures.style import FORMATS, View
 from conceptrsa.analysis.output.report.rendering import embed_smallest
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.tsv import MISSING, read_table
 
-TABLES = tomllib.loads(files(__package__).joinpath("tables.toml").read_text(encoding="utf-8"))
+
+def _words(name: str) -> dict[str, dict[str, Any]]:
+    return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+TABLES = _words("tables.toml")
 """Of every table, by the name of its file: title, note, and which rows are in the page."""
+
+COLUMNS = _words("columns.toml")
+"""What columns hold: of any table, or of one."""
+
+SORTED_WITHIN = ("roi", "subject", "score", "test")
+"""Rows are sorted among those that have these in common, which stay in the order of the file."""
 
 N_SHOWN = 25
 """Rows that are in the page as a table from the start; a script adds the others on demand."""
@@ -45,20 +58,27 @@ class EmbeddedFigure:
         Its title, and what it shows.
     alternative : str
         What it says, for whoever cannot see it.
+    id : str
+        Of the element in the page.
+    table : str
+        Name of the table with its numbers.
     """
 
     source: str
     title: str
     shows: str
     alternative: str
+    id: str
+    table: str
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's name, and whether it holds numbers."""
+    """A column's name, whether it holds numbers, and what it holds in words."""
 
     name: str
     numeric: bool
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,10 +109,10 @@ class Table:
 
 
 def embed_figures(result: ComparisonResult, figures_dir: Path) -> Iterator[EmbeddedFigure]:
-    """Embed the figures of a comparison that were written, in the order of their numbers."""
+    """Embed the figures of a comparison that were written, in the order of the captions."""
     analyses = {variant.name: variant for variant in result.variants}
     of_models = "rsa" if result.inference is None else "scores"
-    tables = {"figure_2a": of_models, "figure_3": of_models}
+    tables = {"shares_of_ceiling": of_models, "scores": of_models}
     for name, words in CAPTIONS.items():
         shows = words["shows"]
         if name in analyses:
@@ -102,17 +122,21 @@ def embed_figures(result: ComparisonResult, figures_dir: Path) -> Iterator[Embed
         for suffix, which in (("", ""), ("_hemispheres", ", each hemisphere")):
             written = [figures_dir / f"{name}{suffix}.{file_format}" for file_format in FORMATS]
             if all(file.exists() for file in written):
-                title = f"{words['title']}{which}"
-                alternative = f"{title}. The numbers are in {table}.tsv."
-                yield EmbeddedFigure(embed_smallest(*written), title, shows, alternative)
+                heading = f"{title(name, result.settings)}{which}"
+                alternative = f"{heading}. The numbers are in {table}.tsv."
+                picture = embed_smallest(*written)
+                id_ = f"figure-{name}{suffix}"
+                yield EmbeddedFigure(picture, heading, shows, alternative, id_, table)
 
 
 def read_tables(group_dir: Path) -> Iterator[Table]:
-    """Read those tables of a comparison that were written."""
+    """Read those tables of a comparison that were written and hold a row."""
     for name in TABLES:
         file = group_dir / f"{name}.tsv"
         if file.exists():
-            yield _read(name, file)
+            table = _read(name, file)
+            if table.rows:
+                yield table
 
 
 def _read(name: str, file: Path) -> Table:
@@ -123,16 +147,31 @@ def _read(name: str, file: Path) -> Table:
         column, value = words["only"]
         frame = frame[frame[column] == value]
         only = f" where {column} is {value}"
-    frame = frame.head(MAX_ROWS)
+    frame = _arranged(frame, words).head(MAX_ROWS)
     if len(frame) < n_in_file:
         note += f" The page holds {len(frame):,} of {n_in_file:,} rows{only}; the file has all."
     columns = []
     for column in frame.columns:
         numeric = column not in TEXT_COLUMNS and _is_numeric(frame[column])
-        columns.append(Column(column, numeric))
+        said = COLUMNS.get(name, {}).get(column) or COLUMNS["any"].get(column, "")
+        columns.append(Column(column, numeric, said))
         if numeric:
             frame[column] = frame[column].map(shortened)
     return Table(name, words["title"], note, tuple(columns), frame.to_numpy().tolist())
+
+
+def _arranged(frame: pd.DataFrame, words: Mapping[str, Any]) -> pd.DataFrame:
+    """Sort rows by what matters, what matters first, without columns that hold nothing."""
+    there = frame.columns[(frame != MISSING).any()]
+    first = [column for column in words.get("first", ()) if column in there]
+    columns = [*first, *(column for column in there if column not in first)]
+    key = words.get("sort", "")
+    by = key.lstrip("-")
+    if by in columns:
+        values = pd.to_numeric(frame[by], errors="coerce") * (-1 if key != by else 1)
+        places = [pd.factorize(frame[column])[0] for column in SORTED_WITHIN if column in frame]
+        frame = frame.iloc[np.lexsort((values, *reversed(places)))]
+    return frame[columns]
 
 
 def _is_numeric(cells: pd.Series) -> bool:

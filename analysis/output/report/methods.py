@@ -165,7 +165,7 @@ def _tested(result: ComparisonResult) -> dict[str, bool]:
 
 
 def write_citation(references: Sequence[Reference], file: Path) -> None:
-    """Write BibTeX entries of this tool, of the paper it began with, and of the methods used."""
-    cited = dict.fromkeys((REFERENCES["choksi2022"], *references))
-    entries = [THE_TOOL.format(version=version("conceptrsa")), *(found.bibtex for found in cited)]
+    """Write BibTeX entries of this tool and of the methods used."""
+    entries = [THE_TOOL.format(version=version("conceptrsa"))]
+    entries += [reference.bibtex for reference in references]
     write_text(file, "\n\n".join(entries) + "\n")

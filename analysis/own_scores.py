@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers, Singles
-from conceptrsa.analysis.brain.brain_rdms import ChosenVoxels, half_rdms, subject_rdms
+from conceptrsa.analysis.brain.brain_rdms import (
+    ChosenVoxels,
+    ComputeRdm,
+    half_rdms,
+    subject_rdms,
+)
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, Subjects
 from conceptrsa.analysis.brain.stimulus_sets import MOST, StimulusSets, at_most, with_stimuli
 from conceptrsa.analysis.inference.generalisation import OwnRegion, OwnScores, SingleSubject
@@ -24,6 +29,7 @@ from conceptrsa.analysis.inference.stimulus_pulls import (
 from conceptrsa.analysis.kept_findings import KeptFindings, hash_of
 from conceptrsa.analysis.models.model_set import ModelSet
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.rsa.distances import compute_rdm, compute_single_rdm
 from conceptrsa.analysis.rsa.noise_ceiling import split_half_ceiling
 from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
 from conceptrsa.bids_config.errors import InputError
@@ -74,7 +80,9 @@ def score_own_stimuli(
         Where the scores of a subject and region are kept, and found again.
     """
     rois = tuple(subjects[0].rois)
-    source = _Source(subjects, models, chosen, settings, _kept_in(work_dir, models, settings))
+    source = _Source(
+        subjects, models, chosen, settings, not sets.common, _kept_in(work_dir, models, settings)
+    )
     found = [_score_subject(place, source) for place in range(len(subjects))]
     studies = tuple(
         SubjectStudy(
@@ -119,6 +127,7 @@ class _Source:
     models: ModelSet
     chosen: Mapping[str, ChosenVoxels]
     settings: ComparisonSettings
+    apart: bool
     kept: KeptFindings | None = None
 
     @property
@@ -143,15 +152,19 @@ class _Source:
         """RDMs (folds, pairs) of a region of a subject, on whichever of its stimuli it holds."""
         if isinstance(subject, SubjectRdms):
             return subject.rois[roi]
-        return subject_rdms(subject, roi, self.columns(place, roi), self.settings)
+        columns = self.columns(place, roi)
+        return subject_rdms(subject, roi, columns, self.settings, _compute_for(subject))
 
     def halves(self, place: int, roi: str, subject: Subject) -> Floats | None:
-        """RDMs (folds, 2, pairs) of halves of the runs, where these are known."""
+        """RDMs (folds, 2, pairs) of halves of the runs, where these are known and needed."""
+        if not self.apart:
+            return None
         if isinstance(subject, SubjectRdms):
             rdms = subject.rois[roi]
             return rdms[None] if len(rdms) == 2 else None
         try:
-            return half_rdms(subject, roi, self.columns(place, roi), self.settings)
+            columns = self.columns(place, roi)
+            return half_rdms(subject, roi, columns, self.settings, _compute_for(subject))
         except InputError:
             # A pattern of a half may have no direction where that of all runs has one.
             return None
@@ -171,6 +184,10 @@ def _kept_in(
         return None
     known = [repr(settings), models.names, models.hashes]
     return KeptFindings(work_dir, _Found, (SubjectPulls, RdmParts), known)
+
+
+def _compute_for(subject: SubjectPatterns) -> ComputeRdm:
+    return compute_single_rdm if len(subject.stimuli) > MOST else compute_rdm
 
 
 def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
@@ -223,8 +240,8 @@ def _compute_subject(place: int, rois: Sequence[str], source: _Source) -> dict[s
     found = map_on_threads(
         score,
         rois,
-        n_bytes=6 * 8 * rdms.shape[-1],
-        in_turn=is_own(metric) or is_own(source.settings.rdm_metric),
+        # One region of very many stimuli takes all processors.
+        in_turn=many or is_own(metric) or is_own(source.settings.rdm_metric),
     )
     return dict(zip(rois, found, strict=True))
 

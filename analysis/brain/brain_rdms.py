@@ -1,8 +1,9 @@
 """RDMs of a region in every subject: voxels chosen by some runs, distances taken in others."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,11 @@ from conceptrsa.analysis.rsa.distances import (
     out_of_range,
     without_distance,
 )
-from conceptrsa.analysis.settings import ComparisonSettings
+from conceptrsa.analysis.settings import ComparisonSettings, RdmMetric
 from conceptrsa.bids_config.errors import InputError, told_of
+
+ComputeRdm = Callable[[Floats, RdmMetric], Any]
+"""`compute_rdm`, or `compute_single_rdm` of very many stimuli."""
 
 EVERY_SIZE = 1_000_000
 """More voxels than a region has: the peak is looked for among all numbers of voxels."""
@@ -138,11 +142,12 @@ def subject_rdms(
     roi: str,
     columns: Sequence[Integers],
     settings: ComparisonSettings,
+    compute: ComputeRdm = compute_rdm,
 ) -> Floats:
     """RDMs of one subject's chosen voxels in every fold, (folds, pairs); NaN where too few."""
     return np.stack(
         [
-            _brain_rdm(subject, roi, of_fold, fold.score_on, settings)
+            _brain_rdm(subject, roi, of_fold, fold.score_on, settings, compute)
             for fold, of_fold in zip(folds_of(settings), columns, strict=True)
         ]
     )
@@ -153,6 +158,7 @@ def half_rdms(
     roi: str,
     columns: Sequence[Integers],
     settings: ComparisonSettings,
+    compute: ComputeRdm = compute_rdm,
 ) -> Floats | None:
     """RDMs of the odd and of the even runs of the voxels chosen in every fold, (folds, 2, pairs).
 
@@ -168,7 +174,9 @@ def half_rdms(
         return None
     return np.stack(
         [
-            np.stack([_brain_rdm(subject, roi, of_fold, half, settings) for half in halves])
+            np.stack(
+                [_brain_rdm(subject, roi, of_fold, half, settings, compute) for half in halves]
+            )
             for of_fold in columns
         ]
     )
@@ -246,6 +254,7 @@ def _brain_rdm(
     columns: Integers,
     half: Half | None,
     settings: ComparisonSettings,
+    compute: ComputeRdm,
 ) -> Floats:
     """RDM of the selected voxels; NaN where fewer than three were selected."""
     n_stimuli = len(subject.stimuli)
@@ -280,7 +289,7 @@ def _brain_rdm(
         assert covariance is not None
         with told_of(_place(subject, roi)):
             return mahalanobis_rdm(values, covariance)
-    return compute_rdm(values, settings.rdm_metric)
+    return compute(values, settings.rdm_metric)
 
 
 def require_data(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> None:

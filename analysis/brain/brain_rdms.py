@@ -289,7 +289,8 @@ def _brain_rdm(
         assert covariance is not None
         with told_of(_place(subject, roi)):
             return mahalanobis_rdm(values, covariance)
-    return compute(values, settings.rdm_metric)
+    rdm: Floats = compute(values, settings.rdm_metric)
+    return rdm
 
 
 def require_data(subjects: Sequence[SubjectPatterns], settings: ComparisonSettings) -> None:

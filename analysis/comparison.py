@@ -7,7 +7,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from conceptrsa.analysis.all_regions import Progress, compute_regions
+from conceptrsa.analysis.all_regions import compute_regions
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.brain.brain_rdms import (
     ChosenVoxels,
@@ -39,6 +39,7 @@ from conceptrsa.analysis.models.feature_files import Features, ModelRdm
 from conceptrsa.analysis.models.model_set import ModelSet, gather_models
 from conceptrsa.analysis.multiverse import MultiverseRow, join_regions, settle_multiverse
 from conceptrsa.analysis.own_scores import OwnStudy, score_own_stimuli
+from conceptrsa.analysis.pace import Progress
 from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.settings import ComparisonSettings, is_product
@@ -306,7 +307,7 @@ def _settle(
     chosen: dict[str, ChosenVoxels] = {}
     if not sets.all_common:
         progress("scores of each subject's own stimuli")
-        study, chosen = _score_own(subjects, sets, all_models, settings, work_dir)
+        study, chosen = _score_own(subjects, sets, all_models, settings, progress, work_dir)
     model_set = all_models.of_stimuli(sets.common)
     plan = Plan(model_set, settings, {}, None, None, None)
     lost: dict[str, str] = {}
@@ -326,6 +327,7 @@ def _score_own(
     sets: StimulusSets,
     all_models: ModelSet,
     settings: ComparisonSettings,
+    progress: Progress,
     work_dir: Path | None,
 ) -> tuple[OwnStudy, dict[str, ChosenVoxels]]:
     """Choose voxels, and score each subject's own stimuli by them."""
@@ -337,7 +339,8 @@ def _score_own(
         rois = tuple(patterns[0].rois)
         found = map_on_threads(lambda roi: choose_voxels(roi, patterns, settings, on_common), rois)
         chosen = dict(zip(rois, found, strict=True))
-    return score_own_stimuli(subjects, sets, all_models, chosen, settings, work_dir), chosen
+    study = score_own_stimuli(subjects, sets, all_models, chosen, settings, progress, work_dir)
+    return study, chosen
 
 
 def _settle_common(

@@ -1,9 +1,9 @@
 """Scores of each subject on stimuli of its own, or on more than can be analysed at once."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from conceptrsa.analysis.inference.stimulus_pulls import (
 )
 from conceptrsa.analysis.kept_findings import KeptFindings, hash_of
 from conceptrsa.analysis.models.model_set import ModelSet
+from conceptrsa.analysis.pace import Pace, Progress
 from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.distances import compute_rdm, compute_single_rdm
 from conceptrsa.analysis.rsa.noise_ceiling import split_half_ceiling
@@ -62,6 +63,7 @@ def score_own_stimuli(
     models: ModelSet,
     chosen: Mapping[str, ChosenVoxels],
     settings: ComparisonSettings,
+    progress: Progress = lambda step: None,
     work_dir: Path | None = None,
 ) -> OwnStudy:
     """Score all models in every region on all of each subject's stimuli.
@@ -76,14 +78,19 @@ def score_own_stimuli(
     chosen : mapping of str to ChosenVoxels
         By region; empty where there are no patterns.
     settings : ComparisonSettings
+    progress : callable, optional
+        Told from time to time how many subjects are done, and about how much time is left.
     work_dir : Path, optional
         Where the scores of a subject and region are kept, and found again.
     """
     rois = tuple(subjects[0].rois)
-    source = _Source(
-        subjects, models, chosen, settings, not sets.common, _kept_in(work_dir, models, settings)
-    )
-    found = [_score_subject(place, source) for place in range(len(subjects))]
+    source = _Source(subjects, models, chosen, settings, not sets.common, work_dir)
+    pace = Pace("subjects", len(subjects), 1, progress)
+    found = []
+    for place in range(len(subjects)):
+        of_subject, seconds = _score_subject(place, source)
+        found.append(of_subject)
+        pace.tell(seconds)
     studies = tuple(
         SubjectStudy(
             stimuli=subject.stimuli,
@@ -128,7 +135,16 @@ class _Source:
     chosen: Mapping[str, ChosenVoxels]
     settings: ComparisonSettings
     apart: bool
-    kept: KeptFindings | None = None
+    work_dir: Path | None
+
+    @cached_property
+    def kept(self) -> KeptFindings | None:
+        """Where scores are kept; None where they depend on a function of the user's."""
+        settings = self.settings
+        if self.work_dir is None or is_own(settings.rsa_metric) or is_own(settings.rdm_metric):
+            return None
+        known = [repr(settings), self.models.names, self.models.hashes, self.apart]
+        return KeptFindings(self.work_dir, _Found, (SubjectPulls, RdmParts), known)
 
     @property
     def doubled(self) -> bool:
@@ -177,24 +193,16 @@ class _Found:
     pulls: SubjectPulls | None
 
 
-def _kept_in(
-    work_dir: Path | None, models: ModelSet, settings: ComparisonSettings
-) -> KeptFindings | None:
-    if work_dir is None or is_own(settings.rsa_metric) or is_own(settings.rdm_metric):
-        return None
-    known = [repr(settings), models.names, models.hashes]
-    return KeptFindings(work_dir, _Found, (SubjectPulls, RdmParts), known)
-
-
 def _compute_for(subject: SubjectPatterns) -> ComputeRdm:
     return compute_single_rdm if len(subject.stimuli) > MOST else compute_rdm
 
 
-def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
-    """Scores and ceilings of one subject's regions: those that are kept, and the others."""
+def _score_subject(place: int, source: _Source) -> tuple[dict[str, _Found], float]:
+    """Scores and ceilings of one subject's regions, and the seconds that computing them took.
+
+    Those that are kept are taken as they are.
+    """
     subject, kept = source.subjects[place], source.kept
-    if kept is None:
-        return _compute_subject(place, tuple(subject.rois), source)
 
     def name(roi: str) -> str:
         chosen = source.columns(place, roi) if source.chosen else None
@@ -202,19 +210,25 @@ def _score_subject(place: int, source: _Source) -> dict[str, _Found]:
 
     found: dict[str, _Found] = {}
     for roi in subject.rois:
-        known = kept.load(partial(name, roi))
+        known = None if kept is None else kept.load(partial(name, roi))
         if known is not None:
             found[roi] = known
     missing = tuple(roi for roi in subject.rois if roi not in found)
+    if not missing:
+        return found, 0.0
+
+    def keep(roi: str, one: _Found, seconds: float) -> None:
+        if kept is not None:
+            kept.keep(partial(name, roi), one, seconds)
+
     begun = time.monotonic()
-    computed = _compute_subject(place, missing, source) if missing else {}
-    seconds = time.monotonic() - begun
-    for roi, one in computed.items():
-        kept.keep(partial(name, roi), one, seconds)
-    return {roi: (found | computed)[roi] for roi in subject.rois}
+    found |= _compute_subject(place, missing, source, keep)
+    return {roi: found[roi] for roi in subject.rois}, time.monotonic() - begun
 
 
-def _compute_subject(place: int, rois: Sequence[str], source: _Source) -> dict[str, _Found]:
+def _compute_subject(
+    place: int, rois: Sequence[str], source: _Source, keep: Callable[[str, _Found, float], None]
+) -> dict[str, _Found]:
     """Scores and ceilings of one subject's regions, whose models are held once."""
     subject, metric = source.subjects[place], source.settings.rsa_metric
     own = source.models.of_stimuli(subject.stimuli)
@@ -237,8 +251,14 @@ def _compute_subject(place: int, rois: Sequence[str], source: _Source) -> dict[s
         pulls = pull_scores(models, brain, metric)
         return _Found(pulls.scores, ceiling, pulls)
 
+    def score_and_keep(roi: str) -> _Found:
+        begun = time.monotonic()
+        found = score(roi)
+        keep(roi, found, time.monotonic() - begun)
+        return found
+
     found = map_on_threads(
-        score,
+        score_and_keep,
         rois,
         # One region of very many stimuli takes all processors.
         in_turn=many or is_own(metric) or is_own(source.settings.rdm_metric),

@@ -25,6 +25,7 @@ from conceptrsa.bids_config.recorded import (
 )
 from conceptrsa.bids_config.schema import RoiDefinition
 from conceptrsa.pipelines.cli import main
+from conceptrsa.pipelines.execution.run_lock import only_run
 
 LABELS = {"L_visual": (1011,), "R_visual": (2011,), "hippocampus": (17,)}
 FEW = ["--n-permutations", "100", "--n-random-draws", "1"]
@@ -527,3 +528,9 @@ def test_regions_of_both_levels_of_run(
     ((result, _),) = results
     assert [roi.roi for roi in result.rois] == ["deep", "left"]
     assert "the regions are those of --rois" in " ".join(result.warnings)
+    # All parts read the subjects at the same time.
+    with only_run([folder / "derivatives"], ["sub-01", "group-part-1-of-2"]):
+        assert main([*command, "--no-multiverse", "--part", "2/2"]) == 0
+        assert main([*command, "--no-multiverse", "--part", "1/2"]) == 2
+    said = capsys.readouterr()
+    assert "regions finished: " in said.out and "writing group-part-1-of-2" in said.err

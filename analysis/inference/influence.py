@@ -7,6 +7,7 @@ without resampling.
 """
 
 import numpy as np
+from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.correlations import (
@@ -137,13 +138,10 @@ def _whitened_influence(rdms: Floats, others: Floats) -> Floats:
     """
     n_pairs = rdms.shape[-1]
     n_stimuli = number_of_stimuli(n_pairs)
-    first, second = np.triu_indices(n_stimuli, k=1)
+    n_left = n_pairs - (n_stimuli - 1)
     similarity = correlate_rdms(rdms, others, "whitened-cosine")
-    of_stimuli = np.empty((*similarity.shape, n_stimuli))
-    for stimulus in range(n_stimuli):
-        kept = (first != stimulus) & (second != stimulus)
-        without = correlate_rdms(rdms[:, kept], others[:, kept], "whitened-cosine")
-        of_stimuli[..., stimulus] = (n_pairs * similarity - kept.sum() * without) / (n_stimuli - 2)
+    without = _whitened_without_each(rdms, others)
+    of_stimuli = (n_pairs * similarity[..., None] - n_left * without) / (n_stimuli - 2)
     of_stimuli -= of_stimuli.mean(axis=-1, keepdims=True)
     x, y = (
         split_rdms(np.sqrt(n_pairs) * standardise(each, "whitened-cosine"))[2]
@@ -152,6 +150,37 @@ def _whitened_influence(rdms: Floats, others: Floats) -> Floats:
     products = x[:, None] * y[None]
     products -= similarity[..., None] * (x[:, None] ** 2 + y[None] ** 2) / 2
     return np.asarray(similarity[..., None] + pairs_of_levels(of_stimuli) + split_rdms(products)[2])
+
+
+def _whitened_without_each(rdms: Floats, others: Floats) -> Floats:
+    """Whitened cosines of RDMs without each of the stimuli in turn, (n, m, stimuli)."""
+    lengths = [
+        np.sqrt([_whitened_products(rdm[None], rdm[None])[0, 0] for rdm in each])
+        for each in (rdms, others)
+    ]
+    scale = lengths[0][:, None] * lengths[1]
+    return _whitened_products(rdms, others) / np.where(scale > 0, scale, np.nan)
+
+
+def _whitened_products(rdms: Floats, others: Floats) -> Floats:
+    """Products of whitened RDMs without each of the stimuli in turn, (n, m, stimuli).
+
+    They are products of the three parts of RDMs, weighted as in `whiten`, which follow from the
+    sum of all products and the sums over the pairs of each stimulus. Without a stimulus these are
+    less by what its own pairs add.
+    """
+    x, y = (np.stack([squareform(rdm, checks=False) for rdm in each]) for each in (rdms, others))
+    of_x, of_y = x.sum(axis=-1), y.sum(axis=-1)
+    own = np.moveaxis(x.swapaxes(0, 1) @ np.moveaxis(y, 0, -1), 0, -1)
+    products = own.sum(axis=-1, keepdims=True) / 2 - own
+    of_stimuli = (of_x @ of_y.T)[..., None] - of_x[:, None] * of_y + own
+    of_stimuli -= np.moveaxis(x @ of_y.T, 1, 2) + (y @ of_x.T).transpose(2, 0, 1)
+    n = x.shape[-1] - 1
+    n_pairs = n * (n - 1) / 2
+    sums = [each.sum(axis=-1, keepdims=True) / 2 - each for each in (of_x, of_y)]
+    of_means = sums[0][:, None] * sums[1] / n_pairs
+    of_stimuli = (of_stimuli - 2 * (n - 1) * of_means) / max(n - 2, 1)
+    return np.asarray(products + (1 / n - 1) * of_means + (2 / n - 1) * of_stimuli)
 
 
 def _tau_influence(rdms: Floats, others: Floats) -> Floats:

@@ -27,6 +27,9 @@ from conceptrsa.analysis.settings import is_own, is_product
 
 TESTS_OVER_SUBJECTS = (SIGNED_RANK, SIGN_FLIP)
 
+MOST_REGIONS = 12
+"""A caution about more regions names so many."""
+
 
 def cautions(
     primary: Analysis,
@@ -42,11 +45,9 @@ def cautions(
         *_dependent_models(group_tests),
         *_costly_metric(primary),
         *_no_zero(primary),
-        *(
-            caution
-            for roi in primary.rois
-            for caution in (*_absent(roi, subjects), *_weak_ceiling(roi, subjects))
-        ),
+        *(caution for roi in primary.rois for caution in _absent(roi, subjects)),
+        *_weak_ceilings(primary.rois),
+        *_ceilings_below_zero(primary.rois, subjects),
     )
 
 
@@ -80,23 +81,39 @@ def _absent(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
         yield f"{roi.roi}: only one subject has a result, so there is no noise ceiling and no test"
 
 
-def _weak_ceiling(roi: RoiResult, subjects: Sequence[str]) -> Iterator[str]:
-    pairwise = roi.ceiling.pairwise
-    if np.isfinite(roi.ceiling_p) and roi.has_weak_ceiling:
-        mean = float(mean_over_subjects(pairwise))
-        sem = float(sem_of_ceilings(pairwise))
-        spread = f" ± {sem:.3f} (standard error)" if np.isfinite(sem) else ""
+def _weak_ceilings(rois: Sequence[RoiResult]) -> Iterator[str]:
+    weak = []
+    for roi in rois:
+        if np.isfinite(roi.ceiling_p) and roi.has_weak_ceiling:
+            mean = float(mean_over_subjects(roi.ceiling.pairwise))
+            sem = float(sem_of_ceilings(roi.ceiling.pairwise))
+            spread = f" ± {sem:.3f}" if np.isfinite(sem) else ""
+            weak.append(f"{roi.roi} ({mean:.3f}{spread}, p = {roi.ceiling_p:.3g})")
+    if weak:
         yield (
-            f"{roi.roi}: the noise ceiling {mean:.3f}{spread} is not above 95 % of the ceilings "
-            f"that permuted stimuli give (p = {roi.ceiling_p:.3g}); normalised scores there mean "
-            "little"
+            "the noise ceiling (± standard error) is not above 95 % of the ceilings that permuted "
+            f"stimuli give, so that normalised scores mean little, in {_first(weak)}"
         )
-    below_zero = [label for label, c in zip(subjects, pairwise, strict=True) if c <= 0]
-    if below_zero:
+
+
+def _ceilings_below_zero(rois: Sequence[RoiResult], subjects: Sequence[str]) -> Iterator[str]:
+    below = []
+    for roi in rois:
+        who = [label for label, c in zip(subjects, roi.ceiling.pairwise, strict=True) if c <= 0]
+        if who:
+            below.append(f"{roi.roi} for {', '.join(who)}")
+    if below:
         yield (
-            f"{roi.roi}: no normalised scores for {', '.join(below_zero)}, whose noise ceiling is "
-            "not above zero"
+            "there are no normalised scores where a subject's noise ceiling is not above zero: in "
+            f"{_first(below, '; ')}"
         )
+
+
+def _first(texts: Sequence[str], separator: str = ", ") -> str:
+    """Join texts, of very many the first ones."""
+    n_more = len(texts) - MOST_REGIONS
+    more = [f"and {n_more} more regions"] if n_more > 0 else []
+    return separator.join([*texts[:MOST_REGIONS], *more])
 
 
 def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:

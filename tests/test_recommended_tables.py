@@ -80,7 +80,7 @@ def test_the_multiverse_says_once_why_choices_are_left_out() -> None:
     subjects = []
     for subject in patterns(3):
         rois = {
-            roi: replace(betas, odd=None, even=None, runs=None, residual_covariance=None)
+            roi: replace(betas, halves=None, runs=None, residual_covariance=None)
             for roi, betas in subject.rois.items()
             if "hippocampus" not in roi
         }

@@ -103,11 +103,11 @@ def best_by_region(result: ComparisonResult) -> str:
     if len(shown) > MOST_IN_A_LINE:
         shown = sorted(shown, key=lambda roi: -best[roi][0])[:MOST_IN_A_LINE]
     said = []
-    for roi in shown:
-        rsa, model = best[roi]
-        n_level = len(model_standing(result.inference, roi, model).level)
+    for name in shown:
+        rsa, model = best[name]
+        n_level = len(model_standing(result.inference, name, model).level)
         level = f", not told apart from {counted(n_level, 'other')}" if n_level else ""
-        said.append(f"{roi}: {model} ({printed(rsa)}{level})")
+        said.append(f"{name}: {model} ({printed(rsa)}{level})")
     n_found = sum(roi.roi in best for roi in wholes)
     if n_found > len(shown):
         said.append(f"{counted(n_found - len(shown), 'more region')}")

@@ -28,6 +28,7 @@ from conceptrsa.analysis.rsa.correlations import (
     standardise,
     vary,
 )
+from conceptrsa.analysis.rsa.relabelled_rdms import add_relabelled, blocks_of_rows
 from conceptrsa.analysis.settings import RsaMetric, is_own
 from conceptrsa.bids_config.machine import map_on_threads
 
@@ -107,19 +108,23 @@ def _mean_over_rdms(vectors: Floats) -> Floats:
 def _product_scores(
     region_vectors: Floats, model_vectors: Floats, permutations: Integers
 ) -> Floats:
+    if len(region_vectors) > len(model_vectors):
+        # Permuting the models the other way is the same, and there are fewer of them.
+        inverse = np.argsort(permutations, axis=1)
+        return _product_scores(model_vectors, region_vectors, inverse).swapaxes(1, 2)
     n_stimuli = permutations.shape[1]
-    first, second = np.triu_indices(n_stimuli, k=1)
-    squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
+    squares = [squareform(vector, checks=False) for vector in region_vectors]
     scores = np.zeros((len(permutations), len(region_vectors), len(model_vectors)))
+    blocks = list(blocks_of_rows(n_stimuli, PAIRS_AT_ONCE))
 
     def score(start: int) -> None:
-        rows = slice(start, start + PERMUTATIONS_AT_ONCE)
-        orders = permutations[rows]
-        for pair in range(0, len(first), PAIRS_AT_ONCE):
-            pairs = slice(pair, pair + PAIRS_AT_ONCE)
-            entries = orders[:, first[pairs]] * n_stimuli + orders[:, second[pairs]]
-            permuted = squares.take(entries, axis=1)
-            scores[rows] += (permuted @ model_vectors[:, pairs].T).swapaxes(0, 1)
+        some = slice(start, start + PERMUTATIONS_AT_ONCE)
+        orders = permutations[some]
+        for region, square in enumerate(squares):
+            for rows, pairs in blocks:
+                permuted = np.zeros((len(orders), pairs.stop - pairs.start))
+                add_relabelled(square, orders, rows, permuted)
+                scores[some, region] += permuted @ model_vectors[:, pairs].T
 
     map_on_threads(score, range(0, len(permutations), PERMUTATIONS_AT_ONCE))
     return scores

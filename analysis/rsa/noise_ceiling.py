@@ -15,10 +15,14 @@ from conceptrsa.analysis.rsa.correlations import (
     standardise,
     whiten,
 )
+from conceptrsa.analysis.rsa.relabelled_rdms import add_relabelled
 from conceptrsa.analysis.settings import RsaMetric, is_own, is_product, rsa_metric_of
 
 N_PERMUTATIONS = 199
 """Of the test whether subjects agree more than they would if stimuli meant nothing."""
+
+SUMS_AT_ONCE = 1_000_000
+"""Sums of relabelled distances that are held at a time."""
 
 
 class NoiseCeiling(NamedTuple):
@@ -272,18 +276,18 @@ def _permuted_agreement(units: Floats, generator: np.random.Generator) -> Floats
 
     They grow with the mean of the correlations.
     """
-    n_folds, n_rdms, n_pairs = units.shape
-    squares = np.stack(
-        [[squareform(fold[rdm], checks=False).ravel() for fold in units] for rdm in range(n_rdms)]
-    )
+    _, n_rdms, n_pairs = units.shape
+    squares = [[squareform(rdm, checks=False) for rdm in fold] for fold in units]
     n_stimuli = number_of_stimuli(n_pairs)
-    first, second = np.triu_indices(n_stimuli, k=1)
     order = np.tile(np.arange(n_stimuli), (n_rdms, 1))
-    null = np.empty(N_PERMUTATIONS)
-    for index in range(N_PERMUTATIONS):
-        shuffled = generator.permuted(order, axis=1)
-        total = np.zeros((n_folds, n_pairs))
-        for of_rdm, drawn in zip(squares, shuffled, strict=True):
-            total += of_rdm.take(drawn[first] * n_stimuli + drawn[second], axis=1)
-        null[index] = np.square(total).sum()
+    shuffled = np.stack([generator.permuted(order, axis=1) for _ in range(N_PERMUTATIONS)])
+    null = np.zeros(N_PERMUTATIONS)
+    at_once = max(1, SUMS_AT_ONCE // n_pairs)
+    for start in range(0, N_PERMUTATIONS, at_once):
+        some = slice(start, start + at_once)
+        for fold in squares:
+            total = np.zeros((len(null[some]), n_pairs))
+            for rdm, square in enumerate(fold):
+                add_relabelled(square, shuffled[some, rdm], range(n_stimuli - 1), total)
+            null[some] += np.einsum("np,np->n", total, total)
     return null

@@ -22,7 +22,7 @@ from conceptrsa.bids_config.errors import InputError
 MAX_PAIRS_OF_SIGNS = 4000
 """Beyond so many pairs Kendall's tau-a is faster by sorting than by comparing all with all."""
 
-VECTORS_OF_SIGNS = 48
+VECTORS_OF_SIGNS = 128
 """So many vectors' signs of differences are kept, 2 MB each at most."""
 
 Words = NDArray[np.uint64]
@@ -313,7 +313,7 @@ def _signs_of_differences(doubled_ranks: bytes) -> tuple[Words, Words | None]:
     n_ranks = len(doubled)
     shifted = sliding_window_view(np.concatenate([doubled, doubled]), n_ranks)[1 : n_ranks // 2 + 1]
     rises = shifted > doubled
-    is_tied = len(np.unique(doubled)) < n_ranks
+    is_tied = np.bincount(doubled).max() > 1
     differs = shifted != doubled if is_tied else None
     if n_ranks % 2 == 0:
         for flags in (rises, differs):

@@ -42,9 +42,6 @@ TOLERANCE = 1e-12
 """Statistics that differ by less are equal: permutations that change nothing but the order of a
 sum must count as ties."""
 
-STATISTICS_AT_ONCE = 200_000
-"""So many that a chunk stays in the processor's cache."""
-
 
 def draw_permutations(
     n_stimuli: int, n_permutations: int, generator: np.random.Generator
@@ -244,30 +241,24 @@ def permutation_tests(
     weights = np.nan_to_num(contrasts)
     unusable = (missing.astype(float) @ (weights != 0) > 0) | np.isnan(contrasts).any(axis=0)
 
-    def statistics(rows: slice) -> Floats:
-        deviations = np.where(missing, 0.0, null[rows] - expected)
-        found: Floats = deviations @ weights
-        return np.abs(found, out=found) if two_sided else found
+    def test(region: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """Statistics, divisors, shares of permutations as large, and the largest of each."""
+        scores = np.where(missing[region], 0.0, null[:, region] - expected[region])
+        found = scores @ weights
+        if two_sided:
+            np.abs(found, out=found)
+        observed = found[0].copy()
+        share = np.mean(found >= observed - TOLERANCE, axis=0)
+        sd = np.sqrt(np.einsum("nt,nt->t", found, found) / len(null))
+        precision = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > TOLERANCE)
+        found *= precision
+        largest = found[:, ~unusable[region]].max(axis=1, initial=-np.inf)
+        return observed, precision, share, largest
 
-    observed = statistics(slice(1))[0]
-    n_rows = max(1, STATISTICS_AT_ONCE // max(1, observed.size))
-    chunks = [slice(start, start + n_rows) for start in range(0, len(null), n_rows)]
-    squares = np.zeros_like(observed)
-    n_as_large = np.zeros(observed.shape, dtype=np.intp)
-    for rows in chunks:
-        found = statistics(rows)
-        n_as_large += (found >= observed - TOLERANCE).sum(axis=0)
-        squares += np.einsum("nrt,nrt->rt", found, found)
-    sd = np.sqrt(squares / len(null))
-    precision = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > TOLERANCE)
-    excluded = np.where(unusable, -np.inf, 0.0)
-    maxima = np.concatenate(
-        [
-            (statistics(rows) * precision + excluded).max(axis=(1, 2), initial=-np.inf)
-            for rows in chunks
-        ]
-    )
-    p = np.where(unusable, np.nan, n_as_large / len(null))
+    every = map_on_threads(test, range(len(missing)))
+    observed, precision, share = (np.stack(values) for values in list(zip(*every, strict=True))[:3])
+    maxima = np.max([largest for *_, largest in every], axis=0)
+    p = np.where(unusable, np.nan, share)
     below = np.searchsorted(np.sort(maxima), (observed - TOLERANCE) * precision, side="left")
     p_max = (len(maxima) - below) / len(maxima)
     return PermutationTests(

@@ -222,7 +222,7 @@ class PermutationTests:
 
 
 def permutation_tests(
-    contrasts: Floats, null: Floats, expected: Floats, *, two_sided: bool
+    contrasts: Floats, null: Sequence[Floats], expected: Floats, *, two_sided: bool
 ) -> PermutationTests:
     """Test weighted sums of scores.
 
@@ -230,26 +230,28 @@ def permutation_tests(
     ----------
     contrasts : ndarray, (scores, tests)
         Each test's weights; NaN where there is nothing to test.
-    null : ndarray, (permutations, regions, scores)
-        Scores under every permutation, the identity first; NaN scores make their tests NaN.
+    null : sequence of ndarray, (permutations, scores)
+        Of each region, scores under every permutation, the identity first; NaN scores make their
+        tests NaN.
     expected : ndarray, (regions, scores)
         Means over all possible permutations, from which two-sided tests count both ways.
     two_sided : bool
         Whether large means far from the expected value; otherwise, above it.
     """
-    missing = ~np.isfinite(null[0])
+    identity = np.stack([of_region[0] for of_region in null])
+    missing = ~np.isfinite(identity)
     weights = np.nan_to_num(contrasts)
     unusable = (missing.astype(float) @ (weights != 0) > 0) | np.isnan(contrasts).any(axis=0)
 
     def test(region: int) -> tuple[Floats, Floats, Floats, Floats]:
         """Statistics, divisors, shares of permutations as large, and the largest of each."""
-        scores = np.where(missing[region], 0.0, null[:, region] - expected[region])
+        scores = np.where(missing[region], 0.0, null[region] - expected[region])
         found = scores @ weights
         if two_sided:
             np.abs(found, out=found)
         observed = found[0].copy()
         share = np.mean(found >= observed - TOLERANCE, axis=0)
-        sd = np.sqrt(np.einsum("nt,nt->t", found, found) / len(null))
+        sd = np.sqrt(np.einsum("nt,nt->t", found, found) / len(found))
         precision = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > TOLERANCE)
         found *= precision
         largest = found[:, ~unusable[region]].max(axis=1, initial=-np.inf)
@@ -262,7 +264,7 @@ def permutation_tests(
     below = np.searchsorted(np.sort(maxima), (observed - TOLERANCE) * precision, side="left")
     p_max = (len(maxima) - below) / len(maxima)
     return PermutationTests(
-        statistic=np.where(unusable, np.nan, np.where(missing, 0.0, null[0]) @ weights),
+        statistic=np.where(unusable, np.nan, np.where(missing, 0.0, identity) @ weights),
         p=p,
         p_max=np.where(unusable, np.nan, p_max),
         p_fdr=benjamini_hochberg(p.ravel()).reshape(p.shape),
@@ -327,16 +329,27 @@ def permute_labels(
     return label_tests(*null_scores(rdms, models, metric, permutations), groups)
 
 
-def label_tests(null: Floats, expected: Floats, groups: Sequence[str]) -> LabelPermutations:
-    """Test models, pairs of models and pairs of groups, given what `null_scores` found."""
-    of_models = np.eye(null.shape[-1])
-    usable = np.isfinite(null[0]).any(axis=0)
+def label_tests(
+    null: Floats | Sequence[Floats], expected: Floats, groups: Sequence[str]
+) -> LabelPermutations:
+    """Test models, pairs of models and pairs of groups.
+
+    Parameters
+    ----------
+    null : ndarray, (permutations, regions, models), or sequence of ndarray, (permutations, models)
+        Scores as from `null_scores`, of all regions or of each.
+    expected : ndarray, (regions, models)
+    groups : sequence of str
+    """
+    null = list(null.swapaxes(0, 1)) if isinstance(null, np.ndarray) else null
+    of_models = np.eye(len(groups))
+    usable = np.isfinite([of_region[0] for of_region in null]).any(axis=0)
     names = np.array(list(dict.fromkeys(groups)))
     members = (np.asarray(groups)[:, None] == names) & usable[:, None]
     with np.errstate(invalid="ignore"):
         of_groups = members / members.sum(axis=0)
     return LabelPermutations(
-        p_floor=1 / len(null),
+        p_floor=1 / len(null[0]),
         models=permutation_tests(of_models, null, expected, two_sided=False),
         model_pairs=permutation_tests(_differences(of_models), null, expected, two_sided=True),
         group_pairs=permutation_tests(_differences(of_groups), null, expected, two_sided=True),

@@ -343,7 +343,7 @@ def label_tests(
     """
     null = list(null.swapaxes(0, 1)) if isinstance(null, np.ndarray) else null
     of_models = np.eye(len(groups))
-    usable = np.isfinite([of_region[0] for of_region in null]).any(axis=0)
+    usable = np.isfinite(np.stack([of_region[0] for of_region in null])).any(axis=0)
     names = np.array(list(dict.fromkeys(groups)))
     members = (np.asarray(groups)[:, None] == names) & usable[:, None]
     with np.errstate(invalid="ignore"):

@@ -41,8 +41,12 @@ from conceptrsa.analysis.multiverse import MultiverseRow, join_regions, settle_m
 from conceptrsa.analysis.own_scores import OwnStudy, score_own_stimuli
 from conceptrsa.analysis.pace import Progress
 from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model
-from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.settings import ComparisonSettings, is_product
+from conceptrsa.analysis.rsa.ceiling_sweep import (
+    CeilingSweep,
+    note_on_sweep,
+    sweep_of_many_regions,
+)
+from conceptrsa.analysis.settings import MANY_REGIONS, ComparisonSettings, is_product
 from conceptrsa.analysis.single_region import (
     Plan,
     RegionAnalysis,
@@ -156,9 +160,11 @@ def compare(
         *(note for subject in subjects for note in subject.notes),
         *primary.notes,
         *(sweep.note for sweep in sweeps if sweep.note),
+        *note_on_sweep(settings, plan.sweep),
         *_note_on_sweeps(primary, sweeps),
         *lost.values(),
         *left_out,
+        *_note_on_multiverse(subjects, settings),
         *_note_on_reference(reference, settings),
     )
     return ComparisonResult(
@@ -351,10 +357,12 @@ def _settle_common(
     variants, lost = _possible_variants(subjects, model_set, settings)
     sweep = multiverse = None
     if have_patterns(subjects):
-        sweep = replace(settings, voxel_selection="top-n")
+        sweep = sweep_of_many_regions(
+            replace(settings, voxel_selection="top-n"), len(subjects[0].rois)
+        )
         if not is_possible(sweep, subjects):
             sweep = replace(sweep, selection_data="same")
-        if settings.multiverse:
+        if settings.multiverse and not _are_many(subjects, settings):
             multiverse = settle_multiverse(subjects, model_set, settings)
     return Plan(model_set, settings, variants, sweep, multiverse, None), lost
 
@@ -386,6 +394,11 @@ def _possible_variants(
         except InputError as error:
             lost[name] = _lost(name, str(error))
     return possible, lost
+
+
+def _are_many(subjects: Subjects, settings: ComparisonSettings) -> bool:
+    """Whether regions are so many that extras are left out."""
+    return settings.preset == "recommended" and len(subjects[0].rois) > MANY_REGIONS
 
 
 def _lost(variant: str, why: str) -> str:
@@ -461,6 +474,15 @@ def _reference_model(model_set: ModelSet, wanted: str | None) -> str:
 def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[str, ...]:
     circular = any(sweep.circular for sweep in sweeps)
     return (CIRCULAR_SWEEP,) if circular and not primary.circular else ()
+
+
+def _note_on_multiverse(subjects: Subjects, settings: ComparisonSettings) -> tuple[str, ...]:
+    if not (settings.multiverse and have_patterns(subjects) and _are_many(subjects, settings)):
+        return ()
+    return (
+        "the multiverse is left out, as it takes long with so many regions; "
+        "--preset paper --multiverse has it",
+    )
 
 
 def _note_on_reference(reference: str, settings: ComparisonSettings) -> tuple[str, ...]:

@@ -102,6 +102,9 @@ OF_VOXELS = (
 MANY_STIMULI = 200
 """Beyond so many, extras are left out or made coarser, with a note: their time would be hours."""
 
+MANY_REGIONS = 100
+"""Beyond so many, likewise."""
+
 
 @dataclass(frozen=True)
 class ComparisonSettings:

@@ -235,7 +235,6 @@ def test_results_do_not_depend_on_the_size_of_chunks(monkeypatch):
     before = {metric: results(metric) for metric in ("pearson", "kendall-tau-a")}
     monkeypatch.setattr(permutation, "PERMUTATIONS_AT_ONCE", 7)
     monkeypatch.setattr(permutation, "SIGNS_AT_ONCE", 300)
-    monkeypatch.setattr(permutation, "STATISTICS_AT_ONCE", 30)
     for metric, values in before.items():
         assert (results(metric) == values).all()
 

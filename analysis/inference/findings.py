@@ -4,8 +4,9 @@ Which test answers which question stands in `docs/statistics.md`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
@@ -233,6 +234,23 @@ class Inference:
     model_tests: tuple[ModelTest, ...]
     group_tests: tuple[GroupTest, ...]
 
+    def of(self, roi: str) -> "Inference":
+        """Give what concerns one region."""
+        return self._by_region.get(roi, Inference((), (), (), (), (), ()))
+
+    @cached_property
+    def _by_region(self) -> dict[str, "Inference"]:
+        """By region; looked for once, as there may be hundreds with hundreds of tests each."""
+        found: dict[str, dict[str, list[Any]]] = {}
+        kinds = [kind.name for kind in fields(self)]
+        for kind in kinds:
+            for row in getattr(self, kind):
+                found.setdefault(row.roi, {}).setdefault(kind, []).append(row)
+        return {
+            roi: Inference(**{kind: tuple(rows.get(kind, ())) for kind in kinds})
+            for roi, rows in found.items()
+        }
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -264,26 +282,26 @@ class Standing:
 
 def model_standing(inference: Inference | None, roi: str, model: str) -> Standing:
     """Give the standing of a model, for new subjects and new stimuli (random effects)."""
-    tests = () if inference is None else inference.model_tests
+    tests = () if inference is None else inference.of(roi).model_tests
     return _standing(
         model,
         (
             (test.model, test.reference, test.statistic, test.p_corrected)
             for test in tests
-            if test.roi == roi and test.test == RANDOM_EFFECTS and test.reference != ZERO
+            if test.test == RANDOM_EFFECTS and test.reference != ZERO
         ),
     )
 
 
 def group_standing(inference: Inference | None, roi: str, group: str) -> Standing:
     """Give the standing of a group of models, for new models of the kind too (mixed model)."""
-    tests = () if inference is None else inference.group_tests
+    tests = () if inference is None else inference.of(roi).group_tests
     return _standing(
         group,
         (
             (test.group_a, test.group_b, test.statistic, test.p_corrected)
             for test in tests
-            if test.roi == roi and test.test == MIXED_MODEL
+            if test.test == MIXED_MODEL
         ),
     )
 

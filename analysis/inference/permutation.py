@@ -28,6 +28,7 @@ from conceptrsa.analysis.rsa.correlations import (
     standardise,
     vary,
 )
+from conceptrsa.analysis.rsa.relabelled_rdms import add_relabelled, blocks_of_rows
 from conceptrsa.analysis.settings import RsaMetric, is_own
 from conceptrsa.bids_config.machine import map_on_threads
 
@@ -40,9 +41,6 @@ SIGNS_AT_ONCE = 1_000_000
 TOLERANCE = 1e-12
 """Statistics that differ by less are equal: permutations that change nothing but the order of a
 sum must count as ties."""
-
-STATISTICS_AT_ONCE = 200_000
-"""So many that a chunk stays in the processor's cache."""
 
 
 def draw_permutations(
@@ -107,19 +105,23 @@ def _mean_over_rdms(vectors: Floats) -> Floats:
 def _product_scores(
     region_vectors: Floats, model_vectors: Floats, permutations: Integers
 ) -> Floats:
+    if len(region_vectors) > len(model_vectors):
+        # Permuting the models the other way is the same, and there are fewer of them.
+        inverse = np.argsort(permutations, axis=1)
+        return _product_scores(model_vectors, region_vectors, inverse).swapaxes(1, 2)
     n_stimuli = permutations.shape[1]
-    first, second = np.triu_indices(n_stimuli, k=1)
-    squares = np.stack([squareform(vector, checks=False).ravel() for vector in region_vectors])
+    squares = [squareform(vector, checks=False) for vector in region_vectors]
     scores = np.zeros((len(permutations), len(region_vectors), len(model_vectors)))
+    blocks = list(blocks_of_rows(n_stimuli, PAIRS_AT_ONCE))
 
     def score(start: int) -> None:
-        rows = slice(start, start + PERMUTATIONS_AT_ONCE)
-        orders = permutations[rows]
-        for pair in range(0, len(first), PAIRS_AT_ONCE):
-            pairs = slice(pair, pair + PAIRS_AT_ONCE)
-            entries = orders[:, first[pairs]] * n_stimuli + orders[:, second[pairs]]
-            permuted = squares.take(entries, axis=1)
-            scores[rows] += (permuted @ model_vectors[:, pairs].T).swapaxes(0, 1)
+        some = slice(start, start + PERMUTATIONS_AT_ONCE)
+        orders = permutations[some]
+        for region, square in enumerate(squares):
+            for rows, pairs in blocks:
+                permuted = np.zeros((len(orders), pairs.stop - pairs.start))
+                add_relabelled(square, orders, rows, permuted)
+                scores[some, region] += permuted @ model_vectors[:, pairs].T
 
     map_on_threads(score, range(0, len(permutations), PERMUTATIONS_AT_ONCE))
     return scores
@@ -220,7 +222,7 @@ class PermutationTests:
 
 
 def permutation_tests(
-    contrasts: Floats, null: Floats, expected: Floats, *, two_sided: bool
+    contrasts: Floats, null: Sequence[Floats], expected: Floats, *, two_sided: bool
 ) -> PermutationTests:
     """Test weighted sums of scores.
 
@@ -228,45 +230,41 @@ def permutation_tests(
     ----------
     contrasts : ndarray, (scores, tests)
         Each test's weights; NaN where there is nothing to test.
-    null : ndarray, (permutations, regions, scores)
-        Scores under every permutation, the identity first; NaN scores make their tests NaN.
+    null : sequence of ndarray, (permutations, scores)
+        Of each region, scores under every permutation, the identity first; NaN scores make their
+        tests NaN.
     expected : ndarray, (regions, scores)
         Means over all possible permutations, from which two-sided tests count both ways.
     two_sided : bool
         Whether large means far from the expected value; otherwise, above it.
     """
-    missing = ~np.isfinite(null[0])
+    identity = np.stack([of_region[0] for of_region in null])
+    missing = ~np.isfinite(identity)
     weights = np.nan_to_num(contrasts)
     unusable = (missing.astype(float) @ (weights != 0) > 0) | np.isnan(contrasts).any(axis=0)
 
-    def statistics(rows: slice) -> Floats:
-        deviations = np.where(missing, 0.0, null[rows] - expected)
-        found: Floats = deviations @ weights
-        return np.abs(found, out=found) if two_sided else found
+    def test(region: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """Statistics, divisors, shares of permutations as large, and the largest of each."""
+        scores = np.where(missing[region], 0.0, null[region] - expected[region])
+        found = scores @ weights
+        if two_sided:
+            np.abs(found, out=found)
+        observed = found[0].copy()
+        share = np.mean(found >= observed - TOLERANCE, axis=0)
+        sd = np.sqrt(np.einsum("nt,nt->t", found, found) / len(found))
+        precision = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > TOLERANCE)
+        found *= precision
+        largest = found[:, ~unusable[region]].max(axis=1, initial=-np.inf)
+        return observed, precision, share, largest
 
-    observed = statistics(slice(1))[0]
-    n_rows = max(1, STATISTICS_AT_ONCE // max(1, observed.size))
-    chunks = [slice(start, start + n_rows) for start in range(0, len(null), n_rows)]
-    squares = np.zeros_like(observed)
-    n_as_large = np.zeros(observed.shape, dtype=np.intp)
-    for rows in chunks:
-        found = statistics(rows)
-        n_as_large += (found >= observed - TOLERANCE).sum(axis=0)
-        squares += np.einsum("nrt,nrt->rt", found, found)
-    sd = np.sqrt(squares / len(null))
-    precision = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > TOLERANCE)
-    excluded = np.where(unusable, -np.inf, 0.0)
-    maxima = np.concatenate(
-        [
-            (statistics(rows) * precision + excluded).max(axis=(1, 2), initial=-np.inf)
-            for rows in chunks
-        ]
-    )
-    p = np.where(unusable, np.nan, n_as_large / len(null))
+    every = map_on_threads(test, range(len(missing)))
+    observed, precision, share = (np.stack(values) for values in list(zip(*every, strict=True))[:3])
+    maxima = np.max([largest for *_, largest in every], axis=0)
+    p = np.where(unusable, np.nan, share)
     below = np.searchsorted(np.sort(maxima), (observed - TOLERANCE) * precision, side="left")
     p_max = (len(maxima) - below) / len(maxima)
     return PermutationTests(
-        statistic=np.where(unusable, np.nan, np.where(missing, 0.0, null[0]) @ weights),
+        statistic=np.where(unusable, np.nan, np.where(missing, 0.0, identity) @ weights),
         p=p,
         p_max=np.where(unusable, np.nan, p_max),
         p_fdr=benjamini_hochberg(p.ravel()).reshape(p.shape),
@@ -331,16 +329,27 @@ def permute_labels(
     return label_tests(*null_scores(rdms, models, metric, permutations), groups)
 
 
-def label_tests(null: Floats, expected: Floats, groups: Sequence[str]) -> LabelPermutations:
-    """Test models, pairs of models and pairs of groups, given what `null_scores` found."""
-    of_models = np.eye(null.shape[-1])
-    usable = np.isfinite(null[0]).any(axis=0)
+def label_tests(
+    null: Floats | Sequence[Floats], expected: Floats, groups: Sequence[str]
+) -> LabelPermutations:
+    """Test models, pairs of models and pairs of groups.
+
+    Parameters
+    ----------
+    null : ndarray, (permutations, regions, models), or sequence of ndarray, (permutations, models)
+        Scores as from `null_scores`, of all regions or of each.
+    expected : ndarray, (regions, models)
+    groups : sequence of str
+    """
+    null = list(null.swapaxes(0, 1)) if isinstance(null, np.ndarray) else null
+    of_models = np.eye(len(groups))
+    usable = np.isfinite(np.stack([of_region[0] for of_region in null])).any(axis=0)
     names = np.array(list(dict.fromkeys(groups)))
     members = (np.asarray(groups)[:, None] == names) & usable[:, None]
     with np.errstate(invalid="ignore"):
         of_groups = members / members.sum(axis=0)
     return LabelPermutations(
-        p_floor=1 / len(null),
+        p_floor=1 / len(null[0]),
         models=permutation_tests(of_models, null, expected, two_sided=False),
         model_pairs=permutation_tests(_differences(of_models), null, expected, two_sided=True),
         group_pairs=permutation_tests(_differences(of_groups), null, expected, two_sided=True),

@@ -213,7 +213,7 @@ def _permutations(
         )
     found = inferred.values()
     return label_tests(
-        np.stack([one.null for one in found if one.null is not None], axis=1),
+        [one.null for one in found if one.null is not None],
         np.stack([one.expected for one in found if one.expected is not None]),
         groups,
     )

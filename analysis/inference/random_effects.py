@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.rsa.correlations import (
@@ -400,7 +400,11 @@ def _summed(squares: MeanSquares, contrasts: Floats, multiples: Floats) -> Float
     -------
     ndarray, (contrasts, points)
     """
-    parts = weighted_parts(squares, contrasts)
+    return _summed_parts(squares, weighted_parts(squares, contrasts), multiples)
+
+
+def _summed_parts(squares: MeanSquares, parts: Floats, multiples: Floats) -> Floats:
+    """As `_summed`, of what each mean square adds (contrasts, parts)."""
     variances = parts @ multiples.T
     for share, chosen in _limits(squares):
         limit = share * (parts[:, chosen] @ multiples[:, chosen].T)
@@ -445,7 +449,7 @@ def _half_width(variances: Floats, weights: Floats, alpha: float) -> Floats:
     scale = np.sqrt(variances @ weights)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = 1 / np.maximum(np.sqrt(variances) / scale[:, None], 1e-9)
-        width = np.full(len(variances), 1.0)
+        width = np.full(len(variances), float(-ndtri(alpha / 2)))
         for _ in range(50):
             z = width[:, None] * inverse
             excess = 2 * ndtr(-z) @ weights - alpha
@@ -508,13 +512,21 @@ def _reach(squares: MeanSquares, ratio: Floats, side: float, alpha: float) -> Fl
     tangent is the distance reaches all of that way.
     """
     inside, outside = np.zeros(len(ratio)), np.full(len(ratio), np.pi / 2)
-    contrasts = np.eye(len(ratio), len(ratio) + 1)
+    # The variance of a difference is quadratic in its weights, so that it is taken apart once.
+    unit = np.eye(len(ratio) + 1)
+    alone = weighted_parts(squares, unit)
+    both = (weighted_parts(squares, unit[:-1] + unit[-1]) - alone[:-1] - alone[-1]) / 2
+    means = np.where(np.isnan(squares.estimates), 0.0, squares.estimates)
+    inverse, weights = _inverse_chi_squared(tuple(part.df for part in squares.parts))
     for _ in range(N_BISECTIONS):
         angle = (inside + outside) / 2
         # The contrast is scaled by the cosine, to stay finite.
-        scaled = contrasts * np.cos(angle)[:, None]
-        scaled[:, -1] = -(ratio * np.cos(angle) + side * np.sin(angle))
-        kept = ~(two_sided_p(squares, scaled) < alpha)
+        first, last = np.cos(angle), -(ratio * np.cos(angle) + side * np.sin(angle))
+        estimate = first * means[:-1] + last * means[-1]
+        one, other = first[:, None], last[:, None]
+        parts = one**2 * alone[:-1] + 2 * one * other * both + other**2 * alone[-1]
+        p = _two_sided(estimate, _summed_parts(squares, parts, inverse), weights)
+        kept = ~(p < alpha)
         inside, outside = np.where(kept, angle, inside), np.where(kept, outside, angle)
     distance: Floats = np.tan((inside + outside) / 2)
     return np.where(np.isfinite(ratio), distance, np.nan)

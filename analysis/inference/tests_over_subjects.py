@@ -256,14 +256,26 @@ def _signed_rank(differences: Floats) -> tuple[float, float, str]:
     if len(nonzero) == 0:
         return np.nan, np.nan, f"{name}; impossible: no differences"
     if len(nonzero) == len(differences) == len(np.unique(nonzero)):
-        result = stats.wilcoxon(differences, method="exact")
-        return float(result.statistic), float(result.pvalue), f"{name}, exact"
+        order = np.argsort(nonzero)
+        statistic, p = _exact_signed_rank(tuple(np.sign(differences[order]).tolist()))
+        return statistic, p, f"{name}, exact"
     if len(differences) <= MAX_ENUMERATED:
         every_sign = stats.PermutationMethod(n_resamples=2 ** (MAX_ENUMERATED + 1))
         result = stats.wilcoxon(differences, method=every_sign)
         return float(result.statistic), float(result.pvalue), f"{name}, exact with ties"
     result = stats.wilcoxon(differences, method="approx")
     return float(result.statistic), float(result.pvalue), f"{name}, asymptotic because of ties"
+
+
+@lru_cache(maxsize=65536)
+def _exact_signed_rank(signs: tuple[float, ...]) -> tuple[float, float]:
+    """Statistic and p of differences without ties, given their signs in the order of their sizes.
+
+    Kept, since a few subjects have few orders of signs, and tests are many.
+    """
+    ranks = np.arange(1, len(signs) + 1) * np.array(signs)
+    result = stats.wilcoxon(ranks, method="exact")
+    return float(result.statistic), float(result.pvalue)
 
 
 def _welch(a: Floats, b: Floats) -> tuple[float, float]:

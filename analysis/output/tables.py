@@ -1,7 +1,7 @@
 """The comparison as tab-separated tables; missing values are n/a, floats have eight digits."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def voxel_count_table(result: ComparisonResult, analysis: Analysis) -> pd.DataFr
 def table_of(rows: Sequence[Any], kind: type[Any]) -> pd.DataFrame:
     """A table of dataclass instances, its columns the fields in their order."""
     columns = [column.name for column in fields(kind)]
-    return pd.DataFrame([asdict(row) for row in rows], columns=columns)
+    return pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})
 
 
 def _inference_tables(result: ComparisonResult) -> dict[str, pd.DataFrame | None]:

@@ -10,7 +10,13 @@ from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.nested_ceilings import ceilings_of_orders, without_mean_pattern
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
-from conceptrsa.analysis.settings import MANY_STIMULI, ComparisonSettings, is_own, is_product
+from conceptrsa.analysis.settings import (
+    MANY_REGIONS,
+    MANY_STIMULI,
+    ComparisonSettings,
+    is_own,
+    is_product,
+)
 
 MIN_VOXELS = 3
 """Over two voxels a correlation is 1 or -1 whatever the data."""
@@ -20,6 +26,9 @@ MAX_SIZES_OF_SLOW_METRICS = (30, 20)
 
 SIZES_OF_MANY_STIMULI, DRAWS_OF_MANY_STIMULI = (30, 30), 10
 """The sweep's limits, and its random draws, where stimuli are many: what a figure can show."""
+
+SIZES_OF_MANY_REGIONS, DRAWS_OF_MANY_REGIONS = (10, 20), 4
+"""The same where regions are many, each of which has a small panel."""
 
 MAX_DRAWS_OF_TAU = 10
 """Random draws where RDMs are compared by Kendall's tau-a, which takes ten times longer."""
@@ -182,6 +191,37 @@ def draw_orders(
     return np.array(
         [[one(values) for values in patterns] for _ in range(n_draws)], dtype=np.intp
     ).reshape(n_draws, len(patterns), n_columns)
+
+
+def sweep_of_many_regions(settings: ComparisonSettings, n_regions: int) -> ComparisonSettings:
+    """Settings of a sweep: coarser ones where regions are many, in the preset 'recommended'."""
+    if settings.preset != "recommended" or n_regions <= MANY_REGIONS:
+        return settings
+    dense_until, log_points = SIZES_OF_MANY_REGIONS
+    return replace(
+        settings,
+        sweep_dense_until=min(settings.sweep_dense_until, dense_until),
+        sweep_log_points=min(settings.sweep_log_points, log_points),
+        n_random_draws=min(settings.n_random_draws, DRAWS_OF_MANY_REGIONS),
+    )
+
+
+def note_on_sweep(
+    settings: ComparisonSettings, taken: ComparisonSettings | None
+) -> tuple[str, ...]:
+    """Say how the sweep taken is coarser than the settings; nothing where it is not."""
+    wanted = settings.sweep_dense_until, settings.sweep_log_points, settings.n_random_draws
+    if taken is None or wanted == (
+        taken.sweep_dense_until,
+        taken.sweep_log_points,
+        taken.n_random_draws,
+    ):
+        return ()
+    return (
+        "the sweep of the noise ceiling over the number of voxels takes every number to "
+        f"{taken.sweep_dense_until} and then {taken.sweep_log_points}, and "
+        f"{taken.n_random_draws} random draws, as regions are many; --preset paper takes all",
+    )
 
 
 def _ceilings(

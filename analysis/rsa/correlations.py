@@ -1,6 +1,7 @@
 """How alike RDMs are, and means of such scores over subjects."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import isqrt
 from typing import cast
 
@@ -20,6 +21,11 @@ from conceptrsa.bids_config.errors import InputError
 
 MAX_PAIRS_OF_SIGNS = 4000
 """Beyond so many pairs Kendall's tau-a is faster by sorting than by comparing all with all."""
+
+VECTORS_OF_SIGNS = 128
+"""So many vectors' signs of differences are kept, 2 MB each at most."""
+
+Words = NDArray[np.uint64]
 
 
 def correlate_rdms(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
@@ -101,10 +107,15 @@ def standardise(rdms: Floats, metric: RsaMetric) -> Floats:
     if metric == "whitened-cosine":
         return _scale_to_length_1(whiten(values))
     if metric in ("spearman", "rho-a"):
-        values = mean_ranks(values)
-    units = _centred(values)
+        return standardise_ranks(mean_ranks(values), metric)
+    return _scale_to_length_1(_centred(values))
+
+
+def standardise_ranks(ranks: Floats, metric: RsaMetric) -> Floats:
+    """Give what `standardise` gives, for Spearman or rho-a, of RDMs whose ranks these are."""
+    units = _centred(ranks)
     if metric == "rho-a":
-        n_pairs = values.shape[-1]
+        n_pairs = ranks.shape[-1]
         length_without_ties = np.sqrt((n_pairs**3 - n_pairs) / 12)
         constant = ~units.any(axis=-1, keepdims=True)
         return units / np.where(constant, np.nan, length_without_ties)
@@ -238,9 +249,11 @@ def _scale_to_length_1(values: Floats) -> Floats:
 def _kendall_tau_a(rdms: Floats, others: Floats) -> Floats:
     rdms, others = _of_one_batch(rdms, others)
     tau = np.empty((*rdms.shape[:-1], others.shape[-2]))
-    of_two_sets = _tau_by_signs if rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS else _tau_by_sorting
+    by_signs = rdms.shape[-1] <= MAX_PAIRS_OF_SIGNS
+    first, second = (mean_ranks(rdms), mean_ranks(others)) if by_signs else (rdms, others)
+    of_two_sets = _tau_by_signs if by_signs else _tau_by_sorting
     for index in np.ndindex(rdms.shape[:-2]):
-        tau[index] = of_two_sets(rdms[index], others[index])
+        tau[index] = of_two_sets(first[index], second[index])
     return np.where(vary(rdms)[..., :, None] & vary(others)[..., None, :], tau, np.nan)
 
 
@@ -259,44 +272,64 @@ def vary(rdms: Floats | Singles) -> Booleans:
     return np.asarray(rdms.min(axis=-1) < rdms.max(axis=-1))
 
 
-def _tau_by_signs(rdms: Floats, others: Floats) -> Floats:
-    """Kendall's tau-a of (n, pairs) with (m, pairs), all differences of a vector held as bits."""
-    n_pairs = rdms.shape[-1]
-    signs = [_signs_of_differences(ranks) for ranks in mean_ranks(rdms)]
-    balance = np.empty((len(rdms), len(others)))
-    for column, ranks in enumerate(mean_ranks(others)):
-        other_rises, other_differs = _signs_of_differences(ranks)
+def _tau_by_signs(ranks: Floats, others: Floats) -> Floats:
+    """Kendall's tau-a of ranks (n, pairs) and (m, pairs), differences of a vector held as bits."""
+    n_pairs = ranks.shape[-1]
+    every = n_pairs * (n_pairs - 1) // 2
+    signs = [_signs_of_ranks(one) for one in ranks]
+    balance = np.empty((len(ranks), len(others)))
+    for column, other in enumerate(others):
+        other_rises, other_differs = _signs_of_ranks(other)
         for row, (rises, differs) in enumerate(signs):
-            untied = differs & other_differs
-            discordant = _count_bits((rises ^ other_rises) & untied)
-            balance[row, column] = _count_bits(untied) - 2 * discordant
-    tau: Floats = balance / (n_pairs * (n_pairs - 1) / 2)
+            discordant = rises ^ other_rises
+            if differs is None and other_differs is None:
+                balance[row, column] = every - 2 * _count_bits(discordant)
+                continue
+            untied = other_differs if differs is None else differs
+            if differs is not None and other_differs is not None:
+                untied = differs & other_differs
+            assert untied is not None
+            balance[row, column] = _count_bits(untied) - 2 * _count_bits(discordant & untied)
+    tau: Floats = balance / every
     return tau
 
 
-def _signs_of_differences(ranks: Floats) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def _signs_of_ranks(ranks: Floats) -> tuple[Words, Words | None]:
+    """Signs of all differences of ranks; constant ones in place of NaN."""
+    if np.isnan(ranks[0]):
+        ranks = np.zeros_like(ranks)
+    return _signs_of_differences((2 * ranks).astype(np.int16).tobytes())
+
+
+@lru_cache(maxsize=VECTORS_OF_SIGNS)
+def _signs_of_differences(doubled_ranks: bytes) -> tuple[Words, Words | None]:
     """Whether the later of two ranks is higher, and whether they differ, a bit each.
 
     Comparing the vector with itself shifted, round its end, by one to half its length takes every
-    two of its entries once.
+    two of its entries once. None in place of the second where all ranks differ. Kept, since a
+    vector is compared with many.
     """
-    n_ranks = len(ranks)
-    if np.isnan(ranks[0]):
-        ranks = np.zeros_like(ranks)
-    doubled = (2 * ranks).astype(np.int16)
+    doubled = np.frombuffer(doubled_ranks, dtype=np.int16)
+    n_ranks = len(doubled)
     shifted = sliding_window_view(np.concatenate([doubled, doubled]), n_ranks)[1 : n_ranks // 2 + 1]
-    differs = shifted != doubled
+    rises = shifted > doubled
+    is_tied = np.bincount(doubled).max() > 1
+    differs = shifted != doubled if is_tied else None
     if n_ranks % 2 == 0:
-        differs[-1, n_ranks // 2 :] = False
-    return _as_bits(shifted > doubled), _as_bits(differs)
+        for flags in (rises, differs):
+            if flags is not None:
+                flags[-1, n_ranks // 2 :] = False
+    return _as_bits(rises), None if differs is None else _as_bits(differs)
 
 
-def _as_bits(flags: Booleans) -> NDArray[np.uint64]:
+def _as_bits(flags: Booleans) -> Words:
     packed = np.packbits(flags.ravel())
-    return np.pad(packed, (0, -len(packed) % 8)).view(np.uint64)
+    words = np.zeros(-(-len(packed) // 8), dtype=np.uint64)
+    words.view(np.uint8)[: len(packed)] = packed
+    return words
 
 
-def _count_bits(words: NDArray[np.uint64]) -> int:
+def _count_bits(words: Words) -> int:
     return int(np.bitwise_count(words).sum(dtype=np.int64))
 
 

@@ -13,12 +13,17 @@ from conceptrsa.analysis.rsa.correlations import (
     number_of_stimuli,
     sem_over_subjects,
     standardise,
+    standardise_ranks,
     whiten,
 )
+from conceptrsa.analysis.rsa.relabelled_rdms import add_relabelled
 from conceptrsa.analysis.settings import RsaMetric, is_own, is_product, rsa_metric_of
 
 N_PERMUTATIONS = 199
 """Of the test whether subjects agree more than they would if stimuli meant nothing."""
+
+SUMS_AT_ONCE = 1_000_000
+"""Sums of relabelled distances that are held at a time."""
 
 
 class NoiseCeiling(NamedTuple):
@@ -64,18 +69,20 @@ def noise_ceiling(
     if is_own(metric):
         return _own_ceiling(rdms, metric)
     if not is_product(metric):
-        return _rank_ceiling(rdms, metric, correlate_rdms(rdms, rdms, metric), spearman_bounds)
+        ranks = mean_ranks(rdms)
+        return _rank_ceiling(ranks, metric, correlate_rdms(ranks, ranks, metric), spearman_bounds)
     if metric == "whitened-cosine":
         # Before the mean the RDMs have one length as they are, not one length when whitened.
         whitened = whiten(standardise(rdms, "cosine"))
         lengths = np.linalg.norm(whitened, axis=-1)
         units = whitened / lengths[..., None]
         return ceiling_from_correlations(units @ units.swapaxes(-1, -2), weights=lengths)
-    units = standardise(rdms, metric)
-    correlations = units @ units.swapaxes(-1, -2)
     if metric in ("pearson", "cosine"):
-        return ceiling_from_correlations(correlations)
-    return _rank_ceiling(rdms, metric, correlations, spearman_bounds)
+        units = standardise(rdms, metric)
+        return ceiling_from_correlations(units @ units.swapaxes(-1, -2))
+    ranks = mean_ranks(rdms)
+    units = standardise_ranks(ranks, metric)
+    return _rank_ceiling(ranks, metric, units @ units.swapaxes(-1, -2), spearman_bounds, units)
 
 
 def split_half_ceiling(halves: Floats, metric: RsaMetric, doubled: bool) -> float:
@@ -154,29 +161,32 @@ def _own_ceiling(rdms: Floats, metric: RsaMetric) -> NoiseCeiling:
 
 
 def _rank_ceiling(
-    rdms: Floats, metric: RsaMetric, correlations: Floats, bounds: bool
+    ranks: Floats,
+    metric: RsaMetric,
+    correlations: Floats,
+    bounds: bool,
+    units: Floats | None = None,
 ) -> NoiseCeiling:
-    """Ceilings whose bounds are those of mean ranks."""
+    """Ceilings whose bounds are those of mean ranks; `units` are the standardised ranks."""
     pairwise = _mean_with_others(correlations)
     if not bounds:
         unknown = np.full_like(pairwise, np.nan)
         return NoiseCeiling(pairwise, unknown, unknown)
     present = np.isfinite(pairwise)[..., None]
-    ranks = np.where(present, mean_ranks(rdms), 0.0)
-    all_ranks = ranks.sum(axis=-2, keepdims=True)
-    return NoiseCeiling(
-        pairwise,
-        lower=_one_by_one(rdms, all_ranks - ranks, metric),
-        upper=_one_by_one(rdms, all_ranks, metric),
-    )
-
-
-def _one_by_one(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
-    """Compare each RDM of (..., n, pairs) with the one in its place, or with the only other."""
-    if not is_product(metric):
-        return correlate_rdms(rdms[..., None, :], others[..., None, :], metric)[..., 0, 0]
-    products = standardise(rdms, metric) * standardise(others, metric)
-    return np.asarray(products.sum(axis=-1))
+    summed = np.where(present, ranks, 0.0)
+    of_all = summed.sum(axis=-2, keepdims=True)
+    of_others = of_all - summed
+    if units is None:
+        lower, upper = (
+            correlate_rdms(ranks[..., None, :], sums[..., None, :], metric)[..., 0, 0]
+            for sums in (of_others, of_all)
+        )
+    else:
+        lower, upper = (
+            np.einsum("...p,...p->...", units, standardise(sums, metric))
+            for sums in (of_others, of_all)
+        )
+    return NoiseCeiling(pairwise, lower, upper)
 
 
 def _mean_with_others(correlations: Floats) -> Floats:
@@ -272,18 +282,18 @@ def _permuted_agreement(units: Floats, generator: np.random.Generator) -> Floats
 
     They grow with the mean of the correlations.
     """
-    n_folds, n_rdms, n_pairs = units.shape
-    squares = np.stack(
-        [[squareform(fold[rdm], checks=False).ravel() for fold in units] for rdm in range(n_rdms)]
-    )
+    _, n_rdms, n_pairs = units.shape
+    squares = [[squareform(rdm, checks=False) for rdm in fold] for fold in units]
     n_stimuli = number_of_stimuli(n_pairs)
-    first, second = np.triu_indices(n_stimuli, k=1)
     order = np.tile(np.arange(n_stimuli), (n_rdms, 1))
-    null = np.empty(N_PERMUTATIONS)
-    for index in range(N_PERMUTATIONS):
-        shuffled = generator.permuted(order, axis=1)
-        total = np.zeros((n_folds, n_pairs))
-        for of_rdm, drawn in zip(squares, shuffled, strict=True):
-            total += of_rdm.take(drawn[first] * n_stimuli + drawn[second], axis=1)
-        null[index] = np.square(total).sum()
+    shuffled = np.stack([generator.permuted(order, axis=1) for _ in range(N_PERMUTATIONS)])
+    null = np.zeros(N_PERMUTATIONS)
+    at_once = max(1, SUMS_AT_ONCE // n_pairs)
+    for start in range(0, N_PERMUTATIONS, at_once):
+        some = slice(start, start + at_once)
+        for fold in squares:
+            total = np.zeros((len(null[some]), n_pairs))
+            for rdm, square in enumerate(fold):
+                add_relabelled(square, shuffled[some, rdm], range(n_stimuli - 1), total)
+            null[some] += np.einsum("np,np->n", total, total)
     return null

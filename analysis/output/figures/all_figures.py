@@ -25,6 +25,7 @@ from conceptrsa.analysis.output.figures.style import (
 )
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
+from conceptrsa.analysis.settings import MANY_REGIONS
 from conceptrsa.bids_config.names import require_one_of
 
 Draw = Callable[[View], Figure]
@@ -32,7 +33,7 @@ Draw = Callable[[View], Figure]
 EARLIER_NAMES = ("figure_1", "figure_2a", "figure_2b", "figure_3")
 """Of figures that earlier versions wrote: left in a folder, they would show an earlier result."""
 
-MOST_REGIONS = 24
+MOST_REGIONS, MOST_OF_MANY_REGIONS = 24, 12
 """In one figure: of a whole brain's parcels each would be metres long, and take minutes."""
 
 
@@ -97,7 +98,8 @@ def _is_there(name: str, roi: RoiResult, result: ComparisonResult) -> bool:
     kinds = {"variance_partition": "variance_parts", "partial_rsa": "partial_scores"}
     if name not in kinds:
         return True
-    return any(found.roi == roi.roi for found in getattr(result.inference, kinds[name]))
+    assert result.inference is not None
+    return bool(getattr(result.inference.of(roi.roi), kinds[name]))
 
 
 def _figures(result: ComparisonResult, figures_dir: Path) -> Iterator[tuple[Path, Draw, View]]:
@@ -123,4 +125,5 @@ def _most_reliable(rois: Sequence[RoiResult]) -> tuple[RoiResult, ...]:
     """
     ceilings = [float(mean_over_subjects(roi.ceiling.pairwise)) for roi in rois]
     order = sorted(range(len(rois)), key=lambda place: -np.nan_to_num(ceilings[place], nan=-np.inf))
-    return tuple(rois[place] for place in sorted(order[:MOST_REGIONS]))
+    most = MOST_REGIONS if len(rois) <= MANY_REGIONS else MOST_OF_MANY_REGIONS
+    return tuple(rois[place] for place in sorted(order[:most]))

@@ -159,12 +159,12 @@ class View:
 
     def scores(self, roi: str) -> list[ModelScore]:
         """Scores with intervals of one region, models in the order of the figures."""
-        of_model = {score.model: score for score in self.inference.model_scores if score.roi == roi}
+        of_model = {score.model: score for score in self.inference.of(roi).model_scores}
         return [of_model[model.name] for model in self.ordered_models]
 
     def ceilings(self, roi: str) -> list[CeilingInterval]:
         """Noise ceilings of one region with their intervals, that of the test first."""
-        return [found for found in self.inference.ceilings if found.roi == roi]
+        return list(self.inference.of(roi).ceilings)
 
 
 @contextmanager

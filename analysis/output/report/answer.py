@@ -173,13 +173,13 @@ def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, An
     """Label permutation, random effects, and the mixed model of groups."""
     inference = result.inference
     assert inference is not None
-    every = [score for score in inference.model_scores if score.roi == roi.roi]
+    every = inference.of(roi.roi).model_scores
     scores = [score for score in every if np.isfinite(score.rsa)]
     related = [score for score in every if score.p_max < ALPHA]
     tests = [
         test
-        for test in inference.group_tests
-        if (test.roi, test.test) == (roi.roi, MIXED_MODEL) and np.isfinite(test.p_corrected)
+        for test in inference.of(roi.roi).group_tests
+        if test.test == MIXED_MODEL and np.isfinite(test.p_corrected)
     ]
     found: dict[str, Any] = {
         "best": None,

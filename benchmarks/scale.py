@@ -1,8 +1,9 @@
 """Time and memory of whole comparisons, by the number of stimuli, of regions and of subjects.
 
-`python -m benchmarks.scale [STIMULI REGIONS] [--subjects N] [--report] [--rsatoolbox]`; default
-settings, 8 subjects, 16 models, regions of 500 voxels. Without a size, the table of all of them,
-each in a process of its own. `--report` also writes tables, figures and report. `--rsatoolbox`
+`python -m benchmarks.scale [STIMULI REGIONS] [--subjects N] [--shared N] [--report]
+[--rsatoolbox]`; default settings, 8 subjects, 16 models, regions of 500 voxels. Without a size, the
+table of all of them, each in a process of its own. `--shared` gives each subject stimuli of its
+own, of which all share so many. `--report` also writes tables, figures and report. `--rsatoolbox`
 lets rsatoolbox do what it can of the same work beside it: RDMs, scores, noise ceilings and
 a bootstrap over subjects and stimuli.
 """
@@ -23,10 +24,11 @@ import conceptrsa as crsa
 from conceptrsa.analysis.arrays import Floats, Singles
 
 SIZES = (
-    (50, 4, 8), (100, 4, 8), (200, 4, 8), (515, 4, 8), (1000, 4, 8), (515, 12, 8), (1000, 12, 8),
-    (50, 12, 5), (50, 40, 5), (50, 400, 5),
+    (50, 4, 8, 50), (100, 4, 8, 100), (200, 4, 8, 200), (515, 4, 8, 515), (1000, 4, 8, 1000),
+    (515, 12, 8, 515), (1000, 12, 8, 1000), (50, 12, 5, 50), (50, 40, 5, 50), (50, 400, 5, 50),
+    (10_000, 4, 8, 1000),
 )  # fmt: skip
-"""Stimuli, regions and subjects."""
+"""Stimuli of a subject, regions, subjects, and stimuli that all share."""
 
 N_MODELS, N_VOXELS, N_FEATURES = 16, 500, 30
 N_BOOTSTRAPS = 1000
@@ -34,10 +36,13 @@ MOST_STIMULI_OF_RSATOOLBOX = 100
 """A bootstrap of rsatoolbox makes matrices of (pairs x pairs) or copies of all RDMs each time."""
 
 
-def measure(n_stimuli: int, n_regions: int, n_subjects: int, with_report: bool) -> None:
+def measure(
+    n_stimuli: int, n_regions: int, n_subjects: int, n_shared: int, with_report: bool
+) -> None:
     """Compare once, and print a row of the table."""
-    features = _features(n_stimuli)
-    names = [f"stimulus-{number:05d}" for number in range(n_stimuli)]
+    n_own = n_stimuli - n_shared
+    features = _features(n_shared + n_subjects * n_own)
+    names = [f"stimulus-{number:05d}" for number in range(features.shape[1])]
     models = [
         crsa.Features(f"model {index}", f"group {index % 3}", names, values)
         for index, values in enumerate(features)
@@ -45,16 +50,21 @@ def measure(n_stimuli: int, n_regions: int, n_subjects: int, with_report: bool) 
     generator = np.random.default_rng(1)
     subjects = []
     for subject in range(n_subjects):
+        first = n_shared + subject * n_own
+        rows = np.r_[:n_shared, first : first + n_own]
         regions = {
-            f"region {region}": _runs(features, region, generator) for region in range(n_regions)
+            f"region {region}": _runs(features[:, rows], region, generator)
+            for region in range(n_regions)
         }
-        subjects.append(crsa.SubjectPatterns.from_arrays(f"{subject:02d}", names, regions))
+        own = [names[row] for row in rows]
+        subjects.append(crsa.SubjectPatterns.from_arrays(f"{subject:02d}", own, regions))
         del regions
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found: list[crsa.Result] = []
         seconds = _timed(lambda: found.append(crsa.compare(subjects, models)))
-        cells = [f"{n_stimuli}", f"{n_regions}", f"{n_subjects}", *seconds, _peak()]
+        sizes = map(str, (n_stimuli, n_shared, n_regions, n_subjects))
+        cells = [*sizes, *seconds, _peak()]
         if with_report:
             with tempfile.TemporaryDirectory() as folder:
                 cells += [*_timed(lambda: found[0].save(folder)), _peak()]
@@ -117,22 +127,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("size", nargs="*", type=int, metavar="STIMULI REGIONS")
     parser.add_argument("--subjects", type=int, default=8)
+    parser.add_argument("--shared", type=int, help="default: all")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--rsatoolbox", action="store_true")
     given = parser.parse_args()
     if given.size:
         n_stimuli, n_regions = given.size
-        measure(n_stimuli, n_regions, given.subjects, given.report)
+        n_shared = n_stimuli if given.shared is None else given.shared
+        measure(n_stimuli, n_regions, given.subjects, n_shared, given.report)
         if given.rsatoolbox:
             _beside(n_stimuli, given.subjects)
         return
-    header = ["stimuli", "regions", "subjects", "wall (s)", "CPU (s)", "peak memory (GB)"]
+    header = ["stimuli", "shared", "regions", "subjects", "wall (s)", "CPU (s)", "memory (GB)"]
     if given.report:
-        header += ["report: wall (s)", "CPU (s)", "peak memory (GB)"]
+        header += ["report: wall (s)", "CPU (s)", "memory (GB)"]
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}")
     further = [f"--{flag}" for flag in ("report", "rsatoolbox") if getattr(given, flag)]
-    for n_stimuli, n_regions, n_subjects in SIZES:
+    for n_stimuli, n_regions, n_subjects, n_shared in SIZES:
         size = [str(n_stimuli), str(n_regions), "--subjects", str(n_subjects)]
+        size += ["--shared", str(n_shared)]
         subprocess.run([sys.executable, "-m", "benchmarks.scale", *size, *further], check=True)
 
 

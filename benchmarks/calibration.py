@@ -4,7 +4,8 @@
 
 Every data set has new subjects, new stimuli and new models. Prints a table in Markdown: how often
 each test rejects a true null hypothesis at 0.05, how often each interval covers the truth, and how
-much selecting voxels inflates results on noise, with standard errors over data sets.
+much selecting voxels inflates results on noise, with standard errors over data sets. Last come
+subjects with stimuli of their own, one subject, and very many stimuli.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,13 +29,14 @@ from benchmarks.false_positives import (
 from benchmarks.interval_coverage import coverage
 from benchmarks.selection_on_noise import selection_on_noise
 from benchmarks.simulation import Design
+from benchmarks.stimulus_designs import DESIGNS, stimulus_design, thinned_permutations
 
 
 def studies(n: int, seed: int) -> list[Callable[[], Study]]:
-    """All studies; the variations have half or a quarter as many data sets."""
+    """All studies; the variations have half or a quarter as many data sets, the largest fewer."""
     design = Design()
     categories, many = replace(design, n_categories=8), replace(design, n_subjects=12)
-    half, quarter = max(n // 2, 2), max(n // 4, 2)
+    half, quarter, few = max(n // 2, 2), max(n // 4, 2), max(n // 12, 2)
     return [
         lambda: false_positives(n, seed, "pearson", design),
         lambda: equally_related(n, seed, "pearson", design),
@@ -48,6 +51,11 @@ def studies(n: int, seed: int) -> list[Callable[[], Study]]:
         lambda: false_positives(half, seed, "pearson", categories),
         lambda: coverage(half, seed, "pearson", many, bootstraps=False),
         lambda: false_positives(half, seed, "pearson", many),
+        *(
+            partial(stimulus_design, few if one.subjects.n_stimuli > 100 else quarter, seed, one)
+            for one in DESIGNS
+        ),
+        lambda: thinned_permutations(max(n // 250, 2), seed),
     ]
 
 

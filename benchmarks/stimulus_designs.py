@@ -285,14 +285,13 @@ def thinned_permutations(n: int, seed: int) -> Study:
             sets = stimulus_sets.stimulus_sets(subjects, SETTINGS)
             study = own_scores.score_own_stimuli(subjects, sets, models, {}, SETTINGS)
             thinned, plain, again = (_permute(study, most, generator) for most in (300, 1000, 1000))
-            for kind in ("models", "model_pairs", "group_pairs"):
-                for corrected in ("p", "p_max"):
-                    p = getattr(getattr(plain, kind), corrected)
-                    quantity = f"{corrected} of {kind.replace('_', ' ')}"
-                    for name, other in (("thinned", thinned), ("plain again", again)):
-                        apart = np.abs(getattr(getattr(other, kind), corrected) - p)
-                        found[f"{quantity}, {name}: mean", design.name].append(apart.mean())
-                        found[f"{quantity}, {name}: largest", design.name].append(apart.max())
+            for kind in ("models", "model_pairs"):
+                p = getattr(plain, kind).p
+                for name, other in (("thinned", thinned), ("plain again", again)):
+                    apart = np.abs(getattr(other, kind).p - p)
+                    quantity = f"{kind.replace('_', ' ')}, {name}"
+                    found[f"{quantity}: mean", design.name].append(apart.mean())
+                    found[f"{quantity}: largest", design.name].append(apart.max())
     title = f"How far p of {MANY_PERMUTATIONS} permutations lie from those of as many plain ones"
     return Study(title, "mean", rows_of(found, "{}", {}))
 

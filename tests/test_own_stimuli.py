@@ -54,6 +54,7 @@ COMPONENTS = {
     "all": Components(0.02, 0.05, 0.03, 0.3, 0.4),
     "of stimuli": Components(0, 0.1, 0, 0, 0),
     "of pairs": Components(0, 0, 0, 1, 1),
+    "alike": Components(0.02, 0.05, 0, 0.3, 0),
 }
 
 HALVES = np.random.default_rng(5)
@@ -108,7 +109,7 @@ def shared_influences(sets, values):
     return found
 
 
-@pytest.mark.parametrize("components", COMPONENTS)
+@pytest.mark.parametrize("components", ["all", "of stimuli", "of pairs"])
 @pytest.mark.parametrize("design", DESIGNS)
 def test_variance_is_unbiased(design, components):
     sets, of = DESIGNS[design], COMPONENTS[components]
@@ -171,9 +172,9 @@ def test_where_all_is_shared_it_is_the_crossed_design():
     np.testing.assert_allclose(errors, errors_by_factor(crossed, np.eye(3)), rtol=1e-9)
 
 
-def degrees_of_freedom(sets, places):
+def degrees_of_freedom(sets, places, components="all"):
     """Of the parts over stimuli and pairs, in the mean of two subjects and in their differences."""
-    values = draw_values(sets, COMPONENTS["all"], np.random.default_rng(6))
+    values = draw_values(sets, COMPONENTS[components], np.random.default_rng(6))
     shared = []
     for subjects in places:
         stimuli = sorted(set.intersection(*(set(sets[s]) for s in subjects)))
@@ -185,9 +186,13 @@ def degrees_of_freedom(sets, places):
 
 
 def test_degrees_of_freedom_of_pairs_of_subjects_who_saw_the_same():
-    sets = [range(20)] * 3
-    together = degrees_of_freedom(sets, [(0, 1, 2)])
-    assert degrees_of_freedom(sets, list(combinations(range(3), 2))) == together
+    sets, every_two = [range(20)] * 3, list(combinations(range(3), 2))
+    together = degrees_of_freedom(sets, [(0, 1, 2)], "alike")
+    assert degrees_of_freedom(sets, every_two, "alike") == together
+    # What is a subject's own makes the mean of two differ from that of two others.
+    together, apart = (degrees_of_freedom(sets, places) for places in ([(0, 1, 2)], every_two))
+    for strata, df in together.items():
+        assert df <= apart[strata] < 2 * df
 
 
 def test_degrees_of_freedom_of_stimuli_that_no_others_share_add_up():

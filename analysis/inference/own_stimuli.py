@@ -9,8 +9,9 @@ Variances are components of single stimuli and single pairs, which some of the s
 as all: where there are thousands, they are found on a part of them.
 """
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def mean_squares_of_own(
     if n_subjects > 1:
         over_subjects = mean_squares(scores, (levels,))
         parts += over_subjects.parts
-    merged: dict[tuple[tuple[int, int], ...], list[tuple[Part, SharedInfluence]]] = {}
+    merged: dict[tuple[tuple[int, int], ...], list[Part]] = {}
     for one in shared:
         pairs_of_subjects = [(s, t) for s in one.subjects for t in one.subjects if s != t]
         share = len(pairs_of_subjects) / max(n_subjects * (n_subjects - 1), 1)
@@ -101,9 +102,14 @@ def mean_squares_of_own(
             [_weights(counts, s, t) for s, t in pairs_of_subjects], axis=0
         )
         for part in _resized(one.mean_squares(), one.n_stimuli, per_stimulus, per_pair):
-            weighed = part._replace(weight=share * part.weight)
-            merged.setdefault(part.strata, []).append((weighed, one))
-    parts += [_merged(of_strata) for of_strata in merged.values()]
+            merged.setdefault(part.strata, []).append(part._replace(weight=share * part.weight))
+    means = {strata: _mean_part(of_sets) for strata, of_sets in merged.items()}
+    if len(shared) > 1:
+        components = _components(means)
+        for strata, of_sets in merged.items():
+            df = _df_of_mean(of_sets, shared, components)
+            means[strata] = means[strata]._replace(df=df)
+    parts += means.values()
     return MeanSquares(np.asarray(scores.mean(axis=1)), tuple(parts))
 
 
@@ -173,41 +179,104 @@ def _weight_of(stratum: tuple[int, int], n_stimuli: int) -> float:
     return -2 / ((n_stimuli - 1) * (n_stimuli - 2))
 
 
-def _merged(found: Sequence[tuple[Part, SharedInfluence]]) -> Part:
-    """One part of several sets of shared stimuli, which may be the same stimuli in part.
-
-    The weighted mean of mean squares has, by Satterthwaite's formula, the degrees of freedom
-    1 / sum of w_k w_l c_kl, where c_kl is the covariance of two of them, as a share of twice the
-    product of their expectations.
-    """
-    parts = [part for part, _ in found]
+def _mean_part(parts: Sequence[Part]) -> Part:
+    """One part of several sets of shared stimuli."""
     weight = sum(part.weight for part in parts)
     if len(parts) == 1 or weight == 0:
         return parts[0]
     products = sum(part.weight * part.products for part in parts) / weight
-    shares = np.array([part.weight for part in parts]) / weight
-    covariances = [[_covariance(parts[0], one, other) for _, one in found] for _, other in found]
-    df = 1 / (shares @ np.array(covariances) @ shares)
-    return parts[0]._replace(weight=weight, df=max(int(df), 1), products=np.asarray(products))
+    return parts[0]._replace(weight=weight, products=np.asarray(products))
 
 
-def _covariance(part: Part, one: SharedInfluence, other: SharedInfluence) -> float:
-    """Covariance of a mean square of two sets, as a share of twice their expectations' product.
+class _Components(NamedTuple):
+    """What adds up to the mean squares of two subjects, in units of that of pairs.
 
-    What a stimulus does to the mean of some subjects is taken to be the same in all subjects, which
-    is the most that mean squares can vary together.
+    Attributes
+    ----------
+    stimuli, pairs : float
+        The same in both subjects.
+    own_stimuli, own_pairs : float
+        Of each subject alone.
     """
+
+    stimuli: float
+    own_stimuli: float
+    pairs: float
+    own_pairs: float
+
+    def in_means(self, both: int, n_subjects: int, m_subjects: int, overlap: float) -> float:
+        """Covariance of what a stimulus does to the means of two sets of subjects."""
+        own = both / (n_subjects * m_subjects)
+        of_stimuli = self.stimuli + own * self.own_stimuli
+        return of_stimuli + overlap * self.pairs_in_means(both, n_subjects, m_subjects)
+
+    def pairs_in_means(self, both: int, n_subjects: int, m_subjects: int) -> float:
+        """Covariance of what is particular to a pair of stimuli, of the same means."""
+        return self.pairs + both / (n_subjects * m_subjects) * self.own_pairs
+
+
+def _components(means: Mapping[tuple[tuple[int, int], ...], Part]) -> _Components:
+    """Components of the mean squares of two subjects, in the sum over statistics."""
+
+    def square(*strata: tuple[int, int]) -> float:
+        return float(np.nansum(np.diagonal(means[strata].products))) if strata in means else 0.0
+
+    own_pairs = square((SUBJECTS, 0), OF_PAIRS)
+    own_stimuli = max(square((SUBJECTS, 0), OF_STIMULI) - own_pairs, 0.0)
+    pairs = max(square(OF_PAIRS) - own_pairs / 2, 0.0)
+    stimuli = max(square(OF_STIMULI) - own_stimuli / 2 - pairs - own_pairs / 2, 0.0)
+    return _Components(stimuli, own_stimuli, pairs, own_pairs)
+
+
+def _df_of_mean(
+    parts: Sequence[Part], shared: Sequence[SharedInfluence], components: _Components
+) -> int:
+    """Degrees of freedom of the mean of one part over sets that overlap.
+
+    By Satterthwaite's formula they are 1 / sum of w_k w_l c_kl, for weights w and covariances c of
+    two mean squares, as a share of twice the product of their expectations.
+    """
+    weights = np.array([part.weight for part in parts])
+    if not weights.any():
+        return parts[0].df
+    weights /= weights.sum()
+    strata = parts[0].strata
+    alike = [[_covariance(strata, one, other, components) for one in shared] for other in shared]
+    return max(int(1 / (weights @ np.array(alike) @ weights) + 1e-6), 1)
+
+
+def _covariance(
+    strata: tuple[tuple[int, int], ...],
+    one: SharedInfluence,
+    other: SharedInfluence,
+    components: _Components,
+) -> float:
+    """Covariance of a mean square of two sets, as a share of twice their expectations' product."""
     n, m = one.n_stimuli, other.n_stimuli
+    n_subjects, m_subjects = len(one.subjects), len(other.subjects)
     shared = len(set(one.stimuli) & set(other.stimuli))
-    if part.strata[-1] == OF_STIMULI:
-        covariance = _trace(shared, n, m) / ((n - 1) * (m - 1))
+    both = len(set(one.subjects) & set(other.subjects))
+    overlap = shared / np.sqrt(n * m)
+    of_stimuli = strata[-1] == OF_STIMULI
+
+    def covariance(both: int, n_subjects: int, m_subjects: int, overlap: float) -> float:
+        if len(strata) > 1:
+            return of_stimuli * components.own_stimuli + overlap * components.own_pairs
+        if of_stimuli:
+            return components.in_means(both, n_subjects, m_subjects, overlap)
+        return components.pairs_in_means(both, n_subjects, m_subjects)
+
+    of_one = covariance(n_subjects, n_subjects, n_subjects, 1.0)
+    of_other = covariance(m_subjects, m_subjects, m_subjects, 1.0)
+    of_both = covariance(both, n_subjects, m_subjects, overlap if of_stimuli else 1.0)
+    correlation = of_both**2 / (of_one * of_other) if of_one * of_other > 0 else 1.0
+    if of_stimuli:
+        correlation *= _trace(shared, n, m) / ((n - 1) * (m - 1))
     else:
-        covariance = _df_of_pairs(shared) / (_df_of_pairs(n) * _df_of_pairs(m))
-    if len(part.strata) > 1:
-        first, second = len(one.subjects), len(other.subjects)
-        both = len(set(one.subjects) & set(other.subjects))
-        covariance *= _trace(both, first, second) / ((first - 1) * (second - 1))
-    return covariance
+        correlation *= _df_of_pairs(shared) / (_df_of_pairs(n) * _df_of_pairs(m))
+    if len(strata) > 1:
+        correlation *= _trace(both, n_subjects, m_subjects) / ((n_subjects - 1) * (m_subjects - 1))
+    return correlation
 
 
 def _trace(shared: int, n: int, m: int) -> float:

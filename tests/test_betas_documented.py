@@ -127,7 +127,6 @@ def test_every_form_gives_the_same_scores(results: list[ComparisonResult]) -> No
             "--betas paper_betas --atlas aparc+aseg.nii.gz --voxel-selection top-n",
             "no betas of odd and even runs",
         ),
-        ("--betas rdms --participant-label 02", "only sub-02"),
         ("--betas spm_models --atlas aparc+aseg.nii.gz --conditions x*", "is a stimulus"),
     ],
 )

@@ -134,8 +134,13 @@ def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:
 
 
 def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> Iterator[str]:
-    if primary.settings.preset == "recommended" and any(
-        test.test.startswith(TESTS_OVER_SUBJECTS) and test.p < ALPHA for test in model_tests
+    same_stimuli = all(roi.own is None for roi in primary.rois)
+    if (
+        same_stimuli
+        and primary.settings.preset == "recommended"
+        and any(
+            test.test.startswith(TESTS_OVER_SUBJECTS) and test.p < ALPHA for test in model_tests
+        )
     ):
         yield (
             "signed-rank and sign-flip tests speak of new subjects who see these same stimuli: "

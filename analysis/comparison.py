@@ -164,7 +164,7 @@ def compare(
         *_note_on_sweeps(primary, sweeps),
         *lost.values(),
         *left_out,
-        *_note_on_multiverse(subjects, settings),
+        *_note_on_multiverse(subjects, sets, settings),
         *_note_on_reference(reference, settings),
     )
     return ComparisonResult(
@@ -320,6 +320,9 @@ def _settle(
     if sets.common:
         subjects = on_stimuli(subjects, [sets.common] * len(subjects))
         plan, lost = _settle_common(subjects, model_set, settings)
+    if study is not None:
+        # Its scores would be of other stimuli.
+        plan = replace(plan, multiverse=None)
     if settings.preset == "recommended" and study is None:
         permutations = label_permutations(len(sets.common), settings)
         plan = replace(plan, permutations=permutations)
@@ -476,7 +479,11 @@ def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[
     return (CIRCULAR_SWEEP,) if circular and not primary.circular else ()
 
 
-def _note_on_multiverse(subjects: Subjects, settings: ComparisonSettings) -> tuple[str, ...]:
+def _note_on_multiverse(
+    subjects: Subjects, sets: StimulusSets, settings: ComparisonSettings
+) -> tuple[str, ...]:
+    if settings.multiverse and not sets.all_common:
+        return ("the multiverse is left out, as scores are of more than the common stimuli",)
     if not (settings.multiverse and have_patterns(subjects) and _are_many(subjects, settings)):
         return ()
     return (

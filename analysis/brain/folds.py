@@ -94,7 +94,7 @@ def fitted_to(
             "all voxels of every region are used"
         )
     n_stimuli = len(sets.common)
-    if not n_stimuli:
+    if not sets.all_common and "multiverse" not in given:
         return replace(settings, multiverse=False), tuple(notes)
     if settings.multiverse and n_stimuli > MANY_STIMULI and "multiverse" not in given:
         settings = replace(settings, multiverse=False)

@@ -139,7 +139,7 @@ def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
     text = note(
         "ceiling_sweep",
         n_subjects=len(view.result.subjects),
-        n_draws=settings.n_random_draws,
+        n_draws=max(len(sweep.random.pairwise) for sweep in sweeps),
         replacement="with" if settings.random_replacement else "without",
         sizes=visited_sizes(sweeps),
     )

@@ -52,10 +52,27 @@ def title(name: str, settings: ComparisonSettings) -> str:
     return f"Figure {words['paper']}. {words['title']}" if numbered else words["title"]
 
 
-def note(name: str, *kinds: str, **values: object) -> str:
+def note(view: View, name: str, *kinds: str, **values: object) -> str:
     """Give the note under a figure: that of `captions.toml`, or those of the kinds named."""
     texts = (CAPTIONS[name][f"note_{kind}" if kind else "note"] for kind in kinds or ("",))
-    return " ".join(text.format(**_FILLED_IN, **values) for text in texts)
+    filled_in = {**_FILLED_IN, **_design(view), **values}
+    return " ".join(text.format(**filled_in) for text in texts)
+
+
+def _design(view: View) -> dict[str, str]:
+    """What intervals are over, and what the noise ceiling compares."""
+    is_single = len(view.result.subjects) == 1
+    by_halves = any(roi.ceiling_from == "halves" for roi in view.rois)
+    return {
+        "population": "new stimuli in this subject"
+        if is_single
+        else "new subjects and new stimuli",
+        "ceiling": "split-half" if by_halves else "pairwise",
+        "bounds": "Noise ceiling: similarity of the RDMs of odd and even runs."
+        if by_halves
+        else "Noise ceiling: mean RDM correlation between subjects. Nili's bounds: with the mean "
+        "of the other subjects, and of all.",
+    }
 
 
 def has_voxels(view: View) -> bool:

@@ -137,6 +137,7 @@ def _details(view: View) -> list[str]:
 def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
     settings = view.settings
     text = note(
+        view,
         "ceiling_sweep",
         n_subjects=len(view.result.subjects),
         n_draws=max(len(sweep.random.pairwise) for sweep in sweeps),

@@ -65,7 +65,7 @@ def draw_variance_partition(view: View) -> Figure:
         CAPTIONS["variance_partition"]["title"],
         details_of(view),
         group_handles(view),
-        [note("variance_partition")],
+        [note(view, "variance_partition")],
     )
 
 
@@ -99,7 +99,7 @@ def draw_partial_rsa(view: View) -> Figure:
         CAPTIONS["partial_rsa"]["title"],
         details_of(view),
         [*group_handles(view), *handles],
-        [note("partial_rsa"), *view.model_notes],
+        [note(view, "partial_rsa"), *view.model_notes],
     )
 
 

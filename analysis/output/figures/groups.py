@@ -96,7 +96,7 @@ def _draw_bars(view: View) -> Figure:
         f"{title('groups', view.settings)} as a share of the noise ceiling",
         details_of(view),
         [*group_handles(view, view.noted_groups), ceiling_handle()],
-        [note("groups"), *view.model_notes],
+        [note(view, "groups"), *view.model_notes],
     )
 
 
@@ -124,7 +124,7 @@ def _draw_intervals(view: View) -> Figure:
         kinds.append("tested" if tested else "untested")
         if tested:
             handles.append(Line2D([], [], label=f"mixed model p < {ALPHA:g}", **star_style(6.5)))
-    text = f"{note('groups', *kinds)} Each region has its own scale."
+    text = f"{note(view, 'groups', *kinds)} Each region has its own scale."
     heading = title("groups", view.settings)
     return sheet.finish(heading, details_of(view), handles, [text, *view.model_notes])
 

@@ -49,12 +49,12 @@ def draw_model_tests(view: View) -> Figure:
     rois = {roi.roi for roi in view.rois}
     tested = any(np.isfinite(test.p_corrected) for test in _tests(view) if test.roi in rois)
     style: dict[str, Any] = {"marker": "o", "markersize": 4, "color": LINE_COLOUR}
-    said = note("model_tests", "tested" if tested else "untested")
+    said = note(view, "model_tests", "tested" if tested else "untested")
     return sheet.finish(
         CAPTIONS["model_tests"]["title"],
         details_of(view),
         [Line2D([], [], linestyle="none", label=f"p < {ALPHA:g}", **style)] if tested else [],
-        [note("model_tests", tested=said), *view.model_notes],
+        [note(view, "model_tests", tested=said), *view.model_notes],
     )
 
 

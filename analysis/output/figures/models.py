@@ -80,7 +80,7 @@ def draw_shares(view: View) -> Figure:
         title("shares_of_ceiling", view.settings),
         details_of(view),
         [*group_handles(view), ceiling_handle()],
-        [note("shares_of_ceiling", *["intervals"] * by_intervals), *view.model_notes],
+        [note(view, "shares_of_ceiling", *["intervals"] * by_intervals), *view.model_notes],
     )
 
 
@@ -101,11 +101,11 @@ def draw_scores(view: View) -> Figure:
     ]
     if by_intervals:
         handles.append(Line2D([], [], label=f"p < {ALPHA:g}", **star_style(6)))
-        text = note("scores", "intervals")
+        text = note(view, "scores", "intervals")
     else:
         dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
         handles.append(dotted)
-        text = note("scores")
+        text = note(view, "scores")
     name = "scores" if view.analysis.name == PRIMARY else view.analysis.name
     heading = title(name, view.settings)
     if not has_voxels(view):

@@ -87,7 +87,10 @@ def draw_multiverse(view: View) -> Figure:
     found = next(iter(rows_of.values()))
     primary = Line2D([], [], color=LINE_COLOUR, linestyle="--", linewidth=1, label="primary")
     circular = any(spec.circular for spec in found)
-    notes = (note("multiverse"), note("multiverse", "circular" if circular else "independent"))
+    notes = (
+        note(view, "multiverse"),
+        note(view, "multiverse", "circular" if circular else "independent"),
+    )
     return sheet.finish(
         f"Specification curve: {len(found)} ways to the answer",
         regions_left_out(view),

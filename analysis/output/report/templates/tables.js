@@ -7,8 +7,8 @@
 
   const compare = (numeric) => (a, b) => {
     if (!numeric) return a.localeCompare(b, "en", { numeric: true });
-    const [x, y] = [parseFloat(a), parseFloat(b)];
-    return x - y;
+    const number = (text) => parseFloat(text.replace("\u2212", "-"));
+    return number(a) - number(b);
   };
 
   function setUp(box) {
@@ -93,13 +93,4 @@
   }
 
   document.querySelectorAll("div.table").forEach(setUp);
-
-  /* What is folded away on the screen and belongs on paper. */
-  const onPaper = [...document.querySelectorAll("details.print-open")];
-  let folded = [];
-  window.addEventListener("beforeprint", () => {
-    folded = onPaper.filter((part) => !part.open);
-    folded.forEach((part) => { part.open = true; });
-  });
-  window.addEventListener("afterprint", () => folded.forEach((part) => { part.open = false; }));
 })();

@@ -38,8 +38,9 @@ LEVEL = Column(
 
 NOTE = (
     "Scores and shares with 95 % intervals for new subjects and new stimuli; shares are withheld, "
-    "n/a, where the noise ceiling is too uncertain. The last column names the models that may be "
-    "as good as the best (random effects, corrected); none: it is better than every other."
+    "n/a, where the noise ceiling is too uncertain. The last column names the models whose scores "
+    "are not told apart from the best (random effects, p corrected); none: it is better than every "
+    "other."
 )
 NOTE_OF_THE_PAPER = "Means over subjects ± standard error over subjects."
 

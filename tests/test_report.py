@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,12 @@ from conceptrsa.analysis.output.report.contents import (
 )
 from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
 from conceptrsa.analysis.output.report.methods import describe_methods
-from conceptrsa.analysis.output.report.rendering import embed_as_webp, embed_picture, render_page
+from conceptrsa.analysis.output.report.rendering import (
+    by_column,
+    embed_as_webp,
+    embed_picture,
+    render_page,
+)
 
 KINDS = ("wholes", "hemispheres")
 
@@ -351,13 +357,30 @@ def test_the_title_names_the_study_and_the_version(tmp_path: Path) -> None:
     assert f"preset recommended; conceptrsa {version('conceptrsa')}." in page.text
 
 
+def columns_of(table: list[Any]) -> list[list[str]]:
+    """Columns of a table as the page's script reads them."""
+    return [
+        [column["texts"][place] for place in column["places"]]
+        if isinstance(column, dict)
+        else column
+        for column in table
+    ]
+
+
+def test_columns_name_each_text_once_and_come_back() -> None:
+    rows = [("V1", "a"), ("V1", "b"), ("V1", "c"), ("IT", "d")]
+    coded = by_column(rows)
+    assert coded == [{"texts": ["V1", "IT"], "places": [0, 0, 0, 1]}, ["a", "b", "c", "d"]]
+    assert list(zip(*columns_of(coded), strict=True)) == rows
+
+
 def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> None:
     longest = max(
         (file for file in group_dir.glob("*.tsv") if file.stem != "noise_ceilings"),
         key=lambda file: len(file.read_text().splitlines()),
     )
     embedded = [json.loads(text) for found, text in page.scripts if found.get("class") == "rows"]
-    lengths = [len(rows) for rows in embedded]
+    lengths = [len(columns_of(table)[0]) for table in embedded]
     assert len(lengths) == len(list(read_tables(group_dir)))
     assert max(lengths) == len(longest.read_text().splitlines()) - 1
 

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
 
 from conceptrsa.analysis.inference.findings import model_standing
 from conceptrsa.analysis.output.figures.style import unbroken
+from conceptrsa.analysis.output.report import answer_table
 from conceptrsa.analysis.output.report.answer import Answer, best_by_region
 from conceptrsa.analysis.output.report.answer import answer as answer_in_print
 from conceptrsa.analysis.output.report.answer_table import MOST_NAMED, answer_tables
@@ -246,6 +248,17 @@ def test_the_table_of_many_models_names_some_and_counts_the_others() -> None:
     *named, rest = table.rows[0][-1].split(", ")
     assert len(named) == MOST_NAMED and set(named) <= set(models)
     assert rest == "5 others"
+
+
+def test_of_many_regions_those_with_a_related_model_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = planted_result(truth={"deep": None, "V1": "visual"})
+    (in_order,) = answer_tables(result)
+    monkeypatch.setattr(answer_table, "MOST_IN_ORDER", 1)
+    (sorted_,) = answer_tables(result)
+    assert [row[0] for row in in_order.rows] == ["deep", "V1"]
+    assert sorted_.rows == in_order.rows[::-1]
 
 
 def test_the_table_of_the_paper_has_standard_errors_and_no_tests() -> None:

@@ -22,6 +22,9 @@ from conceptrsa.bids_config.tsv import MISSING
 MOST_NAMED = 6
 """So many models that are not told apart from the best are named; of more, the rest is counted."""
 
+MOST_IN_ORDER = 24
+"""So many regions stay in their order; of more, those come first in which models are related."""
+
 REGION = Column("region", numeric=False)
 MODEL = Column("best model", numeric=False, words="The model with the highest score")
 RELATED = Column(
@@ -66,10 +69,16 @@ def _table(result: ComparisonResult, name: str, title: str, rois: Sequence[RoiRe
         rows = [_row_of_the_paper(result, roi) for roi in rois]
         return Table(name, title, NOTE_OF_THE_PAPER, columns, rows)
     columns = (REGION, RELATED, Column("score", numeric=True), SHARE, LEVEL)
-    return Table(name, title, NOTE, columns, list(_rows(result, rois)))
+    found = list(_rows(result, rois))
+    if len(found) > MOST_IN_ORDER:
+        found.sort(key=lambda row: row[0])
+    return Table(name, title, NOTE, columns, [cells for _, cells in found])
 
 
-def _rows(result: ComparisonResult, rois: Sequence[RoiResult]) -> Iterator[list[str]]:
+def _rows(
+    result: ComparisonResult, rois: Sequence[RoiResult]
+) -> Iterator[tuple[tuple[bool, float], list[str]]]:
+    """Give the place of each row, the highest score of a related model first, and its cells."""
     assert result.inference is not None
     of_roi: dict[str, list[ModelScore]] = {roi.roi: [] for roi in rois}
     for score in result.inference.model_scores:
@@ -82,7 +91,7 @@ def _rows(result: ComparisonResult, rois: Sequence[RoiResult]) -> Iterator[list[
             tests[test.roi].append(test)
     for roi, scores in of_roi.items():
         if not scores:
-            yield [roi, MISSING, MISSING, MISSING, MISSING]
+            yield (True, np.inf), [roi, MISSING, MISSING, MISSING, MISSING]
             continue
         related = [score for score in scores if score.p_max < ALPHA]
         best = max(related or scores, key=lambda score: score.rsa)
@@ -94,7 +103,7 @@ def _rows(result: ComparisonResult, rois: Sequence[RoiResult]) -> Iterator[list[
             estimate(best.normalised, best.normalised_low, best.normalised_high),
             _level(model_standing(of_region, roi, best.model)),
         )
-        yield [unbroken(cell) for cell in cells]
+        yield (not related, -best.rsa), [unbroken(cell) for cell in cells]
 
 
 def _level(standing: Standing) -> str:

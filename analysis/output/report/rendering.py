@@ -109,6 +109,21 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def by_column(rows: Sequence[Sequence[str]]) -> list[Any]:
+    """A table's texts column by column, for `tables.js`.
+
+    A column that repeats its texts is given as these texts and, of every row, the place of its own
+    among them: a third of the bytes of long tables.
+    """
+    columns: list[Any] = []
+    for texts in zip(*rows, strict=True):
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        repeats = 2 * len(places) <= len(texts)
+        coded = {"texts": list(places), "places": [places[text] for text in texts]}
+        columns.append(coded if repeats else list(texts))
+    return columns
+
+
 def p_value(p: float, name: str = "p") -> str:
     """Give 'p = 0.012', or that it is very small, or that there is none."""
     if not np.isfinite(p):
@@ -133,8 +148,12 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
-    functions = (joined, counted, p_value, estimate, printed)
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
+    functions = (by_column, joined, counted, p_value, estimate, printed)
     environment.globals.update({function.__name__: function for function in functions})
     environment.tests["finite"] = lambda number: bool(np.isfinite(number))
     return environment

@@ -11,6 +11,13 @@
     return number(a) - number(b);
   };
 
+  /* Rows from columns, of which some name each of their texts once. */
+  function rowsOf(columns) {
+    const whole = columns.map((column) =>
+      Array.isArray(column) ? column : column.places.map((place) => column.texts[place]));
+    return whole[0].map((_, row) => whole.map((column) => column[row]));
+  }
+
   function setUp(box) {
     const table = box.querySelector("table");
     const body = table.tBodies[0];
@@ -18,7 +25,7 @@
     const numeric = heads.map((head) => head.classList.contains("number"));
     const data = box.querySelector("script.rows");
     const rows = data
-      ? JSON.parse(data.textContent)
+      ? rowsOf(JSON.parse(data.textContent))
       : [...body.rows].map((row) => [...row.cells].map((cell) => cell.textContent));
     const field = box.querySelector("input");
     const count = box.querySelector("output");

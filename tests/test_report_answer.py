@@ -261,6 +261,14 @@ def test_of_many_regions_those_with_a_related_model_come_first(
     assert sorted_.rows == in_order.rows[::-1]
 
 
+def test_of_one_subject_nothing_is_said_of_new_subjects() -> None:
+    result = planted_result(truth={"V1": "visual"}, n_subjects=1, voxel_selection="all")
+    (table,) = answer_tables(result)
+    for text in (table.note, answer(result).summary):
+        assert "about new stimuli" in text or "for new stimuli" in text
+        assert "new subjects" not in text
+
+
 def test_the_table_of_the_paper_has_standard_errors_and_no_tests() -> None:
     (table,) = answer_tables(planted_result(truth={"V1": "visual"}, preset="paper"))
     assert [column.name for column in table.columns] == [

@@ -338,12 +338,12 @@ def test_a_link_opens_what_it_leads_to(page: Page) -> None:
     assert not figure.is_visible()
     link.focus()
     page.keyboard.press("Enter")
-    assert figure.is_visible()
+    figure.wait_for(state="visible")
     page.locator("#figures-1").evaluate("part => { part.open = false; }")
     link.click()
-    assert figure.is_visible()
+    figure.wait_for(state="visible")
     figure.get_by_role("link", name="Its numbers").click()
-    assert page.locator("#table-noise_ceilings").is_visible()
+    page.locator("#table-noise_ceilings").wait_for(state="visible")
 
 
 def test_the_contents_stay_beside_the_page_where_it_is_wide(page: Page) -> None:

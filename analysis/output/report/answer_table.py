@@ -36,16 +36,18 @@ SHARE = Column("share of the ceiling", numeric=True, words="Score divided by the
 LEVEL = Column(
     "not told apart from it",
     numeric=False,
-    words="Models whose score does not differ from its score for new subjects and new stimuli",
+    words="Models whose score is not found to differ from that of the best model",
 )
 
 NOTE = (
-    "Scores and shares with 95 % intervals for new subjects and new stimuli; shares are withheld, "
-    "n/a, where the noise ceiling is too uncertain. The last column names the models whose scores "
-    "are not told apart from the best (random effects, p corrected); none: it is better than every "
-    "other."
+    "Scores and shares with 95 % intervals for {whom}; shares are withheld, n/a, where the noise "
+    "ceiling is too uncertain. The last column names the models whose scores are not told apart "
+    "from the best (random effects, p corrected); none: it is better than every other."
 )
-NOTE_OF_THE_PAPER = "Means over subjects ± standard error over subjects."
+NOTE_OF_THE_PAPER = (
+    "Means over subjects ± standard error over subjects. Weak: subjects do not agree with each "
+    "other beyond chance, and shares of the noise ceiling mean little."
+)
 
 
 def answer_tables(result: ComparisonResult) -> tuple[Table, ...]:
@@ -69,10 +71,13 @@ def _table(result: ComparisonResult, name: str, title: str, rois: Sequence[RoiRe
         rows = [_row_of_the_paper(result, roi) for roi in rois]
         return Table(name, title, NOTE_OF_THE_PAPER, columns, rows)
     columns = (REGION, RELATED, Column("score", numeric=True), SHARE, LEVEL)
+    alone = len(result.subjects) == 1
+    note = NOTE.format(whom="new stimuli" if alone else "new subjects and new stimuli")
     found = list(_rows(result, rois))
     if len(found) > MOST_IN_ORDER:
         found.sort(key=lambda row: row[0])
-    return Table(name, title, NOTE, columns, [cells for _, cells in found])
+        note = f"Regions to which a model is related come first, the highest score first. {note}"
+    return Table(name, title, note, columns, [cells for _, cells in found])
 
 
 def _rows(
@@ -126,4 +131,5 @@ def _row_of_the_paper(result: ComparisonResult, roi: RoiResult) -> list[str]:
         mean = printed(float(mean_over_subjects(values)[best]))
         # One subject alone has no standard error.
         cells.append(f"{mean} ± {printed(error)}" if np.isfinite(error) else mean)
-    return [roi.roi, result.models[best].name, *cells]
+    weak = ", weak" if roi.has_weak_ceiling else ""
+    return [roi.roi, result.models[best].name, cells[0], f"{cells[1]}{weak}"]

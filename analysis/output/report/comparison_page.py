@@ -10,7 +10,7 @@ from conceptrsa.analysis.output.report.answer_table import answer_tables
 from conceptrsa.analysis.output.report.contents import Column, Figures, embed_figures, read_tables
 from conceptrsa.analysis.output.report.explorer import explorer_data
 from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
-from conceptrsa.analysis.output.report.rendering import render_page
+from conceptrsa.analysis.output.report.rendering import counted, render_page
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.writing import write_text
 
@@ -95,8 +95,8 @@ def _title(provenance: Mapping[str, Any]) -> str:
 
 def _subtitle(result: ComparisonResult, version: str) -> str:
     return (
-        f"{len(result.subjects)} subjects, {result.sets.size} stimuli, "
-        f"{len(result.rois)} regions, {len(result.models)} models; preset "
+        f"{counted(len(result.subjects), 'subject')}, {result.sets.size} stimuli, "
+        f"{counted(len(result.rois), 'region')}, {counted(len(result.models), 'model')}; preset "
         f"{result.settings.preset}; conceptrsa {version}."
     )
 

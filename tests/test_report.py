@@ -7,11 +7,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from report_cases import (
     HOSTILE_MODEL,
     HOSTILE_NOTE,
@@ -19,15 +22,29 @@ from report_cases import (
     HOSTILE_STIMULUS,
     hostile,
     planted,
+    planted_result,
     written_report,
 )
 
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
 from conceptrsa.analysis.output.report import contents, explorer
-from conceptrsa.analysis.output.report.contents import TABLES, read_tables, shortened
+from conceptrsa.analysis.output.report.answer_table import answer_tables
+from conceptrsa.analysis.output.report.contents import (
+    TABLES,
+    embed_figures,
+    read_tables,
+    shortened,
+)
 from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
 from conceptrsa.analysis.output.report.methods import describe_methods
-from conceptrsa.analysis.output.report.rendering import embed_picture, embed_smallest, render_page
+from conceptrsa.analysis.output.report.rendering import (
+    by_column,
+    embed_as_webp,
+    embed_picture,
+    render_page,
+)
+
+KINDS = ("wholes", "hemispheres")
 
 
 class Page(HTMLParser):
@@ -84,7 +101,7 @@ def test_names_do_not_become_elements(hostile_page: Page) -> None:
     assert not {"i", "b"} & set(tags)
     assert all("onerror" not in attributes for _, attributes in hostile_page.elements)
     scripts = [found for found, _ in hostile_page.scripts if "type" not in found]
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     for name in (HOSTILE_MODEL, HOSTILE_REGION, HOSTILE_NOTE, "{{ 7 * 7 }}"):
         assert name in hostile_page.text
     assert "49 (language)" not in hostile_page.text
@@ -167,15 +184,58 @@ def test_the_same_result_gives_the_same_bytes(group_dir: Path, tmp_path: Path) -
 
 
 def test_every_figure_has_words() -> None:
-    assert all({"title", "shows"} <= set(words) for words in CAPTIONS.values())
+    assert all({"title", "shows", "topic"} <= set(words) for words in CAPTIONS.values())
 
 
-def test_pictures_are_embedded_in_the_smaller_format(tmp_path: Path) -> None:
-    large, small = tmp_path / "a.svg", tmp_path / "a.png"
-    large.write_bytes(b"<svg/>" * 10)
-    small.write_bytes(b"\x89PNG")
-    assert embed_smallest(large, small) == embed_picture(small)
-    assert embed_picture(small).startswith("data:image/png;base64,")
+def test_figures_are_embedded_with_every_pixel_in_fewer_bytes(group_dir: Path) -> None:
+    file = group_dir / "figures" / "scores.png"
+    address = embed_as_webp(file)
+    assert address.startswith("data:image/webp;base64,")
+    assert len(address) < len(embed_picture(file)) / 2
+    content = base64.b64decode(address.partition(",")[2])
+    with Image.open(file) as written, Image.open(BytesIO(content)) as embedded:
+        np.testing.assert_array_equal(np.asarray(written.convert("RGB")), np.asarray(embedded))
+
+
+def test_a_figure_that_no_webp_holds_is_embedded_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "long.png"
+    Image.new("RGB", (16_384, 1)).save(file)
+    assert embed_as_webp(file) == embed_picture(file)
+
+
+def test_three_figures_are_open_and_the_others_folded_by_topic(group_dir: Path) -> None:
+    figures = embed_figures(planted(), group_dir / "figures")
+    assert [drawing.first.id for drawing in figures.open] == [
+        "figure-scores", "figure-groups", "figure-model_tests",
+    ]  # fmt: skip
+    assert [topic.title for topic in figures.topics] == ["Noise ceiling", "What models share"]
+    text = (group_dir / "report.html").read_text(encoding="utf-8")
+    folded = text[text.index('id="figures-1"') : text.index('id="explore"')]
+    ids = re.findall(r'<figure id="figure-(\w+)"', folded)
+    assert ids == ["shares_of_ceiling", "ceiling_sweep", "variance_partition", "partial_rsa"]
+    assert not figures.has_both and 'id="show-hemispheres"' not in text
+
+
+def test_of_whole_regions_and_hemispheres_one_is_seen_at_a_time(tmp_path: Path) -> None:
+    result = planted_result(truth={"V1": "visual", "V1-left": "visual"}, n_subjects=3)
+    text = written_report(result, tmp_path).read_text(encoding="utf-8")
+    kinds = [re.findall(rf'<figure id="(\S+)" class="of-{kind}"', text) for kind in KINDS]
+    assert [f"{name}_hemispheres" for name in kinds[0]] == kinds[1] != []
+    assert text.index('id="show-wholes" checked') < text.index('id="show-hemispheres"')
+    assert [table.name for table in answer_tables(result)] == [
+        "best-models", "best-models-hemispheres",
+    ]  # fmt: skip
+
+
+def test_figures_and_tables_lead_to_their_files(page: Page, group_dir: Path) -> None:
+    links = {
+        str(found["href"]) for tag, found in page.elements if tag == "a" and "download" in found
+    }
+    files = [*(group_dir / "figures").iterdir(), *group_dir.glob("*.tsv")]
+    with_rows = [
+        file for file in files if file.suffix != ".tsv" or "\n" in file.read_text().strip()
+    ]
+    assert links == {file.relative_to(group_dir).as_posix() for file in with_rows}
 
 
 def test_a_page_can_be_rendered_from_another_package() -> None:
@@ -297,13 +357,30 @@ def test_the_title_names_the_study_and_the_version(tmp_path: Path) -> None:
     assert f"preset recommended; conceptrsa {version('conceptrsa')}." in page.text
 
 
+def columns_of(table: list[Any]) -> list[list[str]]:
+    """Columns of a table as the page's script reads them."""
+    return [
+        [column["texts"][place] for place in column["places"]]
+        if isinstance(column, dict)
+        else column
+        for column in table
+    ]
+
+
+def test_columns_name_each_text_once_and_come_back() -> None:
+    rows = [("V1", "a"), ("V1", "b"), ("V1", "c"), ("IT", "d")]
+    coded = by_column(rows)
+    assert coded == [{"texts": ["V1", "IT"], "places": [0, 0, 0, 1]}, ["a", "b", "c", "d"]]
+    assert list(zip(*columns_of(coded), strict=True)) == rows
+
+
 def test_all_rows_of_a_table_are_in_the_page(page: Page, group_dir: Path) -> None:
     longest = max(
         (file for file in group_dir.glob("*.tsv") if file.stem != "noise_ceilings"),
         key=lambda file: len(file.read_text().splitlines()),
     )
     embedded = [json.loads(text) for found, text in page.scripts if found.get("class") == "rows"]
-    lengths = [len(rows) for rows in embedded]
+    lengths = [len(columns_of(table)[0]) for table in embedded]
     assert len(lengths) == len(list(read_tables(group_dir)))
     assert max(lengths) == len(longest.read_text().splitlines()) - 1
 

@@ -3,11 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
 
+from conceptrsa.analysis.inference.findings import model_standing
 from conceptrsa.analysis.output.figures.style import unbroken
+from conceptrsa.analysis.output.report import answer_table
 from conceptrsa.analysis.output.report.answer import Answer, best_by_region
 from conceptrsa.analysis.output.report.answer import answer as answer_in_print
+from conceptrsa.analysis.output.report.answer_table import MOST_NAMED, answer_tables
 from conceptrsa.analysis.results import ComparisonResult
 
 
@@ -218,3 +222,57 @@ def test_of_very_many_regions_the_answer_names_those_with_the_highest_scores() -
     assert joined(["a", "b", "c"]) == "a, b and c"
     many = joined([str(number) for number in range(360)])
     assert many.startswith("0, 1, 2, ") and many.endswith("11 and 348 more")
+
+
+def test_the_table_gives_the_planted_model_and_those_level_with_it() -> None:
+    result = planted()
+    (table,) = answer_tables(result)
+    assert result.inference is not None
+    scores = {(score.roi, score.model): score for score in result.inference.model_scores}
+    rows = {row[0]: [cell.replace("\xa0", " ") for cell in row[1:]] for row in table.rows}
+    assert list(rows) == [roi.roi for roi in result.rois]
+    model, score, share, level = rows["V1"]
+    best = scores["V1", model]
+    assert best.group == "visual" and best.p_max < 0.05
+    assert score.startswith(f"{best.rsa:.3f} [{best.low:.3f}, ")
+    assert share.startswith(f"{best.normalised:.3f} [")
+    standing = model_standing(result.inference, "V1", model)
+    assert level == (", ".join(standing.level) or "none")
+    assert not {"text-a", "text-b"} & set(standing.level)
+    assert rows["deep"][0].startswith("none is related (highest: ")
+
+
+def test_the_table_of_many_models_names_some_and_counts_the_others() -> None:
+    models = {f"m{number:02d}": "visual" for number in range(12)}
+    (table,) = answer_tables(planted_result(truth={"noise": None}, groups=models))
+    *named, rest = table.rows[0][-1].split(", ")
+    assert len(named) == MOST_NAMED and set(named) <= set(models)
+    assert rest == "5 others"
+
+
+def test_of_many_regions_those_with_a_related_model_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = planted_result(truth={"deep": None, "V1": "visual"})
+    (in_order,) = answer_tables(result)
+    monkeypatch.setattr(answer_table, "MOST_IN_ORDER", 1)
+    (sorted_,) = answer_tables(result)
+    assert [row[0] for row in in_order.rows] == ["deep", "V1"]
+    assert sorted_.rows == in_order.rows[::-1]
+
+
+def test_of_one_subject_nothing_is_said_of_new_subjects() -> None:
+    result = planted_result(truth={"V1": "visual"}, n_subjects=1, voxel_selection="all")
+    (table,) = answer_tables(result)
+    for text in (table.note, answer(result).summary):
+        assert "about new stimuli" in text or "for new stimuli" in text
+        assert "new subjects" not in text
+
+
+def test_the_table_of_the_paper_has_standard_errors_and_no_tests() -> None:
+    (table,) = answer_tables(planted_result(truth={"V1": "visual"}, preset="paper"))
+    assert [column.name for column in table.columns] == [
+        "region", "best model", "mean score", "share of the ceiling",
+    ]  # fmt: skip
+    ((_, model, score, share),) = table.rows
+    assert model.startswith("visual") and "±" in score and "±" in share

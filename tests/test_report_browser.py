@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_cases import hostile, planted, written_report
+from report_cases import hostile, planted, planted_result, written_report
 
 if importlib.util.find_spec("playwright") is None:
     pytest.skip("playwright is absent (pip install playwright)", allow_module_level=True)
@@ -322,12 +322,68 @@ def test_the_explorer_is_printed_in_black_and_in_shape(
 
 
 def test_what_is_folded_is_printed_where_it_matters(page: Page) -> None:
-    regions = page.locator("details.print-open")
-    regions.evaluate("part => { part.open = false; }")
+    open_parts = "[...document.querySelectorAll('details.print-open')].map(part => part.open)"
+    before = page.evaluate(open_parts)
+    assert not all(before)
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert regions.evaluate("part => part.open")
+    assert all(page.evaluate(open_parts))
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
-    assert not regions.evaluate("part => part.open")
+    assert page.evaluate(open_parts) == before
+    assert page.locator("details.print-open img").count() == 4
+
+
+def test_a_link_opens_what_it_leads_to(page: Page) -> None:
+    link = page.get_by_role("link", name="Noise ceiling", exact=True)
+    figure = page.locator("#figure-ceiling_sweep")
+    assert not figure.is_visible()
+    link.focus()
+    page.keyboard.press("Enter")
+    figure.wait_for(state="visible")
+    page.locator("#figures-1").evaluate("part => { part.open = false; }")
+    link.click()
+    figure.wait_for(state="visible")
+    figure.get_by_role("link", name="Its numbers").click()
+    page.locator("#table-noise_ceilings").wait_for(state="visible")
+
+
+def test_the_contents_stay_beside_the_page_where_it_is_wide(page: Page) -> None:
+    contents = page.locator(".contents")
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.locator("#provenance").scroll_into_view_if_needed()
+    box, main = contents.bounding_box(), page.locator("main").bounding_box()
+    assert box is not None and main is not None
+    assert 0 <= box["y"] < 100 and box["x"] + box["width"] < main["x"]
+    page.set_viewport_size({"width": 1100, "height": 900})
+    page.locator("#provenance").scroll_into_view_if_needed()
+    box = contents.bounding_box()
+    assert box is not None and box["y"] < 0
+
+
+@pytest.mark.parametrize("with_scripts", [True, False])
+def test_hemispheres_take_the_place_of_whole_regions(
+    with_scripts: bool, browser: Browser, tmp_path: Path
+) -> None:
+    result = planted_result(truth={"V1": "visual", "V1-left": "visual"}, n_subjects=3)
+    file = written_report(result, tmp_path)
+    opened = Opened(browser, file, java_script_enabled=with_scripts)
+    whole, hemispheres = (
+        opened.page.locator(f"#figure-scores{suffix}") for suffix in ("", "_hemispheres")
+    )
+    assert whole.is_visible() and not hemispheres.is_visible()
+    opened.page.locator("#show-wholes").focus()
+    opened.page.keyboard.press("ArrowRight")
+    assert hemispheres.is_visible() and not whole.is_visible()
+    opened.page.emulate_media(media="print")
+    assert hemispheres.is_visible() and whole.is_visible()
+    assert opened.complaints == []
+    opened.page.context.close()
+
+
+def test_the_best_models_are_sorted_by_their_scores(page: Page) -> None:
+    page.locator("#best-models").get_by_role("button", name="score", exact=True).click()
+    cells = page.locator("#best-models tbody td:nth-child(3)").all_inner_texts()
+    scores = [float(cell.split()[0].replace("\u2212", "-")) for cell in cells]
+    assert len(scores) == 2 and scores == sorted(scores)
 
 
 def test_tables_and_answer_are_there_without_scripts(browser: Browser, planted_file: Path) -> None:

@@ -60,6 +60,9 @@ FORMATS: dict[str, Any] = {
 }
 """File formats of a figure, and options that leave dates and versions out of them."""
 
+DPI = 150
+"""Dots per inch of a PNG file."""
+
 HEMISPHERE_SUFFIXES = ("-left", "-right")
 NOTE_MARK = "†"
 MINUS = "\N{MINUS SIGN}"
@@ -255,4 +258,4 @@ def save(figure: Figure, stem: Path) -> None:
     """Save as `stem`.svg and `stem`.png, without dates or versions in them."""
     for suffix, options in FORMATS.items():
         with atomic_path(stem.with_name(f"{stem.name}.{suffix}")) as file:
-            figure.savefig(file, format=suffix, dpi=150, **options)
+            figure.savefig(file, format=suffix, dpi=DPI, **options)

@@ -1,22 +1,23 @@
 """The report of a comparison: `report.html` beside its tables and figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.output.report.answer import answer
-from conceptrsa.analysis.output.report.contents import Column, embed_figures, read_tables
+from conceptrsa.analysis.output.report.answer_table import answer_tables
+from conceptrsa.analysis.output.report.contents import Column, Figures, embed_figures, read_tables
 from conceptrsa.analysis.output.report.explorer import explorer_data
 from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
-from conceptrsa.analysis.output.report.rendering import render_page
+from conceptrsa.analysis.output.report.rendering import counted, render_page
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.writing import write_text
 
 REPORT = "report.html"
 CITATION = "CITATION.bib"
 
-SCRIPTS = ("tables.js", "explorer.js")
+SCRIPTS = ("folds.js", "tables.js", "explorer.js")
 
 SECTIONS = (
     ("answer", "The answer"),
@@ -47,15 +48,17 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
     """
     methods = describe_methods(result)
     write_citation(methods.references, group_dir / CITATION)
+    figures = embed_figures(result, group_dir / "figures")
     page = render_page(
         "group.html.j2",
         scripts=SCRIPTS,
         title=_title(provenance),
         subtitle=_subtitle(result, provenance["versions"]["conceptrsa"]),
-        sections=SECTIONS,
+        sections=list(_sections(figures)),
         answer=answer(result),
+        answer_tables=answer_tables(result),
         warnings=result.warnings,
-        figures=list(embed_figures(result, group_dir / "figures")),
+        figures=figures,
         explorer=explorer_data(result),
         tables=list(read_tables(group_dir)),
         methods=methods,
@@ -72,6 +75,14 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
     write_text(group_dir / REPORT, page)
 
 
+def _sections(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Sections, and below the figures those that are folded."""
+    for section in SECTIONS:
+        yield section
+        if section[0] == "figures":
+            yield from ((topic.id, topic.title) for topic in figures.topics)
+
+
 def _title(provenance: Mapping[str, Any]) -> str:
     """The question, and of which study where its name is known.
 
@@ -84,8 +95,8 @@ def _title(provenance: Mapping[str, Any]) -> str:
 
 def _subtitle(result: ComparisonResult, version: str) -> str:
     return (
-        f"{len(result.subjects)} subjects, {result.sets.size} stimuli, "
-        f"{len(result.rois)} regions, {len(result.models)} models; preset "
+        f"{counted(len(result.subjects), 'subject')}, {result.sets.size} stimuli, "
+        f"{counted(len(result.rois), 'region')}, {counted(len(result.models), 'model')}; preset "
         f"{result.settings.preset}; conceptrsa {version}."
     )
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, title
-from conceptrsa.analysis.output.figures.style import FORMATS, View
-from conceptrsa.analysis.output.report.rendering import embed_smallest
+from conceptrsa.analysis.output.figures.style import DPI, FORMATS, View
+from conceptrsa.analysis.output.report.rendering import embed_as_webp
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.tsv import MISSING, read_table
 
@@ -33,10 +34,15 @@ SORTED_WITHIN = ("roi", "subject", "score", "test")
 N_SHOWN = 25
 """Rows that are in the page as a table from the start; a script adds the others on demand."""
 
+N_OPEN = 3
+"""Figures that are open from the start; the others are folded by topic."""
+
 MAX_ROWS = 20_000
 """Rows of one table that a page can hold."""
 
 DIGITS = 4
+
+CSS_PIXELS_PER_INCH = 96
 
 TEXT_COLUMNS = frozenset({
     "subject", "roi", "model", "group", "group_a", "group_b", "reference", "score", "test",
@@ -54,6 +60,8 @@ class EmbeddedFigure:
     ----------
     source : str
         The picture as a `data:` address.
+    width : int
+        In pixels of CSS, so that letters of all figures are of one size.
     title, shows : str
         Its title, and what it shows.
     alternative : str
@@ -62,14 +70,61 @@ class EmbeddedFigure:
         Of the element in the page.
     table : str
         Name of the table with its numbers.
+    files : tuple of (str, str)
+        Formats and where the figure lies in them, from the folder of the page.
     """
 
     source: str
+    width: int
     title: str
     shows: str
     alternative: str
     id: str
     table: str
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of whole regions, of hemispheres, or of each."""
+
+    topic: str
+    whole: EmbeddedFigure | None
+    hemispheres: EmbeddedFigure | None
+
+    @property
+    def first(self) -> EmbeddedFigure:
+        """The one that is seen first."""
+        found = self.whole or self.hemispheres
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Figures that are folded under one heading."""
+
+    id: str
+    title: str
+    drawings: tuple[Drawing, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of the page: those that are open, and the others by topic."""
+
+    open: tuple[Drawing, ...]
+    topics: tuple[Topic, ...]
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """All of them."""
+        return (*self.open, *(drawing for topic in self.topics for drawing in topic.drawings))
+
+    @property
+    def has_both(self) -> bool:
+        """Whether the reader has a choice between whole regions and hemispheres."""
+        return any(drawing.whole and drawing.hemispheres for drawing in self.drawings)
 
 
 @dataclass(frozen=True)
@@ -108,25 +163,59 @@ class Table:
         return self.rows[:N_SHOWN]
 
 
-def embed_figures(result: ComparisonResult, figures_dir: Path) -> Iterator[EmbeddedFigure]:
+def embed_figures(result: ComparisonResult, figures_dir: Path) -> Figures:
     """Embed the figures of a comparison that were written, in the order of the captions."""
-    analyses = {variant.name: variant for variant in result.variants}
+    drawings = []
+    for name, words in CAPTIONS.items():
+        whole = _embedded(result, figures_dir, name, "", "")
+        hemispheres = _embedded(result, figures_dir, name, "_hemispheres", ", each hemisphere")
+        if whole or hemispheres:
+            drawings.append(Drawing(words["topic"], whole, hemispheres))
+    titles = dict.fromkeys(drawing.topic for drawing in drawings[N_OPEN:])
+    topics = (
+        Topic(
+            f"figures-{number}",
+            title,
+            tuple(drawing for drawing in drawings[N_OPEN:] if drawing.topic == title),
+        )
+        for number, title in enumerate(titles, start=1)
+    )
+    return Figures(tuple(drawings[:N_OPEN]), tuple(topics))
+
+
+def _embedded(
+    result: ComparisonResult, figures_dir: Path, name: str, suffix: str, which: str
+) -> EmbeddedFigure | None:
+    stem = f"{name}{suffix}"
+    written = {kind: figures_dir / f"{stem}.{kind}" for kind in FORMATS}
+    if not all(file.exists() for file in written.values()):
+        return None
+    words = CAPTIONS[name]
+    shows = words["shows"]
+    analysis = next((variant for variant in result.variants if variant.name == name), None)
+    if analysis is not None:
+        shows = " ".join([*details_of(View(result, analysis, analysis.rois)), shows])
     of_models = "rsa" if result.inference is None else "scores"
     tables = {"shares_of_ceiling": of_models, "scores": of_models}
-    for name, words in CAPTIONS.items():
-        shows = words["shows"]
-        if name in analyses:
-            view = View(result, analyses[name], analyses[name].rois)
-            shows = " ".join([*details_of(view), shows])
-        table = tables.get(name) or words.get("table", name)
-        for suffix, which in (("", ""), ("_hemispheres", ", each hemisphere")):
-            written = [figures_dir / f"{name}{suffix}.{file_format}" for file_format in FORMATS]
-            if all(file.exists() for file in written):
-                heading = f"{title(name, result.settings)}{which}"
-                alternative = f"{heading}. The numbers are in {table}.tsv."
-                picture = embed_smallest(*written)
-                id_ = f"figure-{name}{suffix}"
-                yield EmbeddedFigure(picture, heading, shows, alternative, id_, table)
+    table = tables.get(name) or words.get("table", name)
+    heading = f"{title(name, result.settings)}{which}"
+    return EmbeddedFigure(
+        source=embed_as_webp(written["png"]),
+        width=_width(written["png"]),
+        title=heading,
+        shows=shows,
+        alternative=f"{heading}. The numbers are in {table}.tsv.",
+        id=f"figure-{stem}",
+        table=table,
+        files=tuple(
+            (kind.upper(), f"{figures_dir.name}/{file.name}") for kind, file in written.items()
+        ),
+    )
+
+
+def _width(png: Path) -> int:
+    with Image.open(png) as picture:
+        return round(picture.width / DPI * CSS_PIXELS_PER_INCH)
 
 
 def read_tables(group_dir: Path) -> Iterator[Table]:

@@ -7,9 +7,16 @@
 
   const compare = (numeric) => (a, b) => {
     if (!numeric) return a.localeCompare(b, "en", { numeric: true });
-    const [x, y] = [parseFloat(a), parseFloat(b)];
-    return x - y;
+    const number = (text) => parseFloat(text.replace("\u2212", "-"));
+    return number(a) - number(b);
   };
+
+  /* Rows from columns, of which some name each of their texts once. */
+  function rowsOf(columns) {
+    const whole = columns.map((column) =>
+      Array.isArray(column) ? column : column.places.map((place) => column.texts[place]));
+    return whole[0].map((_, row) => whole.map((column) => column[row]));
+  }
 
   function setUp(box) {
     const table = box.querySelector("table");
@@ -18,7 +25,7 @@
     const numeric = heads.map((head) => head.classList.contains("number"));
     const data = box.querySelector("script.rows");
     const rows = data
-      ? JSON.parse(data.textContent)
+      ? rowsOf(JSON.parse(data.textContent))
       : [...body.rows].map((row) => [...row.cells].map((cell) => cell.textContent));
     const field = box.querySelector("input");
     const count = box.querySelector("output");
@@ -93,13 +100,4 @@
   }
 
   document.querySelectorAll("div.table").forEach(setUp);
-
-  /* What is folded away on the screen and belongs on paper. */
-  const onPaper = [...document.querySelectorAll("details.print-open")];
-  let folded = [];
-  window.addEventListener("beforeprint", () => {
-    folded = onPaper.filter((part) => !part.open);
-    folded.forEach((part) => { part.open = true; });
-  });
-  window.addEventListener("afterprint", () => folded.forEach((part) => { part.open = false; }));
 })();

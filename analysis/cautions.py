@@ -6,6 +6,7 @@ import numpy as np
 
 from conceptrsa.analysis.inference.findings import (
     ALPHA,
+    ONE_SIDED_PERMUTATION,
     SIGN_FLIP,
     SIGNED_RANK,
     WELCH,
@@ -27,6 +28,9 @@ from conceptrsa.analysis.settings import is_own, is_product
 
 TESTS_OVER_SUBJECTS = (SIGNED_RANK, SIGN_FLIP)
 
+FEWEST_PERMUTATIONS = 0.01
+"""Permutations of labels that give no smaller p are few enough to be spoken of."""
+
 MOST_REGIONS = 12
 """A caution about more regions names so many."""
 
@@ -42,6 +46,7 @@ def cautions(
         *_circular_selection(primary),
         *_unreachable_alpha(model_tests),
         *_only_these_stimuli(primary, model_tests),
+        *_few_permutations(model_tests),
         *_dependent_models(group_tests),
         *_costly_metric(primary),
         *_no_zero(primary),
@@ -147,6 +152,17 @@ def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> 
             "that a model agrees with these stimuli by chance counts as an effect (of models "
             "unrelated to the brain up to half, with 12 subjects); for new stimuli take the label "
             "permutation and the random effects"
+        )
+
+
+def _few_permutations(model_tests: Sequence[ModelTest]) -> Iterator[str]:
+    floors = [test.p_floor for test in model_tests if test.test == ONE_SIDED_PERMUTATION]
+    if floors and max(floors) > FEWEST_PERMUTATIONS:
+        said = "is not made" if max(floors) >= ALPHA else f"gives no p below {max(floors):.2g}"
+        yield (
+            "few stimuli were seen by the same subjects, so that labels can be exchanged in "
+            f"{round(1 / max(floors))} ways only, and a label permutation {said}: take the "
+            "intervals of the scores"
         )
 
 

@@ -271,7 +271,13 @@ def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
             f"the number of voxels of best-n is found by how well subjects agree, {lacking}: "
             "choose another --voxel-selection"
         )
-    if not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
+    if len(sets.of_subjects) == 1 and not is_product(settings.rsa_metric):
+        if len(sets.of_subjects[0]) > FEW_STIMULI:
+            raise InputError(
+                f"{settings.rsa_metric} takes too long on more than {FEW_STIMULI} stimuli of one "
+                "subject: choose another --rsa-metric"
+            )
+    elif not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
         raise InputError(
             f"{settings.rsa_metric} takes too long on more than {FEW_STIMULI} stimuli of each "
             "subject's own: choose another --rsa-metric, or --subject-stimuli shared"

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import combinations
@@ -16,6 +17,7 @@ from conceptrsa.analysis.brain.brain_rdms import (
     half_rdms,
     subject_rdms,
 )
+from conceptrsa.analysis.brain.folds import folds_of
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, SubjectRdms, Subjects
 from conceptrsa.analysis.brain.stimulus_sets import MOST, StimulusSets, at_most, with_stimuli
 from conceptrsa.analysis.inference.generalisation import OwnRegion, OwnScores, SingleSubject
@@ -33,7 +35,7 @@ from conceptrsa.analysis.rsa.correlations import correlate_rdms
 from conceptrsa.analysis.rsa.distances import compute_rdm, compute_single_rdm
 from conceptrsa.analysis.rsa.noise_ceiling import split_half_ceiling
 from conceptrsa.analysis.settings import ComparisonSettings, is_own, is_product
-from conceptrsa.bids_config.errors import InputError
+from conceptrsa.bids_config.errors import InputError, told_of
 from conceptrsa.bids_config.machine import map_on_threads
 
 MIN_SHARED = 6
@@ -110,10 +112,12 @@ def score_own_stimuli(
         _single_subjects(place, at_most(subject.stimuli, MOST, settings.seed), source)
         for place, subject in enumerate(subjects)
     ]
-    shared = {
-        places: [_single_subjects(place, stimuli, source) for place in places]
-        for places, stimuli in _shared_stimuli(subjects, settings.seed)
-    }
+    shared = {}
+    for places, stimuli in _shared_stimuli(subjects, settings.seed):
+        # A model may be constant on the few stimuli that two subjects share.
+        with suppress(InputError):
+            shared[places] = [_single_subjects(place, stimuli, source) for place in places]
+    of_all_runs = bool(chosen) and all(fold.score_on is None for fold in folds_of(settings))
     regions = {}
     for roi, scores in own.items():
         ceilings = np.array([of_regions[roi].ceiling for of_regions in found])
@@ -122,6 +126,7 @@ def score_own_stimuli(
             ceilings if np.isfinite(ceilings).any() else None,
             tuple(of_subject[roi] for of_subject in single),
             {places: tuple(one[roi] for one in data) for places, data in shared.items()},
+            of_all_runs,
         )
     return OwnStudy(regions, studies)
 
@@ -145,11 +150,6 @@ class _Source:
             return None
         known = [repr(settings), self.models.names, self.models.hashes, self.apart]
         return KeptFindings(self.work_dir, _Found, (SubjectPulls, RdmParts), known)
-
-    @property
-    def doubled(self) -> bool:
-        """Whether the RDMs that are scored are of all runs."""
-        return bool(self.chosen) and self.settings.voxel_selection in ("all", "random")
 
     def columns(self, place: int, roi: str) -> tuple[Integers, ...]:
         """Chosen voxels of a subject in every fold."""
@@ -233,11 +233,12 @@ def _compute_subject(
     subject, metric = source.subjects[place], source.settings.rsa_metric
     own = source.models.of_stimuli(subject.stimuli)
     many = len(subject.stimuli) > MOST
-    rdms = (
-        own.single_rdms(source.settings.rdm_metric)
-        if many
-        else own.rdms(source.settings.rdm_metric)
-    )
+    with told_of(f"the stimuli of {subject.label}"):
+        rdms = (
+            own.single_rdms(source.settings.rdm_metric)
+            if many
+            else own.rdms(source.settings.rdm_metric)
+        )
     models = models_of_subject(rdms, metric) if is_product(metric) else None
 
     def score(roi: str) -> _Found:
@@ -245,7 +246,7 @@ def _compute_subject(
         if not np.isfinite(brain).all():
             return _Found(np.full(len(rdms), np.nan), np.nan, None)
         halves = source.halves(place, roi, subject)
-        ceiling = np.nan if halves is None else split_half_ceiling(halves, metric, source.doubled)
+        ceiling = np.nan if halves is None else split_half_ceiling(halves, metric)
         if models is None:
             return _Found(_scores_one_by_one(brain, rdms, source.settings), ceiling, None)
         pulls = pull_scores(models, brain, metric)
@@ -288,7 +289,6 @@ def _single_subjects(
             models,
             stimuli,
             source.halves(place, roi, subject),
-            source.doubled,
         )
         for roi in subject.rois
     }

@@ -68,6 +68,8 @@ class RoiResult:
         odd and even runs.
     own : OwnRegion or None
         Where scores are of other stimuli than the RDMs.
+    rsa_common : ndarray, (subjects, models), or None
+        Scores on the stimuli of the RDMs, where `rsa` is of others.
     """
 
     roi: str
@@ -78,6 +80,7 @@ class RoiResult:
     ceiling_p: float
     ceiling_from: Literal["subjects", "halves"] = "subjects"
     own: OwnRegion | None = None
+    rsa_common: Floats | None = None
 
     @property
     def has_rdm(self) -> Booleans:
@@ -88,8 +91,15 @@ class RoiResult:
 
     @property
     def rsa_normalised(self) -> Floats:
-        """Scores as shares of each subject's pairwise ceiling, (subjects, models)."""
-        return normalise(self.rsa, self.ceiling.pairwise)
+        """Scores as shares of each subject's pairwise ceiling, (subjects, models).
+
+        NaN where scores are of all runs and the ceiling is that of half of them. Where scores are
+        of more stimuli than the ceiling is, of those on the ceiling's.
+        """
+        if self.own is not None and self.own.of_all_runs and self.own.single:
+            return np.full_like(self.rsa, np.nan)
+        of_ceiling = self.rsa if self.rsa_common is None else self.rsa_common
+        return normalise(of_ceiling, self.ceiling.pairwise)
 
     @property
     def mean_n_voxels(self) -> Floats:

@@ -127,7 +127,9 @@ def compute_region(roi: str, subjects: Subjects, plan: Plan) -> RegionFindings:
     )
     if roi in plan.own:
         own = plan.own[roi]
-        primary = replace(primary, result=replace(primary.result, rsa=own.scores.rsa, own=own))
+        common = None if own.single else primary.result.rsa
+        result = replace(primary.result, rsa=own.scores.rsa, own=own, rsa_common=common)
+        primary = replace(primary, result=result)
     variants = {
         name: _analyse_if_possible(roi, subjects, plan.model_set, varied)
         for name, varied in plan.variants.items()

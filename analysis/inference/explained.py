@@ -239,6 +239,10 @@ def _intervals(
         _jackknifed(statistic, study, of_study, n_sets)
         for study, of_study in zip(studies, sets, strict=True)
     ]
+    # A subject with very few stimuli says nothing.
+    found = [of_one for of_one in found if of_one]
+    if not found:
+        return {}
     regions = [roi for roi in found[0] if all(roi in of_one for of_one in found)]
     joined = {
         roi: (

@@ -29,7 +29,7 @@ from conceptrsa.analysis.inference.random_effects import (
     ratios_to_last,
 )
 from conceptrsa.analysis.rsa.correlations import number_of_stimuli
-from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling, spearman_brown
+from conceptrsa.analysis.rsa.noise_ceiling import noise_ceiling
 from conceptrsa.analysis.settings import RsaMetric
 
 OVER_SUBJECTS: tuple[CeilingName, ...] = ("pairwise", "lower", "upper")
@@ -40,6 +40,10 @@ MIN_SUBJECTS_OF_CEILING = 3
 
 INFLUENCES_AT_ONCE = 64_000_000
 """Bytes of influences that are computed at a time, next to those that are kept."""
+
+HALF_CEILING = (
+    "scores are of all runs, and the noise ceiling is that of half of them, which is lower"
+)
 
 SMALLEST_ERROR = 1e-6
 """Standard errors that are no larger come from rounding."""
@@ -77,8 +81,8 @@ class Generalisation:
     models : Estimates
         Mean score of each model.
     errors : ndarray, (2, models)
-        Standard errors of these, over new subjects with the same stimuli, and over new stimuli with
-        the same subjects.
+        Standard errors of these, over new subjects with the same stimuli (or where subjects have
+        stimuli of their own, with new ones), and over new stimuli with the same subjects.
     model_pairs : Estimates
         Differences of each two models (first less second), in the order of
         `itertools.combinations`.
@@ -178,15 +182,12 @@ class SingleSubject:
     stimuli : tuple of str
     halves : ndarray, (folds, 2, pairs), or None
         RDMs of the odd and of the even runs.
-    doubled : bool
-        Whether the brain's RDMs are of all runs, whose reliability follows from that of halves.
     """
 
     brain: Floats
     models: Floats
     stimuli: tuple[str, ...]
     halves: Floats | None = None
-    doubled: bool = False
 
     def influence(self, metric: RsaMetric) -> Floats:
         """Influences of pairs on the scores, and then on the ceiling where there are halves."""
@@ -198,9 +199,6 @@ class SingleSubject:
         agreement = np.zeros(self.models.shape[-1])
         for odd, even in self.halves:
             agreement += pair_influence(odd[None], even[None], metric)[0, 0] / len(self.halves)
-        if self.doubled:
-            r = agreement.mean()
-            agreement = spearman_brown(r) + 2 / (1 + r) ** 2 * (agreement - r)
         return np.concatenate([scores, agreement[None]])
 
 
@@ -238,8 +236,8 @@ def generalise_apart(
     nothing = np.full(n_models, np.nan)
     if not with_ceiling:
         reason = (
-            "there is no noise ceiling: subjects share too few stimuli, and there are no betas of "
-            "odd and even runs"
+            "there is no noise ceiling: subjects share too few stimuli, and there are no RDMs of "
+            "odd and even runs of all of them"
         )
         return _generalisation(
             squares,
@@ -256,7 +254,10 @@ def generalise_apart(
         squares.estimates[:-1],
         tuple(part._replace(products=part.products[:-1, :-1]) for part in squares.parts),
     )
-    return _generalisation(of_models, errors[:, :-1], groups, ceiling, ratios_to_last(squares))
+    normalised = ratios_to_last(squares)
+    if region.of_all_runs:
+        normalised = Ratios(nothing, nothing, nothing, HALF_CEILING)
+    return _generalisation(of_models, errors[:, :-1], groups, ceiling, normalised)
 
 
 def _generalisation(
@@ -413,24 +414,29 @@ class OwnRegion:
         Each subject on its own stimuli, or 1000 of them; empty where there are common stimuli.
     shared : mapping of tuple of int to tuple of SingleSubject
         Subjects, by their places, on stimuli that they share; empty likewise.
+    of_all_runs : bool
+        Whether scores are of all runs, of which split-half ceilings are not.
     """
 
     scores: OwnScores
     ceilings: Floats | None = None
     single: tuple[SingleSubject, ...] = ()
     shared: Mapping[tuple[int, ...], tuple[SingleSubject, ...]] = field(default_factory=dict)
+    of_all_runs: bool = False
 
     def of_subjects(self, rows: Booleans) -> "OwnRegion":
         """Give some of the subjects."""
         places = {int(old): new for new, old in enumerate(np.flatnonzero(rows))}
-        shared = {
-            tuple(places[subject] for subject in subjects): data
-            for subjects, data in self.shared.items()
-            if all(subject in places for subject in subjects)
-        }
+        shared = {}
+        for subjects, data in self.shared.items():
+            kept = [at for at, subject in enumerate(subjects) if subject in places]
+            if len(kept) > 1:
+                here = tuple(places[subjects[at]] for at in kept)
+                shared[here] = tuple(data[at] for at in kept)
         single = [one for one, is_there in zip(self.single, rows, strict=True) if is_there]
         ceilings = None if self.ceilings is None else self.ceilings[rows]
-        return OwnRegion(self.scores.of_subjects(rows), ceilings, tuple(single), shared)
+        own = self.scores.of_subjects(rows)
+        return OwnRegion(own, ceilings, tuple(single), shared, self.of_all_runs)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.inference.random_effects import (
+    SMALLEST_SHARE_OF_PAIRS,
     Factor,
     MeanSquares,
     Part,
+    infer,
     levels,
     mean_squares,
     one_level,
@@ -127,20 +129,28 @@ def errors_of_own(
         Of each subject's own stimuli, or some of them.
     """
     n_subjects = len(counts)
+    if n_subjects == 1:
+        only = infer(squares, np.eye(len(squares.estimates))).standard_error
+        return np.stack([np.full_like(only, np.nan), only])
     over_stimuli = np.zeros(len(squares.estimates))
+    subtracted = np.zeros_like(over_stimuli)
     for subject, one in enumerate(single):
         weights = _weights(counts, subject, subject)
         for part in _resized(one.mean_squares(), one.n_stimuli, *weights):
-            over_stimuli += part.weight * np.diagonal(part.products) / n_subjects**2
+            variances = part.weight * np.diagonal(part.products) / n_subjects**2
+            over_stimuli += variances
+            subtracted += part.share * np.maximum(-variances, 0.0)
     over_subjects = np.full(len(squares.estimates), np.nan)
-    for part in squares.parts if n_subjects > 1 else ():
+    for part in squares.parts:
         variances = part.weight * np.diagonal(part.products)
         if part.strata == ((SUBJECTS, 0),):
             over_subjects = variances
         else:
             sign = 1 if len(part.strata) == 1 else -1
             over_stimuli += sign * variances * (n_subjects - 1) / n_subjects
-    return np.asarray(np.sqrt(np.stack([over_subjects, np.maximum(over_stimuli, 0.0)])))
+    # As in `infer`, at least half of what is particular to pairs.
+    over_stimuli = np.maximum(over_stimuli, SMALLEST_SHARE_OF_PAIRS * subtracted)
+    return np.asarray(np.sqrt(np.stack([over_subjects, over_stimuli])))
 
 
 def _weights(counts: Integers, one: int, other: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ so that no region or model sets the limit for the others only because its statis
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations as all_orders
 from typing import Any
 
@@ -290,6 +290,18 @@ class LabelPermutations:
     models: PermutationTests
     model_pairs: PermutationTests
     group_pairs: PermutationTests
+
+    def without_p(self) -> "LabelPermutations":
+        """Give the statistics alone, where permutations are too few to test anything."""
+        tests = (self.models, self.model_pairs, self.group_pairs)
+        nothing = [np.full_like(one.statistic, np.nan) for one in tests]
+        return LabelPermutations(
+            self.p_floor,
+            *(
+                replace(one, p=none, p_max=none, p_fdr=none)
+                for one, none in zip(tests, nothing, strict=True)
+            ),
+        )
 
 
 def permute_labels(

@@ -13,6 +13,7 @@ import numpy as np
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.inference.explained import SameStimuli, partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
+    ALPHA,
     MIXED_MODEL,
     ONE_SIDED_PERMUTATION,
     RANDOM_EFFECTS,
@@ -120,13 +121,13 @@ def infer_region(
             general = generalise_apart(of_present, groups, metric)
         else:
             general = generalise(region.rdms, model_rdms, groups, metric, region.own.scores)
-        return RegionInference(_without_zero(general) if has_no_zero(metric) else general)
+        return RegionInference(_without_zero(general, metric) if has_no_zero(metric) else general)
     assert permutations is not None
     general = generalise(region.rdms, model_rdms, groups, metric)
     of_all = region.rdms.reshape(1, -1, region.rdms.shape[-1])
     null, expected = null_scores(of_all, model_rdms, metric, permutations)
     return RegionInference(
-        general=_without_zero(general) if has_no_zero(metric) else general,
+        general=_without_zero(general, metric) if has_no_zero(metric) else general,
         null=null[:, 0],
         expected=expected[0],
     )
@@ -204,13 +205,15 @@ def _permutations(
 ) -> LabelPermutations:
     """Tests by permutation of labels in all regions."""
     if own_studies:
-        return permute_own_labels(
+        found_by_labels = permute_own_labels(
             [study.of_regions(tuple(inferred)) for study in own_studies],
             groups,
             settings.rsa_metric,
             number_of_permutations(settings),
             np.random.default_rng([settings.seed, 3]),
         )
+        too_few = found_by_labels.p_floor >= ALPHA
+        return found_by_labels.without_p() if too_few else found_by_labels
     found = inferred.values()
     return label_tests(
         [one.null for one in found if one.null is not None],
@@ -240,7 +243,7 @@ def _studies(regions: Mapping[str, ScoredRegion], model_rdms: Floats) -> list[Sa
     ]
 
 
-def _without_zero(found: Generalisation) -> Generalisation:
+def _without_zero(found: Generalisation, metric: str) -> Generalisation:
     """Take away tests against zero, and shares of ceilings, where zero is not what chance gives."""
 
     def untested(estimates: Estimates) -> Estimates:
@@ -252,7 +255,7 @@ def _without_zero(found: Generalisation) -> Generalisation:
         models=untested(found.models),
         model_pairs=untested(found.model_pairs),
         group_pairs=untested(found.group_pairs),
-        normalised=Ratios(nothing, nothing, nothing, NO_ZERO),
+        normalised=Ratios(nothing, nothing, nothing, UNKNOWN_ZERO if is_own(metric) else NO_ZERO),
     )
 
 

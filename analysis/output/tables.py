@@ -104,6 +104,7 @@ def rsa_table(result: ComparisonResult, analysis: Analysis) -> pd.DataFrame:
                     "voxel_selection": SUPPLIED if analysis.supplied else settings.voxel_selection,
                     "n_voxels": np.nan if analysis.supplied else roi.mean_n_voxels[s],
                     "rsa": roi.rsa[s, m],
+                    **({} if roi.rsa_common is None else {"rsa_common": roi.rsa_common[s, m]}),
                     "ceiling": roi.ceiling.pairwise[s],
                     "rsa_normalised": normalised[s, m],
                     "circular": _circular(analysis),

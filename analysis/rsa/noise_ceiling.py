@@ -85,26 +85,21 @@ def noise_ceiling(
     return _rank_ceiling(ranks, metric, units @ units.swapaxes(-1, -2), spearman_bounds, units)
 
 
-def split_half_ceiling(halves: Floats, metric: RsaMetric, doubled: bool) -> float:
+def split_half_ceiling(halves: Floats, metric: RsaMetric) -> float:
     """Ceiling of one subject's scores, where no other subject saw the same stimuli.
+
+    It is that of RDMs of half of the runs. What RDMs of all runs would give does not follow from
+    it: with twice the data the noise of a distance falls to between a half and a fourth, depending
+    on the signal, so that the formula of Spearman and Brown does not hold.
 
     Parameters
     ----------
     halves : ndarray, (folds, 2, pairs)
         RDMs of the odd and of the even runs.
     metric : str
-    doubled : bool
-        Whether RDMs of all runs are scored, whose reliability follows from that of the halves by
-        the formula of Spearman and Brown.
     """
     found = [correlate_rdms(odd[None], even[None], metric)[0, 0] for odd, even in halves]
-    agreement = float(np.mean(found))
-    return spearman_brown(agreement) if doubled else agreement
-
-
-def spearman_brown(reliability: float) -> float:
-    """Reliability of twice as much data."""
-    return 2 * reliability / (1 + reliability)
+    return float(np.mean(found))
 
 
 def ceiling_from_correlations(correlations: Floats, weights: Floats | None = None) -> NoiseCeiling:
@@ -264,14 +259,18 @@ def _p_of_agreement(
     replaced = metric if is_product(metric) else "spearman"
     null = np.zeros(N_PERMUTATIONS)
     observed = tolerance = 0.0
+    n_sets = 0
     for rdms in sets:
         units = standardise(rdms.reshape(-1, *rdms.shape[-2:]), replaced)
         units = units[:, np.isfinite(units).all(axis=(0, 2))]
         if units.shape[1] < 2:
-            return np.nan
+            continue
+        n_sets += 1
         null += _permuted_agreement(units, generator)
         observed += float(np.square(units.sum(axis=1)).sum())
         tolerance += 1e-12 * len(units)
+    if n_sets == 0:
+        return np.nan
     # Rounding must not put a permutation that changes nothing below the identity.
     as_high = null >= observed - tolerance
     return float((1 + as_high.sum()) / (1 + N_PERMUTATIONS))

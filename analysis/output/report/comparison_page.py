@@ -60,6 +60,7 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
         warnings=result.warnings,
         figures=figures,
         explorer=explorer_data(result),
+        shares_stimuli=bool(result.stimuli),
         tables=list(read_tables(group_dir)),
         methods=methods,
         citation_file=CITATION,

@@ -1,6 +1,5 @@
 """A text on the methods, for a paper, as the settings and the data were; and what it cites."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from conceptrsa.analysis.cautions import TESTS_OVER_SUBJECTS
 from conceptrsa.analysis.inference.findings import (
     MIXED_MODEL,
+    ONE_SIDED_PERMUTATION,
     RANDOM_EFFECTS,
     TWO_SIDED_PERMUTATION,
     ZERO,
@@ -110,10 +110,9 @@ def describe_methods(result: ComparisonResult) -> Methods:
     for model in result.models:
         names.setdefault(model.group, []).append(model.name)
     slow = not is_product(settings.rsa_metric)
-    n_permutations = number_of_permutations(settings)
-    # Factorials of more stimuli are above any number of permutations.
-    fewest = min(len(stimuli) for stimuli in result.sets.of_subjects)
-    n_orders = math.factorial(min(fewest, 20))
+    floors = [t.p_floor for t in result.model_tests if t.test == ONE_SIDED_PERMUTATION]
+    asked_for = number_of_permutations(settings)
+    n_permutations = round(1 / max(floors)) if floors else asked_for
     paragraphs = render_paragraphs(
         "methods.txt.j2",
         cite=cite,
@@ -130,8 +129,8 @@ def describe_methods(result: ComparisonResult) -> Methods:
         without_zero=has_no_zero(settings.rsa_metric),
         split_half=any(roi.ceiling_from == "halves" for roi in result.rois),
         n_ceiling_permutations=N_PERMUTATIONS + 1,
-        n_permutations=min(n_permutations, n_orders),
-        all_permutations=n_orders <= n_permutations,
+        n_permutations=n_permutations,
+        all_permutations=n_permutations < asked_for,
         n_specifications=len(
             {(row.voxel_selection, row.rdm_metric, row.rsa_metric) for row in result.multiverse}
         ),

@@ -154,7 +154,7 @@ def compare(
     warnings = (
         *notes,
         *sets.notes,
-        *_notes_on_one_subject(sets),
+        *_notes_on_one_subject(labels, settings),
         *model_set.notes,
         *cautions(primary, labels, model_tests, group_tests),
         *(note for subject in subjects for note in subject.notes),
@@ -284,9 +284,11 @@ def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
         )
 
 
-def _notes_on_one_subject(sets: StimulusSets) -> tuple[str, ...]:
-    if len(sets.of_subjects) > 1:
+def _notes_on_one_subject(subjects: Sequence[str], settings: ComparisonSettings) -> tuple[str, ...]:
+    if len(subjects) > 1:
         return ()
+    if settings.preset == "paper":
+        return ("there is one subject: there is no noise ceiling, and no test over subjects",)
     return (
         "there is one subject: intervals and tests speak of new stimuli in this subject, not of "
         "new subjects, and the noise ceiling is that of halves of the runs, where there are any",

@@ -20,6 +20,7 @@ from conceptrsa.analysis.inference.findings import (
     TWO_SIDED_PERMUTATION,
     ZERO,
     CeilingInterval,
+    CeilingName,
     GroupTest,
     Inference,
     ModelScore,
@@ -186,7 +187,8 @@ def infer_population(
         permutations=_permutations(inferred, groups, settings, own_studies),
     )
     studies = _studies(complete, model_rdms)
-    scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups)
+    kinds = next(iter(inferred.values())).general.ceilings.names
+    scores_of_empty, ceilings_of_empty = _nothing_known(empty, names, groups, kinds)
     return Inference(
         model_scores=(*population.model_scores(), *scores_of_empty),
         ceilings=(*population.ceilings(), *ceilings_of_empty),
@@ -260,7 +262,10 @@ def _without_zero(found: Generalisation, metric: str) -> Generalisation:
 
 
 def _nothing_known(
-    empty: Sequence[str], names: Sequence[str], groups: Sequence[str]
+    empty: Sequence[str],
+    names: Sequence[str],
+    groups: Sequence[str],
+    kinds: Sequence[CeilingName] = OVER_SUBJECTS,
 ) -> tuple[tuple[ModelScore, ...], tuple[CeilingInterval, ...]]:
     """Rows of regions without RDMs."""
     scores = tuple(
@@ -269,7 +274,7 @@ def _nothing_known(
         for name, group in zip(names, groups, strict=True)
     )
     ceilings = tuple(
-        CeilingInterval(roi=roi, ceiling=ceiling) for roi in empty for ceiling in OVER_SUBJECTS
+        CeilingInterval(roi=roi, ceiling=ceiling) for roi in empty for ceiling in kinds
     )
     return scores, ceilings
 

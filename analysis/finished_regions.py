@@ -58,7 +58,9 @@ class FinishedRegions:
     def load(self, roi: str) -> RegionFindings | None:
         """Give what was found in a region, or None."""
         found: RegionFindings | None = self._kept.load(lambda: self._name(roi))
-        if found is None or roi not in self.plan.own:
+        if found is None or found.primary.result.roi != roi:
+            return None
+        if roi not in self.plan.own:
             return found
         result = replace(found.primary.result, own=self.plan.own[roi])
         return replace(found, primary=replace(found.primary, result=result))
@@ -87,6 +89,7 @@ class FinishedRegions:
             "subjects": [(subject.label, subject.origin) for subject in self.subjects],
             "stimuli": plan.model_set.stimuli,
             "models": [plan.model_set.names, plan.model_set.groups, plan.model_set.hashes],
+            "forms": plan.model_set.forms,
         }
         return KeptFindings(self.work_dir, RegionFindings, _PARTS, known)
 

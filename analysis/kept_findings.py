@@ -29,8 +29,8 @@ SECONDS_WORTH_KEEPING = 0.5
 
 _LIBRARIES = ("conceptrsa", "numba", "numpy", "scipy")
 _DAMAGE = (
-    OSError, EOFError, LookupError, ValueError, TypeError, RecursionError, zipfile.BadZipFile,
-    zlib.error,
+    OSError, EOFError, LookupError, ValueError, TypeError, RuntimeError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 Name = Callable[[], str]

@@ -148,7 +148,13 @@ class _Source:
         settings = self.settings
         if self.work_dir is None or is_own(settings.rsa_metric) or is_own(settings.rdm_metric):
             return None
-        known = [repr(settings), self.models.names, self.models.hashes, self.apart]
+        known = [
+            repr(settings),
+            self.models.names,
+            self.models.hashes,
+            self.models.forms,
+            self.apart,
+        ]
         return KeptFindings(self.work_dir, _Found, (SubjectPulls, RdmParts), known)
 
     def columns(self, place: int, roi: str) -> tuple[Integers, ...]:

@@ -45,7 +45,8 @@ def test_raw_scores_have_their_intervals_and_stars() -> None:
     n_stars = 0
     for axes, roi in zip(figure.axes, result.rois, strict=True):
         scores = view.scores(roi.roi)
-        ceilings = [view.ceiling(roi.roi, name) for name in ("pairwise", "lower", "upper")]
+        ceilings = view.ceilings(roi.roi)
+        assert [found.ceiling for found in ceilings] == ["pairwise", "lower", "upper"]
         np.testing.assert_allclose(
             [length for _, length in bars(axes)],
             [score.rsa for score in scores] + [ceiling.estimate for ceiling in ceilings],

@@ -25,7 +25,10 @@ RECIPE_FILE = "recipe.json"
 SECONDS_PER_PART, BYTES_PER_PART = 30.0, 32_000_000
 """After so long, or so much, what was computed is written: a killed run loses little."""
 
-_DAMAGE = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    OSError, EOFError, LookupError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

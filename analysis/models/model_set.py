@@ -69,6 +69,14 @@ class ModelSet:
         """Group of each model."""
         return tuple(model.group for model in self.models)
 
+    @property
+    def forms(self) -> tuple[tuple[str, int], ...]:
+        """Whether each model is features, and of which length, or an RDM."""
+        return tuple(
+            ("rdm", 0) if isinstance(model, ModelRdm) else ("features", model.values.shape[1])
+            for model in self.models
+        )
+
     @cached_property
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of each model's stimuli and features or RDM."""

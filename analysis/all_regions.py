@@ -11,6 +11,7 @@ from conceptrsa.analysis.pace import Pace, Progress
 from conceptrsa.analysis.settings import is_own
 from conceptrsa.analysis.single_region import Plan, RegionFindings, compute_region
 from conceptrsa.bids_config.machine import calls_at_once, iterate_on_threads
+from conceptrsa.bids_config.names import warn_once
 
 
 def compute_regions(
@@ -42,6 +43,11 @@ def compute_regions(
     """
     if finished is not None and (n_kept := finished.count()):
         progress(f"going on from {n_kept} regions that are finished")
+    elif finished is not None and finished.are_of_others():
+        warn_once(
+            f"{finished.work_dir} keeps finished regions of comparisons with other data, paths, "
+            "settings or versions: this one starts from the first region"
+        )
     in_turn = is_own(plan.settings.rsa_metric) or is_own(plan.settings.rdm_metric)
     n_bytes = plan.memory_of_a_region(len(subjects))
     pace = Pace("regions", len(rois), 1 if in_turn else calls_at_once(len(rois), n_bytes), progress)

@@ -271,16 +271,11 @@ def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
             f"the number of voxels of best-n is found by how well subjects agree, {lacking}: "
             "choose another --voxel-selection"
         )
-    if len(sets.of_subjects) == 1 and not is_product(settings.rsa_metric):
-        if len(sets.of_subjects[0]) > FEW_STIMULI:
-            raise InputError(
-                f"{settings.rsa_metric} takes too long on more than {FEW_STIMULI} stimuli of one "
-                "subject: choose another --rsa-metric"
-            )
-    elif not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
+    if not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
+        shared = "" if len(sets.of_subjects) == 1 else ", or --subject-stimuli shared"
         raise InputError(
-            f"{settings.rsa_metric} takes too long on more than {FEW_STIMULI} stimuli of each "
-            "subject's own: choose another --rsa-metric, or --subject-stimuli shared"
+            f"{settings.rsa_metric} takes too long where a subject is scored on more than "
+            f"{FEW_STIMULI} stimuli of its own: choose another --rsa-metric{shared}"
         )
 
 
@@ -329,13 +324,11 @@ def _settle(
         subjects = on_stimuli(subjects, [sets.common] * len(subjects))
         plan, lost = _settle_common(subjects, model_set, settings)
     if study is not None:
-        # Its scores would be of other stimuli.
-        plan = replace(plan, multiverse=None)
-    if settings.preset == "recommended" and study is None:
+        # Scores of a multiverse would be of other stimuli.
+        plan = replace(plan, multiverse=None, own=study.regions, chosen=chosen)
+    elif settings.preset == "recommended":
         permutations = label_permutations(len(sets.common), settings)
         plan = replace(plan, permutations=permutations)
-    if study is not None:
-        plan = replace(plan, own=study.regions, chosen=chosen)
     return subjects, plan, lost, study
 
 

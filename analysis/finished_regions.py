@@ -80,6 +80,10 @@ class FinishedRegions:
         """How many regions are kept."""
         return self._kept.count()
 
+    def are_of_others(self) -> bool:
+        """Whether only regions of comparisons with other data, settings or versions are kept."""
+        return self._kept.are_of_others()
+
     @cached_property
     def _kept(self) -> KeptFindings:
         plan = self.plan

@@ -95,6 +95,14 @@ class KeptFindings:
         """How many are kept."""
         return sum(not file.name.startswith(".") for file in self._folder.glob("*.npz"))
 
+    def are_of_others(self) -> bool:
+        """Whether only findings of other comparisons of the kind are kept."""
+        return not self._was_interrupted and any(self._folder.parent.glob(f"{self._prefix}*"))
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.kind.__name__.strip('_')}-"
+
     @cached_property
     def _was_interrupted(self) -> bool:
         """Whether there was anything before; else nothing need be hashed to look for it."""
@@ -102,8 +110,8 @@ class KeptFindings:
 
     @cached_property
     def _folder(self) -> Path:
-        name = hash_of([self.kind.__name__, _versions(), self.known])
-        return self.work_dir / FOLDER / name[:32]
+        name = hash_of([_versions(), self.known])
+        return self.work_dir / FOLDER / f"{self._prefix}{name[:32]}"
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.npz"
@@ -118,11 +126,12 @@ def _remove(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     with suppress(OSError):
-        for entry in folder.iterdir():
-            if entry.suffix == ".npz":
-                entry.unlink(missing_ok=True)
-            else:
+        for entry in list(folder.iterdir()):
+            if entry.suffix != ".npz":
                 _remove(entry)
+            else:
+                with suppress(OSError):
+                    entry.unlink()
         folder.rmdir()
 
 

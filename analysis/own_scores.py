@@ -287,7 +287,7 @@ def _single_subjects(
     place: int, stimuli: tuple[str, ...], source: _Source
 ) -> dict[str, SingleSubject]:
     """One subject's regions on some of its stimuli."""
-    subject = _with_stimuli(source.subjects[place], stimuli)
+    subject = with_stimuli(source.subjects[place], stimuli)
     models = source.models.of_stimuli(stimuli).rdms(source.settings.rdm_metric)
     return {
         roi: SingleSubject(
@@ -305,12 +305,6 @@ def _of_region(subject: Subject, roi: str) -> Subject:
     if isinstance(subject, SubjectPatterns):
         return replace(subject, rois={roi: subject.rois[roi]})
     return replace(subject, rois={roi: subject.rois[roi]})
-
-
-def _with_stimuli(subject: Subject, stimuli: tuple[str, ...]) -> Subject:
-    if isinstance(subject, SubjectPatterns):
-        return with_stimuli(subject, stimuli)
-    return with_stimuli(subject, stimuli)
 
 
 def _shared_stimuli(

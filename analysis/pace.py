@@ -34,10 +34,10 @@ class Pace:
     seconds: float = 0.0
     told: float = field(default_factory=time.monotonic)
 
-    def tell(self, seconds: float) -> None:
-        """Count one that took so long; no time where it was found finished."""
-        self.n_done += 1
-        self.n_computed += seconds > 0
+    def tell(self, seconds: float, n: int = 1) -> None:
+        """Count what took so long; no time where it was found finished."""
+        self.n_done += n
+        self.n_computed += n if seconds > 0 else 0
         self.seconds += seconds
         now = time.monotonic()
         if now - self.told < SECONDS_BETWEEN_LINES or self.n_done == self.n_all:

@@ -7,6 +7,7 @@ of groups for each resource, version 2 one for all, and some systems have both.
 """
 
 import math
+import operator
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -172,11 +173,17 @@ def share_for(n_jobs: int | None) -> Share:
     Raises
     ------
     InputError
-        On 0.
+        On 0, or what is no whole number.
     """
     share = share_of_machine()
     if n_jobs is None:
         return share
+    try:
+        n_jobs = operator.index(n_jobs)
+    except TypeError:
+        raise InputError(
+            f"n_jobs = {n_jobs!r} is no whole number: give 1 or more, or -1 for all processors"
+        ) from None
     if n_jobs == 0:
         raise InputError("n_jobs = 0 computes nothing: give 1 or more, or -1 for all processors")
     n_processors = n_jobs if n_jobs > 0 else max(1, available_processors() + 1 + n_jobs)

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 from conceptrsa.bids_config.errors import InputError
 
 PREFIX = ".writing-"
+
+_UMASK_IS_READ = threading.Lock()
+"""The umask can only be read by setting it, which is that of all threads."""
 
 
 @contextmanager
@@ -36,8 +40,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     handle, temporary = _locked_temporary(final)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
+        with _UMASK_IS_READ:
+            umask = os.umask(0)
+            os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(final)
     finally:

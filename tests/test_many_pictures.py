@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conceptrsa.analysis import pace
 from conceptrsa.analysis.files.stimuli import read_stimuli
 from conceptrsa.analysis.models import cache as cache_module
 from conceptrsa.analysis.models import feature_arrays, registry
-from conceptrsa.analysis.models import features as features_module
 from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.feature_files import Features
 from conceptrsa.analysis.models.features import (
@@ -238,13 +238,13 @@ def test_a_killed_run_goes_on_from_its_blocks(tmp_path: Path, network: ColourNet
 def test_time_left_is_told(
     tmp_path: Path, network: ColourNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "SECONDS_TO_TELL", -1.0)
+    monkeypatch.setattr(pace, "SECONDS_BETWEEN_LINES", -1.0)
     told: list[str] = []
     extract(draw(tmp_path / "pictures", 3), tmp_path / "cache", progress=told.append)
     assert told == [
         f"{MODEL}: 3 stimuli, 2 layers",
-        f"{MODEL}: 1 of 3, about 1 s left",
-        f"{MODEL}: 2 of 3, about 1 s left",
+        f"1 of 3 stimuli of {MODEL} done, about 1 s left",
+        f"2 of 3 stimuli of {MODEL} done, about 1 s left",
     ]
 
 

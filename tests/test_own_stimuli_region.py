@@ -59,6 +59,16 @@ def test_a_subject_without_a_region_is_as_if_left_out_there(generator: Generator
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_subjects_with_and_without_halves_share_stimuli(generator: Generator) -> None:
+    subjects, models = study(generator, 3)
+    without = {name: roi.values for name, roi in subjects[1].rois.items()}
+    subjects[1] = crsa.SubjectPatterns.from_arrays("01", subjects[1].stimuli, without)
+    result = crsa.compare(subjects, models, OWN)
+    assert np.isfinite(result.scores["low"]).all()
+    assert result.scores["withheld"].str.contains("of all of them").all()
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_of_one_subject_errors_are_over_stimuli_and_shares_are_withheld(
     generator: Generator,
 ) -> None:

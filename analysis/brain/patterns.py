@@ -1,10 +1,11 @@
 """Multivoxel patterns of one or more subjects: what every source of betas is turned into."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -216,7 +217,7 @@ class RoiPatterns:
 
     @property
     def held(self) -> tuple[NDArray[Any] | None, ...]:
-        """Arrays that all others follow from, None in the place of those that are not there."""
+        """Arrays from which all others are computed; None where one is missing."""
         odd, even = self.halves or (None, None)
         return self.whole, odd, even, self.runs, self.residual_covariance, self.n_averaged
 
@@ -360,13 +361,17 @@ def vary_between(low: Floats, high: Floats) -> Booleans:
     return varying
 
 
-class _Labelled:
+class SubjectData(ABC):
     """How a subject is spoken of in tables and messages."""
 
     datum: ClassVar[str]
     subject: str
     stimuli: tuple[str, ...]
     sources: tuple[Path, ...]
+
+    @abstractmethod
+    def of_rows(self, rows: Sequence[int]) -> Self:
+        """Give the data of some stimuli, in the order of `rows`."""
 
     @property
     def label(self) -> str:
@@ -380,7 +385,7 @@ class _Labelled:
 
 
 @dataclass(frozen=True, repr=False)
-class SubjectPatterns(_Labelled):
+class SubjectPatterns(SubjectData):
     """The betas of one subject in every region.
 
     Attributes
@@ -456,7 +461,7 @@ class SubjectPatterns(_Labelled):
             regions[name] = roi.of_stimuli(rows)
         return with_data_only(cls(label, tuple(names[row] for row in rows), regions))
 
-    def of_rows(self, rows: Sequence[int]) -> "SubjectPatterns":
+    def of_rows(self, rows: Sequence[int]) -> Self:
         """Give the betas of some stimuli, in the order of `rows`."""
         return replace(
             self,
@@ -497,7 +502,7 @@ class SubjectPatterns(_Labelled):
 
 
 @dataclass(frozen=True, repr=False)
-class SubjectRdms(_Labelled):
+class SubjectRdms(SubjectData):
     """The RDMs of one subject in every region, where patterns are not known.
 
     Attributes
@@ -555,7 +560,7 @@ class SubjectRdms(_Labelled):
         notes = notes_on_absent(f"sub-{label}", absent)
         return cls(label, tuple(names[row] for row in rows), regions, notes=notes)
 
-    def of_rows(self, rows: Sequence[int]) -> "SubjectRdms":
+    def of_rows(self, rows: Sequence[int]) -> Self:
         """Give the RDMs of some stimuli, in the order of `rows`."""
         rois = {
             name: np.stack([reorder(rdm, list(rows)) for rdm in rdms])

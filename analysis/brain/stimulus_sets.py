@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
 from conceptrsa.analysis.arrays import Integers
 from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
-    SubjectPatterns,
-    SubjectRdms,
+    SubjectData,
     Subjects,
-    have_patterns,
 )
 from conceptrsa.analysis.settings import ComparisonSettings, SubjectStimuli
 from conceptrsa.bids_config.errors import InputError
@@ -27,7 +25,7 @@ MOST = 1000
 SHARED_IN_MOST = 0.5
 """Stimuli that all subjects share are enough where they are this share of every subject's."""
 
-Subject = TypeVar("Subject", SubjectPatterns, SubjectRdms)
+Subject = TypeVar("Subject", bound=SubjectData)
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,8 @@ def with_stimuli(subject: Subject, stimuli: tuple[str, ...]) -> Subject:
 
 def on_stimuli(subjects: Subjects, sets: Sequence[tuple[str, ...]]) -> Subjects:
     """Give each subject's data for its set of stimuli."""
-    if have_patterns(subjects):
-        return [with_stimuli(one, stimuli) for one, stimuli in zip(subjects, sets, strict=True)]
-    return [with_stimuli(one, stimuli) for one, stimuli in zip(subjects, sets, strict=True)]
+    found = [with_stimuli(one, stimuli) for one, stimuli in zip(subjects, sets, strict=True)]
+    return cast(Subjects, found)
 
 
 def _are_shared(

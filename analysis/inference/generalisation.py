@@ -149,9 +149,10 @@ def generalise(
     n_scores = len(models) * brain.shape[1]
     scores = compact[:n_scores].reshape(len(models), brain.shape[1], -1)
     agreement = compact[n_scores:]
-    squares = mean_squares(scores, (levels, stimuli))
-    errors = errors_by_factor(squares, np.eye(len(models)))
-    if own is not None:
+    if own is None:
+        squares = mean_squares(scores, (levels, stimuli))
+        errors = errors_by_factor(squares, np.eye(len(models)))
+    else:
         own = own.of_subjects(present)
         some = range(number_of_stimuli(models.shape[-1]))
         everyone = tuple(range(brain.shape[1]))
@@ -223,7 +224,8 @@ def generalise_apart(
         scores = np.concatenate([scores, ceilings[None]])
 
     def influence(places: tuple[int, ...], data: Sequence[SingleSubject]) -> SharedInfluence:
-        values = np.stack([one.influence(metric) for one in data], axis=1)[: len(scores)]
+        # Some subjects may have halves where others, and so the study, have no ceiling.
+        values = np.stack([one.influence(metric)[: len(scores)] for one in data], axis=1)
         compact, stimuli = compact_pairs(values.reshape(-1, values.shape[-1]))
         compact = compact.reshape(*values.shape[:2], -1)
         return SharedInfluence(places, compact, data[0].stimuli, stimuli)

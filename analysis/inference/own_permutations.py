@@ -46,7 +46,7 @@ MANY_STIMULI = 300
 """Where a subject has more, its rests are permuted in a study thinned to so many."""
 
 PERMUTATIONS_AT_ONCE = 50
-"""Of all stimuli of all subjects, of which there may be 80,000."""
+"""Limits memory: each permutation covers every stimulus of the study, up to 80,000."""
 
 RdmsAmong = Callable[[Integers], Floats]
 """Gives RDMs (rdms, pairs) among some stimuli of a subject, by their places in ascending order."""

@@ -151,7 +151,7 @@ def compact_pairs(vectors: Floats) -> tuple[Floats, Factor]:
 
 
 def one_level(values: Floats) -> Split:
-    """Take a factor of which there is a single level, such as the only subject, as fixed."""
+    """Treat a factor with a single level, such as a study's only subject, as fixed."""
     return values, ()
 
 

@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ from conceptrsa.analysis.models.zoo import (
     read_zoo,
     split_layer,
 )
-from conceptrsa.bids_config.durations import time_left
+from conceptrsa.analysis.pace import Pace, Progress
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import file_errors
 
@@ -51,16 +51,12 @@ __all__ = ["Features", "each_features", "extract_features", "read_features", "wr
 EXTRACTION_VERSION = 4
 """Raised when a change of this package changes the numbers, so that old entries are left alone."""
 
-SECONDS_TO_TELL = 30.0
-"""Between two words on how far a network is."""
-
 _OTHER_PICTURE = "give the stimulus another picture"
 _NOT_DESCRIBED = frozenset(
     {"layer", "part_names", "pooling", "n_features", "libraries", "half_precision", "weights"}
 )
 """Fields of a network that its numbers do not depend on, or that the recipe has elsewhere."""
 
-Progress = Callable[[str], None]
 Stamp = tuple[int, int]
 """Size of a file, and when it was changed (ns)."""
 
@@ -96,7 +92,7 @@ def extract_features(
     zoo : Zoo, optional
         By default the models of the packaged registry.
     progress : callable, optional
-        Told of each model before its network runs, and every half minute how long it still takes.
+        Told of each model before its network runs, and of long runs how much time is left.
 
     Returns
     -------
@@ -329,7 +325,8 @@ class _Job:
             self._pooling,
             settings,
         )
-        told = _Progress(self.entry.name, len(rows), progress)
+        pace = Pace(f"stimuli of {self.entry.name}", len(rows), 1, progress)
+        begun = time.monotonic()
         waiting = rows
         for batch in batches:
             n_done = len(batch[layers[0]])
@@ -343,7 +340,8 @@ class _Job:
             if len(done) + len(waiting) == len(rows):
                 require_space(part.n_bytes // n_done * len(rows), self._cache.folder)
             yield part
-            told.tell(len(rows) - len(waiting))
+            pace.tell(time.monotonic() - begun, n_done)
+            begun = time.monotonic()
 
     def _require_unchanged(self, rows: Sequence[int]) -> None:
         """Refuse features of a picture that is no longer the one that was hashed."""
@@ -391,30 +389,6 @@ class _Job:
             note = "; ".join(filter(None, [self.entry.note, warning]))
         ids = tuple(stimulus.id for stimulus in self.stimuli)
         return Features(name, self.entry.group, ids, values, note, origin)
-
-
-class _Progress:
-    """Says now and then how far a network is.
-
-    Parameters
-    ----------
-    model : str
-    n_stimuli : int
-    progress : callable
-        Told in words.
-    """
-
-    def __init__(self, model: str, n_stimuli: int, progress: Progress) -> None:
-        self._model, self._n_stimuli, self._progress = model, n_stimuli, progress
-        self._begun = self._told = time.monotonic()
-
-    def tell(self, n_done: int) -> None:
-        """Say it, unless that was said a moment ago."""
-        now = time.monotonic()
-        if now - self._told > SECONDS_TO_TELL and n_done < self._n_stimuli:
-            left = (now - self._begun) / n_done * (self._n_stimuli - n_done)
-            self._progress(f"{self._model}: {n_done} of {self._n_stimuli}, {time_left(left)}")
-            self._told = now
 
 
 def _describe(network: Network) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 """The answer as a table: of every region the model that explains it best, and how sure that is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from conceptrsa.analysis.inference.findings import (
     ALPHA,
-    ModelScore,
-    ModelTest,
     Standing,
     model_standing,
 )
@@ -85,28 +82,20 @@ def _rows(
 ) -> Iterator[tuple[tuple[bool, float], list[str]]]:
     """Give the place of each row, the highest score of a related model first, and its cells."""
     assert result.inference is not None
-    of_roi: dict[str, list[ModelScore]] = {roi.roi: [] for roi in rois}
-    for score in result.inference.model_scores:
-        if score.roi in of_roi and np.isfinite(score.rsa):
-            of_roi[score.roi].append(score)
-    # Sorted once: a look through all tests for every region would take minutes for hundreds.
-    tests: dict[str, list[ModelTest]] = {roi.roi: [] for roi in rois}
-    for test in result.inference.model_tests:
-        if test.roi in tests:
-            tests[test.roi].append(test)
-    for roi, scores in of_roi.items():
+    for roi in (one.roi for one in rois):
+        every = result.inference.of(roi).model_scores
+        scores = [score for score in every if np.isfinite(score.rsa)]
         if not scores:
             yield (True, np.inf), [roi, MISSING, MISSING, MISSING, MISSING]
             continue
         related = [score for score in scores if score.p_max < ALPHA]
         best = max(related or scores, key=lambda score: score.rsa)
-        of_region = replace(result.inference, model_tests=tuple(tests[roi]))
         cells = (
             roi,
             best.model if related else f"none is related (highest: {best.model})",
             estimate(best.rsa, best.low, best.high),
             estimate(best.normalised, best.normalised_low, best.normalised_high),
-            _level(model_standing(of_region, roi, best.model)),
+            _level(model_standing(result.inference, roi, best.model)),
         )
         yield (not related, -best.rsa), [unbroken(cell) for cell in cells]
 

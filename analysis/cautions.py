@@ -157,13 +157,15 @@ def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> 
 
 def _few_permutations(model_tests: Sequence[ModelTest]) -> Iterator[str]:
     floors = [test.p_floor for test in model_tests if test.test == ONE_SIDED_PERMUTATION]
-    if floors and max(floors) > FEWEST_PERMUTATIONS:
-        said = "is not made" if max(floors) >= ALPHA else f"gives no p below {max(floors):.2g}"
-        yield (
-            "few stimuli were seen by the same subjects, so that labels can be exchanged in "
-            f"{round(1 / max(floors))} ways only, and a label permutation {said}: take the "
-            "intervals of the scores"
-        )
+    if not floors or max(floors) <= FEWEST_PERMUTATIONS:
+        return
+    n_ways = round(1 / max(floors))
+    ways = f"in {n_ways} ways only" if n_ways > 1 else "in no other way"
+    said = "is not made" if max(floors) >= ALPHA else f"gives no p below {max(floors):.2g}"
+    yield (
+        f"few stimuli were seen by the same subjects, so that labels can be exchanged {ways}, and "
+        f"a label permutation {said}: take the intervals of the scores"
+    )
 
 
 def _costly_metric(primary: Analysis) -> Iterator[str]:

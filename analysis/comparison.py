@@ -252,19 +252,20 @@ def _gather(
         subjects = [with_data_only(subject) for subject in subjects]
     require_comparable(subjects)
     sets = stimulus_sets(subjects, settings)
-    _require_possible(sets, settings)
+    _require_possible(subjects, sets, settings)
     all_models = gather_models(models, sets.union, settings.groups, settings.reference_model)
     return subjects, sets, all_models
 
 
-def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
+def _require_possible(subjects: Subjects, sets: StimulusSets, settings: ComparisonSettings) -> None:
     """Refuse what needs stimuli that all subjects share, or takes too long without them."""
     if sets.all_common:
         return
-    if settings.voxel_selection == "best-n" and not sets.common:
+    chooses = have_patterns(subjects) and settings.voxel_selection == "best-n"
+    if chooses and not sets.common:
         lacking = (
             "and there is one subject"
-            if len(sets.of_subjects) == 1
+            if len(subjects) == 1
             else f"and they share fewer than {ENOUGH} stimuli"
         )
         raise InputError(
@@ -272,7 +273,7 @@ def _require_possible(sets: StimulusSets, settings: ComparisonSettings) -> None:
             "choose another --voxel-selection"
         )
     if not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
-        shared = "" if len(sets.of_subjects) == 1 else ", or --subject-stimuli shared"
+        shared = "" if len(subjects) == 1 else ", or --subject-stimuli shared"
         raise InputError(
             f"{settings.rsa_metric} takes too long where a subject is scored on more than "
             f"{FEW_STIMULI} stimuli of its own: choose another --rsa-metric{shared}"
@@ -483,9 +484,11 @@ def _note_on_sweeps(primary: Analysis, sweeps: Sequence[CeilingSweep]) -> tuple[
 def _note_on_multiverse(
     subjects: Subjects, sets: StimulusSets, settings: ComparisonSettings
 ) -> tuple[str, ...]:
-    if settings.multiverse and not sets.all_common:
+    if not (settings.multiverse and have_patterns(subjects)):
+        return ()
+    if not sets.all_common:
         return ("the multiverse is left out, as scores are of more than the common stimuli",)
-    if not (settings.multiverse and have_patterns(subjects) and _are_many(subjects, settings)):
+    if not _are_many(subjects, settings):
         return ()
     return (
         "the multiverse is left out, as it takes long with so many regions; "

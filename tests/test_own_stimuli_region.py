@@ -1,5 +1,7 @@
 """Regions of studies in which subjects have stimuli of their own, or there is one subject."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.random import Generator
@@ -81,6 +83,21 @@ def test_of_one_subject_errors_are_over_stimuli_and_shares_are_withheld(
     assert scores["withheld"].str.contains("half").all()
     assert result.tables["rsa"]["rsa_normalised"].isna().all()
     assert set(result.tables["ceilings"]["ceiling"]) == {"split-half"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rdms_of_own_stimuli_need_no_choice_of_voxels(generator: Generator) -> None:
+    models = models_of(generator, 20)
+    subjects = [
+        crsa.SubjectRdms.from_arrays(
+            f"{subject:02d}",
+            models[0].stimuli[10 * subject : 10 * subject + 10],
+            {"V1": generator.random(45)},
+        )
+        for subject in range(2)
+    ]
+    result = crsa.compare(subjects, models, replace(OWN, voxel_selection="best-n"))
+    assert np.isfinite(result.scores["rsa"]).all()
 
 
 @pytest.mark.filterwarnings("ignore")

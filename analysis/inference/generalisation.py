@@ -238,8 +238,11 @@ def generalise_apart(
     nothing = np.full(n_models, np.nan)
     if not with_ceiling:
         reason = (
-            "there is no noise ceiling: subjects share too few stimuli, and there are no RDMs of "
-            "odd and even runs of all of them"
+            "there is no noise ceiling: no other subject saw the same stimuli, and there are no "
+            "RDMs of odd and even runs"
+            if len(subjects) == 1
+            else "there is no noise ceiling: subjects share too few stimuli, and there are no RDMs "
+            "of odd and even runs of all of them"
         )
         return _generalisation(
             squares,

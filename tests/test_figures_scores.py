@@ -23,7 +23,7 @@ from figure_cases import (
 from matplotlib.figure import Figure
 
 from conceptrsa.analysis.output.figures.all_figures import primary_figures
-from conceptrsa.analysis.output.figures.captions import visited_sizes
+from conceptrsa.analysis.output.figures.captions import CAPTIONS, note, visited_sizes
 from conceptrsa.analysis.output.figures.ceiling_curves import (
     PANEL_WIDTH,
     draw_ceiling_sweep,
@@ -226,3 +226,14 @@ def test_every_group_has_its_own_colour() -> None:
     colours = group_colours(names)
     assert len(set(colours.values())) == len(names)
     assert {name: colours[name] for name in KNOWN_COLOURS} == KNOWN_COLOURS
+
+
+def test_captions_of_one_subject_speak_of_no_mean_over_subjects() -> None:
+    view = view_of(result_of(FIVE, 5, WHOLES))
+    alone = replace(view, result=replace(view.result, subjects=("01",)))
+    for name, words in CAPTIONS.items():
+        for kind in ("", "intervals"):
+            if (f"note_{kind}" if kind else "note") in words and name != "ceiling_sweep":
+                assert "over subjects" not in note(
+                    alone, name, kind, tested="", reading="", n_subjects=1
+                )

@@ -24,7 +24,7 @@ MIN_VOXELS = 3
 MAX_SIZES_OF_SLOW_METRICS = (30, 20)
 """The sweep's limits where comparing RDMs is neither Pearson's nor Spearman's correlation."""
 
-SIZES_OF_MANY_STIMULI, DRAWS_OF_MANY_STIMULI = (30, 30), 10
+SIZES_OF_MANY_STIMULI, DRAWS_OF_MANY_STIMULI = (30, 30), 4
 """The sweep's limits, and its random draws, where stimuli are many: what a figure can show."""
 
 SIZES_OF_MANY_REGIONS, DRAWS_OF_MANY_REGIONS = (10, 20), 4

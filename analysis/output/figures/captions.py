@@ -38,8 +38,6 @@ CAPTIONS: Mapping[str, Mapping[str, str]] = tomllib.loads(
 
 _FILLED_IN = {
     "alpha": f"{ALPHA:g}",
-    "bars": "Bars: mean over subjects; whiskers: ± standard error over subjects; dots: subjects; "
-    "triangles: beyond the axis.",
     "weak": "Weak: the noise ceiling is not above 95 % of those of permuted stimuli; shares of it "
     "mean little. Subjects whose ceiling is not above zero are left out.",
 }
@@ -60,13 +58,20 @@ def note(view: View, name: str, *kinds: str, **values: object) -> str:
 
 
 def _design(view: View) -> dict[str, str]:
-    """What intervals are over, and what the noise ceiling compares."""
+    """What means and intervals are over, and what the noise ceiling compares."""
     is_single = len(view.result.subjects) == 1
     by_halves = any(roi.ceiling_from == "halves" for roi in view.rois)
     return {
         "population": "new stimuli in this subject"
         if is_single
         else "new subjects and new stimuli",
+        "mean": "score" if is_single else "mean over subjects",
+        "over_subjects": "" if is_single else ", mean over subjects",
+        "dots": "" if is_single else "dots: subjects; ",
+        "bars": "Bars: score; triangles: beyond the axis."
+        if is_single
+        else "Bars: mean over subjects; whiskers: ± standard error over subjects; dots: subjects; "
+        "triangles: beyond the axis.",
         "ceiling": "split-half" if by_halves else "pairwise",
         "bounds": "Noise ceiling: similarity of the RDMs of odd and even runs."
         if by_halves

@@ -123,6 +123,9 @@ class ModelScore:
     se_subjects, se_stimuli, se_both : float
         Standard errors over new subjects, over new stimuli, and over both, by the variances that
         the interval is made of. Estimates: that over both can come out below another.
+    may_be_best : bool or None
+        Whether the model cannot be ruled out as the best of its region (random effects; the truly
+        best one is ruled out in at most 5 % of studies); None where it was not compared.
     p, p_max, p_fdr : float
         Permutation of the stimuli's labels, one-sided: alone; corrected for all models and regions
         by the largest statistic; by false discovery rate.
@@ -142,6 +145,7 @@ class ModelScore:
     se_subjects: float = np.nan
     se_stimuli: float = np.nan
     se_both: float = np.nan
+    may_be_best: bool | None = None
     p: float = np.nan
     p_max: float = np.nan
     p_fdr: float = np.nan

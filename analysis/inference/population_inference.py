@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from conceptrsa.analysis.arrays import Floats, Integers
+from conceptrsa.analysis.inference.best_models import may_be_best
 from conceptrsa.analysis.inference.explained import SameStimuli, partial_scores, variance_parts
 from conceptrsa.analysis.inference.findings import (
     ALPHA,
@@ -295,6 +296,7 @@ class _Population:
             estimates, ratios = self.general[roi].models, self.general[roi].normalised
             errors = self.general[roi].errors
             means = mean_over_subjects(region.rsa)
+            contenders = may_be_best(estimates.estimate, self.general[roi].model_pairs)
             for m, (name, group) in enumerate(zip(self.names, self.groups, strict=True)):
                 yield ModelScore(
                     roi=roi,
@@ -306,6 +308,7 @@ class _Population:
                     se_subjects=float(errors[0, m]),
                     se_stimuli=float(errors[1, m]),
                     se_both=float(estimates.standard_error[m]),
+                    may_be_best=contenders[m],
                     p=float(tests.p[r, m]),
                     p_max=float(tests.p_max[r, m]),
                     p_fdr=float(tests.p_fdr[r, m]),

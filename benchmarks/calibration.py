@@ -5,7 +5,8 @@
 Every data set has new subjects, new stimuli and new models. Prints a table in Markdown: how often
 each test rejects a true null hypothesis at 0.05, how often each interval covers the truth, and how
 much selecting voxels inflates results on noise, with standard errors over data sets. Last come
-subjects with stimuli of their own, one subject, and very many stimuli.
+subjects with stimuli of their own, one subject, very many stimuli, and the models that may be the
+best.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from benchmarks.false_positives import (
     tests_over_subjects,
 )
 from benchmarks.interval_coverage import coverage
+from benchmarks.ruled_out import ruled_out
 from benchmarks.selection_on_noise import selection_on_noise
 from benchmarks.simulation import Design
 from benchmarks.stimulus_designs import DESIGNS, stimulus_design, thinned_permutations
@@ -70,6 +72,8 @@ def main() -> None:
     start = time.perf_counter()
     for study in studies(n, arguments.seed):
         print(markdown(study()), flush=True)
+    for table in ruled_out(max(n // 2, 2), arguments.seed):
+        print(markdown(table), flush=True)
     print(f"{n} data sets per study, seed {arguments.seed}, {time.perf_counter() - start:.0f} s")
 
 

@@ -82,7 +82,7 @@ class StimulusDesign:
         return stack
 
 
-def _all(design: Design, generator: np.random.Generator) -> Rows:
+def all_stimuli(design: Design, generator: np.random.Generator) -> Rows:
     return [np.arange(design.n_stimuli)] * design.n_subjects
 
 
@@ -105,14 +105,14 @@ DESIGNS = (
     StimulusDesign("5 subjects, each its own 50 stimuli", Design(), 250, _own),
     StimulusDesign("5 subjects, 20 of 50 stimuli shared by all", Design(), 170, _own_but_20),
     StimulusDesign("5 subjects, each half of 100 stimuli", Design(), 100, _half_of_pool),
-    StimulusDesign("1 subject, 50 stimuli", Design(n_subjects=1), 50, _all, fixed=True),
+    StimulusDesign("1 subject, 50 stimuli", Design(n_subjects=1), 50, all_stimuli, fixed=True),
     StimulusDesign("2 subjects, each its own 50 stimuli", Design(n_subjects=2), 100, _own),
-    StimulusDesign("5 subjects, 515 stimuli", Design(n_stimuli=515), 515, _all),
+    StimulusDesign("5 subjects, 515 stimuli", Design(n_stimuli=515), 515, all_stimuli),
     StimulusDesign(
         "5 subjects, 75 stimuli, as if 50 and 30 were as many as can be analysed",
         Design(n_stimuli=75),
         75,
-        _all,
+        all_stimuli,
         most=50,
         most_permuted=30,
     ),

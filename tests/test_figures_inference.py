@@ -19,7 +19,7 @@ from figure_cases import (
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-from conceptrsa.analysis.inference.findings import MIXED_MODEL, RANDOM_EFFECTS, model_standing
+from conceptrsa.analysis.inference.findings import MIXED_MODEL, RANDOM_EFFECTS, best_models
 from conceptrsa.analysis.output.figures.explained_shares import (
     draw_partial_rsa,
     draw_variance_partition,
@@ -191,8 +191,8 @@ def test_specification_curve_shows_every_specification_and_counts_the_best() -> 
             if of_choice[0].primary:
                 primary = best[-1]
         said = " ".join(text.get_text() for text in curve.texts)
-        level = model_standing(result.inference, roi.roi, primary).level
-        company = f" (level with {len(level)})" if level else ""
+        others = best_models(result.inference, roi.roi).besides(primary)
+        company = f" ({len(others)} more may be best)" if others else ""
         assert f"model {primary}{company}: highest in {best.count(primary)} of" in said
         language = [row.rsa for row in rows if row.group == "language"]
         colours = {to_hex(line.get_color()).upper(): line for line in curve.lines}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from report_cases import HOSTILE_MODEL, HOSTILE_NOTE, hostile, planted, planted_result
 
-from conceptrsa.analysis.inference.findings import model_standing
+from conceptrsa.analysis.inference.findings import best_models
 from conceptrsa.analysis.output.figures.style import unbroken
 from conceptrsa.analysis.output.report import answer_table
 from conceptrsa.analysis.output.report.answer import Answer, best_by_region
@@ -35,13 +35,17 @@ def test_the_answer_names_the_planted_model_and_its_uncertainty() -> None:
         found.summary
     )
     assert "visual models above language ones by" in found.summary
-    assert "No model is found to be related to deep." in found.summary
+    others = best_models(result.inference, "V1").besides(best.model)
+    assert found.summary.startswith(
+        f"Of the 4 models, {best.model} or {others[0]} is the best in V1; none is found to be "
+        "related to deep. What is said of the best holds with a confidence of 95 % in each region."
+    )
     assert "Subjects do not agree with each other beyond chance in deep" in found.summary
     assert "5 subjects and 24 stimuli" in found.summary
     regions = dict(found.regions)
-    assert "better than text-a and text-b" in regions["V1"]
-    assert "not told apart from" in regions["V1"]
-    assert "No model is found to be related to this region." in regions["deep"]
+    assert f"{others[0]} cannot be ruled out as the best either; text-" in regions["V1"]
+    assert "No other model is ruled out as the best." in regions["deep"]
+    assert "No model is found to be related to this region, so that it means" in regions["deep"]
     assert "No two groups of models are told apart" in regions["deep"]
 
 
@@ -53,7 +57,7 @@ def test_one_line_names_the_best_model_of_each_region() -> None:
         key=lambda score: score.rsa,
     )
     assert best_by_region(result) == (
-        f"V1: {best.model} ({best.rsa:.3f}, not told apart from 1 other); in 1 region no model is "
+        f"V1: {best.model} ({best.rsa:.3f}, 1 other not ruled out); in 1 region no model is "
         "found to be related"
     )
     paper = planted_result(truth={"V1": "visual"}, preset="paper")
@@ -191,15 +195,13 @@ def test_a_model_that_could_not_be_compared_is_not_among_those_that_are_worse() 
         key=lambda score: score.rsa,
     ).model
     (twin,) = {"visual-a", "visual-b"} - {best}
-    tests = tuple(
-        replace(test, p=np.nan, p_corrected=np.nan)
-        if {test.model, test.reference} == {best, twin}
-        else test
-        for test in result.inference.model_tests
+    scores = tuple(
+        replace(score, may_be_best=None) if score.model == twin else score
+        for score in result.inference.model_scores
     )
-    found = answer(replace(result, inference=replace(result.inference, model_tests=tests)))
+    found = answer(replace(result, inference=replace(result.inference, model_scores=scores)))
     text = dict(found.regions)["V1"]
-    assert "every other model" not in text
+    assert "Every other model that was compared with it is ruled out as the best." in text
     assert f"It could not be compared with {twin}." in text
 
 
@@ -236,9 +238,9 @@ def test_the_table_gives_the_planted_model_and_those_level_with_it() -> None:
     assert best.group == "visual" and best.p_max < 0.05
     assert score.startswith(f"{best.rsa:.3f} [{best.low:.3f}, ")
     assert share.startswith(f"{best.normalised:.3f} [")
-    standing = model_standing(result.inference, "V1", model)
-    assert level == (", ".join(standing.level) or "none")
-    assert not {"text-a", "text-b"} & set(standing.level)
+    others = [name for (roi, name), one in scores.items() if roi == "V1" and one.may_be_best]
+    assert level == (", ".join(name for name in others if name != model) or "none")
+    assert not {"text-a", "text-b"} & set(others)
     assert rows["deep"][0].startswith("none is related (highest: ")
 
 

@@ -1,6 +1,7 @@
 """What a figure marks is what the answer calls different, and no first one stands alone falsely."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from figure_cases import CASES, drawn, five, markers, sixteen, view_of
 from report_cases import planted, planted_result
 
 from conceptrsa.analysis.inference.findings import (
+    ALPHA,
     MIXED_MODEL,
     RANDOM_EFFECTS,
     TWO_SIDED_PERMUTATION,
+    ZERO,
 )
 from conceptrsa.analysis.output.figures.groups import draw_groups
 from conceptrsa.analysis.output.figures.model_differences import (
@@ -19,7 +22,9 @@ from conceptrsa.analysis.output.figures.model_differences import (
 )
 from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
 from conceptrsa.analysis.output.report.answer import answer
+from conceptrsa.analysis.output.report.answer_table import MOST_NAMED, answer_tables
 from conceptrsa.analysis.output.report.methods import describe_methods
+from conceptrsa.analysis.output.report.rendering import joined
 from conceptrsa.analysis.results import ComparisonResult
 
 RECOMMENDED = [name for name in CASES if name.startswith("recommended")]
@@ -47,6 +52,9 @@ def with_screens_only(result: ComparisonResult) -> ComparisonResult:
         result.inference,
         model_tests=tuple(map(changed, result.inference.model_tests)),
         group_tests=tuple(map(changed, result.inference.group_tests)),
+        model_scores=tuple(
+            replace(score, may_be_best=True) for score in result.inference.model_scores
+        ),
     )
     return replace(result, inference=inference)
 
@@ -80,40 +88,85 @@ def test_a_screen_marks_nothing(make) -> None:  # type: ignore[no-untyped-def]
     assert not any(markers(axes, "o") for axes in drawn(draw_model_tests, view).axes)
     found = answer(result)
     assert "No group is found to do better" in found.summary
-    assert "is not found to be better than any other" in "".join(text for _, text in found.regions)
+    assert all("No other model is ruled out as the best." in text for _, text in found.regions)
+    assert "none can be ruled out as the best in" in found.summary
     assert TWO_SIDED_PERMUTATION.startswith("screen: ")
     assert any("as a screen" in text for text in describe_methods(result).paragraphs)
 
 
 @pytest.mark.parametrize("make", [five, sixteen, planted])
-def test_dots_are_the_models_that_the_answer_calls_worse(make) -> None:  # type: ignore[no-untyped-def]
+def test_dots_are_differences_that_are_found(make) -> None:  # type: ignore[no-untyped-def]
     result = make()
     view = view_of(result)
     order = [model.name for model in view.ordered_models]
-    for roi, text in answer(result).regions:
-        first = order[int(np.nanargmax([score.rsa for score in view.scores(roi)]))]
-        marked = significance_matrix(view, roi)
+    assert result.inference is not None
+    for roi in result.rois:
+        marked = significance_matrix(view, roi.roi)
         assert (marked == marked.T).all()
-        worse = {name for name, mark in zip(order, marked[order.index(first)], strict=True) if mark}
-        if len(worse) == len(order) - 1:
-            assert f"{first} is better than every other model" in text
-        elif worse:
-            said = text.split("is better than ")[1].split(" (random")[0]
-            assert set(said.replace(" and ", ", ").split(", ")) == worse
+        pairs = {
+            frozenset((order[one], order[other])) for one, other in np.argwhere(np.triu(marked))
+        }
+        assert pairs == {
+            frozenset((test.model, test.reference))
+            for test in result.inference.of(roi.roi).model_tests
+            if test.test == RANDOM_EFFECTS and test.reference != ZERO and test.p_corrected < ALPHA
+        }
+
+
+@pytest.mark.parametrize("make", [five, sixteen, planted])
+def test_the_answer_names_who_may_be_best(make) -> None:  # type: ignore[no-untyped-def]
+    result = make()
+    assert result.inference is not None
+    rows = {row[0]: row for table in answer_tables(result) for row in table.rows}
+    for roi, text in answer(result).regions:
+        scores = sorted(result.inference.of(roi).model_scores, key=lambda score: -score.rsa)
+        may_be = [score.model for score in scores[1:] if score.may_be_best]
+        others = [score.model for score in scores[1:] if not score.may_be_best]
+        assert scores[0].may_be_best
+        if not may_be:
+            assert "Every other model is ruled out as the best." in text
+        elif not others:
+            assert "No other model is ruled out as the best." in text
         else:
-            assert f"{first} is not found to be better than any other model" in text
+            assert f". {joined(may_be)} cannot be ruled out as the best either; " in text
+            assert f"either; {joined(others)} " in text
+        if len(may_be) <= MOST_NAMED and rows[roi][1] == scores[0].model:
+            assert rows[roi][-1] == (", ".join(may_be) or "none")
 
 
-def test_the_first_is_named_with_those_it_is_not_told_apart_from() -> None:
-    plain = answer(planted()).summary.replace("\xa0", " ")
-    assert "The best" not in plain
-    assert "not told apart from visual-" in plain
-    alone = answer(planted_result(
-        truth={"V1": "visual"}, groups={"good": "visual", "bad": "language"}
-    )).summary  # fmt: skip
-    assert "above every other" in alone and "not told apart" not in alone
-    untested = answer(planted_result(truth={"V1": "visual"}, rsa_metric="whitened-cosine")).summary
-    assert "not tested against" in untested
+def test_the_first_sentence_is_the_answer() -> None:
+    def first(**options: Any) -> str:
+        return answer(planted_result(**options)).summary.split(". ")[0]
+
+    two = {"good": "visual", "bad": "language"}
+    both = {"V1": "visual", "V2": "visual"}
+    assert first(truth=both, groups=two) == "Of the 2 models, good is the best in V1 and V2"
+    many = {f"v{n}": "visual" for n in range(5)}
+    assert first(truth={"V1": "visual", "deep": None}, groups=many) == (
+        "Of the 5 models, none can be ruled out as the best in V1; none is found to be related to "
+        "deep"
+    )
+    result = planted_result(truth={"V1": "visual"}, groups=many | {"t": "language"})
+    assert result.inference is not None
+    scores = result.inference.model_scores
+    all_but_t = tuple(replace(score, may_be_best=score.model != "t") for score in scores)
+    found = answer(replace(result, inference=replace(result.inference, model_scores=all_but_t)))
+    highest = max(scores, key=lambda score: score.rsa).model
+    assert found.summary.startswith(
+        f"Of the 6 models, {highest} or one of 4 others is the best in V1. "
+    )
+    seven = {f"p{n}": "visual" if n < 5 else None for n in range(7)}
+    assert first(truth=seven, groups=two) == (
+        "Of the 2 models, one is the best in 5 of 7 regions (good in 5); none is found to be "
+        "related to 2"
+    )
+    alone = first(truth={"V1": "visual", "deep": None}, groups={"one": "visual"})
+    assert alone == "one is related to V1; it is not found to be related to deep"
+    untested = answer(planted_result(truth={"V1": "visual"}, rsa_metric="whitened-cosine"))
+    assert "is the best" not in untested.summary and "has the highest score in V1." in (
+        untested.summary
+    )
+    assert "It could not be compared with" in untested.regions[0][1]
 
 
 def test_groups_that_lead_are_named_with_those_they_are_level_with() -> None:
@@ -125,7 +178,7 @@ def test_titles_of_the_specification_curve_say_who_is_level() -> None:
     result = with_screens_only(five())
     figure = drawn(draw_multiverse, view_of(result))
     said = " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
-    assert "best" not in said and "(level with 4): highest in" in said
+    assert "best model" not in said and "(4 more may be best): highest in" in said
     assert "(level with 2): highest in" in said
 
 

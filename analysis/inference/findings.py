@@ -3,7 +3,6 @@
 Which test answers which question stands in `docs/statistics.md`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -257,8 +256,41 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class BestModels:
+    """Which models of one region may be the best, the highest score first.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Those that cannot be ruled out: the best one is among them with a confidence of 95 %.
+    ruled_out : tuple of str
+    unknown : tuple of str
+        Those that were not compared.
+    """
+
+    names: tuple[str, ...] = ()
+    ruled_out: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def besides(self, model: str) -> tuple[str, ...]:
+        """Give the others that may be the best."""
+        return tuple(name for name in self.names if name != model)
+
+
+def best_models(inference: Inference | None, roi: str) -> BestModels:
+    """Give the models that may be the best of a region, for new subjects and new stimuli."""
+    scores = () if inference is None else inference.of(roi).model_scores
+    ranked = sorted(scores, key=lambda score: -np.nan_to_num(score.rsa, nan=-np.inf))
+
+    def those(may_be_best: bool | None) -> tuple[str, ...]:
+        return tuple(score.model for score in ranked if score.may_be_best is may_be_best)
+
+    return BestModels(those(True), those(False), those(None))
+
+
+@dataclass(frozen=True)
 class Standing:
-    """One model or group of models, in one region, against every other.
+    """One group of models, in one region, against every other.
 
     Attributes
     ----------
@@ -284,45 +316,22 @@ class Standing:
         return "above every other" if self.above else ""
 
 
-def model_standing(inference: Inference | None, roi: str, model: str) -> Standing:
-    """Give the standing of a model, for new subjects and new stimuli (random effects)."""
-    tests = () if inference is None else inference.of(roi).model_tests
-    return _standing(
-        model,
-        (
-            (test.model, test.reference, test.statistic, test.p_corrected)
-            for test in tests
-            if test.test == RANDOM_EFFECTS and test.reference != ZERO
-        ),
-    )
-
-
 def group_standing(inference: Inference | None, roi: str, group: str) -> Standing:
     """Give the standing of a group of models, for new models of the kind too (mixed model)."""
     tests = () if inference is None else inference.of(roi).group_tests
-    return _standing(
-        group,
-        (
-            (test.group_a, test.group_b, test.statistic, test.p_corrected)
-            for test in tests
-            if test.test == MIXED_MODEL
-        ),
-    )
-
-
-def _standing(name: str, tests: Iterator[tuple[str, str, float, float]]) -> Standing:
     above: list[str] = []
     level: list[str] = []
     untested: list[str] = []
-    for first, second, difference, p in tests:
-        if name not in (first, second):
+    for test in tests:
+        if test.test != MIXED_MODEL or group not in (test.group_a, test.group_b):
             continue
-        other = second if first == name else first
-        ahead = difference if first == name else -difference
-        if not np.isfinite(p):
+        is_first = test.group_a == group
+        other = test.group_b if is_first else test.group_a
+        ahead = test.statistic if is_first else -test.statistic
+        if not np.isfinite(test.p_corrected):
             untested.append(other)
         else:
-            (above if p < ALPHA and ahead > 0 else level).append(other)
+            (above if test.p_corrected < ALPHA and ahead > 0 else level).append(other)
     return Standing(tuple(above), tuple(level), tuple(untested))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conceptrsa.analysis.inference.findings import ALPHA, RANDOM_EFFECTS, ZERO
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.tsv import read_table, write_table
 from conceptrsa.pipelines.demo import recovery_measures as measures
@@ -156,7 +155,7 @@ def _model_rows(
         if of_roi.empty:
             raise InputError(f"{rsa_file} has no row of {roi}: run the group level again.")
         best = of_roi.groupby("model")["rsa"].mean().idxmax()
-        level = _level_with(rsa_file.with_name("model_tests.tsv"), roi, str(best))
+        others = _not_ruled_out(rsa_file.with_name("scores.tsv"), roi, str(best))
         ceiling = of_roi.drop_duplicates("subject")["ceiling"].mean()
         limited = ceiling > LOWEST_CEILING
         yield RecoveryRow(
@@ -164,20 +163,16 @@ def _model_rows(
             roi,
             "n/a",
             planted,
-            f"{best} (not told apart from {', '.join(level)})" if level else str(best),
+            f"{best} (not ruled out: {', '.join(others)})" if others else str(best),
             "the planted one" if limited else "n/a",
             bool(best == planted) if limited else None,
         )
 
 
-def _level_with(model_tests_file: Path, roi: str, best: str) -> list[str]:
-    """Models that the recommended test does not tell from that of the highest score."""
-    if not model_tests_file.is_file():
+def _not_ruled_out(scores_file: Path, roi: str, best: str) -> list[str]:
+    """Other models that may be the best by the recommended test."""
+    if not scores_file.is_file():
         return []
-    table = read_table(model_tests_file)
-    tests = table.frame().assign(p_corrected=table.numbers(["p_corrected"], missing=True)[:, 0])
-    tests = tests[(tests["roi"] == roi) & (tests["test"] == RANDOM_EFFECTS)]
-    of_best = tests[(tests["model"] == best) | (tests["reference"] == best)]
-    unclear = of_best[(of_best["reference"] != ZERO) & ~(of_best["p_corrected"] < ALPHA)]
-    pairs = zip(unclear["model"], unclear["reference"], strict=True)
-    return [other if model == best else model for model, other in pairs]
+    scores = read_table(scores_file).frame()
+    left = (scores["roi"] == roi) & (scores["model"] != best) & (scores["may_be_best"] != "False")
+    return list(scores["model"][left])

@@ -13,9 +13,8 @@ from matplotlib.lines import Line2D
 from conceptrsa.analysis.arrays import Integers
 from conceptrsa.analysis.inference.findings import (
     Inference,
-    Standing,
+    best_models,
     group_standing,
-    model_standing,
 )
 from conceptrsa.analysis.multiverse import MultiverseRow
 from conceptrsa.analysis.output.figures.captions import RDM_NAMES, note, regions_left_out
@@ -116,18 +115,18 @@ def agreement(found: Sequence[Specification], inference: Inference | None, roi: 
     """
     primary = next(spec for spec in found if spec.primary)
     group, model = primary.best_group, primary.best_model
+    standing = group_standing(inference, roi, group)
+    level = len(standing.level) + len(standing.untested)
+    contenders = best_models(inference, roi)
+    others = {*contenders.names, *contenders.unknown} - {model}
+    groups, models = [spec.best_group for spec in found], [spec.best_model for spec in found]
     return [
-        f"{what} {name}{_company(standing)}: highest in {firsts.count(name)} of {len(found)}"
-        for what, name, standing, firsts in (
-            ("group", group, group_standing(inference, roi, group), [s.best_group for s in found]),
-            ("model", model, model_standing(inference, roi, model), [s.best_model for s in found]),
+        f"{what} {name}{company}: highest in {firsts.count(name)} of {len(found)}"
+        for what, name, company, firsts in (
+            ("group", group, f" (level with {level})" if level else "", groups),
+            ("model", model, f" ({len(others)} more may be best)" if others else "", models),
         )
     ]
-
-
-def _company(standing: Standing) -> str:
-    others = len(standing.level) + len(standing.untested)
-    return f" (level with {others})" if others else ""
 
 
 def _specification(

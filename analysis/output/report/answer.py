@@ -14,8 +14,8 @@ from conceptrsa.analysis.inference.findings import (
     WELCH,
     GroupTest,
     ModelScore,
+    best_models,
     group_standing,
-    model_standing,
 )
 from conceptrsa.analysis.output.figures.specification_curve import specifications
 from conceptrsa.analysis.output.figures.style import (
@@ -25,6 +25,7 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
     unbroken,
 )
+from conceptrsa.analysis.output.report.headline import headline
 from conceptrsa.analysis.output.report.rendering import (
     counted,
     estimate,
@@ -71,6 +72,7 @@ def answer(result: ComparisonResult) -> Answer:
         "measure": RSA_NAMES[result.settings.rsa_metric],
         "alpha": ALPHA,
         "n_groups": len({model.group for model in result.models}),
+        "headline": headline(result),
         "tested": [] if result.inference is None else _tested(result.inference.model_scores),
         "notes": notes,
     }
@@ -84,8 +86,8 @@ def answer(result: ComparisonResult) -> Answer:
 def best_by_region(result: ComparisonResult) -> str:
     """Name the best model of each region in one line, of many regions those of the highest scores.
 
-    With the preset 'recommended' a model has to be related to the region, and it is said from how
-    many others it is not told apart.
+    With the preset 'recommended' a model has to be related to the region, and it is said how many
+    others cannot be ruled out as the best.
     """
     wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi)] or list(result.rois)
     best: dict[str, tuple[float, str]] = {}
@@ -105,9 +107,9 @@ def best_by_region(result: ComparisonResult) -> str:
     said = []
     for name in shown:
         rsa, model = best[name]
-        n_level = len(model_standing(result.inference, name, model).level)
-        level = f", not told apart from {counted(n_level, 'other')}" if n_level else ""
-        said.append(f"{name}: {model} ({printed(rsa)}{level})")
+        others = best_models(result.inference, name).besides(model)
+        left = f", {counted(len(others), 'other')} not ruled out" if others else ""
+        said.append(f"{name}: {model} ({printed(rsa)}{left})")
     n_found = sum(roi.roi in best for roi in wholes)
     if n_found > len(shown):
         said.append(f"{counted(n_found - len(shown), 'more region')}")
@@ -208,20 +210,18 @@ def _found_recommended(result: ComparisonResult, roi: RoiResult) -> dict[str, An
     found |= {
         "best": best,
         "highest": best.rsa,
-        "standing": model_standing(inference, roi.roi, best.model),
+        "contenders": best_models(inference, roi.roi),
         "leading_group": [_named(first, group_standing(inference, roi.roi, first).in_words())],
         "n_choices": len(choices),
         "n_agreeing": sum(choice.best_model == best.model for choice in choices),
     }
     if related:
         ahead = max(related, key=lambda score: score.rsa)
-        parts = (
+        champion = (
             f"{_of_group(result, ahead.model, ahead.group)}: "
-            f"{estimate(ahead.rsa, ahead.low, ahead.high)}",
-            p_value(ahead.p_max),
-            model_standing(inference, roi.roi, ahead.model).in_words(),
+            f"{estimate(ahead.rsa, ahead.low, ahead.high)}, {p_value(ahead.p_max)}"
         )
-        found |= {"best_related": ahead, "champion": [", ".join(filter(None, parts))]}
+        found |= {"best_related": ahead, "champion": [champion]}
     return found
 
 

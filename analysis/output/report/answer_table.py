@@ -6,8 +6,8 @@ import numpy as np
 
 from conceptrsa.analysis.inference.findings import (
     ALPHA,
-    Standing,
-    model_standing,
+    BestModels,
+    best_models,
 )
 from conceptrsa.analysis.output.figures.style import is_hemisphere, printed, unbroken
 from conceptrsa.analysis.output.report.contents import Column, Table
@@ -17,7 +17,7 @@ from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_su
 from conceptrsa.bids_config.tsv import MISSING
 
 MOST_NAMED = 6
-"""So many models that are not told apart from the best are named; of more, the rest is counted."""
+"""So many other models that may be the best are named; of more, the rest is counted."""
 
 MOST_IN_ORDER = 24
 """So many regions stay in their order; of more, those come first in which models are related."""
@@ -30,16 +30,18 @@ RELATED = Column(
     words="The model with the highest score of those that are found to be related to the region",
 )
 SHARE = Column("share of the ceiling", numeric=True, words="Score divided by the noise ceiling")
-LEVEL = Column(
-    "not told apart from it",
+OTHERS = Column(
+    "others not ruled out",
     numeric=False,
-    words="Models whose score is not found to differ from that of the best model",
+    words="Other models that cannot be ruled out as the best of the region",
 )
 
 NOTE = (
     "Scores and shares with 95 % intervals for {whom}; shares are withheld, n/a, where the noise "
-    "ceiling is too uncertain. The last column names the models whose scores are not told apart "
-    "from the best (random effects, p corrected); none: it is better than every other."
+    "ceiling is too uncertain. The last column names the other models that cannot be ruled out as "
+    "the best of the region; none: every other is ruled out. The truly best model is among those "
+    "named with a confidence of 95 % in each region (random effects). Where no model is related, "
+    "it means little which one is the best."
 )
 NOTE_OF_THE_PAPER = (
     "Means over subjects ± standard error over subjects. Weak: subjects do not agree with each "
@@ -67,7 +69,7 @@ def _table(result: ComparisonResult, name: str, title: str, rois: Sequence[RoiRe
         columns: tuple[Column, ...] = (REGION, MODEL, score, SHARE)
         rows = [_row_of_the_paper(result, roi) for roi in rois]
         return Table(name, title, NOTE_OF_THE_PAPER, columns, rows)
-    columns = (REGION, RELATED, Column("score", numeric=True), SHARE, LEVEL)
+    columns = (REGION, RELATED, Column("score", numeric=True), SHARE, OTHERS)
     alone = len(result.subjects) == 1
     note = NOTE.format(whom="new stimuli" if alone else "new subjects and new stimuli")
     found = list(_rows(result, rois))
@@ -95,15 +97,17 @@ def _rows(
             best.model if related else f"none is related (highest: {best.model})",
             estimate(best.rsa, best.low, best.high),
             estimate(best.normalised, best.normalised_low, best.normalised_high),
-            _level(model_standing(result.inference, roi, best.model)),
+            _others(best_models(result.inference, roi), best.model),
         )
         yield (not related, -best.rsa), [unbroken(cell) for cell in cells]
 
 
-def _level(standing: Standing) -> str:
-    names = [*standing.level, *(f"{name} (not tested)" for name in standing.untested)]
+def _others(found: BestModels, best: str) -> str:
+    if not found.names:
+        return "not compared"
+    names = [*found.besides(best), *(f"{name} (not compared)" for name in found.unknown)]
     if not names:
-        return "none" if standing.above else MISSING
+        return "none" if found.ruled_out else MISSING
     if len(names) > MOST_NAMED + 1:
         names = [*names[:MOST_NAMED], counted(len(names) - MOST_NAMED, "other")]
     return ", ".join(names)

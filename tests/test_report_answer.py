@@ -19,7 +19,8 @@ def answer(result: ComparisonResult) -> Answer:
     """The answer with plain spaces."""
     found = answer_in_print(result)
     regions = tuple((roi, text.replace("\xa0", " ")) for roi, text in found.regions)
-    return Answer(found.summary.replace("\xa0", " "), regions)
+    headline, summary = (text.replace("\xa0", " ") for text in (found.headline, found.summary))
+    return Answer(headline, summary, regions)
 
 
 def test_the_answer_names_the_planted_model_and_its_uncertainty() -> None:
@@ -36,9 +37,9 @@ def test_the_answer_names_the_planted_model_and_its_uncertainty() -> None:
     )
     assert "visual models above language ones by" in found.summary
     others = best_models(result.inference, "V1").besides(best.model)
-    assert found.summary.startswith(
+    assert found.headline == (
         f"Of the 4 models, {best.model} or {others[0]} is the best in V1; none is found to be "
-        "related to deep. What is said of the best holds with a confidence of 95 % in each region."
+        "related to deep. What is said of the best holds with 95 % confidence in each region."
     )
     assert "Subjects do not agree with each other beyond chance in deep" in found.summary
     assert "5 subjects and 24 stimuli" in found.summary
@@ -86,6 +87,7 @@ def test_no_line_breaks_within_a_number_and_what_belongs_to_it() -> None:
 
 def test_the_answer_is_that_there_is_none_where_nothing_is_significant() -> None:
     found = answer(planted_result(truth={"a": None, "b": None}))
+    assert found.headline == "No model is found to be related to a and b."
     assert found.summary.startswith("No model is found to be related to the brain in a and b")
     assert "smallest corrected p = 0." in found.summary
     assert "No group is found to do better than another" in found.summary

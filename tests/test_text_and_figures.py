@@ -89,7 +89,7 @@ def test_a_screen_marks_nothing(make) -> None:  # type: ignore[no-untyped-def]
     found = answer(result)
     assert "No group is found to do better" in found.summary
     assert all("No other model is ruled out as the best." in text for _, text in found.regions)
-    assert "none can be ruled out as the best in" in found.summary
+    assert "none can be ruled out as the best in" in found.headline
     assert TWO_SIDED_PERMUTATION.startswith("screen: ")
     assert any("as a screen" in text for text in describe_methods(result).paragraphs)
 
@@ -136,7 +136,7 @@ def test_the_answer_names_who_may_be_best(make) -> None:  # type: ignore[no-unty
 
 def test_the_first_sentence_is_the_answer() -> None:
     def first(**options: Any) -> str:
-        return answer(planted_result(**options)).summary.split(". ")[0]
+        return answer(planted_result(**options)).headline.split(". ")[0].rstrip(".")
 
     two = {"good": "visual", "bad": "language"}
     both = {"V1": "visual", "V2": "visual"}
@@ -152,8 +152,9 @@ def test_the_first_sentence_is_the_answer() -> None:
     all_but_t = tuple(replace(score, may_be_best=score.model != "t") for score in scores)
     found = answer(replace(result, inference=replace(result.inference, model_scores=all_but_t)))
     highest = max(scores, key=lambda score: score.rsa).model
-    assert found.summary.startswith(
-        f"Of the 6 models, {highest} or one of 4 others is the best in V1. "
+    assert found.headline.replace("\xa0", " ") == (
+        f"Of the 6 models, {highest} or one of 4 others is the best in V1. What is said of the "
+        "best holds with 95 % confidence."
     )
     seven = {f"p{n}": "visual" if n < 5 else None for n in range(7)}
     assert first(truth=seven, groups=two) == (
@@ -162,10 +163,14 @@ def test_the_first_sentence_is_the_answer() -> None:
     )
     alone = first(truth={"V1": "visual", "deep": None}, groups={"one": "visual"})
     assert alone == "one is related to V1; it is not found to be related to deep"
+    result = planted_result(truth={f"p{n}": None for n in range(7)})
+    assert result.inference is not None
+    none = tuple(replace(score, p_max=1.0) for score in result.inference.model_scores)
+    found = answer(replace(result, inference=replace(result.inference, model_scores=none)))
+    assert found.headline == "No model is found to be related to any of 7 regions."
+    assert not first(truth={"V1": "visual"}, preset="paper")
     untested = answer(planted_result(truth={"V1": "visual"}, rsa_metric="whitened-cosine"))
-    assert "is the best" not in untested.summary and "has the highest score in V1." in (
-        untested.summary
-    )
+    assert untested.headline == "Of the 4 models, visual-a has the highest score in V1."
     assert "It could not be compared with" in untested.regions[0][1]
 
 

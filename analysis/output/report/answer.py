@@ -45,12 +45,15 @@ class Answer:
 
     Attributes
     ----------
+    headline : str
+        Which model is the best, or may be; empty where that is not known.
     summary : str
         One paragraph on whole regions; on hemispheres where there is nothing else.
     regions : tuple of (str, str)
         Every region and what was found there.
     """
 
+    headline: str
     summary: str
     regions: tuple[tuple[str, str], ...]
 
@@ -72,7 +75,6 @@ def answer(result: ComparisonResult) -> Answer:
         "measure": RSA_NAMES[result.settings.rsa_metric],
         "alpha": ALPHA,
         "n_groups": len({model.group for model in result.models}),
-        "headline": headline(result),
         "tested": [] if result.inference is None else _tested(result.inference.model_scores),
         "notes": notes,
     }
@@ -80,7 +82,8 @@ def answer(result: ComparisonResult) -> Answer:
     def written(region: dict[str, Any] | None) -> str:
         return unbroken(" ".join(render_paragraphs(template, region=region, **values)))
 
-    return Answer(written(None), tuple((name, written(region)) for name, region in found.items()))
+    regions = tuple((name, written(region)) for name, region in found.items())
+    return Answer(unbroken(headline(result)), written(None), regions)
 
 
 def best_by_region(result: ComparisonResult) -> str:

@@ -51,22 +51,34 @@ class _Region:
 def headline(result: ComparisonResult) -> str:
     """Say which models are the best, of whole regions where there are any.
 
-    Of regions to which no model is found to be related no best model is named; where all are such,
-    the sentence is empty.
+    Of regions to which no model is found to be related no best model is named. Empty with the
+    preset 'paper', whose tests do not ask, and where nothing could be tested.
     """
     regions = list(_regions(result))
-    if not any(region.leader for region in regions):
+    if not regions:
         return ""
+    if not any(region.leader for region in regions):
+        where = _many(regions) or joined([region.name for region in regions])
+        return f"No model is found to be related to {where}."
     if len(result.models) == 1:
         return f"{result.models[0].name} is {'; '.join(_relations(regions))}."
-    if len(regions) > MOST_REGIONS:
+    if _many(regions):
         clauses = list(_counts(regions))
     else:
         places: dict[str, list[str]] = {}
         for region in regions:
             places.setdefault(region.in_words(), []).append(region.name)
         clauses = [f"{words} {joined(names)}" for words, names in places.items()]
-    return f"Of the {len(result.models)} models, {'; '.join(clauses)}."
+    said = f"Of the {len(result.models)} models, {'; '.join(clauses)}."
+    if any(region.leader and region.contenders.ruled_out for region in regions):
+        said += f" What is said of the best holds with {100 * (1 - ALPHA):g} % confidence"
+        said += " in each region." if len(regions) > 1 else "."
+    return said
+
+
+def _many(regions: list[_Region]) -> str:
+    """Count regions that are too many to be named; empty where they are not."""
+    return f"any of {len(regions)} regions" if len(regions) > MOST_REGIONS else ""
 
 
 def _regions(result: ComparisonResult) -> Iterator[_Region]:
@@ -86,7 +98,7 @@ def _relations(regions: list[_Region]) -> Iterator[str]:
     """To which regions the only model is related."""
     related = [region.name for region in regions if region.leader]
     others = [region.name for region in regions if not region.leader]
-    if len(regions) > MOST_REGIONS:
+    if _many(regions):
         yield f"related to {len(related)} of {len(regions)} regions"
         return
     yield f"related to {joined(related)}"

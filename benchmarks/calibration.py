@@ -72,7 +72,7 @@ def main() -> None:
     start = time.perf_counter()
     for study in studies(n, arguments.seed):
         print(markdown(study()), flush=True)
-    for table in ruled_out(max(n // 2, 2), arguments.seed):
+    for table in ruled_out(max(n // 5, 2), arguments.seed):
         print(markdown(table), flush=True)
     print(f"{n} data sets per study, seed {arguments.seed}, {time.perf_counter() - start:.0f} s")
 

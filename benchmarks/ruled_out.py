@@ -45,11 +45,13 @@ PATTERNS = {
 """How strongly each model holds the brain's features."""
 
 
-def ruled_out(n: int, seed: int) -> list[Study]:
-    """All designs: how often a best model is kept, and how many models are left."""
+def ruled_out(
+    n: int, seed: int, designs: Sequence[StimulusDesign] = (*CROSSED, *OTHERS)
+) -> list[Study]:
+    """How often a best model is kept, and how many models are left."""
     kept: dict[tuple[str, str], list[float]] = defaultdict(list)
     left: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for design in (*CROSSED, *OTHERS):
+    for design in designs:
         for pattern in PATTERNS:
             for region, found in zip(
                 SIGNALS, simulate(range(n), seed, design, pattern), strict=True

@@ -2,7 +2,8 @@
 
 from benchmarks import stimulus_designs
 from benchmarks.calibration import studies
-from benchmarks.calibration_study import Row, markdown
+from benchmarks.calibration_study import SIGNALS, Row, markdown
+from benchmarks.ruled_out import CROSSED, PATTERNS, ruled_out
 
 
 def test_every_study_gives_rows(monkeypatch):
@@ -10,6 +11,9 @@ def test_every_study_gives_rows(monkeypatch):
     monkeypatch.setattr(stimulus_designs, "N_PERMUTATIONS", 20)
     for study in studies(2, seed=0):
         assert study().rows
+    kept, left = ruled_out(2, 0, CROSSED[:1])
+    assert len(kept.rows) == len(left.rows) == len(PATTERNS) * len(SIGNALS)
+    assert all(row.verdict for row in kept.rows)
 
 
 def test_a_table_says_what_is_off():

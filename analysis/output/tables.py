@@ -19,6 +19,7 @@ from conceptrsa.analysis.inference.findings import (
     VariancePart,
 )
 from conceptrsa.analysis.multiverse import MultiverseRow
+from conceptrsa.analysis.output.finished_comparison import FinishedComparison
 from conceptrsa.analysis.results import Analysis, ComparisonResult
 from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
@@ -116,6 +117,8 @@ def rsa_table(result: ComparisonResult, analysis: Analysis) -> pd.DataFrame:
 
 def noise_ceiling_table(result: ComparisonResult) -> pd.DataFrame:
     """One row per region, selection, draw (n/a for top) and number of voxels."""
+    if isinstance(result, FinishedComparison):
+        return result.noise_ceilings
     parts = [part for sweep in result.sweeps for part in _sweep_parts(sweep)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CEILING_COLUMNS)
 

@@ -17,6 +17,7 @@ from conceptrsa.bids_config.machine import limit_threads
 from conceptrsa.pipelines.cli import (
     compare_command,
     demo_command,
+    figures_command,
     inspect_commands,
     network_commands,
     run_command,
@@ -30,6 +31,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_PIPE = 1, 2, 141
 _COMMANDS = (
     run_command,
     compare_command,
+    figures_command,
     setup_commands,
     network_commands,
     inspect_commands,

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from conceptrsa.analysis.output.figures.appearance import IN_REPORT, Appearance
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
 from conceptrsa.analysis.output.figures.ceiling_curves import draw_ceiling_sweep
+from conceptrsa.analysis.output.figures.depth_profiles import draw_depth_profile
 from conceptrsa.analysis.output.figures.explained_shares import (
     draw_partial_rsa,
     draw_variance_partition,
@@ -20,13 +22,18 @@ from conceptrsa.analysis.output.figures.style import (
     FORMATS,
     View,
     is_hemisphere,
+    networks_of,
     save,
+    save_as,
     style,
 )
+from conceptrsa.analysis.output.finished_comparison import FinishedComparison
+from conceptrsa.analysis.output.tables import noise_ceiling_table
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.settings import MANY_REGIONS
 from conceptrsa.bids_config.names import require_one_of
+from conceptrsa.bids_config.writing import write_text
 
 Draw = Callable[[View], Figure]
 
@@ -56,7 +63,7 @@ def write_figures(result: ComparisonResult, figures_dir: Path) -> None:
             stem.with_name(f"{stem.name}.{file_format}").unlink(missing_ok=True)
 
 
-def draw_figure(result: ComparisonResult, name: str) -> Figure:
+def draw_figure(result: ComparisonResult, name: str, appearance: Appearance = IN_REPORT) -> Figure:
     """Draw the figure that is written under a name.
 
     Raises
@@ -64,25 +71,75 @@ def draw_figure(result: ComparisonResult, name: str) -> Figure:
     InputError
         If the result has no such figure, with a list of those that it has.
     """
-    figures = {stem.name: (draw, view) for stem, draw, view in _figures(result, Path())}
+    figures = {stem.name: (draw, view) for stem, draw, view in _figures(result, Path(), appearance)}
     require_one_of(name, figures, "the result has no figure")
     draw, view = figures[name]
-    with style():
+    with style(appearance.fonts):
         return draw(view)
+
+
+def redraw_figures(
+    result: ComparisonResult,
+    folder: Path,
+    appearance: Appearance,
+    formats: Sequence[str],
+    dpi: float,
+    names: Sequence[str] = (),
+) -> list[Path]:
+    """Write figures that look otherwise than those of the report, and their captions.
+
+    Parameters
+    ----------
+    result : ComparisonResult
+    folder : Path
+    appearance : Appearance
+    formats : sequence of {'svg', 'pdf', 'png', 'tiff'}
+    dpi : float
+        Of formats that are made of pixels.
+    names : sequence of str
+        Of the figures; none: all.
+
+    Returns
+    -------
+    list of Path
+        Of the files. Where words are not in the figures, the last is `captions.md`.
+    """
+    there = figure_names(result, appearance)
+    for name in names:
+        require_one_of(name, there, "the result has no figure")
+    files, captions = [], []
+    with style(appearance.fonts):
+        for stem, draw, view in _figures(result, folder, appearance):
+            if names and stem.name not in names:
+                continue
+            figure = draw(view)
+            files += [save_as(figure, stem, file_format, dpi) for file_format in formats]
+            captions.append(f"## {stem.name}\n\n{figure.get_label()}\n")
+    if not appearance.with_words:
+        files.append(folder / "captions.md")
+        write_text(files[-1], "\n".join(captions))
+    return files
+
+
+def figure_names(result: ComparisonResult, appearance: Appearance = IN_REPORT) -> list[str]:
+    """Names of the figures that a result has."""
+    return [stem.name for stem, _, _ in _figures(result, Path(), appearance)]
 
 
 def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
     """Functions that draw the primary analysis, by the figure's name."""
     figures: dict[str, Draw] = {}
-    if result.sweeps:
+    if not noise_ceiling_table(result).empty:
         figures["ceiling_sweep"] = draw_ceiling_sweep
-    figures |= {
-        "shares_of_ceiling": draw_shares,
-        "groups": draw_groups,
-        "scores": draw_scores,
-    }
+    if not (isinstance(result, FinishedComparison) and result.inference is None):
+        # Which noise ceilings are weak is in no table of the preset 'paper'.
+        figures |= {"shares_of_ceiling": draw_shares, "groups": draw_groups}
+    figures["scores"] = draw_scores
+    networks = networks_of(result.models)
+    if networks:
+        figures["depth_profile"] = draw_depth_profile
     if result.inference is not None:
-        if len(result.models) > 1:
+        if len(result.models) - sum(len(of) - 1 for of in networks.values()) > 1:
             figures["model_tests"] = draw_model_tests
         if result.inference.variance_parts:
             figures["variance_partition"] = draw_variance_partition
@@ -102,7 +159,9 @@ def _is_there(name: str, roi: RoiResult, result: ComparisonResult) -> bool:
     return bool(getattr(result.inference.of(roi.roi), kinds[name]))
 
 
-def _figures(result: ComparisonResult, figures_dir: Path) -> Iterator[tuple[Path, Draw, View]]:
+def _figures(
+    result: ComparisonResult, figures_dir: Path, appearance: Appearance = IN_REPORT
+) -> Iterator[tuple[Path, Draw, View]]:
     """Give the path without extension, the function and the view of each figure."""
     drawings = [(name, draw, result.primary) for name, draw in primary_figures(result).items()]
     drawings += [(variant.name, draw_scores, variant) for variant in result.variants]
@@ -111,10 +170,13 @@ def _figures(result: ComparisonResult, figures_dir: Path) -> Iterator[tuple[Path
             rois = tuple(
                 roi
                 for roi in analysis.rois
-                if is_hemisphere(roi.roi) is hemispheres and _is_there(name, roi, result)
+                if (not appearance.regions or roi.roi in appearance.regions)
+                and is_hemisphere(roi.roi) is hemispheres
+                and _is_there(name, roi, result)
             )
             if rois:
-                view = View(result, analysis, _most_reliable(rois), len(rois))
+                shown = rois if appearance.regions else _most_reliable(rois)
+                view = View(result, analysis, shown, len(rois), appearance)
                 yield figures_dir / f"{name}{suffix}", draw, view
 
 

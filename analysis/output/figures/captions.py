@@ -6,10 +6,10 @@ from importlib.resources import files
 
 import numpy as np
 
+from conceptrsa.analysis.arrays import Integers
 from conceptrsa.analysis.inference.findings import ALPHA
 from conceptrsa.analysis.output.figures.style import RSA_NAMES, View
 from conceptrsa.analysis.results import RoiResult
-from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
 from conceptrsa.analysis.settings import ComparisonSettings, Names, RdmMetric, VoxelScore
 
 RDM_NAMES: dict[RdmMetric, str] = Names(
@@ -80,6 +80,17 @@ def _design(view: View) -> dict[str, str]:
     }
 
 
+def best_layers(view: View) -> list[str]:
+    """Say what stands for a network of which several layers were compared."""
+    if not view.networks:
+        return []
+    return [
+        "Of a network with several layers, the one of the highest score in the region (2/24: the "
+        "second of 24, in the order of the tables). It is chosen on the data that it is scored "
+        "on: its score is optimistic, the more so the more layers were compared."
+    ]
+
+
 def has_voxels(view: View) -> bool:
     """Whether there were voxels to choose; not where RDMs were supplied."""
     return any((roi.n_voxels > 0).any() for roi in view.analysis.rois)
@@ -137,19 +148,19 @@ def n_voxels_label(roi: RoiResult) -> str:
     if not counts.any():
         return ""
     if (counts == counts.flat[0]).all():
-        return f"{counts.flat[0]} voxels"
+        return f"{counts.flat[0]:.0f} voxels"
     if len(counts) == 2 and (counts == counts[:, :1]).all():
-        return f"{counts[0, 0]} and {counts[1, 0]} voxels"
-    return f"{counts.min()} to {counts.max()} voxels"
+        return f"{counts[0, 0]:.0f} and {counts[1, 0]:.0f} voxels"
+    return f"{counts.min():.0f} to {counts.max():.0f} voxels"
 
 
-def visited_sizes(sweeps: Sequence[CeilingSweep]) -> str:
+def visited_sizes(sizes: Sequence[Integers]) -> str:
     """Say which numbers of voxels were visited."""
     dense_until = []
-    for sweep in sweeps:
-        steps = np.flatnonzero(np.diff(sweep.n_voxels) > 1)
+    for of_region in sizes:
+        steps = np.flatnonzero(np.diff(of_region) > 1)
         if len(steps):
-            dense_until.append(int(sweep.n_voxels[steps[0]]))
+            dense_until.append(int(of_region[steps[0]]))
     if not dense_until:
         return "every number of voxels from 3"
     return f"every number of voxels from 3 to {min(dense_until)}, above that log-spaced ones"

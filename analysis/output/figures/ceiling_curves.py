@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.output.figures.captions import (
     CIRCULAR,
     SCORE_NAMES,
@@ -19,7 +19,6 @@ from conceptrsa.analysis.output.figures.captions import (
 from conceptrsa.analysis.output.figures.sheet import (
     Sheet,
     lay_out,
-    set_title,
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
@@ -31,46 +30,48 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
 )
 from conceptrsa.analysis.results import RoiResult
-from conceptrsa.analysis.rsa.ceiling_sweep import CeilingSweep
-from conceptrsa.analysis.rsa.correlations import mean_over_subjects
-from conceptrsa.analysis.rsa.noise_ceiling import sem_of_ceilings
 
 PANEL_WIDTH = 2.1
+TOP = "top"
+"""What the table calls the voxels that are first in order."""
 
 
 def draw_ceiling_sweep(view: View) -> Figure:
     """Draw mean and standard error over subjects, in the voxels' order and at random."""
-    sweep_of = {sweep.roi: sweep for sweep in view.result.sweeps}
-    sweeps = [sweep_of[roi.roi] for roi in view.rois]
-    sheet = lay_out(len(sweeps), PANEL_WIDTH, [1.6], left=0.65, above=title_room(1))
-    for panel, sweep, roi in zip(sheet.panels, sweeps, view.rois, strict=True):
-        _draw_roi(panel, view, sweep)
-        _mark_selection(panel, view, sweep, roi)
+    curves_of = dict(list(view.noise_ceilings.groupby("roi")))
+    curves = [curves_of.get(roi.roi, view.noise_ceilings[:0]) for roi in view.rois]
+    sheet = lay_out(
+        len(curves), PANEL_WIDTH, [1.6], left=0.65, above=title_room(1),
+        appearance=view.appearance,
+    )  # fmt: skip
+    for panel, of_roi, roi in zip(sheet.panels, curves, view.rois, strict=True):
+        top = of_roi[of_roi["selection"] == TOP]
+        _draw_roi(panel, view, top, of_roi[of_roi["selection"] != TOP])
+        sheet.set_title(panel, roi.roi, _mark_selection(panel, view, top, roi))
     _share_y(sheet)
     sheet.label_outer("number of voxels", f"ceiling ({RSA_NAMES[view.settings.rsa_metric]})")
-    curves = [panel.get_legend_handles_labels()[0] for panel in sheet.panels]
+    handles = [panel.get_legend_handles_labels()[0] for panel in sheet.panels]
     return sheet.finish(
         title("ceiling_sweep", view.settings),
         _details(view),
-        max(curves, key=len),
-        _notes(view, sweeps),
+        max(handles, key=len),
+        _notes(view, curves),
     )
 
 
-def _draw_roi(panel: Axes, view: View, sweep: CeilingSweep) -> None:
+def _draw_roi(panel: Axes, view: View, top: pd.DataFrame, drawn: pd.DataFrame) -> None:
     panel.axhline(0, color="#bbbbbb", linewidth=0.8)
-    if len(sweep.n_voxels) == 0:
+    if top.empty:
         panel.text(0.5, 0.5, "fewer than 3 voxels", ha="center", transform=panel.transAxes)
         panel.set_xticks([])
         return
-    by_subject = {
-        _order_name(view): (TOP_COLOUR, sweep.top.pairwise.T),
-        "random voxels": (RANDOM_COLOUR, mean_over_subjects(sweep.random.pairwise).T),
-    }
-    for label, (colour, values) in by_subject.items():
-        _draw_line(panel, sweep.n_voxels, values, colour, label)
+    values = ["ceiling_mean", "ceiling_sem"]
+    _draw_line(panel, top.set_index("n_voxels")[values], TOP_COLOUR, _order_name(view))
+    over_draws = drawn.groupby("n_voxels")[values].mean()
+    _draw_line(panel, over_draws, RANDOM_COLOUR, "random voxels", linestyle="-.")
+    sizes = top["n_voxels"]
     panel.set_xscale("log")
-    smallest, largest = int(sweep.n_voxels[0]), max(int(sweep.n_voxels[-1]), 4)
+    smallest, largest = int(sizes.min()), max(int(sizes.max()), 4)
     panel.set_xlim(smallest * 0.93, largest * 1.07)
     panel.xaxis.set_major_locator(FixedLocator(fitting_ticks(largest)))
     panel.xaxis.set_minor_locator(NullLocator())
@@ -83,21 +84,21 @@ def fitting_ticks(largest: int) -> list[int]:
     return [tick for tick in ticks if tick <= largest]
 
 
-def _mark_selection(panel: Axes, view: View, sweep: CeilingSweep, roi: RoiResult) -> None:
-    """Mark the numbers of voxels of the main analysis, where it takes those first in order."""
-    selection = view.settings.voxel_selection
-    if selection not in ("top-n", "best-n") or len(sweep.n_voxels) == 0:
-        set_title(panel, PANEL_WIDTH, roi.roi)
-        return
-    chosen = [int(of_fold.max()) for of_fold in roi.n_voxels]
-    curve = mean_over_subjects(sweep.top.pairwise.T)
-    heights = np.interp(chosen, sweep.n_voxels, curve)
+def _mark_selection(panel: Axes, view: View, top: pd.DataFrame, roi: RoiResult) -> list[str]:
+    """Mark the numbers of voxels of the main analysis, where it takes those first in order.
+
+    Gives what can be said of them under the region's name.
+    """
+    if view.settings.voxel_selection not in ("top-n", "best-n") or top.empty:
+        return []
+    chosen = [round(float(of_fold.max())) for of_fold in roi.n_voxels]
+    heights = np.interp(chosen, top["n_voxels"], top["ceiling_mean"])
     for n_voxels in chosen:
         panel.axvline(n_voxels, color=CEILING_COLOUR, linestyle=":", linewidth=1)
     panel.plot(chosen, heights, "o", color=TOP_COLOUR, markeredgecolor="white", markersize=5.5)
     numbers = " and ".join(str(n_voxels) for n_voxels in dict.fromkeys(chosen))
     at = ", ".join(printed(float(height)) for height in dict.fromkeys(heights))
-    set_title(panel, PANEL_WIDTH, roi.roi, [f"N = {numbers}: {at}"])
+    return [f"N = {numbers}: {at}"]
 
 
 def _share_y(sheet: Sheet) -> None:
@@ -109,11 +110,12 @@ def _share_y(sheet: Sheet) -> None:
             panel.tick_params(axis="y", labelleft=False)
 
 
-def _draw_line(panel: Axes, sizes: Integers, by_subject: Floats, colour: str, label: str) -> None:
-    mean = mean_over_subjects(by_subject)
-    sem = sem_of_ceilings(by_subject)
-    panel.fill_between(sizes, mean - sem, mean + sem, color=colour, alpha=0.22, linewidth=0)
-    panel.plot(sizes, mean, color=colour, linewidth=1.6, label=label)
+def _draw_line(
+    panel: Axes, curve: pd.DataFrame, colour: str, label: str, linestyle: str = "-"
+) -> None:
+    mean, sem = curve["ceiling_mean"].to_numpy(float), curve["ceiling_sem"].to_numpy(float)
+    panel.fill_between(curve.index, mean - sem, mean + sem, color=colour, alpha=0.22, linewidth=0)
+    panel.plot(curve.index, mean, color=colour, linewidth=1.6, label=label, linestyle=linestyle)
 
 
 def _order_name(view: View) -> str:
@@ -134,15 +136,17 @@ def _details(view: View) -> list[str]:
     return [order, *regions_left_out(view)]
 
 
-def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
+def _notes(view: View, curves: Sequence[pd.DataFrame]) -> list[str]:
     settings = view.settings
     text = note(
         view,
         "ceiling_sweep",
         n_subjects=len(view.result.subjects),
-        n_draws=max(len(sweep.random.pairwise) for sweep in sweeps),
+        n_draws=max(of_roi["draw"].nunique() for of_roi in curves),
         replacement="with" if settings.random_replacement else "without",
-        sizes=visited_sizes(sweeps),
+        sizes=visited_sizes(
+            [np.unique(of_roi.loc[of_roi["selection"] == TOP, "n_voxels"]) for of_roi in curves]
+        ),
     )
     match settings.voxel_selection:
         case "top-n":
@@ -154,4 +158,5 @@ def _notes(view: View, sweeps: Sequence[CeilingSweep]) -> list[str]:
             )
         case "best-n":
             text += " Dotted: N of the main analysis, at the peak of the ceiling."
-    return [text, *(f"Note: {said}." for said in dict.fromkeys(s.note for s in sweeps) if said)]
+    notes = dict.fromkeys(sweep.note for sweep in view.result.sweeps)
+    return [text, *(f"Note: {said}." for said in notes if said)]

@@ -8,16 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from conceptrsa.analysis.inference.explained import partial_metric, shared_parts
-from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
+from conceptrsa.analysis.output.figures.captions import (
+    CAPTIONS,
+    best_layers,
+    details_of,
+    note,
+)
 from conceptrsa.analysis.output.figures.rows import (
-    PANEL_WIDTH,
     draw_rows,
     estimates_of,
     limits_of,
-    model_labels,
     row_panels,
 )
-from conceptrsa.analysis.output.figures.sheet import set_title
 from conceptrsa.analysis.output.figures.style import (
     LINE_COLOUR,
     MUTED_COLOUR,
@@ -55,11 +57,12 @@ def draw_variance_partition(view: View) -> Figure:
     for panel, (roi, parts) in zip(sheet.panels, parts_of.items(), strict=True):
         estimates = estimates_of(parts, "r2")
         limits = limits_of([estimates], (-1.0, 1.0))
-        colours = [_part_colour(name, view.group_colours) for name in names]
-        draw_rows(panel, estimates, colours, limits, as_points=True)
+        colours = [_part_look(name, view.group_colours, LINE_COLOUR) for name in names]
+        markers = [_part_look(name, view.group_markers, "o") for name in names]
+        draw_rows(panel, estimates, colours, limits, markers=markers)
         for end in ends:
             panel.axhline(end, color="#bbbbbb", linewidth=0.6)
-        set_title(panel, PANEL_WIDTH, roi)
+        sheet.set_title(panel, roi)
     sheet.label_outer("share of variance (R²)")
     return sheet.finish(
         CAPTIONS["variance_partition"]["title"],
@@ -74,7 +77,7 @@ def draw_partial_rsa(view: View) -> Figure:
     metric = partial_metric(view.settings.rsa_metric)
     # Another statistic than RSA has no place beside it.
     has_plain = metric == view.settings.rsa_metric
-    sheet = row_panels(view, model_labels(view), 0)
+    sheet = row_panels(view, [row.label for row in view.rows], 0)
     partials = {
         (score.roi, score.model): score
         for score in view.inference.partial_scores
@@ -82,15 +85,15 @@ def draw_partial_rsa(view: View) -> Figure:
     }
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
         estimates = estimates_of(
-            (partials[roi.roi, model.name] for model in view.ordered_models), "partial"
+            (partials[roi.roi, model.name] for model in view.models(roi)), "partial"
         )
-        plain = np.array([score.rsa for score in view.scores(roi.roi)]) if has_plain else estimates
+        plain = np.array([score.rsa for score in view.scores(roi)]) if has_plain else estimates
         if has_plain:
             there = np.flatnonzero(np.isfinite(plain))
             panel.plot(plain[there], there, **PLAIN_STYLE)
         limits = limits_of([plain, estimates], (-1.0, 1.0))
-        draw_rows(panel, estimates, view.model_colours, limits, as_points=True)
-        set_title(panel, PANEL_WIDTH, roi.roi)
+        draw_rows(panel, estimates, view.row_colours, limits, markers=view.row_markers)
+        sheet.set_title(panel, roi.roi)
     sheet.label_outer(f"partial {RSA_NAMES[metric]}")
     handles = [Line2D([], [], label="beyond other groups", **PARTIAL_STYLE)]
     if has_plain:
@@ -99,7 +102,7 @@ def draw_partial_rsa(view: View) -> Figure:
         CAPTIONS["partial_rsa"]["title"],
         details_of(view),
         [*group_handles(view), *handles],
-        [note(view, "partial_rsa"), *view.model_notes],
+        [note(view, "partial_rsa"), *best_layers(view), *view.model_notes],
     )
 
 
@@ -125,6 +128,7 @@ def _part_label(name: str, whole: str) -> str:
     return name.replace(" and ", " + ") if name.startswith(SHARED) else name
 
 
-def _part_colour(name: str, colours: Mapping[str, str]) -> str:
-    groups = [group for group in colours if name in (EXPLAINED + group, ONLY + group)]
-    return colours[groups[0]] if groups else LINE_COLOUR
+def _part_look(name: str, of_groups: Mapping[str, str], otherwise: str) -> str:
+    """Colour or shape of a part: that of the group, or another one where it is of several."""
+    groups = [group for group in of_groups if name in (EXPLAINED + group, ONLY + group)]
+    return of_groups[groups[0]] if groups else otherwise

@@ -4,6 +4,8 @@ With the models' intervals and the mixed model where inference was made; else wi
 over models and Welch's test.
 """
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -30,10 +32,10 @@ from conceptrsa.analysis.output.figures.rows import (
 )
 from conceptrsa.analysis.output.figures.sheet import (
     LABEL_SIZE,
+    NARROWEST,
     label_room,
     lay_out,
     line_height,
-    set_title,
     shorten,
     text_width,
     title_room,
@@ -56,6 +58,9 @@ from conceptrsa.analysis.rsa.correlations import mean_over_subjects, sem_over_su
 ROI_WIDTH, BAR_WIDTH = 1.35, 0.26
 PANEL_WIDTH, GROUP_WIDTH = 2.05, 0.8
 GROUP_SIZE, GROUP_LENGTH = SMALL - 0.5, 1.3
+MOST_GROUPS_WITH_BRACKETS = 3
+"""Of more groups there may be so many brackets that letters are read more easily."""
+
 RAW_LIMITS, WIDEST_SHARES = (-1.0, 1.0), (-1.0, 4.0)
 
 
@@ -71,7 +76,14 @@ def _draw_bars(view: View) -> Figure:
     labels = [_label(roi) for roi in view.rois]
     below = 0.2 + max(label.count("\n") + 1 for label in labels) * line_height(LABEL_SIZE)
     sheet = lay_out(
-        1, max(ROI_WIDTH, 0.25 * len(view.groups)) * n_rois, [2.8], left=0.7, above=0.1, below=below
+        1,
+        max(ROI_WIDTH, 0.25 * len(view.groups)) * n_rois,
+        [2.8],
+        left=0.7,
+        above=0.1,
+        below=below,
+        keeps_width=True,
+        appearance=view.appearance,
     )
     (axes,) = sheet.panels
     axes.axhline(0, color="#333333", linewidth=0.8)
@@ -95,14 +107,15 @@ def _draw_bars(view: View) -> Figure:
     return sheet.finish(
         f"{title('groups', view.settings)} as a share of the noise ceiling",
         details_of(view),
-        [*group_handles(view, view.noted_groups), ceiling_handle()],
+        [*group_handles(view, view.noted_groups, as_points=False), ceiling_handle()],
         [note(view, "groups"), *view.model_notes],
     )
 
 
 def _draw_intervals(view: View) -> Figure:
     """Draw the models' intervals, a panel per region."""
-    room = PANEL_WIDTH / len(view.groups)
+    narrowest = PANEL_WIDTH if view.appearance.width is None else PANEL_WIDTH * NARROWEST
+    room = narrowest / (len(view.groups) + 0.2)
     labels, height = label_room(
         [shorten(g, GROUP_LENGTH, GROUP_SIZE) for g in view.groups], GROUP_SIZE
     )
@@ -110,9 +123,11 @@ def _draw_intervals(view: View) -> Figure:
     sheet = lay_out(
         len(view.rois), PANEL_WIDTH, [2.3],
         left=0.78, between=0.88, above=title_room(0), below=0.3 if is_flat else height + 0.1,
+        appearance=view.appearance,
     )  # fmt: skip
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
         _draw_intervals_of(panel, view, roi.roi)
+        sheet.set_title(panel, roi.roi)
         panel.set_xticks(
             range(len(labels)), labels, fontsize=GROUP_SIZE, rotation=0 if is_flat else 90
         )
@@ -121,8 +136,9 @@ def _draw_intervals(view: View) -> Figure:
     if len(view.groups) > 1:
         rois = {roi.roi for roi in view.rois}
         tested = any(np.isfinite(t.p_corrected) for t in _tests(view) if t.roi in rois)
-        kinds.append("tested" if tested else "untested")
-        if tested:
+        found = "letters" if _by_letters(view) else "tested"
+        kinds.append(found if tested else "untested")
+        if tested and not _by_letters(view):
             handles.append(Line2D([], [], label=f"mixed model p < {ALPHA:g}", **star_style(6.5)))
     text = f"{note(view, 'groups', *kinds)} Each region has its own scale."
     heading = title("groups", view.settings)
@@ -170,7 +186,7 @@ def _draw_bars_of(
 
 
 def _draw_intervals_of(panel: Axes, view: View, roi: str) -> None:
-    scores = view.scores(roi)
+    scores = view.inference.of(roi).model_scores
     is_raw = bool(scores[0].withheld)
     names = ("rsa", "low", "high") if is_raw else (
         "normalised", "normalised_low", "normalised_high"
@@ -183,19 +199,28 @@ def _draw_intervals_of(panel: Axes, view: View, roi: str) -> None:
         panel.axhline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
     groups = np.array([score.group for score in scores])
     for place, group in enumerate(view.groups):
-        _draw_group(panel, place, estimates[groups == group], view.group_colours[group], limits)
+        look = view.group_colours[group], view.group_markers[group]
+        _draw_group(panel, place, estimates[groups == group], *look, limits)
     step = 0.07 * (high - low)
     middle = (len(view.groups) - 1) / 2
-    panel.set_ylim(low, _draw_brackets(panel, view, roi, high + step, step, middle, 1.0))
+    if _by_letters(view):
+        top = _draw_letters(panel, view, roi, high + step, step)
+    else:
+        top = _draw_brackets(panel, view, roi, high + step, step, middle, 1.0)
+    panel.set_ylim(low, top)
     panel.set_xlim(-0.6, len(view.groups) - 0.4)
     _end_axis(panel, low, high, n_ticks=5)
     raw_name = f"RSA ({RSA_NAMES[view.settings.rsa_metric]})"
     panel.set_ylabel(raw_name if is_raw else "RSA / noise ceiling", labelpad=2)
-    set_title(panel, PANEL_WIDTH, roi)
 
 
 def _draw_group(
-    panel: Axes, place: int, estimates: Floats, colour: str, limits: tuple[float, float]
+    panel: Axes,
+    place: int,
+    estimates: Floats,
+    colour: str,
+    marker: str,
+    limits: tuple[float, float],
 ) -> None:
     """Draw the estimates and intervals (models, 3) of one group, and the mean."""
     x = place + jitter(len(estimates), GROUP_WIDTH * 0.4)
@@ -204,7 +229,7 @@ def _draw_group(
     low, high = np.clip(ends[known], *limits).T
     panel.vlines(x[known], low, high, colors=colour, alpha=0.6, lw=1.1)
     inside = (values >= limits[0]) & (values <= limits[1])
-    panel.plot(x[inside], values[inside], "o", color=colour, markersize=3.6, zorder=3)
+    panel.plot(x[inside], values[inside], marker, color=colour, markersize=3.6, zorder=3)
     places = np.stack([x, x], axis=1)
     mark_beyond(panel, ends, places, limits, 3.6, colour, vertical=True)
     mean = float(np.mean(values)) if len(values) else np.nan
@@ -239,6 +264,42 @@ def _draw_brackets(
         axes.plot((left + right) / 2, height + step * 0.45, **star_style(6.5))
         height += 1.5 * step
     return height
+
+
+def _by_letters(view: View) -> bool:
+    return len(view.groups) > MOST_GROUPS_WITH_BRACKETS
+
+
+def _draw_letters(panel: Axes, view: View, roi: str, height: float, step: float) -> float:
+    """Write over each group the letters that it shares with those not told apart from it."""
+    tests = [test for test in _tests(view) if test.roi == roi]
+    if not any(np.isfinite(test.p_corrected) for test in tests):
+        return height
+    differ = {frozenset((test.group_a, test.group_b)) for test in tests if test.p_corrected < ALPHA}
+    for place, letters in enumerate(compact_letters(view.groups, differ)):
+        panel.text(place, height, letters, ha="center", va="bottom", fontsize=GROUP_SIZE)
+    return height + 2 * step
+
+
+def compact_letters(names: Sequence[str], differ: Collection[frozenset[str]]) -> list[str]:
+    """Give each name letters, so that two share one exactly where they do not differ.
+
+    By inserting and absorbing (Piepho, 2004), a letter a largest set of names without a difference.
+
+    Parameters
+    ----------
+    names : sequence of str
+    differ : collection of pairs
+    """
+    sets = [frozenset(names)]
+    for pair in differ:
+        split = [part - {name} if pair <= part else part for part in sets for name in pair]
+        distinct = list(dict.fromkeys(split))
+        sets = [part for part in distinct if not any(part < other for other in distinct)]
+    sets.sort(key=lambda part: [name not in part for name in names])
+    return [
+        "".join(chr(ord("a") + n) for n, part in enumerate(sets) if name in part) for name in names
+    ]
 
 
 def _offset(view: View, group: str, width: float) -> float:

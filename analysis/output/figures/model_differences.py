@@ -10,12 +10,15 @@ from matplotlib.ticker import MaxNLocator
 
 from conceptrsa.analysis.arrays import Booleans, Floats
 from conceptrsa.analysis.inference.findings import ALPHA, RANDOM_EFFECTS, ZERO, ModelTest
-from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
-from conceptrsa.analysis.output.figures.rows import model_labels
+from conceptrsa.analysis.output.figures.captions import (
+    CAPTIONS,
+    best_layers,
+    details_of,
+    note,
+)
 from conceptrsa.analysis.output.figures.sheet import (
     label_room,
     lay_out,
-    set_title,
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
@@ -24,6 +27,7 @@ from conceptrsa.analysis.output.figures.style import (
     SMALL,
     View,
 )
+from conceptrsa.analysis.results import RoiResult
 
 PANELS_PER_ROW = 2
 CELL = 0.185
@@ -34,18 +38,19 @@ COLOURS = "PuOr"
 
 def draw_model_tests(view: View) -> Figure:
     """Draw a matrix of differences per region, marked where they are significant."""
-    labels, left = label_room(model_labels(view), SMALL)
+    labels, left = label_room([row.label for row in view.rows], SMALL)
     n_models = len(labels)
     size = max(CELL * n_models, MIN_PANEL)
     sheet = lay_out(
         len(view.rois), size, [size], per_row=PANELS_PER_ROW,
         left=left, between=0.95, right=0.85, above=title_room(0), below=left + 0.1,
+        keeps_width=True, appearance=view.appearance,
     )  # fmt: skip
     for index, (panel, roi) in enumerate(zip(sheet.panels, view.rois, strict=True)):
-        _draw_differences(panel, difference_matrix(view, roi.roi), size)
-        _draw_marks(panel, significance_matrix(view, roi.roi), size / n_models)
+        _draw_differences(panel, difference_matrix(view, roi), size)
+        _draw_marks(panel, significance_matrix(view, roi), size / n_models)
         _label_models(panel, view, labels, with_rows=sheet.is_first_column(index))
-        set_title(panel, size, roi.roi)
+        sheet.set_title(panel, roi.roi)
     rois = {roi.roi for roi in view.rois}
     tested = any(np.isfinite(test.p_corrected) for test in _tests(view) if test.roi in rois)
     style: dict[str, Any] = {"marker": "o", "markersize": 4, "color": LINE_COLOUR}
@@ -54,7 +59,7 @@ def draw_model_tests(view: View) -> Figure:
         CAPTIONS["model_tests"]["title"],
         details_of(view),
         [Line2D([], [], linestyle="none", label=f"p < {ALPHA:g}", **style)] if tested else [],
-        [note(view, "model_tests", tested=said), *view.model_notes],
+        [note(view, "model_tests", tested=said), *best_layers(view), *view.model_notes],
     )
 
 
@@ -72,7 +77,7 @@ def _draw_differences(panel: Axes, differences: Floats, size: float) -> None:
     )  # fmt: skip
 
 
-def difference_matrix(view: View, roi: str) -> Floats:
+def difference_matrix(view: View, roi: RoiResult) -> Floats:
     """Mean score of each row's model less that of each column's; NaN on the diagonal."""
     means = np.array([score.rsa for score in view.scores(roi)])
     differences = means[:, None] - means
@@ -80,12 +85,13 @@ def difference_matrix(view: View, roi: str) -> Floats:
     return np.asarray(differences)
 
 
-def significance_matrix(view: View, roi: str) -> Booleans:
+def significance_matrix(view: View, roi: RoiResult) -> Booleans:
     """Which pairs of models differ in a region, by the test that the answer goes by."""
-    place = {model.name: row for row, model in enumerate(view.ordered_models)}
+    place = {model.name: row for row, model in enumerate(view.models(roi))}
     significant = np.zeros((len(place), len(place)), dtype=np.bool_)
     for test in _tests(view):
-        if test.roi == roi and test.p_corrected < ALPHA:
+        is_shown = test.roi == roi.roi and {test.model, test.reference} <= place.keys()
+        if is_shown and test.p_corrected < ALPHA:
             pair = [place[test.model], place[test.reference]]
             significant[pair, pair[::-1]] = True
     return significant
@@ -117,5 +123,5 @@ def _label_models(panel: Axes, view: View, labels: list[str], *, with_rows: bool
     panel.tick_params(length=0)
     panel.spines[["left", "bottom"]].set_visible(False)
     texts = [*panel.get_xticklabels(), *(panel.get_yticklabels() if with_rows else [])]
-    for text, colour in zip(texts, view.model_colours * 2, strict=False):
+    for text, colour in zip(texts, view.row_colours * 2, strict=False):
         text.set_color(colour)

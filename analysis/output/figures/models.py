@@ -4,6 +4,8 @@ With 95 % intervals for new subjects and new stimuli where inference was made; e
 errors over subjects.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -12,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.inference.findings import ALPHA
+from conceptrsa.analysis.inference.findings import ALPHA, CeilingInterval, ModelScore
 from conceptrsa.analysis.output.figures.captions import (
+    best_layers,
     details_of,
     has_voxels,
     n_voxels_label,
@@ -22,14 +25,12 @@ from conceptrsa.analysis.output.figures.captions import (
     title,
 )
 from conceptrsa.analysis.output.figures.rows import (
-    PANEL_WIDTH,
     draw_rows,
     estimates_of,
     limits_of,
-    model_labels,
     row_panels,
 )
-from conceptrsa.analysis.output.figures.sheet import set_title, wrap
+from conceptrsa.analysis.output.figures.sheet import wrap
 from conceptrsa.analysis.output.figures.style import (
     CEILING_COLOUR,
     MUTED_COLOUR,
@@ -55,66 +56,128 @@ CEILING_ROW_COLOUR = "#999999"
 ROWS_TO_SAY_WHY = 5
 """A panel of fewer rows has no room to say why it is empty."""
 
+MOST_FOR_UPPER_BOUND = 1.6
+"""What an axis may grow by to hold the upper bound of the noise ceiling."""
+
+LAYER_ROOM = 0.38
+"""Inches right of a panel for the number of a layer."""
+
 
 def draw_shares(view: View) -> Figure:
     """Draw each model's RSA as a share of the noise ceiling, or why there is none."""
     by_intervals = view.has_intervals
-    sheet = row_panels(view, model_labels(view), 2, min_rows=ROWS_TO_SAY_WHY if by_intervals else 1)
+    labels = [row.label for row in view.rows]
+    sheet = row_panels(
+        view, labels, 2, min_rows=ROWS_TO_SAY_WHY if by_intervals else 1, right=_right(view, 0.25)
+    )
     shares = [_shares(view, roi) for roi in view.rois]
     shown = shares if by_intervals else [_subject_shares(view, roi) for roi in view.rois]
     limits = limits_of([*shown, np.array([1.0])], SHARE_LIMITS)
     for panel, roi, estimates in zip(sheet.panels, view.rois, shares, strict=True):
-        withheld = view.scores(roi.roi)[0].withheld if by_intervals else ""
+        withheld = view.scores(roi)[0].withheld if by_intervals else ""
         weak = ": weak" if not by_intervals and roi.has_weak_ceiling else ""
         counts = [n_voxels_label(roi), "" if by_intervals else subjects_left(roi)]
         details = ["; ".join(filter(None, counts)), f"ceiling {_ceiling(view, roi)}{weak}"]
-        set_title(panel, PANEL_WIDTH, roi.roi, details)
+        sheet.set_title(panel, roi.roi, details)
         if withheld:
-            _say_withheld(panel, withheld)
+            _say_withheld(panel, withheld, sheet.width)
             continue
         dots = None if by_intervals else _subject_shares(view, roi)
-        draw_rows(panel, estimates, view.model_colours, limits, dots=dots)
+        markers = view.row_markers if by_intervals else ()
+        draw_rows(panel, estimates, view.row_colours, limits, dots=dots, markers=markers)
         panel.axvline(1, color=CEILING_COLOUR, linestyle="--", linewidth=1)
+        _number_layers(panel, view, roi)
     sheet.label_outer("mean RSA / mean noise ceiling" if by_intervals else "RSA / noise ceiling")
+    notes = [note(view, "shares_of_ceiling", *["intervals"] * by_intervals), *best_layers(view)]
     return sheet.finish(
         title("shares_of_ceiling", view.settings),
         details_of(view),
-        [*group_handles(view), ceiling_handle()],
-        [note(view, "shares_of_ceiling", *["intervals"] * by_intervals), *view.model_notes],
+        [*group_handles(view, as_points=by_intervals), ceiling_handle()],
+        [*notes, *view.model_notes],
     )
 
 
 def draw_scores(view: View) -> Figure:
     """Draw each model's RSA, the noise ceiling, and Nili's bounds."""
     by_intervals = view.has_intervals
+    labels = [row.label for row in view.rows]
     if by_intervals:
-        sheet = row_panels(view, [*model_labels(view), *_ceiling_rows(view)], 2, right=0.35)
+        right = _right(view, 0.35)
+        sheet = row_panels(view, [*labels, *_ceiling_rows(view)], 2, right=right)
     else:
-        sheet = row_panels(view, model_labels(view), 3)
+        sheet = row_panels(view, labels, 3, right=_right(view, 0.25))
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
-        (_draw_scores_and_intervals if by_intervals else _draw_scores)(panel, view, roi)
+        if by_intervals:
+            details = draw_scores_and_intervals(panel, view, roi)
+        else:
+            details = _draw_scores(panel, view, roi)
+        sheet.set_title(panel, roi.roi, details)
+        _number_layers(panel, view, roi)
     sheet.label_outer(f"RSA ({RSA_NAMES[view.settings.rsa_metric]})")
-    span = "its 95 % interval" if by_intervals else "± standard error"
     handles: list[Artist] = [
-        *group_handles(view),
-        Patch(color=CEILING_COLOUR, alpha=0.18, linewidth=0, label=span),
+        *group_handles(view, as_points=by_intervals),
+        *(score_handles(view) if by_intervals else [span_handle("± standard error")]),
     ]
-    if by_intervals:
-        handles.append(Line2D([], [], label=f"p < {ALPHA:g}", **star_style(6)))
-        text = note(view, "scores", "intervals")
-    else:
+    notes = [note(view, "scores", *["intervals"] * by_intervals)]
+    if by_intervals and any(in_best_set(score) for roi in view.rois for score in view.scores(roi)):
+        notes[0] += f" {note(view, 'scores', 'best_set')}"
+    if not by_intervals:
         dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
         handles.append(dotted)
-        text = note(view, "scores")
     name = "scores" if view.analysis.name == PRIMARY else view.analysis.name
     heading = title(name, view.settings)
     if not has_voxels(view):
         heading = heading.replace("correlation distance and ", "")
-    return sheet.finish(heading, details_of(view), handles, [text, *view.model_notes])
+    return sheet.finish(
+        heading, details_of(view), handles, [*notes, *best_layers(view), *view.model_notes]
+    )
 
 
-def _draw_scores(panel: Axes, view: View, roi: RoiResult) -> None:
-    """Means and standard errors over subjects; the ceiling with its standard error."""
+def in_best_set(score: ModelScore) -> bool:
+    """Whether a model is among those that cannot be ruled out as the best."""
+    return bool(getattr(score, "best_set", False))
+
+
+def score_handles(view: View) -> list[Artist]:
+    """Legend entries of what scores with intervals are drawn with, but for the groups."""
+    handles: list[Artist] = []
+    if _has_bounds(view):
+        handles.append(span_handle("noise ceiling, lower to upper bound"))
+    else:
+        handles.append(span_handle("noise ceiling, 95 % interval"))
+    line = "between subjects" if _has_bounds(view) else "noise ceiling"
+    handles.append(Line2D([], [], color=CEILING_COLOUR, linestyle="--", linewidth=1, label=line))
+    handles.append(Line2D([], [], label=f"above chance, p < {ALPHA:g}", **star_style(6)))
+    return handles
+
+
+def span_handle(label: str) -> Patch:
+    """Legend entry of a grey band."""
+    return Patch(color=CEILING_COLOUR, alpha=0.18, linewidth=0, label=label)
+
+
+def _right(view: View, usual: float) -> float:
+    """Room right of a panel: more of it where numbers of layers stand there."""
+    return usual + LAYER_ROOM * bool(view.networks)
+
+
+def _number_layers(panel: Axes, view: View, roi: RoiResult) -> None:
+    """Write which layer of a network is shown right of its row."""
+    stars = 0.16 if view.has_intervals else 0.04
+    for place, (row, chosen) in enumerate(zip(view.rows, view.columns(roi), strict=True)):
+        if len(row.columns) > 1:
+            panel.annotate(
+                f"{row.columns.index(chosen) + 1}/{len(row.columns)}", (1, place),
+                xycoords=panel.get_yaxis_transform(), xytext=(stars * 72, 0),
+                textcoords="offset points", va="center", fontsize=SMALL, color=MUTED_COLOUR,
+            )  # fmt: skip
+
+
+def _draw_scores(panel: Axes, view: View, roi: RoiResult) -> list[str]:
+    """Means and standard errors over subjects; the ceiling with its standard error.
+
+    Gives what can be said of the region under its name.
+    """
     ceiling, sem = _mean_and_sem(roi.ceiling.pairwise)
     lower, upper = (float(mean_over_subjects(b)) for b in (roi.ceiling.lower, roi.ceiling.upper))
     span = (ceiling - sem, ceiling + sem)
@@ -123,31 +186,42 @@ def _draw_scores(panel: Axes, view: View, roi: RoiResult) -> None:
     for bound in (lower, upper):
         if limits[0] < bound < limits[1]:
             panel.axvline(bound, color=CEILING_COLOUR, linestyle=":", linewidth=1, alpha=0.7)
-    scores = roi.rsa[:, view.model_order]
-    draw_rows(panel, _over_subjects(scores), view.model_colours, limits, dots=scores)
+    scores = roi.rsa[:, view.columns(roi)]
+    draw_rows(panel, _over_subjects(scores), view.row_colours, limits, dots=scores)
     bounds = f"Nili {printed(lower)} to {printed(upper)}"
-    details = [n_voxels_label(roi), f"ceiling {_ceiling(view, roi)}", bounds]
-    set_title(panel, PANEL_WIDTH, roi.roi, details)
+    known = [bounds] if np.isfinite([lower, upper]).any() else []
+    return [n_voxels_label(roi), f"ceiling {_ceiling(view, roi)}", *known]
 
 
-def _draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> None:
-    """Scores and ceilings with their intervals, and a star where a score is above chance."""
-    scores = view.scores(roi.roi)
+def draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> list[str]:
+    """Scores and ceilings with their intervals, and a star where a score is above chance.
+
+    Gives what can be said of the region under its name.
+    """
+    scores = view.scores(roi)
     ceilings = view.ceilings(roi.roi)
     of_models = estimates_of(scores, "rsa")
     of_ceilings = np.full((len(_ceiling_rows(view)), 3), np.nan)
     if ceilings:
         of_ceilings[: len(ceilings)] = estimates_of(ceilings, "estimate")
-    dots = roi.rsa[:, view.model_order]
-    limits = limits_of([dots, of_models[:, 1:], of_ceilings[:2]], (-1.0, 1.0))
-    if ceilings:
-        _draw_ceiling(panel, ceilings[0].estimate, (ceilings[0].low, ceilings[0].high))
+    dots = roi.rsa[:, view.columns(roi)]
+    parts = [dots, of_models[:, 1:], of_ceilings[:2]]
+    limits = limits_of(parts, (-1.0, 1.0))
+    if len(ceilings) > 1:
+        with_upper = limits_of([*parts, of_ceilings[:, 0]], (-1.0, 1.0))
+        if with_upper[1] <= MOST_FOR_UPPER_BOUND * limits[1]:
+            limits = with_upper
+    _draw_ceilings(panel, ceilings)
+    is_best = [in_best_set(score) for score in scores]
+    n_ceilings = len(of_ceilings)
     draw_rows(
         panel,
         np.vstack([of_models, of_ceilings]),
-        [*view.model_colours, *[CEILING_ROW_COLOUR] * len(of_ceilings)],
+        [*view.row_colours, *[CEILING_ROW_COLOUR] * n_ceilings],
         limits,
-        dots=np.hstack([dots, np.full((len(dots), len(of_ceilings)), np.nan)]),
+        dots=np.hstack([dots, np.full((len(dots), n_ceilings), np.nan)]),
+        markers=[*view.row_markers, *["|"] * n_ceilings],
+        filled=[*is_best, *[True] * n_ceilings] if any(is_best) else (),
     )
     panel.axhline(len(scores) - 0.5, color="#bbbbbb", linewidth=0.6)
     stars = np.flatnonzero([score.p_max < ALPHA for score in scores])
@@ -159,13 +233,25 @@ def _draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> None:
         details.append(f"Nili {printed(lower.estimate)} to {printed(upper.estimate)}")
     elif ceilings:
         details.append(f"split-half ceiling {printed(ceilings[0].estimate)}")
-    set_title(panel, PANEL_WIDTH, roi.roi, details)
+    return details
 
 
 def _ceiling_rows(view: View) -> tuple[str, ...]:
     """Labels of the rows that show noise ceilings: of subjects, or of halves of the runs."""
     names = {found.ceiling for found in view.inference.ceilings}
     return CEILING_ROWS if "pairwise" in names else ("split-half ceiling",) * bool(names)
+
+
+def _has_bounds(view: View) -> bool:
+    return any(len(view.ceilings(roi.roi)) > 1 for roi in view.rois)
+
+
+def _draw_ceilings(panel: Axes, ceilings: Sequence[CeilingInterval]) -> None:
+    """Draw the ceiling as a line, on a band between Nili's bounds or, without, of its interval."""
+    if len(ceilings) > 1:
+        _draw_ceiling(panel, ceilings[0].estimate, (ceilings[1].estimate, ceilings[2].estimate))
+    elif ceilings:
+        _draw_ceiling(panel, ceilings[0].estimate, (ceilings[0].low, ceilings[0].high))
 
 
 def _draw_ceiling(panel: Axes, ceiling: float, span: tuple[float, float]) -> None:
@@ -178,12 +264,12 @@ def _draw_ceiling(panel: Axes, ceiling: float, span: tuple[float, float]) -> Non
 def _shares(view: View, roi: RoiResult) -> Floats:
     if view.has_intervals:
         names = ("normalised", "normalised_low", "normalised_high")
-        return np.asarray(estimates_of(view.scores(roi.roi), *names))
+        return np.asarray(estimates_of(view.scores(roi), *names))
     return _over_subjects(_subject_shares(view, roi))
 
 
 def _subject_shares(view: View, roi: RoiResult) -> Floats:
-    return roi.rsa_normalised[:, view.model_order]
+    return roi.rsa_normalised[:, view.columns(roi)]
 
 
 def _over_subjects(scores: Floats) -> Floats:
@@ -206,9 +292,9 @@ def _ceiling(view: View, roi: RoiResult) -> str:
     return " ± ".join(map(printed, _mean_and_sem(roi.ceiling.pairwise)))
 
 
-def _say_withheld(panel: Axes, reason: str) -> None:
+def _say_withheld(panel: Axes, reason: str, width: float) -> None:
     panel.set_axis_off()
     size = SMALL + 0.5
-    lines = wrap(f"Withheld: {reason}.", PANEL_WIDTH * 0.9, size)
+    lines = wrap(f"Withheld: {reason}.", width * 0.9, size)
     text = panel.text(0.06, 0.5, "\n".join(lines), transform=panel.transAxes, va="center")
     text.set(fontsize=size, color=MUTED_COLOUR)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -22,7 +23,6 @@ from conceptrsa.analysis.output.figures.style import (
     SMALL,
     View,
     jitter,
-    model_label,
     printed,
 )
 
@@ -47,6 +47,7 @@ def row_panels(
     sheet = lay_out(
         len(view.rois), PANEL_WIDTH, heights,
         left=left, between=right, right=right, above=title_room(n_details),
+        appearance=view.appearance,
     )  # fmt: skip
     for index, panel in enumerate(sheet.panels):
         panel.set_ylim(n_shown - 0.3, -0.7)
@@ -57,11 +58,6 @@ def row_panels(
         else:
             panel.yaxis.set_visible(False)
     return sheet
-
-
-def model_labels(view: View) -> list[str]:
-    """Names of the models in the order of the figures."""
-    return [model_label(model) for model in view.ordered_models]
 
 
 def estimates_of(found: Iterable[Any], value: str, low: str = "low", high: str = "high") -> Any:
@@ -76,7 +72,8 @@ def draw_rows(
     limits: Limits,
     *,
     dots: Floats | None = None,
-    as_points: bool = False,
+    markers: Sequence[str] = (),
+    filled: Sequence[bool] = (),
 ) -> None:
     """Draw bars or points, whiskers and dots, from the top row down.
 
@@ -93,8 +90,10 @@ def draw_rows(
         Of the x axis.
     dots : ndarray, (subjects, rows), optional
         NaN for subjects without.
-    as_points : bool
-        Whether values are points on whiskers of their colour, instead of bars.
+    markers : sequence of str
+        One per row, where values are points on whiskers of their colour, instead of bars.
+    filled : sequence of bool
+        Whether points are filled or open, one per row; by default all are filled.
     """
     panel.set_xlim(limits)
     panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -102,7 +101,7 @@ def draw_rows(
     values = estimates[:, 0]
     known = np.isfinite(values)
     inside = (values >= limits[0]) & (values <= limits[1])
-    if not as_points:
+    if not markers:
         half = BAR_HEIGHT / 2
         bars = [
             [(0, row - half), (values[row], row - half), (values[row], row + half), (0, row + half)]
@@ -110,14 +109,20 @@ def draw_rows(
         ]
         faces = np.array(colours)[known].tolist()
         panel.add_collection(PolyCollection(bars, facecolors=faces, alpha=0.75), autolim=False)
-    _draw_whiskers(panel, estimates[:, 1:], limits, colours if as_points else LINE_COLOUR)
-    if as_points:
-        shown = np.flatnonzero(inside)
-        panel.scatter(values[shown], shown, s=26, color=np.array(colours)[shown], zorder=3)
+    _draw_whiskers(panel, estimates[:, 1:], limits, colours if markers else LINE_COLOUR)
     if dots is not None:
         size = 3.0 if len(dots) <= 12 else 1.7
         places = np.add.outer(jitter(len(dots), 0.24), np.arange(len(values)))
         draw_dots(panel, dots, places, limits, size)
+    if markers:
+        shown = np.flatnonzero(inside)
+        edges = np.array(colours)[shown].tolist()
+        faces = [colours[row] if not filled or filled[row] else "white" for row in shown.tolist()]
+        points = panel.scatter(
+            values[shown], shown, s=30, c=faces, edgecolors=edges, linewidths=1.2, zorder=3.5
+        )
+        shapes = [MarkerStyle(markers[row]) for row in shown.tolist()]
+        points.set_paths([shape.get_path().transformed(shape.get_transform()) for shape in shapes])
     for row in np.flatnonzero(known & ~inside).tolist():
         print_beyond(panel, row, float(values[row]), limits, decimals=2)
     for row in np.flatnonzero(~known).tolist():

@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import Collection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Annotation, Text
 from matplotlib.textpath import text_to_path
 
+from conceptrsa.analysis.output.figures.appearance import IN_REPORT, Appearance
 from conceptrsa.analysis.output.figures.style import MUTED_COLOUR, SMALL, unbroken
 
 MIN_WIDTH = 5.6
@@ -23,6 +30,12 @@ POINTS_PER_INCH = 72
 LINE_SPACING = 1.25
 HEADING_SIZE, TITLE_SIZE, DETAIL_SIZE, LABEL_SIZE = 11, 10, 8.5, 9
 MAX_LABEL_WIDTH = 2.6
+NARROWEST, WIDEST = 0.66, 1.5
+"""What panels shrink or grow by, at most, where a figure has a width of its own."""
+
+TITLE_PAD, TICK_PAD = 4.0, 3.5
+"""Points, the latter matplotlib's."""
+
 HANDLE_WIDTH, HANDLE_GAP, LEGEND_LINE = 0.3, 0.18, 0.205
 """Inches that a legend takes for a handle, between entries, and for a line."""
 
@@ -38,11 +51,16 @@ class Sheet:
         Of each cell of the grid, its panels from top to bottom.
     n_columns : int
         Cells in a row.
+    width : float
+        Inches of a panel, at letters of the size that is laid out with.
+    appearance : Appearance
     """
 
     figure: Figure
     stacks: list[list[Axes]]
     n_columns: int
+    width: float
+    appearance: Appearance = IN_REPORT
 
     @property
     def panels(self) -> list[Axes]:
@@ -61,10 +79,35 @@ class Sheet:
             if self.is_first_column(index):
                 stack[0].set_ylabel(y_label)
 
+    def set_title(self, panel: Axes, title: str, details: Sequence[str] = ()) -> None:
+        """Write a title over a panel, and smaller lines under it."""
+        room = self.width + 0.2
+        lines = [shorten(detail, room, SMALL) for detail in details if detail]
+        pad = TITLE_PAD + SMALL * LINE_SPACING * len(lines)
+        scale = self.scale
+        panel.set_title(shorten(title, room, TITLE_SIZE), pad=pad * scale)
+        if lines:
+            panel.annotate(
+                "\n".join(lines), (0.5, 1), xycoords="axes fraction", xytext=(0, 3),
+                textcoords="offset points", ha="center", va="bottom", fontsize=SMALL,
+                color=MUTED_COLOUR, linespacing=LINE_SPACING - 0.1,
+            )  # fmt: skip
+
+    @property
+    def scale(self) -> float:
+        """What the laid out figure is made larger by; panels that need more room are smaller."""
+        look = self.appearance
+        usual = look.label_size / LABEL_SIZE
+        if look.width is None:
+            return usual
+        return min(usual, look.width / float(self.figure.get_size_inches()[0]))
+
     def finish(
         self, heading: str, details: Sequence[str], handles: Sequence[Artist], notes: Sequence[str]
     ) -> Figure:
         """Add what stands around the panels, and give everything its place.
+
+        Where words are not in the figure, they are its label: its caption.
 
         Parameters
         ----------
@@ -77,9 +120,14 @@ class Sheet:
         notes : sequence of str
             Paragraphs under the panels.
         """
+        scale, look = self.scale, self.appearance
         inner_width, inner_height = self.figure.get_size_inches()
-        width = max(inner_width, MIN_WIDTH)
+        width = max(inner_width, MIN_WIDTH) if look.width is None else look.width / scale
         room = width - 2 * MARGIN
+        if not look.with_words:
+            texts = [f"{heading}.", *details, *notes]
+            self.figure.set_label(" ".join(texts))
+            heading, details, notes = "", (), ()
         title = wrap(heading, room, HEADING_SIZE, bold=True)
         subtitle = [line for detail in details for line in wrap(detail, room, DETAIL_SIZE)]
         footnotes = [line for note in notes for line in wrap(note, room, SMALL)]
@@ -101,17 +149,19 @@ class Sheet:
                 (left + x * inner_width) / width, (below + y * inner_height) / height,
                 w * inner_width / width, h * inner_height / height,
             ))  # fmt: skip
-        self.figure.set_size_inches(width, height)
         y = self._write(title, height - MARGIN, HEADING_SIZE, weight="bold", color="black")
         y = self._write(subtitle, y, DETAIL_SIZE)
         self._write(footnotes, below - MARGIN, SMALL)
+        self.figure.set_size_inches(width * scale, height * scale)
+        _enlarge([self.figure, *handles], scale)
         if handles:
             self.figure.legend(
                 handles=handles,
                 loc="upper center",
-                bbox_to_anchor=(width / 2, y - 0.06),
+                bbox_to_anchor=(width * scale / 2, (y - 0.06) * scale),
                 bbox_transform=self.figure.dpi_scale_trans,
                 ncols=n_columns,
+                fontsize=LABEL_SIZE * scale,
                 columnspacing=1.4,
                 handlelength=1.6,
                 borderaxespad=0.0,
@@ -130,8 +180,8 @@ class Sheet:
         """Write lines from a height in inches down; gives the height below them."""
         for line in lines:
             self.figure.text(
-                MARGIN, y, line, va="top", fontsize=size, weight=weight, color=color,
-                transform=self.figure.dpi_scale_trans,
+                MARGIN * self.scale, y * self.scale, line, va="top", fontsize=size, weight=weight,
+                color=color, transform=self.figure.dpi_scale_trans,
             )  # fmt: skip
             y -= line_height(size)
         return y
@@ -149,6 +199,8 @@ def lay_out(
     below: float = 0.5,
     per_row: int = 4,
     gap: float = 0.08,
+    keeps_width: bool = False,
+    appearance: Appearance = IN_REPORT,
 ) -> Sheet:
     """Make a sheet of cells, each a stack of panels; all sizes are in inches.
 
@@ -167,8 +219,19 @@ def lay_out(
         Most cells in a row.
     gap : float
         Between panels of a cell.
+    keeps_width : bool
+        Whether panels stay as wide as they are where the figure has a width of its own.
+    appearance : Appearance
     """
     n_columns = min(n_cells, per_row)
+    if appearance.width is not None:
+        room = appearance.width * LABEL_SIZE / appearance.label_size - left - right + between
+        narrowest = width if keeps_width else NARROWEST * width
+        n_columns = max(1, min(n_cells, int(room // (narrowest + between))))
+        # Rows of five and one would rather be of three.
+        n_columns = -(-n_cells // -(-n_cells // n_columns))
+        if not keeps_width:
+            width = min(max(room / n_columns - between, narrowest), WIDEST * width)
     n_rows = -(-n_cells // n_columns)
     cell_height = above + sum(heights) + gap * (len(heights) - 1) + below
     whole = (left + n_columns * (width + between) - between + right, n_rows * cell_height)
@@ -185,7 +248,32 @@ def lay_out(
             stack.append(figure.add_axes(box))
             y -= height + gap
         stacks.append(stack)
-    return Sheet(figure, stacks, n_columns)
+    return Sheet(figure, stacks, n_columns, width, appearance)
+
+
+def _enlarge(wholes: Sequence[Artist], scale: float) -> None:
+    """Make letters, lines, markers and what has its place in points larger or smaller."""
+    if scale == 1:
+        return
+    for artist in dict.fromkeys(part for whole in wholes for part in whole.findobj()):
+        if isinstance(artist, Axis):
+            artist.labelpad *= scale
+            artist.set_tick_params(pad=TICK_PAD * scale)
+        elif isinstance(artist, Text):
+            artist.set_fontsize(artist.get_fontsize() * scale)
+            if isinstance(artist, Annotation):
+                across, up = artist.xyann
+                artist.xyann = (across * scale, up * scale)
+        elif isinstance(artist, Line2D):
+            artist.set_linewidth(artist.get_linewidth() * scale)
+            artist.set_markersize(artist.get_markersize() * scale)
+            artist.set_markeredgewidth(artist.get_markeredgewidth() * scale)
+        elif isinstance(artist, Patch):
+            artist.set_linewidth(artist.get_linewidth() * scale)
+        elif isinstance(artist, Collection):
+            artist.set_linewidth(np.asarray(artist.get_linewidth()) * scale)
+            if isinstance(artist, PathCollection):
+                artist.set_sizes(artist.get_sizes() * scale**2)
 
 
 def line_height(size: float) -> float:
@@ -233,19 +321,6 @@ def label_room(labels: Sequence[str], size: float = LABEL_SIZE) -> tuple[list[st
     return fitting, max((text_width(label, size) for label in fitting), default=0.0) + 0.2
 
 
-def set_title(panel: Axes, width: float, title: str, details: Sequence[str] = ()) -> None:
-    """Write a title over a panel of so many inches, and smaller lines under it."""
-    lines = [shorten(detail, width + 0.2, SMALL) for detail in details if detail]
-    pad = 4 + SMALL * LINE_SPACING * len(lines)
-    panel.set_title(shorten(title, width + 0.2, TITLE_SIZE), pad=pad)
-    if lines:
-        panel.annotate(
-            "\n".join(lines), (0.5, 1), xycoords="axes fraction", xytext=(0, 3),
-            textcoords="offset points", ha="center", va="bottom", fontsize=SMALL,
-            color=MUTED_COLOUR, linespacing=LINE_SPACING - 0.1,
-        )  # fmt: skip
-
-
 def title_room(n_details: int) -> float:
-    """Inches that `set_title` needs over a panel."""
+    """Inches that `Sheet.set_title` needs over a panel."""
     return 0.3 + n_details * line_height(SMALL)

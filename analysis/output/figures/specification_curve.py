@@ -22,7 +22,6 @@ from conceptrsa.analysis.output.figures.sheet import (
     label_room,
     lay_out,
     line_height,
-    set_title,
     title_room,
 )
 from conceptrsa.analysis.output.figures.style import (
@@ -71,6 +70,7 @@ def draw_multiverse(view: View) -> Figure:
     sheet = lay_out(
         len(view.rois), PANEL_WIDTH, [CURVE_HEIGHT, ROW_HEIGHT * (len(labels) + 0.6)],
         per_row=PANELS_PER_ROW, left=left, between=0.55, above=title_room(2), below=0.3,
+        appearance=view.appearance,
     )  # fmt: skip
     for index, (curve, choices) in enumerate(sheet.stacks):
         roi = view.rois[index].roi
@@ -82,7 +82,7 @@ def draw_multiverse(view: View) -> Figure:
             curve.set_ylabel("mean score of group")
         else:
             choices.set_yticks([])
-        set_title(curve, PANEL_WIDTH, roi, agreement(rows_of[roi], view.result.inference, roi))
+        sheet.set_title(curve, roi, agreement(rows_of[roi], view.result.inference, roi))
     found = next(iter(rows_of.values()))
     primary = Line2D([], [], color=LINE_COLOUR, linestyle="--", linewidth=1, label="primary")
     circular = any(spec.circular for spec in found)
@@ -179,7 +179,8 @@ def _draw_curve(panel: Axes, view: View, ordered: Sequence[Specification]) -> No
     panel.axhline(0, color="#333333", linewidth=0.8)
     for group in view.groups:
         means = np.array([spec.group_means[group] for spec in ordered])
-        panel.plot(places, means, "o", color=view.group_colours[group], markersize=2.6)
+        marker = view.group_markers[group]
+        panel.plot(places, means, marker, color=view.group_colours[group], markersize=2.6)
     _mark_primary(panel, ordered)
     panel.set_xticks([])
     panel.spines["bottom"].set_visible(False)

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -161,6 +161,12 @@ def bars(axes: Axes) -> list[tuple[str, float]]:
         (colour, path.vertices[1, 0])
         for colour, path in zip(colours, collection.get_paths(), strict=True)
     ]
+
+
+def points(axes: Axes) -> dict[int, float]:
+    """Value of each row that is a point."""
+    (collection,) = [c for c in axes.collections if isinstance(c, PathCollection)]
+    return {round(float(row)): float(value) for value, row in collection.get_offsets()}
 
 
 def markers(axes: Axes, marker: str) -> list[tuple[float, float]]:

@@ -7,10 +7,10 @@ import pytest
 from figure_cases import (
     TWO_GROUPS,
     WHOLES,
-    bars,
     drawn,
     five,
     markers,
+    points,
     result_of,
     sixteen,
     view_of,
@@ -44,14 +44,16 @@ def test_raw_scores_have_their_intervals_and_stars() -> None:
     figure = drawn(draw_scores, view)
     n_stars = 0
     for axes, roi in zip(figure.axes, result.rois, strict=True):
-        scores = view.scores(roi.roi)
+        scores = view.scores(roi)
         ceilings = view.ceilings(roi.roi)
         assert [found.ceiling for found in ceilings] == ["pairwise", "lower", "upper"]
-        np.testing.assert_allclose(
-            [length for _, length in bars(axes)],
-            [score.rsa for score in scores] + [ceiling.estimate for ceiling in ceilings],
-        )
         low, high = axes.get_xlim()
+        values = [score.rsa for score in scores] + [ceiling.estimate for ceiling in ceilings]
+        inside = {row: value for row, value in enumerate(values) if value <= high}
+        assert points(axes) == pytest.approx(inside)
+        (band,) = axes.patches
+        assert band.get_xy()[0] == pytest.approx(ceilings[1].estimate)
+        assert band.get_x() + band.get_width() == pytest.approx(ceilings[2].estimate)
         expected = [[found.low, found.high] for found in [*scores, *ceilings] if found.low < high]
         np.testing.assert_allclose(whiskers(axes), np.clip(expected, low, high))
         starred = [int(row) for _, row in markers(axes, "*")]
@@ -66,7 +68,7 @@ def test_shares_have_their_intervals_or_the_reason_for_none() -> None:
     figure = drawn(draw_shares, view)
     withheld = 0
     for axes, roi in zip(figure.axes, result.rois, strict=True):
-        scores = view.scores(roi.roi)
+        scores = view.scores(roi)
         said = " ".join(text.get_text() for text in axes.texts).replace("\n", " ")
         if scores[0].withheld:
             withheld += 1
@@ -74,9 +76,7 @@ def test_shares_have_their_intervals_or_the_reason_for_none() -> None:
             assert not axes.collections
             continue
         assert "Withheld" not in said
-        np.testing.assert_allclose(
-            [length for _, length in bars(axes)], [score.normalised for score in scores]
-        )
+        assert points(axes) == pytest.approx(dict(enumerate(s.normalised for s in scores)))
         ends = [[score.normalised_low, score.normalised_high] for score in scores]
         np.testing.assert_allclose(whiskers(axes), np.clip(ends, *axes.get_xlim()))
     assert 0 < withheld < len(result.rois)
@@ -92,14 +92,13 @@ def test_groups_have_the_marks_of_the_test_that_finds_them_different() -> None:
         stars = [t for t in tests if t.test == MIXED_MODEL and t.p_corrected < 0.05]
         assert len(markers(axes, "*")) == len(stars)
         n_marks += len(stars)
-        scores = view.scores(roi.roi)
+        scores = view.scores(roi)
         raw = bool(scores[0].withheld)
         assert axes.get_ylabel() == ("RSA (Pearson r)" if raw else "RSA / noise ceiling")
         expected = [score.rsa if raw else score.normalised for score in scores]
         low, high = axes.spines["left"].get_bounds()
-        np.testing.assert_allclose(
-            [y for _, y in markers(axes, "o")], [y for y in expected if low <= y <= high]
-        )
+        shown = [y for marker in view.group_markers.values() for _, y in markers(axes, marker)]
+        np.testing.assert_allclose(shown, [y for y in expected if low <= y <= high])
     assert n_marks > 0
 
 
@@ -115,10 +114,10 @@ def test_differences_of_models_are_marked_where_they_are_significant() -> None:
     view = view_of(result)
     figure = drawn(draw_model_tests, view)
     panels = [axes for axes in figure.axes if axes.get_title()]
-    order = [model.name for model in view.ordered_models]
+    order = [row.label for row in view.rows]
     n_marks = 0
     for axes, roi in zip(panels, result.rois, strict=True):
-        means = roi.rsa.mean(axis=0)[view.model_order]
+        means = roi.rsa.mean(axis=0)[view.columns(roi)]
         shown = np.ma.filled(axes.images[0].get_array(), np.nan)
         off_diagonal = ~np.eye(len(order), dtype=bool)
         np.testing.assert_allclose(
@@ -169,9 +168,9 @@ def test_partial_correlations_stand_beside_the_scores() -> None:
             if score.roi == roi.roi and score.given == "all others"
         }
         points = axes.collections[-1].get_offsets()[:, 0]
-        np.testing.assert_allclose(points, [partial[m.name] for m in view.ordered_models])
+        np.testing.assert_allclose(points, [partial[m.name] for m in view.models(roi)])
         plain = [x for x, _ in markers(axes, "|")]
-        np.testing.assert_allclose(plain, [score.rsa for score in view.scores(roi.roi)])
+        np.testing.assert_allclose(plain, [score.rsa for score in view.scores(roi)])
 
 
 def test_specification_curve_shows_every_specification_and_counts_the_best() -> None:
@@ -231,9 +230,11 @@ def test_unknown_intervals_are_not_drawn() -> None:
     blind = replace(result, inference=replace(result.inference, model_scores=unknown))
     (axes,) = drawn(draw_scores, view_of(blind)).axes
     assert len(whiskers(axes)) == 0
-    assert len(bars(axes)) == len(result.models) + 3
+    assert len(points(axes)) == len(result.models) + 3
     (axes,) = drawn(draw_groups, view_of(blind)).axes
-    assert len(markers(axes, "o")) == len(result.models)
+    view = view_of(blind)
+    shown = [markers(axes, marker) for marker in view.group_markers.values()]
+    assert sum(map(len, shown)) == len(result.models)
     (axes,) = drawn(draw_shares, view_of(blind)).axes
     assert "two subjects have" in " ".join(text.get_text() for text in axes.texts)
 

@@ -176,8 +176,10 @@ def test_sweep_marks_the_numbers_chosen_and_says_what_was_visited() -> None:
     assert "2 draws without replacement" in notes_of(figure)
     sweep = result.sweeps[0]
     every = replace(sweep, n_voxels=np.arange(3, 40))
-    assert visited_sizes([every]) == "every number of voxels from 3"
-    assert visited_sizes([every, sweep]).startswith("every number of voxels from 3 to 10,")
+    assert visited_sizes([every.n_voxels]) == "every number of voxels from 3"
+    assert visited_sizes([every.n_voxels, sweep.n_voxels]).startswith(
+        "every number of voxels from 3 to 10,"
+    )
     noted = replace(result, sweeps=tuple(replace(s, note="not as asked") for s in result.sweeps))
     assert "Note: not as asked." in notes_of(drawn(draw_ceiling_sweep, view_of(noted)))
 

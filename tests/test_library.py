@@ -154,9 +154,18 @@ def test_plots_draw_into_given_axes(result: crsa.Comparison) -> None:
         assert ax.get_title() == "IT"
     assert len(figure.axes) == 4
     assert result.plot.rdm("clip").get_title() == "clip"
-    assert [label.get_text() for label in result.plot.scores().get_yticklabels()] == [
-        "net", "clip", "words",
-    ]  # fmt: skip
+    labels = [label.get_text() for label in result.plot.scores().get_yticklabels()]
+    assert labels == [
+        "clip",
+        "net",
+        "words",
+        "noise ceiling",
+        "Nili lower bound",
+        "Nili upper bound",
+    ]
+    means = result.scores.query("roi == 'V1'").set_index("model")["rsa"].sort_values()
+    by_score = result.plot.scores("V1", sort="score").get_yticklabels()
+    assert [label.get_text() for label in by_score][:3] == means.index[::-1].tolist()
     assert result.plot.figure("scores").axes
     with pytest.raises(crsa.InputError, match="no figure 'figure_9'"):
         result.plot.figure("figure_9")

@@ -205,8 +205,8 @@ def _rows_of(group_dir: Path, name: str, kind: type[TableRow]) -> tuple[TableRow
             columns[column.name] = table.numbers([column.name], missing=True)[:, 0].tolist()
         elif hints[column.name] is int:
             columns[column.name] = [int(float(cell)) for cell in cells]
-        elif hints[column.name] is bool:
-            columns[column.name] = [cell == "True" for cell in cells]
+        elif hints[column.name] in (bool, bool | None):
+            columns[column.name] = [None if cell == MISSING else cell == "True" for cell in cells]
         else:
             columns[column.name] = ["" if cell == MISSING else cell for cell in cells]
     return tuple(

@@ -1,16 +1,22 @@
 """Plots for a notebook: one matplotlib `Axes` each, from the tables of a result."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.output.figures.all_figures import draw_figure
-from conceptrsa.analysis.output.figures.style import CEILING_COLOUR, RSA_NAMES, group_colours
+from conceptrsa.analysis.output.figures.appearance import Appearance, Sort
+from conceptrsa.analysis.output.figures.models import (
+    draw_scores_of,
+    score_handles,
+    score_labels,
+)
+from conceptrsa.analysis.output.figures.style import RSA_NAMES, View, group_handles
 from conceptrsa.analysis.output.tables import tables_of
 from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
@@ -30,7 +36,7 @@ class Plots:
     def __init__(self, result: ComparisonResult) -> None:
         self._result = result
 
-    def scores(self, roi: str | None = None, ax: Axes | None = None) -> Axes:
+    def scores(self, roi: str | None = None, ax: Axes | None = None, sort: Sort = "table") -> Axes:
         """Draw every model's RSA in one region, with intervals where there are any.
 
         Parameters
@@ -38,37 +44,33 @@ class Plots:
         roi : str, optional
             By default the first region.
         ax : matplotlib Axes, optional
+        sort : {'table', 'score'}
+            Models group by group, or the one of the highest score first.
 
         Returns
         -------
         matplotlib Axes
-            A point a model: the mean over subjects, with its 95 % interval for new subjects and new
-            stimuli (preset 'recommended'); small points are subjects. The dashed line is the mean
-            pairwise noise ceiling, a reliability that a good model can exceed.
+            As the figure 'scores' of the report: a point a model, the mean over subjects, with its
+            95 % interval for new subjects and new stimuli (preset 'recommended'); small points are
+            subjects. The dashed line is the mean pairwise noise ceiling, a reliability that a good
+            model can exceed, on a band between Nili's bounds.
         """
+        require_one_of(sort, get_args(Sort), "sort cannot be")
         region = self._region(roi)
-        models = self._result.models
-        ax = ax or _new_axes(len(models))
-        rows = np.arange(len(models))
-        ax.plot(region.rsa.T, rows, ".", color="#777777", markersize=4, zorder=4)
-        means = mean_over_subjects(region.rsa)
-        scores = tables_of(self._result)["scores"]
-        if scores is not None:
-            of_roi = scores[scores["roi"] == region.roi].set_index("model")
-            limits = of_roi.loc[[model.name for model in models], ["low", "high"]]
-            ax.hlines(rows, limits["low"], limits["high"], color="#444444", linewidth=1, zorder=2)
-        for group, colour in group_colours(model.group for model in models).items():
-            of_group = [row for row, model in enumerate(models) if model.group == group]
-            if of_group:
-                ax.plot(means[of_group], of_group, "o", color=colour, label=group, zorder=3)
-        ceiling = float(mean_over_subjects(region.ceiling.pairwise))
-        ax.axvline(ceiling, color=CEILING_COLOUR, linestyle="--", label="pairwise noise ceiling")
-        ax.axvline(0, color="#333333", linewidth=0.8)
-        ax.set_yticks(rows, [model.name for model in models])
-        ax.set_ylim(len(models) - 0.5, -0.5)
-        ax.set_xlabel(f"RSA ({RSA_NAMES[self._result.settings.rsa_metric]})")
+        result = self._result
+        view = View(result, result.primary, (region,), appearance=Appearance(sort=sort))
+        labels = score_labels(view)
+        ax = ax or _new_axes(len(labels))
+        draw_scores_of(ax, view, region)
+        ax.set_yticks(range(len(labels)), labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.set_xlabel(f"RSA ({RSA_NAMES[result.settings.rsa_metric]})")
         ax.set_title(region.roi)
-        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+        handles = [*group_handles(view, as_points=view.has_intervals), *score_handles(view)]
+        ax.legend(
+            handles=handles, frameon=False, fontsize="small", loc="upper left",
+            bbox_to_anchor=(1.08, 1),
+        )  # fmt: skip
         return ax
 
     def noise_ceiling(self, roi: str | None = None, ax: Axes | None = None) -> Axes:

@@ -5,6 +5,8 @@ over models and Welch's test.
 """
 
 from collections.abc import Collection, Sequence
+from itertools import cycle
+from string import ascii_letters
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -297,9 +299,7 @@ def compact_letters(names: Sequence[str], differ: Collection[frozenset[str]]) ->
         distinct = list(dict.fromkeys(split))
         sets = [part for part in distinct if not any(part < other for other in distinct)]
     sets.sort(key=lambda part: [name not in part for name in names])
-    return [
-        "".join(chr(ord("a") + n) for n, part in enumerate(sets) if name in part) for name in names
-    ]
+    return ["".join(letter for letter, part in zip(cycle(ascii_letters), sets) if name in part)]
 
 
 def _offset(view: View, group: str, width: float) -> float:

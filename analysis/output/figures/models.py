@@ -100,30 +100,15 @@ def draw_shares(view: View) -> Figure:
 def draw_scores(view: View) -> Figure:
     """Draw each model's RSA, the noise ceiling, and Nili's bounds."""
     by_intervals = view.has_intervals
-    labels = [row.label for row in view.rows]
-    if by_intervals:
-        right = _right(view, 0.35)
-        sheet = row_panels(view, [*labels, *_ceiling_rows(view)], 2, right=right)
-    else:
-        sheet = row_panels(view, labels, 3, right=_right(view, 0.25))
+    right = _right(view, 0.35 if by_intervals else 0.25)
+    sheet = row_panels(view, score_labels(view), 2 if by_intervals else 3, right=right)
     for panel, roi in zip(sheet.panels, view.rois, strict=True):
-        if by_intervals:
-            details = draw_scores_and_intervals(panel, view, roi)
-        else:
-            details = _draw_scores(panel, view, roi)
-        sheet.set_title(panel, roi.roi, details)
-        _number_layers(panel, view, roi)
+        sheet.set_title(panel, roi.roi, draw_scores_of(panel, view, roi))
     sheet.label_outer(f"RSA ({RSA_NAMES[view.settings.rsa_metric]})")
-    handles: list[Artist] = [
-        *group_handles(view, as_points=by_intervals),
-        *(score_handles(view) if by_intervals else [span_handle("± standard error")]),
-    ]
+    handles = [*group_handles(view, as_points=by_intervals), *score_handles(view)]
     notes = [note(view, "scores", *["intervals"] * by_intervals)]
-    if by_intervals and any(in_best_set(score) for roi in view.rois for score in view.scores(roi)):
+    if by_intervals and any(may_be_best(score) for roi in view.rois for score in view.scores(roi)):
         notes[0] += f" {note(view, 'scores', 'best_set')}"
-    if not by_intervals:
-        dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
-        handles.append(dotted)
     name = "scores" if view.analysis.name == PRIMARY else view.analysis.name
     heading = title(name, view.settings)
     if not has_voxels(view):
@@ -133,22 +118,37 @@ def draw_scores(view: View) -> Figure:
     )
 
 
-def in_best_set(score: ModelScore) -> bool:
-    """Whether a model is among those that cannot be ruled out as the best."""
-    return bool(getattr(score, "best_set", False))
+def may_be_best(score: ModelScore) -> bool | None:
+    """Whether a model cannot be ruled out as the best of its region; None: not known."""
+    return getattr(score, "may_be_best", None)
+
+
+def score_labels(view: View) -> list[str]:
+    """Names of the rows that `draw_scores_of` draws: models, and below them noise ceilings."""
+    ceilings = _ceiling_rows(view) if view.has_intervals else ()
+    return [*(row.label for row in view.rows), *ceilings]
+
+
+def draw_scores_of(panel: Axes, view: View, roi: RoiResult) -> list[str]:
+    """Draw the scores of one region; gives what can be said of it under its name."""
+    draw = _draw_scores_and_intervals if view.has_intervals else _draw_scores
+    details = draw(panel, view, roi)
+    _number_layers(panel, view, roi)
+    return details
 
 
 def score_handles(view: View) -> list[Artist]:
-    """Legend entries of what scores with intervals are drawn with, but for the groups."""
-    handles: list[Artist] = []
-    if _has_bounds(view):
-        handles.append(span_handle("noise ceiling, lower to upper bound"))
-    else:
-        handles.append(span_handle("noise ceiling, 95 % interval"))
-    line = "between subjects" if _has_bounds(view) else "noise ceiling"
-    handles.append(Line2D([], [], color=CEILING_COLOUR, linestyle="--", linewidth=1, label=line))
-    handles.append(Line2D([], [], label=f"above chance, p < {ALPHA:g}", **star_style(6)))
-    return handles
+    """Legend entries of what scores are drawn with, but for the groups."""
+    if not view.has_intervals:
+        dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
+        return [span_handle("± standard error"), dotted]
+    has_bounds = _has_bounds(view)
+    line = "pairwise noise ceiling" if has_bounds else "noise ceiling"
+    return [
+        span_handle("Nili's lower to upper bound" if has_bounds else "its 95 % interval"),
+        Line2D([], [], color=CEILING_COLOUR, linestyle="--", linewidth=1, label=line),
+        Line2D([], [], label=f"above chance, p < {ALPHA:g}", **star_style(6)),
+    ]
 
 
 def span_handle(label: str) -> Patch:
@@ -193,7 +193,7 @@ def _draw_scores(panel: Axes, view: View, roi: RoiResult) -> list[str]:
     return [n_voxels_label(roi), f"ceiling {_ceiling(view, roi)}", *known]
 
 
-def draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> list[str]:
+def _draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> list[str]:
     """Scores and ceilings with their intervals, and a star where a score is above chance.
 
     Gives what can be said of the region under its name.
@@ -212,7 +212,7 @@ def draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> list[s
         if with_upper[1] <= MOST_FOR_UPPER_BOUND * limits[1]:
             limits = with_upper
     _draw_ceilings(panel, ceilings)
-    is_best = [in_best_set(score) for score in scores]
+    can_be = [may_be_best(score) for score in scores]
     n_ceilings = len(of_ceilings)
     draw_rows(
         panel,
@@ -221,7 +221,7 @@ def draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> list[s
         limits,
         dots=np.hstack([dots, np.full((len(dots), n_ceilings), np.nan)]),
         markers=[*view.row_markers, *["|"] * n_ceilings],
-        filled=[*is_best, *[True] * n_ceilings] if any(is_best) else (),
+        filled=[*(can is not False for can in can_be), *[True] * n_ceilings],
     )
     panel.axhline(len(scores) - 0.5, color="#bbbbbb", linewidth=0.6)
     stars = np.flatnonzero([score.p_max < ALPHA for score in scores])

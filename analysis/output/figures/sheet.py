@@ -30,7 +30,7 @@ POINTS_PER_INCH = 72
 LINE_SPACING = 1.25
 HEADING_SIZE, TITLE_SIZE, DETAIL_SIZE, LABEL_SIZE = 11, 10, 8.5, 9
 MAX_LABEL_WIDTH = 2.6
-NARROWEST, WIDEST = 0.66, 1.5
+NARROWEST, WIDEST = 0.6, 1.5
 """What panels shrink or grow by, at most, where a figure has a width of its own."""
 
 TITLE_PAD, TICK_PAD = 4.0, 3.5

@@ -84,7 +84,7 @@ def test_a_screen_marks_nothing(make) -> None:  # type: ignore[no-untyped-def]
     for axes in drawn(draw_groups, view).axes:
         assert not markers(axes, "*") and not markers(axes, "D")
     for roi in result.rois:
-        assert not significance_matrix(view, roi.roi).any()
+        assert not significance_matrix(view, roi).any()
     assert not any(markers(axes, "o") for axes in drawn(draw_model_tests, view).axes)
     found = answer(result)
     assert "No group is found to do better" in found.summary
@@ -98,10 +98,10 @@ def test_a_screen_marks_nothing(make) -> None:  # type: ignore[no-untyped-def]
 def test_dots_are_differences_that_are_found(make) -> None:  # type: ignore[no-untyped-def]
     result = make()
     view = view_of(result)
-    order = [model.name for model in view.ordered_models]
+    order = [row.label for row in view.rows]
     assert result.inference is not None
     for roi in result.rois:
-        marked = significance_matrix(view, roi.roi)
+        marked = significance_matrix(view, roi)
         assert (marked == marked.T).all()
         pairs = {
             frozenset((order[one], order[other])) for one, other in np.argwhere(np.triu(marked))

@@ -181,7 +181,7 @@ def _read(group_dir: Path, name: str) -> pd.DataFrame | None:
     if not file.exists():
         return None
     frame = read_table(file).frame()
-    for column in frame.columns.difference(NAMES, sort=False):
+    for column in frame.columns.difference(list(NAMES), sort=False):
         cells = frame[column].replace(MISSING, "nan")
         numbers = pd.to_numeric(cells, errors="coerce")
         if bool((numbers.notna() | (cells == "nan")).all()):
@@ -226,7 +226,9 @@ def _region(
 
     def by_subject(column: str) -> Floats:
         wide = table.pivot(index="subject", columns="model", values=column)
-        return np.asarray(wide.reindex(index=subjects, columns=models), dtype=np.float64)
+        return np.asarray(
+            wide.reindex(index=list(subjects), columns=list(models)), dtype=np.float64
+        )
 
     found = {ceiling.ceiling: ceiling for ceiling in inference.of(name).ceilings}
     of_halves = [found[kind] for kind in OF_HALVES if kind in found]
@@ -235,7 +237,7 @@ def _region(
         np.full(len(subjects), found[kind].estimate if kind in found else np.nan)
         for kind in ("lower", "upper")
     ]
-    n_voxels = np.nan_to_num(by_subject("n_voxels")[:, :1].T)
+    n_voxels = np.rint(np.nan_to_num(by_subject("n_voxels")[:, :1].T)).astype(np.int64)
     return RoiResult(
         roi=name,
         n_voxels=n_voxels,

@@ -147,7 +147,7 @@ def read_palette(
         named = matplotlib.colormaps[words[0]]
         n_groups = len({model.group for model in result.models})
         if isinstance(named, ListedColormap) and named.N < 100:
-            return tuple(map(to_hex, named.colors))
+            return tuple(to_hex(named(place)) for place in range(named.N))
         # The ends of a palette of shades are too dark and too light.
         return tuple(to_hex(named((place + 0.5) / n_groups)) for place in range(n_groups))
     of_groups = dict(word.rsplit("=", 1) for word in words if "=" in word)

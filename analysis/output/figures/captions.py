@@ -67,7 +67,7 @@ def _design(view: View) -> dict[str, str]:
         else "new subjects and new stimuli",
         "mean": "score" if is_single else "mean over subjects",
         "over_subjects": "" if is_single else ", mean over subjects",
-        "dots": "" if is_single else "dots: subjects; ",
+        "dots": "" if is_single else "small dots: subjects; ",
         "bars": "Bars: score; triangles: beyond the axis."
         if is_single
         else "Bars: mean over subjects; whiskers: ± standard error over subjects; dots: subjects; "
@@ -148,10 +148,10 @@ def n_voxels_label(roi: RoiResult) -> str:
     if not counts.any():
         return ""
     if (counts == counts.flat[0]).all():
-        return f"{counts.flat[0]:.0f} voxels"
+        return f"{counts.flat[0]} voxels"
     if len(counts) == 2 and (counts == counts[:, :1]).all():
-        return f"{counts[0, 0]:.0f} and {counts[1, 0]:.0f} voxels"
-    return f"{counts.min():.0f} to {counts.max():.0f} voxels"
+        return f"{counts[0, 0]} and {counts[1, 0]} voxels"
+    return f"{counts.min()} to {counts.max()} voxels"
 
 
 def visited_sizes(sizes: Sequence[Integers]) -> str:

@@ -91,7 +91,7 @@ def _mark_selection(panel: Axes, view: View, top: pd.DataFrame, roi: RoiResult) 
     """
     if view.settings.voxel_selection not in ("top-n", "best-n") or top.empty:
         return []
-    chosen = [round(float(of_fold.max())) for of_fold in roi.n_voxels]
+    chosen = [int(of_fold.max()) for of_fold in roi.n_voxels]
     heights = np.interp(chosen, top["n_voxels"], top["ceiling_mean"])
     for n_voxels in chosen:
         panel.axvline(n_voxels, color=CEILING_COLOUR, linestyle=":", linewidth=1)

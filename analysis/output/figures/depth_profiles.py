@@ -1,6 +1,7 @@
 """The scores of the layers of networks over their depth, a line a network."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ MOST_BANDS = 4
 NETWORK_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288")
 """Of Okabe and Ito, and one of Tol: networks are no groups, and have other colours."""
 
-LINE_STYLES = ("-", "--", "-.", ":")
+LINE_STYLES: tuple[Any, ...] = ("-", "--", "-.", ":")
 
 
 def draw_depth_profile(view: View) -> Figure:
@@ -63,14 +64,16 @@ def draw_depth_profile(view: View) -> Figure:
         panel.set_ylim(limits_of([shown, _draw_ceiling(panel, view, roi)], (-1.0, 1.0)))
         panel.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         is_number = len(lengths) == 1
-        panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=is_number))
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10], integer=is_number)
+        panel.xaxis.set_major_locator(ticks)
         sheet.set_title(panel, roi.roi, said[:n_named])
     x_label = "layer" if len(lengths) == 1 else "relative depth"
     sheet.label_outer(x_label, f"RSA ({RSA_NAMES[view.settings.rsa_metric]})")
     handles = [
         Line2D(
-            [], [], color=colours[number], marker=MARKERS[number % len(MARKERS)], markersize=5,
-            linestyle=LINE_STYLES[number % len(LINE_STYLES)], label=f"{name} ({len(layers)} layers)",
+            [], [], color=colours[number], linestyle=LINE_STYLES[number % len(LINE_STYLES)],
+            marker=MARKERS[number % len(MARKERS)], markersize=5,
+            label=f"{name} ({len(layers)} layers)",
         )
         for number, (name, layers) in enumerate(networks.items())
     ]  # fmt: skip

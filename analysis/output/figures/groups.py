@@ -299,7 +299,8 @@ def compact_letters(names: Sequence[str], differ: Collection[frozenset[str]]) ->
         distinct = list(dict.fromkeys(split))
         sets = [part for part in distinct if not any(part < other for other in distinct)]
     sets.sort(key=lambda part: [name not in part for name in names])
-    return ["".join(letter for letter, part in zip(cycle(ascii_letters), sets) if name in part)]
+    lettered = list(zip(cycle(ascii_letters), sets, strict=False))
+    return ["".join(letter for letter, part in lettered if name in part) for name in names]
 
 
 def _offset(view: View, group: str, width: float) -> float:

@@ -75,7 +75,7 @@ class Sheet:
         """Name the x axis under the lowest panel of each column, the y axis left of each row."""
         for index, stack in enumerate(self.stacks):
             if index + self.n_columns >= len(self.stacks):
-                stack[-1].set_xlabel(x_label)
+                stack[-1].set_xlabel("\n".join(wrap(x_label, self.width + 0.2, LABEL_SIZE)))
             if self.is_first_column(index):
                 stack[0].set_ylabel(y_label)
 
@@ -260,7 +260,7 @@ def _enlarge(wholes: Sequence[Artist], scale: float) -> None:
             artist.labelpad *= scale
             artist.set_tick_params(pad=TICK_PAD * scale)
         elif isinstance(artist, Text):
-            artist.set_fontsize(artist.get_fontsize() * scale)
+            artist.set_fontsize(float(artist.get_fontsize()) * scale)
             if isinstance(artist, Annotation):
                 across, up = artist.xyann
                 artist.xyann = (across * scale, up * scale)
@@ -271,7 +271,7 @@ def _enlarge(wholes: Sequence[Artist], scale: float) -> None:
         elif isinstance(artist, Patch):
             artist.set_linewidth(artist.get_linewidth() * scale)
         elif isinstance(artist, Collection):
-            artist.set_linewidth(np.asarray(artist.get_linewidth()) * scale)
+            artist.set_linewidth((np.asarray(artist.get_linewidth()) * scale).tolist())
             if isinstance(artist, PathCollection):
                 artist.set_sizes(artist.get_sizes() * scale**2)
 

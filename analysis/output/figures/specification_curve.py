@@ -155,7 +155,8 @@ def _sorted(found: Sequence[Specification]) -> list[Specification]:
 
     def score(spec: Specification) -> float:
         value = spec.group_means.get(best, _mean(list(spec.group_means.values())))
-        return value if np.isfinite(value) else np.inf
+        # To as many digits as the tables have: equal scores stay in the order of the table.
+        return round(value, 8) if np.isfinite(value) else np.inf
 
     return sorted(found, key=score)
 

@@ -196,7 +196,7 @@ def _embedded(
     if analysis is not None:
         shows = " ".join([*details_of(View(result, analysis, analysis.rois)), shows])
     of_models = "rsa" if result.inference is None else "scores"
-    tables = {"shares_of_ceiling": of_models, "scores": of_models}
+    tables = dict.fromkeys(("shares_of_ceiling", "scores", "depth_profile"), of_models)
     table = tables.get(name) or words.get("table", name)
     heading = f"{title(name, result.settings)}{which}"
     return EmbeddedFigure(

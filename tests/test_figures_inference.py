@@ -10,12 +10,14 @@ from figure_cases import (
     drawn,
     five,
     markers,
+    notes_of,
     points,
     result_of,
     sixteen,
     view_of,
     whiskers,
 )
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
@@ -60,6 +62,24 @@ def test_raw_scores_have_their_intervals_and_stars() -> None:
         assert starred == [row for row, score in enumerate(scores) if score.p_max < 0.05]
         n_stars += len(starred)
     assert 0 < n_stars < len(result.rois) * len(result.models)
+
+
+def test_models_that_are_ruled_out_as_the_best_are_open() -> None:
+    found = sixteen()
+    assert found.inference is not None
+    states = (True, False, None)
+    scores = tuple(
+        replace(score, may_be_best=states[place % 3])
+        for place, score in enumerate(found.inference.model_scores)
+    )
+    view = view_of(replace(found, inference=replace(found.inference, model_scores=scores)))
+    figure = drawn(draw_scores, view)
+    for axes, roi in zip(figure.axes, view.rois, strict=True):
+        (collection,) = [c for c in axes.collections if isinstance(c, PathCollection)]
+        faces = [to_hex(face) for face in collection.get_facecolors()]
+        is_open = [score.may_be_best is False for score in view.scores(roi)]
+        assert [face == "#ffffff" for face in faces[: len(is_open)]] == is_open
+    assert "Filled: models that cannot be ruled out" in notes_of(figure)
 
 
 def test_shares_have_their_intervals_or_the_reason_for_none() -> None:

@@ -98,9 +98,9 @@ def test_a_screen_marks_nothing(make) -> None:  # type: ignore[no-untyped-def]
 def test_dots_are_differences_that_are_found(make) -> None:  # type: ignore[no-untyped-def]
     result = make()
     view = view_of(result)
-    order = [row.label for row in view.rows]
     assert result.inference is not None
     for roi in result.rois:
+        order = [model.name for model in view.models(roi)]
         marked = significance_matrix(view, roi)
         assert (marked == marked.T).all()
         pairs = {

@@ -68,6 +68,7 @@ def _design(view: View) -> dict[str, str]:
         "mean": "score" if is_single else "mean over subjects",
         "over_subjects": "" if is_single else ", mean over subjects",
         "dots": "" if is_single else "small dots: subjects; ",
+        "band": "" if is_single else "; band: ± standard error over subjects",
         "bars": "Bars: score; triangles: beyond the axis."
         if is_single
         else "Bars: mean over subjects; whiskers: ± standard error over subjects; dots: subjects; "

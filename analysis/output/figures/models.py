@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from conceptrsa.analysis.arrays import Floats
-from conceptrsa.analysis.inference.findings import ALPHA, CeilingInterval, ModelScore
+from conceptrsa.analysis.inference.findings import ALPHA, CeilingInterval
 from conceptrsa.analysis.output.figures.captions import (
     best_layers,
     details_of,
@@ -107,7 +107,7 @@ def draw_scores(view: View) -> Figure:
     sheet.label_outer(f"RSA ({RSA_NAMES[view.settings.rsa_metric]})")
     handles = [*group_handles(view, as_points=by_intervals), *score_handles(view)]
     notes = [note(view, "scores", *["intervals"] * by_intervals)]
-    if by_intervals and any(may_be_best(score) for roi in view.rois for score in view.scores(roi)):
+    if by_intervals and any(score.may_be_best for roi in view.rois for score in view.scores(roi)):
         notes[0] += f" {note(view, 'scores', 'best_set')}"
     name = "scores" if view.analysis.name == PRIMARY else view.analysis.name
     heading = title(name, view.settings)
@@ -116,11 +116,6 @@ def draw_scores(view: View) -> Figure:
     return sheet.finish(
         heading, details_of(view), handles, [*notes, *best_layers(view), *view.model_notes]
     )
-
-
-def may_be_best(score: ModelScore) -> bool | None:
-    """Whether a model cannot be ruled out as the best of its region; None: not known."""
-    return getattr(score, "may_be_best", None)
 
 
 def score_labels(view: View) -> list[str]:
@@ -212,7 +207,7 @@ def _draw_scores_and_intervals(panel: Axes, view: View, roi: RoiResult) -> list[
         if with_upper[1] <= MOST_FOR_UPPER_BOUND * limits[1]:
             limits = with_upper
     _draw_ceilings(panel, ceilings)
-    can_be = [may_be_best(score) for score in scores]
+    can_be = [score.may_be_best for score in scores]
     n_ceilings = len(of_ceilings)
     draw_rows(
         panel,

@@ -20,6 +20,7 @@ from conceptrsa.analysis.output.figures.models import draw_scores, draw_shares
 from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
 from conceptrsa.analysis.output.figures.style import (
     FORMATS,
+    RC,
     View,
     is_hemisphere,
     networks_of,
@@ -108,7 +109,7 @@ def redraw_figures(
     for name in names:
         require_one_of(name, there, "the result has no figure")
     files, captions = [], []
-    with style(appearance.fonts):
+    with style(appearance.fonts or (RC["font.family"],)):
         for stem, draw, view in _figures(result, folder, appearance):
             if names and stem.name not in names:
                 continue

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.models.zoo import split_layer
 from conceptrsa.analysis.output.figures.captions import details_of, note, title
-from conceptrsa.analysis.output.figures.models import score_handles
+from conceptrsa.analysis.output.figures.models import ceiling_handles
 from conceptrsa.analysis.output.figures.rows import estimates_of, limits_of
 from conceptrsa.analysis.output.figures.sheet import lay_out, title_room
 from conceptrsa.analysis.output.figures.style import (
@@ -81,7 +81,7 @@ def draw_depth_profile(view: View) -> Figure:
     return sheet.finish(
         title("depth_profile", view.settings),
         details_of(view),
-        [*handles, *score_handles(view)[:2]],
+        [*handles, *ceiling_handles(view)],
         [note(view, "depth_profile", *intervals)],
     )
 

@@ -5,6 +5,7 @@ errors over subjects.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -134,16 +135,27 @@ def draw_scores_of(panel: Axes, view: View, roi: RoiResult) -> list[str]:
 
 def score_handles(view: View) -> list[Artist]:
     """Legend entries of what scores are drawn with, but for the groups."""
-    if not view.has_intervals:
-        dotted = Line2D([], [], color=CEILING_COLOUR, linestyle=":", alpha=0.7, label="Nili bounds")
-        return [span_handle("± standard error"), dotted]
+    if view.has_intervals:
+        star = Line2D([], [], label=f"above chance, p < {ALPHA:g}", **star_style(6))
+        return [*ceiling_handles(view), star]
+    handles: list[Artist] = [span_handle("± standard error")]
+    if _has_bounds(view):
+        dotted: dict[str, Any] = {"color": CEILING_COLOUR, "linestyle": ":", "alpha": 0.7}
+        handles.append(Line2D([], [], label="Nili bounds", **dotted))
+    return handles
+
+
+def ceiling_handles(view: View) -> list[Artist]:
+    """Legend entries of the noise ceiling, where its band is between Nili's bounds."""
     has_bounds = _has_bounds(view)
-    line = "pairwise noise ceiling" if has_bounds else "noise ceiling"
-    return [
-        span_handle("Nili's lower to upper bound" if has_bounds else "its 95 % interval"),
-        Line2D([], [], color=CEILING_COLOUR, linestyle="--", linewidth=1, label=line),
-        Line2D([], [], label=f"above chance, p < {ALPHA:g}", **star_style(6)),
-    ]
+    dashed: dict[str, Any] = {"color": CEILING_COLOUR, "linestyle": "--", "linewidth": 1}
+    line = Line2D(
+        [], [], label="pairwise noise ceiling" if has_bounds else "noise ceiling", **dashed
+    )
+    if not (has_bounds or view.has_intervals):
+        return [line]
+    band = span_handle("Nili's lower to upper bound" if has_bounds else "its 95 % interval")
+    return [band, line]
 
 
 def span_handle(label: str) -> Patch:
@@ -238,7 +250,7 @@ def _ceiling_rows(view: View) -> tuple[str, ...]:
 
 
 def _has_bounds(view: View) -> bool:
-    return any(len(view.ceilings(roi.roi)) > 1 for roi in view.rois)
+    return any(np.isfinite(roi.ceiling.lower).any() for roi in view.rois)
 
 
 def _draw_ceilings(panel: Axes, ceilings: Sequence[CeilingInterval]) -> None:

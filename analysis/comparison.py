@@ -19,6 +19,7 @@ from conceptrsa.analysis.brain.brain_rdms import (
 from conceptrsa.analysis.brain.comparable import require_comparable
 from conceptrsa.analysis.brain.folds import Fold, fitted_to, folds_of, is_possible
 from conceptrsa.analysis.brain.patterns import Subjects, coverage_of, have_patterns, with_data_only
+from conceptrsa.analysis.brain.region_map import region_map
 from conceptrsa.analysis.brain.stimulus_sets import (
     ENOUGH,
     StimulusSets,
@@ -192,6 +193,7 @@ def compare(
         inference=inference,
         multiverse=multiverse,
         coverage=coverage_of(subjects) if have_patterns(subjects) else (),
+        region_map=region_map(subjects),
         warnings=tuple(dict.fromkeys(warnings)),
         sources=tuple(dict.fromkeys(file for subject in subjects for file in subject.sources)),
         estimation=dict(subjects[0].estimation) if have_patterns(subjects) else {},

@@ -9,6 +9,7 @@ import numpy as np
 from conceptrsa.analysis.arrays import Booleans, Floats, Integers
 from conceptrsa.analysis.brain.folds import Fold, is_circular
 from conceptrsa.analysis.brain.patterns import RegionCoverage
+from conceptrsa.analysis.brain.region_map import RegionMap
 from conceptrsa.analysis.brain.stimulus_sets import StimulusSets
 from conceptrsa.analysis.inference.findings import ALPHA, GroupTest, Inference, ModelTest
 from conceptrsa.analysis.inference.generalisation import OwnRegion
@@ -191,6 +192,8 @@ class ComparisonResult:
         required to be estimated alike); empty where that is not known.
     coverage : tuple of RegionCoverage
         Voxels without betas; empty where RDMs were supplied.
+    region_map : RegionMap or None
+        Where the regions are, if betas lie in a standard space.
     """
 
     subjects: tuple[str, ...]
@@ -210,6 +213,7 @@ class ComparisonResult:
     sources: tuple[Path, ...]
     estimation: dict[str, Any] = field(default_factory=dict)
     coverage: tuple[RegionCoverage, ...] = ()
+    region_map: RegionMap | None = None
 
     def __repr__(self) -> str:
         """What was compared, without the numbers."""

@@ -108,7 +108,7 @@ def between(
             f"{atlas.name} is in {space} and the betas are in {of_betas}: they are taken to be of "
             "the same cohort"
         )
-    families = _family(space), _family(of_betas)
+    families = family_of(space), family_of(of_betas)
     if families == ("MNI305", "MNI305"):
         return as_it_lies, None
     if families == ("MNI152", "MNI152"):
@@ -132,7 +132,8 @@ def between(
     )
 
 
-def _family(space: str) -> str:
+def family_of(space: str) -> str:
+    """Name the spaces that are used as one with this: 'MNI152', 'MNI305', or itself."""
     return next((name for name, known in _FAMILIES.items() if known.fullmatch(space)), space)
 
 

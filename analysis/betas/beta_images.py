@@ -182,6 +182,7 @@ def read_beta_images(
             notes=tuple(f"{listed.name}: {note}" for note in notes if note),
             estimation=listed.estimation,
             kind=kind,
+            grid=regions.grid.in_standard_space(regions.files),
         )
     )
 

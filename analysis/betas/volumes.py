@@ -1,5 +1,6 @@
 """Reading volumes of betas, and the grid that they lie in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,16 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from conceptrsa.analysis.arrays import Floats, Integers
+from conceptrsa.analysis.brain.patterns import AFFINE_TOLERANCE_MM, VoxelGrid
 from conceptrsa.bids_config.errors import InputError
-from conceptrsa.bids_config.image_spaces import space_of
+from conceptrsa.bids_config.image_spaces import family_of, space_of
 from conceptrsa.bids_config.images import open_image, readable
 from conceptrsa.bids_config.names import VOLUME_SUFFIXES
 
+STANDARD = ("MNI152", "MNI305")
+"""Families of spaces that templates and surfaces are known in."""
+
 ESTIMATE_AGAIN = "estimate it again, or leave that stimulus out"
-
-
-AFFINE_TOLERANCE_MM = 1e-3
-"""Two affines that differ by no more describe the same grid."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Grid:
     def space(self) -> str | None:
         """Name of the space, where the file's name or header tells."""
         return space_of(self.file, self.header)
+
+    def in_standard_space(self, atlas: Sequence[Path] = ()) -> VoxelGrid | None:
+        """Give the grid of a standard space; None in any other.
+
+        Where nothing tells the space, it is that of the atlas, which lies in the same grid.
+        """
+        spaces = (self.space, *(space_of(file, None) for file in atlas))
+        space = family_of(next(filter(None, spaces), ""))
+        return VoxelGrid(self.shape, self.affine, space) if space in STANDARD else None
 
     def is_same(self, other: "Grid") -> bool:
         """Tell whether `other` has this grid."""

@@ -41,6 +41,36 @@ Betas = NDArray[np.floating[Any]]
 """Held in single precision where their source has no more; computed with in double precision."""
 
 
+AFFINE_TOLERANCE_MM = 1e-3
+"""Two affines that differ by no more describe the same grid."""
+
+
+@dataclass(frozen=True)
+class VoxelGrid:
+    """The grid that a subject's voxels are numbered in.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    affine : ndarray, (4, 4)
+        From voxels to the world, RAS mm.
+    space : str
+        'MNI152' or 'MNI305': a standard space of that family.
+    """
+
+    shape: tuple[int, ...]
+    affine: Floats
+    space: str
+
+    def is_same(self, other: "VoxelGrid") -> bool:
+        """Whether voxels of the other are at the same place."""
+        return (
+            self.space == other.space
+            and self.shape == other.shape
+            and np.allclose(self.affine, other.affine, rtol=0, atol=AFFINE_TOLERANCE_MM)
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class RoiPatterns:
     """The betas of one subject in one region of interest.
@@ -404,6 +434,8 @@ class SubjectPatterns(SubjectData):
         How the betas were estimated, as their sidecar has it; empty where that is not known.
     kind : {'t', 'z'} or None
         What their files say that they hold in place of betas.
+    grid : VoxelGrid or None
+        That the regions' voxels are numbered in, where it is of a standard space.
     """
 
     subject: str
@@ -413,6 +445,7 @@ class SubjectPatterns(SubjectData):
     notes: tuple[str, ...] = ()
     estimation: Mapping[str, Any] = field(default_factory=dict)
     kind: str | None = None
+    grid: VoxelGrid | None = None
     datum: ClassVar[str] = "beta"
 
     @classmethod

@@ -23,6 +23,7 @@ from conceptrsa.analysis.inference.findings import (
     VariancePart,
 )
 from conceptrsa.analysis.multiverse import MultiverseRow
+from conceptrsa.analysis.output.region_volumes import read_region_volumes
 from conceptrsa.analysis.results import PRIMARY, Analysis, ComparisonResult, Model, RoiResult
 from conceptrsa.analysis.rsa.noise_ceiling import NoiseCeiling
 from conceptrsa.analysis.settings import ComparisonSettings, OwnFunction
@@ -109,6 +110,7 @@ def read_finished(out_dir: Path) -> FinishedComparison:
         multiverse=_rows_of(group_dir, "multiverse", MultiverseRow),
         warnings=tuple(provenance["warnings"]),
         sources=(),
+        region_map=read_region_volumes(group_dir),
         noise_ceilings=pd.DataFrame() if noise_ceilings is None else noise_ceilings,
     )
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from conceptrsa.analysis.output.figures.all_figures import write_figures
+from conceptrsa.analysis.output.figures.style import is_hemisphere
+from conceptrsa.analysis.output.region_volumes import write_region_volumes
 from conceptrsa.analysis.output.report.comparison_page import REPORT, write_report
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.results import ComparisonResult
@@ -55,6 +57,12 @@ def write_comparison(
     for file in (provenance_file, group_dir / REPORT):
         file.unlink(missing_ok=True)
     write_tables(result, group_dir)
+    names = [roi.roi for roi in result.rois]
+    by_kind = {
+        "regions": [name for name in names if not is_hemisphere(name)],
+        "hemispheres": list(filter(is_hemisphere, names)),
+    }
+    write_region_volumes(result.region_map, by_kind, group_dir)
     write_figures(result, group_dir / "figures")
     provenance = provenance_of(result, further_settings)
     write_report(result, group_dir, provenance)

@@ -7,6 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from conceptrsa.analysis.output.figures.appearance import IN_REPORT, Appearance
+from conceptrsa.analysis.output.figures.brain_maps import (
+    draw_brain_slices,
+    draw_brain_surface,
+    reaches_cortex,
+)
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
 from conceptrsa.analysis.output.figures.ceiling_curves import draw_ceiling_sweep
 from conceptrsa.analysis.output.figures.depth_profiles import draw_depth_profile
@@ -40,6 +45,11 @@ Draw = Callable[[View], Figure]
 
 EARLIER_NAMES = ("figure_1", "figure_2a", "figure_2b", "figure_3")
 """Of figures that earlier versions wrote: left in a folder, they would show an earlier result."""
+
+BRAIN: Mapping[str, Draw] = {
+    "brain_slices": draw_brain_slices,
+    "brain_surface": draw_brain_surface,
+}
 
 MOST_REGIONS, MOST_OF_MANY_REGIONS = 24, 12
 """In one figure: of a whole brain's parcels each would be metres long, and take minutes."""
@@ -136,6 +146,8 @@ def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
         # Which noise ceilings are weak is in no table of the preset 'paper'.
         figures |= {"shares_of_ceiling": draw_shares, "groups": draw_groups}
     figures["scores"] = draw_scores
+    if result.region_map is not None:
+        figures |= BRAIN
     networks = networks_of(result.models)
     if networks:
         figures["depth_profile"] = draw_depth_profile
@@ -176,8 +188,10 @@ def _figures(
                 and _is_there(name, roi, result)
             )
             if rois:
-                shown = rois if appearance.regions else _most_reliable(rois)
+                shown = rois if appearance.regions or name in BRAIN else _most_reliable(rois)
                 view = View(result, analysis, shown, len(rois), appearance)
+                if name == "brain_surface" and not reaches_cortex(view):
+                    continue
                 yield figures_dir / f"{name}{suffix}", draw, view
 
 

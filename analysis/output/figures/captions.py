@@ -60,11 +60,14 @@ def note(view: View, name: str, *kinds: str, **values: object) -> str:
 def _design(view: View) -> dict[str, str]:
     """What means and intervals are over, and what the noise ceiling compares."""
     is_single = len(view.result.subjects) == 1
+    region_map = view.result.region_map
+    space = "MNI152" if region_map is None else region_map.grid.space
     by_halves = any(roi.ceiling_from == "halves" for roi in view.rois)
     return {
         "population": "new stimuli in this subject"
         if is_single
         else "new subjects and new stimuli",
+        "space": space,
         "mean": "score" if is_single else "mean over subjects",
         "over_subjects": "" if is_single else ", mean over subjects",
         "dots": "" if is_single else "small dots: subjects; ",

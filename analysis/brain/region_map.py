@@ -26,7 +26,7 @@ class RegionMap:
 
     def labels(self, regions: Sequence[str]) -> Integers:
         """Label volume: 0, or 1 and so on in the order of the regions; smaller ones on top."""
-        labels = np.zeros(int(np.prod(self.grid.shape)), dtype=np.int32)
+        labels = np.zeros(int(np.prod(self.grid.shape)), dtype=np.intp)
         numbered = [
             (self.voxels[name], number) for number, name in enumerate(regions, 1)
             if name in self.voxels

@@ -46,6 +46,9 @@ SCORES = "viridis"
 LEAST_ON_SURFACE = 0.5
 """Share of the regions that have to reach the cortex for it to be drawn."""
 
+MOST_OUTLINED = 60
+"""Of more regions, outlines would cover the cortex."""
+
 PIXELS = 1000
 """Of the picture of a surface, before neighbouring pixels are joined."""
 
@@ -245,7 +248,8 @@ def _painted(
     seen = seen[np.argsort(corners[seen].mean(axis=1) @ towards)]
     of_corners = labels[surface.faces[seen]]
     painted = colours[surface.faces[seen, 0]]
-    painted[(of_corners != of_corners[:, :1]).any(axis=1)] = to_rgb(OUTLINE)
+    if len(np.unique(labels)) <= MOST_OUTLINED:
+        painted[(of_corners != of_corners[:, :1]).any(axis=1)] = to_rgb(OUTLINE)
     painted = painted * (0.6 + 0.4 * facing[seen])[:, None]
     flat = np.stack([corners[seen] @ across, -corners[seen] @ up], axis=-1)
     low, high = flat.min(axis=(0, 1)), flat.max(axis=(0, 1))

@@ -237,5 +237,5 @@ def test_captions_of_one_subject_speak_of_no_mean_over_subjects() -> None:
         for kind in ("", "intervals"):
             if (f"note_{kind}" if kind else "note") in words and name != "ceiling_sweep":
                 assert "over subjects" not in note(
-                    alone, name, kind, tested="", reading="", n_subjects=1
+                    alone, name, kind, tested="", reading="", through="", n_subjects=1
                 )

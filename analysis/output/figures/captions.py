@@ -70,7 +70,6 @@ def _design(view: View) -> dict[str, str]:
         "space": space,
         "mean": "score" if is_single else "mean over subjects",
         "over_subjects": "" if is_single else ", mean over subjects",
-        "band": "" if is_single else "; band: ± standard error over subjects",
         "dots": "" if is_single else "small dots: subjects; ",
         "band": "" if is_single else "; band: ± standard error over subjects",
         "bars": "Bars: score; triangles: beyond the axis."

@@ -242,7 +242,7 @@ def compute_part(
         compute_regions(rois, subjects, plan, finished, progress, keep_all=True)
     lost = [roi for roi in rois if not finished.has(roi)]
     if lost:
-        raise InputError(f"{work_dir} does not keep region {lost[0]}: make room, or mend it")
+        raise InputError(f"{work_dir} does not keep region {lost[0]}: make room, or correct it")
     return rois
 
 

@@ -1,4 +1,4 @@
-"""What a comparison can be told, checked when it is made."""
+"""Settings of a comparison, which are checked when they are made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -39,7 +39,7 @@ class OwnFunction(str):
         return own
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What a copy is made of."""
+        """Say how a copy is made."""
         return OwnFunction, (self.function,)
 
 
@@ -59,7 +59,7 @@ def rdm_metric_of(metric: str | Callable[..., Any]) -> RdmMetric:
     Raises
     ------
     InputError
-        On a name that there is none of.
+        If no distance has that name.
     """
     return cast(RdmMetric, _metric("rdm_metric", metric, get_args(RdmMetric)))
 
@@ -70,7 +70,7 @@ def rsa_metric_of(metric: str | Callable[..., Any]) -> RsaMetric:
     Raises
     ------
     InputError
-        On a name that there is none of.
+        If no comparison has that name.
     """
     return cast(RsaMetric, _metric("rsa_metric", metric, get_args(RsaMetric)))
 
@@ -84,7 +84,7 @@ def _metric(name: str, metric: str | Callable[..., Any], allowed: tuple[str, ...
 
 
 class Names(dict[Any, str]):
-    """What people call distances and comparisons; one's own function goes by its name."""
+    """Names of distances and comparisons in text; a user's function keeps its own name."""
 
     def __missing__(self, metric: str) -> str:
         """Give the name of a function."""
@@ -100,10 +100,10 @@ OF_VOXELS = (
 """Settings that have no meaning where RDMs are supplied."""
 
 MANY_STIMULI = 200
-"""Beyond so many, extras are left out or made coarser, with a note: their time would be hours."""
+"""With more stimuli, slow extras are skipped or made coarser, with a note."""
 
 MANY_REGIONS = 100
-"""Beyond so many, likewise."""
+"""With more regions, slow extras are skipped or made coarser, with a note."""
 
 
 @dataclass(frozen=True)
@@ -116,67 +116,69 @@ class ComparisonSettings:
     Attributes
     ----------
     preset : {'recommended', 'paper'}
-        Which settings are the defaults: voxels chosen on odd runs and scored on even ones and the
-        reverse, intervals, permutation tests (recommended); or the paper's way to the letter.
+        Take the defaults from this preset. recommended: voxels chosen on one half of the runs and
+        scored on the other, intervals and permutation tests; paper: the paper's analysis to the
+        letter.
     voxel_selection : {'top-n', 'threshold', 'best-n', 'random', 'all'}
-        Voxels of a region: the N of the highest score (top-n); every one above the subject's
-        (N+1)th hippocampal one (threshold); as many as give each region its highest noise ceiling
-        (best-n); N at random (random); all (default: best-n, and all where there are no betas of
-        odd and even runs; paper: top-n).
+        Select voxels of a region: the N with the highest score (top-n); those above the subject's
+        (N+1)th hippocampal one (threshold); as many as give the highest noise ceiling (best-n); N
+        at random (random); all of them (all) (default: best-n, and all without betas of odd and
+        even runs; paper: top-n).
 
         N is `n_voxels`, and the hippocampus is `threshold_roi`.
     voxel_score : {'max-beta', 'reliability', 'ncsnr'}
-        What voxels are ordered by: highest beta for any stimulus, as in the paper; correlation
-        between halves of the runs; ratio of signal to noise over runs.
+        Rank voxels by their highest beta for any stimulus, as in the paper (max-beta), by the
+        correlation between halves of the runs (reliability), or by the signal-to-noise ratio over
+        runs (ncsnr).
     selection_data : {'other-half', 'same'}
-        Runs that voxels (and their number) are chosen by: the half that is not scored, odd and
-        even in turn and averaged; or the scored runs, which is circular and labelled so
-        (default: other-half; paper: same).
+        Choose voxels on the half of the runs that is not scored, odd and even in turn and averaged
+        (other-half); or on the scored runs, which is circular and labelled so (same) (default:
+        other-half; paper: same).
     n_voxels : int
-        Voxels of a region that top-n, threshold and random take.
+        Take this many voxels of a region, with top-n, threshold and random.
 
         At least 3: a correlation over two voxels is 1 or -1 whatever the data.
     threshold_roi : str
-        The region that sets the threshold.
+        Region that sets the threshold.
     skip_zeros : bool
-        Never choose voxels with a beta of exactly 0, as the authors' code.
+        Never choose voxels with a beta of exactly 0, as in the authors' code.
     remove_mean_pattern : bool
-        Subtract the mean pattern over stimuli, voxel by voxel, before distances are taken.
+        Subtract the mean pattern over stimuli, voxel by voxel, before distances are computed.
     rdm_metric : {'correlation', 'cosine', 'euclidean', 'mahalanobis', 'crossnobis'} or callable
-        Distance between patterns; mahalanobis needs the covariance of the residuals, crossnobis
-        betas of single runs, both of which the participant level writes with --run-betas.
+        Measure distances between patterns this way. mahalanobis and crossnobis need what run
+        --run-betas writes: the residual covariance, and betas of partitions of the runs.
 
         See `conceptrsa.analysis.rsa.distances`. A function takes patterns (stimuli, features) and
         gives the pairs in the order of `scipy.spatial.distance.pdist`.
     rsa_metric : {'pearson', 'spearman', 'kendall-tau-a', 'rho-a', 'cosine', 'whitened-cosine'} \
             or callable
-        Comparison of RDMs.
+        Compare RDMs this way.
 
         See `conceptrsa.analysis.rsa.correlations`. A function takes two vectors of pairs and gives
         a number.
     reference_model : str or None
-        Model that each other one is tested against (default: ResNet50, else the first visual one,
+        Test every other model against this one (default: ResNet50, else the first visual model,
         else the first).
     groups : {'paper', 'authors-code'}
-        Groups of the models: as the table of models says (paper); or with ICMLM among the visual
-        models, as a slip of theirs has it (authors-code).
+        Group the models as the table of models says (paper), or with ICMLM among the visual models,
+        as a slip in the authors' code has it (authors-code).
     subject_stimuli : {'auto', 'shared', 'own'}
-        Stimuli that each subject is scored on where not all saw the same: those that all share; or
-        each subject's own (default, auto: the shared ones where they are half of every subject's
-        or more).
+        If subjects saw different stimuli, score each on the stimuli that all share (shared), or on
+        its own (own) (default: auto, which takes the shared ones if they are at least half of every
+        subject's).
     n_random_draws : int
-        Draws of random voxels for each number of voxels, in the sweep of noise ceilings.
+        Draw random voxels this often for each number of voxels, in the sweep of noise ceilings.
     random_replacement : bool
-        Draw them with replacement, as the authors' code.
+        Draw random voxels with replacement, as in the authors' code.
     sweep_dense_until, sweep_log_points : int
         The sweep takes every number of voxels up to the first, then so many log-spaced ones.
     n_permutations : int
-        Permutations of the stimuli's labels, the identity among them.
+        Permute the stimuli's labels this often, the unpermuted order included.
     multiverse : bool
-        Score every voxel selection x distance x comparison as well (default: with the preset
-        recommended).
+        Also score every combination of voxel selection, distance and comparison (default: with
+        --preset recommended).
     seed : int
-        Of everything random.
+        Seed every random number with this.
     """
 
     preset: Preset = "recommended"
@@ -210,12 +212,14 @@ class ComparisonSettings:
             elif get_origin(hints[name]) is Literal and not is_own(value):
                 require_one_of(value, get_args(hints[name]), f"{name} cannot be")
             elif hints[name] is bool and not isinstance(value, bool):
-                raise InputError(f"{name} = {value!r} is neither True nor False: give one of them")
+                raise InputError(
+                    f"{name} = {value!r} is neither True nor False: give one of the two"
+                )
             elif minimum is not None and (
                 type(value) is bool or not isinstance(value, Integral) or value < minimum
             ):
                 is_small = isinstance(value, Real) and value < minimum
-                what = "too small" if is_small else "no whole number"
+                what = "too small" if is_small else "not a whole number"
                 raise InputError(f"{name} = {value!r} is {what}: give {minimum} or more")
 
     @property

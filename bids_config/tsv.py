@@ -134,7 +134,7 @@ class TextTable:
                 if _NUMBER.fullmatch(cell) is None:
                     raise InputError(
                         f"{self.file} has {column} {cell!r} in line {line}, which is no number: "
-                        "mend it (a decimal point, no comma, no quotes, no unit)"
+                        "correct it (a decimal point, no comma, no quotes, no unit)"
                     )
 
 
@@ -166,7 +166,7 @@ def read_table(file: str | Path) -> TextTable:
         if len(row) != len(columns):
             raise InputError(
                 f"{file}, line {number} has {len(row)} cells where the header has {len(columns)}: "
-                f"mend this line (one {'separator' if is_csv else 'tab'} between two cells, "
+                f"correct this line (one {'separator' if is_csv else 'tab'} between two cells, "
                 f"{MISSING} for what is missing)"
             )
     if len(columns) == 1 and rows and rows[-1][0] - lines[0][0] != len(rows):

@@ -122,7 +122,7 @@ def file_errors(
         instead = or_else or ", or give one that exists"
         raise InputError(f"{file} is missing: restore it{instead}") from error
     except PermissionError as error:
-        raise InputError(f"{file} may not be read: mend its permissions{or_else}") from error
+        raise InputError(f"{file} may not be read: correct its permissions{or_else}") from error
     except failures as error:
         reason = str(getattr(error, "strerror", None) or error).removesuffix(f" {str(file)!r}")
         reason = " ".join(reason.split())

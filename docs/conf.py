@@ -6,6 +6,7 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
+from conceptrsa.pipelines.cli.parser import Parser
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
@@ -38,6 +39,11 @@ def setup(app: Any) -> None:
     app.connect("source-read", add_help)
 
 
+def full_help(parser: argparse.ArgumentParser) -> str:
+    """Help with every option, not only the everyday ones."""
+    return parser.format_full_help() if isinstance(parser, Parser) else parser.format_help()
+
+
 def add_help(app: Any, page: str, source: list[str]) -> None:
     """Put every command's help behind the page's own text."""
     if page != COMMAND_LINE:
@@ -50,4 +56,4 @@ def add_help(app: Any, page: str, source: list[str]) -> None:
     )
     container = {conceptrsa_docker.PROGRAM: conceptrsa_docker.build_parser()}
     for name, parser in {**commands.choices, **container}.items():
-        source[0] += f"\n## {name}\n\n```text\n{parser.format_help()}```\n"
+        source[0] += f"\n## {name}\n\n```text\n{full_help(parser)}```\n"

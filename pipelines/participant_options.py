@@ -1,4 +1,4 @@
-"""What the command line says about a run of the participant level."""
+"""Options of the participant level, as the command line gives them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +17,13 @@ FreeSurferRegistration = Literal["header", "bbregister"]
 MissingVoxels = Literal["excluded", "zero"]
 Ignored = Literal["slicetiming", "orientation"]
 IGNORED_BY_FMRIPREP = ("fieldmaps", "sbref", "t2w", "flair", "fmap-jacobian")
-"""What fMRIPrep's `--ignore` knows besides, and this tool does not use in any case."""
+"""Further choices of fMRIPrep's `--ignore`, for data that this tool never uses."""
 RUNS_PER_PARTITION = 3
-"""By default: the fewest whose pooled betas have nearly the precision of all runs pooled."""
+"""Default: the fewest runs whose pooled betas are nearly as precise as those of all runs."""
 
 OF_SPM = ("engine", "spm")
 OF_FREESURFER = ("normalization", "freesurfer")
-"""Options that have a meaning with one choice of another option only: that one, and the choice."""
+"""The option, and its choice, without which some other options have no meaning."""
 
 
 def option(default: Any, part: str, **known: Any) -> Any:
@@ -33,12 +33,12 @@ def option(default: Any, part: str, **known: Any) -> Any:
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What the jobs of a run on Slurm have in common.
+    """Settings that all jobs of a run on Slurm share.
 
     Attributes
     ----------
     sbatch_args : str
-        Options of sbatch; they come after those that are worked out for a step, and win.
+        Options of sbatch; they follow, and override, those that a step itself asks for.
     template : str
         Beginning of every job's script, from `#!` on.
     max_jobs : int, optional
@@ -58,110 +58,113 @@ class SlurmSettings:
 
 @dataclass(frozen=True)
 class ParticipantOptions:
-    """What the command line says about a run of the participant level.
+    """Options of the participant level, as the command line gives them.
 
-    The first paragraph on a field is the help of its option, where it has one; see
+    The first paragraph on a field is the help of its option, if it has one; see
     `conceptrsa.pipelines.cli.parser.add_options` for the fields' metadata.
 
     Attributes
     ----------
     engine : {'python', 'spm'}
-        What does the steps up to the betas: the embedded engine, or SPM12.
+        Program that does the steps up to the betas: the built-in engine, or SPM12.
     normalization : {'python', 'freesurfer'}
-        What takes betas to MNI305: registration with the template, or FreeSurfer's recon-all and
-        mri_vol2vol.
+        Program that takes betas to MNI305: the built-in registration to the template, or
+        FreeSurfer's recon-all and mri_vol2vol.
     participant_labels : sequence of str, optional
-        With or without sub- (default: all).
+        Use only these participants, with or without sub- (default: all).
     session_labels : sequence of str, optional
-        With or without ses- (default: all).
+        Use only these sessions, with or without ses- (default: all).
     filter_file : Path, optional
-        JSON: entities that the names of bold and t1w images must have, as for fMRIPrep.
+        Select bold and t1w images by the BIDS entities in this JSON file, as in fMRIPrep.
     database_dir : Path, optional
-        Accepted, as in fMRIPrep's commands, and without effect: names are read at every start.
+        Has no effect; accepted so that fMRIPrep's commands work. File names are read at every
+        start.
     derivatives_dir : Path, optional
-        Start from what fMRIPrep made of the data set; slice timing, realignment and coregistration
-        are left out.
+        Start from these fMRIPrep derivatives; slice timing, realignment and coregistration are
+        then skipped.
     space : str, optional
-        Space of fMRIPrep's runs, as its --output-spaces spell it: T1w, from where betas go to
-        MNI305, or a standard space such as MNI152NLin2009cAsym:res-2, in which they stay (default:
-        the configuration's, else T1w, else the only standard space that is there).
+        Use fMRIPrep's runs in this space, spelt as for --output-spaces. From T1w, betas go to
+        MNI305; in a standard space such as MNI152NLin2009cAsym:res-2 they stay in it (default: the
+        configuration's, else T1w, else the only standard space found).
     atlas : Path, optional
-        Label volume in the standard space of fMRIPrep's runs, whose labels the regions are; in
-        another grid it is resampled by nearest neighbour; {subject} in its name stands for the
-        label of each (default: the configuration's, else fMRIPrep's desc-aparcaseg_dseg in that
-        space).
+        Take regions from this label volume, in the standard space of fMRIPrep's runs; another grid
+        is resampled by nearest neighbour. {subject} in the name stands for the participant's label
+        (default: the configuration's, else fMRIPrep's desc-aparcaseg_dseg in that space).
     ignore : sequence of {'slicetiming', 'orientation'}
-        Do not correct slices for their timing; take images whose orientation cannot be trusted.
+        Skip slice timing correction; accept images whose orientation is uncertain.
     validate : bool
-        Let the BIDS validator look at the data set first.
+        Run the BIDS validator on the data set first.
     spm_command : str, optional
-        Runs SPM given 'script FILE.m', e.g. "/opt/spm12/run_spm12.sh /opt/mcr/v97 script"
-        (default: $SPMMCRCMD, else SPM's launcher on the PATH with $MCR).
+        Command that runs SPM when 'script FILE.m' follows it, for example
+        "/opt/spm12/run_spm12.sh /opt/mcr/v97 script" (default: $SPMMCRCMD, else SPM's launcher on
+        the PATH with $MCR).
     spm_time_limit : float, optional
-        After which one SPM process is stopped (default: 360).
+        Stop an SPM process after this many minutes (default: 360).
     run_model : {'concatenated', 'sessions'}
-        Engine spm: all runs as one session, with a filter, AR(1) and constant a run, as in the
-        paper; or one SPM session a run.
+        With --engine spm: model all runs as one session, with a filter, AR(1) and constant per run
+        (concatenated, as in the paper), or each run as an SPM session (sessions).
     fs_subjects_dir : Path, optional
-        FreeSurfer reconstructions, sub-XX each; with --normalization freesurfer missing ones are
-        made there (default then: OUT_DIR/sourcedata/freesurfer).
+        Use FreeSurfer reconstructions in this folder, named sub-XX; with --normalization
+        freesurfer, missing ones are made there (default then: OUT_DIR/sourcedata/freesurfer).
     fs_license_file : Path, optional
-        FreeSurfer's licence (default: $FS_LICENSE, else $FREESURFER_HOME/license.txt).
+        FreeSurfer's licence file (default: $FS_LICENSE, else $FREESURFER_HOME/license.txt).
     fs_registration : {'header', 'bbregister'}
-        How FreeSurfer finds the EPI in the reconstruction: where the coregistration put it, or
-        refined from there.
+        Align the EPI with the reconstruction by the coregistration alone (header), or refine that
+        with bbregister.
     fs_missing : {'excluded', 'zero'}
-        Voxels without betas, where FreeSurfer interpolates their neighbours: left out, or taken
-        for 0 as in the paper.
+        When FreeSurfer interpolates near voxels without betas: leave those voxels out (excluded),
+        or count them as 0, as in the paper (zero).
     fs_time_limit : float, optional
-        After which recon-all is stopped (default: 1440).
+        Stop recon-all after this many minutes (default: 1440).
     t1w_mask : Path, optional
-        Brain masks of the T1w images: a file, with {subject} for the label, or a folder with
-        sub-*/anat/sub-*_desc-brain_mask.nii.gz (default: FreeSurfer's or fMRIPrep's where there
-        is one, else found by a network).
+        Brain masks of the T1w images: a file name with {subject} for the label, or a folder with
+        sub-*/anat/sub-*_desc-brain_mask.nii.gz (default: FreeSurfer's or fMRIPrep's if present,
+        else made by a network).
     roi_source : {'template', 'subject', 'fsaverage'}, optional
-        Whose regions: one packaged atlas for all subjects (template); each subject's own
-        (subject), from its reconstruction where there is one, else from the packaged atlas fitted
-        to its T1w image; or fsaverage's (default: subject; fsaverage with --normalization
-        freesurfer, as in the paper).
+        Take regions from one packaged atlas for all participants (template); from each
+        participant's reconstruction, or the packaged atlas fitted to the T1w image (subject); or
+        from fsaverage (default: subject; fsaverage with --normalization freesurfer).
     task : str, optional
-        In place of the configuration's, with or without task-.
+        Use this task, with or without task- (default: the configuration's).
     baseline : {'explicit', 'implicit'}, optional
-        Fixation as a regressor, as in the paper, or as what is left over (default: the
-        configuration's).
+        Model fixation as a regressor, as in the paper (explicit), or leave it to the constant
+        (implicit) (default: the configuration's).
     pooling : {'joint', 'mean'}, optional
-        Betas over runs: as of one model of all of them, or their mean, far noisier where a picture
-        is shown once a run (default: the configuration's, joint).
+        Combine runs in one model (joint), or average the betas of single runs (mean), which is far
+        noisier if a picture is shown once per run (default: the configuration's, else joint).
     force_config : bool
-        Take a configuration other than the one that the output folder was made with.
+        Use a configuration other than the one that the output folder was made with.
     runs_per_partition : int, optional
-        Runs pooled in each partition of --run-betas, at least, odd and even ones apart; 1: every
-        run by itself, far noisier (default: 3).
+        Pool at least this many runs in each partition of --run-betas, odd and even runs apart; 1
+        takes every run by itself, which is far noisier (default: 3).
 
-        None stands for no run-wise betas.
+        None: no run-wise betas.
     work_dir : Path, optional
-        Intermediate files; a run started again goes on from them (default: OUT_DIR/.work).
+        Keep intermediate files here; a run that is started again continues from them (default:
+        OUT_DIR/.work).
     keep_work : bool
-        Keep all intermediate files (default: the large ones are removed as soon as no step needs
-        them); other settings can then be tried without doing every step again.
+        Keep all intermediate files, so that other settings can be tried without repeating every
+        step (default: large files are removed as soon as no step needs them).
     command_words : sequence of str
-        The command itself, to be named where a subject must be done again; empty if there is none
-        that takes `--participant-label`.
+        The command itself, which messages quote if a subject must be processed again; empty if the
+        command has no `--participant-label`.
     stimuli_dir : Path, optional
-        Pictures that every stimulus of the events must be found among, before anything runs.
+        Pictures; every stimulus of the events must have one, which is checked before anything
+        runs.
     n_procs : int
-        Processes at once, or regions that a comparison computes at once; -1: as many as there are
-        processors (default: all processors that the machine, container or job lets it use).
+        Run this many processes, or regions of a comparison, at once; -1: one per processor
+        (default: all processors that the machine, container or job allows).
     n_threads : int, optional
-        Processes that one step may use (default: all of --nprocs for one subject, else 1).
+        Let one step use this many processors (default: all of --nprocs for one participant, else
+        1).
 
         On Slurm 1 by default.
     memory_mb : int
-        Memory of all steps together (default: 4000, or nine tenths of what the machine, container
-        or job has, if that is less), or of the regions that a comparison computes at once
-        (default: what there is).
+        Limit the memory of all steps, or of regions compared at once, to this many MB (default: for
+        steps 4000, or 90 percent of what is available if that is less; for a comparison, what is
+        available).
     slurm : SlurmSettings, optional
-        Every step is a job of Slurm, with neither `n_procs` nor `memory_mb`; None: here.
+        Submit every step as a Slurm job, without `n_procs` and `memory_mb`; None: run them here.
     """
 
     engine: EngineName = option("python", "engine", environment="CONCEPTRSA_ENGINE")
@@ -184,7 +187,7 @@ class ParticipantOptions:
         True,
         "data",
         flags=("--skip-bids-validation",),
-        help="do not let the BIDS validator look at the data set first",
+        help="do not run the BIDS validator on the data set first",
     )
     spm_command: str | None = option(None, "programs", metavar="COMMAND", needs=OF_SPM)
     spm_time_limit: float | None = option(None, "programs", metavar="MINUTES", needs=OF_SPM)
@@ -215,7 +218,7 @@ class ParticipantOptions:
     slurm: SlurmSettings | None = None
 
     def configured(self, config: DatasetConfig) -> DatasetConfig:
-        """A configuration with what these options put in its place."""
+        """Give a configuration with the parts that these options replace."""
         glm = replace(
             config.glm,
             baseline=self.baseline or config.glm.baseline,
@@ -227,7 +230,7 @@ class ParticipantOptions:
         return replace(config, runs=runs, glm=glm, atlas=atlas)
 
     def without_registration(self) -> "ParticipantOptions":
-        """Give these options without those of registration, which are not used; say which were."""
+        """Give these options without those of registration, and warn of any that were given."""
         given = {
             "--fs-subjects-dir": self.fs_subjects_dir,
             "--roi-source": self.roi_source,
@@ -236,29 +239,29 @@ class ParticipantOptions:
         if unused := [name for name, value in given.items() if value is not None]:
             warn_once(
                 f"{' and '.join(unused)} {'has' if len(unused) == 1 else 'have'} no effect: runs "
-                "in a standard space are not registered"
+                "in a standard space need no registration"
             )
         return replace(
             self, normalization="python", fs_subjects_dir=None, roi_source=None, t1w_mask=None
         )
 
     def reconstructions(self, out_dir: Path) -> Path:
-        """Folder where `--normalization freesurfer` finds or makes reconstructions."""
+        """Give the folder where `--normalization freesurfer` finds or makes reconstructions."""
         return self.fs_subjects_dir or out_dir / "sourcedata" / "freesurfer"
 
     @property
     def has_reconstructions(self) -> bool:
-        """Whether FreeSurfer's folders are there, or will be made, for every subject."""
+        """Whether every subject has, or will get, a FreeSurfer reconstruction."""
         return self.fs_subjects_dir is not None or self.normalization == "freesurfer"
 
     def regions_from(self) -> RoiSource:
-        """Whose regions are looked at: those of one atlas for all, or of each subject."""
+        """Say whose regions are used: those of one atlas for all, or of each subject."""
         if self.roi_source is not None:
             return self.roi_source
         return "fsaverage" if self.normalization == "freesurfer" else "subject"
 
     def threads_per_step(self, n_subjects: int) -> int:
-        """Processors that one step may use."""
+        """Give the number of processors that one step may use."""
         is_alone = n_subjects == 1 and self.slurm is None
         return self.n_threads or (self.n_procs if is_alone else 1)
 
@@ -266,23 +269,23 @@ class ParticipantOptions:
 def partition_runs(n_runs: int, runs_per_partition: int) -> tuple[tuple[int, ...], ...]:
     """Group runs, odd and even ones apart, so that halves of the runs are partitions as well.
 
-    Crossnobis distances need partitions whose noise is independent. Where each picture is shown
-    once a run, slow directions of a single run's betas are nearly undetermined
-    (`conceptrsa.interfaces.numerics.pooling`), and a distance from such betas is little but noise.
-    A partition of a few runs, pooled jointly, does not have that.
+    Crossnobis distances need partitions whose noise is independent. If each picture is shown once
+    per run, a single run hardly determines some slow directions of the betas
+    (`conceptrsa.interfaces.numerics.pooling`), and a distance from such betas is mostly noise. A
+    partition of a few runs, pooled jointly, avoids that.
 
     Parameters
     ----------
     n_runs : int
     runs_per_partition : int
-        At least as many are in a partition, unless a half of the runs has fewer.
+        Smallest number in a partition, unless a half of the runs has fewer.
 
     Returns
     -------
     tuple of tuple of int
-        Runs of each partition, counted from 0: of the 1st, 3rd, ... runs in the 1st, 3rd, ...
-        partition, of the others in the others. Within a half they take turns, so that each
-        partition spans all of the experiment.
+        Runs of each partition, counted from 0. Odd partitions hold odd runs, even partitions even
+        runs. Within a half, partitions take runs in turn, so that each spans the whole
+        experiment.
 
     Examples
     --------

@@ -262,7 +262,9 @@ def test_a_volume_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(InputError, match=r"beta_0005\.nii may not be read: mend its permissions"):
+    with pytest.raises(
+        InputError, match=r"beta_0005\.nii may not be read: correct its permissions"
+    ):
         read(root / "paper", atlas=root / "atlas.nii.gz")
 
 

@@ -471,7 +471,7 @@ def test_arrays_that_may_not_be_read(
 
     data.write_roi_patterns(tmp_path, kind)
     monkeypatch.setattr(*((np, "load") if kind == "npz" else (h5py, "File")), refuse)
-    with pytest.raises(InputError, match=f"sub-01_patterns.{kind} may not be read: mend its"):
+    with pytest.raises(InputError, match=f"sub-01_patterns.{kind} may not be read: correct its"):
         read_patterns(tmp_path)
 
 

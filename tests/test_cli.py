@@ -1,9 +1,11 @@
 """The command line as a stranger meets it: quick help, exit codes, one sentence, no traceback."""
 
+import argparse
 import logging
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -15,7 +17,7 @@ from conceptrsa.analysis.settings import ComparisonSettings
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.interfaces.freesurfer.installation import find_license
 from conceptrsa.pipelines.cli import build_parser, main
-from conceptrsa.pipelines.cli.parser import given_options
+from conceptrsa.pipelines.cli.parser import Parser, given_options
 from conceptrsa.pipelines.participant_options import ParticipantOptions
 
 DEMO = ("--dataset-config", "demo")
@@ -98,7 +100,7 @@ def test_options_of_the_other_level_are_refused(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", str(tmp_path), str(tmp_path / "out"), "group", option]) == 2
-    assert "of the participant level" in capsys.readouterr().err
+    assert "belongs to the participant level" in capsys.readouterr().err
 
 
 def test_every_option_is_explained() -> None:
@@ -107,7 +109,70 @@ def test_every_option_is_explained() -> None:
     for command in commands.choices.values():
         for action in command._actions:
             assert action.help or not action.option_strings, action.option_strings
-        assert "(default: (default" not in command.format_help()
+        assert "(default: (default" not in command.format_full_help()
+
+
+def all_commands() -> dict[str, Parser]:
+    (commands,) = (action for action in build_parser()._actions if action.dest == "command")
+    assert isinstance(commands.choices, dict)
+    return commands.choices
+
+
+@pytest.mark.parametrize("name", ["run", "compare", "features", "models", "graph", "demo"])
+def test_help_shows_everyday_options_and_full_help_all(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = {}
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as stop:
+            main([name, option])
+        assert stop.value.code == 0
+        shown[option] = capsys.readouterr().out
+    options = [
+        action.option_strings[-1]
+        for action in all_commands()[name]._actions
+        if action.option_strings and action.help != argparse.SUPPRESS
+    ]
+    assert all(re.search(rf"{option}\b", shown["--help-all"]) for option in options)
+    hidden = [option for option in options if option not in shown["--help"]]
+    assert hidden and len(options) - len(hidden) <= 22
+    assert "--help-all shows all" in shown["--help"]
+
+
+@pytest.mark.parametrize("name", [None, "run", "compare", "init", "features", "models", "graph"])
+def test_examples_of_the_help_are_commands(name: str | None) -> None:
+    parser = build_parser() if name is None else all_commands()[name]
+    assert isinstance(parser, Parser)
+    text = parser.format_help()
+    _, _, examples = text.partition("\nexamples:\n")
+    lines = re.sub(r"\\\n\s+", "", examples).splitlines()
+    commands = [line.strip() for line in lines if line.startswith("  ")]
+    assert len(commands) == 3
+    for command in commands:
+        program, *words = shlex.split(command)
+        assert program == "conceptrsa"
+        build_parser().parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("conceptrsa comp", {"compare "}),
+        ("conceptrsa compare --betas-f", {"--betas-format "}),
+        ("conceptrsa compare --models CLI", {"CLIP", "CLIP-L"}),
+        ("conceptrsa init bids --atlas dest", {"destrieux "}),
+    ],
+)
+def test_the_tab_key_completes(typed: str, offered: set[str], tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete", reason="needs the extra 'completion'")
+    answer = tmp_path / "answer"
+    asked = {
+        "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "|", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": typed, "COMP_POINT": str(len(typed)),
+    }  # fmt: skip
+    code = "import sys; from conceptrsa.pipelines.cli import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **asked}, check=True)
+    assert set(answer.read_text().split("|")) == offered
 
 
 def test_what_is_not_given_is_left_to_the_dataclass() -> None:

@@ -111,9 +111,9 @@ def test_a_number_of_runs_without_run_wise_betas_is_refused(
 ) -> None:
     arguments = ["run", str(shared_data / "ds001246"), str(tmp_path / "out")]
     assert main([*arguments, "participant", *OF_PAPER, "--runs-per-partition", "2"]) == 2
-    assert "--runs-per-partition is of --run-betas" in capsys.readouterr().err
+    assert "--runs-per-partition needs --run-betas" in capsys.readouterr().err
     assert main([*arguments, "group", "--run-betas"]) == 2
-    assert "--run-betas is of the participant level" in capsys.readouterr().err
+    assert "--run-betas belongs to the participant level" in capsys.readouterr().err
 
 
 def test_the_network_is_asked_for_where_brains_must_be_found(

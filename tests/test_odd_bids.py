@@ -222,9 +222,9 @@ def test_equal_problems_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_different_problems_stay_apart() -> None:
-    sentences = ["a/x has 3 slices: mend it", "b/y has 4 slices: mend it", "a/x is empty"]
+    sentences = ["a/x has 3 slices: correct it", "b/y has 4 slices: correct it", "a/x is empty"]
     assert grouped(sentences) == [
-        "2 alike, the first: a/x has 3 slices: mend it",
+        "2 alike, the first: a/x has 3 slices: correct it",
         "a/x is empty",
     ]
 

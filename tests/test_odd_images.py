@@ -644,11 +644,11 @@ def test_spm_gets_a_copy_without_spikes(bids: Path, tmp_path: Path) -> None:
     content = raw.read_bytes()
     mend_spikes(copy)
     assert raw.read_bytes() == content and not copy.is_symlink()
-    mended = nib.load(copy)
-    assert mended.get_data_dtype() == np.int32 and np.array_equal(mended.affine, odd.AFFINE)
+    repaired = nib.load(copy)
+    assert repaired.get_data_dtype() == np.int32 and np.array_equal(repaired.affine, odd.AFFINE)
     expected = odd.head()
     expected[7, 6, 5, 8] = np.rint(expected[7, 6, 5, [7, 9]].mean())
-    assert np.array_equal(np.asarray(mended.dataobj), 2 * expected + 10)
+    assert np.array_equal(np.asarray(repaired.dataobj), 2 * expected + 10)
     mend_spikes(copy)
     ordinary = tmp_path / "ordinary.nii"
     ordinary.symlink_to(copy)
@@ -706,7 +706,7 @@ def test_slice_times_outside_the_volume_by_rounding(
 def test_slice_times_outside_the_volume(bids: Path, tmp_path: Path, late: float) -> None:
     times = [late, *odd.SLICE_TIMES[1:]]
     (bids / odd.SIDECAR).write_text(json.dumps({"RepetitionTime": odd.TR, "SliceTiming": times}))
-    assert "they must be seconds (not ms) from 0 up to the TR; mend SliceTiming" in refusal(bids)
+    assert "they must be seconds (not ms) from 0 up to the TR; correct SliceTiming" in refusal(bids)
     for step in (
         lambda: correct_slice_timing(bids / odd.BOLD, tmp_path / "out.nii", times, "k", odd.TR),
         lambda: slice_times_ms(times, "k", odd.TR, odd.SHAPE, bids / odd.BOLD),

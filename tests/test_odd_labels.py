@@ -67,7 +67,7 @@ def test_language_models_that_nobody_named_are_left_out_with_a_note(
     assert code == 0 and "MiniLM" not in ran and "EfficientNet-Lite0" in ran
     assert result is not None and "MiniLM" not in [model.name for model in result.models]
     assert (
-        "left out, because the pictures have no labels: MiniLM; to have them, add labels.tsv "
+        "left out, because the pictures have no labels: MiniLM; to include them, add labels.tsv "
         "(columns stimulus, label) to the folder of the pictures"
     ) in result.warnings
 
@@ -79,14 +79,14 @@ def test_a_language_model_that_was_named_is_refused_at_once(
     for models in (["EfficientNet-Lite0", "MiniLM"], ["paper"]):
         assert compare(pictures, "--models", *models)[0] == 2
         said = capsys.readouterr().err
-        assert f"{pictures} has no labels.tsv, and " in said and "leave them out of --mod" in said
+        assert f"{pictures} has no labels.tsv, but " in said and "leave it out of --mod" in said
     # Betas were not read either.
     command = ["compare", "--betas", str(tmp_path), "--betas-format", "rdms", "--out", "out"]
     assert main([*command, "--stimuli", str(pictures), "--models", "minilm"]) == 2
-    assert "and MiniLM cannot do without labels" in capsys.readouterr().err
+    assert "but MiniLM needs labels" in capsys.readouterr().err
     group = ["run", "bids", str(tmp_path), "group", "--stimuli", str(pictures)]
     assert main([*group, "--models", "MiniLM"]) == 2
-    assert "and MiniLM cannot do without labels" in capsys.readouterr().err
+    assert "but MiniLM needs labels" in capsys.readouterr().err
     assert ran == []
 
 

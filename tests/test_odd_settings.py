@@ -165,7 +165,9 @@ def test_another_configuration_is_refused_unless_forced(
     assert not results
     assert compare(tmp_path, *options, "--force-dataset-config") == 0
     assert n_visual(results[0]) == 35
-    assert f"{said}; --force-dataset-config took the one given" in results[0].warnings
+    assert (
+        f"{said}; because of --force-dataset-config, the given one was used" in results[0].warnings
+    )
 
 
 @pytest.mark.parametrize("text", [odd.RENAMED, odd.OTHER_EVENTS, data.CONFIG])
@@ -277,12 +279,12 @@ def test_participant_asks_for_a_configuration(
     for options in ([], ["--dry-run"]):
         assert participant(bids, out, *options) == 2
         assert capsys.readouterr().err.strip() == (
-            "conceptrsa: nothing says what is particular to this data set: give --dataset-config "
+            "conceptrsa: this data set has no configuration: give --dataset-config "
             "FILE, a TOML file that says which runs, events and regions (docs/adding.md), or the "
             "name of a packaged one (demo, ds001246)"
         )
     assert main(["graph", str(tmp_path / "graph.dot"), "--bids-dir", str(bids)]) == 2
-    assert "nothing says what is particular" in capsys.readouterr().err
+    assert "this data set has no configuration" in capsys.readouterr().err
     assert not steps and not out.exists()
 
 
@@ -400,7 +402,7 @@ def test_what_only_fmriprep_can_ignore_is_said_once(
     bids = odd.bids(tmp_path / "bids")
     assert participant(bids, tmp_path / "out", *given, *unused, "slicetiming") == 0
     said = capsys.readouterr().err
-    assert said.count(f"--ignore {' '.join(unused)} has no effect: that is not used") == 1
+    assert said.count(f"--ignore {' '.join(unused)} has no effect: such data are") == 1
 
 
 def test_force_needs_something_to_force(capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,7 +412,7 @@ def test_force_needs_something_to_force(capsys: pytest.CaptureFixture[str]) -> N
         ["compare", "--betas", "a", "--out", "b"],
     ):
         assert main([*command, "--force-dataset-config"]) == 2
-        assert "--force-dataset-config is of --dataset-config" in capsys.readouterr().err
+        assert "--force-dataset-config needs --dataset-config" in capsys.readouterr().err
 
 
 def test_a_damaged_record_is_one_sentence(

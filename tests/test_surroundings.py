@@ -24,8 +24,8 @@ COMMANDS = [
     ["doctor"],
 ]
 NO_FOLDER = (
-    "conceptrsa: no folder for temporary files can be written to (neither $TMPDIR nor /tmp); set "
-    "TMPDIR to a folder with room, or give docker run --tmpfs /tmp:exec"
+    "conceptrsa: no temporary folder is writable ($TMPDIR, /tmp): set TMPDIR to a writable folder, "
+    "or add --tmpfs /tmp:exec to docker run"
 )
 
 

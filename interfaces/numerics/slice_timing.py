@@ -86,8 +86,8 @@ def times_by_place(
     if len(slice_times) != n_slices:
         raise InputError(
             f"{image} has {n_slices} slices along axis {slice_axis} but its sidecar has "
-            f"{len(slice_times)} slice times: mend SliceTiming or SliceEncodingDirection, or give "
-            "--ignore slicetiming"
+            f"{len(slice_times)} slice times: correct SliceTiming or SliceEncodingDirection, or "
+            "give --ignore slicetiming"
         )
     times = within_volume(slice_times, repetition_time, f"{image} has")
     return times[::-1] if slice_axis.endswith("-") else times
@@ -108,7 +108,7 @@ def within_volume(
     if outside.any() or not np.isfinite(times).all():
         raise InputError(
             f"{whose} slice times from {times.min():g} to {times.max():g} but a TR of "
-            f"{repetition_time:g} s: they must be seconds (not ms) from 0 up to the TR; mend "
+            f"{repetition_time:g} s: they must be seconds (not ms) from 0 up to the TR; correct "
             "SliceTiming, or give --ignore slicetiming"
         )
     return np.clip(times, 0, repetition_time)

@@ -133,10 +133,10 @@ class Volumes:
             times = np.arange(len(series))
             # A voxel that is one in all volumes gets what is furthest from being a spike.
             good = ~is_spike if not is_spike.all() else np.abs(series) == np.abs(series).min()
-            mended = np.interp(times[is_spike], times[good], series[good])
+            repaired = np.interp(times[is_spike], times[good], series[good])
             if np.issubdtype(stored.dtype, np.integer):
-                mended = np.rint(mended)
-            stored[i, j, k, is_spike] = mended
+                repaired = np.rint(repaired)
+            stored[i, j, k, is_spike] = repaired
         return replace(self, stored=stored, is_mended=True)
 
 

@@ -355,7 +355,7 @@ def check_timing_fits(header: ImageHeader, run: BoldRun) -> None:
     if in_header is not None and abs(in_header - run.repetition_time) > TIME_TOLERANCE:
         raise InputError(
             f"{header.file} has a TR of {in_header:g} s in its header but "
-            f"{run.repetition_time:g} s in its sidecar: mend the one that is wrong"
+            f"{run.repetition_time:g} s in its sidecar: correct the wrong one"
         )
 
 

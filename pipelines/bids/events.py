@@ -70,7 +70,7 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     duration = _read_seconds(table["duration"], events_file)
     if (duration < 0).any():
         raise InputError(
-            f"{events_file} has a negative duration in line {_first_line(duration < 0)}: mend it"
+            f"{events_file} has a negative duration in line {_first_line(duration < 0)}: correct it"
         )
     is_file = config.condition_column == STIM_FILE
     written = table[config.condition_column].map(partial(stimulus_path, is_file=is_file))
@@ -188,7 +188,7 @@ def _read_texts(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     columns = list(dict.fromkeys(["onset", "duration", config.condition_column, *named]))
     table = read_table(events_file)
     table.require_columns(
-        columns, "mend it, or name the right column in the data set configuration"
+        columns, "correct it, or name the right column in the data set configuration"
     )
     if not table.rows:
         raise InputError(f"{events_file} has column names but no events: restore it")
@@ -223,8 +223,8 @@ def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
     if wrong.any():
         raise InputError(
             f"{events_file} has {texts.name} {texts[wrong].iloc[0]!r} in line "
-            f"{_first_line(wrong)}: it must be a number of seconds, for the model needs one (mend "
-            "the row, or put its type among the ignored_types of the configuration)"
+            f"{_first_line(wrong)}: it must be a number of seconds, for the model needs one "
+            "(correct the row, or put its type among the ignored_types of the configuration)"
         )
     return seconds.astype(float)
 

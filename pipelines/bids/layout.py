@@ -214,7 +214,7 @@ class BidsFilters:
         """Make the error of a subject none of whose T1w images are asked for."""
         return InputError(
             f"sub-{subject} has {len(images)} {what} in {root} but none that {self.file} lets "
-            f"through ({images[0].name}, ...): mend the filter"
+            f"through ({images[0].name}, ...): correct the filter"
         )
 
 
@@ -235,7 +235,7 @@ def read_filters(file: Path) -> BidsFilters:
                 f"{', '.join(FILTERED)} (and {', '.join(NOT_USED)}, which are of no matter here)"
             )
         if not isinstance(wanted, dict):
-            raise InputError(f"{file} must hold an object of entities for {kind!r}: mend it")
+            raise InputError(f"{file} must hold an object of entities for {kind!r}: correct it")
         for entity, value in wanted.items():
             if entity not in ENTITIES:
                 raise InputError(
@@ -290,9 +290,9 @@ def read_json_object(file: Path) -> dict[str, Any]:
         with file_errors(file):
             values = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not valid JSON ({error}): mend it") from error
+        raise InputError(f"{file} is not valid JSON ({error}): correct it") from error
     if not isinstance(values, dict):
-        raise InputError(f"{file} must hold a JSON object: mend it")
+        raise InputError(f"{file} must hold a JSON object: correct it")
     return values
 
 

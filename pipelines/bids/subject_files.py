@@ -272,7 +272,7 @@ class SubjectFinder:
             raise InputError(
                 f"the {len(runs)} runs of sub-{subject} in {self.dataset.root} show {found} "
                 f"different stimuli but the data set configuration {self.config.name} says "
-                f"{expected}: check the run selection and the events, or mend stimuli.count"
+                f"{expected}: check the run selection and the events, or correct stimuli.count"
             )
 
 

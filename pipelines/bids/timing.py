@@ -78,7 +78,7 @@ def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool) -> Timing:
         or not all(map(_is_number, slice_times))
     ):
         raise InputError(
-            f"{nearest} gives {bold.name} a SliceTiming that is no list of numbers: mend it, or "
+            f"{nearest} gives {bold.name} a SliceTiming that is no list of numbers: correct it, or "
             "give --ignore slicetiming"
         )
     within_volume(slice_times, repetition_time, f"{nearest} gives {bold.name}")

@@ -102,7 +102,7 @@ def require_valid(
         raise InputError(
             f"{bids_dir} is no valid BIDS data set, the BIDS validator found {len(errors)} "
             f"error{'s' if len(errors) > 1 else ''} ({'; '.join(errors[:N_SHOWN])}"
-            f"{'; ...' if len(errors) > N_SHOWN else ''}): {found_in}mend them, or give "
+            f"{'; ...' if len(errors) > N_SHOWN else ''}): {found_in}correct them, or give "
             "--skip-bids-validation"
         )
 

@@ -23,6 +23,7 @@ from conceptrsa.pipelines.cli import (
     run_command,
     setup_commands,
 )
+from conceptrsa.pipelines.cli.completion import complete
 from conceptrsa.pipelines.cli.interrupts import exit_code, termination_as_interrupt
 from conceptrsa.pipelines.cli.parser import Parser, add_version
 from conceptrsa.pipelines.cli.surroundings import provide_home, require_temporary_folder
@@ -37,7 +38,7 @@ _COMMANDS = (
     inspect_commands,
     demo_command,
 )
-_USERS_TO_MEND = {
+_ERRORS_OF_USERS = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
     errno.ENAMETOOLONG, errno.ELOOP,
 }  # fmt: skip
@@ -47,8 +48,14 @@ def build_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
     parser = Parser(
         prog="conceptrsa",
-        description="Which neural network explains which brain region? "
-        "From raw BIDS fMRI, or from betas, to RSA with tables and figures.",
+        description="Which neural network explains which brain region? Goes from raw BIDS fMRI, or "
+        "from betas, to representational similarity analysis with tables, figures and a report. "
+        "'conceptrsa COMMAND --help' explains a command.",
+        examples=(
+            "conceptrsa demo demo",
+            "conceptrsa compare --betas betas --atlas destrieux --stimuli stimuli --out results",
+            "conceptrsa run bids out participant --dataset-config study.toml",
+        ),
     )
     add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -63,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments without the program's name, by default those of the process.
+        Arguments without the program's name (default: those of the process).
 
     Returns
     -------
@@ -71,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 a subject or a step failed; 2 wrong use or input; 130 interrupted by
         Ctrl-C, 143 by SIGTERM.
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    complete(parser)
+    args = parser.parse_args(argv)
     limit_threads()
     args.words = tuple(sys.argv[1:] if argv is None else argv)
     try:
@@ -86,14 +95,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = exit_code(interrupt)
         return _say("interrupted; run the same command again to continue", code)
     except BrokenPipeError:
-        # `conceptrsa atlases | head`: nobody reads on, and Python would complain at its end.
+        # `conceptrsa atlases | head`: nobody reads on, and Python would complain when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except OSError as error:
-        if error.errno not in _USERS_TO_MEND:
+        if error.errno not in _ERRORS_OF_USERS:
             raise
         place = error.filename or "the output"
-        reason = f"{place}: {error.strerror}; mend its permissions, free space or choose another"
+        reason = f"{place}: {error.strerror}; correct its permissions, free space or choose another"
         return _say(reason, EXIT_USAGE)
 
 

@@ -1,4 +1,4 @@
-"""`conceptrsa compare`: the comparison on betas from anywhere."""
+"""`conceptrsa compare`: networks against supplied betas."""
 
 import argparse
 from pathlib import Path
@@ -30,76 +30,97 @@ def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "compare",
-        help="the comparison on supplied betas",
-        description="The comparison on supplied betas: a derivatives folder of this tool, the "
-        "paper's published betas, SPM folders, statistical maps of fitlins or nilearn, "
-        "single-trial betas of GLMsingle, NSD or THINGS-fMRI, a table of files, patterns of "
-        "regions, or brain RDMs. docs/supplied_data.md shows each.",
+        help="compare networks with supplied betas, region patterns or RDMs",
+        description="Compares networks with supplied betas: conceptrsa derivatives, SPM folders, "
+        "maps of nilearn or fitlins, single trials of GLMsingle, NSD or THINGS-fMRI, a table of "
+        "files, region patterns, brain RDMs, or the paper's published betas. docs/supplied_data.md "
+        "shows each.",
+        everyday=(
+            "--betas-format",
+            "--atlas",
+            "--rois",
+            "--trials",
+            "--stimuli",
+            "--features",
+            "--models",
+            "--participant-label",
+            "--preset",
+            "--rdm-metric",
+            "--rsa-metric",
+            "--nprocs",
+        ),
+        examples=(
+            "conceptrsa compare --betas derivatives/fitlins --atlas destrieux \\\n"
+            "    --stimuli stimuli --out results",
+            "conceptrsa compare --betas glmsingle --trials trials.tsv --atlas atlas.nii.gz \\\n"
+            "    --rois V1=1,2 LO=7,8 --features features --out results",
+            "conceptrsa compare --betas rdms --stimuli stimuli --models CLIP "
+            "timm:vit_base_patch16_224 \\\n    --out results",
+        ),
     )
     group = parser.add_argument_group("supplied data")
     group.add_argument(
         "--betas", type=Path, required=True, metavar="PATH",
-        help="the folder that holds sub-*, or a table",
+        help="read this folder of sub-*, or this table",
     )  # fmt: skip
     group.add_argument(
         "--betas-format", choices=BETAS_FORMATS,
-        help="what PATH holds (default: found from its content)",
+        help="read PATH as this form (default: recognised from its content)",
     )  # fmt: skip
     group.add_argument(
         "--atlas", metavar="NAME_OR_FILE",
-        help="an atlas by name ('conceptrsa atlases' lists them), or a label volume or 4D maps of "
-        "probabilities in the space of the betas, in any grid; {subject} in its name stands for "
-        "the subject's label, where each has an own; not needed for this tool's derivatives, "
-        "masks, patterns of regions and RDMs",
+        help="take regions from this atlas: a name that 'conceptrsa atlases' lists, or a label "
+        "volume or 4D probability maps in the space of the betas, in any grid. {subject} in a file "
+        "name stands for the subject's label. conceptrsa derivatives, masks, region patterns and "
+        "RDMs need no atlas",
     )  # fmt: skip
     group.add_argument(
         "--atlas-labels", type=Path, metavar="FILE",
-        help="the atlas' label table: BIDS dseg.tsv, FreeSurfer's LUT, TSV or CSV (default: the "
-        "one beside the atlas, of the same name)",
+        help="read the atlas' labels from this table: BIDS dseg.tsv, FreeSurfer LUT, TSV or CSV "
+        "(default: the file of the same name beside the atlas)",
     )  # fmt: skip
     group.add_argument(
         "--atlas-threshold", type=float, metavar="SHARE",
-        help="of maps of probabilities, as atlas or mask: a region is where they are this or more "
-        "(0 to 1, default: 0.25)",
+        help="with probability maps: take voxels with at least this probability, 0 to 1 "
+        "(default: 0.25)",
     )  # fmt: skip
     group.add_argument(
         "--conditions", nargs="+", default=(), metavar="PATTERN",
-        help="of SPM folders, maps and single trials: conditions that are stimuli, * and ? allowed "
-        "(default: all with features or a picture)",
+        help="in SPM folders, maps and single trials: use these conditions as stimuli; * and ? "
+        "match any text (default: all that have features or a picture)",
     )  # fmt: skip
     group.add_argument(
         "--exclude-conditions", nargs="+", default=(), metavar="PATTERN",
-        help="conditions that are no stimuli",
+        help="exclude these conditions; * and ? match any text",
     )  # fmt: skip
     add_rois_option(
-        group, "the configuration's, or with --atlas every label of its table", is_comparison=True
+        group, "the configuration's; with --atlas, every label of its table", is_comparison=True
     )
     add_ignore_option(group, ("orientation", "space"))
-    trials = parser.add_argument_group("single trials, of GLMsingle, NSD, THINGS-fMRI and tables")
+    trials = parser.add_argument_group("single trials: GLMsingle, NSD, THINGS-fMRI, tables")
     trials.add_argument(
         "--trials", type=Path, metavar="FILE",
-        help="of GLMsingle: table (TSV, CSV) with the column stimulus and a row a trial, or a row "
-        "a condition numbered in the column condition; {subject} in its name stands for the "
-        "subject's label; of NSD: nsd_expdesign.mat, where it is not in its place",
+        help="for GLMsingle: read stimuli from this table (TSV, CSV), with a column stimulus and a "
+        "row per trial, or a row per condition numbered in a column condition; {subject} in its "
+        "name stands for the subject's label. For NSD: nsd_expdesign.mat, if it is elsewhere",
     )  # fmt: skip
     trials.add_argument(
         "--min-repeats", type=whole_number(1), metavar="N",
-        help="take of each subject the stimuli that were presented to it N times or more "
-        "(default: 2, where half of every subject's stimuli were, so that all have an odd and an "
-        "even half; of NSD and THINGS-fMRI, where any three were); --subject-stimuli says whether "
-        "those that all subjects share are compared, or each subject's own",
+        help="use stimuli that a subject saw N times or more (default: 2 if half of every "
+        "subject's stimuli were repeated, or any three in NSD and THINGS-fMRI; else 1). "
+        "--subject-stimuli chooses between shared stimuli and each subject's own",
     )  # fmt: skip
     trials.add_argument(
         "--zscore-sessions", action=argparse.BooleanOptionalAction,
         help="z-score each voxel over the trials of each session (default: yes for NSD and "
-        "THINGS-fMRI, no for others)",
+        "THINGS-fMRI, no otherwise)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="OUT_DIR", help="results go to OUT_DIR/group"
+        "--out", type=Path, required=True, metavar="OUT_DIR", help="write results to OUT_DIR/group"
     )
     add_options(parser, ParticipantOptions, "selection")
     add_options(parser.add_argument_group("resources"), ParticipantOptions, "resources")
-    add_dataset_options(parser, "the one that the betas carry", with_force=True)
+    add_dataset_options(parser, "the one recorded with the betas, if any", with_force=True)
     add_comparison_options(parser)
     parser.set_defaults(function=run)
 
@@ -146,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
     given = args.rois or (config.rois if config is not None and of_config else None) or None
     rois = find_regions(args.betas, form, given, file, labels)
     if config is not None and args.rois:
-        notes = (*notes, "the regions are those of --rois, not of the data set configuration")
+        notes = (*notes, "regions are those of --rois, not those of the data set configuration")
     require_models(options, config.stimuli if config else None)
     subjects = read_betas(
         args.betas,
@@ -172,7 +193,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _known_stimuli(options: ComparisonOptions) -> list[str] | None:
-    """Stimuli that have features or a picture, which conditions are matched with."""
+    """List stimuli with features or a picture, to match conditions with."""
     from conceptrsa.analysis.files.stimuli import find_pictures
     from conceptrsa.analysis.models.feature_files import read_features
 

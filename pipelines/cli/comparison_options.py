@@ -1,4 +1,4 @@
-"""What the command line says about a comparison: its settings, and which networks."""
+"""Options of a comparison, as the command line gives them: settings and networks."""
 
 import argparse
 from collections.abc import Mapping
@@ -13,52 +13,54 @@ from conceptrsa.pipelines.cli.parser import add_options, given_options
 from conceptrsa.pipelines.participant_options import ParticipantOptions, option
 
 WEIGHTS_VARIABLE = "CONCEPTRSA_WEIGHTS"
+PAPER = "paper"
+"""Name that stands for the sixteen networks of the paper."""
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Which networks, where their weights are, and what is taken of them.
+    """Which networks, where their weights are, and which features are taken.
 
     Attributes
     ----------
     models : tuple of str
-        Names in 'conceptrsa models', 'paper' for the sixteen of the paper, or a library's model:
-        torchvision:NAME, timm:NAME, open_clip:NAME/TAG, open_clip_text:NAME/TAG, hf:ORG/NAME,
-        hf_text:ORG/NAME; NAME@LAYER takes another layer (default: those whose weights come inside
-        packages, or are named by --weights or --weights-dir).
+        Compare these models: names that 'conceptrsa models' lists, paper for the paper's sixteen,
+        or torchvision:NAME, timm:NAME, open_clip:NAME/TAG, open_clip_text:NAME/TAG, hf:ORG/NAME or
+        hf_text:ORG/NAME; NAME@LAYER takes another layer (default: models whose weights are
+        packaged, or given by --weights or --weights-dir).
     weights : tuple of str
-        File, or folder of files, of a network's weights.
+        Read a network's weights from this file, or folder of files.
     weights_dir : Path, optional
-        Folder of files of weights.
+        Look for files of weights in this folder.
     offline : bool
-        Never download (default: $CONCEPTRSA_OFFLINE); downloads are kept in $CONCEPTRSA_WEIGHTS,
-        else in the user's cache folder.
+        Never download weights (default: $CONCEPTRSA_OFFLINE). Downloads are kept in
+        $CONCEPTRSA_WEIGHTS, else in the user's cache folder.
     accept_unverified_weights : bool
-        Take files that are not the ones that the registry names; the features' origin and note
-        say so.
+        Accept files of weights other than those in the registry; the features' origin and note
+        record it.
     registry : tuple of Path
-        Further networks, as docs/models.md tells.
+        Add the networks that these TOML files describe (docs/models.md).
     layers : tuple of str
-        Layers of every network by name, 'all', or 'blocks' for the outputs of its blocks; each
-        becomes a model NAME@LAYER (default: the one that the registry names).
+        Take these layers of every network: names, all, or blocks for the output of each block. Each
+        becomes a model NAME@LAYER (default: the registry's layer).
     layer_pooling : {'mean', 'flatten', 'first-token'}, optional
-        Of a layer that sees pictures: mean over space or all tokens, all values, or the class
-        token (default: the registry's, mean).
+        Reduce a layer of a vision network to its mean over space or tokens, all values, or the
+        class token (default: the registry's, else mean).
     text_pooling : {'mean', 'first-token', 'last-token', 'label-token'}, optional
-        Of a layer that reads texts: mean over the tokens, the first, the last, or the first one of
-        the label (default: the registry's).
+        Reduce a layer of a language model to the mean over tokens, the first, the last, or the
+        first token of the label (default: the registry's).
     prompt : str, optional
-        What language models read, with {label} in place of a stimulus' label; 'related-code' is
-        that of the code that the paper's authors published for another study, with a full stop
-        (default: the configuration's, which is the paper's, 'a photo of {label}').
+        Give language models this text, with {label} for a stimulus' label; related-code takes the
+        prompt in code that the paper's authors published for another study (default: the
+        configuration's, else 'a photo of {label}', as in the paper).
     device : {'cpu', 'cuda', 'mps'}
-        What they run on.
+        Run networks on this device.
     half_precision : bool
-        Run networks that were trained in half precision so, on cuda and mps.
+        On cuda and mps, run networks that were trained in half precision in half precision.
     batch_size : int, optional
-        Pictures at once (default: 1 on the CPU, 32 elsewhere).
+        Show a network this many pictures at once (default: 1 on the CPU, 32 elsewhere).
     cache_dir : Path, optional
-        Where features are kept (default: the user's cache folder).
+        Keep features in this folder (default: the user's cache folder).
     """
 
     models: tuple[str, ...] = option((), "models")
@@ -79,24 +81,24 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """What the command line says about a comparison.
+    """Options of a comparison, as the command line gives them.
 
     Attributes
     ----------
     stimuli : Path, optional
-        Pictures named <stimulus>.<ext>, with labels.tsv (stimulus, label) for language models,
-        which are left out where there are no labels.
+        Show networks the pictures in this folder, named <stimulus>.<ext>. Language models read
+        the labels in its labels.tsv (stimulus, label); without it they are left out.
     features : Path, optional
-        Features or RDMs in place of networks: a folder with <model>.npz, .tsv, .csv or .npy, and if
-        wished models.tsv (model, group); or the file of one model.
+        Compare these features or RDMs instead of networks: one model's file, or a folder of
+        <model>.npz, .tsv, .csv or .npy, optionally with models.tsv (model, group).
     check_paper : bool
-        Hold voxel counts, ceilings and peaks against the numbers that the paper published, in
-        group/published_check.tsv; with --preset paper and the paper's betas.
+        Compare voxel counts, ceilings and peaks with the numbers published in the paper, and write
+        group/published_check.tsv; needs --preset paper and the paper's betas.
     part : str, optional
-        Compute part K of N of the regions only, as one of N jobs on a cluster, and keep them in
-        OUT_DIR/group; the same command without it joins them.
+        Compute only part K of N of the regions, as one of N jobs on a cluster. When all are done,
+        the same command without --part joins them.
     chosen : mapping
-        The settings that were given.
+        Settings that were given.
     networks : NetworkOptions
     """
 
@@ -109,22 +111,22 @@ class ComparisonOptions:
 
     @property
     def settings(self) -> ComparisonSettings:
-        """The preset that was asked for with what was asked to be different."""
+        """Give the preset with the settings that were changed."""
         return settings_for(**self.chosen)
 
 
 def add_comparison_options(parser: argparse.ArgumentParser) -> None:
-    """Add what the comparison of models and brain can be told."""
+    """Add the options of a comparison of models and brain."""
     group = parser.add_argument_group("comparison")
     add_options(group, ComparisonOptions)
     add_options(group, ComparisonSettings)
-    # Of older versions; standard errors no longer come from bootstraps.
+    # Accepted from older versions; standard errors no longer come from bootstraps.
     group.add_argument("--n-bootstraps", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_network_options(parser)
 
 
 def share_given(args: argparse.Namespace) -> Share:
-    """Take what of the machine the comparison may use: all, unless something was given."""
+    """Give the share of the machine that the comparison may use: all, unless options say less."""
     there = share_of_machine()
     given = given_options(ParticipantOptions, args)
     memory = given["memory_mb"] * 1_000_000 if "memory_mb" in given else there.memory
@@ -132,14 +134,14 @@ def share_given(args: argparse.Namespace) -> Share:
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add which networks, where their weights are, and what is taken of them."""
+    """Add the options on networks, their weights and the features that are taken."""
     group = parser.add_argument_group("networks")
     for part in ("models", "weights", "extraction"):
         add_options(group, NetworkOptions, part)
 
 
 def read_comparison_options(args: argparse.Namespace) -> ComparisonOptions:
-    """Take what was given of the options of `add_comparison_options`."""
+    """Read the options of `add_comparison_options` that were given."""
     return ComparisonOptions(
         **given_options(ComparisonOptions, args),
         chosen=given_options(ComparisonSettings, args),

@@ -1,4 +1,4 @@
-"""Options about the data: which configuration is taken, and what of the images is ignored."""
+"""Options about the data: the data set configuration, regions, and checks to ignore."""
 
 import argparse
 import logging
@@ -29,30 +29,30 @@ IGNORED: tuple[str, ...] = (*get_args(Ignored), *IGNORED_BY_FMRIPREP)
 def add_dataset_options(
     parser: argparse.ArgumentParser, default: str = "none", with_force: bool = False
 ) -> None:
-    """Add the data set's configuration; `default` says what is taken where it is not given."""
+    """Add the data set configuration; `default` describes its default."""
     parser.add_argument(
         "--dataset-config", metavar="NAME_OR_PATH",
-        help="what is particular to the data set: a TOML file, or demo or ds001246 "
+        help="read the data set configuration: a TOML file, or the packaged demo or ds001246 "
         f"(default: {default})",
     )  # fmt: skip
     if with_force:
         parser.add_argument(
             FORCE, action="store_true",
-            help="take --dataset-config although the derivatives were made with another one",
+            help="use --dataset-config although the derivatives were made with another one",
         )  # fmt: skip
 
 
 def add_rois_option(
     group: argparse._ActionsContainer, default: str, is_comparison: bool = False
 ) -> None:
-    """Add which regions are looked at; `default` says what they are where it is not given."""
+    """Add the choice of regions; `default` describes its default."""
     more = ", a mask (FFA=mask:ffa.nii.gz)" if is_comparison else ""
     own = " or of the betas' own regions" if is_comparison else ""
     group.add_argument(
         "--rois", nargs="+", type=_region, metavar="NAME=SPEC",
-        help="regions, in this order: label numbers (hippocampus=17,53), names or patterns of the "
-        f"label table (V1=L_V1*,R_V1*){more}, or names of the table{own} alone (V1 V2 'LO*'); "
-        f"default: {default}",
+        help="use these regions, in this order: label numbers (hippocampus=17,53), names or "
+        f"patterns of the label table (V1=L_V1*,R_V1*){more}, or just names of the table{own} "
+        f"(V1 V2 'LO*') (default: {default})",
     )  # fmt: skip
 
 
@@ -67,20 +67,20 @@ def _region(text: str) -> RegionChoice:
 
 
 def add_ignore_option(group: argparse._ActionsContainer, choices: Sequence[str] = IGNORED) -> None:
-    """Add what of the images is gone on without, as fMRIPrep spells it."""
+    """Add checks and corrections that can be skipped, spelt as in fMRIPrep."""
     said = {
-        "slicetiming": "slices are not corrected for their timing, and need no SliceTiming",
-        "orientation": "images are taken whose header does not tell their orientation (sform and "
-        "qform codes 0) or tells two",
-        "space": "an atlas of another space than that of the betas is taken, from MNI152 to MNI305 "
-        "and back through the affine between them",
+        "slicetiming": "skip slice timing correction, which needs SliceTiming",
+        "orientation": "accept images whose header gives no orientation (sform and qform codes 0) "
+        "or two different ones",
+        "space": "accept an atlas in another space than the betas; between MNI152 and MNI305 it is "
+        "transformed by the affine",
     }
     others = ", ".join(what for what in choices if what not in said)
     group.add_argument(
         "--ignore", nargs="+", choices=choices,
         help="; ".join(f"{what}: {said[what]}" for what in choices if what in said)
         + " (default: such data are refused)"
-        + (f"; {others}: of fMRIPrep, not used in any case" if others else ""),
+        + (f"; {others}: accepted as in fMRIPrep, without effect" if others else ""),
     )  # fmt: skip
 
 
@@ -95,25 +95,25 @@ def participant_config(
     Parameters
     ----------
     given : str, optional
-        What `--dataset-config` says.
+        Value of `--dataset-config`.
     out_dir : Path, optional
         Folder that may carry one.
     force : bool
-        Whether the one given is taken although that folder carries another.
+        Use the given one although that folder carries another.
     atlas : Path, optional
-        What `--atlas` says: the labels that regions are named by.
+        Value of `--atlas`, whose labels name the regions.
 
     Raises
     ------
     InputError
-        If none was given and the output folder carries none, or none is there to be forced.
+        If none was given and the output folder carries none, or if `force` has none to use.
     """
     _require_meaning(given, force)
     if given is not None:
         return load_dataset_config(given, atlas)
     recorded = None if out_dir is None else read_recorded(out_dir)
     if out_dir is None or recorded is None:
-        raise InputError(f"nothing says what is particular to this data set: {GIVE}")
+        raise InputError(f"this data set has no configuration: {GIVE}")
     log.info("data set configuration: %s", out_dir / RECORD)
     return recorded
 
@@ -126,23 +126,23 @@ def comparison_config(
     Parameters
     ----------
     given : str, optional
-        What `--dataset-config` says.
+        Value of `--dataset-config`.
     force : bool
-        Take it although the betas carry another one.
+        Use it although the betas carry another one.
     betas : Path
-        What may carry a configuration.
+        Folder or file that may carry a configuration.
     chosen : collection of str
-        Sections that other options speak for.
+        Sections that other options replace.
 
     Returns
     -------
     DatasetConfig, ComparisonConfig or None
-        None where nothing was given and the betas carry nothing.
+        None if nothing was given and the betas carry nothing.
 
     Raises
     ------
     InputError
-        If another one was given than the betas carry, and not forced.
+        If it differs from the one that the betas carry, without `force`.
     """
     _require_meaning(given, force)
     notes = notes_on_mixture(betas)
@@ -155,10 +155,10 @@ def comparison_config(
     sections: Sequence[str] = [name for name in OF_COMPARISON if name not in chosen]
     differing = require_recorded(config, betas, sections, force)
     if differing:
-        notes = (*notes, f"{differing}; {FORCE} took the one given")
+        notes = (*notes, f"{differing}; because of {FORCE}, the given one was used")
     return config, notes
 
 
 def _require_meaning(given: str | None, force: bool) -> None:
     if force and given is None:
-        raise InputError(f"{FORCE} is of --dataset-config; give both, or leave it out")
+        raise InputError(f"{FORCE} needs --dataset-config: give both, or leave it out")

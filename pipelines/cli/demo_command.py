@@ -1,4 +1,4 @@
-"""`conceptrsa demo OUT_DIR`: a data set with planted truth, everything run on it, and the score."""
+"""`conceptrsa demo OUT_DIR`: make a data set with planted truth, run everything, and score it."""
 
 import argparse
 import logging
@@ -20,17 +20,29 @@ def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "demo",
-        help="makes a small BIDS data set with planted truth, runs everything, says how well the "
-        "truth was recovered",
-        description="Writes OUT_DIR/bids (raw data), OUT_DIR/derivatives (betas, regions, and in "
-        "group/ tables and figures) and OUT_DIR/recovery.tsv (planted against recovered). Started "
-        "again, it goes on where it was.",
+        help="run everything on a small simulated data set and check the answer",
+        description="Simulates a small BIDS data set with planted truth, runs everything on it and "
+        "checks how well the truth was recovered. Writes OUT_DIR/bids (raw data), "
+        "OUT_DIR/derivatives (betas, regions, tables and figures) and OUT_DIR/recovery.tsv. The "
+        "same command continues an interrupted demo.",
+        everyday=("--subjects", "--runs", "--seed", "--nprocs"),
+        examples=(
+            "conceptrsa demo demo",
+            "conceptrsa demo demo --subjects 3 --runs 4 --nprocs 4",
+            "conceptrsa demo demo-spm --engine spm",
+        ),
     )
-    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
-    parser.add_argument("--subjects", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--runs", type=int, default=6, metavar="N", help="default: 6")
-    parser.add_argument("--seed", type=int, default=0, help="of the data set (default: 0)")
-    # An image that has SPM and FreeSurfer as defaults does not mean a newcomer's demo.
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="write everything here")
+    parser.add_argument(
+        "--subjects", type=int, default=5, metavar="N", help="simulate N subjects (default: 5)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=6, metavar="N", help="simulate N runs of each (default: 6)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed the simulation with this (default: 0)"
+    )
+    # The defaults of an image with SPM and FreeSurfer are not meant for a newcomer's demo.
     add_engine_options(parser, environment={})
     parser.set_defaults(function=run)
 
@@ -47,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     from conceptrsa.pipelines.execution.run_lock import only_run
 
     if args.subjects < 2 or args.runs < 2 or args.seed < 0:
-        raise InputError("the demo needs at least 2 --subjects, 2 --runs and a --seed from 0 on")
+        raise InputError(
+            "the demo needs --subjects and --runs of at least 2, and --seed of at least 0"
+        )
     out: Path = args.out_dir
     options = participant_options(
         given_options(ParticipantOptions, args),
@@ -55,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         args.use_plugin,
         stimuli_dir=out / "bids" / "stimuli",
         work_dir=out / "work",
-        force_config=True,  # all its subjects are made again where an option differs
+        force_config=True,  # all its subjects are processed again if an option differs
     )
     require_demo_folder(out)
     require_separate(out, [Input("--fs-subjects-dir", options.fs_subjects_dir, "files")])
@@ -121,6 +135,6 @@ def _show(rows: Any) -> None:
     for row in rows:
         table.add_row(*row.as_text())
     console = Console()
-    # A row that is broken over lines cannot be read; one that runs over the edge can.
+    # A row that is broken over lines is hard to read; one that runs over the edge is not.
     console.width = max(console.width, 170)
     console.print(table)

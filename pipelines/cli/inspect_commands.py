@@ -1,4 +1,4 @@
-"""`conceptrsa graph OUT_FILE` and `conceptrsa doctor`: a look at the steps and at the programs."""
+"""`conceptrsa graph OUT_FILE` and `conceptrsa doctor`: inspect the steps and the programs."""
 
 import argparse
 from pathlib import Path
@@ -25,20 +25,45 @@ def add_parser(commands: Any) -> None:
 def _add_graph(commands: Any) -> None:
     parser = commands.add_parser(
         "graph",
-        help="the nipype graph, from a data set or without one",
-        description="Draw the workflow of a subject. OUT_FILE ends in .svg, .png, .pdf or .dot; "
-        "all but .dot need Graphviz.",
+        help="draw the nipype graph of a subject, with or without a data set",
+        description="Draws the nipype workflow of a subject. OUT_FILE ends in .svg, .png, .pdf or "
+        ".dot; all but .dot need Graphviz.",
+        everyday=("--bids-dir", "--participant-label", "--kind", "--engine", "--normalization"),
+        examples=(
+            "conceptrsa graph graph.svg",
+            "conceptrsa graph graph.svg --engine spm --normalization freesurfer",
+            "conceptrsa graph graph.png --bids-dir bids --dataset-config study.toml",
+        ),
     )
-    parser.add_argument("out_file", type=Path, metavar="OUT_FILE")
-    parser.add_argument("--bids-dir", type=Path, metavar="DIR", help="draw its first subject's")
-    parser.add_argument("--participant-label", metavar="LABEL", help="draw this one's")
+    parser.add_argument("out_file", type=Path, metavar="OUT_FILE", help="write the drawing here")
+    parser.add_argument(
+        "--bids-dir",
+        type=Path,
+        metavar="DIR",
+        help="draw the graph of this data set's first subject (default: of an example)",
+    )
+    parser.add_argument(
+        "--participant-label", metavar="LABEL", help="draw the graph of this subject instead"
+    )
     parser.add_argument(
         "--derivatives", dest="derivatives_dir", type=Path, metavar="DIR",
-        help="draw it for what fMRIPrep left of --bids-dir",
+        help="draw the graph for these fMRIPrep derivatives of --bids-dir",
     )  # fmt: skip
-    parser.add_argument("--space", metavar="SPACE", help="of fMRIPrep's runs, as for run")
-    parser.add_argument("--atlas", type=Path, metavar="FILE", help="in that space, as for run")
-    parser.add_argument("--kind", choices=KINDS, default="colored", help="default: colored")
+    parser.add_argument(
+        "--space", metavar="SPACE", help="use fMRIPrep's runs in this space, as for run"
+    )
+    parser.add_argument(
+        "--atlas",
+        type=Path,
+        metavar="FILE",
+        help="take regions from this label volume in that space, as for run",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="colored",
+        help="draw this kind of nipype graph (default: colored)",
+    )
     add_ignore_option(parser, ("slicetiming",))
     add_engine_options(parser, ["engine"])
     add_dataset_options(parser, "none; needed with --bids-dir")
@@ -47,10 +72,13 @@ def _add_graph(commands: Any) -> None:
 
 def _add_doctor(commands: Any) -> None:
     parser = commands.add_parser(
-        "doctor", help="what is installed and what is missing, and how to get it"
+        "doctor",
+        help="check what is installed, and how to get what is missing",
+        description="Lists which programs, packages and weights are installed, and how to get "
+        "those that are missing.",
     )
     parser.add_argument(
-        "--spm-command", metavar="COMMAND", help="look at this command (default: $SPMMCRCMD)"
+        "--spm-command", metavar="COMMAND", help="check this SPM command (default: $SPMMCRCMD)"
     )
     parser.set_defaults(function=run_doctor)
 
@@ -63,7 +91,7 @@ def run_graph(args: argparse.Namespace) -> int:
     given = given_options(ParticipantOptions, args)
     require_fitting(given)
     options = ParticipantOptions(**given)
-    # Without data an example is drawn, which the demo's describes as well as any.
+    # Without data an example is drawn, for which the demo's configuration is as good as any.
     config = participant_config(args.dataset_config or (None if args.bids_dir else "demo"))
     config = options.configured(config)
     written = write_graph(

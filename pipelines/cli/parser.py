@@ -1,4 +1,4 @@
-"""A command line whose options are fields of dataclasses, and whose mistakes are one sentence."""
+"""Options made from the fields of dataclasses, short and full help, and one-line usage errors."""
 
 import argparse
 import inspect
@@ -19,17 +19,73 @@ _NUMBER = re.compile(r"-\.?\d")
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser that ends wrong usage with one line and exit code 2."""
+    """Parser with a short help and a full one, which answers wrong usage in one line.
+
+    Parameters
+    ----------
+    everyday : sequence of str
+        Options that `--help` shows; `--help-all` shows all of them. Empty: `--help` shows all.
+    examples : sequence of str
+        Commands that both print at the end.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        everyday: Sequence[str] = (),
+        examples: Sequence[str] = (),
+        **known: Any,
+    ) -> None:
+        super().__init__(*args, **known)
+        self._everyday, self._examples = tuple(everyday), tuple(examples)
+        if everyday:
+            self.add_argument("--help-all", action=_HelpAll, help="show every option and exit")
+
+    def format_help(self) -> str:
+        """Format the everyday options and the examples."""
+        return self._format(self._everyday)
+
+    def format_full_help(self) -> str:
+        """Format every option and the examples."""
+        return self._format(())
+
+    def _format(self, chosen: Sequence[str]) -> str:
+        """Format help on some options, and on what a command cannot do without."""
+        needed = [
+            action for action in self._actions if action.required or not action.option_strings
+        ]
+        wanted = {"--help", "--help-all", "--version", *chosen}
+        shown = [
+            action
+            for action in self._actions
+            if not chosen or action in needed or wanted & set(action.option_strings)
+        ]
+        formatter = self._get_formatter()
+        # A command within a command may be left out.
+        typed = [action for action in needed if action.nargs != argparse.PARSER or action.required]
+        usage = formatter._format_usage(None, typed, [], "").strip()
+        formatter.add_usage(f"{usage} [options]".replace("%", "%%"), [], [])
+        formatter.add_text(self.description)
+        for group in self._action_groups:
+            formatter.start_section(group.title)
+            formatter.add_arguments(action for action in group._group_actions if action in shown)
+            formatter.end_section()
+        text = formatter.format_help()
+        if self._examples:
+            text += "\nexamples:\n" + "".join(f"  {example}\n" for example in self._examples)
+        if chosen:
+            text += f"\nThese are the everyday options; {self.prog} --help-all shows all.\n"
+        return text
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse, after a look at the spelling: a misspelled option is not a missing one."""
+        """Check the spelling of options first: a misspelled option is not a missing one."""
         words = list(sys.argv[1:] if args is None else args)
         for place, word in enumerate(words):
             is_option = word.startswith("-") and word not in ("-", "--") and " " not in word
             if not is_option and (word == "--" or self._subparsers is not None):
-                break  # what follows is of the command
+                break  # what follows belongs to the command
             if is_option and word.startswith("--"):
                 name, *value = word.split("=", 1)  # fMRIPrep takes --participant_label as well
                 words[place] = word = "=".join((name.replace("_", "-"), *value))
@@ -52,7 +108,7 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = None if action.choices is None else [str(choice) for choice in action.choices]
         if choices is not None and value not in choices:
-            message = f"{value!r} is not possible{did_you_mean(str(value), choices)}"
+            message = f"{value!r} is not a choice{did_you_mean(str(value), choices)}"
             raise argparse.ArgumentError(action, f"{message}: choose from {', '.join(choices)}")
 
     def error(self, message: str) -> NoReturn:
@@ -60,13 +116,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"conceptrsa: {message}; see {self.prog} --help\n")
 
 
+class _HelpAll(argparse.Action):
+    """Print the help on every option, and exit."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        assert isinstance(parser, Parser)
+        print(parser.format_full_help(), end="")
+        parser.exit()
+
+
 def add_version(parser: argparse.ArgumentParser) -> None:
-    """Let `--version` print the program's name and version, and end."""
+    """Let `--version` print the program's name and version, and exit."""
     parser.add_argument(
         "--version",
         action="version",
         version=f"conceptrsa {version('conceptrsa')}",
-        help="print the version and end",
+        help="print the version and exit",
     )
 
 
@@ -80,18 +148,19 @@ def add_options(
 ) -> None:
     """Add an option for each field of a dataclass, so that a setting is written down once.
 
-    What can be given says the field's type, what it means the first paragraph on the field in the
-    class's docstring, and what is the default the field's own: what is not given is None.
+    The field's type says which values are accepted, and the first paragraph on it in the class's
+    docstring is the help. An option that is not given is None, so that the field's own default
+    applies.
 
     Parameters
     ----------
     group : ArgumentParser or group of one
     cls : type
-        Metadata of its fields, all optional, are `part`; `option`: False where there is none;
-        `flags`, where they do not follow from the name; `help`, in place of the docstring's;
-        `metavar`; `minimum` of a whole number (1); `processors`: True where it is a number of them;
-        `prefix`, which is taken off a text; `environment`: the variable that holds the default;
-        `repeatable`: given again, it adds.
+        The metadata of its fields are all optional: `part`; `option` (False: no option is made);
+        `flags`, if they do not follow from the name; `help`, in place of the docstring's;
+        `metavar`; `minimum` of a whole number (1); `processors` (True: a number of processors);
+        `prefix`, which is removed from a text; `environment`, the variable with the default;
+        `repeatable` (True: values add up if the option is given again).
     part : str, optional
         Which fields: those of this part.
     environment : mapping of str to str
@@ -117,7 +186,7 @@ def add_options(
 
 
 def given_options(cls: type, args: argparse.Namespace) -> dict[str, Any]:
-    """Values of the fields of a dataclass that were given, by the fields' names."""
+    """Give the values of those fields of a dataclass that were given, by the fields' names."""
     given = {entry.name: getattr(args, entry.name, None) for entry in fields(cls)}
     return {
         name: tuple(value) if isinstance(value, list) else value
@@ -127,7 +196,7 @@ def given_options(cls: type, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def option_of(cls: type, name: str) -> str:
-    """The option of a field as it is typed, for messages."""
+    """Give the option of a field as it is typed, for messages."""
     (entry,) = (entry for entry in fields(cls) if entry.name == name)
     return next(flag for flag in _flags(entry) if flag.startswith("--"))
 
@@ -137,7 +206,7 @@ def _flags(entry: Field[Any]) -> tuple[str, ...]:
 
 
 def _how_read(entry: Field[Any], hint: Any) -> dict[str, Any]:
-    """Say to argparse what a field of some type takes."""
+    """Tell argparse what a field of some type takes."""
     known = entry.metadata
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     (kind,) = (option for option in options if option is not NoneType)
@@ -168,32 +237,32 @@ def _how_read(entry: Field[Any], hint: Any) -> dict[str, Any]:
 
 
 def whole_number(minimum: int = 1) -> Callable[[str], int]:
-    """Make a reader of whole numbers from a smallest one on, for argparse."""
+    """Make a reader of whole numbers that are at least `minimum`, for argparse."""
 
     def read(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < minimum:
-            raise argparse.ArgumentTypeError(f"{value} is not at least {minimum}")
+            raise argparse.ArgumentTypeError(f"{value} is too small: give {minimum} or more")
         return value
 
     return read
 
 
 def number_of_processors(text: str) -> int:
-    """Read how many processors are used, -1 for all, for argparse."""
+    """Read a number of processors, where -1 means all, for argparse."""
     return available_processors() if text == "-1" else whole_number(1)(text)
 
 
 def without_prefix(prefix: str) -> Callable[[str], str]:
-    """Make a reader of labels that takes a BIDS prefix off, for argparse."""
+    """Make a reader of labels that removes a BIDS prefix, for argparse."""
     return lambda text: text.removeprefix(prefix)
 
 
 def _first_paragraphs(cls: type) -> dict[str, str]:
-    """What a class's docstring says first of each of its attributes, as a clause."""
+    """Give the first paragraph on each attribute in a class's docstring, as a clause."""
     _, _, attributes = inspect.cleandoc(cls.__doc__ or "").partition("Attributes\n----------\n")
     said: dict[str, str] = {}
     # A line at the margin names attributes; what follows is indented.

@@ -34,29 +34,59 @@ from conceptrsa.pipelines.participant_options import (
 log = logging.getLogger(__name__)
 
 ENGINE_PARTS = {"engine": "engine", "programs": "SPM and FreeSurfer", "resources": "resources"}
-"""Parts of `ParticipantOptions` that several commands know, and their titles."""
+"""Parts of `ParticipantOptions` that several commands share, and their titles."""
 
 ALSO_OF_GROUP_LEVEL = frozenset({
     "participant_labels", "task", "engine", "normalization", "n_procs", "n_threads", "memory_mb",
 })  # fmt: skip
-"""Options that the group level takes, if only because one command line may serve for both."""
+"""Options that the group level accepts, so that one command line can serve both levels."""
 
 
 def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "run",
-        help="raw BIDS data to betas and regions (participant), and to the answer (group)",
-        description="participant: raw BIDS data to betas in MNI305 and regions of interest, per "
-        "subject. group: the comparison over what participant left in OUT_DIR.",
+        help="compute betas from raw BIDS or fMRIPrep data (participant), then compare (group)",
+        description="participant: computes betas and regions of each subject, from raw BIDS or "
+        "fMRIPrep derivatives. group: compares networks with the betas in OUT_DIR.",
+        everyday=(
+            "--dataset-config",
+            "--rois",
+            "--participant-label",
+            "--task-id",
+            "--derivatives",
+            "--space",
+            "--engine",
+            "--normalization",
+            "--work-dir",
+            "--dry-run",
+            "--nprocs",
+            "--mem-mb",
+            "--stimuli",
+            "--features",
+            "--models",
+        ),
+        examples=(
+            "conceptrsa run bids out participant --dataset-config study.toml --dry-run",
+            "conceptrsa run bids out participant --dataset-config study.toml \\\n"
+            "    --derivatives fmriprep --participant-label 01 02",
+            "conceptrsa run bids out group --models CLIP timm:vit_base_patch16_224",
+        ),
     )
-    add_version(parser)  # BIDS Apps answer it, and `conceptrsa run` is the entry point of the image
-    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR")
-    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR")
-    parser.add_argument("level", choices=("participant", "group"))
-    add_dataset_options(parser, "the one that OUT_DIR was made with", with_force=True)
+    add_version(parser)  # BIDS Apps have it, and `conceptrsa run` is the entry point of the image
+    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="read this BIDS data set")
+    parser.add_argument(
+        "out_dir", type=Path, metavar="OUT_DIR", help="write derivatives and results here"
+    )
+    parser.add_argument(
+        "level",
+        choices=("participant", "group"),
+        help="process each participant, or compare models",
+    )
+    add_dataset_options(parser, "the one recorded in OUT_DIR", with_force=True)
     add_rois_option(
-        parser, "the configuration's; participant takes numbers, names and patterns of aparc+aseg"
+        parser,
+        "the configuration's; at the participant level, numbers, names or patterns of aparc+aseg",
     )
     add_options(parser, ParticipantOptions, "selection")
     group = parser.add_argument_group("participant level")
@@ -64,13 +94,13 @@ def add_parser(commands: Any) -> None:
     add_ignore_option(group)
     group.add_argument(
         "--run-betas", action="store_true",
-        help="write betas of partitions of the runs, and the covariance of the residuals, at the "
-        "voxels of the regions: what crossnobis and Mahalanobis distances need",
+        help="also write betas of partitions of the runs and the residual covariance, at the "
+        "voxels of the regions, for crossnobis and Mahalanobis distances",
     )  # fmt: skip
     group.add_argument(
         "--dry-run", action="store_true",
-        help="list subjects, runs, steps with the time and disk they need, and what is wrong or "
-        "missing; run nothing",
+        help="run nothing; list subjects, runs, steps with their time and disk space, and what is "
+        "wrong or missing",
     )  # fmt: skip
     add_engine_options(parser)
     add_comparison_options(parser)
@@ -82,7 +112,7 @@ def add_engine_options(
     parts: Sequence[str] = tuple(ENGINE_PARTS),
     environment: Mapping[str, str] = os.environ,
 ) -> None:
-    """Add who does the steps, by default as the environment says, and with what."""
+    """Add the engine, its programs and its resources; the environment may set defaults."""
     for part in parts:
         group = parser.add_argument_group(ENGINE_PARTS[part])
         add_options(group, ParticipantOptions, part, environment=environment)
@@ -90,13 +120,13 @@ def add_engine_options(
         add_options(group, ParticipantOptions, "resources of a step")
         group.add_argument(
             "--plugin", choices=PLUGINS,
-            help="what runs the steps: processes of this machine, one process, or jobs of Slurm, "
-            "one a step (default: MultiProc)",
+            help="run steps in several processes (MultiProc), in one process (Linear), or as Slurm "
+            "jobs (SLURM) (default: MultiProc)",
         )  # fmt: skip
         group.add_argument(
             "--use-plugin", type=Path, metavar="FILE",
-            help="nipype's plugin and its arguments in YAML or JSON, as for fMRIPrep; they win "
-            "over the options above",
+            help="read nipype's plugin and its arguments from YAML or JSON, as in fMRIPrep; they "
+            "override the options above",
         )  # fmt: skip
 
 
@@ -113,12 +143,12 @@ def _run_participant(args: argparse.Namespace) -> int:
     given = given_options(ParticipantOptions, args)
     ignored = given.get("ignore", ())
     if unused := [what for what in ignored if what in IGNORED_BY_FMRIPREP]:
-        log.warning("--ignore %s has no effect: that is not used in any case", " ".join(unused))
+        log.warning("--ignore %s has no effect: such data are never used", " ".join(unused))
     given["ignore"] = [what for what in ignored if what not in unused]
     if args.run_betas:
         given.setdefault("runs_per_partition", RUNS_PER_PARTITION)
     elif "runs_per_partition" in given:
-        raise InputError("--runs-per-partition is of --run-betas; give both, or leave it out")
+        raise InputError("--runs-per-partition needs --run-betas: give both, or leave it out")
     options = participant_options(
         given,
         args.plugin,
@@ -128,7 +158,7 @@ def _run_participant(args: argparse.Namespace) -> int:
         force_config=args.force_dataset_config,
     )
     force_given = options.force_config and options.baseline is None and options.pooling is None
-    # Where --rois says what the regions are, those of the configuration need not be the atlas'.
+    # With --rois, the regions of the configuration need not be in the atlas.
     named_by = None if args.rois else options.atlas
     config = participant_config(args.dataset_config, args.out_dir, force_given, named_by)
     if args.rois:
@@ -142,13 +172,13 @@ def _run_participant(args: argparse.Namespace) -> int:
 def participant_options(
     given: Mapping[str, Any], plugin_name: str | None, plugin_file: Path | None, **others: Any
 ) -> ParticipantOptions:
-    """Make the options of what was given, of nipype's plugin, and of others.
+    """Combine given options with nipype's plugin and others.
 
     Raises
     ------
     InputError
-        As `require_fitting`, on a plugin that cannot be read or used, or on more processes for one
-        step than for all.
+        As `require_fitting`; if a plugin cannot be read or used; or if one step may use more
+        processors than all steps together.
     """
     require_fitting(given)
     plugin = read_plugin(plugin_name, plugin_file)
@@ -162,25 +192,25 @@ def participant_options(
         return options
     if options.memory_mb * 1e6 > available_memory():
         log.warning(
-            "the steps may take %.1f GB together (--mem-mb or --use-plugin), and this machine, "
-            "container or job has %.1f GB: steps may be killed",
+            "the steps may use %.1f GB together, but this machine, container or job has %.1f GB, "
+            "so steps may be killed: lower --mem-mb, or memory_gb in --use-plugin",
             options.memory_mb / 1000, available_memory() / 1e9,
         )  # fmt: skip
     if options.n_threads is not None and options.n_threads > options.n_procs:
         raise InputError(
-            f"--omp-nthreads {options.n_threads} is more than the {options.n_procs} processes at "
-            "once of --nprocs or --plugin; give no more for one step than for all"
+            f"--omp-nthreads {options.n_threads} is more than the {options.n_procs} processors of "
+            "--nprocs or --use-plugin: lower it, or raise those"
         )
     return options
 
 
 def _memory_for_steps() -> int:
-    """MB that steps may take together unless the user says: a tenth is left to the program."""
+    """Give the default memory of all steps in MB; a tenth is left to the program itself."""
     return min(ParticipantOptions.memory_mb, int(0.9 * available_memory() / 1e6))
 
 
 def require_fitting(given: Mapping[str, Any]) -> None:
-    """Refuse a choice of the environment that is none, and options of what is not chosen.
+    """Refuse an impossible choice in the environment, and options of an engine not chosen.
 
     Raises
     ------
@@ -192,18 +222,16 @@ def require_fitting(given: Mapping[str, Any]) -> None:
         entry.name: given.get(entry.name, entry.default) for entry in fields(ParticipantOptions)
     }
     for entry in fields(ParticipantOptions):
-        # argparse looks at what was typed only.
+        # argparse checks only what was typed.
         if variable := entry.metadata.get("environment"):
             value, choices = chosen[entry.name], get_args(hints[entry.name])
             if value not in choices:
-                raise InputError(
-                    f"${variable} is {value!r}; set it to one of: {', '.join(choices)}"
-                )
+                raise InputError(f"${variable} is {value!r}: set it to {' or '.join(choices)}")
         other, needed = entry.metadata.get("needs", (entry.name, chosen[entry.name]))
         if entry.name in given and chosen[other] != needed:
             raise InputError(
-                f"{option_of(ParticipantOptions, entry.name)} is of --{other} {needed}; leave it "
-                f"out, or choose --{other} {needed}"
+                f"{option_of(ParticipantOptions, entry.name)} needs --{other} {needed}: give both, "
+                "or leave it out"
             )
 
 
@@ -221,7 +249,7 @@ def _run_group(args: argparse.Namespace) -> int:
             of_participants.append(f"--{name.replace('_', '-')}")
     if of_participants:
         raise InputError(
-            f"{of_participants[0]} is of the participant level; leave it out for group"
+            f"{of_participants[0]} belongs to the participant level: leave it out for group"
         )
     of_options = ["rois"] if args.rois else []
     config, notes = comparison_config(
@@ -238,10 +266,10 @@ def _run_group(args: argparse.Namespace) -> int:
     require_separate(args.out_dir, inputs, part="group")
     require_models(options, config.stimuli if config else None)
     if config is not None and args.rois:
-        notes = (*notes, "the regions are those of --rois, not of the data set configuration")
+        notes = (*notes, "regions are those of --rois, not those of the data set configuration")
     of_subjects = {folder.name for folder in args.out_dir.glob("sub-*") if folder.is_dir()}
     if options.part is not None:
-        of_subjects = set()  # which the jobs of all parts read at the same time
+        of_subjects = set()  # the jobs of all parts read them at the same time
     with only_run([args.out_dir], of_subjects):
         form = find_format(args.out_dir, "derivatives")
         rois = find_regions(args.out_dir, form, args.rois or (config.rois if config else None))

@@ -1,4 +1,4 @@
-"""What `run ... group` and `compare` have in common: models, settings, results."""
+"""Steps that `run ... group` and `compare` share: models, settings, results."""
 
 import json
 import logging
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 PUBLISHED_CHECK = "published_check.tsv"
 
 MOST_NOTES = 12
-"""So many are printed at the end of a run; the report has all."""
+"""Number of notes printed at the end of a run; the report has all."""
 
 NEEDED = {
     "n_permutations": ("preset", ("recommended",)),
     "n_voxels": ("voxel_selection", ("top-n", "threshold", "random")),
     "skip_zeros": ("voxel_selection", ("top-n", "best-n")),
 }
-"""Options that have a meaning with some choices of another option only: that one, and these."""
+"""Options that need certain choices of another option: that option, and those choices."""
 
 
 def compare_with_models(
@@ -60,23 +60,23 @@ def compare_with_models(
     notes: Sequence[str] = (),
     study: str = "",
 ) -> int:
-    """Get the features the options ask for, compare, write, and say where.
+    """Get the features that options ask for, compare, write, and print where results are.
 
     Parameters
     ----------
     subjects : sequence of SubjectPatterns or of SubjectRdms
-        The brain's side.
+        Patterns or RDMs of the brain.
     config : DatasetConfig or ComparisonConfig, optional
         Stimulus labels and prompt.
     options : ComparisonOptions
     out_dir : Path
-        Where the `group` folder goes.
+        Folder in which `group` is made.
     rois : sequence of RoiDefinition, Region or RegionChoice, optional
         Regions in place of the configuration's.
     notes : sequence of str
-        What was noticed before.
+        Notes from reading the betas.
     study : str
-        What the report calls the study, where no configuration does.
+        Name of the study in the report, if no configuration gives one.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def compare_with_models(
             group_dir = out_dir / "group"
             done = compute_part(subjects, features, settings, part, group_dir, log.info)
         print(f"regions finished: {', '.join(done) or 'none'}")
-        print("when all parts are done, give the same command without --part")
+        print("when all parts are done, run the same command without --part")
         return 0
     with only_run([out_dir], ["group"]):
         remove_leftovers(out_dir / "group")
@@ -104,47 +104,44 @@ def compare_with_models(
             subjects, features, settings, used, out_dir, notes, check_paper=options.check_paper
         )
     if options.features is None and not options.networks.models:
-        print(
-            "next: 'conceptrsa models' lists further networks; give the same command with --models "
-            "NAME ... to compare them"
-        )
+        print("next: 'conceptrsa models' lists more networks; --models NAME ... compares them")
     return 0
 
 
 def read_part(text: str) -> Part:
-    """Read which part of how many is to be computed.
+    """Read which part of the regions to compute.
 
     Raises
     ------
     InputError
-        On anything but K/N with two whole numbers, the first from 1 to the second.
+        Unless the text is K/N, with whole numbers and K from 1 to N.
     """
     number, _, n_parts = text.partition("/")
     if number.isdecimal() and n_parts.isdecimal() and 1 <= int(number) <= int(n_parts):
         return Part(int(number), int(n_parts))
-    raise InputError(f"--part {text} is none: give K/N, as in 1/8, 2/8 to 8/8")
+    raise InputError(f"--part {text} is not a part: give K/N, such as 1/8, 2/8 to 8/8")
 
 
 def settle(
     options: ComparisonOptions, subjects: Subjects
 ) -> tuple[ComparisonSettings, tuple[str, ...]]:
-    """Give the settings, fitted to what the data allow, and notes on what was fitted.
+    """Adapt the settings to what the data allow, with a note on each change.
 
     Raises
     ------
     InputError
-        If an option was given that the data or other options leave without a meaning.
+        If the data or other options make a given option meaningless.
     """
     settings, chosen = options.settings, options.chosen
     if not have_patterns(subjects):
         if options.check_paper:
             raise InputError(
-                f"--check-paper is about voxels, and {subjects[0].origin} holds RDMs: leave it out"
+                f"--check-paper needs voxels, but {subjects[0].origin} holds RDMs: leave it out"
             )
         for option in OF_VOXELS:
             if chosen.get(option):
                 raise InputError(
-                    f"--{option.replace('_', '-')} is about voxels, and {subjects[0].origin} holds "
+                    f"--{option.replace('_', '-')} needs voxels, but {subjects[0].origin} holds "
                     "RDMs: leave it out"
                 )
         settings, _ = fitted_to(settings, subjects)
@@ -157,13 +154,13 @@ def settle(
 def _require_meaning(options: ComparisonOptions, settings: ComparisonSettings) -> None:
     """Refuse options that would be ignored."""
     if options.check_paper and settings.preset != "paper":
-        raise InputError("--check-paper is of --preset paper; give both, or leave it out")
+        raise InputError("--check-paper needs --preset paper: give both, or leave it out")
     for option, (other, choices) in NEEDED.items():
         chosen = getattr(settings, other)
         if option in options.chosen and chosen not in choices:
             said, name = (f"--{text.replace('_', '-')}" for text in (option, other))
             raise InputError(
-                f"{said} has no meaning with {name} {chosen}: leave it out, or choose {name} "
+                f"{said} has no effect with {name} {chosen}: leave it out, or choose {name} "
                 f"{' or '.join(choices)}"
             )
     if (
@@ -172,7 +169,8 @@ def _require_meaning(options: ComparisonOptions, settings: ComparisonSettings) -
         and not options.stimuli.is_dir()
     ):
         raise InputError(
-            f"--stimuli {options.stimuli} is not a folder; with --features leave it out"
+            f"--stimuli {options.stimuli} is not a folder: correct it, or leave it out, as "
+            "--features needs no pictures"
         )
 
 
@@ -185,7 +183,7 @@ def compare_and_write(
     notes: Sequence[str] = (),
     check_paper: bool = False,
 ) -> ComparisonResult:
-    """Compare, write tables and figures below `out_dir`/group, and say what was noticed."""
+    """Compare, write tables and figures to `out_dir`/group, and print notes and the answer."""
     group_dir = out_dir / "group"
     result = compare(subjects, features, settings, log.info, work_dir=group_dir)
     result = replace(result, warnings=(*notes, *result.warnings))
@@ -207,15 +205,15 @@ def compare_and_write(
 
 
 def _check_paper(result: ComparisonResult, subjects: Subjects, file: Path) -> None:
-    """Hold a result of the paper's betas against the published numbers, as a table and in words."""
+    """Compare a result on the paper's betas with the published numbers, and say how many agree."""
     assert have_patterns(subjects)
     table = check_result(result, subjects)
     write_table(table, file)
     held = table["agrees"].dropna()
     unknown = len(table) - len(held)
     print(
-        f"published numbers: {held.sum()} of {len(held)} agree, {unknown} could not be held "
-        f"against anything: {file}"
+        f"published numbers: {held.sum()} of {len(held)} agree, {unknown} could not be compared: "
+        f"{file}"
     )
 
 
@@ -225,10 +223,10 @@ def used_configuration(
     stimuli: StimuliConfig | None = None,
     study: str = "",
 ) -> dict[str, Any]:
-    """What of the configuration is used, as JSON can hold it.
+    """Give the part of the configuration that is used, in a form that JSON can hold.
 
-    Runs, events and the linear model are of the participant level, which may have had others; how
-    betas came about is known from their sidecars alone.
+    Runs, events and the linear model belong to the participant level, which may have used another
+    configuration; only the betas' sidecars tell how they were made.
     """
     stimuli = stimuli or (config.stimuli if config else StimuliConfig())
     used = {
@@ -241,7 +239,7 @@ def used_configuration(
 
 
 def _described(roi: AnyRegion | RegionChoice) -> dict[str, Any]:
-    """A region's name with its labels or mask; of a choice among the betas' own, what it says."""
+    """Give a region's name with its labels or mask, or with the words that chose it."""
     if isinstance(roi, RegionChoice):
         return {"name": roi.name, "labels": roi.words}
     mask = roi.mask if isinstance(roi, Region) else None
@@ -254,7 +252,7 @@ def _get_features(
     options: ComparisonOptions,
     settings: ComparisonSettings,
 ) -> tuple[Sequence[Features | ModelRdm], tuple[str, ...]]:
-    """Features, and a note on models that have none."""
+    """Give features, and a note on models without any."""
     if options.features is not None:
         features = read_features(options.features)
         there = [model.model for model in features]
@@ -268,7 +266,7 @@ def _get_features(
             )
         return [model for model in features if model.model in wanted], ()
     if options.stimuli is None:
-        raise InputError("give --stimuli DIR with the pictures, or --features DIR")
+        raise InputError("no stimuli: give --stimuli DIR with the pictures, or --features DIR")
     shown = set(stimulus_sets(subjects, settings).union)
     stimuli = read_labelled_stimuli(options.stimuli, stimuli_config)
     missing = sorted(shown - {stimulus.id for stimulus in stimuli})
@@ -276,7 +274,7 @@ def _get_features(
         seen_by = next(one.label for one in subjects if missing[0] in one.stimuli)
         raise InputError(
             f"{options.stimuli} has no picture of {some_of(missing)}, which {seen_by} saw: add "
-            f"{missing[0]}.png or the like"
+            f"{missing[0]}.png (or another picture format)"
             f"{spelt_otherwise(missing[0], [stimulus.id for stimulus in stimuli])}"
         )
     stimuli = tuple(stimulus for stimulus in stimuli if stimulus.id in shown)

@@ -1,4 +1,4 @@
-"""`conceptrsa init` and `conceptrsa atlases`: where a study of one's own begins."""
+"""`conceptrsa init` and `conceptrsa atlases`: how a new study begins."""
 
 import argparse
 from pathlib import Path
@@ -16,21 +16,33 @@ def add_parser(commands: Any) -> None:
 def _add_init(commands: Any) -> None:
     parser = commands.add_parser(
         "init",
-        help="a first configuration for your data set, written from what is found in it",
-        description="Writes a configuration with remarks, from the tasks, events and stimuli of a "
-        "raw BIDS data set, or from the subjects, grids and regions of betas. Lines that were "
-        "guessed are marked with CHECK.",
+        help="write a first configuration for your data set",
+        description="Writes a commented configuration from the tasks, events and stimuli of a raw "
+        "BIDS data set, or from the subjects, grids and regions of betas. Guesses are marked with "
+        "CHECK.",
+        examples=(
+            "conceptrsa init bids study.toml",
+            "conceptrsa init betas --atlas destrieux",
+            "conceptrsa init glmsingle study.toml --trials trials.tsv",
+        ),
     )
-    parser.add_argument("data", type=Path, metavar="BIDS_OR_BETAS")
+    parser.add_argument("data", type=Path, metavar="BIDS_OR_BETAS", help="read these data")
     parser.add_argument(
-        "out_file", type=Path, nargs="?", metavar="OUT.toml", help="default: it is printed"
+        "out_file", type=Path, nargs="?", metavar="OUT.toml", help="write here (default: print it)"
     )
     parser.add_argument(
-        "--atlas", metavar="NAME_OR_FILE", help="of betas: list the labels of this atlas as regions"
+        "--atlas",
+        metavar="NAME_OR_FILE",
+        help="for betas: list the labels of this atlas as regions",
     )
-    parser.add_argument("--atlas-labels", type=Path, metavar="FILE", help="its label table")
     parser.add_argument(
-        "--trials", type=Path, metavar="FILE", help="of GLMsingle and NSD: as compare takes it"
+        "--atlas-labels", type=Path, metavar="FILE", help="read the atlas' labels from this table"
+    )
+    parser.add_argument(
+        "--trials",
+        type=Path,
+        metavar="FILE",
+        help="for GLMsingle and NSD: read stimuli from this file, as for compare",
     )
     parser.set_defaults(function=run_init)
 
@@ -38,9 +50,10 @@ def _add_init(commands: Any) -> None:
 def _add_atlases(commands: Any) -> None:
     parser = commands.add_parser(
         "atlases",
-        help="the atlases that --atlas takes by name: space, regions, licence, whether here",
-        description="Lists the atlases that 'conceptrsa compare --atlas NAME' takes. What is not "
-        "here is downloaded once by nilearn, into ~/nilearn_data or $NILEARN_DATA.",
+        help="list the atlases that --atlas takes by name",
+        description="Lists the atlases that 'conceptrsa compare --atlas NAME' takes: space, "
+        "regions, licence, and whether they are on this machine. nilearn downloads others once, "
+        "into ~/nilearn_data or $NILEARN_DATA.",
     )
     parser.set_defaults(function=run_atlases)
 
@@ -52,7 +65,7 @@ def run_init(args: argparse.Namespace) -> int:
     from conceptrsa.pipelines.initial_config import initial_config
 
     if args.out_file is not None and args.out_file.exists():
-        raise InputError(f"{args.out_file} is there already: give another name, or move it away")
+        raise InputError(f"{args.out_file} already exists: give another name, or move it away")
     atlas = find_atlas(args.atlas, args.atlas_labels) if args.atlas else None
     text = initial_config(args.data, atlas, args.trials)
     if args.out_file is None:
@@ -68,13 +81,13 @@ def run_atlases(_: argparse.Namespace) -> int:
     """Print the atlases."""
     from conceptrsa.analysis.betas.named_atlases import atlas_families
 
-    kinds = {"dseg": "", "probseg": " (maps of probabilities)", "weights": " (maps of weights)"}
+    kinds = {"dseg": "", "probseg": " (probability maps)", "weights": " (weight maps)"}
     for family in atlas_families():
         numbers = ", ".join(map(str, family.regions))
         here = [atlas.regions[0] for atlas in family.members if atlas.is_here()]
-        where = "here" if len(here) == len(family.regions) else "to be downloaded"
+        where = "on this machine" if len(here) == len(family.regions) else "will be downloaded"
         if 0 < len(here) < len(family.regions):
-            where += f" (here: {', '.join(map(str, here))})"
+            where += f" (on this machine: {', '.join(map(str, here))})"
         is_family = len(family.regions) > 1
         print(family.name.format(n="N") + (f" with N = {numbers}" if is_family else ""))
         regions = f"{'N' if is_family else numbers} regions{kinds[family.kind]}"

@@ -1,4 +1,4 @@
-"""What every command needs of its surroundings: a folder for temporary files, and a home.
+"""Give every command a folder for temporary files, and a home.
 
 A container may have neither (`docker run --read-only --user 12345`): its file system is then
 read-only, and its user has no entry among the users and no home.
@@ -27,8 +27,8 @@ def require_temporary_folder() -> Path:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise InputError(
-            "no folder for temporary files can be written to (neither $TMPDIR nor /tmp); set "
-            "TMPDIR to a folder with room, or give docker run --tmpfs /tmp:exec"
+            "no temporary folder is writable ($TMPDIR, /tmp): set TMPDIR to a writable folder, or "
+            "add --tmpfs /tmp:exec to docker run"
         ) from error
 
 
@@ -60,7 +60,7 @@ def provide_home(temporary: Path) -> None:
     own.mkdir(mode=0o700, exist_ok=True)
     if own.is_symlink() or own.stat().st_uid != user:
         raise InputError(
-            f"{own} belongs to another user; set HOME to a folder that can be written to"
+            f"{own} belongs to another user: set HOME to a folder that you can write to"
         )
     if os.access(home / ".cache", os.R_OK | os.X_OK):
         os.environ.setdefault("MPLCONFIGDIR", str(own))
@@ -68,8 +68,8 @@ def provide_home(temporary: Path) -> None:
     os.environ["HOME"] = str(own)
     if not os.environ.get("XDG_CACHE_HOME"):
         log.info(
-            "there is no home folder that can be written to: features and weights are kept in %s; "
-            "set XDG_CACHE_HOME to keep them elsewhere",
+            "the home folder is not writable, so features and weights are kept in %s; set "
+            "XDG_CACHE_HOME to keep them elsewhere",
             own,
         )
 

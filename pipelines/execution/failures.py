@@ -84,7 +84,7 @@ def last_sentence(traceback: str) -> str:
     of_disk = _OF_DISK.search(errors[-1]) if errors else None
     if of_disk is not None and int(of_disk["number"]) in DISK_ERRORS:
         return (
-            f"{of_disk['reason']}; make room or mend the permissions, and run the same command "
+            f"{of_disk['reason']}; make room or correct the permissions, and run the same command "
             "again: finished steps are not repeated"
         )
     return errors[-1].strip() if errors else "the step failed without a message"
@@ -120,6 +120,6 @@ def note_how_to_repeat(failures: Sequence[Failure], command: str) -> None:
     for crash_file in {failure.crash_file for failure in failures} - {None}:
         with suppress(OSError), Path(str(crash_file)).open("a") as stream:
             stream.write(
-                f"\nTo do this step again, once its cause is mended: {command}\n"
+                f"\nTo do this step again, once its cause is removed: {command}\n"
                 "Steps that are finished are not repeated.\n"
             )

@@ -107,7 +107,7 @@ def _read_file(file: Path) -> tuple[str, dict[str, Any]]:
             "'plugin_args:' with names and values"
         ) from error
     if not isinstance(content, dict) or not set(content) <= {"plugin", "plugin_args"}:
-        raise InputError("has to consist of 'plugin' and 'plugin_args'; mend it")
+        raise InputError("has to consist of 'plugin' and 'plugin_args'; correct it")
     name = content.get("plugin", "MultiProc")
     name = _SAME_AS.get(name, name) if isinstance(name, str) else name
     if name not in PLUGINS:
@@ -115,7 +115,7 @@ def _read_file(file: Path) -> tuple[str, dict[str, Any]]:
         raise InputError(f"no plugin {name!r} here{close}; choose one of {', '.join(PLUGINS)}")
     arguments = content.get("plugin_args") or {}
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
-        raise InputError("'plugin_args' has to hold names and values; mend it")
+        raise InputError("'plugin_args' has to hold names and values; correct it")
     arguments = {key: value for key, value in arguments.items() if value not in (None, "")}
     for key in _WITHOUT_EFFECT:
         if arguments.pop(key, None) is not None:
@@ -134,7 +134,7 @@ def _require_sbatch_words(text: str) -> None:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise InputError(f"sbatch_args cannot be split into words ({error}); mend it") from error
+        raise InputError(f"sbatch_args cannot be split into words ({error}); correct it") from error
     if any(word.startswith(("-M", "--clusters")) for word in words):
         # squeue and scancel would look for the jobs on this cluster.
         raise InputError("sbatch_args names a cluster; set SLURM_CLUSTERS in the environment")

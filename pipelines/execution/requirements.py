@@ -103,8 +103,8 @@ def _require_regions(config: DatasetConfig) -> None:
         if not set(roi.labels) & set(names):
             raise InputError(
                 f"region {roi.name} of the data set configuration {config.name} has labels "
-                f"({', '.join(map(str, roi.labels))}) that the atlas does not have; mend them, or "
-                "give --fs-subjects-dir"
+                f"({', '.join(map(str, roi.labels))}) that the atlas does not have; correct them, "
+                "or give --fs-subjects-dir"
             )
 
 

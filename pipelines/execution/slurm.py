@@ -230,8 +230,8 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
             except SlurmUnreachableError as error:
                 log.warning("job %d may be left in the queue (%s)", taskid, error)
             return _failed(
-                f"Slurm will never start job {taskid} ({state.reason}); mend 'sbatch_args' in the "
-                "file of --use-plugin, or --omp-nthreads"
+                f"Slurm will never start job {taskid} ({state.reason}); correct 'sbatch_args' in "
+                "the file of --use-plugin, or --omp-nthreads"
             )
         return _read_outcome(job) or _failed(self._how_it_ended(taskid, job, state))
 

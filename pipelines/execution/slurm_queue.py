@@ -197,7 +197,7 @@ def _ask(command: Sequence[str], text: str = "") -> str:
         raise SlurmUnreachableError(said)
     if command[0] == "sbatch":
         raise StepError(
-            f"Slurm refused the step ({said}); mend 'sbatch_args' or 'max_jobs' in the file of "
+            f"Slurm refused the step ({said}); correct 'sbatch_args' or 'max_jobs' in the file of "
             "--use-plugin, or --omp-nthreads"
         )
     if "Invalid job id" in said:  # it has ended, and Slurm has forgotten it

@@ -64,7 +64,7 @@ def _start_worker(work_dir: Path, log_file: Path) -> None:
 
 
 class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
-    """nipype's MultiProc with three faults mended.
+    """nipype's MultiProc with three faults corrected.
 
     A worker that is killed fails its step (nipype waits for it for ever) and no other; workers die
     with their parent (nipype's go on and damage a run started afterwards); and what went wrong is

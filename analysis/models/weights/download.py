@@ -127,7 +127,7 @@ def download(
     except OSError as error:
         raise InputError(
             f"{target.parent} cannot take {file.describe(licence)} of {model} "
-            f"({error.strerror or error}): make room there or mend its permissions, or choose "
+            f"({error.strerror or error}): make room there or correct its permissions, or choose "
             "another folder for weights by CONCEPTRSA_WEIGHTS."
         ) from error
 

@@ -19,7 +19,7 @@ _OTHER_COPY = "name another copy by --weights NAME=PATH"
 def hash_file(path: Path, otherwise: str = _OTHER_COPY) -> str:
     """Give the SHA-256 of a file's content, as hexadecimal text.
 
-    `otherwise` ends a refusal with another way out than to mend the file.
+    `otherwise` ends a refusal with another way out than to correct the file.
 
     Raises
     ------

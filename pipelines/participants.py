@@ -197,7 +197,7 @@ def cautions_of(out_dir: Path, subject: str) -> list[str]:
     try:
         return read_cautions(out_dir, subject)
     except InputError as error:
-        return [f"its results are there, but the warnings about them cannot be read ({error})"]
+        return [f"results are written, but their warnings cannot be read ({error})"]
 
 
 def write_page(
@@ -225,7 +225,7 @@ def write_page(
         write_subject_page(out_dir, subject.subject, task, cautions, subject.standard_space)
     except Exception as error:
         log.debug("the page of sub-%s", subject.subject, exc_info=error)
-        return [f"its results are there, but its page could not be made ({error})"]
+        return [f"results are written, but the page could not be made ({error})"]
     return []
 
 

@@ -275,7 +275,7 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     ),
     "TR in ms": (
         lambda root: edit_json(root / SIDECAR, RepetitionTime=3000),
-        "RepetitionTime 3000: it must be a number of seconds (not ms)",
+        "RepetitionTime 3000: give seconds (not ms)",
     ),
     "TR a text": (lambda root: edit_json(root / SIDECAR, RepetitionTime="3"), "RepetitionTime '3'"),
     "missing slice times": (
@@ -288,7 +288,7 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     ),
     "slice times a text": (
         lambda root: edit_json(root / SIDECAR, SliceTiming="ascending"),
-        "no list of numbers",
+        "not a list of numbers",
     ),
     "slice time missing": (
         lambda root: edit_json(root / SIDECAR, SliceTiming=SLICE_TIMES[1:]),
@@ -312,7 +312,7 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     ),
     "events longer than run": (
         lambda root: (root / FIRST_EVENTS).write_text(EVENTS + "66\t12\tstimulus\tx\n"),
-        "has events until 78 s (last onset 66 s) but its run is over after 72 s",
+        "has events until 78 s (last onset 66 s) but its run ends after 72 s",
     ),
     "truncated .nii.gz": (lambda root: truncate(root / FIRST_BOLD, 0.7), "truncated or damaged"),
     "truncated checksum": (lambda root: truncate(root / FIRST_BOLD, 0.9999), "truncated or damag"),
@@ -334,7 +334,7 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     "3D BOLD": (lambda root: save_image(root / FIRST_BOLD, SHAPE[:3]), "must have four dimensions"),
     "short BOLD": (
         lambda root: save_image(root / FIRST_BOLD, (*SHAPE[:3], 19)),
-        "has 19 volumes, at least 20",
+        "has 19 volumes but at least 20",
     ),
     "TR differs from header": (
         lambda root: save_image(root / FIRST_BOLD, SHAPE, tr=2.0),
@@ -358,7 +358,7 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     ),
     "the same run twice": (
         lambda root: save_image(root / FIRST_BOLD.replace("_run-1", "_run-01"), SHAPE),
-        "are the same run by their names",
+        "have names of the same run",
     ),
 }
 

@@ -300,9 +300,9 @@ class Damage:
 
 DAMAGES = {
     "no run": Damage(
-        "sub-01/*/func/*_run-01_space-T1w_*", "is missing, in T1w and in any other space"
+        "sub-01/*/func/*_run-01_space-T1w_*", "is missing in T1w and every other space"
     ),
-    "no confounds": Damage("sub-01/*/func/*_run-01_desc-confounds*", "holds the motion parameters"),
+    "no confounds": Damage("sub-01/*/func/*_run-01_desc-confounds*", "motion parameters of"),
     "other confounds": Damage(
         "sub-01/*/func/*_run-01_desc-confounds*", "lacks the columns trans_x, ", "csf\n1\n"
     ),
@@ -353,9 +353,7 @@ def test_runs_in_their_own_space_are_refused(
     for file in copy.glob("sub-01/*/func/*_space-T1w_desc-preproc_bold.*"):
         file.rename(file.with_name(file.name.replace("_space-T1w", "")))
     assert run_from(copy, raw_without_images, tmp_path / "out") == 2
-    said = (
-        "in their own space, and those of a subject lie on one another in T1w space and in standard"
-    )
+    said = "in their own space, but runs of a subject align only in T1w space and in standard"
     assert said in capsys.readouterr().err
 
 

@@ -107,12 +107,12 @@ def test_the_t1w_image_by_its_entities(bids: Path, tmp_path: Path) -> None:
     [
         (
             {"BOLD": {"run": 1}},
-            "'BOLD', which is no kind of image (did you mean 'bold'?)",
+            "'BOLD', which is not a kind of image (did you mean 'bold'?)",
         ),
-        ({"bold": {"acq": "x"}}, "'acq', which is no entity"),
-        ({"bold": ["run"]}, "object of entities for 'bold'"),
+        ({"bold": {"acq": "x"}}, "'acq', which is not a BIDS entity"),
+        ({"bold": ["run"]}, "must give 'bold' a JSON object of BIDS entities"),
         ({"bold": {"run": 1.5}}, "the value 1.5"),
-        ({"bold": {"run": {"a": 1}}}, "must be a text"),
+        ({"bold": {"run": {"a": 1}}}, "give a text"),
         (["bold"], "must hold a JSON object"),
         ({"t1w": {"acquisition": "none"}}, "2 T1w images"),
         ({"bold": {"run": 7}}, "no BOLD run of task perception, filtered by"),

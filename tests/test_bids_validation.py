@@ -158,7 +158,7 @@ def test_without_a_validator_there_is_one_line(
     with caplog.at_level(logging.INFO):
         require_valid(bids, {"01"})
     assert caplog.messages == [
-        "the BIDS validator is not installed, so the input was not validated; get it by: "
+        "the BIDS validator is not installed, so the data set was not validated; to install it: "
         "pip install 'conceptrsa[bids]'"
     ]
 

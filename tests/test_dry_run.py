@@ -103,7 +103,7 @@ def test_a_partition_without_a_stimulus_is_a_problem(
         main([*arguments, "--run-betas", "--runs-per-partition", size])
         text = capsys.readouterr().out
         assert (f"problem: {stimulus} is not shown in " in text) == is_problem
-        assert ("--runs-per-partition a number above 1" in text) == is_problem
+        assert ("raise --runs-per-partition above 1" in text) == is_problem
 
 
 def test_a_number_of_runs_without_run_wise_betas_is_refused(

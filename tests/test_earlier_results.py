@@ -33,7 +33,7 @@ def test_betas_of_other_runs_are_named(subject: SubjectInputs, tmp_path: Path) -
     left(tmp_path, json.dumps({"Sources": others}))
     (note,) = notes_on_other_runs(tmp_path, [subject], "t")
     assert note.startswith(f"sub-01: the betas of 2 runs in {tmp_path} are replaced by those of 2")
-    assert "(1 of them the same)" in note
+    assert "(1 in common)" in note
 
 
 def test_the_same_runs_and_no_results_are_no_matter(subject: SubjectInputs, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_subjects_that_a_broken_run_did_not_reach_have_failed(
     failures = run(tmp_path, {"01": [first], "02": ["nothing", "nothing"]})
     assert bool(failures["01"]) is (first == "fail")
     (failure,) = failures["02"]
-    assert failure.sentence.startswith("the run ended before all was done: No space left")
+    assert failure.sentence.startswith("the run ended early: No space left")
     assert failure.crash_file is not None and "ENOSPC" not in failure.sentence
     assert "OSError" in failure.crash_file.read_text()
 
@@ -112,7 +112,7 @@ def test_jobs_of_slurm_left_by_another_run_are_not_passed_over_without_slurm(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     note_jobs([tmp_path / "logs"], {"01": ".sub-01.conceptrsa-abc"})
-    with pytest.raises(InputError, match=r"left jobs of Slurm .*sub-01\.jobs"):
+    with pytest.raises(InputError, match=r"jobs of an earlier run .*sub-01\.jobs"):
         run(tmp_path, {"01": ["nothing"]})
     assert run(tmp_path, {"02": ["nothing"]}) == {"02": []}
 
@@ -164,7 +164,7 @@ def test_a_subject_that_failed_goes_no_further_and_the_others_go_on(
     lines = [record.message for record in caplog.records if record.message.startswith("sub-")]
     of_first = [line for line in lines if line.startswith("sub-01")]
     assert re.match(
-        r"sub-01 reconstruct failed \(\d+ s; no further step of this subject is started\); ",
+        r"sub-01 reconstruct failed \(\d+ s; no further steps of this subject will start\); ",
         of_first[0],
     )
     assert [line.split(" done")[0] for line in of_first[1:]] == ["sub-01 slice timing"]

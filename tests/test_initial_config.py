@@ -99,7 +99,7 @@ def test_the_real_events_of_ds001246(shared_data: Path, tmp_path: Path) -> None:
     ("events", "said"),
     [
         (None, "holds no events of BOLD runs"),
-        ("onset duration rt\n0 1 3\n1 1 4\n", "no column that names three stimuli or more"),
+        ("onset duration rt\n0 1 3\n1 1 4\n", "no column with three or more stimuli"),
     ],
 )
 def test_data_sets_without_stimuli(

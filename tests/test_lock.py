@@ -120,7 +120,7 @@ def test_a_file_system_without_locks_is_said_and_used(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with only_run([tmp_path], ["group"]):
         pass
-    assert "has no locks" in caplog.text and str(tmp_path) in caplog.text
+    assert "does not support locks" in caplog.text and str(tmp_path) in caplog.text
 
 
 def test_compare_takes_the_lock_of_its_output(

@@ -320,11 +320,11 @@ def test_real_and_imaginary_parts_are_no_runs_of_their_own(bids: Path) -> None:
         (odd.T1W, (1, 14, 13, 10), "1 x 14 x 13 x 10: a T1w image must be one three-dimensional"),
         (odd.T1W, (14, 13), "14 x 13: a T1w image must be one three-dimensional volume"),
         (odd.MASK, (14, 13, 10, 2), "14 x 13 x 10 x 2: it must be one three-dimensional volume"),
-        (odd.BOLD, (14, 13, 10, 1), "1 volumes, at least 20 are needed"),
+        (odd.BOLD, (14, 13, 10, 1), "1 volumes but at least 20 are needed"),
         (odd.BOLD, (14, 13, 10), "14 x 13 x 10: a BOLD run must have four dimensions"),
         (odd.BOLD, (14, 13, 10, 24, 3), "14 x 13 x 10 x 24 x 3: a BOLD run must have four"),
         (odd.BOLD, (14, 13, 10, 1, 24), "14 x 13 x 10 x 1 x 24: a BOLD run must have four"),
-        (odd.BOLD, (14, 13, 1, 24), "motion cannot be found in a single slice"),
+        (odd.BOLD, (14, 13, 1, 24), "motion cannot be estimated from a single slice"),
     ],
 )
 def test_shapes(bids: Path, file: str, shape: tuple[int, ...], said: str) -> None:
@@ -612,7 +612,7 @@ def test_one_hot_voxel_changes_nothing_but_itself(
     odd.save(odd.with_spike(3e6, volume), bold, np.int32)
     assert subject_of(bids).noticed == (
         f"spikes in volume {volume + 1} of {bold.name} (1 value, up to 3e+06, more than 20 times "
-        "bright tissue) are replaced by what the same voxels have in the volumes before and after",
+        "bright tissue) are interpolated from the volumes before and after",
     )
     after = _values(bold, tmp_path / "after")
     elsewhere = np.ones(odd.SHAPE[:3], dtype=bool)
@@ -724,8 +724,8 @@ def without_slice_times(bids: Path) -> Path:
 def test_the_way_out_without_slice_times_is_named(without_slice_times: Path) -> None:
     assert refusal(without_slice_times) == (
         f"{without_slice_times / odd.BOLD} has no SliceTiming: add it, in seconds, to "
-        f"{without_slice_times / odd.SIDECAR}, or give --ignore slicetiming to go on without slice "
-        "timing correction"
+        f"{without_slice_times / odd.SIDECAR}, or give --ignore slicetiming to skip slice timing "
+        "correction"
     )
 
 

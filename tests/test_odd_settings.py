@@ -314,7 +314,7 @@ def test_further_subjects_get_the_configuration_of_the_first(
         assert f"problem: {out} was made with another" in capsys.readouterr().out
     assert tomllib.loads((out / RECORD).read_text()) == kept and len(steps) == 2
     assert participant(bids, out, *other, *second, "--force-dataset-config") == 0
-    assert "subjects that are not run again now keep" in capsys.readouterr().err
+    assert "subjects that are not run again keep" in capsys.readouterr().err
     assert tomllib.loads((out / RECORD).read_text())["events"]["one_back"]["rule"] == "repeat"
 
 

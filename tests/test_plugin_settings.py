@@ -68,14 +68,14 @@ def test_arguments_of_slurm_in_yaml_and_json(tmp_path: Path) -> None:
         ("plugin: SLURM\nplugin_args: {sbatch_args: [a]}", "sbatch_args = ['a'] must be a text"),
         ('plugin: SLURM\nplugin_args: {sbatch_args: "\'"}', "cannot be split"),
         ("plugin: SLURM\nplugin_args: {sbatch_args: --clusters=x}", "set SLURM_CLUSTERS"),
-        ("plugin: SLURM\nplugin_args: {template: absent.sh}", "names no file"),
+        ("plugin: SLURM\nplugin_args: {template: absent.sh}", "neither a readable file"),
         ("plugin: SLURM\nplugin_args: {max_jobs: 0}", "max_jobs = 0 must be"),
         ("plugin_args: {n_procs: true}", "n_procs = True must be a whole number"),
         ("plugin_args: {memory_gb: .nan}", "memory_gb = nan must be"),
         ("plugin_args: {raise_insufficient: true}", "runs alone"),
         ("plugin: Linear\nplugin_args: {n_procs: 3}", "Linear has no argument 'n_procs'"),
-        ("plugin: {", "no YAML or JSON"),
-        ("\x00", "no YAML or JSON"),
+        ("plugin: {", "not plain YAML or JSON"),
+        ("\x00", "not plain YAML or JSON"),
     ],
 )
 def test_what_a_file_may_not_say_is_told_with_the_file(

@@ -181,8 +181,8 @@ def start_run_that_waits(folder: Path) -> subprocess.Popen:
 @pytest.mark.parametrize(
     ("listed", "said"),
     [
-        ("", "Slurm no longer knows job 7, and it left no result"),
-        ("7|OUT_OF_MEMORY|OutOfMemory", "job 7 needed more memory than it had (1000 MB"),
+        ("", "Slurm no longer lists job 7, which left no result"),
+        ("7|OUT_OF_MEMORY|OutOfMemory", "job 7 ran out of memory (1000 MB"),
         ("7|TIMEOUT|TimeLimit", "job 7 reached its time limit"),
         ("7|NODE_FAIL|NodeDown", "the machine that ran job 7 failed"),
         ("7|COMPLETED|None", "job 7 ended without a result"),

@@ -236,7 +236,7 @@ def test_several_spaces_need_a_choice(
     # Of all four runs two are not there: said once.
     _, _, problems = dry_run(copy, tmp_path / "out", capsys, "--space", "MNI152NLin2009cAsym:res-2")
     assert len(problems) == 1 and problems[0].startswith("problem: 2 alike (sub-01, sub-02)")
-    assert "is there in MNI152NLin2009cAsym only, while runs are taken in MNI152" in problems[0]
+    assert "exists in MNI152NLin2009cAsym only, but runs are read in MNI152" in problems[0]
 
 
 def write_atlas(file: Path, labels: NDArray[np.int32], voxel_mm: float = 3.0) -> Path:
@@ -292,7 +292,7 @@ def test_without_an_atlas_of_the_space_nothing_says_where_regions_lie(
         file.unlink()
     _, _, problems = dry_run(copy, tmp_path / "out", capsys)
     assert len(problems) == 1 and problems[0].endswith(
-        "so nothing says where the regions lie: give a label volume of that space by --atlas"
+        "so it has no regions: give a label volume in that space with --atlas"
     )
     assert problems[0].startswith("problem: 2 alike (sub-01, sub-02), the first: sub-01 has no ")
     other = write_atlas(tmp_path / "atlas_space-MNI305_dseg.nii.gz", labels)
@@ -346,7 +346,7 @@ def test_a_brain_mask_that_does_not_fit(
     image = nib.load(mask)
     smaller = np.asarray(image.dataobj)[1:]
     mask.unlink()
-    said = f"problem: {mask} is missing, the brain mask of "
+    said = f"problem: {mask} is missing (brain mask of "
     if damage == "other grid":
         nib.save(nib.Nifti1Image(smaller, image.affine), mask)
         said = f"problem: {mask} does not lie on the grid of "
@@ -360,7 +360,7 @@ def test_options_that_mean_nothing_here_are_refused(
     words = ["run", str(data_set.raw), str(tmp_path / "out"), "participant", "--dataset-config"]
     for option, said in (
         (("--space", "MNI152NLin6Asym"), "give --derivatives too"),
-        (("--atlas", "x.nii.gz"), "is for fMRIPrep's runs in a standard space"),
+        (("--atlas", "x.nii.gz"), "needs fMRIPrep's runs in a standard space"),
         (("--space", "MNI152NLin6Asym:2mm"), "is no space: write it as fMRIPrep's"),
     ):
         assert main([*words, "demo", *OPTIONS, *option]) == 2

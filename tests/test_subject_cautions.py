@@ -47,8 +47,7 @@ def test_a_damaged_sidecar_of_a_subject_that_is_done_is_a_note(out_dir: Path) ->
     sidecar.write_text("{")
     (note,) = cautions_of(out_dir, "01")
     assert note.startswith(
-        "its results are there, but the warnings about them cannot be read "
-        f"({sidecar} is not valid JSON"
+        f"results are written, but their warnings cannot be read ({sidecar} is not valid JSON"
     )
 
 

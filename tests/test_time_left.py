@@ -124,7 +124,7 @@ def test_a_step_of_several_parts_that_fail_is_told_of_once(
         for status in statuses:
             progress.note(node(tmp_path, subject, step), status)
     first, second, third = caplog.messages
-    no_more = "no further step of this subject is started"
+    no_more = "no further steps of this subject will start"
     assert first.startswith(f"sub-01 glm failed (0 s; {no_more}); ")
     assert second.startswith(f"sub-02 glm failed ({no_more}); ")
     assert third.startswith("sub-02 sample done (0 s); ")

@@ -303,7 +303,7 @@ class _Volumes:
         if bright <= SMALLEST_MEAN * reach:
             raise InputError(
                 f"{self._header.file} has a mean over time of {bright:.2g} in its brightest "
-                "voxels, and percent signal change needs one well above 0: give images that are "
+                "voxels, but percent signal change needs one well above 0: give images that are "
                 "not demeaned or filtered"
             )
 
@@ -315,7 +315,7 @@ class _Volumes:
         where = f"volume {first}" + (f" and {len(others)} more" if others else "")
         values = "1 value" if self._n_spikes == 1 else f"{self._n_spikes} values"
         become = (
-            "are replaced by what the same voxels have in the volumes before and after"
+            "are interpolated from the volumes before and after"
             if self._is_raw
             else "are left in, as preprocessed runs are not changed"
         )
@@ -335,12 +335,12 @@ def check_series(header: ImageHeader) -> None:
     require_series(header.shape, header.file)
     if min(header.shape[:3]) < 2:
         raise InputError(
-            f"{header.file} has the shape {times(header.shape)}: motion cannot be found in a "
-            "single slice, so leave it out"
+            f"{header.file} has the shape {times(header.shape)}: motion cannot be estimated from a "
+            "single slice, so leave the run out"
         )
     if header.shape[3] < MIN_VOLUMES:
         raise InputError(
-            f"{header.file} has {header.shape[3]} volumes, at least {MIN_VOLUMES} are needed: "
+            f"{header.file} has {header.shape[3]} volumes but at least {MIN_VOLUMES} are needed: "
             "restore the whole run, or leave it out"
         )
 
@@ -378,7 +378,7 @@ def check_same_grid(first: ImageHeader, other: ImageHeader) -> None:
         return
     raise InputError(
         f"{other.file} differs from {first.file.name} in {difference}: all runs of a subject must "
-        "have the same grid, so leave it out or convert it again"
+        "have the same grid, so leave this run out, or convert it again"
     )
 
 

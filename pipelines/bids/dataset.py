@@ -165,5 +165,5 @@ def links_outside(subjects: Sequence[SubjectInputs], bids_dir: str | Path) -> st
         return ""
     return (
         f"{len(outside)} of {len(set(files))} files are links to places outside {root}, which are "
-        f"read (the first: {outside[0]} -> {outside[0].resolve()})"
+        f"followed (the first: {outside[0]} -> {outside[0].resolve()})"
     )

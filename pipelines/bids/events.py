@@ -33,8 +33,8 @@ N_NAMELESS = "n_nameless"
 STIM_FILE = "stim_file"
 """BIDS' own column for the path of what was shown."""
 WAY_OUT = (
-    "name a condition_column in the data set configuration that tells them apart (folders count in "
-    f"all but {STIM_FILE}), or write the stimulus in one way"
+    "name a condition_column in the data set configuration that tells them apart (folders count "
+    f"except in {STIM_FILE}), or write each stimulus in one way"
 )
 COLUMNS = ("onset", "duration", "condition", "kind")
 
@@ -92,7 +92,9 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     ).iloc[np.argsort(onset.to_numpy(), kind="stable")]
     events.loc[_one_backs(events, table, config), ["condition", "kind"]] = ONE_BACK
     if not (events["kind"] == STIMULUS).any():
-        raise InputError(f"{events_file} holds no stimulus event: check the file and the config")
+        raise InputError(
+            f"{events_file} holds no stimulus event: check the file and the data set configuration"
+        )
     events = events.reset_index(drop=True)
     events.attrs[N_NAMELESS] = n_nameless
     return events
@@ -176,8 +178,8 @@ def check_events_fit_run(
     if last_onset >= run_duration or last_end > run_duration + tolerance:
         raise InputError(
             f"{events_file} has events until {last_end:g} s (last onset {last_onset:g} s) but its "
-            f"run is over after {run_duration:g} s: check that the run is complete and that the "
-            "events are its own, in seconds"
+            f"run ends after {run_duration:g} s: check that the run is complete, and that these "
+            "are its events, in seconds"
         )
 
 
@@ -211,8 +213,8 @@ def _kinds(table: pd.DataFrame, config: EventsConfig, events_file: Path) -> pd.S
         first = str(types[unknown].iloc[0])
         raise InputError(
             f"{events_file} has {config.type_column} {first!r} in line {_first_line(unknown)}, "
-            f"which the data set configuration does not know{did_you_mean(first, meanings)}: it "
-            f"must be one of {', '.join(meanings)} (or be added to ignored_types)"
+            f"which the data set configuration does not list{did_you_mean(first, meanings)}: it "
+            f"must be one of {', '.join(meanings)} (or add it to ignored_types)"
         )
     return types.map(meanings)
 
@@ -223,8 +225,8 @@ def _read_seconds(texts: pd.Series, events_file: Path) -> pd.Series:
     if wrong.any():
         raise InputError(
             f"{events_file} has {texts.name} {texts[wrong].iloc[0]!r} in line "
-            f"{_first_line(wrong)}: it must be a number of seconds, for the model needs one "
-            "(correct the row, or put its type among the ignored_types of the configuration)"
+            f"{_first_line(wrong)}: it must be a number of seconds: correct the row, or add its "
+            "type to ignored_types in the data set configuration"
         )
     return seconds.astype(float)
 

@@ -105,8 +105,8 @@ class FmriprepDerivatives:
         content = read_description(self.root, "BIDS derivatives data set", remedy)
         if content.get("DatasetType", "derivative") != "derivative":
             raise InputError(
-                f"{self.root} is a raw data set ({DESCRIPTION} says so): give --derivatives what "
-                "fMRIPrep made of it"
+                f"{self.root} is a raw data set ({DESCRIPTION} says so): give --derivatives the "
+                "output folder of fMRIPrep"
             )
         self.made_by = _generated_by(content.get("GeneratedBy"))
 
@@ -147,8 +147,8 @@ class FmriprepDerivatives:
         (self.space,) = fitting
         if wanted is None:
             warn_once(
-                f"{self.root} holds no runs of task {task} in T1w space: they are taken in "
-                f"{self.space}, the only standard space that is there"
+                f"{self.root} holds no runs of task {task} in T1w space, so those in {self.space} "
+                "are used, the only standard space found"
             )
 
     @property
@@ -177,8 +177,8 @@ class FmriprepDerivatives:
         confounds = _first_of(folder, [*names, *old_names])
         if confounds is None:
             raise InputError(
-                f"{_listed(folder, names)} is missing, which holds the motion parameters of "
-                f"{bold.name}: restore it, or leave --derivatives out"
+                f"{_listed(folder, names)} is missing (motion parameters of {bold.name}): restore "
+                "it, or leave --derivatives out"
             )
         mask = None
         if self.space.is_standard:
@@ -186,7 +186,7 @@ class FmriprepDerivatives:
             mask = _first_of(folder, [name])
             if mask is None:
                 raise InputError(
-                    f"{folder / name} is missing, the brain mask of {bold.name}: restore it from "
+                    f"{folder / name} is missing (brain mask of {bold.name}): restore it from "
                     "fMRIPrep's output"
                 )
         table = read_table(confounds)
@@ -216,11 +216,11 @@ class FmriprepDerivatives:
         spaces = [space for stem, space in _spaces_in(folder) if stem in wanted]
         others = len(list(folder.glob(f"*{rest}.nii*")))
         where = (
-            f"is missing and the run is there in {_listed_spaces(spaces)} only, while runs are "
-            f"taken in {self.space}"
+            f"is missing; the run exists in {_listed_spaces(spaces)} only, but runs are read in "
+            f"{self.space}"
             if spaces
-            else f"is missing, in {self.space} and in any other space ({others} other runs are "
-            f"there in {self.space})"
+            else f"is missing in {self.space} and every other space ({others} other runs exist in "
+            f"{self.space})"
         )
         return InputError(
             f"{missing} {where}: run fMRIPrep on this run too, with {self.space} among its "
@@ -258,8 +258,8 @@ class FmriprepDerivatives:
         if len(found) > 1:
             raise InputError(
                 f"sub-{subject} has {len(found)} anatomical references in {self.root} "
-                f"({found[0].name}, ...), so its T1w space is not one: choose one by t1w in "
-                "--bids-filter-file, or run fMRIPrep with one for all sessions"
+                f"({found[0].name}, ...), so it has more than one T1w space: choose one with t1w "
+                "in --bids-filter-file, or run fMRIPrep with one reference for all sessions"
             )
         return found[0]
 
@@ -271,9 +271,9 @@ class FmriprepDerivatives:
         for raw in raws:
             if raw.session in others:
                 raise InputError(
-                    f"{raw.path} lies in the T1w space of its own session in {self.root}, not in "
-                    f"that of {t1w.name}: take runs of one session by --session-label, or run "
-                    "fMRIPrep with one anatomical reference for all"
+                    f"{raw.path} is in the T1w space of its own session in {self.root}, not in "
+                    f"that of {t1w.name}: choose one session with --session-label, or run fMRIPrep "
+                    "with one anatomical reference for all"
                 )
 
     def _anatomical(self, subject: str) -> list[Path]:
@@ -331,13 +331,10 @@ def _remedy(wanted: Space | None, usable: Sequence[Space], fitting: Sequence[Spa
     if fitting:
         return f": choose {names}"
     if wanted is None or not (wanted == T1W or wanted.is_standard):
-        return (
-            ", and those of a subject lie on one another in T1w space and in standard spaces only: "
-            + (
-                f"choose {names}"
-                if names
-                else "run fMRIPrep again with one of these among its --output-spaces"
-            )
+        return ", but runs of a subject align only in T1w space and in standard spaces: " + (
+            f"choose {names}"
+            if names
+            else "run fMRIPrep again with one of these among its --output-spaces"
         )
     return (
         f", not in {wanted}: {f'choose {names}, or ' if names else ''}run fMRIPrep again with "
@@ -362,8 +359,8 @@ def _read_timing(bold: Path, sidecar: Path) -> tuple[Timing, float, bool]:
     start = values.get("StartTime", timing.repetition_time * UNCORRECTED)
     if not isinstance(start, int | float) or not -TIME_TOLERANCE <= start < timing.repetition_time:
         raise InputError(
-            f"{sidecar} has the StartTime {start!r}: it must be the moment (s) within a volume "
-            "that slices were corrected to"
+            f"{sidecar} has the StartTime {start!r}: give the time (s) within a volume that slices "
+            "were corrected to"
         )
     return timing, max(0.0, start / timing.repetition_time), True
 
@@ -374,9 +371,9 @@ def check_one_reference(runs: Sequence[PreprocessedRun]) -> None:
         if run.corrected != runs[0].corrected:
             one, other = (run, runs[0]) if run.corrected else (runs[0], run)
             raise InputError(
-                f"the slices of {one.bold} were corrected for their timing and those of "
-                f"{other.bold.name} were not: run fMRIPrep on both with slice times in their "
-                "sidecars, or on both with --ignore slicetiming, or leave one out"
+                f"slice timing was corrected in {one.bold} but not in {other.bold.name}: run "
+                "fMRIPrep on both with SliceTiming in their sidecars or with --ignore slicetiming, "
+                "or leave one out"
             )
         if abs(run.slice_time_reference - runs[0].slice_time_reference) > REFERENCE_TOLERANCE:
             raise InputError(

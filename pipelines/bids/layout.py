@@ -213,8 +213,8 @@ class BidsFilters:
     def none_left(self, subject: str, what: str, images: Sequence[Path], root: Path) -> InputError:
         """Make the error of a subject none of whose T1w images are asked for."""
         return InputError(
-            f"sub-{subject} has {len(images)} {what} in {root} but none that {self.file} lets "
-            f"through ({images[0].name}, ...): correct the filter"
+            f"sub-{subject} has {len(images)} {what} in {root} but {self.file} excludes all of "
+            f"them ({images[0].name}, ...): correct the filter"
         )
 
 
@@ -230,16 +230,18 @@ def read_filters(file: Path) -> BidsFilters:
     for kind, wanted in content.items():
         if kind not in FILTERED + NOT_USED:
             raise InputError(
-                f"{file} filters {kind!r}, which is no kind of image"
-                f"{did_you_mean(kind, FILTERED)}: choose from "
-                f"{', '.join(FILTERED)} (and {', '.join(NOT_USED)}, which are of no matter here)"
+                f"{file} filters {kind!r}, which is not a kind of "
+                f"image{did_you_mean(kind, FILTERED)}: choose from {', '.join(FILTERED)} (and "
+                f"{', '.join(NOT_USED)}, which are accepted without effect)"
             )
         if not isinstance(wanted, dict):
-            raise InputError(f"{file} must hold an object of entities for {kind!r}: correct it")
+            raise InputError(
+                f"{file} must give {kind!r} a JSON object of BIDS entities: correct it"
+            )
         for entity, value in wanted.items():
             if entity not in ENTITIES:
                 raise InputError(
-                    f"{file} filters {kind} by {entity!r}, which is no entity"
+                    f"{file} filters {kind} by {entity!r}, which is not a BIDS entity"
                     f"{did_you_mean(entity, ENTITIES)}: write it as pybids does, such as "
                     "session, acquisition, reconstruction, direction or run"
                 )
@@ -247,8 +249,8 @@ def read_filters(file: Path) -> BidsFilters:
                 one is None or type(one) in (str, int) for one in _alternatives(value)
             ):  # true is no number
                 raise InputError(
-                    f"{file} gives {entity} of {kind} the value {value!r}: it must be a text, a "
-                    "whole number, null, or a list of these"
+                    f"{file} gives {entity} of {kind} the value {value!r}: give a text, a whole "
+                    "number, null, or a list of these"
                 )
     return BidsFilters(content.get("bold", {}), content.get("t1w", {}), file)
 
@@ -301,7 +303,7 @@ def read_description(root: Path, kind: str, remedy: str) -> dict[str, Any]:
     file = root / DESCRIPTION
     require_content(file)
     if not file.is_file():
-        raise InputError(f"{root} is not a {kind}, it has no {file.name}: give {remedy}")
+        raise InputError(f"{root} is not a {kind}, because it has no {file.name}: give {remedy}")
     return read_json_object(file)
 
 

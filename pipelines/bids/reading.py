@@ -87,10 +87,9 @@ def read_dataset(
     if wrong:
         run, preprocessed = wrong[0]
         warn_once(
-            f"{len(wrong)} of {len(runs)} runs have another TR in their header than in their "
-            f"sidecar, which is used (the first: {run.image}, "
-            f"{preprocessed.wrong_header_tr:g} s in the header, "
-            f"{run.repetition_time:g} s in the sidecar; fMRIPrep 23.2.0 writes 1 s "
+            f"{len(wrong)} of {len(runs)} runs have a TR in their header that differs from their "
+            f"sidecar's, which is used (the first: {run.image}, {preprocessed.wrong_header_tr:g} s "
+            f"in the header, {run.repetition_time:g} s in the sidecar; fMRIPrep 23.2.0 writes 1 s "
             "into every header)"
         )
     return subjects if names_only else check_images(subjects, n_threads, problems, reading.ignore)
@@ -131,12 +130,12 @@ def _require_standard_space(reading: Reading, derivatives: FmriprepDerivatives |
     """Refuse options that have a meaning for runs in a standard space only."""
     if reading.space is not None and derivatives is None:
         raise InputError(
-            f"--space {reading.space} is a space of fMRIPrep's runs: give --derivatives too, or "
+            f"--space {reading.space} chooses among fMRIPrep's runs: give --derivatives too, or "
             "leave it out (betas of raw runs go to MNI305)"
         )
     if reading.atlas is not None and (derivatives is None or derivatives.standard_space is None):
         raise InputError(
-            f"the atlas {reading.atlas} is for fMRIPrep's runs in a standard space (--derivatives "
+            f"the atlas {reading.atlas} needs fMRIPrep's runs in a standard space (--derivatives "
             "with --space): leave it out here, and give it to conceptrsa compare"
         )
 
@@ -146,8 +145,8 @@ def _select(labels: Sequence[str], prefix: str, there: Sequence[str], what: str)
     for label in sorted(wanted, key=natural_key):
         if label not in there:
             raise InputError(
-                f"{label!r} is no {what}{did_you_mean(label, there)}: choose from "
-                f"{', '.join(there) or 'none, it has none'}"
+                f"{label!r} is not a {what}{did_you_mean(label, there)}: choose from "
+                f"{', '.join(there) or 'none (it has none)'}"
             )
     return tuple(label for label in there if label in wanted)
 
@@ -163,6 +162,7 @@ def _with_runs(finder: SubjectFinder, labels: tuple[str, ...]) -> tuple[str, ...
         return labels
     warn_once(
         f"{len(lacking)} of {len(labels)} participants in {finder.dataset.root} have no BOLD run "
-        f"of task {finder.config.runs.task} that is selected and are left out: {', '.join(lacking)}"
+        f"of task {finder.config.runs.task} that matches the selection and are left out: "
+        f"{', '.join(lacking)}"
     )
     return having

@@ -117,7 +117,7 @@ class SubjectFinder:
             file = Path(str(self.reading.atlas).replace(SUBJECT_PLACE, subject))
             require_content(file)
             if not file.is_file():
-                raise InputError(f"the atlas {file} is missing: give a label volume that exists")
+                raise InputError(f"the atlas {file} is missing: correct the path of --atlas")
             return file
         bolds = [run.preprocessed.bold for run in runs if run.preprocessed is not None]
         found = filter(None, map(derivatives.find_segmentation, bolds))
@@ -125,8 +125,8 @@ class SubjectFinder:
         if segmentation is None:
             raise InputError(
                 f"sub-{subject} has no {SEGMENTATION.lstrip('_')} in {derivatives.space} beside "
-                f"its runs in {derivatives.root}, so nothing says where the regions lie: give a "
-                "label volume of that space by --atlas"
+                f"its runs in {derivatives.root}, so it has no regions: give a label volume in "
+                "that space with --atlas"
             )
         return segmentation
 
@@ -147,7 +147,7 @@ class SubjectFinder:
             )
         if len(found) > 1:
             logger.warning(
-                "sub-%s has %d T1w images: the first by name is used, %s",
+                "sub-%s has %d T1w images; the first by name is used: %s",
                 subject, len(found), found[0],
             )  # fmt: skip
         return found[0]
@@ -191,7 +191,7 @@ class SubjectFinder:
             if not self.names_only and self.derivatives is None:
                 raise InputError(
                     f"{events.path} has no BOLD image beside it: restore the image, or remove the "
-                    "events file if the run does not count"
+                    "events file if the run is not wanted"
                 )
             name = events.path.name.removesuffix("_events.tsv") + "_bold.nii.gz"
             of_bold = {**events.entities, "suffix": "bold", "extension": ".nii.gz"}
@@ -202,8 +202,8 @@ class SubjectFinder:
         if len(reconstructions) > 1:
             warn_once(
                 f"sub-{subject} in {self.dataset.root} has runs of {len(reconstructions)} "
-                "reconstructions (rec-), each of which is taken for a run of its own: where they "
-                "are of one recording, choose one by --bids-filter-file"
+                "reconstructions (rec-), which count as separate runs: if they come from one "
+                "recording, choose one with --bids-filter-file"
             )
         return sorted(
             bolds,
@@ -281,8 +281,8 @@ def _one_of(files: Sequence[BidsFile], are_combined: bool) -> BidsFile:
     magnitude = [file for file in files if file.entities.get("part") in (None, "mag")]
     if not magnitude:
         raise InputError(
-            f"{files[0].path} is a part of a complex image and its magnitude (part-mag) is not "
-            "there: add the magnitude image, or leave the run out"
+            f"{files[0].path} is part of a complex image without its magnitude (part-mag): add the "
+            "magnitude image, or leave the run out"
         )
     first, *others = magnitude
     echoes = {file.entities.get("echo") for file in magnitude}
@@ -293,13 +293,12 @@ def _one_of(files: Sequence[BidsFile], are_combined: bool) -> BidsFile:
             return BidsFile(first.path.with_name(name), entities)
         raise InputError(
             f"{first.path} is one of {len(echoes)} echoes of a run, which are not combined here: "
-            "give fMRIPrep's output, which combines them, by --derivatives, or choose an echo by "
+            "give fMRIPrep's output, which combines them, to --derivatives, or choose one with "
             '--bids-filter-file ({"bold": {"echo": 2}})'
         )
     if others:
         raise InputError(
-            f"{first.path} and {others[0].path.name} are the same run by their names: keep one of "
-            "them"
+            f"{first.path} and {others[0].path.name} have names of the same run: keep one of them"
         )
     return first
 
@@ -328,8 +327,8 @@ def find_t1w_mask(where: Path, subject: str, t1w: Path) -> Path:
     require_content(file)
     if not file.is_file():
         raise InputError(
-            f"--t1w-mask {file} is missing; give a mask, a name with {{subject}} for "
-            "the label, or a folder with sub-*/anat/sub-*_desc-brain_mask.nii.gz"
+            f"--t1w-mask {file} is missing: give a mask, a file name with {{subject}} for the "
+            "label, or a folder with sub-*/anat/sub-*_desc-brain_mask.nii.gz"
         )
     if file == where and not re.search(rf"sub-{re.escape(subject)}(?![0-9A-Za-z])", file.name):
         _require_one_subject(where, subject, t1w)
@@ -350,12 +349,12 @@ def _find_in(folder: Path, subject: str, t1w: Path) -> Path:
         return chosen[0]
     if not chosen:
         raise InputError(
-            f"{folder} has no brain mask of {t1w.name}; add anat/{stem}{MASK_SUFFIX}.gz, or leave "
+            f"{folder} has no brain mask of {t1w.name}: add anat/{stem}{MASK_SUFFIX}.gz, or leave "
             "--t1w-mask out"
         )
     raise InputError(
-        f"{folder} has {len(chosen)} brain masks that could be of {t1w.name} ({chosen[0].name}, "
-        f"...); keep one, named {stem}{MASK_SUFFIX}.gz"
+        f"{folder} has {len(chosen)} brain masks that match {t1w.name} ({chosen[0].name}, "
+        f"...): keep one, named {stem}{MASK_SUFFIX}.gz"
     )
 
 
@@ -374,6 +373,6 @@ def _require_one_subject(where: Path, subject: str, t1w: Path) -> None:
     of_all = [] if folder is None else list(filter(Path.is_dir, folder.parent.glob("sub-*")))
     if len(of_all) > 1:
         raise InputError(
-            f"--t1w-mask {where} is one file and the data set has {len(of_all)} subjects; write "
-            "{subject} for the label, or give a folder of BIDS derivatives"
+            f"--t1w-mask {where} is one file but the data set has {len(of_all)} subjects: write "
+            f"{subject} for the label, or give a folder of BIDS derivatives"
         )

@@ -52,14 +52,14 @@ def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool) -> Timing:
     if not sidecar.files:
         name = bold.name.removesuffix(".gz").removesuffix(".nii") + ".json"
         raise InputError(
-            f"{bold} has no JSON sidecar: add {name} (or one further up that applies to it) with "
+            f"{bold} has no JSON sidecar: add {name}, or one in a parent folder, with "
             "RepetitionTime and SliceTiming in seconds"
         )
     nearest = sidecar.files[-1]
     if "VolumeTiming" in sidecar.values and "RepetitionTime" not in sidecar.values:
         raise InputError(
-            f"{bold} has VolumeTiming in place of RepetitionTime ({nearest}), so its volumes "
-            "are not equally far apart, which the model cannot take: leave the run out"
+            f"{bold} has VolumeTiming in place of RepetitionTime ({nearest}), so its volumes are "
+            "not equally spaced, which the model needs: leave the run out"
         )
     if "RepetitionTime" not in sidecar.values:
         raise InputError(f"{bold} has no RepetitionTime: add it, in seconds, to {nearest}")
@@ -69,7 +69,7 @@ def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool) -> Timing:
     if "SliceTiming" not in sidecar.values:
         raise InputError(
             f"{bold} has no SliceTiming: add it, in seconds, to {nearest}, or give --ignore "
-            "slicetiming to go on without slice timing correction"
+            "slicetiming to skip slice timing correction"
         )
     slice_times = sidecar.values["SliceTiming"]
     if (
@@ -78,15 +78,15 @@ def read_timing(bold: Path, sidecar: Sidecar, ignore_slices: bool) -> Timing:
         or not all(map(_is_number, slice_times))
     ):
         raise InputError(
-            f"{nearest} gives {bold.name} a SliceTiming that is no list of numbers: correct it, or "
-            "give --ignore slicetiming"
+            f"{nearest} gives {bold.name} a SliceTiming that is not a list of numbers: correct it, "
+            "or give --ignore slicetiming"
         )
     within_volume(slice_times, repetition_time, f"{nearest} gives {bold.name}")
     slice_axis = sidecar.values.get("SliceEncodingDirection", "k")
     if slice_axis not in SLICE_AXES:
         raise InputError(
-            f"{nearest} gives {bold.name} SliceEncodingDirection {slice_axis!r}: it must be one of "
-            "i, j, k, i-, j-, k-"
+            f"{nearest} gives {bold.name} SliceEncodingDirection {slice_axis!r}: give one of i, j, "
+            "k, i-, j-, k-"
         )
     return Timing(repetition_time, tuple(map(float, slice_times)), slice_axis)
 
@@ -107,8 +107,8 @@ def check_tr(value: object, bold: Path, source: Path) -> float:
     """Give a repetition time (s) as a number; InputError where it cannot be one."""
     if not _is_number(value) or not 0 < value <= LONGEST_TR:
         raise InputError(
-            f"{source} gives {bold.name} RepetitionTime {value!r}: it must be a number of seconds "
-            f"(not ms) above 0 and up to {LONGEST_TR:g}"
+            f"{source} gives {bold.name} RepetitionTime {value!r}: give seconds (not ms), above 0 "
+            f"and up to {LONGEST_TR:g}"
         )
     return float(value)
 

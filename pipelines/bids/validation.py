@@ -82,8 +82,8 @@ def require_valid(
     validator = find_validator()
     if validator is None:
         log.info(
-            "the BIDS validator is not installed, so the input was not validated; get it by: "
-            "pip install 'conceptrsa[bids]'"
+            "the BIDS validator is not installed, so the data set was not validated; to install "
+            "it: pip install 'conceptrsa[bids]'"
         )
         return
     issues = [
@@ -100,7 +100,7 @@ def require_valid(
             log.info("%s is valid BIDS (%d warnings: %s)", bids_dir, len(issues), file)
     if errors:
         raise InputError(
-            f"{bids_dir} is no valid BIDS data set, the BIDS validator found {len(errors)} "
+            f"{bids_dir} is not valid BIDS: the validator found {len(errors)} "
             f"error{'s' if len(errors) > 1 else ''} ({'; '.join(errors[:N_SHOWN])}"
             f"{'; ...' if len(errors) > N_SHOWN else ''}): {found_in}correct them, or give "
             "--skip-bids-validation"

@@ -233,7 +233,7 @@ def require_demo_folder(out_dir: Path) -> None:
     others = [path for path in bids.iterdir() if path.name != "stimuli"] if bids.is_dir() else []
     if others and not (out_dir / MANIFEST).exists():
         raise InputError(
-            f"{bids} holds a data set that is no demo: choose another folder for the demo."
+            f"{bids} holds a data set that is not the demo: choose another folder for the demo."
         )
     if (out_dir / "dataset_description.json").exists():
         raise InputError(f"{out_dir} is a data set: choose another folder for the demo.")

@@ -55,11 +55,11 @@ def require_own_config(out_dir: Path, config: DatasetConfig, options: Participan
         return ""
     sentence = require_recorded(config, out_dir, SECTIONS, options.force_config)
     if sentence:
-        warn_once(f"{sentence}: subjects that are not run again now keep what that gave them")
+        warn_once(f"{sentence}: subjects that are not run again keep their earlier results")
     recorded = read_recorded(out_dir)
     if recorded is None:
         warn_once(
-            f"{out_dir} holds subjects but no {RECORD}: they are taken to be of the same data set "
+            f"{out_dir} holds subjects but no {RECORD}: they are assumed to have the same data set "
             "configuration"
         )
         return ""
@@ -90,8 +90,8 @@ def notes_on_other_runs(
         if before and before != now:
             yield (
                 f"{name}: the betas of {len(before)} runs in {out_dir} are replaced by those of "
-                f"{len(now)} runs ({len(before & now)} of them the same); to keep both, stop this "
-                "run and choose another output folder"
+                f"{len(now)} runs ({len(before & now)} in common); to keep both, stop now and "
+                "choose another output folder"
             )
 
 

@@ -84,8 +84,8 @@ def last_sentence(traceback: str) -> str:
     of_disk = _OF_DISK.search(errors[-1]) if errors else None
     if of_disk is not None and int(of_disk["number"]) in DISK_ERRORS:
         return (
-            f"{of_disk['reason']}; make room or correct the permissions, and run the same command "
-            "again: finished steps are not repeated"
+            f"{of_disk['reason']}; free some space or correct the permissions, and run the same "
+            "command again: finished steps are not repeated"
         )
     return errors[-1].strip() if errors else "the step failed without a message"
 
@@ -96,7 +96,7 @@ def cut_short(error: Exception, unfinished: Sequence[Any], log_dir: Path) -> lis
     crash_file = log_dir / f"crash-{datetime.now():%Y%m%d-%H%M%S}-run.txt"
     with suppress(OSError):
         crash_file.write_text(traceback, encoding="utf-8")
-    sentence = f"the run ended before all was done: {last_sentence(traceback)}"
+    sentence = f"the run ended early: {last_sentence(traceback)}"
     return [Failure(Path(step.output_dir()), sentence, crash_file) for step in unfinished]
 
 
@@ -120,6 +120,6 @@ def note_how_to_repeat(failures: Sequence[Failure], command: str) -> None:
     for crash_file in {failure.crash_file for failure in failures} - {None}:
         with suppress(OSError), Path(str(crash_file)).open("a") as stream:
             stream.write(
-                f"\nTo do this step again, once its cause is removed: {command}\n"
-                "Steps that are finished are not repeated.\n"
+                f"\nTo repeat this step, once the cause is removed: {command}\n"
+                "Finished steps are not repeated.\n"
             )

@@ -339,8 +339,8 @@ def require_room(
             if options.keep_work:
                 advice.append("leave --keep-work out")
             raise InputError(
-                f"the run needs about {gigabytes:.1f} GB in {folder} and {free:.1f} GB are free "
-                f"there; {', '.join(advice)}, or run fewer subjects by --participant-label"
+                f"the run needs about {gigabytes:.1f} GB in {folder} and {free:.1f} GB are free: "
+                f"{', '.join(advice)}, or run fewer subjects by --participant-label"
             )
 
 

@@ -117,7 +117,7 @@ def require_no_other_data_set(folder: Path, option: str = "OUT_DIR") -> None:
     if not is_own or content.get("DatasetType") != "derivative":
         raise InputError(
             f"{option} {folder} holds another data set, whose {file.name} would be overwritten: "
-            f"choose another {option}, such as a folder of its own in derivatives"
+            f"choose another {option}, such as a new folder in derivatives"
         )
 
 

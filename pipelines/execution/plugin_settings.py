@@ -87,7 +87,9 @@ def _settings_of(name: str | None, arguments: Mapping[str, Any]) -> PluginSettin
     local = read_table(_MultiProcArguments, arguments)
     _require_positive(local, "n_procs", "memory_gb")
     if local.raise_insufficient:
-        raise InputError("raise_insufficient has to be false: a step above the limit runs alone")
+        raise InputError(
+            "raise_insufficient must be false, because a step above the limit runs alone"
+        )
     return PluginSettings(local.n_procs, local.memory_gb)
 
 
@@ -99,15 +101,15 @@ def _read_file(file: Path) -> tuple[str, dict[str, Any]]:
         text = file.read_text(encoding="utf-8")
         content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
-        raise InputError(f"{error.strerror}; name a file that can be read") from error
+        raise InputError(f"{error.strerror}; give a file that can be read") from error
     except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
         first_line = str(error).splitlines()[0]
         raise InputError(
-            f"no YAML or JSON of plain data ({first_line}); write 'plugin: NAME' and "
+            f"not plain YAML or JSON ({first_line}); write 'plugin: NAME' and "
             "'plugin_args:' with names and values"
         ) from error
     if not isinstance(content, dict) or not set(content) <= {"plugin", "plugin_args"}:
-        raise InputError("has to consist of 'plugin' and 'plugin_args'; correct it")
+        raise InputError("must hold just 'plugin' and 'plugin_args'; correct it")
     name = content.get("plugin", "MultiProc")
     name = _SAME_AS.get(name, name) if isinstance(name, str) else name
     if name not in PLUGINS:
@@ -115,7 +117,7 @@ def _read_file(file: Path) -> tuple[str, dict[str, Any]]:
         raise InputError(f"no plugin {name!r} here{close}; choose one of {', '.join(PLUGINS)}")
     arguments = content.get("plugin_args") or {}
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
-        raise InputError("'plugin_args' has to hold names and values; correct it")
+        raise InputError("'plugin_args' must hold names and values; correct it")
     arguments = {key: value for key, value in arguments.items() if value not in (None, "")}
     for key in _WITHOUT_EFFECT:
         if arguments.pop(key, None) is not None:
@@ -147,7 +149,7 @@ def _read_script(template: str) -> str:
         try:
             text = Path(template).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise InputError("template names no file that can be read, and is no script") from error
+            raise InputError("template is neither a readable file nor a script") from error
     if not text.startswith("#!"):
-        raise InputError("template has to begin with '#!', as '#!/bin/bash'")
+        raise InputError("template must begin with '#!', such as '#!/bin/bash'")
     return text.rstrip("\n")

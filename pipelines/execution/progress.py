@@ -145,7 +145,7 @@ class RunProgress:
         verb, told = "done", took or "found"
         if status == "exception":
             self._told_failed.add((subject, step))
-            verb, told = "failed", "no further step of this subject is started"
+            verb, told = "failed", "no further steps of this subject will start"
             told = f"{took}; {told}" if took else told
         left = time_left(self._time_left.seconds())
         log.info(

@@ -70,8 +70,8 @@ def _require_pictures(subjects: Sequence[SubjectInputs], stimuli_dir: Path | Non
             missing = sorted(count_presentations([run.conditions]).keys() - pictures.keys())
             if missing:
                 raise InputError(
-                    f"{run.events} shows {missing[0]}, of which {stimuli_dir} has no picture; "
-                    f"add {missing[0]}.png or the like, or give another --stimuli"
+                    f"{run.events} shows {missing[0]}, which has no picture in {stimuli_dir}; add "
+                    f"{missing[0]}.png (or another picture format), or give another --stimuli"
                 )
 
 
@@ -80,7 +80,7 @@ def _require_whole_partitions(subjects: Sequence[SubjectInputs], runs_per_partit
     for subject in subjects:
         if len(subject.runs) < 2:
             raise InputError(
-                f"sub-{subject.subject} has one run, and crossnobis distances need two; leave "
+                f"sub-{subject.subject} has one run, but crossnobis distances need two; leave "
                 "--run-betas out"
             )
         shown = [set(count_presentations([run.conditions])) for run in subject.runs]
@@ -89,8 +89,8 @@ def _require_whole_partitions(subjects: Sequence[SubjectInputs], runs_per_partit
             if missing:
                 raise InputError(
                     f"{min(missing)} is not shown in {subject.runs[part[0]].events}, nor in the "
-                    f"{len(part) - 1} runs pooled with it; give --runs-per-partition a number "
-                    f"above {runs_per_partition}, or leave --run-betas out"
+                    f"{len(part) - 1} runs pooled with it; raise --runs-per-partition above "
+                    f"{runs_per_partition}, or leave --run-betas out"
                 )
 
 
@@ -135,8 +135,8 @@ def _require_regions_alike(subjects: Sequence[SubjectInputs]) -> None:
     without = [subject.subject for subject in subjects if subject.segmentation is None]
     if without and len(without) < len(subjects):
         raise InputError(
-            f"sub-{without[0]} has no desc-aparcaseg_dseg in the --derivatives and other subjects "
-            "have one, so that their regions would not be alike; restore it, give "
+            f"sub-{without[0]} has no desc-aparcaseg_dseg in --derivatives, but other subjects "
+            "have one, so their regions would not be comparable; restore it, give "
             "--fs-subjects-dir, or choose --roi-source template"
         )
 
@@ -169,7 +169,7 @@ def _require_spm_can(
         microtime_onset(config.glm.slice_time_reference)
     if config.glm.pooling == "mean" and run_model == "concatenated":
         raise InputError(
-            "pooling = 'mean' needs a beta a run, which concatenated runs do not have; choose "
+            "pooling = 'mean' needs a beta per run, which concatenated runs do not have; choose "
             "--run-model sessions, or --pooling joint"
         )
     if config.glm.hrf != "spm":
@@ -181,13 +181,13 @@ def _require_spm_can(
         for run in subject.runs:
             if not run.slice_axis.startswith("k"):
                 raise InputError(
-                    f"{run.bold} has its slices along the axis {run.slice_axis[0]}, and SPM "
-                    "corrects them along the third (k) only; use --engine python"
+                    f"{run.bold} has its slices along axis {run.slice_axis[0]}, but SPM corrects "
+                    "them along the third (k) only; use --engine python"
                 )
         times = sorted({run.repetition_time for run in subject.runs})
         if len(times) > 1:
             raise InputError(
                 f"the runs of sub-{subject.subject} have the repetition times "
-                f"{', '.join(f'{time:g}' for time in times)} s, and a model of SPM has one; use "
+                f"{', '.join(f'{time:g}' for time in times)} s, but an SPM model has only one; use "
                 "--engine python"
             )

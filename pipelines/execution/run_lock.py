@@ -86,7 +86,8 @@ def _open_locked(path: Path, name: str, wait: bool) -> IO[Any]:
                 if error.errno not in _HAS_NO_LOCKS:
                     raise
             log.warning(
-                "the file system of %s has no locks: do not start a second run that writes there",
+                "the file system of %s does not support locks: do not start a second run that "
+                "writes there",
                 path.parent,
             )
             return path.open("a+")
@@ -118,8 +119,8 @@ def _refusal(opened: IO[Any], path: Path, name: str) -> str:
         holder = json.loads(opened.read())
         who = f"process {holder['pid']} on {holder['host']}, since {holder['started']}"
     except (ValueError, LookupError, TypeError):
-        who = "a process that has just started"
+        who = "a process that just started"
     return (
-        f"another run is writing {name} in {path.parent} ({who}); wait until it has ended, stop "
-        "it, or choose another output folder"
+        f"another run is writing {name} in {path.parent} ({who}); wait until it ends, stop it, or "
+        "choose another output folder"
     )

@@ -142,8 +142,8 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
             forget_jobs(self._noted_in, self._name_ends)
         except SlurmUnreachableError as error:
             log.warning(
-                "jobs may be left in the queue (%s); cancel them by scancel, or leave it to the "
-                "next run",
+                "jobs may still be in the queue (%s); cancel them with scancel, or let the next "
+                "run do so",
                 error,
             )
 
@@ -228,7 +228,7 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
             try:
                 cancel([taskid])
             except SlurmUnreachableError as error:
-                log.warning("job %d may be left in the queue (%s)", taskid, error)
+                log.warning("job %d may still be in the queue (%s)", taskid, error)
             return _failed(
                 f"Slurm will never start job {taskid} ({state.reason}); correct 'sbatch_args' in "
                 "the file of --use-plugin, or --omp-nthreads"
@@ -256,13 +256,13 @@ class SlurmJobsPlugin(FailureKeeper, TidyingPlugin):
     def _how_it_ended(self, number: int, job: _Job, state: JobState | None) -> str:
         log_file = self._log_dir / "slurm" / f"{job.name}-{number}.log"
         if state is None:
-            return f"Slurm no longer knows job {number}, and it left no result; {_AGAIN}"
+            return f"Slurm no longer lists job {number}, which left no result; {_AGAIN}"
         endings = {
             "CANCELLED": f"job {number} was cancelled; {_AGAIN}",
-            "OUT_OF_MEMORY": f"job {number} needed more memory than it had ({job.memory_mb} MB "
-            "unless 'sbatch_args' say otherwise); give more by --mem=... in 'sbatch_args' of the "
+            "OUT_OF_MEMORY": f"job {number} ran out of memory ({job.memory_mb} MB "
+            "unless 'sbatch_args' say otherwise); raise it with --mem=... in 'sbatch_args' of the "
             f"file of --use-plugin, and {_AGAIN}",
-            "TIMEOUT": f"job {number} reached its time limit; give more by --time=... in "
+            "TIMEOUT": f"job {number} reached its time limit; raise it with --time=... in "
             f"'sbatch_args' of the file of --use-plugin, and {_AGAIN}",
             "COMPLETED": f"job {number} ended without a result (its log: {log_file}); {_AGAIN}",
             "NODE_FAIL": f"the machine that ran job {number} failed; {_AGAIN}",

@@ -248,9 +248,9 @@ def end_jobs_left(folders: Collection[Path], subjects: Collection[str]) -> None:
         return
     if missing_command():
         raise InputError(
-            f"an earlier run left jobs of Slurm that may still be at work ({notes[0]}), and "
-            "Slurm's commands are not here to cancel them; run on a machine that has them, or, if "
-            f"no job is left, remove {notes[0].parent}"
+            f"jobs of an earlier run may still be running ({notes[0]}), but this machine lacks "
+            "Slurm's commands to cancel them; run on one that has them, or, if no job is left, "
+            f"remove {notes[0].parent}"
         )
     try:
         _cancel_and_wait({note.read_text().strip() for note in notes})
@@ -269,13 +269,13 @@ def _cancel_and_wait(name_ends: Collection[str]) -> None:
     deadline = time.monotonic() + _SECONDS_TO_END
     left = living_jobs(name_ends)
     if left:
-        log.info("cancelling %d jobs that an earlier run left", len(left))
+        log.info("cancelling %d jobs of an earlier run", len(left))
     while left:
         cancel(left)
         time.sleep(1)
         left = living_jobs(name_ends)
         if left and time.monotonic() > deadline:
             raise StepError(
-                f"job {left[0]} of an earlier run does not end; wait until squeue no longer lists "
-                "it, and run the same command again"
+                f"job {left[0]} of an earlier run is still running; run the same command again "
+                "when squeue no longer lists it"
             )

@@ -27,8 +27,8 @@ from conceptrsa.pipelines.execution.worker_processes import (
 ONE_THREAD = dict.fromkeys(THREAD_VARIABLES, "1")
 NIPYPE_LOGGERS = ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils")
 _KILLED = (
-    "StepError: the process that did this step was killed while no other was at work, perhaps for "
-    "want of memory; run the same command again to continue, where there is more if it was that"
+    "StepError: this step was killed while running alone, perhaps for lack of memory; run the same "
+    "command again to continue, with more memory if that was the cause"
 )
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,10 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
         if len(felled) == 1:
             self._fail(felled[0], _KILLED)
         elif felled:
-            log.warning("a process was killed; its step and those beside it are done again singly")
+            log.warning(
+                "a process was killed; its step and those running beside it are repeated one at a "
+                "time"
+            )
             self._to_repeat.extend(felled)
         self.pool = self._make_pool()
 

@@ -42,11 +42,11 @@ def compute_regions(
         Where the primary analysis of a region cannot be made; of several, for the first.
     """
     if finished is not None and (n_kept := finished.count()):
-        progress(f"going on from {n_kept} regions that are finished")
+        progress(f"continuing from {n_kept} finished regions")
     elif finished is not None and finished.are_of_others():
         warn_once(
-            f"{finished.work_dir} keeps finished regions of comparisons with other data, paths, "
-            "settings or versions: this one starts from the first region"
+            f"{finished.work_dir} keeps regions finished with other data, paths, settings or "
+            "versions: this comparison starts from the first region"
         )
     in_turn = is_own(plan.settings.rsa_metric) or is_own(plan.settings.rdm_metric)
     n_bytes = plan.memory_of_a_region(len(subjects))

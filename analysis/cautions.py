@@ -62,9 +62,9 @@ def _circular_selection(primary: Analysis) -> Iterator[str]:
     settings = primary.settings
     number = "" if settings.voxel_selection == "best-n" else f", {settings.n_voxels}"
     yield (
-        f"circular selection: the voxels ({settings.voxel_selection}{number}) are chosen by the "
-        "betas that are then scored; ceilings, and above all the peak of their sweep over the "
-        "number of voxels, are optimistic until they are seen in independent runs"
+        f"circular selection: voxels ({settings.voxel_selection}{number}) are chosen on the same "
+        "betas that are scored, so ceilings, above all the peak of their sweep over the number of "
+        "voxels, are optimistic until confirmed in independent runs"
     )
 
 
@@ -96,8 +96,8 @@ def _weak_ceilings(rois: Sequence[RoiResult]) -> Iterator[str]:
             weak.append(f"{roi.roi} ({mean:.3f}{spread}, p = {roi.ceiling_p:.3g})")
     if weak:
         yield (
-            "the noise ceiling (± standard error) is not above 95 % of the ceilings that permuted "
-            f"stimuli give, so that normalised scores mean little, in {_first(weak)}"
+            "the noise ceiling (± standard error) does not exceed the 95th percentile of ceilings "
+            f"with permuted stimuli, so normalised scores mean little, in {_first(weak)}"
         )
 
 
@@ -109,7 +109,7 @@ def _ceilings_below_zero(rois: Sequence[RoiResult], subjects: Sequence[str]) -> 
             below.append(f"{roi.roi} for {', '.join(who)}")
     if below:
         yield (
-            "there are no normalised scores where a subject's noise ceiling is not above zero: in "
+            "no normalised scores for subjects whose noise ceiling is not above zero: "
             f"{_first(below, '; ')}"
         )
 
@@ -133,8 +133,8 @@ def _unreachable_alpha(model_tests: Sequence[ModelTest]) -> Iterator[str]:
     smallest = min(made, key=lambda test: test.n)
     yield (
         f"{len(hopeless)} of {len(made)} signed-rank and sign-flip tests cannot reach {ALPHA:g} "
-        f"whatever the data: over {smallest.n} subjects, the fewest among them, a test cannot give "
-        f"a p below {signed_rank_floor(smallest.n):.4g}"
+        f"whatever the data: with {smallest.n} subjects, the fewest among them, p is never below "
+        f"{signed_rank_floor(smallest.n):.4g}"
     )
 
 
@@ -148,10 +148,9 @@ def _only_these_stimuli(primary: Analysis, model_tests: Sequence[ModelTest]) -> 
         )
     ):
         yield (
-            "signed-rank and sign-flip tests speak of new subjects who see these same stimuli: "
-            "that a model agrees with these stimuli by chance counts as an effect (of models "
-            "unrelated to the brain up to half, with 12 subjects); for new stimuli take the label "
-            "permutation and the random effects"
+            "signed-rank and sign-flip tests generalise to new subjects but not to new stimuli: "
+            "with 12 subjects, up to half of the models unrelated to the brain are significant; "
+            "for new stimuli, use the label permutation and random effects"
         )
 
 
@@ -160,11 +159,11 @@ def _few_permutations(model_tests: Sequence[ModelTest]) -> Iterator[str]:
     if not floors or max(floors) <= FEWEST_PERMUTATIONS:
         return
     n_ways = round(1 / max(floors))
-    ways = f"in {n_ways} ways only" if n_ways > 1 else "in no other way"
+    ways = f"only in {n_ways} ways" if n_ways > 1 else "in no other way"
     said = "is not made" if max(floors) >= ALPHA else f"gives no p below {max(floors):.2g}"
     yield (
-        f"few stimuli were seen by the same subjects, so that labels can be exchanged {ways}, and "
-        f"a label permutation {said}: take the intervals of the scores"
+        f"few stimuli were seen by the same subjects, so labels can be exchanged {ways} and a "
+        f"label permutation {said}: use the intervals of the scores"
     )
 
 
@@ -175,13 +174,12 @@ def _costly_metric(primary: Analysis) -> Iterator[str]:
         if is_own(settings.rsa_metric):
             yield (
                 f"{settings.rsa_metric} is called for every permutation: {n_permutations} are "
-                "made; the permutation test of the ceiling takes "
-                "Spearman's rho, as do partial scores"
+                "made; the permutation test of the ceiling and partial scores use Spearman's rho"
             )
             return
         yield (
             f"{settings.rsa_metric} is slow: {n_permutations} permutations are made, and the "
-            "permutation test of the ceiling takes Spearman's rho"
+            "permutation test of the ceiling uses Spearman's rho"
         )
 
 
@@ -196,8 +194,8 @@ def _no_zero(primary: Analysis) -> Iterator[str]:
 def _dependent_models(group_tests: Sequence[GroupTest]) -> Iterator[str]:
     if any(np.isfinite(test.p) and test.test == WELCH for test in group_tests):
         yield (
-            "Welch's t-test over model means treats models as independent; models of a group "
-            f"resemble each other: with no difference between groups it gives p < {ALPHA:g} in 41 "
-            "to 60 % of data sets (when models of a group correlate 0.66); take the stars of "
-            "the groups' figure as description"
+            "Welch's t-test over model means treats models as independent, but models of a group "
+            f"resemble each other: without a difference between groups, it gives p < {ALPHA:g} in "
+            "41 to 60 % of data sets (when models of a group correlate 0.66); read the stars in "
+            "the figure of groups as a description"
         )

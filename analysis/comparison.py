@@ -69,7 +69,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """What the figures of the paper's appendix change in the primary analysis."""
 
 CIRCULAR_SWEEP = (
-    "the sweep over the number of voxels orders them by the betas that are then scored, which is "
+    "the sweep over the number of voxels ranks voxels by the same betas that are scored, which is "
     "circular"
 )
 
@@ -232,8 +232,8 @@ def compute_part(
     subjects, sets, all_models = _gather(subjects, models, settings)
     if not sets.all_common:
         raise InputError(
-            "--part computes regions apart, which are one piece of work where subjects saw other "
-            "stimuli: leave it out, or give --subject-stimuli shared"
+            "--part cannot split regions if subjects saw different stimuli: leave it out, or give "
+            "--subject-stimuli shared"
         )
     with threadpool_limits(limits=1):
         subjects, plan, _, _ = _settle(subjects, sets, all_models, settings, progress, work_dir)
@@ -242,7 +242,10 @@ def compute_part(
         compute_regions(rois, subjects, plan, finished, progress, keep_all=True)
     lost = [roi for roi in rois if not finished.has(roi)]
     if lost:
-        raise InputError(f"{work_dir} does not keep region {lost[0]}: make room, or correct it")
+        raise InputError(
+            f"{work_dir} could not keep region {lost[0]}: free some space, or correct the "
+            "permissions"
+        )
     return rois
 
 
@@ -266,19 +269,19 @@ def _require_possible(subjects: Subjects, sets: StimulusSets, settings: Comparis
     chooses = have_patterns(subjects) and settings.voxel_selection == "best-n"
     if chooses and not sets.common:
         lacking = (
-            "and there is one subject"
+            "but there is one subject"
             if len(subjects) == 1
-            else f"and they share fewer than {ENOUGH} stimuli"
+            else f"but they share fewer than {ENOUGH} stimuli"
         )
         raise InputError(
-            f"the number of voxels of best-n is found by how well subjects agree, {lacking}: "
+            f"best-n sets the number of voxels by the agreement of subjects, {lacking}: "
             "choose another --voxel-selection"
         )
     if not is_product(settings.rsa_metric) and max(map(len, sets.of_subjects)) > FEW_STIMULI:
         shared = "" if len(subjects) == 1 else ", or --subject-stimuli shared"
         raise InputError(
-            f"{settings.rsa_metric} takes too long where a subject is scored on more than "
-            f"{FEW_STIMULI} stimuli of its own: choose another --rsa-metric{shared}"
+            f"{settings.rsa_metric} takes too long with more than {FEW_STIMULI} stimuli of a "
+            f"subject's own: choose another --rsa-metric{shared}"
         )
 
 
@@ -286,10 +289,10 @@ def _notes_on_one_subject(subjects: Sequence[str], settings: ComparisonSettings)
     if len(subjects) > 1:
         return ()
     if settings.preset == "paper":
-        return ("there is one subject: there is no noise ceiling, and no test over subjects",)
+        return ("there is one subject, so there is no noise ceiling and no test over subjects",)
     return (
-        "there is one subject: intervals and tests speak of new stimuli in this subject, not of "
-        "new subjects, and the noise ceiling is that of halves of the runs, where there are any",
+        "there is one subject: intervals and tests generalise to new stimuli in this subject, not "
+        "to new subjects, and the noise ceiling comes from halves of the runs, if there are any",
     )
 
 
@@ -489,12 +492,12 @@ def _note_on_multiverse(
     if not (settings.multiverse and have_patterns(subjects)):
         return ()
     if not sets.all_common:
-        return ("the multiverse is left out, as scores are of more than the common stimuli",)
+        return ("the multiverse is skipped, because scores use more than the common stimuli",)
     if not _are_many(subjects, settings):
         return ()
     return (
-        "the multiverse is left out, as it takes long with so many regions; "
-        "--preset paper --multiverse has it",
+        "the multiverse is skipped, because it takes long with so many regions; --preset paper "
+        "--multiverse computes it",
     )
 
 

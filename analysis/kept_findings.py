@@ -83,7 +83,7 @@ class KeptFindings:
                 np.savez(opened, description=np.frombuffer(description, np.uint8), **named)
         except OSError as error:
             warn_once(
-                f"what is finished cannot be kept in {self.work_dir} ({error.strerror or error}): "
+                f"finished regions cannot be kept in {self.work_dir} ({error.strerror or error}): "
                 "if this comparison is interrupted, it will start from the beginning"
             )
 

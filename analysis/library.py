@@ -260,7 +260,7 @@ def _require_kinds(subjects: Sequence[Any], models: Sequence[Any]) -> None:
                 names = " or ".join(kind.__name__ for kind in kinds)
                 raise InputError(f"{what} are {names}, not {type(one).__name__}: make them first")
     if len({type(subject) for subject in subjects}) > 1:
-        raise InputError("some subjects have patterns and others RDMs: give one kind for all")
+        raise InputError("some subjects have patterns and others have RDMs: give one kind for all")
 
 
 class Comparison:

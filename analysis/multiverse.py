@@ -200,7 +200,7 @@ def _notes(refused: Mapping[Choice, str], multiverse: Multiverse) -> Iterator[st
     settings = multiverse.primary
     if multiverse.many_pairs:
         slow = [metric for metric in get_args(RsaMetric) if not is_product(metric)]
-        but = "" if is_product(settings.rsa_metric) else ", but for the primary analysis"
+        but = "" if is_product(settings.rsa_metric) else ", except in the primary analysis"
         yield (
             f"the multiverse leaves out {', '.join(slow)}, which takes hours with so many "
             f"stimuli{but}"

@@ -135,8 +135,8 @@ def _models(
     names = told.get("model", told.get("name"))
     if names is None:
         raise InputError(
-            "the RDMs have no RDM descriptor subject, model or name: add the one that says what "
-            "they are of"
+            "the RDMs have no RDM descriptor subject, model or name: add one that names their "
+            "subject or model"
         )
     groups = told.get("group", [group] * len(rdms))
     return [
@@ -161,7 +161,8 @@ def _rows_of(
     for one in rdms:
         if one.stimuli != rdms[0].stimuli:
             raise InputError(
-                "the RDMs are of different stimuli, or in another order: give those of the same"
+                "the RDMs have different stimuli, or another order of stimuli: give RDMs of the "
+                "same stimuli in one order"
             )
         if isinstance(one, ModelRdm):
             rows.append(({"kind": "model", "model": one.model, "group": one.group}, one.rdm))

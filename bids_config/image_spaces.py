@@ -97,38 +97,42 @@ def between(
     if of_betas is None:
         scanner = ", and their header says the scanner's" if _code(header) == _SCANNER_CODE else ""
         return as_it_lies, (
-            f"the names of the betas do not tell their space{scanner}: they are taken to lie in "
-            f"{space}, as {atlas.name}"
+            f"the names of the betas do not give their space{scanner}: they are assumed to be in "
+            f"{space}, like {atlas.name}"
         )
     (name, _, cohort), (name_of_betas, _, cohort_of_betas) = (
         one.casefold().partition(_COHORT) for one in (space, of_betas)
     )
     if name == name_of_betas and not (cohort and cohort_of_betas):
         return as_it_lies, (
-            f"{atlas.name} is in {space} and the betas are in {of_betas}: they are taken to be of "
-            "the same cohort"
+            f"{atlas.name} is in {space} and the betas are in {of_betas}: they are assumed to be "
+            "of the same cohort"
         )
     families = family_of(space), family_of(of_betas)
     if families == ("MNI305", "MNI305"):
         return as_it_lies, None
     if families == ("MNI152", "MNI152"):
         return as_it_lies, (
-            f"{atlas.name} is in {space} and the betas are in {of_betas}: these forms of MNI152 "
-            "differ by 2 mm in the cortex, in places by 5, which matters for small regions"
+            f"{atlas.name} is in {space} but the betas are in {of_betas}: these versions of MNI152 "
+            "differ by 2 mm in the cortex, and up to 5 mm in places, which matters for small "
+            "regions"
         )
     affine = _AFFINES.get(families)
     if not ignore:
         how = "through the affine between them" if affine is not None else "as it lies"
-        choice = "" if ignore is None else f", or --ignore space to take this one {how}"
+        choice = "" if ignore is None else f", or --ignore space to use this one {how}"
         raise InputError(
-            f"{atlas} is in the space {space} but {betas} in {of_betas}, as their names or headers "
-            f"say: give an atlas of that space{choice}"
+            f"{atlas} is in the space {space} but {betas} in {of_betas}, according to their names "
+            f"or headers: give an atlas in that space{choice}"
         )
     if affine is None:
-        return as_it_lies, f"{atlas.name} is in {space}, and taken as it lies for {of_betas}"
+        return (
+            as_it_lies,
+            f"{atlas.name} is in {space}, and used without a transform for {of_betas}",
+        )
     return affine, (
-        f"{atlas.name} brought from {space} to {of_betas}, the space of the betas, by the affine "
-        "between MNI152 and MNI305"
+        f"{atlas.name} transformed from {space} to {of_betas}, the space of the betas, by the "
+        "affine between MNI152 and MNI305"
     )
 
 

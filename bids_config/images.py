@@ -28,7 +28,7 @@ A quaternion of single precision is up to 0.001 rad off near half a turn, so tha
 with the image: 0.44 mm over a cube of 256 mm.
 """
 DIAGONAL_MM = 443.0
-DAMAGED = "it is damaged or incomplete, make or download it again"
+DAMAGED = "it is damaged or incomplete: write or download it again"
 VOXEL_SIZE_TOLERANCE = 0.01  # relative
 INT64_END = 2.0**63
 """What labels have to stay below to be held as int64."""
@@ -48,12 +48,14 @@ def open_image(file: str | Path) -> SpatialImage:
     with readable(file), Path(file).open("rb"):
         image = nib.load(file, keep_file_open=True)
     if not isinstance(image, SpatialImage):
-        raise InputError(f"{file} holds no image of voxels: give a NIfTI or MGZ image")
+        raise InputError(f"{file} holds no voxels: give a NIfTI or MGZ image")
     kind = image.get_data_dtype().kind
     if kind == "c":
         raise InputError(f"{file} holds complex numbers: give an image of their magnitude")
     if kind not in "biuf":
-        raise InputError(f"{file} holds colours or vectors: give an image of one number a voxel")
+        raise InputError(
+            f"{file} holds colours or vectors: give an image with one number per voxel"
+        )
     return image
 
 
@@ -136,7 +138,7 @@ def doubt_about_place(image: SpatialImage) -> str | None:
     Either of sform and qform suffices. What is gone on with all the same is said last.
     """
     axes = "".join(map(str, nib.aff2axcodes(image.affine)))
-    guess = f"so that which side is left is a guess ({axes})"
+    guess = f"so left and right are a guess ({axes})"
     if isinstance(image, nib.MGHImage):
         return None if _has_good_ras(image) else f"its goodRASFlag is 0, {guess}"
     if not isinstance(image, nib.Nifti1Pair):
@@ -148,22 +150,22 @@ def doubt_about_place(image: SpatialImage) -> str | None:
         return f"its sform and qform codes are both 0, {guess}"
     unit = units(header)[0]
     if unit not in ("mm", "unknown"):
-        return f"its header gives places in the unit {unit} (they are taken for mm)"
+        return f"its header gives coordinates in {unit} (they are read as mm)"
     if has_sform and has_qform:
         try:
             distance = _largest_distance(header.get_sform(), header.get_qform(), image.shape)
         except (HeaderDataError, ValueError):
-            return "its qform cannot be read and may differ from its sform (which is taken)"
+            return "its qform cannot be read and may differ from its sform (which is used)"
         diagonal = float(np.linalg.norm(voxel_sizes(image.affine) * (*image.shape, 1, 1)[:3]))
         if distance > LARGEST_DISAGREEMENT_MM * max(1.0, diagonal / DIAGONAL_MM):
             return (
-                f"its sform and qform put voxels up to {distance:.3g} mm apart (the sform is taken)"
+                f"its sform and qform put voxels up to {distance:.3g} mm apart (the sform is used)"
             )
     sizes, zooms = voxel_sizes(image.affine), np.array(header.get_zooms()[:3], dtype=float)
     if len(zooms) == 3 and not np.allclose(zooms, sizes, rtol=VOXEL_SIZE_TOLERANCE):
         return (
             f"its voxels are {times(sizes.round(3))} mm by its sform and {times(zooms.round(3))} "
-            "mm by pixdim (the sform is taken)"
+            "mm by pixdim (the sform is used)"
         )
     return None
 
@@ -201,8 +203,8 @@ def require_orientation(image: SpatialImage, file: str | Path, ignore: bool = Fa
     if ignore:
         return f"the orientation of {Path(file).name} cannot be trusted, as {doubt}"
     raise InputError(
-        f"the orientation of {file} cannot be trusted, as {doubt}: correct its header or convert "
-        "it again, or give --ignore orientation to go on with it"
+        f"the orientation of {file} cannot be trusted, because {doubt}: correct its header, "
+        "convert it again, or accept it with --ignore orientation"
     )
 
 

@@ -68,9 +68,8 @@ def read_label_table(file: Path, n_maps: int | None = None) -> LabelTable:
         if label == 0:
             if not OUTSIDE.search(name):
                 warn_once(
-                    f"{file} calls the label 0 {name!r}, but 0 is what lies outside of all "
-                    "regions: where the table counts from 0 and the atlas from 1, add 1 to its "
-                    "numbers"
+                    f"{file} calls the label 0 {name!r}, but 0 is outside all regions: if the "
+                    "table counts from 0 and the atlas from 1, add 1 to its numbers"
                 )
             continue
         if names.setdefault(label, name) != name:
@@ -93,7 +92,7 @@ def _read_columns(file: Path) -> list[tuple[int, str]]:
         number, name, side = _find_columns(file, header, rows)
     else:
         raise InputError(
-            f"{file} holds no label table: give the columns index and name, and a row a label"
+            f"{file} holds no label table: give the columns index and name, and a row per label"
         )
     listed, sides = [], []
     for place, row in enumerate(rows, start=1):
@@ -172,8 +171,8 @@ def table_beside(atlas: Path) -> Path | None:
     for other in found[1:]:
         if other.read_bytes() != found[0].read_bytes():
             raise InputError(
-                f"{found[0]} and {other} are different label tables: give one for all subjects by "
-                "--atlas-labels FILE"
+                f"{found[0]} and {other} are different label tables: give one for all subjects "
+                "with --atlas-labels FILE"
             )
     return found[0] if found else None
 

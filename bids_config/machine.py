@@ -182,10 +182,10 @@ def share_for(n_jobs: int | None) -> Share:
         n_jobs = operator.index(n_jobs)
     except TypeError:
         raise InputError(
-            f"n_jobs = {n_jobs!r} is no whole number: give 1 or more, or -1 for all processors"
+            f"n_jobs = {n_jobs!r} is not a whole number: give 1 or more, or -1 for all processors"
         ) from None
     if n_jobs == 0:
-        raise InputError("n_jobs = 0 computes nothing: give 1 or more, or -1 for all processors")
+        raise InputError("n_jobs = 0 is not possible: give 1 or more, or -1 for all processors")
     n_processors = n_jobs if n_jobs > 0 else max(1, available_processors() + 1 + n_jobs)
     return Share(n_processors, share.memory)
 

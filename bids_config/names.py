@@ -44,10 +44,7 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )  # besides the format characters, which Unicode marks as such
 _LOOK_ALIKE = str.maketrans(
-    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2018\u2019\u201a\u201b\u2032\u00b4\u0060\u201c\u201d\u201e\u2033\u00b5"
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d"
-    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408"
-    "\u03bf\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7",
+    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2018\u2019\u201a\u201b\u2032\u00b4\u0060\u201c\u201d\u201e\u2033\u00b5\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u051b\u051d\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0405\u0406\u0408\u03bf\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7",
     "-------'''''''\"\"\"\"\u03bcaeopcyxijshdqwABEKMHOPCTYXSIJovABEZHIKMNOPTYX",
 )
 """Dashes, quotation marks, and the Cyrillic and Greek letters that are drawn as Latin ones."""
@@ -154,8 +151,8 @@ def require_distinguishable(names: Iterable[str], what: str, source: Path | str)
         other = seen.setdefault(_appearance(name), name)
         if other != name:
             raise InputError(
-                f"{source} holds the {what} names {other!a} and {name!a}, which look the "
-                "same and are not: write both with the same characters"
+                f"{source} holds the {what} names {other!a} and {name!a}, which look the same but "
+                "have different characters: write both the same way"
             )
 
 
@@ -168,8 +165,9 @@ def warn_of_case(names: Iterable[str], what: str, source: Path | str) -> None:
     if pairs:
         more = f", and {len(pairs) - 1} more such pairs" if len(pairs) > 1 else ""
         warn_once(
-            f"{source} holds the {what} names {' and '.join(map(repr, pairs[0]))}, which differ in "
-            f"upper and lower case only and are kept apart{more}: write them alike if they are one"
+            f"{source} holds the {what} names {' and '.join(map(repr, pairs[0]))}, which differ "
+            f"only in upper and lower case and are kept apart{more}: write them alike if they are "
+            "the same"
         )
 
 
@@ -243,7 +241,7 @@ def spelt_otherwise(name: str, there: Iterable[str]) -> str:
     """Say which of the names that are there differs from a missing one in spelling only."""
     wanted = _appearance(stimulus_id(name)).casefold()
     alike = [other for other in there if _appearance(stimulus_id(other)).casefold() == wanted]
-    return f" (there is {alike[0]!a}, which is spelt otherwise)" if alike else ""
+    return f" (there is {alike[0]!a}, which is spelt differently)" if alike else ""
 
 
 def find_spelt_otherwise(names: Iterable[str]) -> tuple[str, str] | None:
@@ -274,8 +272,7 @@ def require_no_quotes(texts: Sequence[str], source: Path | str) -> None:
     quoted = in_quotes(texts)
     if quoted is not None:
         raise InputError(
-            f"{source} holds {quoted} in double quotes, which BIDS tables do not know: write it "
-            "without them"
+            f"{source} holds {quoted} in double quotes, which BIDS tables do not use: remove them"
         )
 
 
@@ -296,8 +293,8 @@ def require_region_name(name: str, source: Path | str) -> None:
     require_names([name], "region", source)
     if "/" in name:
         raise InputError(
-            f"{source} names a region {name!r}: leave the '/' out, which stands between regions "
-            "and their arrays in files"
+            f"{source} names a region {name!r}: remove the '/', which separates regions from their "
+            "arrays in files"
         )
 
 
@@ -326,8 +323,8 @@ def require_names(names: Iterable[str], what: str, source: Path | str) -> None:
     for name in names:
         if _CONTROL.search(name) or in_quotes([name]):
             raise InputError(
-                f"{source} holds a {what} called {name!r}: write it without quotes round it and "
-                "without control characters"
+                f"{source} holds a {what} called {name!r}: remove quotes around it and control "
+                "characters"
             )
         if name.strip() in READ_AS_MISSING:
             raise InputError(

@@ -147,9 +147,9 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _require_labels(file: Path) -> None:
     if file.is_dir():
-        raise InputError(f"{file} is a folder: name the table")
+        raise InputError(f"{file} is a folder: give the table")
     if not read_labels(file):
-        raise InputError(f"{file} holds no stimulus: add a row for each")
+        raise InputError(f"{file} lists no stimulus: add a row for each")
 
 
 def read_labels(file: Path) -> dict[str, str]:
@@ -163,7 +163,7 @@ def read_labels(file: Path) -> dict[str, str]:
         On a table without these columns, a cell that is empty, or two labels of one stimulus.
     """
     table = tsv.read_table(file)
-    table.require_columns(["stimulus", "label"], "name the tab-separated columns so")
+    table.require_columns(["stimulus", "label"], "name the tab-separated columns like that")
     require_no_quotes(table.column("label"), file)
     labels: dict[str, str] = {}
     stimuli = stimulus_ids(table.column("stimulus"), file)
@@ -175,7 +175,7 @@ def read_labels(file: Path) -> dict[str, str]:
                 "named 'stimulus' and 'label'"
             )
         if labels.setdefault(stimulus, label) != label:
-            raise InputError(f"{file}, line {line}: '{stimulus}' has a second label: keep one")
+            raise InputError(f"{file}, line {line}: '{stimulus}' has two labels: keep one")
     return labels
 
 

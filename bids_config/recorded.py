@@ -26,8 +26,8 @@ OF_COMPARISON = ("rois", "stimuli")
 
 FORCE = "--force-dataset-config"
 GIVE = (
-    "give --dataset-config FILE, a TOML file that says which runs, events and regions (docs/adding"
-    ".md), or the name of a packaged one (demo, ds001246)"
+    "give --dataset-config FILE, a TOML file of its runs, events and regions (conceptrsa init "
+    "writes one, docs/adding.md explains it), or the name of a packaged one (demo, ds001246)"
 )
 
 

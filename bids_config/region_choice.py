@@ -17,7 +17,7 @@ from conceptrsa.bids_config.names import (
 )
 from conceptrsa.bids_config.schema import MASK, RegionChoice, RoiDefinition
 
-GIVE_TABLE = "give its label table by --atlas-labels FILE"
+GIVE_TABLE = "give its label table with --atlas-labels FILE"
 Source = Path | str
 Chosen = Literal["by name", "by pattern", "as all"]
 WILDCARDS = re.compile(r"[*?\[]")
@@ -101,7 +101,7 @@ def read_choice(text: str) -> RegionChoice:
     if not all(words) or (name is not None and not name):
         raise InputError(f"{text!r} is no region: {HOW}")
     if "0" in words:
-        raise InputError(f"{text!r} holds the label 0, which lies outside of all regions: omit it")
+        raise InputError(f"{text!r} holds the label 0, which is outside all regions: leave it out")
     return RegionChoice(name, words)
 
 
@@ -137,7 +137,7 @@ def choose_regions(
         elif choice.mask is not None:
             regions.append(Region(str(choice.name), mask=choice.mask))
         elif atlas is None:
-            raise InputError(f"{choice} is a region of an atlas: give the atlas by --atlas FILE")
+            raise InputError(f"{choice} is a region of an atlas: give the atlas with --atlas")
         elif choice.name is None:
             # A name that a pattern fits as well is one region, where it was given first.
             new = [roi for roi in _regions_of_names(choice, table, atlas) if roi.name not in listed]
@@ -146,7 +146,7 @@ def choose_regions(
         else:
             regions.append(_region_of(choice, choice.name, table, atlas))
     require_distinct(
-        (region.name for region in regions), "the regions include", "give each a name of its own"
+        (region.name for region in regions), "the regions include", "give each its own name"
     )
     return tuple(regions)
 
@@ -176,8 +176,8 @@ def definitions_of(
     for choice in choices:
         if choice.mask is not None:
             raise InputError(
-                f"{choice} is a mask, and participants are looked at by labels: give masks to the "
-                "comparison (compare --rois)"
+                f"{choice} is a mask, but the participant level takes labels: give masks to "
+                "compare --rois"
             )
         is_numbered = choice.name is not None and all(map(str.isdecimal, choice.words))
         if atlas is not None and table is None and not is_numbered:

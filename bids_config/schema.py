@@ -88,7 +88,9 @@ class OneBackConfig:
         if self.rule == "column" and (self.column is None or not self.values):
             raise InputError("column and values must both be given for rule = 'column'")
         if self.rule != "column" and (self.column is not None or self.values):
-            raise InputError(f"column and values mean nothing with rule = {self.rule!r}: drop them")
+            raise InputError(
+                f"column and values have no effect with rule = {self.rule!r}: drop them"
+            )
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class RoiDefinition:
 
     IN_WORDS: ClassVar[str] = (
         "a table of region names, each with a list of FreeSurfer label ids (whole numbers), or a "
-        "text of names and patterns"
+        "text with names and patterns"
     )
 
     name: str

@@ -50,7 +50,7 @@ class Space:
         found = _SPELT.fullmatch(text.removeprefix("space-"))
         if found is None:
             raise InputError(
-                f"{text!r} is no space: write it as fMRIPrep's --output-spaces do, "
+                f"{text!r} is not a space: write it as in fMRIPrep's --output-spaces, "
                 "NAME[:cohort-LABEL][:res-LABEL], such as MNI152NLin2009cAsym:res-2"
             )
         return cls(*(part or "" for part in found.groups()))

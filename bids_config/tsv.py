@@ -58,7 +58,7 @@ class TextTable:
         if missing:
             quoted = in_quotes(self.columns)
             if quoted is not None:
-                remedy = f"write {quoted} without the quotes, which BIDS tables do not know"
+                remedy = f"write {quoted} without the quotes, which BIDS tables do not use"
             word = "column" if len(missing) == 1 else "columns"
             raise InputError(
                 f"{self.file} lacks the {word} {', '.join(missing)} (it has "
@@ -133,7 +133,7 @@ class TextTable:
             for column, cell in zip(columns, row, strict=True):
                 if _NUMBER.fullmatch(cell) is None:
                     raise InputError(
-                        f"{self.file} has {column} {cell!r} in line {line}, which is no number: "
+                        f"{self.file} has {column} {cell!r} in line {line}, which is not a number: "
                         "correct it (a decimal point, no comma, no quotes, no unit)"
                     )
 
@@ -167,14 +167,14 @@ def read_table(file: str | Path) -> TextTable:
             raise InputError(
                 f"{file}, line {number} has {len(row)} cells where the header has {len(columns)}: "
                 f"correct this line (one {'separator' if is_csv else 'tab'} between two cells, "
-                f"{MISSING} for what is missing)"
+                f"{MISSING} for a missing value)"
             )
     if len(columns) == 1 and rows and rows[-1][0] - lines[0][0] != len(rows):
         numbers = {number for number, _ in rows}
         blank = next(n for n in range(lines[0][0] + 1, rows[-1][0]) if n not in numbers)
         raise InputError(
-            f"{file}, line {blank} is empty, which in a table of one column could be a cell that "
-            f"is missing: write {MISSING} there, or remove the line"
+            f"{file}, line {blank} is empty, which could be a missing value: write {MISSING} "
+            "there, or remove the line"
         )
     if not columns[-1] and not any(row[-1] for _, row in rows):
         columns = columns[:-1]
@@ -226,7 +226,7 @@ def read_text(file: Path) -> str:
         content = file.read_bytes()
     if content.startswith(_WIDE_ENCODINGS) or b"\0" in content:
         raise InputError(
-            f"{file} is UTF-16 text (Excel's 'Unicode text') or no text: save it as UTF-8, tab-"
+            f"{file} is UTF-16 text (Excel's 'Unicode text') or not text: save it as UTF-8, tab-"
             "separated"
         )
     try:

@@ -86,7 +86,7 @@ def require_content(path: Path, otherwise: str = "") -> None:
     """
     if path.is_symlink() and not path.exists():
         raise InputError(
-            f"{path} is a link to a file that is not here: fetch its content (git-annex and "
+            f"{path} is a link to a file that is missing: fetch its content (with git-annex or "
             f"DataLad: `datalad get`){otherwise}"
         )
 
@@ -122,7 +122,7 @@ def file_errors(
         instead = or_else or ", or give one that exists"
         raise InputError(f"{file} is missing: restore it{instead}") from error
     except PermissionError as error:
-        raise InputError(f"{file} may not be read: correct its permissions{or_else}") from error
+        raise InputError(f"{file} is not readable: correct its permissions{or_else}") from error
     except failures as error:
         reason = str(getattr(error, "strerror", None) or error).removesuffix(f" {str(file)!r}")
         reason = " ".join(reason.split())

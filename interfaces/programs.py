@@ -49,7 +49,7 @@ def how_to_get(program: str, otherwise: str, install: str) -> str:
     if is_left_out(program):
         others = " or ".join(f"'{name}'" for name in _IMAGES_WITH[program])
         return (
-            f"the Docker image '{image}' leaves {program} out: use the image {others} "
+            f"the Docker image '{image}' does not include {program}: use the image {others} "
             f"(docker/README.md), or {otherwise}"
         )
     return f"{install}, or use {'' if image else 'the Docker image or '}{otherwise}"
@@ -132,7 +132,7 @@ def run_logged(
     except subprocess.TimeoutExpired as error:
         raise StoppedError(
             f"{title} did not end within {time_limit / 60:g} minutes and was stopped; see "
-            f"{real(log)}, and give a longer {option} if it was still at work."
+            f"{real(log)}, and raise {option} if it was still working."
         ) from error
     except OSError as error:
         raise StepError(
@@ -194,9 +194,7 @@ class Written:
             now = _stamp(path)
             if now is None or now == before:
                 failed = "left no" if now is None else "did not change"
-                raise StepError(
-                    f"{title} ended as if all were well, but {failed} {real(path)}{hint}"
-                )
+                raise StepError(f"{title} ended without an error, but {failed} {real(path)}{hint}")
 
 
 def real(path: Path) -> Path:
@@ -280,8 +278,8 @@ def plain_folder(folder: Path) -> Iterator[Path]:
         link = Path(temporary) / "work"
         if not is_plain(link):
             raise StepError(
-                f"{folder} has a name with blanks, quotes or the like that SPM and FreeSurfer "
-                f"cannot be told of, and so has {temporary}: set TMPDIR to a folder named with "
+                f"{folder} and {temporary} have spaces, quotes or similar characters in their "
+                "names, which SPM and FreeSurfer cannot read: set TMPDIR to a folder named with "
                 "letters and digits."
             )
         link.symlink_to(folder.resolve(), target_is_directory=True)

@@ -67,11 +67,11 @@ def nan_patterns(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
-        ("table.tsv", edit_table("subject\t", "person\t"), "see to the column 'subject'"),
-        ("table.tsv", edit_table("\tvolume", "\tweight"), "see to the column 'weight'"),
+        ("table.tsv", edit_table("subject\t", "person\t"), "correct the column 'subject'"),
+        ("table.tsv", edit_table("\tvolume", "\tweight"), "correct the column 'weight'"),
         ("table.tsv", same_stimulus, r"and 01_0\.nii\.gz are both betas of stimulus .* in run 9"),
         ("table.tsv", edit_table("\t0\n", "\t8\n"), "holds 8 volumes but volume 8 is asked for"),
-        ("table.tsv", edit_table("\t0\n", "\tone\n"), "'one' is no whole number"),
+        ("table.tsv", edit_table("\t0\n", "\tone\n"), "'one' is not a whole number"),
         ("table.tsv", edit_table("\t0\n", "\t\n"), "holds 8 volumes: give one beta per file"),
         ("table.tsv", edit_table("maps/01_0", "maps/absent"), r"absent\.nii\.gz is missing"),
         ("table.tsv", edit_table("maps/01_0.nii.gz", "table.tsv"), "is not a volume file"),
@@ -134,9 +134,7 @@ def test_options_that_a_form_has_no_use_for(root: Path) -> None:
         read(root / "paper", atlas=root / "atlas.nii.gz", trials=root / "table.tsv")
     with pytest.raises(InputError, match="is missing: give the folder"):
         read(root / "nowhere")
-    with pytest.raises(
-        InputError, match=r"atlases holds no betas in a form that is known; it holds"
-    ):
+    with pytest.raises(InputError, match=r"atlases holds no betas in a known form; it holds"):
         read(root / "atlases", atlas=root / "atlas.nii.gz")
 
 
@@ -162,10 +160,10 @@ def with_figures_only(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
-        ("paper", leads_nowhere, "sub-02 is a link to a file that is not here"),
-        ("spm", leads_nowhere, "sub-02 is a link to a file that is not here"),
-        ("statmaps", leads_nowhere, "sub-02 is a link to a file that is not here"),
-        ("derivatives", leads_nowhere, "sub-02 is a link to a file that is not here"),
+        ("paper", leads_nowhere, "sub-02 is a link to a file that is missing"),
+        ("spm", leads_nowhere, "sub-02 is a link to a file that is missing"),
+        ("statmaps", leads_nowhere, "sub-02 is a link to a file that is missing"),
+        ("derivatives", leads_nowhere, "sub-02 is a link to a file that is missing"),
         ("statmaps", emptied, "sub-02 holds no betas of the form"),
         ("derivatives", emptied, "sub-02 holds no betas of the form"),
         ("derivatives", with_figures_only, "sub-02 holds no betas of the form"),
@@ -201,8 +199,8 @@ def test_the_first_subject_without_halves_is_named(root: Path, tmp_path: Path) -
     assert notes == [
         (),
         (
-            "sub-02 has no betas of odd and even runs (the first of 1 of 3 subjects), so that "
-            "those of the others cannot be used",
+            "sub-02 has no betas of odd and even runs (the first of 1 of 3 subjects), so those of "
+            "the other subjects are not used",
         ),
         (),
     ]
@@ -263,7 +261,7 @@ def test_a_volume_that_may_not_be_read(root: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(
-        InputError, match=r"beta_0005\.nii may not be read: correct its permissions"
+        InputError, match=r"beta_0005\.nii is not readable: correct its permissions"
     ):
         read(root / "paper", atlas=root / "atlas.nii.gz")
 

@@ -72,7 +72,7 @@ def test_participants_can_be_chosen(root: Path) -> None:
         atlas = None if name == "derivatives" else root / "atlas.nii.gz"
         subjects = read(root / name, atlas=atlas, participants=["03", "sub-01"])
         assert [subject.label for subject in subjects] == ["sub-01", "sub-03"]
-        remedy = r"name some that are there \(--participant-label\): 01, 02, 03$"
+        remedy = r"give --participant-label some that exist: 01, 02, 03$"
         with pytest.raises(InputError, match=f"holds no participant '09': {remedy}"):
             read(root / name, atlas=atlas, participants=["01", "09"])
 
@@ -133,7 +133,7 @@ def test_runs_without_every_stimulus_give_what_they_can(root: Path, tmp_path: Pa
     np.testing.assert_allclose(found.values[2], expected[:, 2].mean(axis=0), rtol=1e-6)
     assert found.runs is None
     assert subjects[0].notes == (
-        "sub-01: stimuli not in all runs, averaged over those that they are in: "
+        "sub-01: stimuli not in all runs, averaged over the runs that have them: "
         f"{data.STIMULI[3]} (3 of 4)",
         f"sub-01: no betas of single runs, because {data.STIMULI[3]} is not in run 9",
     )

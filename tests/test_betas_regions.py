@@ -440,7 +440,7 @@ def test_voxels_without_signal_are_left_out_and_told(tmp_path: Path) -> None:
         (
             "sub-02: voxels left out because a beta is not finite: visual 1 of 70",
             "sub-02: voxels left out because their beta is the same for all stimuli (of all runs, "
-            "a half or a run), as outside of a mask: visual 6 of 70",
+            "a half or a run), as outside a mask: visual 6 of 70",
         ),
         (),
     ]
@@ -471,7 +471,7 @@ def test_arrays_that_may_not_be_read(
 
     data.write_roi_patterns(tmp_path, kind)
     monkeypatch.setattr(*((np, "load") if kind == "npz" else (h5py, "File")), refuse)
-    with pytest.raises(InputError, match=f"sub-01_patterns.{kind} may not be read: correct its"):
+    with pytest.raises(InputError, match=f"sub-01_patterns.{kind} is not readable: correct its"):
         read_patterns(tmp_path)
 
 

@@ -34,7 +34,7 @@ def test_other_volume_formats_of_spm(root: Path, tmp_path: Path, suffix: str) ->
     np.testing.assert_array_equal(subject.rois["visual"].values, expected)
     assert subject.rois["visual"].odd is None
     assert subject.notes == (
-        "sub-01: conditions left out as no stimuli: fixation, one-back",
+        "sub-01: conditions left out, because they are not stimuli: fixation, one-back",
         "sub-01: betas of the canonical response are used, not of its derivatives",
     )
 

@@ -134,7 +134,7 @@ MISTAKES = {
         "other = [2011, 1011]",
         "visual and other both have the labels [1011, 2011]",
     ),
-    "region no name": ("visual-left", '"visual/left"', "leave the '/' out"),
+    "region no name": ("visual-left", '"visual/left"', "remove the '/'"),
     "no regions": ("visual = [1011, 2011]\nvisual-left = [1011]", "", "at least one region"),
     "no placeholder": ("of {label}", "of label", "must hold {label}"),
     "other placeholder": ("of {label}", "of {label} in {run}", "no other placeholder"),
@@ -148,7 +148,7 @@ MISTAKES = {
     "label folder": (
         "[stimuli]",
         '[stimuli]\nlabels_file = "."',
-        "is a folder: name the table",
+        "is a folder: give the table",
     ),
     "broken TOML": ('task = "look"', 'task = "look', "not valid TOML"),
 }
@@ -170,7 +170,7 @@ def test_mistakes_name_file_and_key(tmp_path: Path, old: str, new: str, message:
         ("", "labels.tsv is empty"),
         ("stimulus\tlabel\na\t\n", "line 2: give each stimulus a label"),
         ("stimulus\tlabel\n", "holds no stimulus"),
-        ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has a second label: keep one"),
+        ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has two labels: keep one"),
     ],
 )
 def test_label_tables_are_checked(tmp_path: Path, content: str, message: str) -> None:

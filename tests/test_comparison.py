@@ -342,7 +342,7 @@ def test_a_ceiling_that_is_not_above_zero_withholds_the_share() -> None:
     text = "\n".join(result.warnings)
     assert "normalised scores mean little, in hippocampus (" in text
     first = result.subjects[int(np.flatnonzero(below)[0])]
-    assert f"above zero: in hippocampus for {first}" in text
+    assert f"above zero: hippocampus for {first}" in text
 
 
 def test_a_region_without_voxels_above_the_threshold_gives_no_result(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_what_cannot_be_registered_is_refused(real_pair, case):
 
 
 @pytest.mark.parametrize(
-    ("shift", "said"), [(0, []), (25, ["the mean EPI does not seem to lie on the T1w image"])]
+    ("shift", "said"), [(0, []), (25, ["the mean EPI and the T1w image do not seem to be aligned"])]
 )
 def test_what_was_registered_before_is_checked(real_pair, tmp_path, shift, said):
     """A doubt about fMRIPrep's coregistration is a warning, and none about a good one."""

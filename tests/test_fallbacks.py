@@ -59,7 +59,7 @@ STATED: Mapping[str, Case] = {
         arrays(ONE, visual__betas=filled(0.0, ..., slice(0, 6))),
         (
             "sub-02: voxels left out because their beta is the same for all stimuli (of all runs, "
-            "a half or a run), as outside of a mask: visual 6 of 70",
+            "a half or a run), as outside a mask: visual 6 of 70",
         ),
         ("--no-multiverse",),
     ),
@@ -67,7 +67,7 @@ STATED: Mapping[str, Case] = {
         "table.tsv",
         lines_of("table.tsv", lambda line: not re.match(rf"02\t{FIRST}\t.*\t9\t", line)),
         (
-            "sub-02: stimuli not in all runs, averaged over those that they are in: "
+            "sub-02: stimuli not in all runs, averaged over the runs that have them: "
             f"{FIRST} (3 of 4)",
         ),
         ("--no-multiverse",),

@@ -176,7 +176,7 @@ def test_a_cache_that_cannot_be_written_is_said(
     pictures: Path, tmp_path: Path, network: CountingNetwork
 ) -> None:
     (tmp_path / "cache").write_text("a file in place of the folder")
-    with pytest.raises(InputError, match="give another folder for the cache"):
+    with pytest.raises(InputError, match="give another folder with --cache-dir"):
         extract(pictures, tmp_path / "cache")
 
 
@@ -286,7 +286,7 @@ def test_models_are_found_without_a_table(tmp_path: Path, caplog: pytest.LogCapt
             np.testing.assert_array_equal(model.of_stimuli(FOUR), squareform(SQUARE))
         elif isinstance(model, Features):
             np.testing.assert_array_equal(model.values, values)
-    assert "all 7 models there are compared" in caplog.text
+    assert "all 7 models in it are compared" in caplog.text
 
 
 def test_plain_rdms_are_distances_in_spite_of_rounding(tmp_path: Path) -> None:
@@ -329,10 +329,10 @@ def test_a_models_file_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "names", "message"),
     [
-        (np.eye(4)[:, :3], None, "does not name its rows: write the stimuli to file_names.txt"),
+        (np.eye(4)[:, :3], None, "does not name its rows: list the stimuli in file_names.txt"),
         (np.eye(4)[:, :3], "a\nb\n", "for 2 stimuli"),
         (np.array([{}], object), "a\n", "cannot be read"),
-        (np.array(["x"]), "a\n", "is no array"),
+        (np.array(["x"]), "a\n", "is not a numeric array"),
     ],
 )
 def test_bad_plain_arrays_end_in_one_sentence(
@@ -440,14 +440,14 @@ def test_bad_model_rdms_end_in_one_sentence(
 @pytest.mark.parametrize(
     ("models", "categories", "message"),
     [
-        (["mine"], "stimulus\tmine\na\tx\nb\t\n", "gives the stimulus 'b' no category of 'mine'"),
-        (["mine"], "stimulus\tmine\na\tx\nb\tn/a\n", "'b' no category"),
+        (["mine"], "stimulus\tmine\na\tx\nb\t\n", "has no category of 'mine' for the stimulus 'b'"),
+        (["mine"], "stimulus\tmine\na\tx\nb\tn/a\n", "no category of 'mine' for the stimulus 'b'"),
         (["mine"], "stimulus\tmine\na\tx\nb\tx\n", "into 1 categories of 'mine'"),
         (["mine"], "stimulus\tmine\na\tx\nb\ty\n", "into 2 categories of 'mine'"),
         (["mine"], "stimulus\tmine\na\tx\na\ty\n", "the stimuli of .* include 'a' more than once"),
         (["mine"], "stimulus\tmine\tmine\na\tx\ty\n", "the column 'mine' more than once"),
         (["mine"], "name\tmine\na\tx\n", "must be 'stimulus'"),
-        (["mine"], "stimulus\na\n", "each further one a model"),
+        (["mine"], "stimulus\na\n", "each other column a model"),
         (["mine"], "stimulus\tmine\na\tx\n", "lists 1 stimuli"),
         (["other"], "stimulus\tmine\na\tx\nb\ty\nc\tx\n", "'mine', which .* does not list"),
         (["mine", "other"], "stimulus\tmine\na\tx\nb\ty\nc\tx\n", "'other' needs"),
@@ -545,9 +545,7 @@ def test_weights_that_nothing_vouches_for_are_in_the_note_and_warned_of_once(
     found = extract_features(
         read_stimuli(pictures), models, tmp_path / "cache", weights=options, zoo=Zoo((mine,))
     )
-    assert {features.note for features in found} == {
-        "its weights are verified by nothing published"
-    }
+    assert {features.note for features in found} == {"nothing published verifies its weights"}
     (record,) = caplog.records
     assert "mine.pth is taken for Mine on trust" in record.message
 
@@ -574,7 +572,9 @@ def test_features_that_are_no_numbers_are_refused(
         return dict.fromkeys(layers, values)
 
     monkeypatch.setattr(network, "extract", overflow)
-    with pytest.raises(InputError, match=r"no finite numbers in its layer 'global_pool' for 'a'"):
+    with pytest.raises(
+        InputError, match=r"values that are not finite in its layer 'global_pool' for 'a'"
+    ):
         extract(pictures, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npz"))
 

@@ -69,8 +69,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     [
         (FileNotFoundError(), "", "is missing: restore it, or give one that exists"),
         (FileNotFoundError(), "ask", "is missing: restore it, or ask"),
-        (PermissionError(), "", "may not be read: correct its permissions"),
-        (PermissionError(), "ask", "may not be read: correct its permissions, or ask"),
+        (PermissionError(), "", "is not readable: correct its permissions"),
+        (PermissionError(), "ask", "is not readable: correct its permissions, or ask"),
         (IsADirectoryError(21, "Is a directory"), "", "cannot be read (Is a directory): save it"),
         (EOFError("half"), "ask", "cannot be read (half): save it, or ask"),
     ],

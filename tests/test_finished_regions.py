@@ -247,7 +247,7 @@ def test_any_number_of_processors_gives_the_same_bytes(undisturbed: ComparisonRe
     require_same(compared(None, n_jobs=-1), undisturbed)
     with limited_to(Share(3, 10**6)):
         require_same(compared(None), undisturbed)
-    with pytest.raises(InputError, match="n_jobs = 0 computes nothing"):
+    with pytest.raises(InputError, match="n_jobs = 0 is not possible"):
         compared(None, n_jobs=0)
 
 
@@ -373,7 +373,7 @@ def test_no_place_to_keep_regions_is_said_once(
         require_same(compared(tmp_path), undisturbed)
     said = [record.message for record in caplog.records if "cannot be kept" in record.message]
     assert len(said) == 1
-    assert f"what is finished cannot be kept in {tmp_path}" in said[0]
+    assert f"finished regions cannot be kept in {tmp_path}" in said[0]
     remove_finished(tmp_path)
     assert (tmp_path / FOLDER).exists()
 
@@ -489,12 +489,12 @@ def test_parts_are_joined(
     joined = compare(patterns(), features(), SETTINGS, steps.append, work_dir=tmp_path)
     assert not computed
     require_same(joined, undisturbed)
-    assert "going on from 3 regions that are finished" in steps
+    assert "continuing from 3 finished regions" in steps
 
 
 def test_a_part_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
     (tmp_path / FOLDER).write_text("")
-    with pytest.raises(InputError, match="does not keep region visual"):
+    with pytest.raises(InputError, match="could not keep region visual"):
         compute_part(patterns(), features(), SETTINGS, Part(1, 2), tmp_path)
 
 

@@ -144,7 +144,7 @@ def test_register_dat_that_is_not_what_the_headers_say_is_refused(
     freesurfer, epi, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FAKE_TKREGISTER2", "wrong")
-    with pytest.raises(StepError, match=r"lies 1 mm from what the headers say"):
+    with pytest.raises(StepError, match=r"lies 1 mm from the position in the headers"):
         register(epi, tmp_path / "subjects", tmp_path / "node")
 
 
@@ -241,7 +241,7 @@ def test_the_papers_way_leaves_betas_at_the_border_as_freesurfer_makes_them(
 def test_resampling_into_another_grid_is_refused(freesurfer, epi, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_MRI_VOL2VOL", "wrong")
     registration = write_register_file(epi / "register.dat", epi)
-    with pytest.raises(StepError, match=r"grid of \(75, 76, 93, 3\) that is not MNI305's"):
+    with pytest.raises(StepError, match=r"grid of \(75, 76, 93, 3\), not the 2 mm grid of MNI305"):
         resample_betas(epi, tmp_path / "subjects", tmp_path / "node", registration)
 
 
@@ -257,7 +257,7 @@ def test_betas_outside_mni305_fail_the_step(freesurfer, epi, tmp_path):
     lines = registration.read_text().split("\n")
     lines[4] = "1.0 0.0 0.0 900.0"
     registration.write_text("\n".join(lines))
-    with pytest.raises(StepError, match=r"no voxel of .*betas\.nii lands in MNI305"):
+    with pytest.raises(StepError, match=r"no voxel of .*betas\.nii lies within MNI305"):
         resample_betas(epi, tmp_path / "subjects", tmp_path / "node", registration)
 
 

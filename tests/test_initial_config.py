@@ -165,7 +165,7 @@ def test_single_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     table = tmp_path / "conditions.tsv"
     single_trials.write_condition_table(table, design)
     assert main(["init", str(tmp_path / "glmsingle")]) == 2
-    assert "name the stimuli by --trials FILE" in capsys.readouterr().err
+    assert "name the stimuli with --trials FILE" in capsys.readouterr().err
     assert main(["init", str(tmp_path / "glmsingle"), "--trials", str(table)]) == 0
     text = capsys.readouterr().out
     assert "# 10 stimuli: thing00_z" in text

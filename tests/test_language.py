@@ -215,7 +215,7 @@ def test_a_text_is_never_cut(bert, gpt2) -> None:
         (features,) = network.extract([fits], ["last_hidden_state"], "last-token").values()
         assert features.shape == (1, 32)
         too_long = Prompt("a" + " a" * longest, 0, 1)
-        with pytest.raises(InputError, match="tokens where the network reads at most"):
+        with pytest.raises(InputError, match="tokens but the network reads at most"):
             network.extract([too_long], ["last_hidden_state"], "last-token")
 
 
@@ -225,7 +225,7 @@ def test_files_that_do_not_belong_together_are_refused(bert, gpt2, tmp_path: Pat
         load_by_keys("bert", [weights, tokenizer], BERT_KEYS)
     with pytest.raises(InputError, match="of the kind 'gpt2', not 'bert'"):
         load_by_keys("bert", [weights, gpt2_config, tokenizer], BERT_KEYS)
-    with pytest.raises(InputError, match="30522 tokens where the network knows"):
+    with pytest.raises(InputError, match="30522 tokens but the network knows"):
         load_by_keys("gpt2", [gpt2_weights, gpt2_config, tokenizer], GPT2_KEYS)
     with pytest.raises(InputError, match=r"model\.safetensors"):
         load_by_keys("bert", [gpt2_weights, config, tokenizer], BERT_KEYS)

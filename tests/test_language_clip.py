@@ -232,10 +232,10 @@ def test_clips_token_of_the_label_is_found(template, label, token, index) -> Non
 
 
 def test_clip_refuses_what_it_would_misread(clip_text) -> None:
-    with pytest.raises(InputError, match="78 tokens where the network reads at most 77"):
+    with pytest.raises(InputError, match="78 tokens but the network reads at most 77"):
         clip_text.extract([Prompt("a" + " a" * 75, 0, 1)], ["text_projection"], "mean")
     assert clip_text.extract([Prompt("a" + " a" * 74, 0, 1)], ["text_projection"], "mean")
-    with pytest.raises(InputError, match="takes for the start or the end"):
+    with pytest.raises(InputError, match="reads as the start or end"):
         clip_text.tokenise(fill_prompt(PHOTO, "<End_of_Text>"))
     with pytest.raises(InputError, match="reads nothing"):
         clip_text.tokenise(fill_prompt(PHOTO, "\x00"))
@@ -243,5 +243,5 @@ def test_clip_refuses_what_it_would_misread(clip_text) -> None:
     assert clip_text.extract([joined], ["text_projection"], "mean")
     with pytest.raises(InputError, match="where the label stands"):
         clip_text.extract([joined], ["ln_final"], "label-token")
-    with pytest.raises(InputError, match="text tower of OpenAI's CLIP"):
+    with pytest.raises(InputError, match="no text tower like OpenAI's CLIP"):
         load_clip_text(Path("RN50.pt"), CLIP_KEYS, "ViT-B-16-SigLIP")

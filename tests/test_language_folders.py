@@ -66,7 +66,7 @@ def test_roberta_has_fewer_places_than_positions(byte_tokenizer, tmp_path: Path)
     save_network(tmp_path, "RobertaForMaskedLM", byte_tokenizer)
     network = load_hf_text(tmp_path)
     assert network.extract([Prompt("a" + " a" * 37, 0, 1)], network.layers("blocks"), "mean")
-    with pytest.raises(InputError, match="39 tokens where the network reads at most 38"):
+    with pytest.raises(InputError, match="39 tokens but the network reads at most 38"):
         network.extract([Prompt("a" + " a" * 38, 0, 1)], network.layers("blocks"), "mean")
 
 

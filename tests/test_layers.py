@@ -348,7 +348,7 @@ def test_unknown_layers_and_unsuitable_poolings(resnet: ImageNetwork, pictures: 
         resnet.extract(pictures, ["layer1.0.relu_3"], "mean")
     with pytest.raises(InputError, match="conceptrsa models check NAME --layers"):
         require_layers(["zzz"], ["fc"])
-    with pytest.raises(InputError, match=r"'layer1' gives an output of 4 axes.*'first-token'"):
+    with pytest.raises(InputError, match=r"'layer1' has an output of 4 axes.*'first-token'"):
         resnet.extract(pictures, ["layer1"], "first-token")
     with pytest.raises(InputError, match="17 rows for 2 pictures"):
         pool("windows", torch.zeros(17, 3), 1, "mean", 2)

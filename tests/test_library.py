@@ -333,7 +333,7 @@ def test_betas_without_runs_are_taken_with_any_setting() -> None:
             lambda s, m: quiet_compare(
                 [s[0], crsa.SubjectRdms.from_arrays("9", STIMULI, {"V1": m[2].rdm})], m
             ),
-            "some subjects have patterns and others RDMs",
+            "some subjects have patterns and others have RDMs",
         ),
         (lambda s, m: crsa.Features("n", "all", STIMULI, np.ones((10, 2))), "group 'all'"),
         (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "'x' more than"),
@@ -410,7 +410,7 @@ def test_extras_are_left_out_where_stimuli_are_many_and_come_back_when_asked_for
     with pytest.warns(crsa.ComparisonWarning):
         result = crsa.compare(subjects, models, **few)
     notes = " ".join(result.notes)
-    assert "the multiverse of choices is left out, as it takes long with 201 stimuli" in notes
+    assert "the multiverse of choices is skipped, because it takes long with 201 stimuli" in notes
     assert "Figure" not in notes
     assert "multiverse" not in result.tables
     assert result.scores.loc[0, "p_max"] <= 0.01

@@ -190,7 +190,7 @@ def test_a_picture_that_changes_while_networks_run_is_said(
             Image.new("RGB", (2, 3), (99, 0, 0)).save(picture)
 
     network.before = change
-    with pytest.raises(InputError, match=r"00004\.png was changed while features were computed"):
+    with pytest.raises(InputError, match=r"00004\.png changed while features were computed"):
         extract(pictures, cache)
     network.before = lambda picture: None
     network.shown.clear()

@@ -234,11 +234,11 @@ def test_an_atlas_by_name_and_the_space_of_the_betas(
     first, *_ = crsa.read_betas("betas.tsv", atlas="schaefer-100")
     assert list(first.rois) == [f"7Networks_LH_{name}" for _, name in THREE]
     assert first.notes[0].startswith("atlas schaefer-100 in MNI152NLin6Asym; cite Schaefer et al.")
-    assert "do not tell their space: they are taken to lie in MNI152NLin6Asym" in first.notes[1]
+    assert "do not give their space: they are assumed to be in MNI152NLin6Asym" in first.notes[1]
     data.write_derivatives(Path("derivatives"))
     with pytest.raises(InputError, match=r"in the space MNI152NLin6Asym but .* in MNI305") as error:
         crsa.read_betas("derivatives", atlas="schaefer-100")
-    assert "or --ignore space to take this one through the affine between them" in str(error.value)
+    assert "or --ignore space to use this one through the affine between them" in str(error.value)
 
 
 def write_statmaps(space: str) -> None:
@@ -252,8 +252,8 @@ def write_statmaps(space: str) -> None:
     [
         ("tpl-MNI152NLin6Asym", "MNI152NLin6Asym", ""),
         ("tpl-fsaverage", "MNI305", ""),
-        ("space-MNI152NLin6Asym", "MNI152NLin2009cAsym", "these forms of MNI152 differ by 2 mm"),
-        ("tpl-MNIColin27", "MNI152NLin2009cAsym", "these forms of MNI152 differ by 2 mm"),
+        ("space-MNI152NLin6Asym", "MNI152NLin2009cAsym", "these versions of MNI152 differ by 2 mm"),
+        ("tpl-MNIColin27", "MNI152NLin2009cAsym", "these versions of MNI152 differ by 2 mm"),
         ("tpl-MNI152", "T1w", None),
         ("tpl-Talairach", "MNI152NLin6Asym", None),
         ("tpl-MNIColin27", "MNI305", None),
@@ -272,7 +272,9 @@ def test_spaces(
     options = {"atlas": atlas, "conditions": ["n0*"]}
     if note is None:
         spaces = (one.replace("_cohort", ":cohort") for one in (of_atlas[4:], of_betas))
-        said = "is in the space {} but .* in {}, as their names or headers say".format(*spaces)
+        said = "is in the space {} but .* in {}, according to their names or headers".format(
+            *spaces
+        )
         with pytest.raises(InputError, match=said):
             crsa.read_betas("statmaps", {"deep": [17]}, **options)
         return
@@ -331,7 +333,7 @@ def test_maps_of_probabilities(
     )
     voxels = np.ravel_multi_index(np.indices(data.SHAPE)[:, :, 1:3], data.SHAPE).ravel()
     np.testing.assert_array_equal(first.rois["two"].voxels, np.sort(voxels))
-    assert said in first.notes[0] and "0.25 or more (--atlas-threshold)" in first.notes[0]
+    assert said in first.notes[0] and "0.25 (--atlas-threshold)" in first.notes[0]
     assert first.notes[1] == (
         "regions that share voxels: one and two (30 voxels), two and three (30 voxels)"
     )
@@ -339,7 +341,7 @@ def test_maps_of_probabilities(
     assert [roi.n_voxels for roi in apart.rois.values()] == [30, 30, 30]
     together = crsa.read_betas("betas.tsv", ["both=one,two"], atlas="maps.nii.gz")[0]
     assert together.rois["both"].n_voxels == 90
-    with pytest.raises(InputError, match="--atlas-threshold 25 is no share above 0 and up to 1"):
+    with pytest.raises(InputError, match="--atlas-threshold 25 is not above 0 and up to 1"):
         crsa.read_betas("betas.tsv", atlas="maps.nii.gz", atlas_threshold=25)
 
 
@@ -376,7 +378,7 @@ def test_maps_of_weights_count_by_their_highest(
     data.save(maps, Path("maps.nii.gz"))
     first = crsa.read_betas("betas.tsv", {"a": [1], "b": [2]}, atlas="maps.nii.gz")[0]
     assert [roi.n_voxels for roi in first.rois.values()] == [70, 35]
-    assert "maps of weights, taken as shares of the highest of each map" in first.notes[0]
+    assert "weight maps, scaled to the maximum of each map" in first.notes[0]
 
 
 def test_masks_of_probabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from conceptrsa.bids_config.errors import InputError
 QUICK = {"n_permutations": 100, "n_random_draws": 2, "multiverse": False}
 SAME = (
     "voxels left out because their beta is the same for all stimuli (of all runs, a half or a "
-    f"run), as outside of a mask: visual {odd.N_UNMEASURED} of 70"
+    f"run), as outside a mask: visual {odd.N_UNMEASURED} of 70"
 )
 NOT_FINITE = f"voxels left out because a beta is not finite: visual {odd.N_UNMEASURED} of 70"
 ALL, ODD, ONE_RUN = slice(None), slice(0, None, 2), slice(1, 2)
@@ -163,7 +163,7 @@ def test_a_region_outside_of_the_mask_is_refused() -> None:
 def test_voxels_with_a_zero_in_some_images_are_kept_and_told() -> None:
     subjects = made_by_hand()
     subjects[0].rois["visual"].values[2, 3:6] = 0
-    note = "sub-01: voxels whose beta is exactly 0 for some stimuli but not for all, kept: "
+    note = "sub-01: voxels kept, although their beta is exactly 0 for some stimuli: "
     assert f"{note}visual 3 of 20" in results(subjects).warnings
 
 
@@ -202,7 +202,7 @@ def test_first_functions_of_other_bases_are_no_responses(
         read(tmp_path / "spm", atlas=atlas)
     assert str(caught.value) == (
         f"{tmp_path / 'spm' / 'sub-01' / 'SPM.mat'} describes a response by {n_functions} basis "
-        f"functions ({basis or 'of no name'}), of which no beta is the response: estimate the "
+        f"functions ({basis or 'of no name'}), so no beta is the response: estimate the "
         "model with the canonical HRF"
     )
     lines = ["subject\tstimulus\tfile"]
@@ -212,7 +212,7 @@ def test_first_functions_of_other_bases_are_no_responses(
         for place, stimulus in enumerate(data.STIMULI)
     ]
     (tmp_path / "betas.tsv").write_text("\n".join(lines))
-    with pytest.raises(InputError, match="of which no beta is the response"):
+    with pytest.raises(InputError, match="so no beta is the response"):
         read(tmp_path / "betas.tsv", atlas=atlas)
 
 
@@ -224,7 +224,7 @@ def test_first_functions_of_other_bases_are_no_responses(
         ("hrf (with time derivative)", 2, "betas of the canonical response are used, not of its"),
         ("hrf (with time and dispersion derivatives)", 3, "betas of the canonical response are"),
         ("Finite Impulse Response", 1, "responses are described by the basis Finite Impulse"),
-        (None, 2, "SPM.mat does not name its 2 basis functions: the first is taken for the"),
+        (None, 2, "SPM.mat does not name its 2 basis functions: the first is read as the"),
         (None, 1, None),
     ],
 )
@@ -272,7 +272,7 @@ def test_volumes_that_say_that_they_are_no_responses(
         read(table, atlas=atlas)
     assert said in str(caught.value)
     assert f"02_{data.STIMULI[3]}_2.nii.gz" in str(caught.value)
-    assert str(caught.value).endswith("and no condition's response: give the beta")
+    assert str(caught.value).endswith("not the response to a condition: give the beta")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,9 @@ def test_volumes_that_say_that_they_are_no_responses(
 )
 def test_t_values_do_not_mix_with_betas(header: dict, tmp_path: Path, atlas: Path) -> None:
     table = odd.write_one_changed(tmp_path, **header)
-    with pytest.raises(InputError, match=r"holds betas and .*02_n.*_2.nii.gz t values, as their"):
+    with pytest.raises(
+        InputError, match=r"holds betas and .*02_n.*_2.nii.gz t values, according to their"
+    ):
         read(table, atlas=atlas)
 
 
@@ -295,7 +297,9 @@ def test_t_values_of_one_subject_do_not_mix_with_betas_of_another(
     table = odd.write_one_changed(tmp_path)
     for file in tmp_path.glob("02_*.nii.gz"):
         odd.write_described(file, odd.nib.load(file).get_fdata().astype(np.float32), intent=3)
-    with pytest.raises(InputError, match=r"01_n.*gz holds betas and .*02_n.*gz t values, as their"):
+    with pytest.raises(
+        InputError, match=r"01_n.*gz holds betas and .*02_n.*gz t values, according to their"
+    ):
         read(table, atlas=atlas)
 
 
@@ -326,7 +330,7 @@ def test_letters_outside_of_ascii_in_headers_of_spm(
     stimuli = ("café", *data.STIMULI[1:])
     assert "café" in read(tmp_path, atlas=atlas, stimuli=stimuli)[0].stimuli
     odd.write_described(file, values, told.replace("caf", "kaf"))
-    with pytest.raises(InputError, match=r"put the SPM\.mat there that belongs"):
+    with pytest.raises(InputError, match=r"put the SPM\.mat of "):
         read(tmp_path, atlas=atlas, stimuli=stimuli)
 
 
@@ -334,7 +338,7 @@ def test_t_values_of_every_stimulus_are_said_to_be_such(tmp_path: Path, atlas: P
     table = odd.write_one_changed(tmp_path)
     for file in tmp_path.glob("0*.nii.gz"):
         odd.write_described(file, odd.nib.load(file).get_fdata().astype(np.float32), intent=3)
-    note = "the volumes hold t values, as their headers say"
+    note = "the volumes hold t values, according to their headers"
     assert [s.notes for s in read(table, atlas=atlas)] == [
         (f"sub-{label}: {note}",) for label in data.SUBJECTS
     ]
@@ -393,8 +397,8 @@ def test_contrasts_that_are_no_responses(
         read(table, atlas=atlas)
     assert str(caught.value) == (
         f"{tmp_path}/spm/02/con_0004.nii is SPM's contrast 4 ({odd.contrast_name(3)}), which has "
-        f"{has}, as SPM.mat beside it says, and is no condition's response: give the betas, or a "
-        "contrast of each condition alone"
+        f"{has} (SPM.mat), so it is not the response to a condition: give betas, or "
+        "one contrast per condition"
     )
 
 
@@ -423,7 +427,7 @@ def test_contrasts_of_one_condition_are_responses(form: dict, tmp_path: Path, at
         factor = 4 * form.get("each", 0.25)
         np.testing.assert_allclose(subject.rois["visual"].values, factor * expected, atol=1e-6)
         notes = [CANONICAL] if form.get("prefix") != "renamed" else []
-        notes += ["the volumes hold t values, as their headers say"] if is_t else []
+        notes += ["the volumes hold t values, according to their headers"] if is_t else []
         assert subject.notes == tuple(f"{subject.label}: {note}" for note in notes)
         assert subject.kind == ("t" if is_t else None)
 
@@ -435,8 +439,8 @@ def test_multiples_of_responses_are_told(tmp_path: Path, atlas: Path) -> None:
         for subject in read(odd.write_contrasts(tmp_path, changed, each=1.0), atlas=atlas)
     ]
     notes = [
-        f"contrasts of SPM's whose weights sum to {total} are {total} times the mean response: "
-        "distances that depend on its size are wrong where other stimuli have another sum"
+        f"SPM contrasts whose weights sum to {total} are {total} times the mean response: "
+        "distances that depend on its size are wrong if sums differ between stimuli"
         for total in (4, 3)
     ]
     assert told == [
@@ -456,7 +460,7 @@ def test_contrasts_without_weights(tmp_path: Path, atlas: Path) -> None:
     notes = [subject.notes for subject in read(table, atlas=atlas)]
     assert notes == [(), (f"sub-02: {CONTRAST_DOUBT}",), ()]
     (tmp_path / "02" / "SPM.mat").symlink_to("absent")
-    with pytest.raises(InputError, match=r"SPM\.mat is a link to a file that is not here"):
+    with pytest.raises(InputError, match=r"SPM\.mat is a link to a file that is missing"):
         read(tmp_path / "contrasts.tsv", atlas=atlas)
 
 
@@ -478,21 +482,21 @@ def test_contrasts_in_one_file_have_the_description_of_the_first(
 @pytest.mark.parametrize(
     ("n_left", "names", "said"),
     [
-        (0, None, "SPM.mat does not tell the weights of the contrasts beside it ("),
+        (0, None, "SPM.mat has no readable weights for the contrasts beside it ("),
         (
             1,
             None,
-            "SPM's contrast 2 (NAME), where SPM.mat beside it tells of no such contrast: put",
+            "SPM's contrast 2 (NAME), but the SPM.mat beside it has no such contrast: put",
         ),
         (
             8,
             "other",
-            "SPM's contrast 1 (NAME), where SPM.mat beside it tells of the contrast other",
+            "SPM's contrast 1 (NAME), but the SPM.mat beside it has the contrast other",
         ),
         (
             8,
             "short",
-            "SPM.mat holds no weight of each of 92 regressors for contrast 1 (NAME): give",
+            "SPM.mat lacks weights of the 92 regressors for contrast 1 (NAME): give",
         ),
     ],
 )
@@ -517,8 +521,8 @@ def test_models_that_are_not_of_the_contrasts(
 @pytest.mark.parametrize(
     ("description", "prefix", "said"),
     [
-        ("", "ess", "ess_0001.nii is of an F contrast of SPM's, as its name says, and no"),
-        ("", "spmF", "spmF_0001.nii is of an F contrast of SPM's, as its name says, and no"),
+        ("", "ess", "ess_0001.nii is of an SPM F contrast according to its name, not"),
+        ("", "spmF", "spmF_0001.nii is of an SPM F contrast according to its name, not"),
         ("ESS contrast {number}: {name}", "x", "is SPM's ESS contrast 1: NAME, an F contrast, as"),
         ("SPM ESS -contrast {number}: {name}", "x", "SPM's SPM ESS -contrast 1: NAME, an F"),
     ],
@@ -536,7 +540,7 @@ def test_contrasts_of_other_bases_are_no_responses(tmp_path: Path, atlas: Path) 
     table = odd.write_contrasts(tmp_path, prefix="renamed")
     names = [name for _, _, name in data.spm_names()]
     odd.write_model(tmp_path / "01" / "SPM.mat", names, "Finite Impulse Response")
-    with pytest.raises(InputError, match="of which no beta is the response"):
+    with pytest.raises(InputError, match="so no beta is the response"):
         read(table, atlas=atlas)
 
 
@@ -635,7 +639,7 @@ def test_maps_of_other_statistics_and_nuisance_are_left_out(tmp_path: Path, atla
         file.rename(file.with_name(file.name.replace("facesGtHouses", "drift1")))
     subjects = read_betas(tmp_path / "maps", data.ROIS, atlas=atlas)
     assert subjects[0].stimuli == tuple(data.contrast(stimulus) for stimulus in data.STIMULI)
-    note = "conditions left out as no stimuli: drift1, fixation"
+    note = "conditions left out, because they are not stimuli: drift1, fixation"
     assert subjects[0].notes == (f"sub-01: {note}",)
 
 
@@ -645,7 +649,7 @@ def test_what_nilearn_says_of_its_model(model: str, tmp_path: Path, atlas: Path)
     sidecar = tmp_path / "maps" / "sub-02" / "ses-1" / "sub-02_ses-1_task-x_run-1_statmap.json"
     sidecar.write_text(json.dumps({"ModelParameters": {"hrf_model": model, "fir_delays": [0, 1]}}))
     subjects = read(tmp_path / "maps", atlas=atlas, stimuli=data.STIMULI)
-    note = f"sub-02: {sidecar.name} tells of a finite impulse response model"
+    note = f"sub-02: {sidecar.name} describes a finite impulse response model"
     assert [note in "".join(subject.notes) for subject in subjects] == [
         False,
         model == "fir",

@@ -190,7 +190,7 @@ def test_headers_that_say_one_second(tmp_path: Path, caplog: pytest.LogCaptureFi
     _, content = files.betas(MNI305.entities, {"Engine": "python"})[0]
     sidecar.write_text(json.dumps(content))
     assert any(
-        "the headers of 2 of fMRIPrep's images say another TR (1 s)" in caution
+        "the headers of 2 of fMRIPrep's images give another TR (1 s)" in caution
         for caution in read_cautions(tmp_path / "out", "01")
     )
 

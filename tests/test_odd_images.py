@@ -91,7 +91,7 @@ def test_a_place_that_cannot_be_trusted_is_refused_or_said(
     reading = Reading(t1w_mask=bids / odd.MASK)
     sentence = refusal(bids, reading)
     assert sentence.startswith(f"the orientation of {bids / file} cannot be trusted, as {said}")
-    assert sentence.endswith("or give --ignore orientation to go on with it")
+    assert sentence.endswith("or accept it with --ignore orientation")
     noticed = subject_of(bids, replace(reading, ignore=ORIENTATION.ignore)).noticed
     assert len(noticed) == 1
     assert noticed[0].startswith(
@@ -279,7 +279,7 @@ def test_voxels_that_are_no_single_numbers(bids: Path, file: str, dtype: Any) ->
     shape = nib.load(bids / file).shape
     if dtype == "colours":
         odd.save(*_with_file(odd.colours(shape), bids / file))
-        said = f"{bids / file} holds colours or vectors: give an image of one number a voxel"
+        said = f"{bids / file} holds colours or vectors: give an image with one number per voxel"
     else:
         odd.save(np.ones(shape), bids / file, dtype)
         said = f"{bids / file} holds complex numbers: give an image of their magnitude"
@@ -446,7 +446,7 @@ def test_links_without_content_of_all_kinds(bids: Path, name: str) -> None:
     (bids / name).symlink_to(".git/annex/objects/x")
     sentence = refusal(bids, Reading(t1w_mask=bids / odd.MASK))
     assert sentence == (
-        f"{bids / name} is a link to a file that is not here: fetch its content (git-annex and "
+        f"{bids / name} is a link to a file that is missing: fetch its content (with git-annex or "
         "DataLad: `datalad get`)"
     )
 
@@ -488,7 +488,7 @@ def test_images_of_fmriprep_are_looked_at_alike(bids: Path, fmriprep: Path, imag
     assert str(file) in refusal(bids, reading)
     file.unlink()
     file.symlink_to("nothing")
-    assert f"{file} is a link to a file that is not here" in refusal(bids, reading)
+    assert f"{file} is a link to a file that is missing" in refusal(bids, reading)
 
 
 def test_labels_of_fmriprep_are_whole_numbers(bids: Path, fmriprep: Path) -> None:

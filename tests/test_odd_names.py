@@ -118,7 +118,7 @@ def test_look_alikes_are_refused_with_both_spellings(one: str, other: str, tmp_p
         read_categories(tables.write(tmp_path / "categories.tsv", text))
     for name in (one, other):
         Image.new("RGB", (2, 2)).save(tmp_path / f"{name}.png")
-    with pytest.raises(InputError, match="which look the same and are not"):
+    with pytest.raises(InputError, match="which look the same but have different characters"):
         read_stimuli(tmp_path)
     tables.write(tmp_path / "models.tsv", f"model\tgroup\n{one}\tvisual\n{other}\tvisual\n")
     (tmp_path / "categories.tsv").unlink()
@@ -134,7 +134,7 @@ def test_names_that_differ_in_case_are_warned_of_once(
     with caplog.at_level(logging.WARNING):
         check_names([events, events], tmp_path)
     assert len(caplog.records) == 1
-    assert "'CAT' and 'cat', which differ in upper and lower case only" in caplog.text
+    assert "'CAT' and 'cat', which differ only in upper and lower case" in caplog.text
     assert "and 1 more such pairs" in caplog.text
     assert count_presentations([events]) == {"CAT": 1, "Dog": 1, "cat": 1, "dog": 1}
     for text in (
@@ -267,10 +267,10 @@ def test_regions_and_models_in_another_case_are_warned_of(
 ) -> None:
     config = load_dataset_config("demo")
     replace(config, name="two", rois=(RoiDefinition("V1", (1,)), RoiDefinition("v1", (2,))))
-    assert "two holds the region names 'V1' and 'v1', which differ in upper" in caplog.text
+    assert "two holds the region names 'V1' and 'v1', which differ only in upper" in caplog.text
     models = [Features(name, "visual", ("a", "b"), np.eye(2)) for name in ("Net", "net")]
     gather_models(models, ("a", "b"), "paper")
-    assert "holds the model names 'Net' and 'net', which differ in upper" in caplog.text
+    assert "holds the model names 'Net' and 'net', which differ only in upper" in caplog.text
 
 
 def test_a_stimulus_that_is_spelt_otherwise_is_named() -> None:

@@ -113,10 +113,13 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     ),
     "float_rgb.tif": (
         lambda f: odd.write_tiff(f, odd.COLOUR.astype(np.float32), photometric=2),
-        "replace it by an intact copy",
+        "replace it with an intact copy",
     ),
-    "page.jpg": (lambda f: f.write_text("<html>not found</html>"), "replace it by an intact copy"),
-    "empty.png": (lambda f: f.write_bytes(b""), "replace it by an intact copy"),
+    "page.jpg": (
+            lambda f: f.write_text("<html>not found</html>"),
+            "replace it with an intact copy",
+        ),
+    "empty.png": (lambda f: f.write_bytes(b""), "replace it with an intact copy"),
     "a.heic": (lambda f: f.write_bytes(b"\0\0\0\x18ftypheic"), "format that cannot be read: save"),
     "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "is in a format that cannot be read: save it"),
     "a.SVG": (lambda f: f.write_text("<svg/>"), "is in a format that cannot be read: save it as"),

@@ -191,7 +191,7 @@ def test_group_uses_what_participant_left(
     (betas / RECORD).unlink()
     assert main(["run", "raw", str(betas), *group]) == 2
     said = capsys.readouterr().err
-    assert "does not carry the data set configuration" in said and "--dataset-config" in said
+    assert "lacks the data set configuration" in said and "--dataset-config" in said
 
 
 def test_betas_of_others_need_regions_by_name(
@@ -202,10 +202,10 @@ def test_betas_of_others_need_regions_by_name(
     options = ["--betas", str(tmp_path / "spm"), "--atlas", str(tmp_path / "atlas.nii.gz")]
     assert compare(tmp_path, *options) == 2
     said = capsys.readouterr().err
-    assert "nothing says which labels of" in said and "--rois NAME=LABEL,LABEL" in said
+    assert "has no label table" in said and "--rois NAME=LABEL,LABEL" in said
     assert compare(tmp_path, *options, "--rois", "V1=1011,2011", "deep=17") == 0
     assert [roi.roi for roi in results[0].rois] == ["V1", "deep"]
-    with pytest.raises(InputError, match="nothing says which labels"):
+    with pytest.raises(InputError, match="has no label table"):
         read_betas(tmp_path / "spm", atlas=tmp_path / "atlas.nii.gz")
 
 
@@ -242,8 +242,7 @@ def test_two_regions_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[s
     betas = odd.derivatives(tmp_path / "betas", None)
     assert compare(tmp_path, "--betas", str(betas), "--rois", "V1=1011", "V1=2011") == 2
     assert (
-        "the regions include 'V1' more than once: give each a name of its own"
-        in capsys.readouterr().err
+        "the regions include 'V1' more than once: give each its own name" in capsys.readouterr().err
     )
 
 
@@ -279,9 +278,9 @@ def test_participant_asks_for_a_configuration(
     for options in ([], ["--dry-run"]):
         assert participant(bids, out, *options) == 2
         assert capsys.readouterr().err.strip() == (
-            "conceptrsa: this data set has no configuration: give --dataset-config "
-            "FILE, a TOML file that says which runs, events and regions (docs/adding.md), or the "
-            "name of a packaged one (demo, ds001246)"
+            "conceptrsa: this data set has no configuration: give --dataset-config FILE, a TOML "
+            "file of its runs, events and regions (conceptrsa init writes one, docs/adding.md "
+            "explains it), or the name of a packaged one (demo, ds001246)"
         )
     assert main(["graph", str(tmp_path / "graph.dot"), "--bids-dir", str(bids)]) == 2
     assert "this data set has no configuration" in capsys.readouterr().err

@@ -164,7 +164,7 @@ def test_nobody_is_no_study() -> None:
 
 def test_the_number_of_voxels_needs_several_subjects() -> None:
     subjects = studies(1, 12, 0)
-    with pytest.raises(InputError, match="and there is one subject: choose another --voxel-sel"):
+    with pytest.raises(InputError, match="but there is one subject: choose another --voxel-sel"):
         crsa.compare(subjects, models_of(subjects), voxel_selection="best-n")
 
 
@@ -175,9 +175,7 @@ def test_an_rdm_of_stimuli_that_were_not_seen() -> None:
         subject = crsa.SubjectRdms.from_arrays("1", list("abcde"), {"V1": given})
         assert subject.stimuli == ("a", "b", "d", "e")
         np.testing.assert_array_equal(subject.rois["V1"], [[1, 3, 4, 6, 7, 10]])
-        assert subject.notes == (
-            "sub-1: stimuli without a distance (NaN) are taken as not seen: c",
-        )
+        assert subject.notes == ("sub-1: stimuli without a distance (NaN) count as not seen: c",)
     # One region knows the stimulus, so that the other is damaged.
     whole = squareform(np.arange(1.0, 11.0))
     for damaged in ({"V1": square, "V2": whole}, {"V1": whole * np.nan}):

@@ -213,7 +213,7 @@ def test_conditions_that_do_not_fit_the_betas(tmp_path: Path) -> None:
 def test_information_of_another_run(tmp_path: Path) -> None:
     first = write_run(tmp_path, 1, {"cat": 1, "dog": 2}, np.eye(2))
     second = write_run(tmp_path, 2, {"cat": 1, "eel": 2}, np.eye(2))
-    with pytest.raises(StepError, match=r"information2\.tsv is not about the conditions"):
+    with pytest.raises(StepError, match=r"information2\.tsv does not have the conditions"):
         pool([(*first[:2], second[2])], tmp_path / "out")
 
 

@@ -146,7 +146,7 @@ def test_every_value_that_is_there_has_an_interval(result: ComparisonResult) -> 
 def test_tests_over_subjects_come_with_a_caution() -> None:
     result = compare(patterns(7), features(), TOP_10)
     assert any(test.p < 0.05 for test in result.model_tests if "sign-flip" in test.test)
-    assert any("who see these same stimuli" in text for text in result.warnings)
+    assert any("but not to new stimuli" in text for text in result.warnings)
 
 
 @pytest.mark.parametrize("n_subjects", [2, 3])

@@ -166,4 +166,4 @@ def test_a_limited_search_for_the_number_of_voxels_is_said() -> None:
     )
     slow = replace(settings, rsa_metric="whitened-cosine")
     notes = brain_rdms("visual", patterns(), slow).notes
-    assert "the numbers of voxels were chosen by a sweep limited in the same way" in notes
+    assert "the sweep that chose the numbers of voxels was limited in the same way" in notes

@@ -127,7 +127,7 @@ def test_the_mark_of_somebody_elses_recon_all_is_respected(freesurfer, t1w, tmp_
 
 def test_reconstruction_that_lacks_a_file_fails_the_step(freesurfer, t1w, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_RECON_ALL", "partial")
-    with pytest.raises(StepError, match=r"as if all were well but left no .*aparc\+aseg\.mgz"):
+    with pytest.raises(StepError, match=r"without an error but without .*aparc\+aseg\.mgz"):
         reconstruct(t1w, tmp_path)
 
 

@@ -129,7 +129,7 @@ def test_labels_that_the_atlas_lacks_are_said(folder: Path) -> None:
     (folder / "atlas.tsv").write_text(DSEG + "99\tamygdala\n")
     first, *others = betas()
     assert list(first.rois) == list(LABELS)
-    assert first.notes == ("regions of the label table that the atlas does not hold: amygdala",)
+    assert first.notes == ("regions of the label table that the atlas lacks: amygdala",)
     assert not any(subject.notes for subject in others)
     (folder / "atlas.tsv").write_text("index\tname\n99\tamygdala\n")
     with pytest.raises(InputError, match="none of the labels of its table"):
@@ -142,8 +142,8 @@ def test_labels_without_a_name_in_the_table_are_said(folder: Path) -> None:
     (folder / "atlas.tsv").write_text("index\tname\n1011\tL_visual\n")
     (note,) = betas()[0].notes
     assert note == (
-        "labels of atlas.nii.gz that are in no region, as its label table does not name them: 17, "
-        "2011"
+        "labels of atlas.nii.gz that belong to no region, because its label table does not name "
+        "them: 17, 2011"
     )
     assert not betas("L_*")[0].notes
 
@@ -153,7 +153,7 @@ def test_labels_that_were_named_have_to_be_there_each(folder: Path) -> None:
     with pytest.raises(InputError, match="no voxel with label 99, which region visual needs"):
         betas("visual=L_visual,R_V1")
     (note,) = betas("left=L_*")[0].notes
-    assert note.endswith("some of the labels that were named only: left (1 of 2)")
+    assert note.endswith("regions with only some of their labels in the atlas: left (1 of 2)")
 
 
 def test_names_with_commas(folder: Path) -> None:
@@ -220,7 +220,7 @@ def test_regions_without_data_are_left_out_unless_they_were_named(folder: Path) 
     first = betas()[0]
     assert list(first.rois) == ["L_visual", "R_visual"]
     assert any(
-        note.endswith("that has data (in some subject): hippocampus (sub-02)")
+        note.endswith("because some subject has no voxel with data in them: hippocampus (sub-02)")
         for note in first.notes
     )
     with pytest.raises(InputError, match="region hippocampus of sub-02 holds no voxel with data"):
@@ -233,7 +233,7 @@ def test_regions_outside_of_the_betas_are_left_out_unless_they_were_named(folder
     (folder / "atlas.tsv").write_text(DSEG + "5\tfar\n")
     first = betas()[0]
     assert list(first.rois) == list(LABELS)
-    assert "regions left out, without a voxel in the grid: far" in first.notes
+    assert "regions left out, because they have no voxel in the grid: far" in first.notes
     with pytest.raises(InputError, match=r"region far of .* holds no voxel in the grid"):
         betas("far")
 
@@ -374,7 +374,11 @@ def nothing(folder: Path) -> None:
         (move, "V1=L_visual", "region V1 of atlas.nii.gz holds no voxel in the grid of"),
         (mix_grids, "V1=17", "lies on another grid than the betas of other subjects"),
         (nothing, "V1=mask:absent.nii.gz", "absent.nii.gz is missing"),
-        (nothing, "V1=mask:atlas.nii.gz", "holds the labels 17, 1011, 2011: a mask has one number"),
+        (
+            nothing,
+            "V1=mask:atlas.nii.gz",
+            "holds the labels 17, 1011, 2011: a mask has only one number",
+        ),
         (lambda folder: (folder / "atlas.tsv").unlink(), "L_visual", "no label table beside it"),
         (lambda folder: next((folder / "maps").glob("02_*")).unlink(), "17", "is missing"),
     ],
@@ -457,7 +461,7 @@ def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
     ]
     for said, problem in (
         ('"lateraloccipital"', r"aparc\+aseg \(Desikan-Killiany\) names no region"),
-        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, and participants are looked at by labels"),
+        ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, but the participant level takes labels"),
         ('""', "is no region"),
     ):
         file.write_text(data.CONFIG.replace("[1011, 2011]", said))
@@ -520,7 +524,7 @@ def test_regions_of_both_levels_of_run(
         )
     ]
     assert main([*command, "--rois", "FFA=mask:ffa.nii.gz"]) == 2
-    assert "give masks to the comparison" in capsys.readouterr().err
+    assert "give masks to compare" in capsys.readouterr().err
     data.write_derivatives(folder / "derivatives")
     (folder / "derivatives" / "dataset_config.toml").write_text(data.CONFIG)
     command = ["run", "bids", "derivatives", "group", *FEW, "--features", "models"]

@@ -154,7 +154,7 @@ def test_other_columns_are_no_voxels(tmp_path: Path) -> None:
     for subject in ("01", "02"):
         text = f"stimulus,onset,v0,v1\na,0,{subject},2\nb,4,2,3\nc,8,3,5\n"
         (tmp_path / f"sub-{subject}_V1.csv").write_text(text)
-    with pytest.raises(InputError, match="the column 'onset' beside voxels that are numbered"):
+    with pytest.raises(InputError, match="the column 'onset' beside numbered voxels"):
         read_betas(tmp_path)
 
 
@@ -178,8 +178,8 @@ def test_betas_of_two_forms_are_said(root: Path, tmp_path: Path) -> None:
     data.write_rdm_tables(tmp_path)
     (first, *_) = read_betas(tmp_path, data.ROIS)
     assert first.notes[0] == (
-        f"{tmp_path} holds betas as roi-patterns, which is taken, and as rdms: --betas-format "
-        "takes another"
+        f"{tmp_path} holds betas as roi-patterns, which is used, and as rdms: --betas-format "
+        "chooses another"
     )
     assert not read(root / "derivatives")[0].notes
     assert not read(root / "paper", atlas=root / "atlas.nii.gz")[0].notes
@@ -216,13 +216,13 @@ def other_table(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (bold, "it holds images of BOLD, not betas: estimate them by conceptrsa run"),
+        (bold, "it holds BOLD images, not betas: estimate betas with conceptrsa run"),
         (loose_volumes, "put each into sub-XX/<stimulus>.nii.gz"),
         (nameless_arrays, "anna.npz names no subject: rename it to sub-01.npz"),
         (regions_without_betas, "needs the arrays stimulus and <region>/betas (it holds"),
-        (loose_glmsingle, "nearest to glmsingle: put each subject's outputs into"),
-        (loose_session, "nearest to nsd: give the folder that holds nsddata_betas"),
-        (other_table, "notes.csv is nearest to table: it needs the columns"),
+        (loose_glmsingle, "resembles glmsingle: put each subject's outputs into"),
+        (loose_session, "resembles nsd: give the folder that holds nsddata_betas"),
+        (other_table, "notes.csv resembles table: it needs the columns"),
         (lambda folder: None, "it is empty"),
     ],
 )
@@ -257,7 +257,7 @@ def test_wrong_tables(tmp_path: Path, text: str, said: str) -> None:
 def test_tables_of_one_subject_that_differ(tmp_path: Path) -> None:
     (tmp_path / "sub-01_V1.csv").write_text("stimulus,a1,a2\na,1,2\nb,2,3\nc,3,5\n")
     (tmp_path / "sub-01_V2.csv").write_text("stimulus,a1,a2\na,1,2\nc,2,3\nb,3,5\n")
-    with pytest.raises(InputError, match=r"sub-01_V2\.csv has other rows than sub-01_V1\.csv"):
+    with pytest.raises(InputError, match=r"sub-01_V2\.csv has different rows from sub-01_V1\.csv"):
         read_betas(tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_glmsingle_in_every_kind_of_file(glmsingle: Path, kind: str, table: str)
             for repeat in range(4):
                 expected = DESIGN.expected(subject.subject, slice(repeat, repeat + 1))[:, inside]
                 np.testing.assert_allclose(roi.runs[repeat], expected, rtol=1e-6, atol=1e-6)
-    assert "presentations of each stimulus that were averaged: 4" in subjects[0].notes
+    assert "presentations averaged per stimulus: 4" in subjects[0].notes
     assert not subjects[1].notes
 
 
@@ -162,7 +162,7 @@ def test_outputs_of_several_folders_are_said(glmsingle: Path) -> None:
         data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN, f"sub-{{}}/ses-{session}", part)
     given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
     first, _ = read(glmsingle / "betas", **given)
-    assert "GLMsingle's outputs in several folders taken as sessions: ses-1, ses-2" in first.notes
+    assert "GLMsingle outputs in several folders are read as sessions: ses-1, ses-2" in first.notes
     file = glmsingle / "betas/sub-02/ses-2/TYPED_FITHRF_GLMDENOISE_RR.hdf5"
     file.rename(file.with_name("TYPEC_FITHRF_GLMDENOISE.hdf5"))
     with pytest.raises(InputError, match=r"ses-2 holds TYPEC.* but no TYPED.* of sub-02 do"):
@@ -178,7 +178,7 @@ def test_trials_in_another_order_than_the_design_are_doubted(glmsingle: Path) ->
     shuffled = sorted(rows, key=lambda row: row.partition(",")[2])
     (glmsingle / "trials.csv").write_text("\n".join([header, *shuffled]))
     first, _ = read(glmsingle / "betas", **given)
-    assert any("gives 10 stimuli trials of several conditions" in note for note in first.notes)
+    assert any("gives 10 stimuli that mix several conditions" in note for note in first.notes)
 
 
 def test_tables_of_conditions_that_do_not_fit(glmsingle: Path) -> None:
@@ -193,7 +193,7 @@ def test_tables_of_conditions_that_do_not_fit(glmsingle: Path) -> None:
     with pytest.raises(InputError, match=r"no row of sub-01 \(its subjects are 1\)"):
         read(glmsingle / "betas", **given)
     table.write_text("\n".join([f"{header}\tsession", *(f"{row}\t1" for row in rows)]))
-    with pytest.raises(InputError, match="a condition is of no session"):
+    with pytest.raises(InputError, match="a condition belongs to no session"):
         read(glmsingle / "betas", **given)
 
 
@@ -207,7 +207,7 @@ def test_masks_that_do_not_tell_the_voxels(glmsingle: Path) -> None:
     nib.save(other, glmsingle / "betas/grey_mask.nii.gz")
     read(glmsingle / "betas", **given)  # the one beside the outputs is taken
     nib.save(other, own.with_name("grey_mask.nii.gz"))
-    with pytest.raises(InputError, match="could be the mask of GLMsingle's data: keep one"):
+    with pytest.raises(InputError, match="could both be the mask of GLMsingle's data: keep one"):
         read(glmsingle / "betas", **given)
     own.unlink()
     with pytest.raises(InputError, match=r"parcels.nii.gz run to RAS but .* to LAS"):
@@ -219,7 +219,7 @@ def test_sessions_of_too_few_trials(glmsingle: Path) -> None:
     rows = [f"{DESIGN.names[row]},{max(trial, 1)}" for trial, row in enumerate(DESIGN.order)]
     (glmsingle / "trials.csv").write_text("\n".join(["stimulus,session", *rows]))
     given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
-    with pytest.raises(InputError, match="too few to z-score over them"):
+    with pytest.raises(InputError, match="too few to z-score"):
         read(glmsingle / "betas", **given, zscore_sessions=True)
 
 
@@ -254,7 +254,9 @@ def test_stimuli_presented_once(glmsingle: Path) -> None:
     given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "trials.csv"}
     first, _ = read(glmsingle / "betas", **given)
     assert len(first.stimuli) == 10 and first.rois["early"].odd is not None
-    assert any("1 of 11 stimuli are left out, which were presented less" in n for n in first.notes)
+    assert any(
+        "1 of 11 stimuli are left out, because they were presented less" in n for n in first.notes
+    )
     first, _ = read(glmsingle / "betas", **given, min_repeats=1, with_runs=True)
     assert len(first.stimuli) == 11 and first.rois["early"].odd is None
     assert any("no halves, because 1 stimuli were presented once" in n for n in first.notes)
@@ -295,7 +297,7 @@ def test_nothing_in_a_npy_file_runs(
     np.save(file, {"betasmd": Evil()}, allow_pickle=True)
     command = "--betas betas --atlas parcels.nii.gz --trials trials.csv --features models"
     assert run(command) == 2
-    assert "holds posix.system, which is no array" in capsys.readouterr().err
+    assert "holds posix.system, which is not an array" in capsys.readouterr().err
     assert not (glmsingle / "evil").exists()
     np.save(file, {"betasmd": Address()}, allow_pickle=True)
     assert run(command) == 2
@@ -356,11 +358,11 @@ def without_betas(root: Path) -> None:
         (None, "", "GLMsingle numbers the conditions"),
         (spoil_design, "--trials conditions.tsv", "lists 3 trials but TYPED"),
         (remove_design, "--trials conditions.tsv", "holds no DESIGNINFO.npy or .mat"),
-        (shorten_names, "--trials conditions.tsv", "names no condition 10"),
+        (shorten_names, "--trials conditions.tsv", "has no condition 10"),
         (double_names, "--trials conditions.tsv", "names a condition more than once"),
         (spell_a_stimulus_twice, "--trials conditions.tsv", "which are both stimulus"),
         (other_atlas, "--trials conditions.tsv", "has 3 x 3 x 3 voxels but the responses of"),
-        (truncate, "--trials trials.csv", "copy or make it again"),
+        (truncate, "--trials trials.csv", "copy it or write it again"),
         (without_betas, "--trials trials.csv", "holds no array betasmd"),
         (None, "--trials nowhere.csv", "nowhere.csv is missing"),
         (None, "--trials short.csv", "short.csv names 2 trials but GLMsingle estimated 40"),
@@ -395,7 +397,7 @@ def test_two_conditions_of_one_stimulus_are_its_presentations(glmsingle: Path) -
     given = {"atlas": glmsingle / "parcels.nii.gz", "trials": glmsingle / "conditions.tsv"}
     first, _ = read(glmsingle / "betas", **given)
     assert len(first.stimuli) == 9
-    assert "presentations of each stimulus that were averaged: 4 to 8" in first.notes
+    assert "presentations averaged per stimulus: 4 to 8" in first.notes
 
 
 # NSD
@@ -495,15 +497,15 @@ def name_one_twice(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (remove_expdesign, "holds betas of NSD but no nsd_expdesign.mat"),
+        (remove_expdesign, "holds NSD betas but no nsd_expdesign.mat"),
         (damage_expdesign, "masterordering"),
         (shorten_session, "holds 700 trials where nsd_expdesign.mat has 750 of session 2"),
-        (name_by_numbers, "may count the images of NSD from 0 or from 1"),
-        (name_by_words, "no picture or feature is named as an image of NSD"),
-        (name_from_zero, "nsd00000 is no image of NSD: nsd00001 to nsd73000 count from 1"),
-        (name_all_from_zero, "but 12 would be if their names counted from 0"),
-        (name_all_algonauts_from_one, "but 12 would be if their names counted from 1"),
-        (name_one_twice, "are one image of NSD: keep one"),
+        (name_by_numbers, "may count NSD images from 0 or from 1"),
+        (name_by_words, "no picture or feature is named after an NSD image"),
+        (name_from_zero, "nsd00000 is not an NSD image: nsd00001 to nsd73000 count from 1"),
+        (name_all_from_zero, "but 12 would be if names counted from 0"),
+        (name_all_algonauts_from_one, "but 12 would be if names counted from 1"),
+        (name_one_twice, "are the same NSD image: keep one"),
     ],
 )
 def test_wrong_input_of_nsd(
@@ -556,7 +558,7 @@ def test_things_gives_z_scored_means_of_the_test_pictures(tmp_path: Path) -> Non
     first, second = read(tmp_path)
     assert [*first.rois] == ["V1", "LO2-prf", "lFFA", "rFFA"]
     assert any("regions that some subject has no voxel of: rSTS" in n for n in first.notes)
-    assert any("20 of 25 stimuli are left out, which were" in note for note in first.notes)
+    assert any("20 of 25 stimuli are left out, because they were" in note for note in first.notes)
     frame = pd.DataFrame(data.things_responses("02")[data.labels().ravel() == 1].T)
     scored = frame.groupby(stimuli["session"]).transform(lambda column: zscore(column))
     expected = scored.groupby(stimuli["stimulus"].str.removesuffix(".jpg")).mean()

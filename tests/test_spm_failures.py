@@ -35,7 +35,7 @@ SENTENCES = {
     "raises and hides it": "stopped with the error: The images do not overlap",
     "does nothing": "without a word that .* was done",
     "hangs": "did not end within .* minutes",
-    "says it was done": "as if all were well, but (left no|did not change)",
+    "says it was done": "without an error, but (left no|did not change)",
     "stops before the end": "before the last line of its script",
 }
 STEPS = ("slice timing", "realignment", "coregistration", "concatenated", "sessions")

@@ -298,7 +298,7 @@ def test_without_an_atlas_of_the_space_nothing_says_where_regions_lie(
     other = write_atlas(tmp_path / "atlas_space-MNI305_dseg.nii.gz", labels)
     _, _, problems = dry_run(copy, tmp_path / "out", capsys, "--atlas", str(other))
     assert len(problems) == 1 and f"{other} is in the space MNI305 but" in problems[0]
-    assert problems[0].endswith("as their names or headers say: give an atlas of that space")
+    assert problems[0].endswith("according to their names or headers: give an atlas in that space")
     labels[labels == 17] = 0
     without = write_atlas(tmp_path / "without.nii.gz", labels)
     _, _, problems = dry_run(copy, tmp_path / "out", capsys, "--atlas", str(without))
@@ -312,7 +312,7 @@ def test_an_atlas_of_another_form_of_mni152_is_said(
     other = write_atlas(tmp_path / "atlas_space-MNI152NLin6Asym_dseg.nii.gz", labels)
     code = participant(data_set, tmp_path / "out", Path("demo"), "--dry-run", "--atlas", str(other))
     said = capsys.readouterr()
-    assert code == 0 and "these forms of MNI152 differ by 2 mm" in said.out + said.err
+    assert code == 0 and "these versions of MNI152 differ by 2 mm" in said.out + said.err
 
 
 def test_another_space_is_not_added_to_an_output_folder(
@@ -361,7 +361,7 @@ def test_options_that_mean_nothing_here_are_refused(
     for option, said in (
         (("--space", "MNI152NLin6Asym"), "give --derivatives too"),
         (("--atlas", "x.nii.gz"), "needs fMRIPrep's runs in a standard space"),
-        (("--space", "MNI152NLin6Asym:2mm"), "is no space: write it as fMRIPrep's"),
+        (("--space", "MNI152NLin6Asym:2mm"), "is not a space: write it as in fMRIPrep's"),
     ):
         assert main([*words, "demo", *OPTIONS, *option]) == 2
         assert said in capsys.readouterr().err

@@ -100,7 +100,7 @@ def _labels(text: str) -> object:
         (lambda folder: (folder / "a.jpg").write_text("no picture"), r"a\.jpg cannot be read"),
         (_labels("name\tlabel\na\tapple\n"), "lacks the column stimulus"),
         (_labels("stimulus\tlabel\na\t\n"), "line 2: give each stimulus a label"),
-        (_labels("stimulus\tlabel\na\tapple\na\tpear\n"), "line 3: 'a' has a second label"),
+        (_labels("stimulus\tlabel\na\tapple\na\tpear\n"), "line 3: 'a' has two labels"),
     ],
 )
 def test_bad_folders_end_in_one_sentence(tmp_path: Path, make, message: str) -> None:

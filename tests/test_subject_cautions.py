@@ -65,7 +65,7 @@ def test_slices_that_were_to_be_ignored(out_dir: Path) -> None:
     change_sidecar(out_dir / BETAS, Estimation={"Engine": "spm", "SliceTimingCorrected": False})
     caution, _ = read_cautions(out_dir, "01")
     assert caution.startswith(
-        "the slices were not corrected for their timing (--ignore slicetiming): the model takes all"
+        "the slices were not corrected for their timing (--ignore slicetiming): the model assumes"
     )
     html = page_of(out_dir)
     assert caution in html

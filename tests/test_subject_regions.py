@@ -160,7 +160,7 @@ def test_a_field_that_fits_worse_is_refused(found: Found, monkeypatch: pytest.Mo
         return still(head, template) + np.float32([5, 0, 0])
 
     monkeypatch.setattr(subject_regions, "_register", shift)
-    with pytest.raises(StepError, match="could not be brought to the shape of this head"):
+    with pytest.raises(StepError, match="could not be warped to this head"):
         find_regions(found.head.t1w, found.head.brain, found.t1w_to_mni305)
 
 
@@ -193,4 +193,4 @@ def test_a_head_in_which_grey_and_white_look_alike_is_warned_of(
     flat = nib.Nifti1Image(data, found.head.t1w.affine)
     regions = find_regions(flat, found.head.brain, found.t1w_to_mni305)
     (warning,) = regions.warnings
-    assert "does the T1w image tell grey from white" in warning
+    assert "check that the T1w image separates grey from white" in warning

@@ -246,7 +246,7 @@ def test_a_mask_of_another_grid_that_lies_beside_the_brain_is_said(
     network_finds(monkeypatch, parts.brain)
     aside = rigid_matrix(np.array([0.0, 14, 0]), np.zeros(3))
     (warning,) = take_brain_mask(image, as_image(parts.brain, aside @ parts.affine)).warnings
-    assert "is it in the right place" in warning
+    assert "check that it is in the right place" in warning
     cut = as_image(parts.brain[:, :, :-1], parts.affine)
     assert take_brain_mask(image, cut).warnings == ()
     without("deepbet", monkeypatch)

@@ -111,5 +111,5 @@ def test_a_tensor_that_is_not_there_is_named(checkpoint: dict, tmp_path: Path) -
 
 
 def test_a_film_without_frames_is_refused() -> None:
-    with pytest.raises(InputError, match="n_frames = 0: a film has at least one frame"):
+    with pytest.raises(InputError, match="n_frames = 0: give at least one frame"):
         TsmResNet50(n_frames=0)

@@ -154,7 +154,7 @@ def read_mask(
         if WEIGHTS not in file.name and _scale(file, shares)[0] is None:
             raise InputError(
                 f"{file} holds numbers from {found[0]:.3g} to {found[-1]:.3g}, which are neither a "
-                "mask nor probabilities: give a mask of where they reach a threshold"
+                "mask nor probabilities: threshold it, and give the mask"
             )
         volume, target = _of_maps(file, image, shares, grid, reading)
         if not volume.sizes:
@@ -168,7 +168,7 @@ def read_mask(
         said = f"the labels {some_of(numbers)}" if numbers else "only zeros"
         percent = ", or --atlas-threshold if they are percent" if may_be_percent else ""
         raise InputError(
-            f"{file} holds {said}: a mask has one number besides 0; give an atlas by --atlas"
+            f"{file} holds {said}: a mask has only one number besides 0; give an atlas with --atlas"
             f"{percent}"
         )
     marks = (np.isfinite(values) & (values != 0)).astype(np.int64)
@@ -299,7 +299,7 @@ def _of_maps(
             order.append(_reaching(of_map, points, least))
     in_order = np.repeat(list(maps), list(map(len, order)))
     note = (
-        f"{file.name} holds {said}: a region is where they are {threshold:.2g} or more "
+        f"{file.name} holds {said}: a region has the voxels of at least {threshold:.2g} "
         "(--atlas-threshold)"
     )
     volume = AtlasVolume(
@@ -321,7 +321,7 @@ def _scale(file: Path, maps: Mapping[int, _SparseMap]) -> tuple[float | None, st
     high = max((float(of_map.values.max()) for of_map in maps.values()), default=0.0)
     most = 1 + OVERSHOOT
     if WEIGHTS in file.name or low < -OVERSHOOT * high or high > most * PERCENT:
-        return None, "maps of weights, taken as shares of the highest of each map"
+        return None, "weight maps, scaled to the maximum of each map"
     if high > most:
         return PERCENT, "probabilities in percent"
     return 1.0, "probabilities"
@@ -346,5 +346,5 @@ def require_threshold(threshold: float | None) -> None:
     """
     if threshold is not None and not 0 < threshold <= 1:
         raise InputError(
-            f"--atlas-threshold {threshold:g} is no share above 0 and up to 1: write 0.25 for 25 %"
+            f"--atlas-threshold {threshold:g} is not above 0 and up to 1: write 0.25 for 25 %"
         )

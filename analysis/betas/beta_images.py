@@ -110,7 +110,7 @@ def _in_every_subject(
         name + ("" if len(of) == len(subjects) else f" ({some_of(of, 3)})")
         for name, of in lacking.items()
     ]
-    what = f"regions left out, without a voxel that has data (in some subject): {some_of(said)}"
+    what = f"regions left out, because some subject has no voxel with data in them: {some_of(said)}"
     return kept, [what]
 
 
@@ -162,10 +162,11 @@ def read_beta_images(
     kind = require_one_kind(kinds)
     everywhere, missing = sums.patterns(listed.name, union)
     notes = [
-        listed.left_out and f"conditions left out as no stimuli: {', '.join(listed.left_out)}",
+        listed.left_out
+        and f"conditions left out, because they are not stimuli: {', '.join(listed.left_out)}",
         *listed.notes,
         *bases,
-        kind and f"the volumes hold {kind} values, as their headers say",
+        kind and f"the volumes hold {kind} values, according to their headers",
         *doubts,
         *missing,
         places and places[0] + (f" (the first of {len(places)} files)" if places[1:] else ""),
@@ -227,7 +228,7 @@ class _Sums:
         if image.half not in (None, half):
             raise InputError(
                 f"{image.file} is said to be of run {image.run} and of the {image.half} half, but "
-                f"runs count as odd, even, odd, ... in their order, and this one as {half}: name "
+                f"runs alternate odd, even, odd, ... in order, which makes this one {half}: name "
                 "the run or the half, not both"
             )
         if not self._has_whole:
@@ -241,8 +242,8 @@ class _Sums:
         for stimulus, count in zip(stimuli, self._counts["all"], strict=True):
             if count == 0:
                 raise InputError(
-                    f"{name} has a beta of all runs of other stimuli but of {stimulus} of single "
-                    "runs or halves only: add it, or leave the betas of all runs away"
+                    f"{name} has betas over all runs for other stimuli, but only of single runs or "
+                    f"halves for {stimulus}: add it, or remove the betas over all runs"
                 )
         whole, halves, runs = self._mean("all"), None, None
         for run, (low, high) in self._ranges.items():
@@ -278,7 +279,7 @@ class _Sums:
         ]
         if self._has_whole or n_runs < 2 or not fewer:
             return []
-        return [f"stimuli not in all runs, averaged over those that they are in: {some_of(fewer)}"]
+        return [f"stimuli not in all runs, averaged over the runs that have them: {some_of(fewer)}"]
 
     def _mean(self, part: str) -> Floats:
         mean: Floats = self._sums[part] / self._counts[part][:, None]
@@ -338,7 +339,7 @@ def _read_in_order(
             if image.volume is None and n_volumes > 1:
                 raise InputError(
                     f"{file} holds {n_volumes} volumes: give one beta per file, or a table that "
-                    "names the volumes"
+                    "numbers the volumes"
                 )
             volume = image.volume or 0
             if not 0 <= volume < n_volumes:

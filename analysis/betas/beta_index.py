@@ -19,7 +19,7 @@ SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 OTHER_SUBJECT_NAME = re.compile(r"(?:sub(?:j(?:ect)?)?|s)?[-_ ]?(\d+)(?=[_.]|$)", re.IGNORECASE)
 """How people call subjects besides: `subj01`, `S1`, `01`."""
 
-LEAVE_OUT = ", or leave that subject out by --participant-label"
+LEAVE_OUT = ", or leave that subject out with --participant-label"
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ def wanted_subjects(present: Iterable[str], want: Request) -> list[str]:
         require_content(entry, LEAVE_OUT)
         if entry.is_dir():
             raise InputError(
-                f"{entry} holds no betas of the form that {want.path} is read in: add them, or "
-                "leave that subject out by naming the others with --participant-label"
+                f"{entry} holds no betas in the form of the other subjects of {want.path}: add "
+                "them, or name only the others with --participant-label"
             )
     labels = [name.removeprefix("sub-") for name in names]
     for name in wanted or ():
         what = f"{want.path} holds no participant"
-        remedy = "name some that are there (--participant-label):"
+        remedy = "give --participant-label some that exist:"
         require_one_of(name.removeprefix("sub-"), labels, what, remedy)
     return names if wanted is None else wanted
 

@@ -119,7 +119,7 @@ def _require_halves_of_all(arrays: ArrayFile) -> None:
             if f"{region}/{half}" not in arrays.names:
                 raise InputError(
                     f"{arrays.file} holds {array} but no {region}/{half}: give RDMs of odd and "
-                    "even runs of every region, or of none"
+                    "even runs for every region, or for none"
                 )
 
 
@@ -142,15 +142,16 @@ def _read_tables(
         if not is_square(table):
             raise InputError(
                 f"{file} does not name the same stimuli in its header and in its first column: "
-                "give the whole square RDM with both, or say --betas-format roi-tables if its "
-                "columns are voxels"
+                "give the full square RDM with both, or --betas-format roi-tables if its columns "
+                "are voxels"
             )
         named, square = square_of_table(table)
         if not np.isnan(square).any():
             rdm_vector(square, len(named), f"the RDM in {file}")
         if stimuli and sorted(named) != list(stimuli):
             raise InputError(
-                f"{file} holds other stimuli than {name}'s other tables: give the same in all"
+                f"{file} holds other stimuli than {name}'s other tables: give the same stimuli in "
+                "all"
             )
         stimuli = tuple(sorted(named))
         rows = sorted(range(len(named)), key=named.__getitem__)

@@ -91,16 +91,16 @@ def stimuli_of(
         same = condition_of.setdefault(stimulus, condition)
         if same != condition:
             raise InputError(
-                f"the conditions {same} and {condition} of {source} are both stimulus "
-                f"{stimulus}: leave one out by --exclude-conditions"
+                f"the conditions {same} and {condition} of {source} are both stimulus {stimulus}: "
+                "leave one out with --exclude-conditions"
             )
         chosen[condition] = stimulus
     left_out = tuple(name for name in conditions if name not in chosen)
     if not chosen:
         which = f" ({some_of(rule.stimuli)})" if rule.stimuli else ""
         raise InputError(
-            f"no condition of {source} ({some_of(conditions)}) is a stimulus{which}: name "
-            "conditions as the stimuli, or choose them by --conditions"
+            f"no condition of {source} ({some_of(conditions)}) is a stimulus{which}: give "
+            "conditions the names of the stimuli, or choose them with --conditions"
         )
     return chosen, left_out
 
@@ -158,8 +158,8 @@ def _require_no_bins(conditions: Sequence[str], rule: ConditionRule, source: Pat
         other = first.setdefault(_key(match["name"]), condition)
         if other != condition:
             raise InputError(
-                f"{other} and {condition} of {source} are time bins of one response, of a model "
-                "with a finite impulse response: give one beta a stimulus, of the canonical HRF"
+                f"{other} and {condition} of {source} are time bins of a finite impulse response "
+                "model: give one beta per stimulus, of the canonical HRF"
             )
 
 

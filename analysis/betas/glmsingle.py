@@ -38,7 +38,7 @@ DESIGN = "DESIGNINFO"
 MASK = "*mask.nii*"
 """Beside the outputs, or in the folder above: the voxels that data of units x time were of."""
 
-NAME_STIMULI = "name the stimuli by --trials FILE"
+NAME_STIMULI = "name the stimuli with --trials FILE"
 
 
 def find_outputs(path: Path) -> Iterator[tuple[str, Path]]:
@@ -74,14 +74,14 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
     for file in files:
         if file.parent not in folders:
             raise InputError(
-                f"{file.parent} holds {file.stem} but no {kinds[0]} as other folders of {name} do: "
-                "give the same model of all sessions"
+                f"{file.parent} holds {file.stem} but not {kinds[0]}, which other folders of "
+                f"{name} hold: give the same model for all sessions"
             )
     if want.trials is None:
         raise InputError(
             f"GLMsingle numbers the conditions in {next(iter(folders))} but does not name them: "
-            f"{NAME_STIMULI}, with the column stimulus and a row a trial, or a row a condition "
-            "numbered in the column condition"
+            f"{NAME_STIMULI}, a table with a column stimulus and a row per trial, or per condition "
+            "numbered in a column condition"
         )
     table = read_trial_table(want.trials, name)
     taken, designs, used, position = [], [], [], 0
@@ -104,8 +104,8 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
             names = table.names_of(order, folder)
         else:
             raise InputError(
-                f"{folder} holds no {DESIGN}.npy or .mat, which says the condition of each trial: "
-                f"put it there, or give a row a trial in {table.file}, without a column condition"
+                f"{folder} holds no {DESIGN}.npy or .mat, which has the condition of each trial: "
+                f"put it there, or give {table.file} a row per trial and no column condition"
             )
         sessions = table.sessions[here] if table.sessions and not table.conditions else ()
         single = (folder.name,) * array.n_trials
@@ -114,7 +114,7 @@ def _list_subject(name: str, files: Sequence[Path], want: Request) -> SubjectTri
     notes = [f"GLMsingle's {kinds[0]} taken, not {', '.join(kinds[1:])}"] if kinds[1:] else []
     if len(folders) > 1:
         said = some_of(sorted((folder.name for folder in folders), key=natural_key))
-        notes.append(f"GLMsingle's outputs in several folders taken as sessions: {said}")
+        notes.append(f"GLMsingle outputs in several folders are read as sessions: {said}")
     if table.conditions is not None:
         shown = {number for order in orders for number in order or ()}
         if idle := sorted({*table.conditions} - shown):
@@ -129,7 +129,7 @@ def _find_mask(folder: Path) -> Path | None:
     masks = sorted(folder.glob(MASK)) or sorted(folder.parent.glob(MASK))
     if len(masks) > 1:
         raise InputError(
-            f"{masks[0]} and {masks[1].name} could be the mask of GLMsingle's data: keep one there"
+            f"{masks[0]} and {masks[1].name} could both be the mask of GLMsingle's data: keep one"
         )
     return masks[0] if masks else None
 
@@ -143,8 +143,8 @@ def _doubt_about_names(table: TrialTable, order: Sequence[int]) -> list[str]:
     if not crossing:
         return []
     return [
-        f"{table.file.name} gives {len({*crossing})} stimuli trials of several conditions of the "
-        "design that hold other stimuli too: check that its rows are in the order of presentation"
+        f"{table.file.name} gives {len({*crossing})} stimuli that mix several conditions of the "
+        "design: check that its rows are in the order of presentation"
     ]
 
 
@@ -159,7 +159,7 @@ def _open(file: Path) -> TrialArray:
 def _read(file: Path, name: str) -> Any:
     content = read_pickled(file)
     if name not in content:
-        raise InputError(f"{file} holds no {name}: give what GLMsingle saved")
+        raise InputError(f"{file} holds no {name}: give the file that GLMsingle saved")
     return content[name]
 
 
@@ -175,7 +175,7 @@ def _read_order(folder: Path, array: TrialArray) -> tuple[list[Path], list[int] 
         order = (np.asarray(_read(file, "stimorder"), dtype=int).ravel() + 1).tolist()
     if len(order) != array.n_trials:
         raise InputError(
-            f"{file} lists {len(order)} trials but {array.file.name} holds {array.n_trials}: put "
+            f"{file} lists {len(order)} trials but {array.file.name} holds {array.n_trials}: keep "
             "the files of one model together"
         )
     return [file], order
@@ -185,5 +185,5 @@ def _require_all_named(name: str, table: TrialTable, n_trials: int) -> None:
     if table.conditions is None and len(table.stimuli) != n_trials:
         raise InputError(
             f"{table.file} names {len(table.stimuli)} trials but GLMsingle estimated {n_trials} of "
-            f"{name}: give a row a trial, or a row a condition numbered in the column condition"
+            f"{name}: give a row per trial, or per condition numbered in a column condition"
         )

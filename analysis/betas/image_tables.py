@@ -51,8 +51,8 @@ def read_image_table(table: Path) -> dict[str, list[BetaImage]]:
     for column in (*NEEDED, *listed.columns):
         if column not in listed.columns or column not in ALLOWED:
             raise InputError(
-                f"{table} needs the columns {', '.join(NEEDED)}, and if wished run, "
-                f"half and volume, each once: see to the column {column!r}"
+                f"{table} needs the columns {', '.join(NEEDED)}, optionally run, half and volume, "
+                f"each once: correct the column {column!r}"
             )
     if not listed.rows:
         raise InputError(f"{table} lists no beta: add a row for each")
@@ -68,7 +68,10 @@ def read_image_table(table: Path) -> dict[str, list[BetaImage]]:
                 raise InputError(f"{table}, row {line} has no {column}: add it")
         volume, half = cells["volume"], cells["half"]
         if volume and not volume.isdecimal():
-            raise InputError(f"{table}, row {line}: volume {volume!r} is no whole number from 0 on")
+            raise InputError(
+                f"{table}, row {line}: volume {volume!r} is not a whole number: number volumes "
+                "from 0"
+            )
         if half not in HALVES:
             raise InputError(f"{table}, row {line}: half is {half!r}; write odd or even")
         image = BetaImage(
@@ -105,7 +108,7 @@ def named_volumes(
     if len(stimuli) != n_volumes:
         raise InputError(
             f"{table} names {len(stimuli)} stimuli but {betas_file.name} holds {n_volumes} "
-            "volumes: make both again (run the participant level again, if it made them)"
+            "volumes: write both again (with the participant level, if it made them)"
         )
     return [
         BetaImage(stimulus, betas_file, volume, run, half)
@@ -118,15 +121,15 @@ def read_volume_table(file: Path) -> list[str]:
     require_content(file)
     if not file.exists():
         raise InputError(
-            f"{file} is missing, which names the volumes of the betas beside it: run the "
-            "participant level again, or write it (columns volume, from 0, and stimulus)"
+            f"{file} is missing, which names the volumes of the betas: run the participant level "
+            "again, or write it (columns volume, from 0, and stimulus)"
         )
     table = read_table(file)
     table.require_columns(["volume", "stimulus"], "make it again")
     volumes = table.numbers(["volume"])[:, 0]
     if sorted(volumes) != list(range(len(volumes))):
         raise InputError(
-            f"{file} must number each volume once, from 0 and without gaps: make it again"
+            f"{file} must number each volume once, from 0 without gaps: write it again"
         )
     names = stimulus_ids(table.column("stimulus"), file)
     require_distinct(names, f"{file} names the stimulus", "keep one beta of each")

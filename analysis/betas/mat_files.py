@@ -133,7 +133,7 @@ def _find(content: bytes, path: Sequence[str]) -> tuple[list[memoryview], str]:
     """What lies at a path, of each structure of an array of them, and the file's byte order."""
     order = ORDERS.get(content[HEADER_BYTES - 2 : HEADER_BYTES])
     if order is None:
-        raise ValueError("not a MAT-file of level 5")
+        raise ValueError("not a Level 5 MAT-file")
     found = [_variable(memoryview(content)[HEADER_BYTES:], path[0], order)]
     for field in path[1:]:
         found = [inner for matrix in found for inner in _fields(matrix, field, order)]
@@ -151,7 +151,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         if kind >> 16:  # a small element: its size, type and at most four bytes of content
             kind, size, start = kind & 0xFFFF, kind >> 16, position + 4
         if start + size > len(data):
-            raise ValueError("it ends too early")
+            raise ValueError("the file ends too early")
         yield kind, data[start : start + size]
         end = start + size
         position = end if kind == COMPRESSED else end + (-end) % 8
@@ -185,7 +185,7 @@ def _fields(matrix: memoryview, field: str, order: str) -> list[memoryview]:
     if kind == OBJECT:  # the name of its class comes first
         parts = parts[1:]
     elif kind != STRUCT:
-        raise ValueError(f"what should hold {field} is not a structure")
+        raise ValueError(f"the parent of {field} is not a structure")
     (length,) = struct.unpack_from(f"{order}i", parts[0][1])
     joined = bytes(parts[1][1])
     if length < 1:
@@ -219,7 +219,7 @@ def _numbers(matrix: memoryview, order: str) -> Floats:
         return np.zeros(0)
     kind, _, parts = _matrix(matrix, order)
     if kind not in NUMERIC:
-        raise ValueError("what should be numbers is not a full array of them")
+        raise ValueError("an array is not a full array of numbers")
     if not parts or not len(parts[0][1]):
         return np.zeros(0)
     data_type, data = parts[0]

@@ -134,7 +134,7 @@ def find_atlas(name_or_file: str | Path, labels: Path | None = None) -> AtlasFil
     if name not in known:
         raise InputError(
             f"{name!r} is neither a file nor the name of an atlas{did_you_mean(name, known)}: "
-            "'conceptrsa atlases' lists these"
+            "'conceptrsa atlases' lists the names"
         )
     if labels is not None:
         raise InputError(f"the atlas {name} has a label table of its own: omit --atlas-labels")
@@ -159,8 +159,8 @@ def _kept(atlas: NamedAtlas) -> Path:
         write_table(_table_of(file), pd.DataFrame(names, columns=["index", "name"]))
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be written ({error.strerror}), which holds atlases: set "
-            "XDG_CACHE_HOME to a folder that can"
+            f"{folder} cannot be written ({error.strerror}), but atlases are kept there: set "
+            "XDG_CACHE_HOME to a writable folder"
         ) from error
     return file
 
@@ -184,8 +184,8 @@ def _fetch(atlas: NamedAtlas, file: Path) -> list[tuple[int, str]]:
     source = _in_nilearn_folder(atlas.file)
     if source is None:
         raise InputError(
-            f"nilearn fetched {atlas.name}, but left no {atlas.file}: use the version of nilearn "
-            "that this tool asks for"
+            f"nilearn fetched {atlas.name}, but left no {atlas.file}: install the nilearn version "
+            "that conceptrsa requires"
         )
     file.parent.mkdir(parents=True, exist_ok=True)
     link = file.with_name(f".{os.getpid()}-{file.name}")
@@ -206,9 +206,9 @@ def _fetched(atlas: NamedAtlas) -> Any:
         host = _HOST.search(str(error))
         reason = f"no connection to {host[1]}" if host else type(error).__name__
         raise InputError(
-            f"the atlas {atlas.name} is not on this machine and could not be downloaded ({reason}):"
-            f" connect to the internet once, or copy {atlas.file} and what lies beside it from "
-            f"another machine's folder nilearn_data to {where}"
+            f"the atlas {atlas.name} is not on this machine and could not be downloaded "
+            f"({reason}): connect to the internet once, or copy {atlas.file} and its neighbours "
+            f"from nilearn_data of another machine to {where}"
         ) from error
 
 

@@ -90,7 +90,7 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
             trials = order[(session - 1) * TRIALS_OF_SESSION : session * TRIALS_OF_SESSION]
             if array.n_trials != len(trials):
                 raise InputError(
-                    f"{array.file} holds {array.n_trials} trials where {design_file.name} has "
+                    f"{array.file} holds {array.n_trials} trials but {design_file.name} has "
                     f"{len(trials)} of session {session}: copy it again"
                 )
             ids = images[number - 1][trials - 1]
@@ -99,7 +99,9 @@ def list_natural_scenes(want: Request) -> Iterator[SubjectTrials]:
             files.append(TrialFile(array, names, (str(session),) * len(names), scale))
             unknown |= {i for i, named in zip(ids.tolist(), names, strict=True) if not named}
         if unknown:
-            notes.append(f"{len(unknown)} images are left out, without a picture or feature")
+            notes.append(
+                f"{len(unknown)} images are left out, because they have no picture or features"
+            )
         yield SubjectTrials(name, files, (design_file,), notes)
 
 
@@ -114,9 +116,9 @@ def _require_no_shift(known: Mapping[int, str], images: Integers, design_file: P
     if max(up, down) >= MIN_STIMULI and max(up, down) > max(2 * number, 3 * by_chance):
         start = 0 if up > down else 1
         raise InputError(
-            f"{number} pictures or features are images of NSD that {design_file} says all subjects "
-            f"share, but {max(up, down)} would be if their names counted from {start}: nsd02951 "
-            "counts from 1, nsd-02950 from 0"
+            f"{number} pictures or features are NSD images that all subjects share "
+            f"({design_file}), but {max(up, down)} would be if names counted from {start}: "
+            "nsd02951 counts from 1, nsd-02950 from 0"
         )
 
 
@@ -135,8 +137,8 @@ def _find_design(path: Path) -> Path:
             if (base / place).is_file():
                 return base / place
     raise InputError(
-        f"{path} holds betas of NSD but no {DESIGN}, which says the image of each trial: put it "
-        f"there as {DESIGN_PLACES[1]}, or give it by --trials"
+        f"{path} holds NSD betas but no {DESIGN}, which has the image of each trial: put it there "
+        f"as {DESIGN_PLACES[1]}, or give it with --trials"
     )
 
 
@@ -179,7 +181,7 @@ def _known_names(stimuli: Sequence[str], source: Path) -> dict[int, str]:
         name = stimulus_id(stimulus).rpartition("/")[2]
         if NUMBER.fullmatch(name):
             raise InputError(
-                f"{name} may count the images of NSD from 0 or from 1: name pictures and features "
+                f"{name} may count NSD images from 0 or from 1: name pictures and features "
                 "nsd02951 (from 1, as its authors do) or nsd-02950 (from 0)"
             )
         one, zero = FROM_ONE.fullmatch(name), FROM_ZERO.fullmatch(name)
@@ -188,15 +190,15 @@ def _known_names(stimuli: Sequence[str], source: Path) -> dict[int, str]:
         id_ = int(one[1]) if one else int(zero[1]) + 1 if zero else 0
         if not 1 <= id_ <= N_IMAGES:
             raise InputError(
-                f"{stimulus} is no image of NSD: nsd00001 to nsd{N_IMAGES} count from 1, nsd-00000 "
-                f"to nsd-{N_IMAGES - 1} from 0"
+                f"{stimulus} is not an NSD image: nsd00001 to nsd{N_IMAGES} count from 1, "
+                f"nsd-00000 to nsd-{N_IMAGES - 1} from 0"
             )
         other = known.setdefault(id_, stimulus)
         if other != stimulus:
-            raise InputError(f"{other} and {stimulus} are one image of NSD: keep one")
+            raise InputError(f"{other} and {stimulus} are the same NSD image: keep one")
     if stimuli and not known:
         raise InputError(
-            f"no picture or feature is named as an image of NSD, whose betas {source} holds: write "
-            "nsd02951 (from 1), shared0001_nsd02951 or nsd-02950 (from 0)"
+            f"no picture or feature is named after an NSD image, but {source} holds NSD betas: use "
+            "names such as nsd02951 (from 1), shared0001_nsd02951 or nsd-02950 (from 0)"
         )
     return known

@@ -11,18 +11,18 @@ MOST_FILES = 10_000
 """Files that are looked at; a folder of raw data has many."""
 
 BY_NAME = {
-    "*_bold.nii*": "it holds images of BOLD, not betas: estimate them by conceptrsa run",
-    "TYPE[BCD]_*": "it is nearest to glmsingle: put each subject's outputs into a folder sub-XX",
-    "betas_session*": "it is nearest to nsd: give the folder that holds nsddata_betas, or subjXX",
-    "*_ResponseData.h5": "it is nearest to things: give the folder of sub-XX_ResponseData.h5",
-    "*_statmap.nii*": "it is nearest to statmaps: its maps need stat-effect in their names",
+    "*_bold.nii*": "it holds BOLD images, not betas: estimate betas with conceptrsa run",
+    "TYPE[BCD]_*": "it resembles glmsingle: put each subject's outputs into a folder sub-XX",
+    "betas_session*": "it resembles nsd: give the folder that holds nsddata_betas, or subjXX",
+    "*_ResponseData.h5": "it resembles things: give the folder of sub-XX_ResponseData.h5",
+    "*_statmap.nii*": "it resembles statmaps: its maps need stat-effect in their names",
     "*.npz": "",
     "*.h5": "",
     "*.hdf5": "",
     "*.nii*": "it holds volumes ({0}): put each into sub-XX/<stimulus>.nii.gz, or list them in a "
     "table with the columns subject, stimulus and file",
-    "*.[tc]sv": "{1} is nearest to table: it needs the columns subject, stimulus and file, or "
-    "stimulus and a column a voxel (<region>_<number>)",
+    "*.[tc]sv": "{1} resembles table: it needs the columns subject, stimulus and file, or "
+    "stimulus and a column per voxel (<region>_<number>)",
     "*": "it holds {0}: give the folder that holds sub-*, or a table (.tsv, .csv)",
 }
 """What is said of the first pattern that some file's name fits; '' where its arrays tell."""
@@ -53,6 +53,6 @@ def _of_arrays(file: Path) -> str:
     if subject_of(file.name) is None and any("/" in name for name in names):
         return f"{file.name} names no subject: rename it to sub-01{file.suffix}"
     return (
-        f"it is nearest to roi-patterns: {file.name} needs the arrays stimulus and <region>/betas "
+        f"it resembles roi-patterns: {file.name} needs the arrays stimulus and <region>/betas "
         f"(it holds {some_of(names) or 'nothing'})"
     )

@@ -43,7 +43,8 @@ def list_derivatives(want: Request) -> Iterator[SubjectImages]:
     present = [path.parent.name for path in want.path.glob("sub-*/func")]
     if not present:
         raise InputError(
-            f"{want.path} holds no sub-*/func folder: run the participant level into it first"
+            f"{want.path} holds no sub-*/func folder: run the participant level with this OUT_DIR "
+            "first"
         )
     names = wanted_subjects(present, want)
     files = {name: _betas_file(want.path / name, want.task) for name in names}
@@ -98,7 +99,9 @@ def _betas_file(folder: Path, task: str | None) -> Path:
         )
     if len({file.name.partition("_space-")[0] for file in files}) > 1:
         names = ", ".join(file.name for file in files)
-        raise InputError(f"{folder / 'func'} holds betas of several tasks ({names}): name one")
+        raise InputError(
+            f"{folder / 'func'} holds betas of several tasks ({names}): choose one with --task-id"
+        )
     _require_one_space(files)
     return files[0]
 
@@ -110,7 +113,7 @@ def _require_one_space(files: Sequence[Path]) -> None:
         if spaces[0] != spaces[1]:
             raise InputError(
                 f"{files[0]} is in the space {spaces[0]} but {file} in {spaces[1]}: keep betas of "
-                "one space in a folder, and run the participant level again for those of another"
+                "one space in a folder, and write the others to another output folder"
             )
 
 
@@ -163,7 +166,7 @@ def require_of_one_estimation(
     for file in files:
         if file not in told:
             raise InputError(
-                f"{file} has no sidecar, as if it had been replaced in part only: {AGAIN}"
+                f"{file} has no sidecar, so it may have been replaced only in part: {AGAIN}"
             )
     of_halves = set().union(*(_sources(told[half]) for half in halves))
     first = told[betas_file]
@@ -174,7 +177,7 @@ def require_of_one_estimation(
                 f"{file} was made with other settings than {betas_file.name}: {remedy}"
             )
         if (of_halves if file in halves else _sources(told[file])) != _sources(first):
-            raise InputError(f"{file} was made of other runs than {betas_file.name}: {remedy}")
+            raise InputError(f"{file} was made from other runs than {betas_file.name}: {remedy}")
 
 
 def require_same_estimation(subjects: Sequence[SubjectPatterns]) -> None:

@@ -51,7 +51,7 @@ from conceptrsa.bids_config.region_choice import AnyRegion, choose_regions
 from conceptrsa.bids_config.schema import RegionChoice
 from conceptrsa.bids_config.tsv import read_table
 
-NO_TRIALS = "names its trials itself, or holds none: leave --trials out"
+NO_TRIALS = "needs no table of trials: leave --trials out"
 Subjects = tuple[SubjectPatterns, ...] | tuple[SubjectRdms, ...]
 
 
@@ -284,7 +284,7 @@ def read_betas(
     )
     regions = find_regions(path, form, rois, atlas, atlas_labels)
     names = (roi.name for roi in regions if not isinstance(roi, RegionChoice))
-    require_distinct(names, "the regions include", "give each a name of its own")
+    require_distinct(names, "the regions include", "give each its own name")
     want = Request(
         path=path,
         rois=regions,
@@ -452,7 +452,7 @@ def find_regions(
     if is_volumes and atlas is None and not (form.has_own_atlas or only_masks):
         raise InputError(
             f"{path} ({form.layout}) needs a label volume in the space of the betas: give it with "
-            "--atlas FILE, or masks by --rois NAME=mask:FILE"
+            "--atlas, or masks with --rois NAME=mask:FILE"
         )
     choices = [roi for roi in rois or () if isinstance(roi, RegionChoice)]
     if form.read_regions is not None or (rois is not None and not choices):
@@ -480,13 +480,12 @@ def _own_regions(path: Path, form: BetasFormat, atlas: Path | None) -> tuple[Any
         return ()
     if atlas is None:
         raise InputError(
-            f"{path} does not carry the data set configuration that it was made with ({RECORD}), "
-            "which says what its regions are: give it by --dataset-config"
+            f"{path} lacks the data set configuration that it was made with ({RECORD}), which "
+            "defines its regions: give it with --dataset-config"
         )
     raise InputError(
-        f"nothing says which labels of {atlas} make up a region: give --rois NAME=LABEL,LABEL, its "
-        "label table by --atlas-labels, or --dataset-config with a TOML file or with ds001246, the "
-        "paper's regions"
+        f"{atlas} has no label table, so its regions are unknown: give --atlas-labels, --rois "
+        "NAME=LABEL,LABEL, or --dataset-config (a TOML file, or ds001246 for the paper's regions)"
     )
 
 
@@ -504,9 +503,9 @@ def find_format(path: Path, name: str | None = None) -> BetasFormat:
         if form.name == name or (name is None and form.detect(path)):
             return form
     if name is not None:
-        require_one_of(name, [form.name for form in FORMATS], "betas do not come in the form")
+        require_one_of(name, [form.name for form in FORMATS], "betas cannot have the form")
     raise InputError(
-        f"{path} holds no betas in a form that is known; {describe_nearest(path)} "
+        f"{path} holds no betas in a known form; {describe_nearest(path)} "
         "(docs/supplied_data.md shows every form)"
     )
 
@@ -521,8 +520,8 @@ def note_on_forms(path: Path, taken: BetasFormat) -> str | None:
     if not others:
         return None
     return (
-        f"{path} holds betas as {taken.name}, which is taken, and as {' and '.join(others)}: "
-        "--betas-format takes another"
+        f"{path} holds betas as {taken.name}, which is used, and as {' and '.join(others)}: "
+        "--betas-format chooses another"
     )
 
 
@@ -534,7 +533,7 @@ def _with_note_on_halves(subjects: Sequence[SubjectPatterns]) -> tuple[SubjectPa
     first = lacking.index(True)
     note = (
         f"{subjects[first].label} has no betas of odd and even runs (the first of {sum(lacking)} "
-        f"of {len(subjects)} subjects), so that those of the others cannot be used"
+        f"of {len(subjects)} subjects), so those of the other subjects are not used"
     )
     changed = replace(subjects[first], notes=(*subjects[first].notes, note))
     return (*subjects[:first], changed, *subjects[first + 1 :])

@@ -47,7 +47,7 @@ CONTRAST_NAME = re.compile(r"[rsw]*(?P<kind>con|spmT|ess|spmF)_(?P<number>\d{4,}
 """Files of contrasts, resampled or smoothed ones too; other programs may empty the description."""
 
 CONTRAST_DOUBT = (
-    "SPM's contrasts are each taken as the response to a stimulus, as no SPM.mat beside them tells "
+    "each SPM contrast is read as the response to a stimulus, because no SPM.mat beside them gives "
     "their weights"
 )
 
@@ -68,8 +68,8 @@ AFNI_LABELS = re.compile(rb'atr_name="BRICK_LABS"\s*>\s*"([^"]*)"')
 AFNI_COEFFICIENT = re.compile(r"(?P<name>.+)#(?P<function>\d+)_Coef")
 AFNI_STATISTICS = {"_Tstat": "t", "_Zstat": "z", "_Zscr": "z"}
 AFNI_DOUBT = (
-    "AFNI's coefficients #0, #1, ... of one name are each taken as the response to a stimulus, as "
-    "-stim_times_IM gives them; those of TENT and other functions of time are none"
+    "AFNI coefficients #0, #1, ... of one name are read as responses to single stimuli, as from "
+    "-stim_times_IM; coefficients of TENT and other basis functions are not responses"
 )
 
 
@@ -107,12 +107,12 @@ def require_canonical(model: Path) -> str | None:
     name = basis or "of no name"
     if (most > 1 and not (basis or CANONICAL).startswith(CANONICAL)) or most > MOST_OF_CANONICAL:
         raise InputError(
-            f"{model} describes a response by {most} basis functions ({name}), of which no beta "
-            "is the response: estimate the model with the canonical HRF"
+            f"{model} describes a response by {most} basis functions ({name}), so no beta is the "
+            "response: estimate the model with the canonical HRF"
         )
     if most > 1 and basis is None:
         return (
-            f"{MODEL_FILE} does not name its {most} basis functions: the first is taken for the "
+            f"{MODEL_FILE} does not name its {most} basis functions: the first is read as the "
             "canonical response"
         )
     if most > 1:
@@ -173,9 +173,8 @@ def require_response(
         _refuse(file, volume, f"SPM's beta of {beta['regressor']}")
     if beta and regressor and not _begins_with(regressor, beta["regressor"]):
         raise InputError(
-            f"{file} is of the regressor {beta['regressor']}, as its header says, where "
-            f"{MODEL_FILE} beside it tells of {regressor}: put the {MODEL_FILE} there that belongs "
-            "to the betas"
+            f"{file} has regressor {beta['regressor']} in its header, but {regressor} in the "
+            f"{MODEL_FILE} beside it: put the {MODEL_FILE} of these betas there"
         )
     if description.startswith("spm_spm:") and not description.startswith("spm_spm:beta"):
         _refuse(file, volume, f"SPM's {description.removeprefix('spm_spm:').strip()}")
@@ -212,8 +211,8 @@ def require_one_kind(kinds: Sequence[tuple[str | None, Path]]) -> str | None:
         if kind != first:
             names = [f"{k} values" if k else "betas" for k in (first, kind)]
             raise InputError(
-                f"{file} holds {names[0]} and {other} {names[1]}, as their headers say: give the "
-                "betas of all stimuli and subjects"
+                f"{file} holds {names[0]} and {other} {names[1]}, according to their headers: give "
+                "betas for all stimuli and subjects"
             )
     return first
 
@@ -221,7 +220,8 @@ def require_one_kind(kinds: Sequence[tuple[str | None, Path]]) -> str | None:
 def _refuse(file: Path, volume: int | None, what: str, source: str = "header") -> None:
     place = f"volume {volume} of {file}" if volume else str(file)
     raise InputError(
-        f"{place} is {what}, as its {source} says, and no condition's response: give the beta"
+        f"{place} is {what} according to its {source}, not the response to a condition: give the "
+        "beta"
     )
 
 
@@ -244,7 +244,7 @@ def _contrast_of(description: str, file: Path, volume: int | None) -> _Contrast 
     if named is None or description.startswith(("spm_spm:", "SPM{")):
         return None
     if named["kind"] in ("ess", "spmF"):
-        _refuse(file, volume, "of an F contrast of SPM's", "name")
+        _refuse(file, volume, "of an SPM F contrast", "name")
     return _Contrast(int(named["number"]), None, "t" if named["kind"] == "spmT" else None)
 
 
@@ -261,27 +261,27 @@ def _note_of_contrast(contrast: _Contrast, file: Path) -> str | None:
     if known is None or not _is_called(known, contrast.name):
         tells = "no such contrast" if known is None else f"the contrast {known} there"
         raise InputError(
-            f"{file} is SPM's {what}, where {MODEL_FILE} beside it tells of {tells}: put the "
-            f"{MODEL_FILE} there that belongs to the contrast"
+            f"{file} is SPM's {what}, but the {MODEL_FILE} beside it has {tells}: put the "
+            f"{MODEL_FILE} of this contrast there"
         )
     of_it = weights[contrast.number - 1]
     if len(of_it) != len(regressors) or not np.isfinite(of_it).all():
         raise InputError(
-            f"{model} holds no weight of each of {len(regressors)} regressors for {what}: give an "
+            f"{model} lacks weights of the {len(regressors)} regressors for {what}: give an "
             f"intact {MODEL_FILE}"
         )
     if has := _why_no_response(of_it, regressors):
         raise InputError(
-            f"{file} is SPM's contrast {contrast.number} ({known}), which has {has}, as "
-            f"{MODEL_FILE} beside it says, and is no condition's response: give the betas, or a "
-            "contrast of each condition alone"
+            f"{file} is SPM's contrast {contrast.number} ({known}), which has {has} "
+            f"({MODEL_FILE}), so it is not the response to a condition: give betas, or one "
+            "contrast per condition"
         )
     total = float(of_it.sum())
     if contrast.kind or abs(total - 1) <= ONE_BY_HAND:  # t values are the same for any multiple
         return None
     return (
-        f"contrasts of SPM's whose weights sum to {total:.3g} are {total:.3g} times the mean "
-        "response: distances that depend on its size are wrong where other stimuli have another sum"
+        f"SPM contrasts whose weights sum to {total:.3g} are {total:.3g} times the mean response: "
+        "distances that depend on its size are wrong if sums differ between stimuli"
     )
 
 
@@ -319,7 +319,7 @@ def _contrasts(
             raise ValueError(f"{len(names)} names and weights of {len(weights)}")
     except ValueError as error:
         raise InputError(
-            f"{model} does not tell the weights of the contrasts beside it ({error}): put the "
+            f"{model} has no readable weights for the contrasts beside it ({error}): put the "
             f"{MODEL_FILE} there that SPM wrote with them"
         ) from error
     return regressor_names(model), names, weights

@@ -52,7 +52,7 @@ def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path
     if not files:
         raise InputError(
             f"{want.path} holds no file sub-XX* ending in {', '.join(suffixes)}: name each "
-            "subject's file so"
+            "subject's file like that"
         )
     return {name: files[name] for name in wanted_subjects(files, want)}
 
@@ -79,7 +79,7 @@ def only_file(subject: str, files: Sequence[Path]) -> Path:
     """
     if len(files) > 1:
         raise InputError(
-            f"{files[0]} and {files[1].name} are both of {subject}: keep one file a subject"
+            f"{files[0]} and {files[1].name} are both of {subject}: keep one file per subject"
         )
     return files[0]
 
@@ -118,7 +118,7 @@ def region_names(
         name.removesuffix(f"/{ending}") for name in arrays.names if name.endswith(f"/{ending}")
     ]
     if not names:
-        raise InputError(f"{arrays.file} holds no array <region>/{ending}: add one a region")
+        raise InputError(f"{arrays.file} holds no array <region>/{ending}: add one for each region")
     return ordered_regions(names, rois, arrays.file)
 
 
@@ -144,8 +144,8 @@ def ordered_regions(
     for choice in choices:
         if choice.name is not None and choice.words != (choice.name,):
             raise InputError(
-                f"{source} holds regions of its own, not labels of an atlas: choose among them by "
-                f"name, as in --rois {' '.join(names[:2])}, in place of {choice}"
+                f"{source} has its own regions, not labels of an atlas: choose among them by name, "
+                f"as in --rois {' '.join(names[:2])}, in place of {choice}"
             )
         for word in whole_names(choice.words, names):
             chosen |= dict.fromkeys(matching_names(word, names, source))
@@ -169,7 +169,7 @@ def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
         }
         for stimulus in subject.stimuli:
             if stimulus not in places:
-                raise InputError(f"{file} holds no beta of stimulus {stimulus}: make it again")
+                raise InputError(f"{file} holds no beta of stimulus {stimulus}: write it again")
         rows = [places[stimulus] for stimulus in subject.stimuli]
         for name, roi in subject.rois.items():
             if f"{name}/betas" not in arrays.names:
@@ -179,7 +179,7 @@ def add_runs(subject: SubjectPatterns, file: Path) -> SubjectPatterns:
                 )
             of_runs = _read_roi(arrays, name, with_covariance=True)
             if of_runs.runs is None:
-                raise InputError(f"{file} holds betas of one run only in {name}: make it again")
+                raise InputError(f"{file} holds betas of only one run in {name}: write it again")
             _, here, there = np.intersect1d(roi.voxels, of_runs.voxels, return_indices=True)
             covariance = of_runs.residual_covariance
             merged[name] = replace(
@@ -248,6 +248,6 @@ def _require_alternating(arrays: ArrayFile) -> None:
     for place, half in enumerate(arrays.texts("half")):
         if half != ("even" if place % 2 else "odd"):
             raise InputError(
-                f"half in {arrays.file} must read odd, even, odd, ... as runs are counted: put the "
-                "runs in such an order, or leave half out"
+                f"half in {arrays.file} must read odd, even, odd, ... over the runs: reorder the "
+                "runs, or leave half out"
             )

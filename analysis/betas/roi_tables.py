@@ -79,7 +79,7 @@ Part = tuple[str | None, TextTable, Sequence[int] | None]
 
 
 def _split(table: TextTable, file: Path) -> Iterator[tuple[str, list[Part]]]:
-    table.require_columns(["subject", "stimulus"], "add them, or give a table a subject")
+    table.require_columns(["subject", "stimulus"], "add them, or give one table per subject")
     rows: dict[str, list[int]] = {}
     for row, cell in enumerate(table.column("subject")):
         label = clean_name(cell).removeprefix("sub-")
@@ -99,7 +99,7 @@ def _list_subject(name: str, parts: Sequence[Part], want: Request) -> SubjectTri
     arrays: dict[str, Floats] = {}
     first: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     for region, table, rows in parts:
-        table.require_columns(["stimulus"], "name the rows by a column stimulus")
+        table.require_columns(["stimulus"], "name the rows in a column stimulus")
         taken = list(range(len(table.rows)) if rows is None else rows)
         names = table.column("stimulus")
         for row in taken:
@@ -110,8 +110,8 @@ def _list_subject(name: str, parts: Sequence[Part], want: Request) -> SubjectTri
         named = tuple(stimuli), tuple("" if sessions is None else sessions[row] for row in taken)
         if first is not None and named != first:
             raise InputError(
-                f"{table.file} has other rows than {parts[0][1].file.name}: give the tables of one "
-                "subject the same stimuli in the same order"
+                f"{table.file} has different rows from {parts[0][1].file.name}: give the tables of "
+                "one subject the same stimuli in the same order"
             )
         first = named
         for roi, columns in _columns(table, region).items():
@@ -133,19 +133,19 @@ def _columns(table: TextTable, region: str | None) -> Mapping[str, list[str]]:
     other = next((column for column in voxels if not NUMBERED.search(column)), None)
     if region is not None and other is not None and any(map(NUMBERED.search, voxels)):
         raise InputError(
-            f"{table.file} has the column {other!r} beside voxels that are numbered: remove it, or "
-            "number it too if it is a voxel"
+            f"{table.file} has the column {other!r} beside numbered voxels: remove it, or number "
+            "it if it is a voxel"
         )
     for column in voxels:
         match = VOXEL.fullmatch(column)
         if region is None and match is None:
             raise InputError(
-                f"{table.file} has the column {column!r}, which names no region: call voxels "
-                "<region>_<number>, or give a table a region, sub-01_V1.csv"
+                f"{table.file} has the column {column!r}, which names no region: name voxels "
+                "<region>_<number>, or give one table per region, sub-01_V1.csv"
             )
         columns.setdefault(region or (match["region"] if match else ""), []).append(column)
     if not columns:
-        raise InputError(f"{table.file} has no column of a voxel: add one a voxel")
+        raise InputError(f"{table.file} has no columns of voxels: add one for each voxel")
     return columns
 
 

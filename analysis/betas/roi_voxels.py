@@ -73,7 +73,7 @@ class RoiVoxels:
         if share < 1:
             said = f"at least {share:.0%} of each region lies within it ({least} the least)"
         if share < LOW_COVERAGE:
-            said += ": check that both are of one space"
+            said += ": check that both are in the same space"
         return [
             f"{some_of([file.name for file in self.files], 2)} resampled by "
             f"{'linear interpolation' if self.are_maps else 'nearest neighbour'} to the grid of "
@@ -154,14 +154,14 @@ def read_roi_voxels(
             raise InputError(
                 f"region {region.name} of {volume.file} holds no voxel in the grid of "
                 f"{target.file} ({coverage.get(region.name, 1):.0%} of it lies within that grid): "
-                "leave the region out, or check that both are of one space"
+                "leave the region out, or check that both are in the same space"
             )
         outside.append(region.name)
     volumes = [*([] if atlas is None else [atlas]), *(volume for volume, _ in masks.values())]
     if not voxels and outside:
         raise InputError(
             f"no region of {atlas_file} holds a voxel in the grid of {target and target.file}: "
-            "check that both are of one space"
+            "check that both are in the same space"
         )
     if not voxels or target is None:
         raise InputError(
@@ -172,7 +172,9 @@ def read_roi_voxels(
     if atlas is not None:
         notes += _notes_on_labels(regions, atlas)
     if outside:
-        notes.append(f"regions left out, without a voxel in the grid: {some_of(outside)}")
+        notes.append(
+            f"regions left out, because they have no voxel in the grid: {some_of(outside)}"
+        )
     return RoiVoxels(
         grid=target,
         rois=voxels,
@@ -210,8 +212,8 @@ def _describe_absence(label: int, region: str, atlas: AtlasVolume) -> str:
             f"{atlas.highest[label]:.2g}: lower --atlas-threshold, or leave the region out"
         )
     return (
-        f"{atlas.file} holds no voxel with label {label}, which region {region} needs: give the "
-        "atlas that the region's labels belong to"
+        f"{atlas.file} has no voxel with label {label}, which region {region} needs: give the "
+        "atlas that defines these labels"
     )
 
 
@@ -221,7 +223,7 @@ def _notes_on_labels(regions: Sequence[AnyRegion], atlas: AtlasVolume) -> list[s
     absent = [one.name for one in optional if not any(label in atlas.sizes for label in one.labels)]
     notes = []
     if absent:
-        what = "regions of the label table that the atlas does not hold"
+        what = "regions of the label table that the atlas lacks"
         notes.append(f"{what}: {some_of(absent)}")
     partial = {
         one.name: (sum(label in atlas.sizes for label in one.labels), len(one.labels))
@@ -230,15 +232,15 @@ def _notes_on_labels(regions: Sequence[AnyRegion], atlas: AtlasVolume) -> list[s
     }
     few = [f"{name} ({n} of {n_all})" for name, (n, n_all) in partial.items() if n < n_all]
     if few:
-        what = "regions of which the atlas holds some of the labels that were named only"
+        what = "regions with only some of their labels in the atlas"
         notes.append(f"{what}: {some_of(few)}")
     if optional and all(region.chosen == "as all" for region in optional):
         named = {label for region in regions for label in region.labels}
         unnamed = [str(label) for label in sorted(atlas.sizes) if label not in named]
         if unnamed:
             notes.append(
-                f"labels of {atlas.file.name} that are in no region, as its label table does not "
-                f"name them: {some_of(unnamed)}"
+                f"labels of {atlas.file.name} that belong to no region, because its label table "
+                f"does not name them: {some_of(unnamed)}"
             )
     return notes
 
@@ -285,9 +287,9 @@ def regions_by_subject(
             if not first.is_same(grid) or first.space != grid.space:
                 what = "on another grid" if first.space == grid.space else "in another space"
                 raise InputError(
-                    f"{grid.file} lies {what} than the betas of other subjects, "
-                    f"{first.file}, so that {shared[0]} cannot fit both: bring all betas to one "
-                    f"space, or give one file a subject, with {SUBJECT_PLACE} in its name"
+                    f"{grid.file} lies {what} than the betas of other subjects ({first.file}), so "
+                    f"{shared[0]} cannot fit both: bring all betas to one space, or give one file "
+                    f"per subject, with {SUBJECT_PLACE} in its name"
                 )
         key = "" if len(shared) == len(files) else subject
         if key not in found:

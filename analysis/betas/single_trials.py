@@ -130,7 +130,9 @@ def read_trials(
         rows = {name: where[stimulus] for name, stimulus in named.items() if stimulus in where}
         union = np.unique(np.concatenate(list(regions.values())))
         everywhere, averaged = _average(subject, rows, union, zscore, want.with_runs)
-        left_out_note = f"left out as no stimuli: {some_of(left_out)}" if left_out else None
+        left_out_note = (
+            f"left out, because they are not stimuli: {some_of(left_out)}" if left_out else None
+        )
         zscore_note = f"single trials are {'' if zscore else 'not '}z-scored by session"
         candidates = (
             *on_stimuli, *on_regions, *subject.notes, left_out_note, *averaged,
@@ -169,8 +171,8 @@ def _require_one_shape(subject: SubjectTrials) -> None:
         if file.array.shape != subject.shape:
             raise InputError(
                 f"{file.array.file} has {times(file.array.shape)} voxels but "
-                f"{subject.files[0].array.file} has {times(subject.shape)}: give all sessions of "
-                f"{subject.name} in one grid"
+                f"{subject.files[0].array.file} has {times(subject.shape)}: bring all sessions of "
+                f"{subject.name} to one grid"
             )
 
 
@@ -206,15 +208,15 @@ def _often_enough(
         raise InputError(
             f"only {len(stimuli)} stimuli in {subject.files[0].array.file.parent} were presented "
             f"{times_said(min_repeats)} to {subject.name}: lower --min-repeats, or leave the "
-            "subject out by --participant-label"
+            "subject out with --participant-label"
         )
     fewer = len(times_seen) - len(stimuli)
     if not fewer:
         return stimuli, []
     note = (
-        f"{fewer} of {len(times_seen)} stimuli are left out, which were presented less than "
-        f"{times_said(min_repeats)}; --min-repeats 1 takes all, without halves if one was "
-        "presented once"
+        f"{fewer} of {len(times_seen)} stimuli are left out, because they were presented less than "
+        f"{times_said(min_repeats)}; --min-repeats 1 uses all, without halves if one was presented "
+        "once"
     )
     return stimuli, [note]
 
@@ -243,8 +245,8 @@ def _find_regions(
             raise InputError(
                 f"{voxels.grid.file} has {times(voxels.grid.shape)} voxels but the responses of "
                 f"{subject.name} in {subject.files[0].array.file} have {times(subject.shape)}: "
-                "give an atlas in the grid of the responses, with {subject} in its name where each "
-                "subject has an own"
+                "give an atlas in the grid of the responses, with {subject} in its name if "
+                "subjects differ"
             )
         for file in subject.files:
             _require_same_axes(file.array, voxels.grid)
@@ -263,8 +265,8 @@ def _require_same_axes(array: TrialArray, grid: Grid) -> None:
     )
     if ours != theirs:
         raise InputError(
-            f"the axes of {grid.file} run to {theirs} but those of the voxels of {array.file} to "
-            f"{ours}: bring the atlas to the grid of the responses"
+            f"the axes of {grid.file} are {theirs} but those of {array.file} are {ours}: bring the "
+            "atlas to the grid of the responses"
         )
 
 
@@ -311,7 +313,7 @@ def _average(
                 if zscore and len(of_session) < MIN_STIMULI:
                     raise InputError(
                         f"{file.array.file} has {len(of_session)} trials of session {session!r}, "
-                        "too few to z-score over them: leave it out, or say --no-zscore-sessions"
+                        "too few to z-score: leave the session out, or give --no-zscore-sessions"
                     )
                 if len(of_session) >= MIN_STIMULI:
                     found[of_session], same = _of_session(found[of_session], zscore)
@@ -324,7 +326,7 @@ def _average(
     notes = []
     if most > 1:
         number = str(most) if fewest == most else f"{fewest} to {most}"
-        notes.append(f"presentations of each stimulus that were averaged: {number}")
+        notes.append(f"presentations averaged per stimulus: {number}")
     if most > fewest == 1:
         notes.append(
             f"no halves, because {np.count_nonzero(presented == 1)} stimuli were presented once: "
@@ -332,7 +334,7 @@ def _average(
         )
     if with_runs and most > fewest:
         notes.append(
-            "no betas of single presentations, because stimuli were not presented equally often"
+            "no betas of single presentations, because stimuli were presented unequally often"
         )
     if each:
         return RoiPatterns(None, voxels, runs=parts), notes

@@ -66,7 +66,7 @@ def list_spm_folders(want: Request) -> Iterator[SubjectImages]:
         if len(models) > 1 and ("" in sessions or len(set(sessions)) < len(models)):
             raise InputError(
                 f"{folder} holds several models ({', '.join(str(m.parent) for m in models[:2])}): "
-                "keep one a subject, or one in each of its ses-* folders"
+                "keep one per subject, or one in each ses-* folder"
             )
         images: list[BetaImage] = []
         left_out: list[str] = []
@@ -130,7 +130,7 @@ def _beta_file(folder: Path, number: int) -> Path:
     ]
     if not files:
         raise InputError(
-            f"{own[0]} is missing, which {folder / MODEL_FILE} tells of: put the betas beside it"
+            f"{own[0]} is missing, but {folder / MODEL_FILE} lists it: put the betas beside it"
         )
     if len(files) > 1:
         raise InputError(f"{files[0]} and {files[1].name} are the same beta: keep one")

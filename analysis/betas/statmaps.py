@@ -103,7 +103,7 @@ def _list_subject(name: str, maps: Sequence[_Map], want: Request) -> SubjectImag
         if len(values) > 1:
             remedy = "choose one by --task-id" if entity == "task" else "keep those of one"
             raise InputError(
-                f"the maps of {name} below {maps[0].file.parent} are of several {entity} "
+                f"the maps of {name} below {maps[0].file.parent} have several {entity} "
                 f"({', '.join(value or 'none' for value in values)}): {remedy}"
             )
     telling = [key for key in OF_RUNS if len([v for v in _values(maps, key) if v]) > 1]
@@ -151,7 +151,7 @@ def _describe_basis(maps: Sequence[_Map]) -> list[str]:
             model = content.get("ModelParameters") if isinstance(content, dict) else None
             if isinstance(model, dict) and model.get("hrf_model") == "fir":
                 return [
-                    f"{sidecar.name} tells of a finite impulse response model: its contrasts are "
-                    "taken as responses, which those of single time bins are not"
+                    f"{sidecar.name} describes a finite impulse response model: its contrasts are "
+                    "read as responses, which single time bins are not"
                 ]
     return []

@@ -97,7 +97,9 @@ def _list_subject(
 def _beside(file: Path, ending: str) -> Path:
     table = file.with_name(file.name.removesuffix(RESPONSES) + ending)
     if not table.exists():
-        raise InputError(f"{table} is missing, which belongs to {file.name}: put it beside it")
+        raise InputError(
+            f"{table} is missing, which belongs to {file.name}: put both in one folder"
+        )
     return table
 
 
@@ -112,7 +114,7 @@ def _read_regions(file: Path) -> tuple[int, dict[str, Integers]]:
         if column not in NOT_A_REGION and values.dtype.kind in "biuf" and _is_mask(values):
             regions[NOT_IN_NAMES.sub("-", column).strip("-")] = np.flatnonzero(values)
     if not regions:
-        raise InputError(f"{file} holds no region, a column of 0 and 1: copy it again")
+        raise InputError(f"{file} holds no region (a column of 0 and 1): copy it again")
     return len(table), regions
 
 
@@ -126,7 +128,7 @@ def _choose(
     chosen: dict[str, Integers] = {}
     for choice in choices:
         if choice.mask is not None:
-            raise InputError(f"{file} holds regions of its own: choose among them, not {choice}")
+            raise InputError(f"{file} has its own regions: choose among them, not {choice}")
         found = [name for word in choice.words for name in matching_names(word, [*columns], file)]
         if choice.name is None:
             chosen |= {name: columns[name] for name in found}

@@ -209,15 +209,14 @@ def array_in_volumes(file: Path) -> TrialArray:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[h5py.File]:
-    with file_errors(file, "copy or make it again", DAMAGE), h5py.File(file, "r") as content:
+    with file_errors(file, "copy it or write it again", DAMAGE), h5py.File(file, "r") as content:
         yield content
 
 
 def _require_axes(file: Path, axes: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if len(axes) not in (2, MAX_AXES) or dtype.kind not in "fiu":
         raise InputError(
-            f"{file} holds an array of the shape {axes}: give numbers of x, y, z and trials, or of "
-            "units and trials"
+            f"{file} holds an array of shape {axes}: give x, y, z and trials, or voxels and trials"
         )
 
 

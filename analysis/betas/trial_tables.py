@@ -8,7 +8,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import SUBJECT_PLACE, clean_name, some_of
 from conceptrsa.bids_config.tsv import MISSING, read_table
 
-REMEDY = "give the columns stimulus and, for a row a condition, condition (from 1)"
+REMEDY = "give a column stimulus and, if there is a row per condition, a column condition (from 1)"
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class TrialTable:
         for condition in order:
             if condition not in names:
                 raise InputError(
-                    f"{self.file} names no condition {condition}, which {source} holds trials of: "
-                    "add a row for each column of the design, numbered from 1"
+                    f"{self.file} has no condition {condition}, but {source} has trials of it: add "
+                    "a row for each column of the design, numbered from 1"
                 )
         return tuple(names[condition] for condition in order)
 
@@ -74,8 +74,8 @@ def read_trial_table(given: Path, subject: str) -> TrialTable:
     table.require_columns(["stimulus"], REMEDY)
     if {"condition", "session"} <= {*table.columns}:
         raise InputError(
-            f"{file} has the columns condition and session, but a condition is of no session: give "
-            "a row a trial, without a column condition, or remove the column session"
+            f"{file} has the columns condition and session, but a condition belongs to no session: "
+            "give a row per trial without a column condition, or remove the column session"
         )
     rows = list(range(len(table.rows)))
     there = ""
@@ -84,7 +84,9 @@ def read_trial_table(given: Path, subject: str) -> TrialTable:
         rows = [row for row in rows if labels[row] == label]
         there = f" (its subjects are {some_of(list(dict.fromkeys(labels)))})"
     if not rows:
-        raise InputError(f"{file} holds no row of {subject}{there}: add a row a trial or condition")
+        raise InputError(
+            f"{file} holds no row of {subject}{there}: add a row per trial or condition"
+        )
 
     def column(name: str) -> tuple[str, ...]:
         cells = table.column(name)
@@ -98,8 +100,8 @@ def read_trial_table(given: Path, subject: str) -> TrialTable:
         conditions = tuple(_whole_number(file, cell) for cell in column("condition"))
         if len(set(conditions)) < len(conditions):
             raise InputError(
-                f"{file} names a condition more than once: keep one row of each, or leave the "
-                "column condition out and give a row a trial"
+                f"{file} names a condition more than once: keep one row of each, or give a row per "
+                "trial without a column condition"
             )
     sessions = column("session") if "session" in table.columns else None
     return TrialTable(file, column("stimulus"), conditions, sessions)

@@ -63,8 +63,8 @@ class Grid:
         if self.shape == other.shape:
             what = f"both are of shape {self.shape}, but their affines differ"
         raise InputError(
-            f"{other.file} lies on another grid than {self.file} ({what}): resample one of them to "
-            "the other's grid"
+            f"{other.file} is not in the grid of {self.file} ({what}): resample one of them to the "
+            "other's grid"
         )
 
 

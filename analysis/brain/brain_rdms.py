@@ -219,7 +219,10 @@ def _chosen_voxels(
     if settings.voxel_selection == "best-n":
         size, note = _best_size(roi, sized_by, [each[roi] for each in scores], fold, settings)
         if note:
-            notes += [note, "the numbers of voxels were chosen by a sweep limited in the same way"]
+            notes += [
+                note,
+                "the sweep that chose the numbers of voxels was limited in the same way",
+            ]
     columns = []
     for subject, of_subject in zip(subjects, scores, strict=True):
         generator = np.random.default_rng(
@@ -314,8 +317,8 @@ def require_data(subjects: Sequence[SubjectPatterns], settings: ComparisonSettin
     if any(known.values()) and not all(known.values()):
         without = next(place for place, there in known.items() if not there)
         raise InputError(
-            f"there is no residual covariance of {without}, but there is of others: supply it, or "
-            "leave it out of all"
+            f"{without} has no residual covariance, but others have one: supply it, or leave it "
+            "out of all"
         )
 
 
@@ -342,7 +345,7 @@ def notes_on_noise(
     if settings.rdm_metric != "crossnobis" or are_whitened(subjects, settings):
         return ()
     return (
-        "there is no residual covariance, so crossnobis distances are taken without noise "
+        "without a residual covariance, crossnobis distances are computed without noise "
         "normalisation",
     )
 
@@ -370,8 +373,8 @@ def what_lacks(subject: SubjectPatterns, settings: ComparisonSettings) -> str | 
                     smaller = "run the participant level with smaller --runs-per-partition, or "
                     return (
                         f"{subject.origin} holds {len(runs)} partition of the {fold.score_on} runs "
-                        f"of {subject.label} in {name}, and the crossnobis distance needs two: "
+                        f"of {subject.label} in {name}, but the crossnobis distance needs two: "
                         f"{smaller if subject.is_derivative else ''}choose --voxel-selection all, "
-                        "which is scored on all runs"
+                        "which uses all runs"
                     )
     return None

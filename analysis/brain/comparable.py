@@ -55,7 +55,7 @@ def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdm
 def require_some(subjects: Sized) -> None:
     """Raise InputError where there is no subject."""
     if not subjects:
-        raise InputError("there is no subject to compare: give the betas of one or more")
+        raise InputError("there is no subject to compare: give betas of at least one")
 
 
 def _require_distinct_stimuli(subject: SubjectPatterns | SubjectRdms) -> None:
@@ -103,7 +103,7 @@ def _require_values(subject: SubjectPatterns) -> None:
     ):
         raise InputError(
             f"the betas of the odd and of the even runs of {subject.label} in {subject.origin} are "
-            "the same, so one is a copy: give those of each half, or of all runs alone"
+            "the same, so one is a copy: give those of each half, or only those of all runs"
         )
 
 
@@ -148,9 +148,9 @@ def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
         of = f"of {subject.label} in region {roi} from {subject.origin}"
         if rdms.shape != (n_folds[roi], n_pairs):
             raise InputError(
-                f"the RDMs {of} are of shape {rdms.shape} where {n_folds[roi]} of {n_pairs} "
-                f"distances are needed for {n_stimuli} stimuli: give RDMs of all stimuli that "
-                "are named, and of halves for all or for none"
+                f"the RDMs {of} are of shape {rdms.shape} but {n_folds[roi]} of {n_pairs} "
+                f"distances are needed for {n_stimuli} stimuli: give RDMs of all named stimuli, "
+                "and of halves for all or for none"
             )
         if not np.isfinite(rdms).all():
             raise InputError(
@@ -158,6 +158,6 @@ def _require_rdms(subject: SubjectRdms, n_folds: Mapping[str, int]) -> None:
             )
         if not np.ptp(rdms, axis=1).all():
             raise InputError(
-                f"all distances {of} are the same, so that they compare with nothing: compute "
-                "them again, or leave the region out"
+                f"all distances {of} are the same, so no model can explain them: compute them "
+                "again, or leave the region out"
             )

@@ -80,18 +80,18 @@ def fitted_to(
     if not asked_for and not is_possible(settings, subjects):
         settings = replace(settings, voxel_selection="all")
         notes.append(
-            "there are no betas of odd and even runs, so voxels cannot be chosen on one half of "
-            "the runs and scored on the other: all voxels of every region are used"
+            "all voxels of every region are used, because without betas of odd and even runs "
+            "voxels cannot be chosen on one half and scored on the other"
         )
     sets = stimulus_sets(subjects, settings)
     if "voxel_selection" not in given and settings.voxel_selection == "best-n" and not sets.common:
         settings = replace(settings, voxel_selection="all")
         notes.append(
-            "no two subjects share enough stimuli for a noise ceiling that could tell how many "
-            "voxels to take: all voxels of every region are used"
+            "all voxels of every region are used, because no two subjects share enough stimuli for "
+            "a noise ceiling, which would set the number of voxels"
             if len(subjects) > 1
-            else "how many voxels to take is told by how well subjects agree, and there is one: "
-            "all voxels of every region are used"
+            else "all voxels of every region are used, because the noise ceiling, which would set "
+            "the number of voxels, needs two subjects"
         )
     n_stimuli = len(sets.common)
     if not sets.all_common and "multiverse" not in given:
@@ -99,7 +99,7 @@ def fitted_to(
     if settings.multiverse and n_stimuli > MANY_STIMULI and "multiverse" not in given:
         settings = replace(settings, multiverse=False)
         notes.append(
-            f"the multiverse of choices is left out, as it takes long with {n_stimuli} stimuli; "
-            "--multiverse makes it"
+            f"the multiverse of choices is skipped, because it takes long with {n_stimuli} "
+            "stimuli; --multiverse computes it"
         )
     return settings, tuple(notes)

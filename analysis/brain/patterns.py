@@ -170,14 +170,14 @@ class RoiPatterns:
         places = given["voxels"][0]
         places = np.arange(n_voxels) if places is None else places.astype(np.intp)
         if len(np.unique(places)) < n_voxels:
-            raise InputError(f"{name_of('voxels')} holds a voxel twice: keep one")
+            raise InputError(f"{name_of('voxels')} lists a voxel twice: keep one")
         halves = [given[half][0] for half in _HALVES]
         if runs is not None:
             for name, half in zip(_HALVES, halves, strict=True):
                 if half is not None:
                     raise InputError(
-                        f"{name_of(name)} stands beside betas of single runs, which make halves of "
-                        "their own: leave odd and even out"
+                        f"{name_of(name)} is given beside betas of single runs, which already give "
+                        "the halves: leave odd and even out"
                     )
         first, second = halves
         patterns = cls(
@@ -488,8 +488,8 @@ class SubjectPatterns(SubjectData):
             )
             if roi.n_stimuli != len(names):
                 raise InputError(
-                    f"{source} has {roi.n_stimuli} rows for {len(names)} stimuli: give one a "
-                    "stimulus, (stimuli, voxels) or (runs, stimuli, voxels)"
+                    f"{source} has {roi.n_stimuli} rows for {len(names)} stimuli: give one per "
+                    "stimulus, as (stimuli, voxels) or (runs, stimuli, voxels)"
                 )
             regions[name] = roi.of_stimuli(rows)
         return with_data_only(cls(label, tuple(names[row] for row in rows), regions))
@@ -522,10 +522,10 @@ class SubjectPatterns(SubjectData):
         """
         if roi := self.roi_without_halves:
             raise InputError(
-                f"{self.origin} holds no betas of odd and even runs of {self.label} in {roi}, "
-                "which choosing voxels on one half and scoring the other needs: supply them, or "
-                "choose --voxel-selection all (nothing is chosen), --selection-data same (results "
-                "are labelled circular) or --preset paper"
+                f"{self.origin} holds no betas of odd and even runs of {self.label} in {roi}, but "
+                "voxels are chosen on one half and scored on the other: supply them, or choose "
+                "--voxel-selection all, --selection-data same (circular, and labelled so) or "
+                "--preset paper"
             )
 
     def __repr__(self) -> str:
@@ -610,7 +610,7 @@ def notes_on_absent(label: str, absent: Sequence[str]) -> tuple[str, ...]:
     """Say which stimuli have no distance in a subject's RDMs."""
     if not absent:
         return ()
-    return (f"{label}: stimuli without a distance (NaN) are taken as not seen: {some_of(absent)}",)
+    return (f"{label}: stimuli without a distance (NaN) count as not seen: {some_of(absent)}",)
 
 
 def _who(
@@ -620,7 +620,7 @@ def _who(
     label = clean_name(str(subject)).removeprefix("sub-")
     names = names_given(stimuli, f"the arrays of sub-{label}")
     if not isinstance(rois, Mapping) or not rois:
-        raise InputError(f"sub-{label} has no region: give a dict, such as {{'V1': array}}")
+        raise InputError(f"sub-{label} has no region: give a dictionary such as {{'V1': array}}")
     for name in rois:
         if not isinstance(name, str):
             raise InputError(f"a region of sub-{label} is called {name!r}: give its name as text")
@@ -666,8 +666,9 @@ def voxel_notes(subject: SubjectPatterns) -> tuple[str, ...]:
             name: roi.n_dropped - roi.n_same for name, roi in rois.items()
         },
         "left out because their beta is the same for all stimuli (of all runs, a half or a run), "
-        "as outside of a mask": {name: roi.n_same for name, roi in rois.items()},
-        "whose beta is exactly 0 for some stimuli but not for all, kept": {
+        "as "
+        "outside a mask": {name: roi.n_same for name, roi in rois.items()},
+        "kept, although their beta is exactly 0 for some stimuli": {
             name: _n_with_zeros(roi) for name, roi in rois.items()
         },
     }

@@ -100,7 +100,7 @@ def stimulus_sets(subjects: Subjects, settings: ComparisonSettings) -> StimulusS
         if _are_shared(common, given, settings.subject_stimuli):
             if len(common) < MIN_STIMULI:
                 raise InputError(
-                    f"the subjects share {len(common)} stimuli, and comparing RDMs needs "
+                    f"the subjects share {len(common)} stimuli, but comparing RDMs needs "
                     f"{MIN_STIMULI}: choose --subject-stimuli own"
                 )
             notes.append(_note_on_absent(subjects, common, every))
@@ -113,8 +113,8 @@ def stimulus_sets(subjects: Subjects, settings: ComparisonSettings) -> StimulusS
     core = at_most(common, MOST, settings.seed)
     if len(core) < len(common):
         notes.append(
-            f"scores are of all {len(common)} stimuli; their uncertainty, noise ceilings and "
-            f"shares of variance are found on {len(core)} of them at random"
+            f"scores use all {len(common)} stimuli; their uncertainty, noise ceilings and shares "
+            f"of variance use a random {len(core)} of them"
         )
     return StimulusSets((common,) * len(subjects), core, tuple(notes))
 
@@ -154,11 +154,15 @@ def _own_sets(
 ) -> StimulusSets:
     if settings.preset == "paper":
         raise InputError(
-            f"the preset paper compares subjects on the same stimuli, and these share "
+            f"the preset paper compares subjects on the same stimuli, but these share "
             f"{len(common)}: choose --subject-stimuli shared or --preset recommended"
         )
     core = at_most(common, MOST, settings.seed) if len(common) >= ENOUGH else ()
-    on = f"found on {len(core)} stimuli that all share" if core else "found in each subject alone"
+    on = (
+        f"computed on {len(core)} stimuli that all share"
+        if core
+        else "computed in each subject alone"
+    )
     sets = StimulusSets(tuple(given), core)
     note = (
         f"each subject is scored on its own {sets.size} stimuli, of which all subjects share "
@@ -178,7 +182,7 @@ def _require_one_spelling(subjects: Subjects, every: Sequence[str]) -> None:
             other = next(name for name in found if name not in there)
             raise InputError(
                 f"{subject.label} has no {subject.datum} of stimulus {other} in {subject.origin}, "
-                f"which another subject has (there is {there[0]!a}, which is spelt otherwise): "
+                f"which another subject has (there is {there[0]!a}, which is spelt differently): "
                 "give it one name in all subjects"
             )
 
@@ -191,6 +195,6 @@ def _note_on_absent(
     absent = sorted(set(every) - set(common))
     lacking = [subject.label for subject in subjects if len(subject.stimuli) < len(every)]
     return (
-        f"the comparison is made on the {len(common)} stimuli that all subjects share; left out: "
+        f"the comparison uses the {len(common)} stimuli that all subjects share; left out: "
         f"{some_of(absent)}, which {some_of(lacking)} lack{'s' if len(lacking) == 1 else ''}"
     )

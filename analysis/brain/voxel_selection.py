@@ -206,7 +206,7 @@ def _threshold(
     of_region = np.sort(of_region[~np.isnan(of_region)])[::-1]
     if len(of_region) == 0:
         raise InputError(
-            f"no voxel of region {threshold_roi} of {subject.label} has a score that could be a "
+            f"no voxel of region {threshold_roi} of {subject.label} has a score that could set the "
             "threshold: choose --voxel-score max-beta, or another voxel selection"
         )
     if len(of_region) > n_voxels:
@@ -219,6 +219,6 @@ def _threshold(
 
 def _too_few(subject: SubjectPatterns, roi: str, n_there: int, n_voxels: int) -> str:
     return (
-        f"{subject.label}: region {roi} holds {n_there} voxels with data, fewer than the "
-        f"{n_voxels} asked for; all of them are used"
+        f"{subject.label}: region {roi} holds {n_there} voxels with data, fewer than the requested "
+        f"{n_voxels}; all of them are used"
     )

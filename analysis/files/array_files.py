@@ -97,7 +97,7 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
         else:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise InputError(f"{file} is not a .npz file: save its arrays by numpy.savez")
+                raise InputError(f"{file} is not a .npz file: save its arrays with numpy.savez")
             with loaded as content:
                 yield ArrayFile(file, dict.fromkeys(content.files).keys(), content)
 

@@ -24,13 +24,13 @@ class _Array(np.ndarray):
     """Filled by its state only: its own arguments could make addresses of any bytes."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it calls numpy.ndarray, as no array that was saved does")
+        raise pickle.UnpicklingError("it calls numpy.ndarray, which saved arrays never do")
 
 
 class _OnlyArrays(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in OF_ARRAYS:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no array")
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not an array")
         if name == "ndarray":
             return _Array
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
@@ -54,7 +54,7 @@ def read_pickled(file: Path) -> dict[str, Any]:
         content = _OnlyArrays(stream).load()
     found = content.item() if isinstance(content, np.ndarray) and content.size == 1 else None
     if not isinstance(found, dict):
-        raise InputError(f"{file} holds no dictionary of arrays: save it again by numpy.save")
+        raise InputError(f"{file} holds no dictionary of arrays: save it again with numpy.save")
     return found
 
 

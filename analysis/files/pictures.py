@@ -55,7 +55,7 @@ def check_picture(path: str | Path) -> int:
 
 def _load(path: str | Path, reduction: int = 1) -> tuple[Image.Image, int]:
     """A picture, of JPEG perhaps smaller than it is, and the number of its frames or pages."""
-    remedy = "save it as a picture again, or replace it by an intact copy"
+    remedy = "save it again as a picture, or replace it with an intact copy"
     with file_errors(Path(path), remedy, DAMAGE), Image.open(path) as opened:
         n_frames = getattr(opened, "n_frames", 1) if opened.format in WITH_FRAMES else 1
         tags = dict(getattr(opened, "tag_v2", {}))
@@ -66,7 +66,7 @@ def _load(path: str | Path, reduction: int = 1) -> tuple[Image.Image, int]:
         picture = ImageOps.exif_transpose(opened)
         picture.load()
     if problem := _unknown_scale(picture, tags):
-        raise InputError(f"{path} holds {problem}: save it with 8 bits a channel")
+        raise InputError(f"{path} holds {problem}: save it with 8 bits per channel")
     if picture.mode == "F" or picture.mode.startswith("I"):
         picture = _in_bytes(picture, tags)
     return _flat(picture, profile), n_frames

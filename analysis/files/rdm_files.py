@@ -52,8 +52,8 @@ def rdm_vector(rdm: Floats, n_stimuli: int, source: str) -> Floats:
     tolerance = RELATIVE_TOLERANCE * np.abs(rdm).max(initial=0)
     if np.abs(np.diagonal(rdm)).max(initial=0) > tolerance:
         raise InputError(
-            f"{source} is not 0 on its diagonal, so it holds similarities or something else: give "
-            "distances, such as 1 - correlation"
+            f"{source} is not 0 on its diagonal, so it may hold similarities: give distances, such "
+            "as 1 - correlation"
         )
     if np.abs(rdm - rdm.T).max(initial=0) > tolerance:
         raise InputError(f"{source} is not symmetric: average it with its transpose")

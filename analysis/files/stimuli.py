@@ -82,7 +82,7 @@ def read_stimuli(
     several = [path.name for path, n in zip(pictures.values(), n_frames, strict=True) if n > 1]
     if several:
         named = some_of(several)
-        log.warning("%s: of several frames or pages the first is taken: %s", folder, named)
+        log.warning("%s: only the first of several frames or pages is used: %s", folder, named)
     _name_others(folder, {*pictures.values(), table, folder / LABELS_FILE})
     return tuple(Stimulus(id_, pictures[id_], labels.get(id_)) for id_ in sorted(pictures))
 
@@ -115,7 +115,7 @@ def find_pictures(folder: Path) -> dict[str, Path]:
             continue
         if stimulus_id(path.name, is_file=True) not in pictures:
             raise InputError(
-                f"{path} is in a format that cannot be read: save it as PNG, or remove it."
+                f"{path} has a picture format that cannot be read: save it as PNG, or remove it."
             )
     if not pictures:
         folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]

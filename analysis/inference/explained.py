@@ -570,7 +570,7 @@ def _require_usable(models: Floats) -> None:
         if not (np.isfinite(rdm).all() and np.ptp(rdm) > 0):
             raise InputError(
                 f"the RDM of model {index + 1} of {len(models)} holds a NaN or is constant, so it "
-                "explains nothing: leave that model out"
+                "explains nothing: leave the model out"
             )
 
 

@@ -41,9 +41,7 @@ MIN_SUBJECTS_OF_CEILING = 3
 INFLUENCES_AT_ONCE = 64_000_000
 """Bytes of influences that are computed at a time, next to those that are kept."""
 
-HALF_CEILING = (
-    "scores are of all runs, and the noise ceiling is that of half of them, which is lower"
-)
+HALF_CEILING = "scores use all runs, but the noise ceiling uses half of them, which is lower"
 
 SMALLEST_ERROR = 1e-6
 """Standard errors that are no larger come from rounding."""
@@ -144,7 +142,7 @@ def generalise(
     present = np.asarray(np.isfinite(brain).all(axis=(0, 2)))
     brain = brain[:, present]
     if brain.shape[1] < 2:
-        raise ValueError("inference over subjects needs two of them with RDMs")
+        raise ValueError("inference over subjects needs two subjects with RDMs")
     compact, stimuli = compact_pairs(_influences(brain, models, metric))
     n_scores = len(models) * brain.shape[1]
     scores = compact[:n_scores].reshape(len(models), brain.shape[1], -1)
@@ -401,7 +399,7 @@ def _ceilings(
 def _normalised(with_ceiling: MeanSquares | None, n_models: int) -> Ratios:
     if with_ceiling is None:
         nothing = np.full(n_models, np.nan)
-        reason = "two subjects have one noise ceiling, whose uncertainty over subjects is unknown"
+        reason = "two subjects give one noise ceiling, whose uncertainty over subjects is unknown"
         return Ratios(nothing, nothing, nothing, reason)
     return ratios_to_last(with_ceiling)
 

@@ -54,15 +54,14 @@ WITHOUT_ZERO = ("cosine", "whitened-cosine")
 """Comparisons by which unrelated RDMs are alike as well: distances are positive."""
 
 NO_ZERO = (
-    "the cosine of unrelated RDMs is above zero, so a score is no share of a ceiling; p-values are "
-    "those of label permutation only"
+    "the cosine of unrelated RDMs is above zero, so scores are not given as a share of the "
+    "ceiling, and p-values come from label permutation only"
 )
 
 UNKNOWN_ZERO = (
-    "what this function gives for unrelated RDMs is not known, so a score is no share of a "
-    "ceiling, and p-values are those of label permutation only; intervals come from leaving out "
-    "each pair of stimuli, which suits functions that change smoothly with every distance, and are "
-    "n/a where the function cannot do without a pair"
+    "its value for unrelated RDMs is unknown, so scores are not given as a share of the ceiling, "
+    "and p-values come from label permutation only; intervals come from leaving out each pair of "
+    "stimuli, which suits smooth functions, and are n/a if the function needs every pair"
 )
 
 SLOW_PERMUTATIONS = 200

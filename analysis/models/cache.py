@@ -223,7 +223,8 @@ class RecipeCache:
                 write_text(recipe, self._recipe_text)
         except OSError as error:
             raise InputError(
-                f"{self.cache_dir} cannot be written ({error}): give another folder for the cache."
+                f"{self.cache_dir} cannot be written ({error}): give another folder with "
+                "--cache-dir."
             ) from error
 
 

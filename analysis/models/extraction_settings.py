@@ -108,8 +108,8 @@ def find_prompt(text: str) -> str:
     """
     if text not in PROMPTS and PLACE not in text:
         raise InputError(
-            f"the prompt '{text}' has no place for the label: write {PLACE} where it belongs, as "
-            f"in 'a photo of {PLACE}', or name one ({', '.join(PROMPTS)})."
+            f"the prompt '{text}' has no place for the label: write {PLACE} in it, as in 'a photo "
+            f"of {PLACE}', or name one ({', '.join(PROMPTS)})."
         )
     return PROMPTS.get(text, text)
 
@@ -139,8 +139,8 @@ def fill_prompt(template: str, label: str) -> Prompt:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"the prompt {text!r} holds bytes that are not UTF-8: save the labels in that encoding "
-            "and give the prompt in it."
+            f"the prompt {text!r} is not valid UTF-8: give the prompt and save the labels in that "
+            "encoding."
         ) from error
     start = template.index(PLACE) + label.index(content)
     return Prompt(text, start, start + len(content))

@@ -95,5 +95,5 @@ def _require_free(n_bytes: int, folder: Path) -> None:
 def _no_room(n_bytes: int, folder: Path, reason: str) -> InputError:
     return InputError(
         f"{folder} has no room for {n_bytes / 1e9:.1f} GB of features ({reason}): give another "
-        "folder for the cache, or take fewer layers"
+        "folder with --cache-dir, or take fewer layers"
     )

@@ -67,7 +67,7 @@ def require_model(name: str, group: str) -> None:
     require_names([name], "model", "the comparison")
     if not isinstance(group, str) or group in TAKEN:
         raise InputError(
-            f"model {name} cannot be of the group {group!r}: give the group another name"
+            f"model {name} cannot be in a group called {group!r}: give the group another name"
         )
     require_names([group], "group of models", "the comparison")
 
@@ -183,8 +183,8 @@ def require_distances_differ(model: str, rdm: Floats | Singles, tolerance: float
     """Raise InputError where a model puts the same distance between all stimuli."""
     if float(np.ptp(rdm)) <= tolerance:
         raise InputError(
-            f"{model} puts the same distance between all stimuli of the betas, so that its RDM "
-            "compares with nothing: leave the model out"
+            f"{model} has the same distance between all stimuli of the betas, so its RDM explains "
+            "nothing: leave the model out"
         )
 
 
@@ -217,7 +217,7 @@ class Categories:
         for stimulus, name in zip(self.stimuli, names, strict=True):
             if name in ("", MISSING):
                 raise InputError(
-                    f"{self.file} gives the stimulus '{stimulus}' no category of '{model}': name "
+                    f"{self.file} has no category of '{model}' for the stimulus '{stimulus}': add "
                     "one, or leave the model out"
                 )
         codes = np.unique(names, return_inverse=True)[1]
@@ -226,7 +226,7 @@ class Categories:
         if not np.ptp(rdm):
             raise InputError(
                 f"{self.file} puts the stimuli into {len(set(names))} categories of '{model}', so "
-                "that all its distances are the same: name two categories or more, one of them of "
+                "all its distances are the same: give two or more categories, one of them with "
                 "several stimuli"
             )
         return rdm
@@ -310,7 +310,7 @@ def _rows_listed(folder: Path, categories: Categories | None) -> list[dict[str, 
     listed = read_table(table)
     listed.require_columns(["model"], "add it (columns model and group)")
     if not listed.rows:
-        raise InputError(f"{table} lists no model: add a row a model (columns model, group).")
+        raise InputError(f"{table} lists no model: add a row per model (columns model, group).")
     rows = [dict(zip(listed.columns, map(clean_name, row), strict=True)) for row in listed.rows]
     names = [row["model"] for row in rows]
     require_names(names, "model", table)
@@ -330,7 +330,7 @@ def _rows_listed(folder: Path, categories: Categories | None) -> list[dict[str, 
 def _rows_found(folder: Path, categories: Categories | None) -> list[dict[str, str]]:
     """A row for every model file and folder, by name, then those of the table of categories."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is not there: give the folder of the models, or a model's file")
+        raise InputError(f"{folder} is missing: give the folder of the models, or a model's file")
     names = {
         _model_of(file)
         for file in folder.iterdir()
@@ -349,8 +349,8 @@ def _rows_found(folder: Path, categories: Categories | None) -> list[dict[str, s
             f"{CATEGORIES_TABLE}"
         )
     warn_once(
-        f"{folder} has no {MODELS_TABLE}, so all {len(rows)} models there are compared; with the "
-        f"columns model and group, {MODELS_TABLE} would choose and group them"
+        f"{folder} has no {MODELS_TABLE}, so all {len(rows)} models in it are compared; "
+        f"{MODELS_TABLE} (columns model, group) would choose and group them"
     )
     return rows
 
@@ -388,10 +388,10 @@ def _read_model(
         if of_table is not None:
             found = f"it has a column in {of_table.file.name} as well, remove one"
         elif files:
-            found = f"{' and '.join(file.name for file in files)} are there, remove one"
+            found = f"{' and '.join(file.name for file in files)} exist, remove one"
         raise InputError(
-            f"'{model}' needs {folder / file_stem(model)}{ARRAYS}, or such a {', '.join(TABLES)} "
-            f"or {PLAIN_ARRAY} file: {found}."
+            f"'{model}' needs {folder / file_stem(model)}{ARRAYS}, or {', '.join(TABLES)} or "
+            f"{PLAIN_ARRAY} of that name: {found}."
         )
     if of_table is not None:
         return ModelRdm(model, group, of_table.stimuli, of_table.rdm(model), note)
@@ -399,8 +399,8 @@ def _read_model(
     stimuli, values, are_distances, origin = _read_values(file)
     if not are_distances and (values.ndim != 2 or len(values) != len(stimuli) or not values.size):
         raise InputError(
-            f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: one row a "
-            "stimulus and at least one column are needed."
+            f"{file} has features of shape {values.shape} for {len(stimuli)} stimuli: give one row "
+            "per stimulus and at least one column."
         )
     if are_distances:
         rdm = rdm_vector(values, len(stimuli), f"the RDM in {file}")
@@ -408,8 +408,8 @@ def _read_model(
     for stimulus, features in zip(stimuli, values, strict=True):
         if not np.isfinite(features).all():
             raise InputError(
-                f"{file} has a missing or infinite value for the stimulus '{stimulus}': "
-                "compute it again or leave the model out."
+                f"{file} has a missing or infinite value for the stimulus '{stimulus}': compute it "
+                "again, or leave the model out."
             )
     return Features(model, group, stimuli, values, note, origin)
 
@@ -466,13 +466,13 @@ def _read_plain(file: Path) -> tuple[tuple[str, ...], NDArray[Any], bool]:
     )
     if names is None:
         raise InputError(
-            f"{file} does not name its rows: write the stimuli to {NAMES_LIST} beside it, a line "
-            "each, in their order"
+            f"{file} does not name its rows: list the stimuli in {NAMES_LIST} beside it, one per "
+            "line, in row order"
         )
-    with file_errors(file, "save it again by numpy.save", DAMAGE):
+    with file_errors(file, "save it again with numpy.save", DAMAGE):
         values = np.load(file, allow_pickle=False)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub" or values.ndim < 1:
-        raise InputError(f"{file} is no array (stimuli, features) of numbers: save it as one")
+        raise InputError(f"{file} is not a numeric array (stimuli, features): save it as one")
     lines = [line.strip() for line in read_text(names).splitlines() if line.strip()]
     stimuli = names_given(_without_folders(lines), names)
     values = _single_or_double(values)
@@ -509,8 +509,8 @@ def read_categories(file: Path) -> Categories:
     table = read_table(file)
     if table.columns[0] != "stimulus" or len(table.columns) < 2:
         raise InputError(
-            f"{file}: the first of its columns must be 'stimulus', and each further one a model "
-            "that gives the stimuli categories."
+            f"{file}: the first of its columns must be 'stimulus', and each other column a model "
+            "of categories."
         )
     models = table.columns[1:]
     require_names(models, "model", file)

@@ -211,8 +211,8 @@ class _Job:
             gathered, found = self._cache.gather(self._input_hashes, columns)
         if not found.all():
             raise InputError(
-                f"{self._cache.folder} does not give back what was written: give another folder "
-                "for the cache"
+                f"{self._cache.folder} returns other values than were written: give another folder "
+                "with --cache-dir"
             )
         for layer, column in self._columns.items():
             yield self._as_features(layer, gathered.columns[column])
@@ -351,8 +351,8 @@ class _Job:
                 and _stamp(stimulus.image) != self.stamps[stimulus.id]
             ):
                 raise InputError(
-                    f"{stimulus.image} was changed while features were computed: run again when "
-                    "the pictures stay as they are"
+                    f"{stimulus.image} changed while features were computed: run again when "
+                    "nothing changes the pictures"
                 )
 
     def _require_numbers(self, batch: Mapping[str, FeatureVector], rows: Sequence[int]) -> None:
@@ -361,16 +361,16 @@ class _Job:
             if len(wrong):
                 stimulus = self.stimuli[rows[wrong[0]]].id
                 raise InputError(
-                    f"{self.entry.name} gives no finite numbers in its layer '{layer}' for "
-                    f"'{stimulus}': leave out --half-precision, or choose another layer"
+                    f"{self.entry.name} gives values that are not finite in its layer '{layer}' "
+                    f"for '{stimulus}': leave out --half-precision, or choose another layer"
                 )
 
     def _as_features(self, layer: str, values: Singles) -> Features:
         own = layer == self.network.layer and self._pooling == self.network.pooling
         if own and values.shape[1] != self.network.n_features:
             raise InputError(
-                f"{self.entry.name} gives {values.shape[1]} features, the registry says "
-                f"{self.network.n_features}: put n_features right there"
+                f"{self.entry.name} gives {values.shape[1]} features, but the registry says "
+                f"{self.network.n_features}: correct n_features there"
             )
         name = f"{self.entry.name}{LAYER_MARK}{layer}" if self.settings.layers else self.entry.name
         files = self._weights_files

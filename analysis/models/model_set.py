@@ -142,7 +142,7 @@ class ModelSet:
         if len(shapeless):
             raise InputError(
                 f"the features of {model.model} for stimulus {self.stimuli[shapeless[0]]} are not "
-                "finite or all the same, so it has no distance to others: extract them again"
+                "finite or all the same, so it has no distances to others: extract them again"
             )
         rdm = compute(values, metric)
         scale = 1.0 if metric in ("correlation", "cosine") else float(np.square(values).mean())
@@ -177,7 +177,7 @@ def gather_models(
         On no model, models of one name, or a stimulus that a model lacks.
     """
     if not models:
-        raise InputError("there is no model to compare with: name at least one")
+        raise InputError("there is no model to compare: give at least one")
     names = [model.model for model in models]
     require_distinguishable(names, "model", "the comparison")
     warn_of_case(names, "model", "the comparison")

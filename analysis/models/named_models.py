@@ -64,7 +64,7 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
     """
     kind, _, model = name.partition(":")
     if not model:
-        raise InputError(f"'{name}' names no model: write one after the colon, see docs/models.md.")
+        raise InputError(f"'{name}' names no model: write one after the colon (docs/models.md).")
     origin: dict[str, Any] = {
         "version": MEMORY_VERSION,
         "name": name,
@@ -72,7 +72,7 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
     }
     if kind.startswith("hf"):
         if model.count("/") != 1:
-            raise InputError(f"'{name}' is no repository on {HUB}: write {kind}:ORG/NAME.")
+            raise InputError(f"'{name}' is not a repository on {HUB}: write {kind}:ORG/NAME.")
         configuration = Weights((hub_file(model, CONFIGURATION),))
         (file,) = obtain_weights(name, configuration, weights, thorough=False)
         origin["configuration"] = file.sha256

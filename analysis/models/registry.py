@@ -14,7 +14,7 @@ Pooling = Literal["mean", "flatten", "first-token", "last-token", "label-token"]
 
 _COMMON_STEMS = ("model", "pytorch_model", "open_clip_model", "open_clip_pytorch_model", "weights")
 
-UNVOUCHED_NOTE = "its weights are verified by nothing published"
+UNVOUCHED_NOTE = "nothing published verifies its weights"
 
 
 HUB = "https://huggingface.co"

@@ -74,7 +74,7 @@ def split_layer(name: str) -> tuple[str, str | None]:
     """Split 'ResNet50@layer3' into the model's name and the layer's, which may be absent."""
     model, mark, layer = name.partition(LAYER_MARK)
     if mark and not (model and layer):
-        raise InputError(f"'{name}' is no model: write MODEL or MODEL{LAYER_MARK}LAYER")
+        raise InputError(f"'{name}' is not a model: write MODEL or MODEL{LAYER_MARK}LAYER")
     return model, layer or None
 
 
@@ -148,7 +148,7 @@ def _read_entry(
     require_names([entry.name], "model", "the registry")
     if LAYER_MARK in entry.name or ":" in entry.name:
         raise InputError(
-            f"the model name {entry.name!r} must not hold ':' or '{LAYER_MARK}', which mean a "
+            f"the model name {entry.name!r} must not hold ':' or '{LAYER_MARK}', which mark a "
             "library's model and a layer: give it another name"
         )
     if entry.name.lower() in map(str.lower, known):
@@ -159,7 +159,7 @@ def _read_entry(
 def _find_part(name: str, known: Mapping[str, ModelEntry]) -> ModelEntry:
     if name not in known or known[name].network.parts:
         raise InputError(
-            f"its part {name!r} is no model that stands before it and is not a combined model "
-            f"itself{did_you_mean(name, known)}: name such models"
+            f"its part {name!r} must be an earlier model that is not itself "
+            f"combined{did_you_mean(name, known)}: correct it"
         )
     return known[name]

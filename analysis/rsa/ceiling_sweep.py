@@ -219,8 +219,8 @@ def note_on_sweep(
         return ()
     return (
         "the sweep of the noise ceiling over the number of voxels takes every number to "
-        f"{taken.sweep_dense_until} and then {taken.sweep_log_points}, and "
-        f"{taken.n_random_draws} random draws, as regions are many; --preset paper takes all",
+        f"{taken.sweep_dense_until} and then {taken.sweep_log_points}, and {taken.n_random_draws} "
+        "random draws, because there are many regions; --preset paper takes all",
     )
 
 
@@ -250,11 +250,11 @@ def _affordable(settings: ComparisonSettings, n_stimuli: int) -> tuple[Compariso
     if settings.rdm_metric in ("mahalanobis", "crossnobis") or is_own(settings.rdm_metric):
         taken = replace(taken, rdm_metric="correlation")
         notes.append(
-            f"correlation distances in place of {settings.rdm_metric} ones, which would have to be "
+            f"correlation distances in place of {settings.rdm_metric} ones, which would be "
             "computed anew for every choice of voxels"
         )
     is_slow = settings.rsa_metric not in ("pearson", "spearman")
-    reason = settings.rsa_metric if is_slow else f"with {n_stimuli} stimuli every one"
+    reason = settings.rsa_metric if is_slow else f"each with {n_stimuli} stimuli"
     dense_until, log_points = MAX_SIZES_OF_SLOW_METRICS if is_slow else SIZES_OF_MANY_STIMULI
     if (is_slow or n_stimuli > MANY_STIMULI) and (
         settings.sweep_dense_until > dense_until or settings.sweep_log_points > log_points

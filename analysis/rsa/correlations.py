@@ -74,14 +74,15 @@ def _own_similarities(metric: OwnFunction, rdms: Floats, others: Floats) -> Floa
 
 def _own_similarity(metric: OwnFunction, rdm: Floats, other: Floats) -> float:
     remedy = (
-        "let it take two vectors of pairs and give one finite number, the higher the more alike"
+        "it must take two vectors of pairs and return one finite number, higher for more similar "
+        "RDMs"
     )
     try:
         number = np.asarray(metric.function(rdm.copy(), other.copy()), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{metric} failed on two RDMs of {len(rdm)} pairs ({error}): {remedy} (scipy's "
-            "results hold it as .statistic)"
+            f"{metric} failed on two RDMs of {len(rdm)} pairs ({error}): {remedy} (return "
+            ".statistic of scipy's results)"
         ) from error
     if number.size != 1 or not np.isfinite(number).all():
         raise InputError(f"{metric} gave {number} for two RDMs of {len(rdm)} pairs: {remedy}")

@@ -136,11 +136,11 @@ def _own_distances(metric: OwnFunction, patterns: Floats) -> Floats:
     # A copy: what the function does to its array is its own affair.
     found = metric.function(np.array(patterns, dtype=np.float64))
     n_pairs = len(patterns) * (len(patterns) - 1) // 2
-    remedy = f"let it give the {n_pairs} pairs in the order of scipy.spatial.distance.pdist"
+    remedy = f"it must return the {n_pairs} pairs in the order of scipy.spatial.distance.pdist"
     try:
         distances = np.asarray(found, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{metric} gave no array of numbers ({error}): {remedy}") from error
+        raise InputError(f"{metric} returned no array of numbers ({error}): {remedy}") from error
     if distances.shape != (n_pairs,):
         raise InputError(
             f"{metric} gave an array of shape {distances.shape} for {len(patterns)} patterns: "

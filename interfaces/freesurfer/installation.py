@@ -78,7 +78,7 @@ def find_freesurfer() -> FreeSurfer:
         raise InputError(f"no FreeSurfer was found: ${HOME_VARIABLE} is not set; {_remedy()}")
     home = Path(named).absolute()
     if not home.is_dir():
-        raise InputError(f"${HOME_VARIABLE} is {home}, which is no folder; {_remedy()}")
+        raise InputError(f"${HOME_VARIABLE} is {home}, which is not a folder; {_remedy()}")
     installation = FreeSurfer(home, _version(home))
     for name in _PROGRAMS:
         installation.program(name)
@@ -129,13 +129,11 @@ def find_license(license_file: Path | None = None) -> Path:
 def _readable_license(path: Path, title: str, remedy: str) -> Path:
     fault = None
     if path.is_dir():
-        fault = (
-            "is a folder: where it was mounted into a container, the file on the host is not there"
-        )
+        fault = "is a folder: if it was mounted into a container, the file is missing on the host"
     elif not path.exists():
         fault = "does not exist"
     elif not os.access(path, os.R_OK):
-        fault = "may not be read"
+        fault = "is not readable"
     elif not path.read_bytes().strip():
         fault = "is empty"
     if fault is not None:
@@ -173,8 +171,8 @@ def find_fsaverage(fs_subjects_dir: Path | None = None) -> Path:
     where = " and ".join(map(str, lacking)) or f"${HOME_VARIABLE}/subjects/{AVERAGE_SUBJECT}"
     raise InputError(
         f"the atlas needs FreeSurfer's {AVERAGE_SUBJECT}, but {where} is missing; set "
-        f"${HOME_VARIABLE}, or copy the folder {AVERAGE_SUBJECT} from FreeSurfer's own subjects "
-        "into that of --fs-subjects-dir"
+        f"${HOME_VARIABLE}, or copy {AVERAGE_SUBJECT} from FreeSurfer's subjects folder to "
+        "--fs-subjects-dir"
     )
 
 
@@ -217,7 +215,7 @@ def require_plain_name(subject: str) -> None:
     """
     if not _PLAIN_NAME.fullmatch(subject):
         raise InputError(
-            f"FreeSurfer cannot work on a subject called {subject!r}: name it with letters, "
+            f"FreeSurfer cannot process a subject called {subject!r}: name it with letters, "
             "digits, '-' and '_'"
         )
 

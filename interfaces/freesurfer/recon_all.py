@@ -58,9 +58,8 @@ class ReconAll(FreeSurferStep):
         begun = subject_dir.exists()
         if begun and not (subject_dir / "mri" / "orig" / "001.mgz").is_file():
             raise StepError(
-                f"{subject_dir} is no finished reconstruction and lacks mri/orig/001.mgz, with "
-                "which recon-all could go on with it; remove that folder and run the same command "
-                "again."
+                f"{subject_dir} is not a finished reconstruction, and recon-all cannot continue it "
+                "without mri/orig/001.mgz; remove that folder and run the same command again."
             )
         with (
             session_of(self.inputs, folder) as session,
@@ -81,8 +80,8 @@ class ReconAll(FreeSurferStep):
         if not is_complete(subject_dir):
             missing = missing_files(subject_dir) or [subject_dir / "scripts" / "recon-all.done"]
             raise StepError(
-                f"recon-all ended as if all were well but left no {missing[0]}; "
-                f"see {folder / 'recon-all.log'}."
+                f"recon-all ended without an error but without {missing[0]}; see "
+                f"{folder / 'recon-all.log'}."
             )
 
 
@@ -102,9 +101,8 @@ def is_complete(subject_dir: Path) -> bool:
         _forget(subject_dir)
     if running := _running(subject_dir):
         raise StepError(
-            f"{running[0]} says that another recon-all is at work on this subject; wait for its "
-            "end, or if none is because it was killed, remove that file, and run the same command "
-            "again."
+            f"{running[0]} says that another recon-all is running on this subject; wait until it "
+            "ends, or remove that file if none is running, and run the same command again."
         )
     if missing_files(subject_dir):
         return False
@@ -159,8 +157,8 @@ def require_plain_folder(subjects_dir: Path) -> Path:
     real = subjects_dir.resolve()
     if not is_plain(real):
         raise InputError(
-            f"recon-all cannot work in {real}, whose name has blanks, quotes or the like; give "
-            "another --fs-subjects-dir."
+            f"recon-all cannot work in {real}, whose name has spaces, quotes or similar "
+            "characters; give another --fs-subjects-dir."
         )
     return real
 

@@ -106,7 +106,7 @@ class RegisterToReconstruction(FreeSurferStep):
             # As bbregister itself takes it.
             return float(cost_file.read_text().split()[0])
         except (ValueError, IndexError) as error:
-            raise StepError(f"bbregister left no cost in {real(cost_file)}.") from error
+            raise StepError(f"bbregister wrote no cost to {real(cost_file)}.") from error
 
 
 def move_header(boldref: SpatialImage, bold_to_t1w: NDArray[np.float64]) -> nib.Nifti1Image:
@@ -193,24 +193,25 @@ def examine(
     largest = float(moves.max())
     if method == "header" and largest > LARGEST_DISAGREEMENT:
         raise StepError(
-            f"tkregister2's register.dat lies {largest:.3g} mm from what the headers say; is "
-            f"{orig.get_filename()} whole, and FreeSurfer of version 5 or newer?"
+            f"tkregister2's register.dat lies {largest:.3g} mm from the position in the headers; "
+            f"check that {orig.get_filename()} is complete and that FreeSurfer is version 5 or "
+            "newer"
         )
     if not np.allclose(np.linalg.svd(found[:3, :3], compute_uv=False), 1, atol=1e-3):
         raise StepError(
-            f"{_METHODS[method].split()[0]} gave a registration that is not rigid; look at the "
-            "mean EPI and at the coregistration."
+            f"{_METHODS[method].split()[0]} gave a registration that is not rigid; check the mean "
+            "EPI and the coregistration."
         )
     warnings = []
     if cost is not None and cost > HIGHEST_GOOD_COST:
         warnings.append(
-            f"bbregister ended with a cost of {cost:.2f}, above {HIGHEST_GOOD_COST} and so near "
-            "the 1 of an image without contrast at the cortex; look at the mean EPI over the T1w"
+            f"bbregister ended with a cost of {cost:.2f}, above {HIGHEST_GOOD_COST} and close to "
+            "1, the cost without contrast at the cortex; check the mean EPI over the T1w image"
         )
     if method == "bbregister" and largest > LARGEST_GOOD_MOVE:
         warnings.append(
             f"bbregister moved the EPI by up to {largest:.1f} mm from its coregistration with the "
-            "T1w image: one of the two is wrong"
+            "T1w image, so one of the two is wrong; check both in the report"
         )
     return {
         "method": _METHODS[method],

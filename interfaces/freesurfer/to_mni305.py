@@ -95,8 +95,8 @@ class ResampleByFreeSurfer(ReadsReconstruction):
         inside = weight > MINIMUM_VALID_WEIGHT - 1e-5
         if valid.any() and not inside.any():
             raise StepError(
-                f"no voxel of {inputs.in_file} lands in MNI305; look at the registration with the "
-                "reconstruction, and at its talairach.xfm."
+                f"no voxel of {inputs.in_file} lies within MNI305; check the registration with the "
+                "reconstruction, and its talairach.xfm."
             )
         with np.errstate(invalid="ignore", divide="ignore"):
             values = np.where(inside, values if zero else values / weight, np.float32(np.nan))
@@ -128,7 +128,7 @@ class AtlasInMNI305(ReadsReconstruction, GivesSegmentation):
         known = np.unique(np.asarray(nib.load(segmentation_file(subject_dir)).dataobj))
         if not np.isin(labels, known).all() or not labels.any():
             raise StepError(
-                f"mri_vol2vol made other labels of {subject}'s aparc+aseg than it has; see "
+                f"mri_vol2vol changed the labels of {subject}'s aparc+aseg; see "
                 f"{folder / 'mri_vol2vol_atlas_MNI305.log'}."
             )
         return write_segmentation(folder, labels.astype(np.int16), names_of(labels))
@@ -188,8 +188,8 @@ def _vol2vol(
         or not np.allclose(image.affine, mni305_grid.AFFINE, atol=1e-3)
     ):
         raise StepError(
-            f"mri_vol2vol left {target.name} in a grid of {data.shape} that is not MNI305's of "
-            "2 mm; is average/mni305.cor.subfov2.mgz in FreeSurfer's folder the one it came with?"
+            f"mri_vol2vol left {target.name} in a grid of {data.shape}, not the 2 mm grid of "
+            "MNI305; restore average/mni305.cor.subfov2.mgz in FreeSurfer's folder"
         )
     return data.reshape(*mni305_grid.SHAPE, -1)
 

@@ -93,8 +93,8 @@ def find_brain(t1w: SpatialImage) -> T1wMask:
     except StepError as error:
         raise StepError(
             f"No brain was found in the T1w image: {doubt}, and the whole head does not fit the "
-            f"template. Check that {t1w.get_filename() or 'the image'} shows a whole human brain "
-            "in T1 contrast, or supply a brain mask with --t1w-mask."
+            f"template. Check that {t1w.get_filename() or 'the image'} is a T1-weighted image of a "
+            "whole human brain, or supply a brain mask with --t1w-mask."
         ) from error
     mask = _template_mask(t1w, matrix)
     return _result(mask, t1w, "the template's mask, by registration of the whole head", doubt)
@@ -138,7 +138,7 @@ def take_brain_mask(
     if problems:
         raise StepError(
             f"{given.get_filename() or name} is not a brain mask in the space of the T1w image: "
-            f"{'; '.join(problems)}. Supply a mask that was made from this T1w image, or none."
+            f"{'; '.join(problems)}. Supply a mask made from this T1w image, or none."
         )
     doubt = None if is_same_grid or trusted else _unlike_network(mask, t1w)
     return _result(mask, t1w, f"supplied: {name}", _cut(mask, t1w.affine), doubt)
@@ -200,8 +200,8 @@ def brain_mask(
     volume = mask.sum() * abs(np.linalg.det(boldref.affine[:3, :3]))
     if volume < MINIMUM_VOLUME:
         raise StepError(
-            f"Only {volume / 1000:.0f} ml of brain lie inside the EPI; check the field of view "
-            "and the reports of the two registrations."
+            f"Only {volume / 1000:.0f} ml of brain lie inside the EPI; check the field of view and "
+            "both registrations in the report."
         )
     return nib.Nifti1Image(mask.astype(np.uint8), boldref.affine)
 
@@ -234,7 +234,10 @@ def _unlike_network(mask: np.ndarray, t1w: SpatialImage) -> str | None:
     overlap = 2 * (mask & found).sum() / (mask.sum() + found.sum())
     if overlap >= MINIMUM_LIKENESS:
         return None
-    return f"Dice {overlap:.2f} with the brain that the network finds: is it in the right place?"
+    return (
+        f"Dice {overlap:.2f} with the brain found by the network: check that it is in the right "
+        "place"
+    )
 
 
 def _stripped_brain(data: np.ndarray, affine: np.ndarray) -> np.ndarray | None:

@@ -97,13 +97,13 @@ class Coregistration:
         """Why the result must not be used; empty for a good one."""
         agreeing = f"only {self.agreeing} of {len(self.starts)} starts led to it"
         contrast = (
-            f"its mutual information is {self.contrast:.2f} times that of a head turned by half a "
-            f"turn (at least {MINIMUM_CONTRAST} is needed)"
+            f"its mutual information is {self.contrast:.2f} times that of a head rotated by 180 "
+            f"degrees (at least {MINIMUM_CONTRAST} is needed)"
         )
         overlap = f"only {self.overlap:.0%} of the EPI lies inside the T1w image"
         return those_true(
             (self.agreeing < MINIMUM_AGREEING, agreeing),
-            (self.nmi < MINIMUM_NMI, "the images share next to no information"),
+            (self.nmi < MINIMUM_NMI, "the images share almost no information"),
             (self.contrast < MINIMUM_CONTRAST, contrast),
             (self.overlap < MINIMUM_OVERLAP, overlap),
         )
@@ -111,7 +111,7 @@ class Coregistration:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes a look at the result worth while."""
-        agreeing = f"{self.agreeing} of {len(self.starts)} starts led to the result"
+        agreeing = f"{self.agreeing} of {len(self.starts)} starts led to this result"
         contrast = f"mutual information only {self.contrast:.2f} times that of the controls"
         return those_true(
             (self.agreeing < COMFORTABLE_AGREEING, agreeing),
@@ -156,7 +156,7 @@ def coregister(
     if result.failures:
         raise StepError(
             f"The EPI could not be registered with the T1w image: {'; '.join(result.failures)}. "
-            "Check that both show the same person's brain and that their headers are right."
+            "Check that both show the same person's brain, and that their headers are right."
         )
     return result
 

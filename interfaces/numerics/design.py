@@ -265,8 +265,8 @@ def _checked_condition_number(matrix: pd.DataFrame) -> float:
         weights = np.abs(directions[-1])
         collinear = matrix.columns[weights > 0.1 * weights.max()]
         raise StepError(
-            f"The design columns {_listed(collinear)} are collinear, so that their betas cannot be "
-            "told apart: check the run's events, or choose the implicit baseline."
+            f"The design columns {_listed(collinear)} are collinear, so their betas cannot be "
+            "estimated separately: check the run's events, or choose the implicit baseline."
         )
     return condition_number
 

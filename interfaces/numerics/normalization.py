@@ -118,7 +118,7 @@ class Normalization:
         )
         filled = f"it shows only {self.filled:.0%} of a brain"
         rival = max(self.controls, key=lambda control: control.detail)
-        turned = f"it fits no better than after {rival.name}, as if the head were turned"
+        turned = f"it fits no better than after {rival.name}, so the head may be rotated"
         agreeing = f"only {self.agreeing} of {len(self.searches)} starts led to it"
         sizes = ", ".join(f"{zoom:.2f}" for zoom in self.zooms)
         is_human = ZOOMS[0] <= min(self.zooms) and max(self.zooms) <= ZOOMS[1]
@@ -136,7 +136,7 @@ class Normalization:
     def warnings(self) -> tuple[str, ...]:
         """Reasons to look at the result."""
         detail = f"inner structure correlates with the template by only {self.detail:.2f}"
-        agreeing = f"{self.agreeing} of {len(self.searches)} starts led to the result"
+        agreeing = f"{self.agreeing} of {len(self.searches)} starts led to this result"
         return those_true(
             (self.detail < COMFORTABLE_DETAIL, detail),
             (self.agreeing < COMFORTABLE_AGREEING, agreeing),
@@ -249,9 +249,9 @@ def normalize(t1w: SpatialImage, mask: np.ndarray | None = None) -> Normalizatio
         raise StepError(
             f"{t1w.get_filename() or 'The T1w image'} could not be registered with MNI152: "
             f"{'; '.join(result.failures)}. Check that it shows a whole human brain in T1 "
-            "contrast, that its header gives the right orientation, and that its brain mask covers "
-            "the brain and nothing else. --t1w-mask supplies another mask, --fs-subjects-dir "
-            "FreeSurfer's transform."
+            "contrast, that its header gives the right orientation, and that its mask covers just "
+            "the brain; or supply another mask (--t1w-mask) or FreeSurfer's transform "
+            "(--fs-subjects-dir)."
         )
     return result
 

@@ -129,8 +129,8 @@ def read_run_betas(
             raise _unfit(conditions_file)
         if runs and not same_grid(image, runs[0].image):
             raise StepError(
-                f"The betas {betas_file} and {betas_files[0]} lie in different grids: "
-                "runs are pooled only when realigned and resampled together."
+                f"The betas {betas_file} and {betas_files[0]} are in different grids: realign and "
+                "resample runs together before pooling."
             )
         runs.append(RunBetas(run.columns, run.stimuli, run.information, image))
     return tuple(runs)
@@ -232,13 +232,19 @@ def pooling_weights(
 
 
 def _unfit(conditions_file: str | Path) -> StepError:
-    return StepError(f"{conditions_file} does not name each volume of its run's betas once.")
+    return StepError(
+        f"{conditions_file} does not list each volume of its run's betas once: run the participant "
+        "level again."
+    )
 
 
 def _information(information_file: str | Path, columns: Sequence[str]) -> NDArray[np.float64]:
     table = read_table(information_file).frame(texts=["condition"]).set_index("condition")
     if set(table.columns) != set(columns) or list(table.index) != list(table.columns):
-        raise StepError(f"{information_file} is not about the conditions of its run's betas.")
+        raise StepError(
+            f"{information_file} does not have the conditions of its run's betas: run the "
+            "participant level again."
+        )
     return table.loc[list(columns), list(columns)].to_numpy(dtype=np.float64)
 
 

@@ -296,8 +296,8 @@ def _first_volume(run: TimeSeries) -> Reference:
 
     if np.linalg.matrix_rank(design) < design.shape[1]:
         raise StepError(
-            f"Realignment cannot start from volume 1 of {run.path}: it shows no head; "
-            "look at the image."
+            f"Realignment cannot start from volume 1 of {run.path}: it shows no head; check the "
+            "image."
         )
     kept = _informative(design)
     centre = np.eye(4)
@@ -344,8 +344,8 @@ def _register(
         weights = _edge_weights(voxels, run.grid)
         if weights.mean() < SMALLEST_OVERLAP:
             raise StepError(
-                f"{where} failed: less than half of it overlaps the first volume; look at the "
-                "image and its header."
+                f"{where} failed: less than half of it overlaps the first volume; check the image "
+                "and its header."
             )
         values = _sample(coefficients, voxels)
         solution = _least_squares(design, values, weights)
@@ -361,11 +361,11 @@ def _register(
             shift = np.linalg.norm((motion @ centre - centre)[:3, 3])
             if shift > LARGEST_MOTION:
                 raise StepError(
-                    f"{where} found a shift of {shift:.0f} mm, more than a head in a coil can "
-                    "move; look at the image and its header."
+                    f"{where} found a shift of {shift:.0f} mm, more than a head can move in a "
+                    "coil; check the image and its header."
                 )
             return Fit(motion, values / scale, weights)
-    raise StepError(f"{where} did not converge; look at the image for artefacts.")
+    raise StepError(f"{where} did not converge; check the image for artefacts.")
 
 
 def _least_squares(design: FloatArray, values: FloatArray, weights: FloatArray) -> FloatArray:

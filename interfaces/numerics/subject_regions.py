@@ -114,16 +114,17 @@ def find_regions(t1w: SpatialImage, mask: np.ndarray, t1w_to_mni305: np.ndarray)
     after = float(np.corrcoef(head[template.brain], warped[template.brain])[0, 1])
     if jacobian.min() < MINIMUM_JACOBIAN or after < before:
         raise StepError(
-            "The template could not be brought to the shape of this head (least local volume "
-            f"{jacobian.min():.2f}, correlation {before:.2f} before and {after:.2f} after): look "
-            "at the T1w image and its brain mask, or choose --roi-source template."
+            "The template could not be warped to this head (least local volume "
+            f"{jacobian.min():.2f}, correlation {before:.2f} before and {after:.2f} after): check "
+            "the T1w image and its brain mask, or choose --roi-source template."
         )
     labels, affine, share = _label(brain, mask, t1w.affine, to_mni152, field, template)
     warnings: tuple[str, ...] = ()
     if not GREY_SHARE[0] <= share <= GREY_SHARE[1]:
         warnings = (
-            f"{share:.0%} of the cortical labels lie in grey matter (40 to 97 % is usual): does "
-            "the T1w image tell grey from white? Below 40 % they keep the shape of the atlas.",
+            f"{share:.0%} of the cortical labels lie in grey matter (40 to 97 % is usual): check "
+            "that the T1w image separates grey from white matter. Below 40 %, labels keep the "
+            "shape of the atlas.",
         )
     to_mni305 = mni305_grid.MNI152_TO_MNI305
     in_mni305 = mni305_grid.to_mni305(labels, affine, to_mni305, "nearest")

@@ -30,9 +30,9 @@ def read_matrix(path: str | Path) -> np.ndarray:
     try:
         matrix = np.loadtxt(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a 4x4 matrix; make it again.") from error
+        raise InputError(f"{path} is not a 4x4 matrix; write it again.") from error
     if not is_affine(matrix):
-        raise InputError(f"{path} does not hold an invertible 4x4 affine matrix; make it again.")
+        raise InputError(f"{path} is not an invertible 4x4 affine matrix; write it again.")
     return np.asarray(matrix, dtype=float)
 
 
@@ -109,7 +109,7 @@ def to_sitk(image: SpatialImage) -> sitk.Image:
     if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-3):
         raise InputError(
             f"{image.get_filename() or 'an image'} has a sheared affine; "
-            "resample it to a grid with axes at right angles."
+            "resample it to a grid with perpendicular axes."
         )
     left, _, right = np.linalg.svd(direction)
     data = np.asarray(image.dataobj, dtype=np.float32)

@@ -77,7 +77,7 @@ class CombineRuns(Step):
             mean: Any = nib.load(mean_file)
             if not same_grid(first, mean):
                 raise StepError(
-                    "the runs of the subject do not lie in one grid: run fMRIPrep again on all of "
+                    "the runs of the subject are not in one grid: run fMRIPrep again on all of "
                     "them together, or leave out the one that differs"
                 )
             volumes = len(np.loadtxt(motion_file, ndmin=2))
@@ -113,8 +113,8 @@ class CombineMasks(Step):
         brain &= np.asarray(valid.dataobj) > 0
         if not brain.any():
             raise StepError(
-                f"{self.inputs.mask_files[0]} and the masks of the other runs hold no voxel that "
-                "has data in every volume: look at fMRIPrep's report on this subject"
+                f"{self.inputs.mask_files[0]} and the masks of the other runs hold no voxel with "
+                "data in every volume: check fMRIPrep's report on this subject"
             )
         save_image(folder / "brain_mask.nii", brain.astype(np.uint8), valid.affine)
         return {"mask_file": folder / "brain_mask.nii"}

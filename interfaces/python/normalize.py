@@ -71,22 +71,22 @@ def _evidence_for(
     warnings = []
     if correlation < DOUBTFUL_TALAIRACH:
         warnings.append(
-            f"through talairach.xfm the inner structure of the brain correlates with the "
-            f"template's by only {correlation:.2f}: is the reconstruction of this very image, and "
-            "did it succeed?"
+            "through talairach.xfm the inner structure of the brain correlates with the template's "
+            f"by only {correlation:.2f}: check that the reconstruction was made from this image "
+            "and succeeded"
         )
     orig_file = Path(subject_dir) / "mri" / "orig.mgz"
     likeness = scanner_correlation(t1w, nib.load(orig_file)) if orig_file.is_file() else None
     if likeness is not None and likeness < SURELY_ANOTHER:
         raise StepError(
             f"{t1w.get_filename()} and {orig_file} do not show the same head in the same place "
-            f"(correlation {likeness:.2f} in scanner space), so the reconstruction is of another "
-            "image; give the subjects directory that was made from this T1w, or none."
+            f"(correlation {likeness:.2f} in scanner space), so the reconstruction belongs to "
+            "another image; give the subjects directory made from this T1w image, or none."
         )
     if likeness is not None and likeness < PERHAPS_ANOTHER:
         warnings.append(
             f"the T1w image and FreeSurfer's orig.mgz correlate by only {likeness:.2f} in scanner "
-            "space: is the reconstruction of this very image?"
+            "space: check that the reconstruction was made from this image"
         )
     return {
         "method": "talairach.xfm of FreeSurfer",

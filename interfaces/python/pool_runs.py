@@ -190,7 +190,7 @@ class CollectRunBetas(TakesSamplePlaces):
                 chosen = np.flatnonzero(finite & np.isin(labels, members))
                 if len(chosen) == 0:
                     raise StepError(
-                        f"No voxel of region {name} has betas in every run: look at the field of "
+                        f"No voxel of region {name} has betas in every run: check the field of "
                         "view of each, or leave the region out of the data set configuration."
                     )
                 group = file.create_group(name)
@@ -219,7 +219,7 @@ class CollectRunBetas(TakesSamplePlaces):
             if missing:
                 raise StepError(
                     f"Stimulus {min(missing)} is not shown in the partition of the runs {name}: "
-                    "give --runs-per-partition a larger number, or leave --run-betas out."
+                    "raise --runs-per-partition, or leave --run-betas out."
                 )
             weights = pooling_weights(part, stimuli)
             pooled.append(
@@ -242,8 +242,8 @@ class CollectRunBetas(TakesSamplePlaces):
             np.sqrt(np.mean(difference**2)) > largest
         ):
             raise StepError(
-                "Betas sampled at the regions' voxels are not those of the standard space, so that "
-                f"the two lie in different places: compare {self.inputs.bold_to_t1w_file} and "
+                "Betas sampled at the regions' voxels are not those of the standard space, so the "
+                f"two lie in different places: compare {self.inputs.bold_to_t1w_file} and "
                 f"{self.inputs.t1w_to_mni305_file} with what made "
                 f"{self.inputs.pooled_standard_file}, or leave --run-betas out."
             )

@@ -144,7 +144,7 @@ class CheckCoregistration(Step):
         content = found.report()
         if found.failures:
             content["warnings"] = [
-                "the mean EPI does not seem to lie on the T1w image where fMRIPrep put it "
+                "the mean EPI and the T1w image do not seem to be aligned as fMRIPrep left them "
                 f"({'; '.join(found.failures)}): look at both"
             ]
         write_json(folder / "bold_to_t1w.json", content)

@@ -169,8 +169,8 @@ class RoiCoverage(TakesRegions):
                 )
             if n_covered == 0:
                 raise StepError(
-                    f"No voxel of region {name} has betas: the field of view misses it, or the "
-                    "head was not brought to the standard space rightly; look at both."
+                    f"No voxel of region {name} has betas: check the field of view and the "
+                    "normalization to the standard space."
                 )
             distance = _distance(region, in_atlas, segmentation.affine)
             rows.append((name, n_voxels, n_covered, f"{n_covered / n_voxels:.4f}", distance))

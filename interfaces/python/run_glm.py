@@ -136,8 +136,8 @@ def read_events_table(events_file: str | Path) -> pd.DataFrame:
     events = table.frame(texts=["condition", "kind"]).reset_index(drop=True)
     if events[["onset", "duration"]].isna().any(axis=None) or (events["duration"] < 0).any():
         raise InputError(
-            f"{events_file} has an onset or a duration that is no number of seconds: correct that "
-            "row."
+            f"{events_file} has an onset or a duration that is not a number of seconds: correct "
+            "that row."
         )
     unknown = set(events["kind"]) - set(KINDS)
     if unknown:

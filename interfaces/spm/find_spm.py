@@ -76,7 +76,7 @@ def find_launcher(
         raise InputError(f"the SPM command is empty; {remedy}")
     program = shutil.which(words[0])
     if program is None:
-        raise InputError(f"the SPM command's program {words[0]} is not there; {remedy}")
+        raise InputError(f"the program of the SPM command, {words[0]}, does not exist; {remedy}")
     if words[-1] != "script":
         words += [*_runtime(words), "script"]
     return SpmLauncher((os.path.abspath(program), *words[1:]), time_limit)  # noqa: PTH100

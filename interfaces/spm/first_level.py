@@ -49,8 +49,8 @@ def read_runs(inputs: Any, folder: Path) -> list[Run]:
     """
     if len(set(inputs.repetition_times)) > 1:
         raise InputError(
-            f"the runs have the repetition times {sorted(set(inputs.repetition_times))} s, and a "
-            "model of SPM has one; use --engine python."
+            f"the runs have the repetition times {sorted(set(inputs.repetition_times))} s, but an "
+            "SPM model has only one; use --engine python."
         )
     runs = []
     files = zip(inputs.in_files, inputs.events_files, inputs.motion_files, strict=True)
@@ -122,8 +122,8 @@ def estimate(
         if not beta_file(folder, column).is_file():
             raise StepError(
                 f"SPM estimated its model, but {beta_file(folder, column).name} is missing in "
-                f"{folder.resolve()}; make room if the disk is full, and run the same command "
-                "again."
+                f"{folder.resolve()}; free some space if the disk is full, and run the same "
+                "command again."
             )
     return model
 

@@ -343,6 +343,6 @@ def _check(model: EstimatedModel) -> None:
     rank = int(np.linalg.matrix_rank(model.whitened))
     if rank < model.whitened.shape[1]:
         raise StepError(
-            f"SPM's design has {model.whitened.shape[1]} columns of rank {rank}, so that betas "
-            "cannot be told apart: check the events, or choose the implicit baseline."
+            f"SPM's design has {model.whitened.shape[1]} columns of rank {rank}, so betas cannot "
+            "be estimated separately: check the events, or choose the implicit baseline."
         )

@@ -27,7 +27,7 @@ from conceptrsa.interfaces.python.step import Step
 from conceptrsa.interfaces.spm.find_spm import DEFAULT_TIME_LIMIT, SpmLauncher, find_launcher
 
 LOOK_AT_LOG = (
-    "; see the .log beside it, make room if the disk is full, and run the same command again."
+    "; see the .log beside it, free some space if the disk is full, and run the same command again."
 )
 FINISHED = "conceptrsa: script finished"
 _ERROR = "conceptrsa: SPM stopped with an error: "

@@ -302,20 +302,20 @@ def _of_preprocessing(folder: Path) -> Iterator[str]:
                 else "the slices were not corrected for their timing (--ignore slicetiming)"
             )
             yield (
-                f"{left_out}: the model takes all for the middle of a volume, and the first and "
-                "the last are up to half a TR off"
+                f"{left_out}: the model assumes that all were acquired in mid-volume, so the first "
+                "and last are up to half a TR off"
             )
         if wrong := betas.get("RepetitionTimesInHeaders", []):
             yield (
-                f"the headers of {len(wrong)} of fMRIPrep's images say another TR "
-                f"({wrong[0]:g} s) than their sidecars, as those of fMRIPrep 23.2.0 do: the "
-                "sidecars' was used"
+                f"the headers of {len(wrong)} of fMRIPrep's images give another TR ({wrong[0]:g} "
+                "s) than their sidecars, a known fault of fMRIPrep 23.2.0; the sidecars' TR was "
+                "used"
             )
         counts = betas.get("NonSteadyStateVolumes", [])
         if any(counts):
             yield (
-                f"{sum(counts)} non-steady-state volumes, as fMRIPrep flags them, are in the model "
-                f"like all others ({sum(map(bool, counts))} of {len(counts)} runs begin with some)"
+                f"{sum(counts)} non-steady-state volumes flagged by fMRIPrep are modelled like all "
+                f"others ({sum(map(bool, counts))} of {len(counts)} runs begin with some)"
             )
 
 

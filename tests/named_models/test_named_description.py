@@ -56,12 +56,12 @@ def test_names_of_libraries_are_told_from_others(name: str, expected: bool) -> N
         ("torchvision:fasterrcnn_resnet50_fpn", "has no network for pictures"),
         ("torchvision:resnet18/V9", "IMAGENET1K_V1"),
         ("open_clip:ViT-B-23/openai", r"did you mean 'ViT-B-\d\d'"),
-        ("open_clip:ViT-B-32", "does not say which weights.*laion2b_s34b_b79k"),
+        ("open_clip:ViT-B-32", "needs the name of its weights.*laion2b_s34b_b79k"),
         ("open_clip:ViT-B-32/laion9b", "has no weights of ViT-B-32 called 'laion9b'"),
-        ("open_clip_text:coca_ViT-B-32/laion2b_s13b_b90k", "reads text in another way"),
+        ("open_clip_text:coca_ViT-B-32/laion2b_s13b_b90k", "reads text unlike"),
         ("open_clip:roberta-ViT-B-32/laion2b_s12b_b32k", "fetches from .*roberta-base"),
-        ("hf:gpt2", "is no repository"),
-        ("hf:someone/something", r"offline nothing is downloaded.*config\.json"),
+        ("hf:gpt2", "is not a repository"),
+        ("hf:someone/something", r"nothing is downloaded when offline.*config\.json"),
     ],
 )
 def test_what_a_library_does_not_have_is_named(name: str, message: str, describe: Describe) -> None:

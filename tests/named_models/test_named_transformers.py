@@ -181,11 +181,11 @@ def test_a_changed_configuration_is_described_anew(describe: Describe, tmp_path:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_type": "nothing_known"}, "does not describe a network that transformers has"),
-        ({"model_type": "vit_mae"}, "hides parts of a picture by chance"),
+        ({"model_type": "nothing_known"}, "does not describe a network of transformers"),
+        ({"model_type": "vit_mae"}, "masks random parts of a picture"),
         (
             {"auto_map": {"AutoConfig": "code.Config"}, "model_type": "of_their_own"},
-            "does not describe a network that transformers has",
+            "does not describe a network of transformers",
         ),
     ],
 )

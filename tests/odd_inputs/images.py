@@ -146,11 +146,11 @@ def moved(x: float = 0.0, mirrored: bool = False) -> NDArray[np.float64]:
 
 NO_CODES = fields(sform_code=0, qform_code=0)
 UNTRUSTED: dict[str, tuple[Callable[[nib.Nifti1Header], object], str]] = {
-    "no codes": (NO_CODES, "its sform and qform codes are both 0, so that which side is left is"),
+    "no codes": (NO_CODES, "its sform and qform codes are both 0, so left and right are"),
     "qform moved": (other_qform(moved(5)), "its sform and qform put voxels up to 5 mm apart"),
     "qform mirrored": (other_qform(moved(mirrored=True)), "its sform and qform put voxels up to"),
     "qform broken": (fields(quatern_b=2.0, quatern_c=2.0), "its qform cannot be read"),
-    "micrometres": (fields(xyzt_units=3 | 8), "its header gives places in the unit micron"),
+    "micrometres": (fields(xyzt_units=3 | 8), "its header gives coordinates in micron"),
     "other zooms": (
         fields(qform_code=0, pixdim=[1, 1, 1, 1]),
         "its voxels are 3 x 3 x 3 mm by its sform and 1 x 1 x 1 mm by pixdim",

@@ -27,8 +27,8 @@ class ClipTokenizer:
         start, end = self.tokenizer.all_special_ids
         if start in ids or end in ids:
             raise InputError(
-                f"'{prompt.text}' holds a word that CLIP takes for the start or the end of a text: "
-                "write it in another way."
+                f"'{prompt.text}' holds a word that CLIP reads as the start or end of a text: "
+                "rephrase it."
             )
         return Tokens((start, *ids, end), self._label_token(prompt, ids))
 
@@ -83,8 +83,8 @@ class SiglipTokenizer:
         filling = self.tokenizer.token_to_id(word)
         if filling is None:
             raise InputError(
-                f"the tokenizer has no {word}, with which SigLIP fills texts up: put the "
-                "tokenizer.json there that belongs to the weights."
+                f"the tokenizer has no {word}, which SigLIP needs for padding: put the "
+                "tokenizer.json of these weights there."
             )
         n_lacking = max(0, self.length - len(found.ids))
         return Tokens((*found.ids, *(filling,) * n_lacking), found.label)

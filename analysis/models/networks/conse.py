@@ -69,7 +69,7 @@ class ConSE:
         """
         if set(layers) != {COMBINATION} or pooling != "mean":
             raise InputError(
-                "a combination of networks has no layers or poolings to choose from: leave out "
+                "a combination of networks has no layers or pooling to choose: leave out "
                 "--layers and --layer-pooling, or leave this model out"
             )
         probabilities = self.visual.class_probabilities(inputs)

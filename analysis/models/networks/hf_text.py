@@ -65,8 +65,7 @@ def load_by_keys(kind: str, files: Sequence[Path], keys: KeyMapping | Weights) -
     if config.model_type != kind:
         raise InputError(
             f"{configuration} describes a network of the kind '{config.model_type}', not '{kind}': "
-            f"put the one that belongs to {weights.name} there, or take this network by its own "
-            "name, as hf_text:ORG/NAME."
+            f"put the one of {weights.name} there, or name this network as hf_text:ORG/NAME."
         )
     config.use_cache = False
     module = KINDS[kind](config)
@@ -150,7 +149,7 @@ class _Pooled(nn.Module):
 def read_config(source: Path, name: str = "") -> Any:
     """Read a configuration, or that of a folder, of the network `name`."""
     of = f" of {name}" if name else ""
-    what = f"{source}{of} does not describe a network that transformers has"
+    what = f"{source}{of} does not describe a network of transformers"
     with quiet(), library_errors(what, "choose another one"):
         return AutoConfig.from_pretrained(source, **LOCAL)
 
@@ -199,15 +198,14 @@ def quiet() -> Iterator[None]:
 
 
 def _load_tokenizer(folder: Path) -> Any:
-    what = f"{folder} has no tokenizer that can be read"
+    what = f"{folder} has no readable tokenizer"
     with library_errors(what, "put the files of the tokenizer there"):
         tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
     # Without any file transformers makes a tokenizer that reads every word as unknown.
     names = {TOKENIZER, *tokenizer.vocab_files_names.values()}
     if not tokenizer.is_fast or not any((folder / name).is_file() for name in names):
         raise InputError(
-            f"{folder} has no tokenizer that tells where its tokens stand in the text: put a "
-            "tokenizer.json there."
+            f"{folder} has no tokenizer that maps tokens to the text: put a tokenizer.json there."
         )
     return tokenizer
 

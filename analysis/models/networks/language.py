@@ -107,7 +107,7 @@ class TextNetwork:
         require_layers(layers, {*dict(self.module.named_modules()), self.final})
         if pooling == "flatten":
             raise InputError(
-                "the tokens of texts cannot be flattened, as texts differ in length: choose mean, "
+                "tokens cannot be flattened, because texts differ in length: choose mean, "
                 "first-token, last-token or label-token."
             )
         rows = [self._extract_one(prompt, layers, pooling) for prompt in inputs]
@@ -119,7 +119,7 @@ class TextNetwork:
         tokens = self.tokenise(prompt)
         if self.longest is not None and len(tokens.ids) > self.longest:
             raise InputError(
-                f"'{_shortened(prompt.text)}' has {len(tokens.ids)} tokens where the network reads "
+                f"'{_shortened(prompt.text)}' has {len(tokens.ids)} tokens but the network reads "
                 f"at most {self.longest}: shorten the label or the prompt."
             )
         outputs = self._run(tokens.ids, layers)
@@ -197,7 +197,7 @@ class FastTokenizer:
 def unreadable_label(prompt: Prompt) -> InputError:
     """Give the error for a label of which a tokenizer leaves nothing."""
     return InputError(
-        f"of the label {_shortened(prompt.label)!r} the network reads nothing: give another label."
+        f"the network reads nothing of the label {_shortened(prompt.label)!r}: give another label."
     )
 
 
@@ -213,8 +213,8 @@ def require_vocabulary(tokenizer: Tokenizer, vocabulary: int, file: Path) -> Non
     """Refuse a tokenizer with more tokens than the network has embeddings."""
     if tokenizer.get_vocab_size() > vocabulary:
         raise InputError(
-            f"{file} has {tokenizer.get_vocab_size()} tokens where the network knows {vocabulary}: "
-            "put the tokenizer beside the weights that it belongs to."
+            f"{file} has {tokenizer.get_vocab_size()} tokens but the network knows {vocabulary}: "
+            "put the tokenizer of these weights there."
         )
 
 

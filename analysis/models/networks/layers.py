@@ -177,8 +177,8 @@ def pool(layer: str, output: Tensor, channel_axis: int, pooling: Pooling, n_inpu
     """
     if output.shape[0] % n_inputs:
         raise InputError(
-            f"the layer '{layer}' gives {output.shape[0]} rows for {n_inputs} pictures, so that "
-            "its rows are not pictures: choose another layer."
+            f"the layer '{layer}' gives {output.shape[0]} rows for {n_inputs} pictures, so its "
+            "rows are not pictures: choose another layer."
         )
     pooled = _pooled_rows(layer, output, channel_axis, pooling)
     if pooled.shape[0] > n_inputs:
@@ -194,7 +194,7 @@ def _pooled_rows(layer: str, output: Tensor, channel_axis: int, pooling: Pooling
         return output.mean(dim=others, dtype=torch.float32)
     if pooling != "first-token" or output.ndim != 3 or channel_axis != 2:
         raise InputError(
-            f"the layer '{layer}' gives an output of {output.ndim} axes, from which '{pooling}' "
+            f"the layer '{layer}' has an output of {output.ndim} axes, of which '{pooling}' "
             "cannot be taken: choose mean or flatten, or a layer of tokens."
         )
     return output[:, 0].to(torch.float32, copy=True)

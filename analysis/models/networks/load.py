@@ -53,7 +53,7 @@ def load_network(
     settings = settings or ExtractionSettings()
     loader = network.loader
     if loader not in NAMED_LOADERS:
-        require_one_of(loader, LOADERS, "there is no loader", "let the registry name one of")
+        require_one_of(loader, LOADERS, "there is no loader", "give one in the registry:")
     if loader == "conse":
         return _load_conse(network, files, settings)
     if loader in NAMED_LOADERS:

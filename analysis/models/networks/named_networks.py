@@ -154,6 +154,6 @@ def library_errors(what: str, remedy: str) -> Iterator[None]:
 def misfit(file: Path, architecture: str, error: Exception) -> InputError:
     """Give the error for tensors that a library cannot convert to an architecture's."""
     return InputError(
-        f"{file} does not fit {architecture} ({first_line(error)}): give the weights of this very "
+        f"{file} does not fit {architecture} ({first_line(error)}): give the weights of this "
         "network."
     )

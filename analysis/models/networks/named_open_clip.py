@@ -65,7 +65,7 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if not tag:
         raise InputError(
-            f"'{name}' does not say which weights: write {kind}:{architecture}/TAG with one of "
+            f"'{name}' needs the name of its weights: write {kind}:{architecture}/TAG with one of "
             f"{', '.join(tags)}."
         )
     require_one_of(tag, tags, f"open_clip has no weights of {architecture} called")
@@ -127,8 +127,8 @@ def load_clip_text(file: Path, keys: KeyMapping | Weights, architecture: str) ->
     config = open_clip.get_model_config(architecture)
     if config is None or set(config["text_cfg"]) != TEXT_SETTINGS:
         raise InputError(
-            f"'{architecture}' is no architecture of open_clip with the text tower of OpenAI's "
-            "CLIP: choose one that is, as 'RN50-quickgelu'."
+            f"'{architecture}' has no text tower like OpenAI's CLIP: choose an architecture that "
+            "has, such as 'RN50-quickgelu'."
         )
     tower = build(architecture).text
     fit_state(read_checkpoint(file), keys, tower, file, architecture)
@@ -221,12 +221,12 @@ def _require_local(name: str, kind: str, config: Mapping[str, Any]) -> None:
     if "hf_model_name" in text:
         raise InputError(
             f"{name} has a text tower that open_clip fetches from {HUB}/{text['hf_model_name']}: "
-            "choose a network of which open_clip builds both towers."
+            "choose a network with both towers in open_clip."
         )
     if kind == TEXT_KIND and set(text) != TEXT_SETTINGS and not _is_siglip(text):
         raise InputError(
-            f"{name} reads text in another way than OpenAI's CLIP and SigLIP: choose a network "
-            "with their text towers, as open_clip_text:ViT-B-32/laion2b_s34b_b79k."
+            f"{name} reads text unlike OpenAI's CLIP and SigLIP: choose a network with one of "
+            "their text towers, such as open_clip_text:ViT-B-32/laion2b_s34b_b79k."
         )
 
 

@@ -59,7 +59,9 @@ def describe(name: str, kind: str, model: str, options: WeightsOptions) -> Model
     recipe = resolve_model_data_config(module)
     channels, *sides = recipe["input_size"]
     if channels != 3:
-        raise InputError(f"{name} takes pictures of {channels} channels: choose one that takes 3.")
+        raise InputError(
+            f"{name} takes pictures with {channels} channels: choose a network that takes 3."
+        )
     with_text = bool(WITH_TEXT.search(full))
     file = _weights_file(config, name)
     network = named_network(
@@ -171,7 +173,7 @@ def _weights_file(config: Any, name: str) -> WeightsFile:
         return hub_file(repository, file, revision or "main")
     if isinstance(config.url, str) and config.url:
         return published_file(config.url)
-    raise InputError(f"timm does not say where the weights of {name} are: choose others.")
+    raise InputError(f"timm has no address for the weights of {name}: choose others.")
 
 
 def _preprocessing(recipe: Mapping[str, Any]) -> Preprocessing | None:

@@ -85,14 +85,14 @@ def _describe_picture_network(
 ) -> Network:
     if config.model_type in RANDOM:
         raise InputError(
-            f"{name} hides parts of a picture by chance: choose timm's copy of its weights, as "
+            f"{name} masks random parts of a picture: choose timm's copy of its weights, "
             "timm:vit_base_patch16_224.mae."
         )
     folder = _obtain(name, options, model, CONFIGURATION, PROCESSOR)
     _, height, width = preprocessor(folder)(Image.new("RGB", (64, 64))).shape
     kind = _kind_of_model(config)
     remedy = "choose a network that classifies pictures or matches them with text"
-    with library_errors(f"{name} gives no vector a picture", remedy):
+    with library_errors(f"{name} gives no vector per picture", remedy):
         n_features = count_features(lambda: _tap(kind.from_config(config)), (height, width))
     architecture = f"{kind.__name__}: {config.model_type}"
     return named_network("hf", architecture, n_features, _weights(model, PROCESSOR))
@@ -102,12 +102,12 @@ def _describe_text_network(name: str, kind: str, model: str, config: Any) -> Net
     is_dual = _is_dual(config)
     if is_dual and config.model_type not in (CLIP, SIGLIP):
         raise InputError(
-            f"{name} is a {config.model_type}, whose text tower is not known here: choose a CLIP "
-            "or a SigLIP."
+            f"{name} is a {config.model_type}, whose text tower is not supported: choose a CLIP or "
+            "a SigLIP."
         )
     if config.model_type == SIGLIP and config.text_config.vocab_size > WORDS_OF_SIGLIP:
         raise InputError(
-            f"{name} reads texts as SigLIP 2 does: take it from open_clip, as "
+            f"{name} reads texts like SigLIP 2: take it from open_clip, such as "
             "open_clip_text:ViT-B-16-SigLIP2/webli."
         )
     text = config.get_text_config()

@@ -46,7 +46,7 @@ class TsmResNet50(nn.Module):
     def __init__(self, n_frames: int = 1, stem_channels: int = STEM_CHANNELS) -> None:
         super().__init__()
         if n_frames < 1:
-            raise InputError(f"n_frames = {n_frames}: a film has at least one frame.")
+            raise InputError(f"n_frames = {n_frames}: give at least one frame.")
         self.n_frames = n_frames
         self.stem = nn.Sequential(
             OrderedDict(

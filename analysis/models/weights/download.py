@@ -57,13 +57,13 @@ class Failed(Exception):
 class Differs(Failed):
     """The file is there, and is not the published one."""
 
-    advice = Failed.advice + ", or say --accept-unverified-weights if you trust this one"
+    advice = Failed.advice + ", or give --accept-unverified-weights if you trust this one"
 
 
 class Cut(Failed):
     """The connection was lost or could not be made; another attempt may help."""
 
-    advice = "run the same command again to go on from there, or " + Failed.advice
+    advice = "run the same command again to resume, or " + Failed.advice
 
 
 class Unreachable(Cut):
@@ -127,8 +127,8 @@ def download(
     except OSError as error:
         raise InputError(
             f"{target.parent} cannot take {file.describe(licence)} of {model} "
-            f"({error.strerror or error}): make room there or correct its permissions, or choose "
-            "another folder for weights by CONCEPTRSA_WEIGHTS."
+            f"({error.strerror or error}): free some space, correct its permissions, or set "
+            "CONCEPTRSA_WEIGHTS to another folder."
         ) from error
 
 
@@ -139,12 +139,12 @@ def _download(file: WeightsFile, target: Path, part: "_Part", accept_unverified:
     sha256 = hash_file(part.path)
     difference = find_difference(sha256, file.sha256, part.size, file.size)
     if difference and resumed:
-        log.info("%s: %s; it is downloaded from its beginning", file.name, difference)
+        log.info("%s: %s; the download starts over", file.name, difference)
         part.forget()
         return _download(file, target, part, accept_unverified)
     if difference and not accept_unverified:
         part.forget()
-        raise Differs(f"what came is not what was published: {difference}")
+        raise Differs(f"the downloaded file is not the published one: {difference}")
     if difference:
         log.warning("%s is kept although %s", target, difference)
     sum_file(target).write_text(f"{sha256}  {target.name}\n", encoding="utf-8")
@@ -204,7 +204,7 @@ def _lock(opened: IO[Any], target: Path) -> bool:
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.info("waiting for another process that downloads %s", target)
+        log.info("waiting for another process to download %s", target)
         fcntl.flock(opened, fcntl.LOCK_EX)
     except OSError:
         return False
@@ -296,7 +296,7 @@ def _keep(
     free = shutil.disk_usage(part.path.parent).free
     if total is not None and total - have > free:
         needed = format_size(total - have)
-        raise OSError(f"no space left: {needed} are needed, {format_size(free)} are free")
+        raise OSError(f"no space left: {needed} are needed but {format_size(free)} are free")
     with part.path.open("ab" if have else "wb") as opened:
         if not have:
             # Weak tags do not tell bytes apart.
@@ -331,7 +331,7 @@ def _chunks(response: HTTPResponse, at_beginning: bool) -> Iterator[bytes]:
         if at_beginning:
             head = response.read(_HEAD)
             if _WEB_PAGE.match(head):
-                raise Failed("a web page came in place of the file, the link may be dead")
+                raise Failed("a web page came instead of the file, so the link may be dead")
             yield head
         while chunk := response.read1(_CHUNK):
             yield chunk

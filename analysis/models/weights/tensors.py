@@ -28,13 +28,15 @@ _MOST_ENTRIES = 1_000_000
 _WEB_PAGE = rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)"
 _OTHER_FILES = {
     rb"$": "is empty: download it again",
-    _WEB_PAGE: "is a web page, which a dead or protected link gives: download the weights in a "
-    "browser from their official place",
+    _WEB_PAGE: (
+        "is a web page, so the link may be dead or protected: download the weights from their "
+        "official place with a browser"
+    ),
     rb"version https://git-lfs": "is a pointer of git-lfs: fetch the file itself (git lfs pull)",
     rb"\x89HDF": "is an HDF5 file: convert its arrays to .npz or .safetensors",
     rb"\x1f\x8b": "is compressed by gzip: unpack it",
-    rb"(?s:.{257})ustar": "is a tar archive: unpack it if it holds the weights; what a torch "
-    "before 0.1.10 wrote, load there and save with a newer one",
+    rb"(?s:.{257})ustar": "is a tar archive: unpack it if it holds the weights, or, if torch "
+    "before 0.1.10 wrote it, save it again with a newer torch",
 }
 
 
@@ -78,9 +80,8 @@ def read_checkpoint(file: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{file} cannot be read ({error.strerror or error}).") from error
     except ForbiddenName as error:
         raise CheckpointError(
-            f"{file} was not read, as it asks for {error}, which weights do not need: nothing of "
-            "it was run; take the file from its official place, or save the tensors alone as "
-            ".safetensors."
+            f"{file} was not read, because it asks for {error}, which weights do not need (nothing "
+            "was run): take it from its official place, or save only its tensors as .safetensors."
         ) from error
     # A file that is damaged, or made to do damage, can fail in any way.
     except Exception as error:
@@ -134,8 +135,8 @@ def _read(file: Path) -> Any:
         with mapped(file) as stream:
             return InertUnpickler(stream).load()
     raise CheckpointError(
-        f"{file} is of no known format: give weights as .safetensors, .npz, a file of torch.save, "
-        "a TorchScript archive or a pickle of haiku."
+        f"{file} has an unknown format: give .safetensors, .npz, a torch.save file, a TorchScript "
+        "archive or a haiku pickle."
     )
 
 
@@ -145,7 +146,7 @@ def _read_zip(file: Path) -> Any:
         if unpacked > max(_MOST_UNPACKED * file.stat().st_size, 1 << 24):
             raise CheckpointError(
                 f"{file} would unpack to {unpacked / 1e9:.1f} GB, which weights of its size never "
-                "do: take the file from its official place."
+                "need: take the file from its official place."
             )
         if damaged := archive.testzip():
             raise ValueError(f"the checksum of '{damaged}' is wrong")
@@ -191,7 +192,7 @@ def _read_torch_zip(file: Path, archive: zipfile.ZipFile) -> Any:
     def numbers(key: str, dtype: torch.dtype, count: int) -> torch.Tensor:
         member = archive.getinfo(f"{root}data/{key}")
         if member.file_size != count * dtype.itemsize:
-            raise ValueError(f"'{member.filename}' has another length than its tensor")
+            raise ValueError(f"'{member.filename}' does not have the length of its tensor")
         if count == 0:
             return torch.empty(0, dtype=dtype)
         lengths = content[member.header_offset + 26 : member.header_offset + 30]
@@ -240,5 +241,5 @@ def _require_little_endian(is_little: Any) -> None:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, EOFError | pickle.UnpicklingError) and not str(error):
-        return "it ends too early"
+        return "the file ends too early"
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]

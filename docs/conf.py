@@ -2,11 +2,16 @@
 
 import argparse
 import os
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
 from conceptrsa.pipelines.cli.parser import Parser
+
+sys.path.insert(0, str(Path(__file__).parent))
+from message_list import messages_by_area
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
@@ -32,11 +37,13 @@ html_show_sphinx = False
 exclude_patterns = ["images"]
 
 COMMAND_LINE = "reference/command_line"
+MESSAGES = "messages"
 
 
 def setup(app: Any) -> None:
     """Have the page of the command line hold what the command prints."""
     app.connect("source-read", add_help)
+    app.connect("source-read", add_messages)
 
 
 def full_help(parser: argparse.ArgumentParser) -> str:
@@ -57,3 +64,17 @@ def add_help(app: Any, page: str, source: list[str]) -> None:
     container = {conceptrsa_docker.PROGRAM: conceptrsa_docker.build_parser()}
     for name, parser in {**commands.choices, **container}.items():
         source[0] += f"\n## {name}\n\n```text\n{full_help(parser)}```\n"
+
+
+def add_messages(app: Any, page: str, source: list[str]) -> None:
+    """List every message of the code behind the explained ones."""
+    if page != MESSAGES:
+        return
+    for area, messages in messages_by_area().items():
+        lines = "\n".join(f"- {message}" for message in map(as_literal, messages))
+        source[0] += f"\n### {area}\n\n{lines}\n"
+
+
+def as_literal(text: str) -> str:
+    """Write a message as literal text of Markdown."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"

@@ -44,7 +44,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
 
 _OF_HELP = {"help", "description", "title", "usage", "epilog", "examples", "everyday", "desc"}
 _OF_FIELDS = {"file_in", "file_out", "files_in", "files_out", "add_argument_group"}
-_NO_PROSE = re.compile(r"\(\?|\\|\n|[{}]|https?://|\*")
+_NO_PROSE = re.compile(r"\(\?|\\|\n|[{}]|https?://|\*|%\(|\w\|")
 _VARIABLE = re.compile(r"%(?:\.\d+)?[sdfr]")
 
 

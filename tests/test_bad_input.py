@@ -215,7 +215,7 @@ REFUSED: Mapping[str, Case] = {
     "other-affine-than-derivatives": Case(
         "derivatives",
         other_affine_of_one,
-        ("sub-02", "lies on another grid than", "dseg.nii.gz", "resample one of them"),
+        ("sub-02", "is not in the grid of", "dseg.nii.gz", "resample one of them"),
     ),
 }
 

@@ -122,7 +122,7 @@ def test_a_stimulus_missing_in_one_subject(root: Path, tmp_path: Path) -> None:
 
 
 def test_options_that_a_form_has_no_use_for(root: Path) -> None:
-    with pytest.raises(InputError, match=r"needs a label volume .* --atlas FILE"):
+    with pytest.raises(InputError, match=r"needs a label volume .* --atlas"):
         read(root / "spm")
     with pytest.raises(InputError, match="names no tasks: leave --task-id out"):
         read(root / "paper", atlas=root / "atlas.nii.gz", task="x")

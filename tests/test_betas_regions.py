@@ -355,7 +355,7 @@ def test_bad_rdms_are_one_sentence(
         ("stimulus\ta\tb\na\t0\t1\nb\t1\n", "line 3 has 2 cells"),
         ("stimulus\ta\tb\na\t0\t1\nc\t1\t0\n", "does not name the same stimuli"),
         ("stimulus\ta\ta\na\t0\t1\na\t1\t0\n", "the column 'a' more than once"),
-        ("stimulus\ta\tb\na\t0\tx\nb\t1\t0\n", "is no number"),
+        ("stimulus\ta\tb\na\t0\tx\nb\t1\t0\n", "is not a number"),
         ("stimulus\ta\tb\na\t0\t2\nb\t1\t0\n", "is not symmetric"),
         ("stimulus\ta\tb\na\t0\t1\nb\t1\t0\n", "holds other stimuli than sub-01's other"),
     ],

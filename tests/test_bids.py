@@ -300,7 +300,7 @@ BAD_INPUTS: dict[str, tuple[Break, str]] = {
     ),
     "no such axis": (
         lambda root: edit_json(root / SIDECAR, SliceEncodingDirection="z"),
-        "SliceEncodingDirection 'z': it must be one of i, j, k",
+        "SliceEncodingDirection 'z': give one of i, j, k",
     ),
     "missing events": (
         lambda root: (root / FIRST_EVENTS).unlink(),
@@ -394,9 +394,9 @@ def test_small_moves_between_sessions_are_no_fault(bids: Path) -> None:
 @pytest.mark.parametrize(
     ("participants", "sessions", "message"),
     [
-        (["03"], None, "'03' is no participant in .*choose from 01, 02"),
-        (["sub-1"], None, "'1' is no participant"),
-        (None, ["b"], "'b' is no session .*choose from a2, a10, anat"),
+        (["03"], None, "'03' is not a participant in .*choose from 01, 02"),
+        (["sub-1"], None, "'1' is not a participant"),
+        (None, ["b"], "'b' is not a session .*choose from a2, a10, anat"),
         (None, ["anat"], "sub-01 has no BOLD run of task perception, chosen sessions anat"),
     ],
 )

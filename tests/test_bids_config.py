@@ -169,7 +169,7 @@ def test_mistakes_name_file_and_key(tmp_path: Path, old: str, new: str, message:
         ("stimulus,label\na,b\n", "separates its columns by commas (stimulus,label)"),
         ("", "labels.tsv is empty"),
         ("stimulus\tlabel\na\t\n", "line 2: give each stimulus a label"),
-        ("stimulus\tlabel\n", "holds no stimulus"),
+        ("stimulus\tlabel\n", "lists no stimulus"),
         ("stimulus\tlabel\na\tb\na\tc\n", "line 3: 'a' has two labels: keep one"),
     ],
 )

@@ -153,7 +153,7 @@ def test_labels_with_and_without_their_prefix(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--participant-label", "03"], "'03' is no participant in"),
+        (["--participant-label", "03"], "'03' is not a participant in"),
         (["--participant-label", "sub-03"], "choose from 01, 02"),
         (["--session-label", "ses-c"], "choose from a, b"),
         (["--task-id", "task-rest"], "no BOLD run of task rest"),

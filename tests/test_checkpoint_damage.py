@@ -81,8 +81,8 @@ def test_a_bit_that_flips_among_the_numbers_of_an_archive_is_found(
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 600, "HDF5"),
         (b"\x1f\x8b\x08" + b"\0" * 600, "gzip"),
-        (b"PNG and so on", "no known format"),
-        (b"\x93NUMPY\x01\0", "no known format"),
+        (b"PNG and so on", "an unknown format"),
+        (b"\x93NUMPY\x01\0", "an unknown format"),
         (b"sys_info".ljust(257, b"\0") + b"ustar" + b"\0" * 400, "tar archive"),
     ],
 )

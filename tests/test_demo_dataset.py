@@ -204,7 +204,7 @@ def test_bad_input_is_named(tmp_path: Path, features: dict[str, np.ndarray]) -> 
         write_demo_dataset(tmp_path, without, STIMULI, SMALL)
     (tmp_path / "bids").mkdir()
     (tmp_path / "bids" / "dataset_description.json").write_text("{}")
-    with pytest.raises(InputError, match="no demo"):
+    with pytest.raises(InputError, match="not the demo"):
         write_demo_dataset(tmp_path, features, STIMULI, SMALL)
 
 

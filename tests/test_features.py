@@ -232,7 +232,7 @@ GOOD = "stimulus\tx\na\t1\nb\t2\n"
         (ROWS, None, "none is there"),
         (ROWS, "name\tx\na\t1\n", "must be 'stimulus'"),
         (ROWS, "", r"mine\.tsv is empty"),
-        (ROWS, "stimulus\tx\na\tn/a\n", "no number"),
+        (ROWS, "stimulus\tx\na\tn/a\n", "not a number"),
         (ROWS, "stimulus\tx\na\tnan\n", "missing or infinite value for the stimulus 'a'"),
         (ROWS, "stimulus\tx\ty\na\t1\n", "line 2 has 2 cells where the header has 3"),
         (ROWS, "stimulus\tx\na\t1\na\t2\n", "include 'a' more than once: keep one row"),
@@ -366,7 +366,7 @@ def test_bad_npz_files_end_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="for 1 stimuli"):
         read_features(tmp_path)
     (tmp_path / "mine.tsv").write_text(GOOD)
-    with pytest.raises(InputError, match=r"mine\.npz and mine\.tsv are there"):
+    with pytest.raises(InputError, match=r"mine\.npz and mine\.tsv exist"):
         read_features(tmp_path)
 
 
@@ -547,7 +547,7 @@ def test_weights_that_nothing_vouches_for_are_in_the_note_and_warned_of_once(
     )
     assert {features.note for features in found} == {"nothing published verifies its weights"}
     (record,) = caplog.records
-    assert "mine.pth is taken for Mine on trust" in record.message
+    assert "mine.pth is used for Mine unverified" in record.message
 
 
 def test_a_warm_cache_does_without_the_files_of_weights(

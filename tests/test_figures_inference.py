@@ -237,7 +237,7 @@ def test_a_primary_analysis_too_slow_for_the_multiverse_is_in_it(
     )
     slow = [row for row in result.multiverse if row.rsa_metric == "kendall-tau-a"]
     assert len(slow) == len(result.models) and all(row.primary for row in slow)
-    assert any("but for the primary analysis" in text for text in result.warnings)
+    assert any("except in the primary analysis" in text for text in result.warnings)
     drawn(draw_multiverse, view_of(result))
 
 

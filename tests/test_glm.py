@@ -292,8 +292,8 @@ def test_mask_of_another_grid_and_empty_mask(bold, tmp_path: Path) -> None:
     ("column", "value", "message"),
     [
         ("kind", "break", "kinds"),
-        ("onset", "n/a", "no number of seconds"),
-        ("duration", "-1", "no number of seconds"),
+        ("onset", "n/a", "not a number of seconds"),
+        ("duration", "-1", "not a number of seconds"),
     ],
 )
 def test_bad_events_name_the_file(bold, tmp_path: Path, column, value, message) -> None:

@@ -58,7 +58,7 @@ def test_events_with_types(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for file in (tmp_path / "bids").rglob("*task-look*_events.tsv"):
         assert {"cat", "dog", "hat"} <= {*read_run_events(file, config.events)["condition"]}
     assert main(["init", str(tmp_path / "bids"), str(tmp_path / "study.toml")]) == 2
-    assert "study.toml is there already" in capsys.readouterr().err
+    assert "study.toml already exists" in capsys.readouterr().err
     assert main(["init", str(tmp_path / "bids")]) == 0
     assert capsys.readouterr().out == text
 

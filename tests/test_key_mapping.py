@@ -161,7 +161,7 @@ def test_tensors_in_order_are_matched_by_place_shape_and_kind() -> None:
     without = {name: value for name, value in state.items() if "num_batches" not in name}
     assert torch.equal(fit(in_other_words(without), keys)["conv.weight"], state["conv.weight"])
     fewer = dict(list(in_other_words(state).items())[1:])
-    assert f"{len(state) - 1} tensors where Block has {len(state)}" in refusal(fewer, keys)
+    assert f"{len(state) - 1} tensors but Block has {len(state)}" in refusal(fewer, keys)
     # Weight and bias of a batch normalisation have one shape; only their kind tells them apart.
     names = list(state)
     first, second = names.index("bn.weight"), names.index("bn.bias")

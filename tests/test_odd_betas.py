@@ -243,7 +243,7 @@ def test_betas_of_another_model_than_the_one_beside_them(tmp_path: Path, atlas: 
     odd.write_spm_basis(tmp_path / "spm", "hrf", 1)
     names = [f"Sn(1) {stimulus}*bf(1)" for stimulus in reversed(data.STIMULI)]
     odd.write_model(tmp_path / "spm" / "sub-02" / "SPM.mat", names, "hrf")
-    with pytest.raises(InputError, match=r"is of the regressor Sn\(1\) .* put the SPM.mat there"):
+    with pytest.raises(InputError, match=r"has regressor Sn\(1\) .* put the SPM.mat of these"):
         read(tmp_path / "spm", atlas=atlas)
 
 

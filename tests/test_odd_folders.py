@@ -200,7 +200,7 @@ def test_group_and_features_and_demo(study: Path, capsys: pytest.CaptureFixture[
         (["features", pictures, pictures], f"OUT_DIR {pictures} is STIMULI_DIR itself"),
         (["features", pictures, pictures / "new"], f"OUT_DIR {pictures / 'new'} lies in STIMULI"),
         (["features", pictures, bids], f"OUT_DIR {bids} holds another data set"),
-        (["demo", study], f"{bids} holds a data set that is no demo"),
+        (["demo", study], f"{bids} holds a data set that is not the demo"),
         (["demo", bids], f"{bids} is a data set: choose another folder for the demo"),
     ):
         assert main([str(argument) for argument in arguments]) == 2

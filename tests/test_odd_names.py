@@ -143,7 +143,7 @@ def test_names_that_differ_in_case_are_warned_of_once(
     ):
         caplog.clear()
         read_categories(tables.write(tmp_path / "categories.tsv", text))
-        assert "differ in upper and lower case only" in caplog.text
+        assert "differ only in upper and lower case" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ REFUSED: dict[str, tuple[Writer, str]] = {
         ),
     "empty.png": (lambda f: f.write_bytes(b""), "replace it with an intact copy"),
     "a.heic": (lambda f: f.write_bytes(b"\0\0\0\x18ftypheic"), "format that cannot be read: save"),
-    "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "is in a format that cannot be read: save it"),
-    "a.SVG": (lambda f: f.write_text("<svg/>"), "is in a format that cannot be read: save it as"),
+    "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "has a picture format that cannot be read: save it"),
+    "a.SVG": (lambda f: f.write_text("<svg/>"), "has a picture format that cannot be read: save it as"),
 }  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def test_every_file_is_used_or_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         assert [stimulus.id for stimulus in read_stimuli(tmp_path)] == ["a", "two"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}: of several frames or pages the first is taken: two.gif",
+        f"{tmp_path}: only the first of several frames or pages is used: two.gif",
         f"{tmp_path}: not used as pictures: .hidden.png, README.md, a.heic, apple, "
         "licence.pdf and 2 more",
     ]

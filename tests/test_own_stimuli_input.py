@@ -122,7 +122,7 @@ def test_a_name_that_is_spelt_otherwise_in_one_subject(run: Run) -> None:
         code, (complaint,), _ = run(replace(case, options=options))
         assert code == 2
         assert f"sub-01 has no beta of stimulus {FIRST.upper()}" in complaint
-        assert "spelt otherwise" in complaint and "one name in all subjects" in complaint
+        assert "spelt differently" in complaint and "one name in all subjects" in complaint
 
 
 def studies(n_subjects: int, n_shared: int, n_own: int) -> list[crsa.SubjectPatterns]:

@@ -214,7 +214,7 @@ def all_nan(folder: Path) -> None:
     [
         (duplicate_stimulus, f"both betas of stimulus {STIMULI[1]}"),
         (other_place, r"holds no voxel in the grid of .*sub-01.* \(0% of it lies within"),
-        (mixed_grids, "sub-02.* lies on another grid than the betas of other subjects, .*sub-01"),
+        (mixed_grids, "sub-02.* lies on another grid than the betas of other subjects .*sub-01"),
         (absent_label, "no voxel with label 17, which region hippocampus needs"),
         (not_labels, "not a volume of whole-number labels"),
         (missing_atlas, "atlas.nii.gz is missing"),
@@ -277,7 +277,7 @@ def test_folder_without_subjects(tmp_path: Path) -> None:
         (
             "sub-02/func/*effect_statmap.tsv",
             lambda file: file.write_text("volume\tstimulus\n0\ta\none\tb\n2\tc\n3\td\n"),
-            "which is no number",
+            "which is not a number",
         ),
         (
             "sub-02/func/*effect_statmap.tsv",

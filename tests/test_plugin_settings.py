@@ -90,7 +90,7 @@ def test_what_a_file_may_not_say_is_told_with_the_file(
 def test_a_file_is_data_and_runs_nothing(tmp_path: Path) -> None:
     made = tmp_path / "made"
     file = write(tmp_path, f"plugin: !!python/object/apply:os.mkdir ['{made}']\n")
-    with pytest.raises(InputError, match="plain data"):
+    with pytest.raises(InputError, match="not plain YAML or JSON"):
         read_plugin(None, file)
     assert not made.exists()
 

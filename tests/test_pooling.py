@@ -206,7 +206,7 @@ def test_runs_in_different_grids(tmp_path: Path) -> None:
 def test_conditions_that_do_not_fit_the_betas(tmp_path: Path) -> None:
     betas_file, _ = write_run(tmp_path, 1, {"cat": 1, "dog": 2})
     _, conditions_file = write_run(tmp_path, 2, {"cat": 1})
-    with pytest.raises(StepError, match=r"conditions2\.tsv does not name each volume"):
+    with pytest.raises(StepError, match=r"conditions2\.tsv does not list each volume"):
         pool([(betas_file, conditions_file)], tmp_path / "out")
 
 

@@ -366,7 +366,7 @@ def nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "rois", "said"),
     [
-        (nothing, "V1=99", "atlas.nii.gz holds no voxel with label 99, which region V1 needs"),
+        (nothing, "V1=99", "atlas.nii.gz has no voxel with label 99, which region V1 needs"),
         (nothing, "L_visuel", "names no region 'L_visuel' (did you mean 'L_visual'?)"),
         (nothing, "visual", "names no region 'visual' (there is L_visual, R_visual): write one of"),
         (nothing, "V1=Hippo*", "no region that fits 'Hippo*' (did you mean 'hippocampus'?)"),
@@ -531,7 +531,7 @@ def test_regions_of_both_levels_of_run(
     assert main([*command, "--no-multiverse", "--rois", "deep=17", "left=1011"]) == 0
     ((result, _),) = results
     assert [roi.roi for roi in result.rois] == ["deep", "left"]
-    assert "the regions are those of --rois" in " ".join(result.warnings)
+    assert "regions are those of --rois" in " ".join(result.warnings)
     # All parts read the subjects at the same time.
     with only_run([folder / "derivatives"], ["sub-01", "group-part-1-of-2"]):
         assert main([*command, "--no-multiverse", "--part", "2/2"]) == 0

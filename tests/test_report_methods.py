@@ -45,11 +45,11 @@ def test_methods_follow_the_preset() -> None:
         ({"rdm_metric": "cosine"}, "one minus the cosine", "one minus the Pearson"),
         ({"rdm_metric": "euclidean"}, "squared Euclidean distance", "one minus the Pearson"),
         ({"rsa_metric": "spearman"}, "Spearman's rank correlation", "Pearson's correlation."),
-        ({"rsa_metric": "whitened-cosine"}, "only the label permutation", "Fieller"),
+        ({"rsa_metric": "whitened-cosine"}, "label permutation only", "Fieller"),
         ({"rsa_metric": "kendall-tau-a"}, "tau-a", "Pearson's correlation."),
         ({"multiverse": True}, "Steegen et al., 2016", "crossnobis"),
         ({"seed": 77}, "numbers was 77", "numbers was 0"),
-        ({"n_permutations": 200}, "200 permutations, the identity", "100 permutations"),
+        ({"n_permutations": 200}, "200 permutations, including the identity", "100 permutations"),
     ],
 )
 def test_methods_follow_the_settings(changes: dict[str, object], said: str, unsaid: str) -> None:
@@ -90,10 +90,12 @@ def test_methods_tell_distances_with_noise_normalisation_from_those_without() ->
         result,
         primary=replace(result.primary, settings=replace(result.settings, rdm_metric="crossnobis")),
     )
-    assert "squared Euclidean distance of two patterns, cross-validated" in methods_of(crossnobis)
+    assert "squared Euclidean distance between two patterns, cross-validated" in methods_of(
+        crossnobis
+    )
     assert "Mahalanobis" not in methods_of(crossnobis)
     whitened = replace(crossnobis, primary=replace(crossnobis.primary, whitened=True))
-    assert "squared Mahalanobis distance of two patterns, voxels whitened" in methods_of(whitened)
+    assert "squared Mahalanobis distance between two patterns, with noise" in methods_of(whitened)
     assert "squared Euclidean distance, divided by their number" in methods_of(whitened)
 
 
@@ -103,14 +105,14 @@ def test_methods_name_all_permutations_of_a_few_stimuli() -> None:
             truth={"V1": "visual"}, stimuli=tuple("abcde"), n_permutations=1000, n_subjects=3
         )
     )
-    assert "(120 permutations, all there are)" in text
+    assert "(120 permutations, all that exist)" in text
 
 
 def test_methods_name_no_test_that_was_not_made() -> None:
     text = methods_of(
         planted_result(truth={"V1": "visual"}, groups={"a": "visual", "b": "visual"}, n_subjects=3)
     )
-    assert "Models were tested against each other" in text and "mixed model" not in text
+    assert "Models were compared with each other" in text and "mixed model" not in text
     assert "Welch" not in methods_of(
         planted_result(truth={"V1": "visual"}, groups={"a": "visual"}, preset="paper")
     )
@@ -125,15 +127,17 @@ def test_methods_hold_what_the_sidecars_say_of_the_estimation() -> None:
         "Preprocessing": "fMRIPrep 24.1.0",
     }  # fmt: skip
     text = methods_of(replace(planted(), estimation=estimation))
-    assert "by conceptrsa 0.1.0 with its python engine of images preprocessed by fMRIPrep" in text
+    assert (
+        "by conceptrsa 0.1.0 with its Python engine, from images preprocessed by fMRIPrep" in text
+    )
     assert "fixation as the implicit baseline, a high-pass filter of 128 s" in text
-    assert "into MNI305 space (talairach.xfm; regions: subject)." in text
+    assert "transformed to MNI305 space (talairach.xfm; regions: subject)." in text
     uncorrected = replace(planted(), estimation={**estimation, "SliceTimingCorrected": False})
-    assert "Slices had not been corrected" in methods_of(uncorrected)
-    assert "Slices had" not in text
+    assert "Slice timing had not been corrected" in methods_of(uncorrected)
+    assert "Slice timing had" not in text
     by_spm = {"Engine": "spm", "SPM": "SPM12 7771", "RunModel": "concatenated"}
     raw = replace(planted(), estimation={**by_spm, "SliceTimingCorrected": False})
-    assert "Slices were not corrected for their timing." in methods_of(raw)
+    assert "Slice timing was not corrected." in methods_of(raw)
     assert "with SPM (SPM12 7771)" in methods_of(replace(planted(), estimation=by_spm))
 
 

@@ -210,7 +210,7 @@ def test_masks_that_do_not_tell_the_voxels(glmsingle: Path) -> None:
     with pytest.raises(InputError, match="could both be the mask of GLMsingle's data: keep one"):
         read(glmsingle / "betas", **given)
     own.unlink()
-    with pytest.raises(InputError, match=r"parcels.nii.gz run to RAS but .* to LAS"):
+    with pytest.raises(InputError, match=r"parcels.nii.gz are RAS but .* are LAS"):
         read(glmsingle / "betas", **given)
 
 
@@ -499,7 +499,7 @@ def name_one_twice(root: Path) -> None:
     [
         (remove_expdesign, "holds NSD betas but no nsd_expdesign.mat"),
         (damage_expdesign, "masterordering"),
-        (shorten_session, "holds 700 trials where nsd_expdesign.mat has 750 of session 2"),
+        (shorten_session, "holds 700 trials but nsd_expdesign.mat has 750 of session 2"),
         (name_by_numbers, "may count NSD images from 0 or from 1"),
         (name_by_words, "no picture or feature is named after an NSD image"),
         (name_from_zero, "nsd00000 is not an NSD image: nsd00001 to nsd73000 count from 1"),

@@ -54,7 +54,7 @@ def test_script_and_runtime_are_added(launcher: Path) -> None:
     ("command", "said"),
     [
         (None, "no SPM was found"),
-        ("nosuchprogram script", "nosuchprogram is not there"),
+        ("nosuchprogram script", "nosuchprogram, does not exist"),
         ("'unbalanced", "cannot be read"),
         ("  ", "empty"),
     ],

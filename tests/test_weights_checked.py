@@ -76,7 +76,7 @@ def test_a_file_of_another_name_is_taken_on_trust_aloud(
         for _ in range(2):  # a file is looked at when it is identified and when it is loaded
             assert obtain_weights("Net", weights, given)[0].origin == "nothing published"
     (record,) = caplog.records
-    assert "l2.pt is taken for Net on trust" in record.message
+    assert "l2.pt is used for Net unverified" in record.message
 
 
 def test_the_file_of_another_model_of_the_registry_is_refused(

@@ -134,7 +134,7 @@ def test_what_is_given_must_be_there(tmp_path: Path, options: WeightsOptions) ->
     pair = put_pair(tmp_path / "given")
     assert find_files("Net", PAIR, with_folder(options, None, net=tmp_path / "given")) == pair
     cases = [
-        (NET, tmp_path / "absent", "there is no such file"),
+        (NET, tmp_path / "absent", "the file does not exist"),
         (NET, tmp_path / "given", "lacks net-0a1b.pth"),
         (PAIR, pair[0], "lacks model.safetensors, config.json: put it there"),
     ]

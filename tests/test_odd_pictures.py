@@ -121,8 +121,8 @@ REFUSED: dict[str, tuple[Writer, str]] = {
         ),
     "empty.png": (lambda f: f.write_bytes(b""), "replace it with an intact copy"),
     "a.heic": (lambda f: f.write_bytes(b"\0\0\0\x18ftypheic"), "format that cannot be read: save"),
-    "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "has a picture format that cannot be read: save it"),
-    "a.SVG": (lambda f: f.write_text("<svg/>"), "has a picture format that cannot be read: save it as"),
+    "a.NEF": (lambda f: f.write_bytes(b"II*\0"), "has a picture format that cannot be read"),
+    "a.SVG": (lambda f: f.write_text("<svg/>"), "has a picture format that cannot be read"),
 }  # fmt: skip
 
 

@@ -54,22 +54,22 @@ def test_a_damaged_sidecar_of_a_subject_that_is_done_is_a_note(out_dir: Path) ->
 def test_slices_that_were_not_corrected(out_dir: Path) -> None:
     change_sidecar(out_dir / BETAS, Estimation={**FMRIPREP, "SliceTimingCorrected": False})
     caution, _ = read_cautions(out_dir, "01")
-    assert caution.startswith("fMRIPrep did not correct the slices for their timing")
+    assert caution.startswith("fMRIPrep did not correct slice timing")
     html = page_of(out_dir)
     assert caution in html
-    assert "preprocessed before, without slice timing correction" in html
-    assert "<dt>Slices corrected for their timing</dt><dd>no</dd>" in html
+    assert "already preprocessed, without slice timing correction" in html
+    assert "<dt>Slice timing corrected</dt><dd>no</dd>" in html
 
 
 def test_slices_that_were_to_be_ignored(out_dir: Path) -> None:
     change_sidecar(out_dir / BETAS, Estimation={"Engine": "spm", "SliceTimingCorrected": False})
     caution, _ = read_cautions(out_dir, "01")
     assert caution.startswith(
-        "the slices were not corrected for their timing (--ignore slicetiming): the model assumes"
+        "slice timing was not corrected (--ignore slicetiming): the model assumes"
     )
     html = page_of(out_dir)
     assert caution in html
-    assert "The slices were not corrected for their timing (--ignore slicetiming)." in html
+    assert "Slice timing was not corrected (--ignore slicetiming)." in html
 
 
 def test_images_that_were_taken_in_spite_of_something(out_dir: Path) -> None:

@@ -43,17 +43,17 @@ SECTIONS = (
     ("each", "Each run"),
 )
 OF_ANATOMY = ("coregistration", "normalization", "t1w")
-"""Sections that runs in a standard space have nothing for."""
+"""Sections that are empty for runs in a standard space."""
 
 NAMES_OF_SETTINGS = {
     "Version": "conceptrsa",
     "HRF": "Haemodynamic response",
     "HighPassSeconds": "High-pass filter (s)",
     "NoiseModel": "Noise model",
-    "SliceTimingCorrected": "Slices corrected for their timing",
-    "SliceTimeReference": "Slice time reference (share of the TR)",
+    "SliceTimingCorrected": "Slice timing corrected",
+    "SliceTimeReference": "Slice time reference (fraction of the TR)",
     "Pooling": "Pooling of runs",
-    "Normalization": "Way to the standard space",
+    "Normalization": "Normalization",
     "Space": "Space",
     "RegionsFrom": "Regions from",
     "MissingBetas": "Missing betas",

@@ -297,9 +297,9 @@ def _of_preprocessing(folder: Path) -> Iterator[str]:
         estimation = betas.get("Estimation", {})
         if estimation.get("SliceTimingCorrected") is False:
             left_out = (
-                "fMRIPrep did not correct the slices for their timing"
+                "fMRIPrep did not correct slice timing"
                 if "Preprocessing" in estimation
-                else "the slices were not corrected for their timing (--ignore slicetiming)"
+                else "slice timing was not corrected (--ignore slicetiming)"
             )
             yield (
                 f"{left_out}: the model assumes that all were acquired in mid-volume, so the first "

@@ -1,4 +1,4 @@
-"""What arrays hold, by a short name for annotations."""
+"""Short names of array types for annotations."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What in a result should not be trusted, said in words."""
+"""Reasons to doubt a result, in words."""
 
 from collections.abc import Iterator, Sequence
 

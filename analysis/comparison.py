@@ -66,7 +66,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "figure_6": {"rdm_metric": "cosine", "rsa_metric": "spearman"},
     "figure_7": {"rdm_metric": "cosine", "rsa_metric": "pearson"},
 }
-"""What the figures of the paper's appendix change in the primary analysis."""
+"""Changes to the primary analysis in the figures of the paper's appendix."""
 
 CIRCULAR_SWEEP = (
     "the sweep over the number of voxels ranks voxels by the same betas that are scored, which is "

@@ -20,7 +20,7 @@ _PARTS = (
     CeilingEstimates, CeilingSweep, Estimates, Generalisation, MultiverseRow, NoiseCeiling,
     Ratios, RegionAnalysis, RegionInference, RegionMultiverse, RoiResult,
 )  # fmt: skip
-"""What findings are made of."""
+"""Types of which findings consist."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class FinishedRegions:
         return self._kept.has(lambda: self._name(roi))
 
     def count(self) -> int:
-        """How many regions are kept."""
+        """Number of regions that are kept."""
         return self._kept.count()
 
     def are_of_others(self) -> bool:

@@ -1,4 +1,4 @@
-"""What was found on the way, kept on disk until a comparison is finished, so that it can go on.
+"""Intermediate findings, kept on disk so that an interrupted comparison can continue.
 
 A file is a `.npz` without pickled objects, for folders are handed on: arrays, and a description in
 JSON of what they belong to. NumPy checks them as it reads; what is damaged is computed again.
@@ -25,7 +25,7 @@ from conceptrsa.bids_config.writing import atomic_path
 
 FOLDER = ".finished-regions"
 SECONDS_WORTH_KEEPING = 0.5
-"""What took less is computed again as quickly as it is found."""
+"""Seconds; quicker findings are computed again rather than kept."""
 
 _LIBRARIES = ("conceptrsa", "numba", "numpy", "scipy")
 _DAMAGE = (
@@ -92,7 +92,7 @@ class KeptFindings:
         return self._file(name()).is_file()
 
     def count(self) -> int:
-        """How many are kept."""
+        """Number of findings that are kept."""
         return sum(not file.name.startswith(".") for file in self._folder.glob("*.npz"))
 
     def are_of_others(self) -> bool:
@@ -136,7 +136,7 @@ def _remove(folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """Of what computes; of this program also the source, which may be changed between two runs."""
+    """Versions of the libraries, and the source of this package, which may change between runs."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in _LIBRARIES:
         with suppress(PackageNotFoundError):

@@ -188,7 +188,7 @@ def _place(choice: ComparisonSettings) -> Choice:
 
 
 def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool:
-    """Whether these are the choices declared beforehand."""
+    """Whether these are the settings of the main analysis."""
     return all(
         getattr(choice, name) == getattr(primary, name)
         for name in ("voxel_selection", "rdm_metric", "rsa_metric")
@@ -196,7 +196,7 @@ def _is_primary(choice: ComparisonSettings, primary: ComparisonSettings) -> bool
 
 
 def _notes(refused: Mapping[Choice, str], multiverse: Multiverse) -> Iterator[str]:
-    """What is left out: slow comparisons, and choices of voxels and distance, a note a reason."""
+    """Note what is left out: slow comparisons, and choices of voxels and distance, by reason."""
     settings = multiverse.primary
     if multiverse.many_pairs:
         slow = [metric for metric in get_args(RsaMetric) if not is_product(metric)]

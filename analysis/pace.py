@@ -1,4 +1,4 @@
-"""How much of something long is done, told once in a while."""
+"""Report the progress of long work from time to time."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Pace:
-    """How fast things are done; tells it once in a while, and never of what takes a moment.
+    """Report how fast work is done from time to time, and never of short work.
 
     Attributes
     ----------

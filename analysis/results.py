@@ -1,4 +1,4 @@
-"""What a comparison finds, before it becomes tables and figures."""
+"""Results of a comparison, before they become tables and figures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +152,7 @@ class Analysis:
 
     @property
     def circular(self) -> bool:
-        """Whether voxels were chosen by the very betas that were then scored."""
+        """Whether voxels were chosen on the same betas that were scored."""
         return not self.supplied and is_circular(self.settings)
 
 
@@ -216,7 +216,7 @@ class ComparisonResult:
     region_map: RegionMap | None = None
 
     def __repr__(self) -> str:
-        """What was compared, without the numbers."""
+        """Summary of what was compared, without the numbers."""
         return (
             f"ComparisonResult({len(self.models)} models, {len(self.subjects)} subjects, "
             f"{self.sets.size} stimuli; {', '.join(roi.roi for roi in self.rois)})"

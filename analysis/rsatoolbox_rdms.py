@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rsatoolbox.rdm import RDMs
 
 STIMULUS_NAMES = ("stimulus", "stimuli", "conds", "cond", "condition", "conditions")
-"""How pattern descriptors that name the stimuli are called, in rsatoolbox's examples and here."""
+"""Names of pattern descriptors with the stimuli, in rsatoolbox's examples and here."""
 
 UNKNOWN = ("", "None", "nan", "n/a")
 """Names of subjects that stand for none."""

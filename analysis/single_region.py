@@ -40,7 +40,7 @@ from conceptrsa.bids_config.machine import end_if_stopped
 
 @dataclass(frozen=True)
 class Plan:
-    """What is computed of every region: settled from all of them, before any is.
+    """Plan of the computation, settled from all regions before any is computed.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class RegionAnalysis:
 
 @dataclass(frozen=True)
 class RegionFindings:
-    """What was found in one region.
+    """Findings in one region.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ def compute_region(roi: str, subjects: Subjects, plan: Plan) -> RegionFindings:
 
 
 def scored(roi: RoiResult) -> ScoredRegion:
-    """What inference starts from."""
+    """Input of the inference."""
     return ScoredRegion(roi.rdms, roi.rsa, roi.ceiling_p, roi.own)
 
 

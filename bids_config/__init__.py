@@ -1,4 +1,4 @@
-"""What is particular to a data set, and what both halves of the tool share."""
+"""Configuration of data sets, and code that both halves of the tool share."""
 
 from conceptrsa.bids_config.reader import load_dataset_config
 

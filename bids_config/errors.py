@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _PARTICULAR = re.compile(r"'[^']*'|\S*/\S*|(?:sub|ses|task)-\S+|\d+(?:\.\d+)?")
-"""What sentences of one kind differ in: names of files, values, numbers."""
+"""Parts in which sentences of one kind differ: names of files, values, numbers."""
 _PARTICIPANT = re.compile(r"sub-[0-9a-zA-Z+]+")
 N_NAMED = 3
 
 
 class InputError(Exception):
-    """Something the user can mend; the message is one sentence with the file and the remedy.
+    """A mistake that the user can correct; the message is one sentence with file and remedy.
 
     The command line prints it without a traceback and ends with exit code 2.
     """

@@ -1,4 +1,4 @@
-"""What an image has to be before it is used: readable, of real numbers, in a place it can tell.
+"""Check images before use: readable, of real numbers, with a known orientation.
 
 Every reader of a user's image goes through these functions, so that what one accepts all accept.
 """
@@ -31,7 +31,7 @@ DIAGONAL_MM = 443.0
 DAMAGED = "it is damaged or incomplete: write or download it again"
 VOXEL_SIZE_TOLERANCE = 0.01  # relative
 INT64_END = 2.0**63
-"""What labels have to stay below to be held as int64."""
+"""Upper limit of labels that int64 can hold."""
 
 
 def open_image(file: str | Path) -> SpatialImage:

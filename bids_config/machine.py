@@ -1,4 +1,4 @@
-"""What the machine, and the container or job on it, lets this process use.
+"""Processors and memory that the machine, container or job lets this process use.
 
 A container (`docker run --cpus 2 --memory 8g`) and a job of Slurm are control groups of Linux.
 Their limits are seen neither in the number of processors nor in the size of the memory; they stand
@@ -32,7 +32,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
-"""What tells libraries of linear algebra and images how many threads to start."""
+"""Variables that set the number of threads of numerical libraries."""
 UNLIMITED_BYTES = 1 << 60
 """Version 1 gives a number above this where there is no limit."""
 
@@ -140,7 +140,7 @@ def _read(file: Path) -> str:
 
 @dataclass(frozen=True)
 class Share:
-    """What of the machine some work may use, beside other work of this process.
+    """Share of the machine that some work may use, beside other work of this process.
 
     Attributes
     ----------
@@ -158,12 +158,12 @@ _STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 def share_of_machine() -> Share:
-    """What the work of this thread may use: all that this process may, unless that was divided."""
+    """Share of this thread: all that the process may use, unless that was divided."""
     return _SHARE.get() or Share(available_processors(), available_memory())
 
 
 def share_for(n_jobs: int | None) -> Share:
-    """What work may use that was given a number of processors, as in joblib and scikit-learn.
+    """Share of work with a given number of processors, as in joblib and scikit-learn.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def iterate_on_threads(
 
 
 def calls_at_once(n_items: int, n_bytes: int = 0) -> int:
-    """How many calls `iterate_on_threads` makes side by side."""
+    """Number of calls that `iterate_on_threads` makes side by side."""
     share = share_of_machine()
     n_threads = max(1, min(share.n_processors, n_items))
     if n_bytes and n_threads > 1:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
 
 SUBJECT_PLACE = "{subject}"
-"""In the name of an atlas: the subject's label without `sub-`."""
+"""Stands in the name of an atlas for the subject's label without `sub-`."""
 
 PICTURE_ENDINGS = frozenset({
     "apng", "avif", "avifs", "blp", "bmp", "cur", "dcx", "dds", "dib", "eps", "fits", "gif", "heic",

@@ -14,15 +14,15 @@ from conceptrsa.bids_config.writing import atomic_path, write_text
 
 RECORD = "dataset_config.toml"
 MIXED = "dataset_config_mixed.txt"
-"""What differed where subjects of another configuration were added; a line each time."""
+"""Record of differences when subjects of another configuration were added, one line each."""
 LABELS = "dataset_config_labels.tsv"
 """The table of labels goes along: derivatives are read where the tool's own files lie elsewhere."""
 
 SECTIONS = ("runs", "events", "glm", "atlas", "rois", "stimuli")
-"""What of a configuration can change a result; its name and description cannot."""
+"""Sections of a configuration that can change a result; name and description cannot."""
 
 OF_COMPARISON = ("rois", "stimuli")
-"""What the comparison uses of it."""
+"""Sections that the comparison uses."""
 
 FORCE = "--force-dataset-config"
 GIVE = (

@@ -1,4 +1,4 @@
-"""Which regions a user asks for, in labels, names and patterns of an atlas, and masks."""
+"""Read the user's choice of regions: labels, names and patterns of an atlas, and masks."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class Region:
-    """What makes up a region.
+    """Definition of a region.
 
     Attributes
     ----------

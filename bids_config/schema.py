@@ -1,4 +1,4 @@
-"""What a data set's configuration holds; every object checks its own values when it is made."""
+"""Configuration of a data set; every object checks its own values when it is made."""
 
 import re
 import string
@@ -28,7 +28,7 @@ OneBackRule = Literal["repeat", "column", "none"]
 
 @dataclass(frozen=True)
 class RunSelection:
-    """Which BOLD runs of a data set belong to the experiment.
+    """Selection of the BOLD runs of the experiment.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class RunSelection:
 
 @dataclass(frozen=True)
 class OneBackConfig:
-    """Which stimulus rows are one-back events, the repeats a subject had to notice.
+    """Rule for one-back events, the repeats that a subject had to notice.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class OneBackConfig:
 
 @dataclass(frozen=True)
 class EventsConfig:
-    """How the rows of an events file become conditions.
+    """Rules by which rows of an events file become conditions.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ class RegionChoice:
     mask: Path | None = None
 
     def __str__(self) -> str:
-        """As the user wrote it."""
+        """Text that the user wrote."""
         said = f"{MASK}{self.mask}" if self.mask else ",".join(self.words)
         return said if self.name is None else f"{self.name}={said}"
 
@@ -283,7 +283,7 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """What a comparison of supplied betas takes from a configuration without runs and events."""
+    """Part of a configuration that a comparison of supplied betas uses: no runs, no events."""
 
     name: str = ""
     rois: tuple[RoiDefinition | RegionChoice, ...] = ()

@@ -68,7 +68,7 @@ class Space:
 
     @property
     def entities(self) -> str:
-        """As names of files have it: `space-MNI152NLin2009cAsym_res-2`."""
+        """Spelling in file names: `space-MNI152NLin2009cAsym_res-2`."""
         parts = {"space": self.name, "cohort": self.cohort, "res": self.resolution}
         return "_".join(f"{entity}-{label}" for entity, label in parts.items() if label)
 
@@ -88,7 +88,7 @@ class Space:
         )
 
     def __str__(self) -> str:
-        """As fMRIPrep's command line spells it."""
+        """Spelling in fMRIPrep's command line."""
         parts = {"cohort": self.cohort, "res": self.resolution}
         return ":".join([self.name, *(f"{key}-{label}" for key, label in parts.items() if label)])
 

@@ -25,7 +25,7 @@ _LINE_END = re.compile("\r\n|\n|\r")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I | re.A)
 _ONLY_IN_NUMBERS = re.compile(r"[0-9eE.+\- ]*")
 INDEX_READ_BACK = "Unnamed: 0"
-"""What pandas calls an index that was written without a name and read again."""
+"""Name that pandas gives to an unnamed index when it is read again."""
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _WIDE_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")

@@ -1,1 +1,1 @@
-"""Which step follows which: workflows, BIDS reading, derivatives, the command line."""
+"""Workflows, BIDS reading, derivatives and the command line."""

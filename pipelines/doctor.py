@@ -1,4 +1,4 @@
-"""What this machine has of what the tool can use."""
+"""Check which programs, packages and weights are installed."""
 
 import os
 import shutil
@@ -70,7 +70,7 @@ def check_all(spm_command: str | None = None) -> list[Finding]:
 
 
 def describe(findings: Sequence[Finding]) -> str:
-    """What was found, a line each, and below it how to get what was not."""
+    """Describe what was found, one line each, and how to get what is missing."""
     width = max(len(finding.name) for finding in findings)
     lines, use = [], ""
     for finding in findings:

@@ -1,4 +1,4 @@
-"""What a run would do and take, and everything that is wrong with its input: nothing is run."""
+"""List what a run would do and need, and all that is wrong with its input, without running it."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -102,7 +102,7 @@ def _find_events(path: Path) -> dict[str, list[Path]]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What the columns of some events mean, as far as their values tell."""
+    """Meaning of the columns of events tables, guessed from their values."""
 
     stimulus: str
     types: str | None

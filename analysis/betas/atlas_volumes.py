@@ -22,16 +22,16 @@ THRESHOLD = 0.25
 """Least probability in a region where the user gives none, as in FSL's atlases `thr25`."""
 PERCENT = 100
 OVERSHOOT = 0.2
-"""How far maps may lie beyond 0 and 1, as a share of 1: by rounding, or resampled by splines."""
+"""Tolerance of maps below 0 and above 1, from rounding or resampling by splines."""
 WEIGHTS = "desc-weights"
 """Part of the name of a file of maps that are no probabilities."""
 TO_ONE_SIDE = 1e-4
-"""In voxels: points half way between two voxels all go to the same side, in spite of rounding."""
+"""Shift in voxels, so that points half way between two voxels all go to the same side."""
 
 
 @dataclass(frozen=True)
 class AtlasReading:
-    """How atlases and masks are read.
+    """Options for reading atlases and masks.
 
     Attributes
     ----------
@@ -251,7 +251,7 @@ def _counts(values: Integers) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class _SparseMap:
-    """What of a map is not 0: values in a box, and where its first corner lies."""
+    """Nonzero part of a map: values in a box, and the position of its first corner."""
 
     values: Floats
     corner: Integers

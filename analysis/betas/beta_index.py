@@ -1,4 +1,4 @@
-"""What every form of betas is read from: a list of which file holds which subject's betas."""
+"""Index of betas: which file holds which beta of which subject."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,14 +17,14 @@ from conceptrsa.bids_config.writing import file_errors, require_content
 
 SUBJECT_NAME = re.compile(r"sub-[0-9a-zA-Z]+")
 OTHER_SUBJECT_NAME = re.compile(r"(?:sub(?:j(?:ect)?)?|s)?[-_ ]?(\d+)(?=[_.]|$)", re.IGNORECASE)
-"""How people call subjects besides: `subj01`, `S1`, `01`."""
+"""Other common names of subjects: `subj01`, `S1`, `01`."""
 
 LEAVE_OUT = ", or leave that subject out with --participant-label"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be read; see `conceptrsa.analysis.betas.read.read_betas`."""
+    """Request for betas; see `conceptrsa.analysis.betas.read.read_betas`."""
 
     path: Path
     rois: tuple[AnyRegion | RegionChoice, ...]
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True)
 class BetaImage:
-    """Where the beta of one stimulus lies.
+    """Location of the beta of one stimulus.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class BetaImage:
     regressor: str | None = None
 
     def __str__(self) -> str:
-        """Where it lies, for messages."""
+        """Its location, for messages."""
         return str(self.file) if self.volume is None else f"volume {self.volume} of {self.file}"
 
 

@@ -1,4 +1,4 @@
-"""Which conditions of a linear model are stimuli, and which stimulus each is."""
+"""Match conditions of a linear model with stimuli."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ NOT_STIMULI = frozenset({
     "baseline", "blank", "catch", "fix", "fixation", "instruction", "instructions", "null",
     "oneback", "1back", "response", "responses", "rest",
 })  # fmt: skip
-"""What conditions without a stimulus are commonly called, letters and digits alone."""
+"""Common names of conditions without a stimulus, letters and digits alone."""
 
 NUISANCE = re.compile(
     r"(constant|intercept|drift\d+|cosine\d+|(trans|rot|t|r)[xyz](derivative1)?(power2)?"
@@ -23,18 +23,18 @@ NUISANCE = re.compile(
 """Letters and digits of what nilearn, fMRIPrep and SPM call regressors that are no conditions."""
 
 OF_A_CONDITION = re.compile(r"(?P<name>.+?)_?(derivative|dispersion|delay_?(?P<delay>\d+))")
-"""How nilearn calls a condition's regressors beside the canonical one, and the bins of an FIR."""
+"""nilearn's names of a condition's further regressors, and of the bins of an FIR."""
 
 OWN_PREFIX = "stimulus:"
-"""What this tool's models in SPM write before a stimulus."""
+"""Prefix of stimuli in this tool's SPM models."""
 
 AS_WORDS = {"-": "minus", "+": "plus", ">": "gt", "<": "lt"}
-"""How nilearn spells these in the names of contrasts."""
+"""nilearn's spelling of these in the names of contrasts."""
 
 
 @dataclass(frozen=True)
 class ConditionRule:
-    """How conditions are chosen.
+    """Rule by which conditions are chosen.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ TYPES = ("TYPED_FITHRF_GLMDENOISE_RR", "TYPEC_FITHRF_GLMDENOISE", "TYPEB_FITHRF"
 """Models with a beta a trial, the one with the most steps first."""
 
 SUFFIXES = (".hdf5", ".h5", ".mat", ".npy")
-"""In the order in which they are taken: `.npy` has to be read into memory as a whole."""
+"""File endings by preference: `.npy` must be read into memory as a whole."""
 
 DESIGN = "DESIGNINFO"
 MASK = "*mask.nii*"

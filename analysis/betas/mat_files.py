@@ -23,13 +23,13 @@ NUMERIC = range(6, 16)
 
 HEADER_BYTES = 128
 ORDERS = {b"IM": "<", b"MI": ">"}
-"""What a file of each byte order holds in the last two bytes of its header."""
+"""Last two bytes of the header for each byte order."""
 
 ENCODINGS = {1: "latin-1", 2: "latin-1", 3: "utf-16", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
-"""Of text, by the type of its data."""
+"""Encodings of text, by data type."""
 
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
-"""Of numbers, by the type of their data: the smallest that holds all of an array."""
+"""NumPy types of numbers, by data type: the smallest that holds the whole array."""
 
 
 def read_names(file: Path, path: Sequence[str]) -> list[str]:

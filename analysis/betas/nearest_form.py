@@ -1,4 +1,4 @@
-"""What a path that holds no betas of a known form comes nearest to, and what is missing for it."""
+"""Find the form that a path without known betas resembles, and what it lacks."""
 
 from fnmatch import fnmatch
 from pathlib import Path
@@ -25,7 +25,7 @@ BY_NAME = {
     "stimulus and a column per voxel (<region>_<number>)",
     "*": "it holds {0}: give the folder that holds sub-*, or a table (.tsv, .csv)",
 }
-"""What is said of the first pattern that some file's name fits; '' where its arrays tell."""
+"""Advice for the first pattern that matches a file name; '' if its arrays decide."""
 
 
 def describe_nearest(path: Path) -> str:

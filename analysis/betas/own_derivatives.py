@@ -20,9 +20,9 @@ HALVES: tuple[Half, ...] = ("odd", "even")
 
 REFERENCE = "SliceTimeReference"
 REFERENCE_TOLERANCE = 0.01
-"""Of the TR, between the moments that slices of two subjects were corrected to."""
+"""Tolerance between the slice time references of two subjects, as a fraction of the TR."""
 SPM_BIN = 1 / 16
-"""Of the TR, between the moments within a volume that SPM can sample its model at."""
+"""Step between the times at which SPM can sample its model, as a fraction of the TR."""
 AGAIN = "run the participant level again for that subject"
 
 

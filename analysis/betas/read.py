@@ -192,7 +192,7 @@ FORMATS = (
         options=frozenset({"conditions"}),
     ),
 )
-"""In the order in which they are looked for; the first that a path holds is taken."""
+"""Forms in the order in which they are tried; the first that a path holds is used."""
 
 
 def read_betas(
@@ -326,7 +326,7 @@ def read_betas(
 
 @dataclass(frozen=True)
 class FoundSubject:
-    """What is found of a subject's betas without reading them.
+    """Description of a subject's betas, found without reading them.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What volumes say of themselves: whether they are the estimate of one condition's response."""
+"""Check from headers whether volumes estimate the response to one condition."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ MODULATOR = re.compile(r".+x.+\^\d+")
 """A parametric modulation of a condition, which SPM writes as condition, x, parameter, power."""
 
 CANONICAL = "hrf"
-"""How names of SPM's basis sets begin whose first function is the canonical response."""
+"""Beginning of names of SPM's basis sets whose first function is the canonical response."""
 
 MOST_OF_CANONICAL = 3
 """The canonical response and its derivatives by time and dispersion."""
@@ -61,7 +61,7 @@ STATISTICS = range(2, 25)
 """Intent codes of NIfTI for test statistics and p values."""
 
 SCALED = {3: "t", 5: "z"}
-"""Those that are betas divided by their standard error."""
+"""Kinds that are betas divided by their standard error."""
 
 AFNI_CODE = 4
 AFNI_LABELS = re.compile(rb'atr_name="BRICK_LABS"\s*>\s*"([^"]*)"')
@@ -234,7 +234,7 @@ class _Contrast(NamedTuple):
 
 
 def _contrast_of(description: str, file: Path, volume: int | None) -> _Contrast | None:
-    """What a description says of a contrast, or the file's name where it says nothing."""
+    """Read the contrast from a description, or from the file's name."""
     if found := SPM_CONTRAST.fullmatch(description):
         kind = "t" if description.startswith("SPM{T") else None
         return _Contrast(int(found["number"]), found["name"] or None, kind)

@@ -58,7 +58,7 @@ def subject_files(want: Request, suffixes: Sequence[str]) -> dict[str, list[Path
 
 
 def files_of_subjects(path: Path) -> list[Path]:
-    """What is called `sub-*`, in a folder or in folders `sub-*` of it; or a file itself.
+    """List files called `sub-*`, in a folder or its folders `sub-*`; or the given file.
 
     Where nothing is called so, what is called by other names of subjects, such as `S1.npz`.
     """

@@ -150,7 +150,7 @@ def _columns(table: TextTable, region: str | None) -> Mapping[str, list[str]]:
 
 
 def _places(arrays: Mapping[str, Floats], chosen: Sequence[str]) -> dict[str, Integers]:
-    """Where the voxels of each region chosen stand among those of all."""
+    """Find the columns of each chosen region's voxels."""
     ends = np.cumsum([array.shape[1] for array in arrays.values()])
     places = {
         roi: np.arange(end - array.shape[1], end)

@@ -61,7 +61,7 @@ class RoiVoxels:
         return np.unique(np.concatenate(list(self.rois.values())))
 
     def notes(self) -> list[str]:
-        """What the user should know: a change of grid, absent regions, shared voxels."""
+        """Notes for the user: resampling, absent regions, shared voxels."""
         return [*self.on_atlas, *self._describe_resampling(), *self._describe_overlaps()]
 
     def _describe_resampling(self) -> list[str]:
@@ -218,7 +218,7 @@ def _describe_absence(label: int, region: str, atlas: AtlasVolume) -> str:
 
 
 def _notes_on_labels(regions: Sequence[AnyRegion], atlas: AtlasVolume) -> list[str]:
-    """Where the label table and the atlas do not go together."""
+    """Note where the label table and the atlas do not match."""
     optional = [one for one in regions if isinstance(one, Region) and one.is_optional]
     absent = [one.name for one in optional if not any(label in atlas.sizes for label in one.labels)]
     notes = []

@@ -27,7 +27,7 @@ from conceptrsa.bids_config.names import some_of, stimulus_ids
 from conceptrsa.bids_config.schema import RegionChoice
 
 NO_STIMULUS = ""
-"""In place of the name of a trial that is not used."""
+"""Stands for the name of a trial that is not used."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class SubjectTrials:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the grid of voxels."""
+        """Shape of the grid of voxels."""
         return self.files[0].array.shape
 
     def trials(self) -> Iterator[str]:
@@ -186,7 +186,7 @@ def _name_stimuli(subject: SubjectTrials, want: Request) -> tuple[dict[str, str]
 
 
 def _times_seen(subject: SubjectTrials, named: Mapping[str, str]) -> Counter[str]:
-    """How often a subject saw each stimulus."""
+    """Count how often a subject saw each stimulus."""
     return Counter(named[trial] for trial in subject.trials() if trial in named)
 
 

@@ -22,7 +22,7 @@ from conceptrsa.bids_config.writing import require_content
 
 MAP_NAME = re.compile(r"(sub-[0-9a-zA-Z]+_)?(.+_)?stat-effect(_.+)?_statmap\..+")
 OF_FOLDERS = re.compile(r"(sub|ses|run)-[0-9a-zA-Z]+")
-"""What the folders of maps say, where their names do not: nilearn knows no subject of an image."""
+"""Entities that folders give if file names do not: nilearn writes no subject into names."""
 
 LIKE = ("task", "space", "res", "echo")
 """Entities in which all maps of a subject have to agree."""
@@ -135,7 +135,7 @@ def _list_subject(name: str, maps: Sequence[_Map], want: Request) -> SubjectImag
 
 
 def _values(maps: Sequence[_Map], entity: str) -> list[str]:
-    """What an entity is in some maps; '' where a map lacks it."""
+    """Give the values of an entity in some maps; '' if a map lacks it."""
     return sorted({of_map.entities.get(entity, "") for of_map in maps})
 
 

@@ -29,7 +29,7 @@ RESPONSES = "_ResponseData.h5"
 TRIALS = "_StimulusMetadata.csv"
 VOXELS = "_VoxelMetadata.csv"
 ARRAY = "ResponseData/block0_values"
-"""Where pandas keeps the numbers of all trials; `voxel_id` is in another block."""
+"""Block in which pandas keeps the numbers of all trials; `voxel_id` is in another."""
 
 NOT_A_REGION = frozenset({"", "voxel_id", "subject_id", "voxel_x", "voxel_y", "voxel_z"})
 NOT_IN_NAMES = re.compile(r"[^0-9A-Za-z]+")

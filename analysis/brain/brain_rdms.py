@@ -70,7 +70,7 @@ class ChosenVoxels:
 
     @property
     def n_voxels(self) -> Integers:
-        """How many they are, (folds, subjects)."""
+        """Number of voxels, (folds, subjects)."""
         return np.array([[len(each) for each in fold] for fold in self.columns], dtype=np.intp)
 
 

@@ -17,7 +17,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import require_distinct
 
 TELLING_VOXELS = 10
-"""In fewer the betas of two stimuli can be the same by chance, where they are whole numbers."""
+"""With fewer voxels, betas of two stimuli may be equal by chance if they are whole numbers."""
 
 
 def require_comparable(subjects: Sequence[SubjectPatterns] | Sequence[SubjectRdms]) -> None:
@@ -127,7 +127,7 @@ def _numbers(subject: SubjectPatterns | SubjectRdms) -> list[Floats]:
 
 
 def _first_numbers(subject: SubjectPatterns | SubjectRdms) -> list[Floats]:
-    """Of the first stimulus: where these differ, all of them need not be looked at."""
+    """Values of the first stimulus: if these differ, the others need not be compared."""
     return [
         roi.of_stimuli([0]).values if isinstance(roi, RoiPatterns) else roi[:, :1]
         for roi in subject.rois.values()

@@ -1,4 +1,4 @@
-"""Which runs voxels are chosen by, and which runs are then scored."""
+"""Runs on which voxels are chosen, and runs that are scored."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace

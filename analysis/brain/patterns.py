@@ -31,10 +31,10 @@ MIN_STIMULI = 3
 """Two stimuli give an RDM of one number, which correlates with nothing."""
 
 NOTHING = 1e-6
-"""What varies over stimuli by less than this share of its values is rounding, and no data."""
+"""Variation over stimuli below this share of the values is rounding, not data."""
 
 RESIDUE = 1e-9
-"""What varies by less than this share of the median voxel is rounding around 0."""
+"""Variation below this share of the median voxel is rounding around 0."""
 
 
 Betas = NDArray[np.floating[Any]]
@@ -253,7 +253,7 @@ class RoiPatterns:
 
     @property
     def _shape(self) -> tuple[int, ...]:
-        """Of the betas, (stimuli, voxels)."""
+        """Shape of the betas, (stimuli, voxels)."""
         return next(array.shape[-2:] for array in self.held[:4] if array is not None)
 
     @property
@@ -357,7 +357,7 @@ def _mean(runs: Betas) -> Floats:
 
 
 def finite_voxels(*arrays: NDArray[Any] | None) -> Booleans:
-    """Which voxels, the last axis, are finite throughout all arrays that are there."""
+    """Find voxels (last axis) that are finite in all given arrays."""
     present = [array for array in arrays if array is not None]
     of_each = [np.isfinite(array).all(axis=tuple(range(array.ndim - 1))) for array in present]
     complete: Booleans = np.logical_and.reduce(of_each)
@@ -365,7 +365,7 @@ def finite_voxels(*arrays: NDArray[Any] | None) -> Booleans:
 
 
 def varying_voxels(*arrays: Betas | None) -> Booleans:
-    """Which voxels differ between stimuli in all arrays (..., stimuli, voxels) that are there.
+    """Find voxels that differ between stimuli in all given arrays (..., stimuli, voxels).
 
     Programs write 0 or another number outside of what was measured, in all runs or in one. Of
     fewer than three stimuli two may be the same by chance, so that nothing is known.
@@ -392,7 +392,7 @@ def vary_between(low: Floats, high: Floats) -> Booleans:
 
 
 class SubjectData(ABC):
-    """How a subject is spoken of in tables and messages."""
+    """Name of a subject in tables and messages."""
 
     datum: ClassVar[str]
     subject: str
@@ -410,7 +410,7 @@ class SubjectData(ABC):
 
     @property
     def origin(self) -> str:
-        """Where the data came from, for messages."""
+        """Source of the data, for messages."""
         return str(self.sources[0].parent) if self.sources else "the patterns given"
 
 

@@ -1,4 +1,4 @@
-"""Which stimuli subjects are compared on: those that all of them share, or each subject's own."""
+"""Choose the stimuli of a comparison: those that all subjects share, or each subject's own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import find_spelt_otherwise, some_of
 
 ENOUGH = 20
-"""So many shared stimuli tell how well subjects agree."""
+"""Number of shared stimuli needed to measure the agreement of subjects."""
 
 MOST = 1000
 """On so many stimuli variances, noise ceilings and shares of variance are found, at most."""
@@ -64,7 +64,7 @@ class StimulusSets:
 
     @property
     def size(self) -> str:
-        """How many stimuli a subject is scored on: '50', or '9411 to 10000'."""
+        """Number of stimuli that a subject is scored on: '50', or '9411 to 10000'."""
         sizes = sorted({len(stimuli) for stimuli in self.of_subjects})
         return f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
 

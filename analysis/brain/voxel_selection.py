@@ -1,4 +1,4 @@
-"""Which voxels of a region enter an RDM."""
+"""Select the voxels of a region that enter an RDM."""
 
 import zlib
 from collections.abc import Mapping
@@ -195,7 +195,7 @@ def _first(subject: SubjectPatterns, roi: str, order: Integers, size: int) -> Se
 def _threshold(
     subject: SubjectPatterns, scores: Scores, threshold_roi: str, n_voxels: int
 ) -> tuple[float, tuple[str, ...]]:
-    """What scores must exceed: the (n + 1)th highest of one region (paper, Appendix A.2)."""
+    """Threshold of the scores: the (n + 1)th highest of one region (paper, Appendix A.2)."""
     if threshold_roi not in subject.rois:
         raise InputError(
             f"the threshold selection takes its threshold from region {threshold_roi}, which "

@@ -23,7 +23,7 @@ DAMAGE = (
     EOFError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
-"""What NumPy and h5py raise on a damaged file, besides errors of reading."""
+"""Errors that NumPy and h5py raise on a damaged file, besides errors of reading."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ OF_ARRAYS = frozenset({
     "numpy._core.multiarray.scalar", "numpy.core.numeric._frombuffer",
     "numpy._core.numeric._frombuffer",
 })  # fmt: skip
-"""What pickles of arrays and of their numbers call, and nothing else may."""
+"""Functions that pickles of arrays call; all others are refused."""
 
 
 class _Array(np.ndarray):

@@ -13,7 +13,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.writing import file_errors
 
 DAMAGE = (EOFError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises on a damaged file, besides errors of reading."""
+"""Errors that Pillow raises on a damaged file, besides errors of reading."""
 
 SAME_COLOURS = 3
 """Of 255: a profile that changes no colour by more is sRGB, and pixels stay as they are."""

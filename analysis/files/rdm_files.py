@@ -15,7 +15,7 @@ from conceptrsa.bids_config.names import stimulus_ids
 from conceptrsa.bids_config.tsv import TextTable
 
 RELATIVE_TOLERANCE = 1e-6
-"""Of the largest distance; float32 files are symmetric to about 1e-7."""
+"""Tolerance relative to the largest distance; float32 files are symmetric to about 1e-7."""
 
 
 def rdm_vector(rdm: Floats, n_stimuli: int, source: str) -> Floats:

@@ -1,4 +1,4 @@
-"""What models explain beyond others, with intervals over new subjects and new stimuli."""
+"""Variance that models explain beyond others, with intervals for new subjects and stimuli."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ MAX_COMBINED = 4
 """Groups up to which every combination is a part; of more, what several share is one part."""
 
 SPANNED = 1e-8
-"""What is left of an RDM, as a share of its length, where others explain it up to rounding."""
+"""Residual of an RDM, as a share of its length, that is only rounding."""
 
 NEARLY_SPANNED = 1e-5
 """A smaller square of what is left of an RDM is taken from what is left, not from differences."""
@@ -257,7 +257,7 @@ def _intervals(
 
 
 def _sets_left_out(studies: Sequence[SameStimuli]) -> tuple[int, list[Integers]]:
-    """How many sets of stimuli are left out in turn, and in which each stimulus of a study is.
+    """Sets of stimuli that are left out in turn, and the set of each stimulus.
 
     A stimulus is in the same set in all studies. There are no sets where no two studies share
     stimuli, as their values are independent; every stimulus is then in set -1.

@@ -1,4 +1,4 @@
-"""What inference finds: rows of the tables, what figures show, and how the best stands.
+"""Findings of inference: rows of tables, values of figures, and the standing of the best model.
 
 Which test answers which question stands in `docs/statistics.md`.
 """
@@ -17,7 +17,7 @@ Score = Literal["rsa", "rsa_normalised"]
 ALPHA = 0.05
 
 ZERO = "zero"
-"""What a model is tested against where there is no other model."""
+"""Reference of tests against zero."""
 
 ONE_SIDED_PERMUTATION = "label permutation, one-sided"
 TWO_SIDED_PERMUTATION = (
@@ -30,7 +30,7 @@ SIGNED_RANK = "Wilcoxon signed-rank, two-sided"
 WELCH = "Welch t, two-sided; treats models as independent"
 
 MOST_NAMES = 3
-"""So many are named in a sentence; of more, the number is given."""
+"""Number of names in a sentence; if there are more, they are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ class CeilingInterval:
 
 @dataclass(frozen=True)
 class VariancePart:
-    """What groups of models explain of one region's RDMs, alone or together.
+    """Variance of one region's RDMs that groups of models explain, alone or together.
 
     Attributes
     ----------
@@ -243,7 +243,7 @@ class Inference:
 
     @cached_property
     def _by_region(self) -> dict[str, "Inference"]:
-        """By region; looked for once, as there may be hundreds with hundreds of tests each."""
+        """Findings by region, indexed once: there may be hundreds with hundreds of tests each."""
         found: dict[str, dict[str, list[Any]]] = {}
         kinds = [kind.name for kind in fields(self)]
         for kind in kinds:

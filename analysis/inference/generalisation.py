@@ -1,4 +1,4 @@
-"""What one region's scores say about new subjects and new stimuli: intervals and tests."""
+"""Intervals and tests of one region's scores for new subjects and new stimuli."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -476,6 +476,6 @@ class ScoredRegion:
 
     @property
     def is_enough(self) -> bool:
-        """Whether something can be said of new subjects, or of new stimuli of the only one."""
+        """Whether results generalise to new subjects, or to new stimuli of the only subject."""
         n_complete = int(self.complete.sum())
         return n_complete >= 2 or (self.is_apart and n_complete == len(self.rsa) == 1)

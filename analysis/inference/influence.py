@@ -1,4 +1,4 @@
-"""How much each pair of stimuli contributes to the similarity of two RDMs.
+"""Contribution of each pair of stimuli to the similarity of two RDMs.
 
 A similarity of RDMs is, to first order, a mean over pairs of stimuli: replacing one pair in a
 thousand changes it by a thousandth of that pair's influence. Where scores are means, their
@@ -94,7 +94,7 @@ def _own_influence(rdms: Floats, others: Floats, metric: RsaMetric) -> Floats:
 
 
 def _rank_shift(rdms: Floats, other: Floats) -> Floats:
-    """How a pair's value shifts the ranks of the pairs above it, weighted by the other RDM.
+    """Effect of a pair's value on the ranks of the pairs above it, weighted by the other RDM.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ from conceptrsa.analysis.settings import RsaMetric, is_product
 from conceptrsa.bids_config.machine import map_on_threads
 
 MANY_STIMULI = 300
-"""Where a subject has more, its rests are permuted in a study thinned to so many."""
+"""With more stimuli, residuals are permuted in a study thinned to this many."""
 
 PERMUTATIONS_AT_ONCE = 50
 """Limits memory: each permutation covers every stimulus of the study, up to 80,000."""
@@ -169,7 +169,7 @@ def _or_nan(counts: Floats | float) -> Floats:
 
 @dataclass(frozen=True)
 class _ManyStimuli:
-    """What of one subject is taken from all its stimuli; zeros in regions without RDMs.
+    """Values of one subject over all its stimuli; zeros in regions without RDMs.
 
     Attributes
     ----------

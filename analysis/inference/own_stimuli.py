@@ -34,7 +34,7 @@ OF_STIMULI, OF_PAIRS = (STIMULI, 0), (STIMULI, 1)
 
 @dataclass(frozen=True)
 class SharedInfluence:
-    """What stimuli that some subjects share contribute to the scores of these.
+    """Contribution of shared stimuli to the scores of the subjects that share them.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class SharedInfluence:
 
     @property
     def n_stimuli(self) -> int:
-        """How many stimuli."""
+        """Number of stimuli."""
         return len(self.stimuli)
 
     def mean_squares(self) -> MeanSquares:
@@ -199,7 +199,7 @@ def _mean_part(parts: Sequence[Part]) -> Part:
 
 
 class _Components(NamedTuple):
-    """What adds up to the mean squares of two subjects, in units of that of pairs.
+    """Terms of the mean squares of two subjects, in units of the mean square of pairs.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ from conceptrsa.analysis.settings import RsaMetric, is_own
 from conceptrsa.bids_config.machine import map_on_threads
 
 PERMUTATIONS_AT_ONCE, PAIRS_AT_ONCE = 50, 4096
-"""So many that the permuted distances of a chunk stay in the processor's cache."""
+"""Chunk size for which permuted distances stay in the processor's cache."""
 
 SIGNS_AT_ONCE = 1_000_000
 """Signs of differences that Kendall's tau takes for the brain RDMs at once."""

@@ -65,24 +65,24 @@ UNKNOWN_ZERO = (
 )
 
 SLOW_PERMUTATIONS = 200
-"""What is no sum of products costs hundreds of times what the others do."""
+"""Comparisons that are not sums of products cost hundreds of times more."""
 
 
 def number_of_permutations(settings: ComparisonSettings) -> int:
-    """How many permutations of labels are made."""
+    """Give the number of label permutations."""
     if is_product(settings.rsa_metric):
         return settings.n_permutations
     return min(settings.n_permutations, SLOW_PERMUTATIONS)
 
 
 def has_no_zero(metric: str) -> bool:
-    """Whether unrelated RDMs may be alike by a comparison."""
+    """Whether a comparison of unrelated RDMs is above zero."""
     return metric in WITHOUT_ZERO or is_own(metric)
 
 
 @dataclass(frozen=True)
 class RegionInference:
-    """What of the inference concerns one region, whatever the others hold.
+    """Part of the inference that depends on one region alone.
 
     Attributes
     ----------
@@ -281,7 +281,7 @@ def _nothing_known(
 
 @dataclass(frozen=True)
 class _Population:
-    """What is known of each region, and the rows of tables that it makes."""
+    """Findings of each region, and the rows of tables made from them."""
 
     names: Sequence[str]
     groups: Sequence[str]

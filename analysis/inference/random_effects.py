@@ -39,7 +39,7 @@ FEW = 20
 """Degrees of freedom below which a mean square says little."""
 
 N_BISECTIONS = 26
-"""Of the ends of ratios' intervals."""
+"""Tolerance of the limits of ratios' intervals."""
 
 
 class Stratum(NamedTuple):
@@ -338,7 +338,7 @@ def two_sided_p(squares: MeanSquares, contrasts: Floats) -> Floats:
 
 
 def weighted_parts(squares: MeanSquares, contrasts: Floats) -> Floats:
-    """What each mean square adds to the variance of contrasts, (contrasts, parts).
+    """Contribution of each mean square to the variance of contrasts, (contrasts, parts).
 
     Inclusion and exclusion: parts that cross an odd number of factors are added. The sum is an
     unbiased estimate of the variance, which may be negative.
@@ -506,7 +506,7 @@ def ratios_to_last(squares: MeanSquares) -> Ratios:
 
 
 def _reach(squares: MeanSquares, ratio: Floats, side: float, alpha: float) -> Floats:
-    """How far from the ratios the test of numerator - r denominator starts to reject.
+    """Find the distance from the ratios at which the test of numerator - r denominator rejects.
 
     It ends, since at infinity that is the test of the denominator. Bisection of the angle whose
     tangent is the distance reaches all of that way.

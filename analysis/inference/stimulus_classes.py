@@ -1,4 +1,4 @@
-"""Which stimuli the same subjects saw: classes within which labels can be exchanged."""
+"""Classes of stimuli seen by the same subjects, within which labels can be exchanged."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How each stimulus pulls one subject's scores: what is left of influences of very many pairs.
+"""Influence of each stimulus on one subject's scores, summed over very many pairs.
 
 The variance of a mean over stimuli needs, of all influences of pairs, only their sums over the
 pairs of each stimulus and their products in total. These are accumulated row by row of the RDMs,
@@ -26,10 +26,10 @@ FEW_STIMULI = 1000
 """Up to so many, all models' influences are held at once; of more, so many estimate products."""
 
 MODELS_AT_ONCE = 4
-"""So many that a row of their RDMs stays in the processor's cache."""
+"""Number of RDMs of which a row stays in the processor's cache."""
 
 CONSTANT = 1e-13
-"""What is left of a constant after its mean is subtracted, in units of the mean."""
+"""Rounding error of a constant minus its mean, in units of the mean."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ModelsOfSubject:
 
 @dataclass(frozen=True)
 class SubjectPulls:
-    """How stimuli pull the scores of one subject in one region; means over folds.
+    """Influence of stimuli on the scores of one subject in one region; means over folds.
 
     For influences v of a pair (i, j) on a model's score: v = score + a_i + a_j + rest. See
     `conceptrsa.analysis.inference.random_effects.pairs`.
@@ -179,7 +179,7 @@ def _sampled_stimuli(n_stimuli: int) -> Integers:
 
 
 def places_of_pairs(stimuli: Integers, n_stimuli: int) -> Integers:
-    """Where the pairs among some stimuli, in ascending order, are among those of all."""
+    """Find the pairs of some stimuli, in ascending order, among the pairs of all."""
     rows, columns = np.triu_indices(len(stimuli), k=1)
     first, second = stimuli[rows], stimuli[columns]
     return np.asarray(first * (2 * n_stimuli - first - 1) // 2 + second - first - 1)

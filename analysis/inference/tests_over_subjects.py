@@ -29,7 +29,7 @@ ROUNDING = 1e-12
 """Two scores that differ by less are the same."""
 
 MAX_ENUMERATED = 13
-"""So many subjects' sign patterns are enumerated where ties or zeros rule out the exact table."""
+"""With up to this many subjects, sign patterns are enumerated if ties or zeros occur."""
 
 MAX_FLIPPED = 16
 """Up to so many subjects all sign patterns are tried by the sign-flip test."""

@@ -33,7 +33,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Part:
-    """What one pass of a network gave: some stimuli, one or more layers.
+    """Features of one pass of a network: some stimuli, one or more layers.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class RecipeCache:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the recipe's features are."""
+        """Folder of the recipe's features."""
         digest = hashlib.sha256(self._recipe_text.encode()).hexdigest()
         return self.cache_dir / digest[:2] / digest
 

@@ -1,4 +1,4 @@
-"""What networks are shown, what of them is taken as features, and on what they run."""
+"""Settings of feature extraction: inputs of networks, features taken, and the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Device = Literal["cpu", "cuda", "mps"]
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """What features are taken, and how networks are run.
+    """Which features are taken, and how networks are run.
 
     Attributes
     ----------

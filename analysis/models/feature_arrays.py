@@ -14,7 +14,7 @@ from conceptrsa.analysis.arrays import Singles
 from conceptrsa.bids_config.errors import InputError
 
 BYTES_IN_MEMORY = 256_000_000
-"""What takes more lies in a file, from which it is read when it is needed."""
+"""Larger arrays are kept in a file and read when needed."""
 
 _OF_ONE = np.dtype(np.float32).itemsize
 

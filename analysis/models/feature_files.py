@@ -46,13 +46,13 @@ TABLES, ARRAYS, PLAIN_ARRAY = (".tsv", ".csv"), ".npz", ".npy"
 SUFFIXES = (ARRAYS, *TABLES, PLAIN_ARRAY)
 
 NOT_MODELS = frozenset({"categories", "labels"})
-"""What tables beside models are called: of categories, and of the words for the stimuli."""
+"""Names of tables beside models: categories, and the words for the stimuli."""
 
 DEFAULT_GROUP = "models"
-"""Of models that nothing puts into a group."""
+"""Group of models without a group."""
 
 TAKEN = ("all", "all others")
-"""What tables of results call several groups together."""
+"""Name of several groups together in tables of results."""
 
 
 def require_model(name: str, group: str) -> None:
@@ -74,7 +74,7 @@ def require_model(name: str, group: str) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Features:
-    """What one model makes of every stimulus.
+    """Features of one model for every stimulus.
 
     Attributes
     ----------

@@ -220,7 +220,7 @@ class _Job:
 
     @cached_property
     def _columns(self) -> dict[str, str]:
-        """What the cache calls each layer."""
+        """Name of each layer in the cache."""
         layers = self.settings.layers_of(self.network, self._sweep)
         return {layer: f"{layer} {self._pooling}" for layer in layers}
 

@@ -33,13 +33,13 @@ SAME = 1e-5
 """Features that differ by less, in units of the largest, are those of one and the same layer."""
 
 ROWS_OF_BLOCK = 256
-"""Of features, that are in double precision at a time."""
+"""Number of features that are converted to double precision at a time."""
 
 ROUNDING = 1e-12
 """Distances that differ by less, in units of the features' mean square, are the same."""
 
 AUTHORS_GROUPS = {"ICMLM-attfc": "visual", "ICMLM-tfm": "visual"}
-"""Where the authors' code puts models, by a slip of spelling, other than the paper."""
+"""Groups in the authors' code that differ from the paper because of a typo."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the zoo knows of a network: where its weights are, how they are read, what it is shown."""
+"""Description of a network: source and reading of its weights, and its inputs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ UNVOUCHED_NOTE = "nothing published verifies its weights"
 
 HUB = "https://huggingface.co"
 CONFIGURATION = "config.json"
-"""Of a model, in its repository there."""
+"""Name of a model in its repository."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "hf": ("pillow", "torch", "transformers"),
     "hf_text": ("tokenizers", "torch", "transformers"),
 }
-"""What a name begins with, before its colon, and the distributions that the model depends on."""
+"""Prefix of a name before its colon, and the distributions that the model needs."""
 
 
 def versions_of(libraries: Iterable[str], model: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ TRIAL_LABEL = "cat"
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of it.
+    """Outcome of a trial.
 
     Attributes
     ----------

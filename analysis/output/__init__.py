@@ -1,1 +1,1 @@
-"""What a comparison writes: tables, figures, the report and its provenance."""
+"""Write tables, figures, the report and the provenance of a comparison."""

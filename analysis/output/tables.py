@@ -36,7 +36,7 @@ LABELLED_CIRCULAR = (
 """Tables of the primary analysis that say in a column of their own whether it is circular."""
 
 SUPPLIED = "supplied"
-"""In the place of distance and voxels where RDMs were supplied."""
+"""Stands for distance and voxels if RDMs were supplied."""
 
 CEILING_COLUMNS = [
     "roi", "selection", "draw", "n_voxels", "ceiling_mean", "ceiling_sem", "lower", "upper",

@@ -34,7 +34,7 @@ MAX_DRAWS_OF_TAU = 10
 """Random draws where RDMs are compared by Kendall's tau-a, which takes ten times longer."""
 
 MAX_UNLUCKY_DRAWS = 1000
-"""So often voxels are drawn again that leave a pattern constant."""
+"""Number of times that voxels are drawn again if they leave a pattern constant."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How alike RDMs are, and means of such scores over subjects."""
+"""Compare RDMs, and average the scores over subjects."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -20,10 +20,10 @@ from conceptrsa.analysis.settings import (
 from conceptrsa.bids_config.errors import InputError
 
 MAX_PAIRS_OF_SIGNS = 4000
-"""Beyond so many pairs Kendall's tau-a is faster by sorting than by comparing all with all."""
+"""With more pairs, Kendall's tau-a is faster by sorting than by comparing all with all."""
 
 VECTORS_OF_SIGNS = 128
-"""So many vectors' signs of differences are kept, 2 MB each at most."""
+"""Number of vectors whose signs of differences are cached, at most 2 MB each."""
 
 Words = NDArray[np.uint64]
 
@@ -203,7 +203,7 @@ def rows_of_pairs(n_levels: int) -> Iterator[tuple[int, slice]]:
 
 
 def number_of_stimuli(n_pairs: int) -> int:
-    """How many stimuli have so many pairs."""
+    """Give the number of stimuli with this many pairs."""
     return (1 + isqrt(1 + 8 * n_pairs)) // 2
 
 

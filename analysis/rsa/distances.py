@@ -15,7 +15,7 @@ from conceptrsa.analysis.settings import OwnFunction, RdmMetric, rdm_metric_of
 from conceptrsa.bids_config.errors import InputError
 
 MANY_PATTERNS = 1000
-"""Beyond so many, products are taken by blocks, of each two patterns once."""
+"""With more patterns, products are computed in blocks, once for each pair."""
 
 PATTERNS_AT_ONCE = 512
 
@@ -23,7 +23,7 @@ SMALLEST_SPREAD = 1e-4
 """Standard deviation of distances below which products in single precision are not exact enough."""
 
 ENOUGH_DISTANCES = 1_000_000
-"""So many tell their standard deviation."""
+"""Number of values that suffice to estimate their standard deviation."""
 
 
 def compute_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Floats:
@@ -160,7 +160,7 @@ def metric_of_models(metric: RdmMetric) -> RdmMetric:
 
 
 def without_distance(patterns: Floats, metric: RdmMetric) -> Booleans:
-    """Which patterns of (stimuli, features) have no distance to any other, (stimuli,).
+    """Find patterns (stimuli, features) without a distance to any other, as (stimuli,).
 
     Those that are not finite and, for correlation and cosine, those without a direction.
     """

@@ -21,10 +21,10 @@ from conceptrsa.analysis.settings import RdmMetric, RsaMetric
 from conceptrsa.bids_config.machine import map_on_threads, share_of_machine
 
 DRAWS_AT_ONCE = 4
-"""So many that NumPy's matrices of a block stay in the processor's cache."""
+"""Block size for which NumPy's matrices stay in the processor's cache."""
 
 NUMBERS_AT_ONCE = 4_000_000
-"""So many correlations are held at a time (32 MB), whatever the draws, sizes and subjects."""
+"""Number of correlations held at a time (32 MB), whatever the draws, sizes and subjects."""
 
 
 def ceilings_of_orders(

@@ -20,7 +20,7 @@ from conceptrsa.analysis.arrays import Floats, Integers
 
 CORRELATION, COSINE, EUCLIDEAN = 0, 1, 2
 DISTANCES = {"correlation": CORRELATION, "cosine": COSINE, "euclidean": EUCLIDEAN}
-"""What the kernels call the distances."""
+"""Names of the distances in the kernels."""
 
 FASTMATH = frozenset({"reassoc", "contract", "nsz"})
 """Sums may be vectorised; NaN and infinity keep their meaning."""

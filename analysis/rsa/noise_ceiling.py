@@ -1,4 +1,4 @@
-"""How well any model could do, judged by how well subjects agree."""
+"""Estimate the highest possible score of a model from the agreement of subjects."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from conceptrsa.analysis.rsa.relabelled_rdms import add_relabelled
 from conceptrsa.analysis.settings import RsaMetric, is_own, is_product, rsa_metric_of
 
 N_PERMUTATIONS = 199
-"""Of the test whether subjects agree more than they would if stimuli meant nothing."""
+"""Permutations of the test of whether subjects agree beyond chance."""
 
 SUMS_AT_ONCE = 1_000_000
 """Sums of relabelled distances that are held at a time."""

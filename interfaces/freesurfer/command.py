@@ -44,7 +44,7 @@ _LONGEST_MESSAGE = 400
 
 @dataclass(frozen=True)
 class Session:
-    """What every FreeSurfer program is told, beside its arguments.
+    """Inputs of every FreeSurfer program, besides its arguments.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class FreeSurferJob:
 
 
 def _last_words(log: Path) -> str:
-    """What FreeSurfer itself said last of what went wrong, else what it said last."""
+    """Give FreeSurfer's last line about an error, else its last line."""
     text = log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if _TROUBLE.search(line)] or lines

@@ -1,4 +1,4 @@
-"""Where FreeSurfer is, its licence, and the reconstructions that it left."""
+"""Find FreeSurfer, its licence and its reconstructions."""
 
 import os
 import re
@@ -15,7 +15,7 @@ LICENSE_PAGE = "https://surfer.nmr.mgh.harvard.edu/registration.html"
 AVERAGE_SUBJECT = "fsaverage"
 
 NEEDED_FILES = ("mri/aparc+aseg.mgz", "mri/orig.mgz", "mri/transforms/talairach.xfm")
-"""Of a reconstruction, what mri_vol2vol and the atlas need."""
+"""Files of a reconstruction that mri_vol2vol and the atlas need."""
 
 # In releases with the Tcl/Tk windows tkregister2 wants a display even with --noedit;
 # tkregister2_cmdl is the same source without them, and what bbregister itself calls.
@@ -177,7 +177,7 @@ def find_fsaverage(fs_subjects_dir: Path | None = None) -> Path:
 
 
 def missing_files(subject_dir: Path) -> list[Path]:
-    """Which of the files that the steps need a reconstruction lacks."""
+    """List files that the steps need and a reconstruction lacks."""
     return [subject_dir / name for name in NEEDED_FILES if not (subject_dir / name).is_file()]
 
 

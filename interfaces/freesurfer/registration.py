@@ -138,7 +138,7 @@ def move_header(boldref: SpatialImage, bold_to_t1w: NDArray[np.float64]) -> nib.
 
 
 def header_registration(moved_image: SpatialImage, orig_image: SpatialImage) -> NDArray[np.float64]:
-    """What `tkregister2 --regheader` calculates: R = Tmov inv(Smov) Sorig inv(Torig).
+    """Compute the matrix of `tkregister2 --regheader`: R = Tmov inv(Smov) Sorig inv(Torig).
 
     T are `vox2ras-tkr` and S the scanner's `vox2ras` (FreeSurfer's `MRItkRegMtx`).
 

@@ -1,4 +1,4 @@
-"""Where the brain is: in a T1w image, and from there in the EPI.
+"""Find the brain in a T1w image, and from there in the EPI.
 
 Registration with a template without skull takes scalp for the edge of the brain, so the brain is
 found first: it is supplied, told by a stripped image, or found by a network. The network is that of
@@ -287,7 +287,7 @@ def _filled(mask: np.ndarray) -> np.ndarray:
 
 
 def _problems(mask: np.ndarray, affine: np.ndarray) -> list[str]:
-    """What speaks against this being the mask of a whole human brain."""
+    """List reasons why this cannot be the mask of a whole human brain."""
     volume = _volume_ml(mask, affine)
     if volume == 0:
         return ["it is empty"]

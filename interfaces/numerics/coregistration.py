@@ -42,7 +42,7 @@ COMFORTABLE_CONTRAST = 1.2
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search began, and where it led before the refinement.
+    """Start of a search, and its result before the refinement.
 
     `distance` is the mean over the EPI's bright voxels, in mm, from the final result.
     """
@@ -89,7 +89,7 @@ class Coregistration:
 
     @property
     def agreeing(self) -> int:
-        """How many of the starts led to within 4 mm of the result."""
+        """Number of starts that led to within 4 mm of the result."""
         return sum(start.distance < AGREEMENT for start in self.starts)
 
     @property
@@ -110,7 +110,7 @@ class Coregistration:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What makes a look at the result worth while."""
+        """Reasons to inspect the result."""
         agreeing = f"{self.agreeing} of {len(self.starts)} starts led to this result"
         contrast = f"mutual information only {self.contrast:.2f} times that of the controls"
         return those_true(

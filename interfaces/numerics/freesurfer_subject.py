@@ -1,4 +1,4 @@
-"""What this project reads of a FreeSurfer subject directory, and FreeSurfer's two worlds.
+"""Read files of a FreeSurfer subject directory, in FreeSurfer's two coordinate systems.
 
 A FreeSurfer volume has a scanner world (`vox2ras`, the RAS of its NIfTI affine) and a
 "tkregister" world (`vox2ras-tkr`), centred on the volume with the axes along the scanner's nearest
@@ -22,12 +22,12 @@ LARGEST_LABEL = 32767
 
 
 def talairach_file(subject_dir: str | Path) -> Path:
-    """Where a FreeSurfer subject directory keeps its transform to MNI305."""
+    """Path of the transform to MNI305 in a FreeSurfer subject directory."""
     return Path(subject_dir) / "mri" / "transforms" / "talairach.xfm"
 
 
 def segmentation_file(subject_dir: str | Path) -> Path:
-    """Where a FreeSurfer subject directory keeps its regions."""
+    """Path of the regions in a FreeSurfer subject directory."""
     return Path(subject_dir) / "mri" / "aparc+aseg.mgz"
 
 

@@ -20,7 +20,7 @@ _BLOCK_ROWS = 256
 
 @dataclass(frozen=True)
 class GlmFit:
-    """What a GLM estimated; voxels without signal are NaN.
+    """Estimates of a GLM; voxels without signal are NaN.
 
     Attributes
     ----------

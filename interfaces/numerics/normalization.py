@@ -102,7 +102,7 @@ class Normalization:
 
     @property
     def agreeing(self) -> int:
-        """How many of the starts led to within 3 mm of the result."""
+        """Number of starts that led to within 3 mm of the result."""
         return sum(search.distance < AGREEMENT for search in self.searches)
 
     @property

@@ -114,7 +114,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Reference:
-    """What volumes are registered to: intensities and their derivatives at points.
+    """Target of the realignment: intensities and their derivatives at points.
 
     Attributes
     ----------

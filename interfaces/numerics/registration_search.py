@@ -1,4 +1,4 @@
-"""What both registrations share: where to start, and how to get near.
+"""Starts and coarse search that both registrations share.
 
 A search that begins in one place can end in the wrong one without a sign of it. So searches begin
 in several places whose agreement is evidence, and, as a control, half a turn away from the result,

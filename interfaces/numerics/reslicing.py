@@ -42,7 +42,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RealignedFiles:
-    """What `realign_files` writes; lists are in the order of the runs.
+    """Files that `realign_files` writes; lists are in the order of the runs.
 
     Attributes
     ----------

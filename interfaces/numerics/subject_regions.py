@@ -261,7 +261,7 @@ def _label(
 def _grey_matter(
     head: np.ndarray, inside: np.ndarray, there: np.ndarray, template: _Template
 ) -> np.ndarray:
-    """Where grey matter is likelier than white matter and cerebrospinal fluid.
+    """Find voxels that are more likely grey matter than white matter or cerebrospinal fluid.
 
     Parameters
     ----------

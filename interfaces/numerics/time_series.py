@@ -17,7 +17,7 @@ from conceptrsa.bids_config.writing import atomic_path
 LARGEST_INT16 = 32767
 DATA_OFFSET = 352
 SPIKE = 20.0
-"""How many times the 99th percentile of a run's first volume a value is that no tissue has."""
+"""A value this many times the 99th percentile of the first volume is not tissue."""
 MOST_SPIKES = 1e-4
 """Share of a run's samples that may be spikes; more of them are the run's own range."""
 NEGLIGIBLE = 1e-9

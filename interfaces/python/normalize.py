@@ -66,7 +66,7 @@ class Normalize(Step):
 def _evidence_for(
     talairach: np.ndarray, t1w: SpatialImage, mask: np.ndarray, subject_dir: str
 ) -> dict[str, Any]:
-    """What speaks for FreeSurfer's transform: it may be of another image, or have failed."""
+    """Check FreeSurfer's transform, which may belong to another image or have failed."""
     correlation = inner_correlation(t1w, talairach, mask)
     warnings = []
     if correlation < DOUBTFUL_TALAIRACH:

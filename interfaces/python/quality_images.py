@@ -1,4 +1,4 @@
-"""What shows whether a subject's images are good: motion, signal-to-noise ratio, T1w views."""
+"""Images for quality control: motion, signal-to-noise ratio, T1w views."""
 
 from pathlib import Path
 from typing import ClassVar

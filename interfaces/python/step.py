@@ -1,4 +1,4 @@
-"""What all steps share: inputs and outputs as fields, and outputs written into their folder."""
+"""Base of all steps: inputs and outputs are fields, and outputs are written into their folder."""
 
 from collections.abc import Mapping
 from pathlib import Path

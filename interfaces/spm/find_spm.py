@@ -1,4 +1,4 @@
-"""Which command runs SPM: standalone SPM on the MATLAB Runtime, a container, an interpreter.
+"""Find the command that runs SPM: standalone SPM, a container, or an interpreter.
 
 Any command serves that, given `script FILE.m`, runs FILE.m with SPM on its path and ends with an
 exit code that is not 0 when the script stops with an error.
@@ -24,7 +24,7 @@ _INSTALL = (
 
 @dataclass(frozen=True)
 class SpmLauncher:
-    """How SPM is started.
+    """Command that starts SPM.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What all run models share: their inputs, and a model of SPM specified, estimated, read back."""
+"""Inputs of all run models; specify, estimate and read back a model of SPM."""
 
 from collections.abc import Sequence
 from pathlib import Path

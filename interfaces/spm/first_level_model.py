@@ -29,7 +29,7 @@ from conceptrsa.interfaces.numerics.design import (
 )
 
 ORDER_OF_KINDS = ("fixation", "one-back", "stimulus")
-"""As the paper numbers its betas: 1 fixation, 2 one-back, 3 and on the images."""
+"""Numbers of betas as in the paper: 1 fixation, 2 one-back, from 3 on the images."""
 
 _CONDITION = re.compile(r"Sn\((\d+)\) (.+)\*bf\(1\)")
 # A condition shorter than this share of the longest of its kind has (nearly) no volume after its
@@ -39,7 +39,7 @@ _SHORTEST_REGRESSOR = 0.001
 
 @dataclass(frozen=True)
 class Run:
-    """What the model is told of one run.
+    """One run, as the model needs it.
 
     Attributes
     ----------
@@ -282,7 +282,7 @@ def read_model(path: Path) -> EstimatedModel:
 
 
 def information(model: EstimatedModel, session: int) -> pd.DataFrame:
-    """How well a session determines the betas of its conditions together.
+    """Information of a session about the betas of its conditions.
 
     `design.information_of` the whitened and filtered columns.
     """

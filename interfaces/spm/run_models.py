@@ -31,7 +31,7 @@ from conceptrsa.interfaces.spm.spm_files import WORKPLACE, workplace
 
 SPLITS = {"all": slice(None), "odd": slice(0, None, 2), "even": slice(1, None, 2)}
 LARGEST_DISAGREEMENT = 1e-3
-"""Of the residual variance computed here and SPM's `ResMS`, as a share of the latter."""
+"""Largest difference between the residual variance and SPM's `ResMS`, as a share of the latter."""
 
 
 class SpmSessionBetas(first_level.SpmModelStep):

@@ -1,1 +1,1 @@
-"""What a BIDS data set holds: subjects, runs, events, timing, and what is wrong with them."""
+"""Read a BIDS data set: subjects, runs, events, timing, and their problems."""

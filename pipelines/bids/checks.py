@@ -43,7 +43,7 @@ SMALLEST_MEAN = 0.01
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What is known of a NIfTI file before its voxels are read.
+    """Header of a NIfTI file, read without its voxels.
 
     Attributes
     ----------

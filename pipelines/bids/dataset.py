@@ -1,4 +1,4 @@
-"""What the participant level needs of a data set: its subjects and their runs."""
+"""Subjects and runs of a data set, as the participant level needs them."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from conceptrsa.pipelines.bids.fmriprep import PreprocessedRun
 from conceptrsa.pipelines.bids.layout import BidsFilters
 
 NOT_FOUND = Path()
-"""In place of a file that is missing, which was noted."""
+"""Stands for a missing file that was reported."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class BoldRun:
 
 @dataclass(frozen=True)
 class SubjectInputs:
-    """What the participant level needs of a subject; `runs` are in session and run order.
+    """Files of a subject that the participant level needs; `runs` are in session and run order.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class SubjectInputs:
 
 @dataclass(frozen=True)
 class Reading:
-    """What may be said about how a data set is read.
+    """Options for reading a data set.
 
     Attributes
     ----------

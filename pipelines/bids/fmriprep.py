@@ -1,4 +1,4 @@
-"""What fMRIPrep left of a subject: its runs in one space, their motion, and the anatomy.
+"""Read fMRIPrep derivatives of a subject: runs in one space, their motion, and the anatomy.
 
 fMRIPrep gives every run a reference image of its own, so only in T1w space and in standard spaces
 do the voxels of all runs of a subject lie in the same places; runs in the space of their own
@@ -32,7 +32,7 @@ from conceptrsa.pipelines.bids.timing import Timing, check_tr, tr_in_header
 T1W = Space("T1w")
 PREPROC_BOLD = "_desc-preproc_bold"
 CONFOUNDS, OLD_CONFOUNDS = "_desc-confounds_timeseries", "_desc-confounds_regressors"
-"""As fMRIPrep names them since 20.2, and did before."""
+"""Names in fMRIPrep since 20.2, and before."""
 PREPROC_T1W = "_desc-preproc_T1w"
 SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
 OWN_SPACE = Space("func")
@@ -41,7 +41,7 @@ _LEFT_OUT = ("echo", "part", "echo|part")
 NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column a volume
 REFERENCE_TOLERANCE = 0.01  # TR
 UNCORRECTED = 0.5
-"""Where slice timing was not corrected, slices were taken from 0 to 1 TR: half of it on average."""
+"""Without slice timing correction, slices are acquired from 0 to 1 TR: half of it on average."""
 
 
 @dataclass(frozen=True)

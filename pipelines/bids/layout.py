@@ -27,12 +27,12 @@ LABELLED = {
 }  # fmt: skip
 OF_THE_IMAGE = ("datatype", "suffix", "extension")
 ENTITIES = (*NUMBERED, *LABELLED.values(), *OF_THE_IMAGE)
-"""By the names that pybids, and so fMRIPrep's filter files, give them."""
+"""Entities by their names in pybids, and so in fMRIPrep's filter files."""
 READ = frozenset({"T1w", "bold", "events"})
 """Suffixes of the files that this tool reads."""
 FILTERED = ("bold", "t1w")
 NOT_USED = ("fmap", "flair", "roi", "sbref", "t2w")
-"""What fMRIPrep's files may filter as well, and this tool never looks at."""
+"""Further images that fMRIPrep's files may filter, which this tool never reads."""
 ANY = "*"
 _ENTITY = re.compile(
     f"[_/](?:({'|'.join(NUMBERED)})-([0-9]+)|({'|'.join(LABELLED)})-([0-9a-zA-Z+]+))"

@@ -1,4 +1,4 @@
-"""Which files belong to a subject: T1w image and its mask, BOLD runs, their sidecars and events."""
+"""Find the files of a subject: T1w image and its mask, BOLD runs, sidecars and events."""
 
 import logging
 import math

@@ -27,7 +27,7 @@ VERSION = "0.1.0"
 PROGRAM = "conceptrsa-docker"
 DOCKER_LIKE, APPTAINER_LIKE = ("docker", "podman"), ("apptainer", "singularity")
 ENOUGH_MEMORY = 5e9
-"""In bytes: the 4 GB that `conceptrsa run` plans with by default, and the system around it."""
+"""Bytes: the default 4 GB of `conceptrsa run`, and the system around it."""
 WITHOUT_FREESURFER = r"[-:_](python|octave)(\.sif)?$"
 """Names of images that need no licence, for where the image itself cannot be asked."""
 NOT_COVERED = ("/", "/opt", "/tmp", "/var")
@@ -40,7 +40,7 @@ NOT_ENTERED = (
 KEYS_TO_DETACH = ",".join(["ctrl-_", "ctrl-^"] * 4)
 """Nobody types this; for no keys at all, Docker takes its default, Ctrl-P Ctrl-Q."""
 HOLD_INPUTS = ("sourcedata", "inputs")
-"""Where an output folder may hold the data set that it is made from."""
+"""Places where an output folder may hold the data set that it is made from."""
 
 PATH_OPTIONS = (
     "dataset-config", "bids-filter-file", "derivatives", "atlas", "t1w-mask", "fs-subjects-dir",
@@ -50,12 +50,12 @@ PATH_OPTIONS = (
 """Options of `conceptrsa run` that name files or folders, besides the work folder."""
 LISTS = ("weights", "registry")
 OUTPUTS = ("fs-subjects-dir", "cache-dir")
-"""Those that are written to, and made where they are missing."""
+"""Options whose folders are written to, and made if they are missing."""
 HOLD_NO_RESULTS = ("derivatives", "fs-subjects-dir", "stimuli", "features")
 
 
 class Refusal(Exception):
-    """What is wrong, with its remedy, in one sentence."""
+    """A mistake of the user, with its remedy, in one sentence."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -541,10 +541,10 @@ def find_license() -> Path:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What Docker or Podman tells of itself."""
+    """Memory and security options of Docker or Podman."""
 
     memory: int = 0
-    """In bytes; 0 where it is unknown."""
+    """Bytes; 0 if unknown."""
     security: str = ""
 
     @property

@@ -113,7 +113,7 @@ def slice_positions(motion: np.ndarray, delays: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class StillHead:
-    """What the scanner would see if the head kept still, `MARGIN` voxels beyond the grid.
+    """Signal of a head that keeps still, up to `MARGIN` voxels beyond the grid.
 
     The arrays hold spline coefficients, not values, with the slice axis first so that a slab is
     contiguous. A response moves with the head: it is part of the head, not of the grid.

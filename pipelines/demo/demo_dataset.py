@@ -70,7 +70,7 @@ def describe(settings: DemoSettings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Session:
-    """What one process makes: the runs of a session, and with the first the anatomy and truth."""
+    """Work of one process: the runs of a session and, with the first, the anatomy and truth."""
 
     subject: int
     number: int
@@ -241,7 +241,7 @@ def require_demo_folder(out_dir: Path) -> None:
 
 @dataclass
 class _Manifest:
-    """Which sessions are finished, with a checksum of each of their files."""
+    """Record of finished sessions, with a checksum of each file."""
 
     path: Path
     fingerprint: str

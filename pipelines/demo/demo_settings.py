@@ -1,4 +1,4 @@
-"""What a demo data set is made of; the same settings give the same files, byte for byte."""
+"""Settings of a demo data set; the same settings give the same files, byte for byte."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ GENERATION = 3
 
 @dataclass(frozen=True)
 class PlantedRoi:
-    """Which model drives a region, and in which share of its voxels."""
+    """The model that drives a region, and the share of voxels that it drives."""
 
     model: str
     share: float

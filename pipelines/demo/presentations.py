@@ -1,4 +1,4 @@
-"""What is shown when, by ds001246's rules, and how much of each condition's response is there."""
+"""Times of the stimuli, by the rules of ds001246, and the responses over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def slice_delays(n_slices: int, repetition_time: float) -> np.ndarray:
 
 
 def response_weights(schedule: Schedule, n_stimuli: int, times: np.ndarray) -> np.ndarray:
-    """How much of each stimulus' response is there at some times.
+    """Compute the response to each stimulus at given times.
 
     The response to a block is the difference of two responses to a step, one at its onset and one
     at its end; the step response is the integral of SPM's double-gamma function (`spm_hrf`: peaks

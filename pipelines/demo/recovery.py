@@ -1,4 +1,4 @@
-"""How well what was planted in the demo was found again: recovery.tsv, and its limits."""
+"""Compare recovered with planted values of the demo: recovery.tsv, and its limits."""
 
 import operator
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ WITHIN = {"at most": operator.le, "at least": operator.ge, "above": operator.gt}
 
 @dataclass(frozen=True)
 class Limit:
-    """What a quantity has to keep within.
+    """Limits of a quantity.
 
     Attributes
     ----------

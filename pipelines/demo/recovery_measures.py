@@ -1,4 +1,4 @@
-"""How far what was recovered in a subject of the demo is off what was planted.
+"""Measure how far the recovered values of a demo subject are from the planted ones.
 
 Spaces: the truth is given in the grid of the very first volume, before any motion. The recovered
 motion, too, is referred to that volume, but any error in registering the first volume itself

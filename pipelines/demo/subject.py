@@ -35,7 +35,7 @@ from conceptrsa.pipelines.demo.presentations import (
 from conceptrsa.pipelines.demo.truth import SubjectTruth, place_responsive_voxels, plant_responses
 
 BRAIN_CENTRE = np.array([0.0, -18.0, 8.0])
-"""In MNI152 (mm): about which a subject is turned and scaled, and where its scans are centred."""
+"""Centre in MNI152 (mm) of the rotation and scaling of a subject, and of its scans."""
 
 # Each subject's anatomy against the template, and its BOLD runs against its T1w image.
 HEAD_SHIFT_MM, HEAD_TURN_RAD, HEAD_SHEAR = 8.0, 0.1, 0.02

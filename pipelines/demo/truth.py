@@ -1,4 +1,4 @@
-"""What is planted in a subject: where head and brain lie, and which voxel responds to what."""
+"""The planted truth of a subject: positions of head and brain, and responses of voxels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What earlier runs left in the output folder: subjects, their configuration, their results."""
+"""Check results of earlier runs in the output folder, and their configuration."""
 
 import json
 import re

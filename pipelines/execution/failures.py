@@ -1,4 +1,4 @@
-"""What went wrong, as a sentence a step: what a crash, a kill or a full disk is said to be."""
+"""Describe failures in one sentence per step: a crash, a killed process or a full disk."""
 
 import errno
 import re
@@ -44,7 +44,7 @@ class Failure:
 
 
 class FailureKeeper(DistributedPluginBase):
-    """What a nipype plugin needs to keep what went wrong, and to go no further with its subject.
+    """Part of a nipype plugin that keeps failures, and stops the subject after one.
 
     Each failure is kept as a sentence a step. A subject cannot be finished without the failed step,
     so none of its steps is chosen to be started after it; those at work, or chosen in the same
@@ -91,7 +91,7 @@ def last_sentence(traceback: str) -> str:
 
 
 def cut_short(error: Exception, unfinished: Sequence[Any], log_dir: Path) -> list[Failure]:
-    """What is to be said of steps that the end of the whole run left undone."""
+    """Describe steps that were not done when the whole run ended."""
     traceback = "".join(format_exception(error))
     crash_file = log_dir / f"crash-{datetime.now():%Y%m%d-%H%M%S}-run.txt"
     with suppress(OSError):

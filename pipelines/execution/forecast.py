@@ -1,4 +1,4 @@
-"""How long a run will take and how much disk it needs, and a refusal where that is not there.
+"""Forecast the time and disk space of a run, and refuse it if the space is missing.
 
 Both come from the size of the data and measured speeds. The speeds are those of two cores of a
 server (`docs/performance.md`); SPM's were taken with GNU Octave in place of the MATLAB Runtime, its
@@ -25,7 +25,7 @@ from conceptrsa.pipelines.workflows import software
 ASSUMED_PLANE = 64 * 64
 """Voxels of a slice where the image is not there to be looked at."""
 ASSUMED_SLICES = 40
-"""Of an image that is not there, where its slice times are not known either."""
+"""Assumed for a missing image whose slice times are unknown."""
 INT16, FLOAT32 = 2, 4  # bytes
 N_SETS = 3  # betas of all, odd and even runs
 GRID_MNI305 = 76 * 76 * 93
@@ -79,7 +79,7 @@ class Size:
 
 @dataclass(frozen=True)
 class StepForecast:
-    """What a step of a subject needs.
+    """Time, memory and disk space of a step of a subject.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class StepForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a subject needs.
+    """Time and disk space of a subject.
 
     Attributes
     ----------
@@ -265,7 +265,7 @@ def _size(subject: SubjectInputs) -> Size:
 
 @dataclass(frozen=True)
 class DiskNeed:
-    """What subjects need on disk, in GB.
+    """Disk space of subjects, in GB.
 
     Attributes
     ----------

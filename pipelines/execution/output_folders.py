@@ -22,7 +22,7 @@ BIDSIGNORE = (
 )  # fmt: skip
 
 HOLD_INPUTS = ("sourcedata", "inputs")
-"""Where BIDS and datalad's layout keep what results were made from."""
+"""Folders in which BIDS and DataLad keep the sources of results."""
 
 Kind = Literal["data set", "betas", "files"]
 

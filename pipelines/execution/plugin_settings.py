@@ -1,4 +1,4 @@
-"""Which nipype plugin runs the steps, from `--plugin` and from the file of `--use-plugin`."""
+"""Read the nipype plugin from `--plugin` and the file of `--use-plugin`."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PluginSettings:
-    """Where the steps run.
+    """Settings of the nipype plugin.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How far a run is: a live table on a terminal, a line a step elsewhere."""
+"""Show the progress of a run: a live table on a terminal, one line per step elsewhere."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class _LeftColumn(ProgressColumn):
-    """What is left of the whole run."""
+    """Estimate the time left of the whole run."""
 
     def __init__(self, all_left: TimeLeft) -> None:
         super().__init__()

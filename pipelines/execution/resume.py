@@ -1,4 +1,4 @@
-"""Which finished steps a run started again must repeat, decided before it starts.
+"""Decide which finished steps must be repeated, before a run is started again.
 
 A step whose record is whole is finished. It is done again only if a file of its outputs is absent
 (damaged, deleted or removed to save disk) and something that is still to be done takes that file.

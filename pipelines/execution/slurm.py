@@ -38,13 +38,13 @@ from conceptrsa.pipelines.participant_options import SlurmSettings
 from conceptrsa.pipelines.workflows import software
 
 INTERPRETER_GB = 0.8
-"""What a Python with all libraries of a step takes before it does any work, rounded up."""
+"""Memory of a Python process with all libraries of a step, rounded up."""
 LIGHT_BYTES = 10_000_000
 """Files below are saved at once, larger ones by a job, as compressing takes seconds."""
 LOOK_SECONDS = 5.0
 """Between two looks at the queue."""
 PATIENCE_SECONDS = 60.0
-"""How long a result may take to be seen on a shared file system, and Slurm to think again."""
+"""Seconds until a result must be visible on a shared file system, and Slurm must answer."""
 _AGAIN = "run the same command again to continue"
 log = logging.getLogger(__name__)
 

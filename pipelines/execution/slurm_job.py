@@ -1,4 +1,4 @@
-"""What a job of Slurm does: one step, and a note of how it went.
+"""Run one step as a Slurm job, and record how it went.
 
 `python -m conceptrsa.pipelines.execution.slurm_job NODE_FILE SHA256 OUTCOME_FILE`
 

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobState:
-    """What Slurm says of a job.
+    """State of a job, as Slurm reports it.
 
     Attributes
     ----------

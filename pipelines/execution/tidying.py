@@ -21,7 +21,7 @@ KEPT_BYTES = 1 << 16
 
 
 class TidyingPlugin(DistributedPluginBase):
-    """What a nipype plugin needs to go on from records and to remove what is used up.
+    """Part of a nipype plugin that continues from records and removes files no longer needed.
 
     It is mixed into a plugin that executes nodes, before it among the bases. Attributes are set
     by `start_from`; without it the plugin removes nothing.

@@ -1,15 +1,15 @@
-"""How much of a run is done, and how long the rest takes: by forecasts, and by what steps took."""
+"""Estimate the time left of a run, from forecasts and from the times that steps took."""
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 FOUND_SECONDS = 0.1
-"""What ends sooner was not executed, but found finished."""
+"""Seconds; a step that ends sooner was found finished, not executed."""
 SECONDS_TO_LEARN = 60.0
 """Forecasts count as much as that many seconds of executed steps."""
 OVERDUE = 0.1
-"""What is left of a step that takes longer than it should, as a share of what it has taken."""
+"""Time left of a step that takes longer than forecast, as a share of what it has taken."""
 
 
 class TimeLeft:

@@ -36,7 +36,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TsnrSummary:
-    """What the maps come to.
+    """Summary of the maps.
 
     Attributes
     ----------

@@ -46,7 +46,7 @@ OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
 
 @dataclass(frozen=True)
 class Label:
-    """Where a plane begins in the mosaic (pixels from the top left), and what it shows."""
+    """Position of a plane in the mosaic (pixels from the top left), and what it shows."""
 
     row: int
     column: int

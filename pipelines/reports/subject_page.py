@@ -60,7 +60,7 @@ NAMES_OF_SETTINGS = {
     "RunModel": "Model of the runs",
     "Preprocessing": "Preprocessed by",
 }
-"""Of settings in the betas' sidecar; others are shown as they are called there."""
+"""Names of settings in the betas' sidecar; others keep the name they have there."""
 
 
 def write_subject_page(

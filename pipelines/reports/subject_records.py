@@ -1,4 +1,4 @@
-"""What a subject's derivatives say about it: read from the output folder alone."""
+"""Records of a subject, read from its derivatives alone."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -281,7 +281,7 @@ def read_cautions(out_dir: Path, subject: str) -> list[str]:
 
 
 def _of_anatomy(folder: Path) -> Iterator[str]:
-    """What the brain mask, the registrations and the regions warn of."""
+    """Warnings of the brain mask, the registrations and the regions."""
     reports = [file for kind in ("mask", "xfm", "dseg") for file in folder.glob(f"*/*_{kind}.json")]
     for report in sorted(reports):
         for warning in read_json_object(report).get("warnings", []):

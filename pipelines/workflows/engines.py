@@ -1,4 +1,4 @@
-"""Which interface does which step: the engine chooses it, never the shape of the workflow."""
+"""Interfaces of each step: the engine chooses them, never the shape of the workflow."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SPM_GB = 1.2
 
 @dataclass(frozen=True)
 class SpmSettings:
-    """How SPM is run, and how it models the runs.
+    """Settings of SPM and of its model of the runs.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class SpmSettings:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What every interface of SPM is told."""
+        """Inputs that every SPM interface shares."""
         inputs = {
             "spm_command": self.command,
             "spm_version": self.version,

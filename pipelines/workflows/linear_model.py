@@ -21,7 +21,7 @@ TO_SPM = {
     "events_files": "events_files",
     "repetition_times": "repetition_times",
 }
-"""What is there of each run, and the inputs of SPM's models that take it."""
+"""Fields of each run, and the inputs of SPM's models that take them."""
 TO_PYTHON = {
     "bold_files": "in_file",
     "motion_files": "motion_file",

@@ -30,7 +30,7 @@ RECONSTRUCTION_GB = 4.0
 
 @dataclass(frozen=True)
 class NormalizationSettings:
-    """How subjects come to MNI305, and whose regions are looked at there.
+    """Settings of the normalization to MNI305, and of the regions used there.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class NormalizationSettings:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What every interface of FreeSurfer is told."""
+        """Inputs that every FreeSurfer interface shares."""
         inputs = {
             "subjects_dir": self.fs_subjects_dir,
             "license_file": self.license_file,

@@ -34,7 +34,7 @@ PACKAGED_ATLAS = "packaged Desikan-Killiany atlas"
 
 @dataclass(frozen=True)
 class ParticipantSettings:
-    """What is the same for all subjects of a run.
+    """Settings that all subjects of a run share.
 
     Attributes
     ----------
@@ -256,7 +256,7 @@ def init_dataset_wf(
 
 
 def _estimation(settings: ParticipantSettings, subject: SubjectInputs) -> dict[str, object]:
-    """What a reader of the betas must know of how they came about."""
+    """Describe how the betas were estimated, for their sidecar."""
     described: dict[str, object] = {
         "Engine": settings.engine,
         "Version": version("conceptrsa"),

@@ -20,7 +20,7 @@ TO_SLICE_TIMING = {
     "repetition_times": "repetition_time",
     "reference_times": "reference_time",
 }
-"""What is there of each run, and the inputs of slice timing that take it."""
+"""Fields of each run, and the inputs of slice timing that take them."""
 
 
 def init_preprocessing_wf(

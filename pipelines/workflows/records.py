@@ -1,4 +1,4 @@
-"""What a finished step left behind: a record beside it that shows later whether it is still whole.
+"""Records beside finished steps, which show later whether their output is still complete.
 
 The record holds what went into the step and a checksum of every file that came out. A file that
 does not fit its record, be it damaged, deleted or emptied to save disk, counts as absent; what it
@@ -123,7 +123,7 @@ def _check(content: Any) -> str:
 
 
 def recorded_state(path: str | Path) -> FileState | None:
-    """What the step that wrote a file recorded of it; None for files of no step."""
+    """Give the record of the step that wrote a file; None if no step wrote it."""
     for folder in Path(path).parents:
         if (folder / RECORD_NAME).exists():
             record = read_record(folder)

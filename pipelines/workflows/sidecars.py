@@ -24,7 +24,7 @@ Saved = tuple[str, dict[str, Any]]
 SPLITS = {"": slice(None), "_desc-odd": slice(0, None, 2), "_desc-even": slice(1, None, 2)}
 """Runs that betas are of, by what their names say."""
 BOLDREF = "space-boldref"
-"""In names of images that are aligned with a subject's own mean EPI."""
+"""Space entity of images that are aligned with a subject's own mean EPI."""
 RESOLUTION = {"2": "2 mm isotropic, the grid of FreeSurfer's mni305.cor.subfov2"}
 MATRIX_UNITS = "mm (4x4, RAS world of the first space to RAS world of the second)"
 BETA_UNITS = {
@@ -121,7 +121,7 @@ class SubjectDerivatives:
 
     @property
     def _resolution(self) -> dict[str, Any]:
-        """What the resolution of that space is, where its entities say one."""
+        """Describe the resolution of that space, if its entities give one."""
         if self.subject.standard_space is None:
             return {"Resolution": RESOLUTION}
         resolution = self.subject.standard_space.resolution
@@ -129,7 +129,7 @@ class SubjectDerivatives:
 
     @property
     def _place_of_epi(self) -> dict[str, Any]:
-        """What tells where an image in the grid of the runs lies."""
+        """Describe the position of an image in the grid of the runs."""
         if self.subject.standard_space is None:
             return {"SpatialReference": self._boldref}
         return self._resolution
@@ -325,7 +325,7 @@ class SubjectDerivatives:
         }
 
     def coverage(self, rois: Sequence[RoiDefinition]) -> Saved:
-        """How much of each region has betas."""
+        """Describe the table of the share of each region that has betas."""
         grid = "the grid of the runs" if self.subject.standard_space else "the grid of 2 mm"
         return f"{self.func}_{self._space}_desc-coverage_rois.tsv", {
             "Description": "how much of each region of interest has betas",

@@ -1,4 +1,4 @@
-"""What computes the steps: versions of the libraries, and a digest of them and of our own code."""
+"""Versions of the libraries that compute the steps, and a digest of them and of this package."""
 
 import hashlib
 import platform

@@ -59,7 +59,7 @@ class Node(nipype.Node):
         return all(state.is_kept_by(path) for path, state in record.files.items())
 
     def result_file(self) -> Path:
-        """Where nipype keeps the names of the outputs."""
+        """File in which nipype keeps the names of the outputs."""
         return Path(self.output_dir()) / f"result_{self.name}.pklz"
 
     def output_values(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Node(nipype.Node):
         return [str(Path(path).absolute()) for path in of_interface()]
 
     def is_cached(self, rm_outdated: bool = False) -> tuple[bool, bool]:
-        """As nipype's: whether it is done, and with these inputs."""
+        """Say whether the step is done with these inputs, as nipype's method does."""
         finished = self.is_finished()
         return finished, finished
 

@@ -1,4 +1,4 @@
-"""How workflows are begun and joined: by fields of the same name, as far as that goes."""
+"""Begin workflows, and connect them by fields of the same name."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

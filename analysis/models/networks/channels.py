@@ -1,4 +1,4 @@
-"""Which axis of a layer's output counts its channels.
+"""Find the channel axis of a layer's output.
 
 Layers of convolutions give (batch, channels, height, width), tokens (batch, tokens, channels), and
 some networks change to (batch, height, width, channels) on the way. Sizes alone do not tell them
@@ -31,7 +31,7 @@ N_CHANNELS = (
 
 @dataclass
 class Layout:
-    """What is known of one tensor.
+    """Known properties of one tensor.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ from conceptrsa.analysis.models.weights.tensors import read_checkpoint
 from conceptrsa.bids_config.errors import InputError
 
 TEXT_EMBEDDING = "text_embeds"
-"""What transformers calls the projected text in the space that pictures share."""
+"""Name in transformers of the projected text in the space shared with pictures."""
 
 SIGLIP = "siglip"
 UNUSED = "pooler."

@@ -27,7 +27,7 @@ AUTHORS_EPSILON_OF_BIT = 1e-10
 PICTURES = ("open_clip", "timm", "torchvision", "tsm")
 TEXTS = ("bert", "clip_text", "gpt2")
 LOADERS = (*PICTURES, *TEXTS, "conse")
-"""What a registry may name; `NAMED_LOADERS` are those of models by name."""
+"""Loaders that a registry may name; `NAMED_LOADERS` are those of models by name."""
 
 
 def load_network(

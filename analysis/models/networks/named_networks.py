@@ -1,4 +1,4 @@
-"""What the code shares that describes and loads networks of libraries."""
+"""Shared code that describes and loads networks of libraries."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

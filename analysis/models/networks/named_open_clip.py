@@ -47,7 +47,7 @@ SIGLIP_SETTINGS = {
     "no_causal_mask", "proj_bias", "pool_type", "norm_kwargs", "tokenizer_kwargs",
     "hf_tokenizer_name",
 }  # fmt: skip
-"""What open_clip says of a text tower of SigLIP beyond those of OpenAI's kind."""
+"""Settings in open_clip of a SigLIP text tower, beyond those of OpenAI's kind."""
 
 SAFE_FILE, FILE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 WITH_SAFE_FILE = ("laion", "timm")
@@ -251,7 +251,7 @@ def _weights_files(pretrained: Mapping[str, Any], tokenizer: str) -> tuple[Weigh
 
 
 def _recipe(architecture: str, tag: str) -> dict[str, Any]:
-    """What open_clip does with pictures: its defaults, the tag's settings, the network's size."""
+    """Preprocessing of pictures in open_clip: defaults, the tag's settings, the network's size."""
     side = open_clip.get_model_config(architecture)["vision_cfg"].get("image_size", 224)
     pretrained = open_clip.get_pretrained_cfg(architecture, tag)
     return {**merge_preprocess_dict(PreprocessCfg(), pretrained), "size": side}

@@ -29,7 +29,7 @@ from conceptrsa.bids_config.names import require_one_of
 MODELS = torchvision.models
 PAGE = "https://docs.pytorch.org/vision/stable/models.html"
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
-"""How file names of torch's hub end: with the beginning of their SHA-256."""
+"""Ending of file names of torch's hub: the beginning of their SHA-256."""
 
 RENAMED_SINCE = (
     (r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),
@@ -40,7 +40,7 @@ RENAMED_SINCE = (
 
 AUXILIARY = {"aux_logits": True, "transform_input": True, "init_weights": False}
 SETTINGS: dict[str, dict[str, Any]] = {"googlenet": AUXILIARY, "inception_v3": AUXILIARY}
-"""What torchvision adds to these architectures when it loads their weights."""
+"""Arguments that torchvision adds to these architectures when it loads weights."""
 
 
 def describe(name: str, kind: str, model: str, options: WeightsOptions) -> ModelEntry:

@@ -1,4 +1,4 @@
-"""How networks in memory are run: device, numbers that can be had again, all cores at once."""
+"""Run networks in memory: device, reproducible numbers, all cores."""
 
 import os
 from collections import deque
@@ -18,7 +18,7 @@ from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import share_of_machine
 
 Arrays = dict[str, Singles]
-"""Of each layer: (inputs, features)."""
+"""Outputs of each layer: (inputs, features)."""
 
 CPU_BATCH, ACCELERATOR_BATCH = 1, 32
 ACCELERATOR_THREADS = 2

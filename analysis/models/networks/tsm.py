@@ -15,7 +15,7 @@ from conceptrsa.bids_config.errors import InputError
 
 STEM_CHANNELS = 64
 UNITS = ((4, 3, 1), (8, 4, 2), (16, 6, 2), (32, 3, 2))
-"""Of each unit: channels as a multiple of the stem's, number of blocks, stride of the first."""
+"""For each unit: channels as a multiple of the stem's, number of blocks, stride of the first."""
 BOTTLENECK = 4
 SHIFTED = 8
 EPSILON = 1e-5

@@ -73,7 +73,7 @@ class Unreachable(Cut):
 
 
 class Stale(Exception):
-    """What is there is no beginning of what the server has."""
+    """The partial file is not the beginning of the server's file."""
 
 
 def download(

@@ -120,6 +120,6 @@ class HashMemory:
 
 
 def _stamp(path: Path) -> list[int]:
-    """What changes when a file's content does: size, times and inode."""
+    """Properties that change with a file's content: size, times and inode."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

@@ -22,7 +22,7 @@ _BATCH_COUNTER = "num_batches_tracked"
 """Counts the batches of training: older checkpoints lack it, and no feature needs it."""
 
 _Fitting = Mapping[str, tuple[str, Tensor]]
-"""Of each tensor of the architecture: its name in the file, and it."""
+"""For each tensor of the architecture: its name in the file, and its value."""
 
 
 class _AnotherNetworkError(CheckpointError):
@@ -94,7 +94,7 @@ def fit_state(
 
 @dataclass(frozen=True)
 class _Place:
-    """What is to be filled, and from which file."""
+    """Tensors to fill, and the file to fill them from."""
 
     targets: Mapping[str, Tensor]
     file: Path

@@ -1,4 +1,4 @@
-"""Where on this machine the files of a model's weights are, by their names alone."""
+"""Find files of a model's weights on this machine, by their names alone."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ _is_file = os.path.isfile
 
 @dataclass(frozen=True)
 class WeightsOptions:
-    """Where files of weights are, and what may be done to get them.
+    """Places of files of weights, and whether they may be downloaded.
 
     Attributes
     ----------

@@ -259,4 +259,4 @@ _STAND_INS: Mapping[str, Any] = {
     **{rf"torch\.(cuda\.)?{name}Storage": dtype for name, dtype in _DTYPES.items()},
     **dict.fromkeys(_UNNEEDED, Unneeded),
 }
-"""By full name (`re.fullmatch`), what a pickle gets in place of a function or class."""
+"""Replacements of functions and classes in a pickle, by full name (`re.fullmatch`)."""

@@ -16,7 +16,7 @@ from conceptrsa.analysis.models.weights.tensors import flat_tensors
 _DEEPEST = 3
 """Mappings within mappings: `{"model": {"state_dict": {...}}}`."""
 _PARALLEL = "module."
-"""What DataParallel puts before every name."""
+"""Prefix that DataParallel adds to every name."""
 
 
 def wrappings(

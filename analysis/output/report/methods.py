@@ -140,14 +140,14 @@ def describe_methods(result: ComparisonResult) -> Methods:
 
 
 class _Estimation(dict[str, Any]):
-    """What the betas' sidecar holds; None for what it lacks."""
+    """Read the betas' sidecar; None for keys that it lacks."""
 
     def __missing__(self, key: str) -> None:
         return None
 
 
 def _tested(result: ComparisonResult) -> dict[str, bool]:
-    """Which kinds of tests were made."""
+    """Say which kinds of tests were made."""
     of_models, of_groups = result.model_tests, result.group_tests
     made = [test for test in of_models if np.isfinite(test.p)]
     between_groups = [test for test in of_groups if np.isfinite(test.p)]

@@ -32,7 +32,7 @@ SMALLEST_P = 1e-4
 """Smaller values of p say no more than that they are."""
 
 MOST_JOINED, N_JOINED = 24, 12
-"""So many names are read in a sentence; of more, so many are named."""
+"""Number of names in a sentence; if there are more, only this many are named."""
 
 
 def render_page(

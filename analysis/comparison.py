@@ -309,7 +309,7 @@ def _settle(
     Returns
     -------
     subjects : sequence of SubjectPatterns or of SubjectRdms
-        On common stimuli, or on their own where there are none.
+        On common stimuli, or on their own if there are none.
     plan : Plan
     lost : dict of str to str
         Which variants are lost, and why.

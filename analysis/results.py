@@ -111,7 +111,7 @@ class RoiResult:
     def has_weak_ceiling(self) -> bool:
         """Whether the mean pairwise ceiling is not above 95 % of those of permuted stimuli.
 
-        Also where there is none to be tested.
+        Also if there is none to be tested.
         """
         return not self.ceiling_p <= ALPHA
 

@@ -156,7 +156,7 @@ def _counted_from_one(
 
 
 def table_beside(atlas: Path) -> Path | None:
-    """Find the label table of an atlas in its folder; None where there is none.
+    """Find the label table of an atlas in its folder; None if there is none.
 
     It is called as the atlas, or so that each part of its name (between `_`) is one of the
     atlas' name: `atlas-Schaefer_dseg.tsv` is of `atlas-Schaefer_res-02_dseg.nii.gz`. For an atlas

@@ -245,7 +245,7 @@ def spelt_otherwise(name: str, there: Iterable[str]) -> str:
 
 
 def find_spelt_otherwise(names: Iterable[str]) -> tuple[str, str] | None:
-    """Find two names that differ in spelling only; None where there are none."""
+    """Find two names that differ in spelling only; None if there are none."""
     first: dict[str, str] = {}
     for name in names:
         other = first.setdefault(_appearance(stimulus_id(name)).casefold(), name)

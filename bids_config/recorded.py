@@ -32,7 +32,7 @@ GIVE = (
 
 
 def read_recorded(folder: Path) -> DatasetConfig | None:
-    """Read the configuration that a folder carries; None where there is none.
+    """Read the configuration that a folder carries; None if there is none.
 
     Raises
     ------

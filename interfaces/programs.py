@@ -56,7 +56,7 @@ def how_to_get(program: str, otherwise: str, install: str) -> str:
 
 
 class StoppedError(StepError):
-    """A program was ended from outside: by the time limit, for want of memory, by somebody."""
+    """A program was ended from outside: by the time limit, for lack of memory, by somebody."""
 
 
 def run_logged(

@@ -148,7 +148,7 @@ def test_sidecars_say_whether_slices_were_corrected(
     sidecars = sidecars_of(read(raw, fmriprep), tmp_path, engine="spm")
     for tsnr in sidecars["quality_wf.save_tsnr"]:
         assert tsnr["SliceTimingCorrected"] is corrected
-        # Not SPM's nearest moment, and none where there is none.
+        # Not SPM's nearest moment, and none if there is none.
         assert tsnr.get("StartTime") == (pytest.approx(1.476) if corrected else None)
     for betas in sidecars["derivatives_wf.save_betas_standard"]:
         assert betas["Estimation"]["SliceTimingCorrected"] is corrected

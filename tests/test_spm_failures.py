@@ -30,7 +30,7 @@ SENTENCES = {
     "crashes by a signal": r"crashed \(signal 11\)",
     "is killed": r"killed \(signal 9\)",
     "is killed below a shell": r"killed \(signal 9\)",
-    "skips": "skipped for want of input",
+    "skips": "skipped for lack of input",
     "raises": "stopped with the error: The images do not overlap",
     "raises and hides it": "stopped with the error: The images do not overlap",
     "does nothing": "without a word that .* was done",

@@ -176,7 +176,7 @@ def read_mask(
 
 
 def n_maps(file: Path) -> int | None:
-    """Number of maps in a 4D atlas; None for a label volume, or where there is no such file."""
+    """Number of maps in a 4D atlas; None for a label volume, or if there is no such file."""
     if not file.is_file():
         return None
     shape = load_volume(file).shape

@@ -1,4 +1,4 @@
-"""Brain RDMs that were computed elsewhere, one file a subject, or one a subject and region."""
+"""Brain RDMs that were computed elsewhere, one file per subject, or one per subject and region."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Plain maps of effects, one a stimulus, named by it: as `compute_contrast` of nilearn gives."""
+"""Plain maps of effects, one per stimulus, named by it: as `compute_contrast` of nilearn gives."""
 
 import re
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ from conceptrsa.bids_config.names import natural_key, some_of
 from conceptrsa.bids_config.writing import file_errors
 
 TYPES = ("TYPED_FITHRF_GLMDENOISE_RR", "TYPEC_FITHRF_GLMDENOISE", "TYPEB_FITHRF")
-"""Models with a beta a trial, the one with the most steps first."""
+"""Models with a beta per trial, the one with the most steps first."""
 
 SUFFIXES = (".hdf5", ".h5", ".mat", ".npy")
 """File endings by preference: `.npy` must be read into memory as a whole."""
@@ -42,7 +42,7 @@ NAME_STIMULI = "name the stimuli with --trials FILE"
 
 
 def find_outputs(path: Path) -> Iterator[tuple[str, Path]]:
-    """Subject `sub-XX` and file of every model with a beta a trial."""
+    """Subject `sub-XX` and file of every model with a beta per trial."""
     for name, folders in by_subject(p for p in path.glob("*") if p.is_dir()).items():
         for folder in folders:
             for file in files_below(folder):

@@ -170,7 +170,7 @@ FORMATS = (
     ),
     BetasFormat(
         "roi-tables",
-        "tables of regions, sub-XX_<roi>.csv or .tsv with the column stimulus and one a voxel",
+        "tables of regions, sub-XX_<roi>.csv or .tsv with the column stimulus and one per voxel",
         lambda path: any(map(is_roi_table, _tables(path))),
         read_regions=read_roi_tables,
         options=frozenset({"conditions", "repeats"}),
@@ -334,7 +334,7 @@ class FoundSubject:
         As in `sub-01`.
     stimuli : tuple of str
     shape : tuple of int
-        Of the volumes; empty where there are none.
+        Of the volumes; empty if there are none.
     space : str or None
         Of the volumes, as names and headers tell.
     regions : tuple of str

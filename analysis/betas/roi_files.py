@@ -1,4 +1,4 @@
-"""Patterns of regions in `.npz` or HDF5 files, one a subject: no volumes, no atlas."""
+"""Patterns of regions in `.npz` or HDF5 files, one per subject: no volumes, no atlas."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -85,7 +85,7 @@ def only_file(subject: str, files: Sequence[Path]) -> Path:
 
 
 def read_roi_files(want: Request) -> tuple[SubjectPatterns, ...]:
-    """Read `sub-XX*.npz` or `.h5`, one a subject.
+    """Read `sub-XX*.npz` or `.h5`, one per subject.
 
     In each are `stimulus` (stimuli,) and for each region `<roi>/betas`, (stimuli, voxels) or
     (runs, stimuli, voxels); if wished `<roi>/odd` and `<roi>/even` (stimuli, voxels),

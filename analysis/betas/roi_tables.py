@@ -1,4 +1,4 @@
-"""Betas of regions in tables (TSV or CSV): a row a stimulus or trial, a column a voxel."""
+"""Betas of regions in tables (TSV or CSV): a row per stimulus or trial, a column per voxel."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ def is_roi_table(file: Path) -> bool:
 def read_roi_tables(want: Request) -> tuple[SubjectPatterns, ...]:
     """Read the tables of all subjects, or one table with a column `subject`.
 
-    Columns are `stimulus`, one a voxel, and if wished `session`. Where a table is of one region,
+    Columns are `stimulus`, one per voxel, and if wished `session`. Where a table is of one region,
     `sub-XX_<roi>.csv`, voxels may be called anything; else `<roi>_<number>`. Rows of one
     stimulus are its presentations, in their order.
 

@@ -1,7 +1,7 @@
 """Single-trial responses of THINGS-fMRI in the table format of its authors.
 
 `sub-XX_ResponseData.h5` (a DataFrame of pandas: voxels x trials), `sub-XX_StimulusMetadata.csv`
-(a row a trial) and `sub-XX_VoxelMetadata.csv` (a row a voxel, regions as columns of 0 and 1).
+(a row per trial) and `sub-XX_VoxelMetadata.csv` (a row per voxel, regions as columns of 0 and 1).
 """
 
 import re

@@ -20,7 +20,7 @@ class TrialTable:
     file : Path
     stimuli : tuple of str
     conditions : tuple of int or None
-        Number, from 1, of the condition that each name is of; None: a name a trial, in order.
+        Number, from 1, of the condition that each name is of; None: a name per trial, in order.
     sessions : tuple of str or None
         Of each trial, where the table has them.
     """

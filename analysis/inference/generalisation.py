@@ -449,7 +449,7 @@ class ScoredRegion:
     Attributes
     ----------
     rdms : ndarray, (folds, subjects, pairs)
-        Of common stimuli; without pairs where there are none.
+        Of common stimuli; without pairs if there are none.
     rsa : ndarray, (subjects, models)
     ceiling_p : float
         Of the noise ceiling, by permutation.

@@ -95,7 +95,7 @@ def null_scores(
 
 
 def _mean_over_rdms(vectors: Floats) -> Floats:
-    """Mean over the second-last axis of the vectors without NaN; NaN where there is none."""
+    """Mean over the second-last axis of the vectors without NaN; NaN if there is none."""
     present = np.isfinite(vectors).all(axis=-1, keepdims=True)
     count = present.sum(axis=-2)
     total = np.where(present, vectors, 0.0).sum(axis=-2)

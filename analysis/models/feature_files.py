@@ -85,7 +85,7 @@ class Features:
     stimuli : sequence of str
         Names of the stimuli, each once.
     values : array_like or DataFrame, (stimuli, features)
-        A row a stimulus, in the order of `stimuli`; of a table, by its index. Single precision
+        A row per stimulus, in the order of `stimuli`; of a table, by its index. Single precision
         stays single: distances are computed in double precision in any case.
     note : str
         What a reader of a result should know about the model.

@@ -47,7 +47,7 @@ def describe_named(name: str, memory: Path, weights: WeightsOptions) -> ModelEnt
         `open_clip_text:NAME/TAG` (what reads texts), `hf:ORG/NAME` (transformers; of a model of
         pictures and texts what sees pictures) or `hf_text:ORG/NAME` (what reads texts).
     memory : Path
-        Folder of the answers, one JSON file a model and set of libraries' versions.
+        Folder of the answers, one JSON file per model and set of libraries' versions.
     weights : WeightsOptions
         Where files are; a model of transformers cannot be described without its configuration.
 

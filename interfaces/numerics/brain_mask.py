@@ -268,7 +268,7 @@ def _by_network(t1w: nib.Nifti1Image) -> np.ndarray:
 
 
 def _support(data: np.ndarray) -> np.ndarray | None:
-    """Voxels that differ from an exactly constant background; None where there is no such."""
+    """Voxels that differ from an exactly constant background; None if there is no such."""
     inside = data != data.min()
     if inside.mean() > 1 - MINIMUM_BACKGROUND:
         return None

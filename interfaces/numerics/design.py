@@ -108,7 +108,7 @@ def make_run_design(
 ) -> RunDesign:
     """Build the design matrix of one run.
 
-    One regressor a stimulus, one for all fixation periods and one for all one-back events, each
+    One regressor per stimulus, one for all fixation periods and one for all one-back events, each
     the events' boxcars convolved with the HRF; the motion parameters about their mean; discrete
     cosines slower than the high-pass cut-off; a constant.
 

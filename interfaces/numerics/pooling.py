@@ -1,4 +1,4 @@
-"""One beta a stimulus from all runs of a subject, and from the odd and the even ones.
+"""One beta per stimulus from all runs of a subject, and from the odd and the even ones.
 
 Both ways of pooling are a weighted sum over runs and conditions, and unbiased:
 
@@ -7,7 +7,7 @@ Both ways of pooling are a weighted sum over runs and conditions, and unbiased:
   of a run's betas almost undetermined, and their noise goes into the mean.
 - The joint estimate weighs the betas b of run r by the information I of its design,
   ``(sum_r I_r)^-1 sum_r I_r b_r``. With white noise that is least squares on all runs at once: one
-  regressor a condition over the concatenated runs; drift, motion and constant a run. What is
+  regressor per condition over the concatenated runs; drift, motion and constant per run. What is
   undetermined in one run is taken from those that show the stimuli in another order.
 """
 
@@ -108,7 +108,7 @@ def read_run_betas(
     Parameters
     ----------
     betas_files : sequence of path
-        4D NIfTI, one a run, in run order.
+        4D NIfTI, one per run, in run order.
     conditions_files, information_files
         As for `read_run_conditions`.
 
@@ -147,7 +147,7 @@ def stimuli_table(runs: Sequence[Collection[str]]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns volume, stimulus, n_runs, n_runs_odd, n_runs_even; one row a volume.
+        Columns volume, stimulus, n_runs, n_runs_odd, n_runs_even; one row per volume.
 
     Raises
     ------

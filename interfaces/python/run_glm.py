@@ -55,7 +55,7 @@ class EstimateBetas(GlmStep):
 
     betas_file = file_out("4D float32, percent of the run's grand mean, NaN outside the mask")
     conditions_file = file_out("TSV: volume (from 0), condition, kind, n_events")
-    design_matrix_file = file_out("TSV: a row a volume, a column a regressor")
+    design_matrix_file = file_out("TSV: a row per volume, a column per regressor")
     information_file = file_out("TSV: information matrix of the design's conditions, for PoolBetas")
     design_report_file = file_out("JSON: condition number, degrees of freedom, settings")
     residual_sd_file = file_out("3D float32, standard deviation of the whitened residuals, percent")

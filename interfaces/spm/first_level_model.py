@@ -2,11 +2,11 @@
 
 Two run models:
 
-- `sessions`: one SPM session a run. SPM repeats each condition in each session, so a beta is found
-  by session *and* name, ``Sn(3) stimulus:n01443537_22563*bf(1)``.
-- `concatenated`: all runs as one session, one regressor a condition, with what
-  `spm_fmri_concatenate` does (a constant, a filter and an AR(1) model a run) and two things that it
-  leaves undone: grand mean scaling is per run as well, and a response stays within its run.
+- `sessions`: one SPM session per run. SPM repeats each condition in each session, so a beta is
+  found by session *and* name, ``Sn(3) stimulus:n01443537_22563*bf(1)``.
+- `concatenated`: all runs as one session, one regressor per condition, with what
+  `spm_fmri_concatenate` does (a constant, a filter and an AR(1) model per run) and two things that
+  it leaves undone: grand mean scaling is per run as well, and a response stays within its run.
 """
 
 import re

@@ -6,7 +6,7 @@ raises an error without the message, and constructing an interface launches MATL
 nipype's, and running it is done here.
 
 SPM's batch system reports what it did in lines such as ``Done    'Slice Timing'``. A process that
-crashed, an error that a wrapper swallowed and a module that was skipped for want of input all
+crashed, an error that a wrapper swallowed and a module that was skipped for lack of input all
 leave that line out, so it is required for every module, beside exit code 0 and the script's own
 last line.
 """
@@ -241,14 +241,14 @@ def find_fault(printed: str, code: int, module: str | None = None) -> str | None
     killed_by = -code if code < 0 else code - _SIGNAL_EXIT
     if killed_by in (signal.SIGKILL, signal.SIGTERM):
         return (
-            f"its process was killed (signal {killed_by}), perhaps for want of memory; run the "
+            f"its process was killed (signal {killed_by}), perhaps for lack of memory; run the "
             "same command again to continue, with a smaller --nprocs"
         )
     if 0 < killed_by < 65:
         return f"its process crashed (signal {killed_by}): {_last_lines(printed)}"
     skipped = re.search(r"^.*Skipped.*$", printed, re.MULTILINE)
     if skipped is not None:
-        return f"it was skipped for want of input: '{skipped.group().strip()}'"
+        return f"it was skipped for lack of input: '{skipped.group().strip()}'"
     if code != 0:
         return f"its process ended with exit code {code}: {_last_lines(printed)}"
     if module is not None and re.search(rf"Done\s+'{re.escape(module)}'", printed) is None:

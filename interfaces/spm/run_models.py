@@ -1,4 +1,4 @@
-"""Betas by SPM's models of all runs, of a part of them, or of a session a run, as nipype steps."""
+"""Betas by SPM's models of all runs, some runs, or a session per run, as nipype steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ LARGEST_DISAGREEMENT = 1e-3
 
 
 class SpmSessionBetas(first_level.SpmModelStep):
-    """Estimate one model with a session a run (`spm_fmri_spm_ui`, `spm_spm`).
+    """Estimate one model with a session per run (`spm_fmri_spm_ui`, `spm_spm`).
 
     Lists are in the order of the runs.
     """
@@ -85,7 +85,7 @@ class SpmSessionBetas(first_level.SpmModelStep):
 
 
 class SpmConcatenatedBetas(first_level.SpmModelStep):
-    """Estimate one model of concatenated runs, a regressor a condition over all of them.
+    """Estimate one model of concatenated runs, a regressor per condition over all of them.
 
     Its betas stay beside `SPM.mat` under the paper's numbers: 1 fixation, 2 one-back, 3 and on the
     images (an implicit baseline has no fixation, and one number less).

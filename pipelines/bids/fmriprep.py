@@ -38,7 +38,7 @@ SEGMENTATION, MASK = "_desc-aparcaseg_dseg", "_desc-brain_mask"
 OWN_SPACE = Space("func")
 _LEFT_OUT = ("echo", "part", "echo|part")
 """Entities of raw names that fMRIPrep may leave out: one, the other, or both."""
-NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column a volume
+NON_STEADY_STATE = "non_steady_state_outlier"  # and a number: a column per volume
 REFERENCE_TOLERANCE = 0.01  # TR
 UNCORRECTED = 0.5
 """Without slice timing correction, slices are acquired from 0 to 1 TR: half of it on average."""

@@ -66,12 +66,12 @@ class BidsFile:
 
     @property
     def session(self) -> str | None:
-        """Session label without `ses-`, None where there is none."""
+        """Session label without `ses-`, None if there is none."""
         return self.entities.get("session")
 
     @property
     def run(self) -> str | None:
-        """Run index as written in the name, None where there is none."""
+        """Run index as written in the name, None if there is none."""
         return self.entities.get("run")
 
     def describes(self, other: "BidsFile") -> bool:

@@ -277,7 +277,7 @@ class SubjectFinder:
 
 
 def _one_of(files: Sequence[BidsFile], are_combined: bool) -> BidsFile:
-    """Choose the image that a run is known by; InputError where there is no such one."""
+    """Choose the image that a run is known by; InputError if there is none."""
     magnitude = [file for file in files if file.entities.get("part") in (None, "mag")]
     if not magnitude:
         raise InputError(

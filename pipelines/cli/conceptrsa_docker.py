@@ -665,7 +665,7 @@ def ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def warn_of_little_memory(engine: str, memory: int) -> None:
-    """Say that a subject may fail for want of memory."""
+    """Say that a subject may fail for lack of memory."""
     if 0 < memory < ENOUGH_MEMORY:
         warn(
             f"{engine} has {memory / 1e9:.1f} GB of memory, and a subject may need "

@@ -53,7 +53,7 @@ def provide_home(temporary: Path) -> None:
         getpass.getuser()
     except (KeyError, OSError):  # no entry among the users
         os.environ["USER"] = str(user)
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111, as Path.home() fails where there is none
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111, as Path.home() fails if there is none
     if home.is_absolute() and _can_be_written(home):
         return
     own = temporary / f"conceptrsa-{user}"

@@ -63,7 +63,7 @@ class Subject:
         Without `sub-`.
     truth : SubjectTruth
     head : StillHead
-    schedules : tuple of Schedule, one a run
+    schedules : tuple of Schedule, one per run
     is_defaced : bool
         Whether the face is cut out of the T1w image, as in shared data sets.
     t1w_seed, run_seeds : seeds of what is random in each scan

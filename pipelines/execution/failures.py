@@ -46,7 +46,7 @@ class Failure:
 class FailureKeeper(DistributedPluginBase):
     """Part of a nipype plugin that keeps failures, and stops the subject after one.
 
-    Each failure is kept as a sentence a step. A subject cannot be finished without the failed step,
+    Each failure is kept as a sentence per step. No subject can be finished without a failed step,
     so none of its steps is chosen to be started after it; those at work, or chosen in the same
     round, may still run. It is mixed into a plugin, first among the bases.
     """

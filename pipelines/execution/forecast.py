@@ -68,7 +68,7 @@ class Size:
 
     @property
     def betas_gb(self) -> float:
-        """A beta a stimulus, in EPI space."""
+        """A beta per stimulus, in EPI space."""
         return self.n_voxels * self.n_stimuli * FLOAT32 / GIGABYTE
 
     @property

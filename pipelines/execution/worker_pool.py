@@ -68,7 +68,7 @@ class WorkerPoolPlugin(FailureKeeper, TidyingPlugin, MultiProcPlugin):
 
     A worker that is killed fails its step (nipype waits for it for ever) and no other; workers die
     with their parent (nipype's go on and damage a run started afterwards); and what went wrong is
-    kept as a sentence a step.
+    kept as a sentence per step.
 
     When a worker dies, the pool ends all others and does not tell whose step it was. So the steps
     that were in flight are done again one after the other, and nothing else meanwhile: a step that

@@ -222,7 +222,7 @@ class Heads:
         return _draw_grey(mosaic, self.boldref, "mean EPI", outlines + _outlines(sampled, regions))
 
     def draw_tsnr(self, tsnr: NDArray[np.float32] | None, title: str, highest: float) -> str | None:
-        """Axial planes of a map of the tSNR inside the brain mask; None where there is none."""
+        """Axial planes of a map of the tSNR inside the brain mask; None if there is none."""
         if tsnr is None:
             return None
         inside = np.where(self.mask, tsnr, np.float32(0))

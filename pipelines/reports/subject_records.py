@@ -50,7 +50,7 @@ class RunRecord:
     displacement : array (volumes,)
         Framewise displacement (mm); NaN for the first volume.
     design_file, tsnr_file : Path or None
-        None where there is no such file.
+        None if there is no such file.
     acquisition : mapping
         `RepetitionTime`, `StartTime` (s, where slices were corrected to it) and, of runs that were
         not preprocessed before, `SliceTiming` (s) and `SliceEncodingDirection`; empty without a
@@ -85,7 +85,7 @@ class RunRecord:
         return None if self.design_file is None else read_table(self.design_file).frame(texts=())
 
     def tsnr(self) -> NDArray[np.float32] | None:
-        """Map of the temporal signal-to-noise ratio; None where there is none."""
+        """Map of the temporal signal-to-noise ratio; None if there is none."""
         return None if self.tsnr_file is None else Volume.read(self.tsnr_file).data
 
 
@@ -124,7 +124,7 @@ class SubjectRecord:
         As they went into the betas, in that order.
     regions : tuple of RegionRecord
     coregistration, normalization, t1w_mask, segmentation : mapping
-        The evidence that the steps left; empty where there is none.
+        The evidence that the steps left; empty if there is none.
     folder : Path
         The subject's folder.
     standard_space : Space or None

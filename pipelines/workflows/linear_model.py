@@ -36,9 +36,9 @@ def init_glm_wf(engine: Engine, settings: GlmConfig, n_volumes: int) -> Workflow
     """Estimate linear models of the runs: betas of all, odd and even runs.
 
     They are those of one model of all the runs, not the mean of the runs' betas (unless
-    `settings.pooling` says so), which is far noisier where each picture is shown once a run. The
-    engine python estimates a model a run, SPM one with a session a run; both are pooled then. SPM's
-    concatenated runs are three models, of all, the odd and the even ones.
+    `settings.pooling` says so), which is far noisier if each picture is shown once per run. The
+    engine python estimates a model per run, SPM one with a session per run; then both are pooled.
+    SPM's concatenated runs are three models, of all, the odd and the even ones.
 
     Parameters
     ----------

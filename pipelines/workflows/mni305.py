@@ -117,7 +117,7 @@ def init_normalization_wf(settings: NormalizationSettings, subject: SubjectInput
     normalization_report
         JSON: how well the two agree.
     fs_subjects_dir
-        Folder of the reconstruction that was made or found; not set where there is none.
+        Folder of the reconstruction that was made or found; not set if there is none.
     """
     outputs = [
         "t1w_mask", "t1w_mask_report", "brain_mask", "t1w_to_mni305", "normalization_report",

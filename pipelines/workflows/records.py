@@ -101,7 +101,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: str | Path) -> Record | None:
-    """Give the record of a step; None where there is none, or a damaged one."""
+    """Give the record of a step; None if there is none, or a damaged one."""
     try:
         stored = json.loads(Path(folder, RECORD_NAME).read_bytes())
         content = stored["content"]

@@ -381,9 +381,9 @@ class SubjectDerivatives:
 
     def _design(self, run: BoldRun) -> dict[str, Any]:
         return {
-            "Description": "design matrix: a row a volume, a column a regressor. Stimuli, fixation "
-            "and one-back events are convolved with the haemodynamic response; motion is in mm and "
-            "rad",
+            "Description": "design matrix: a row per volume, a column per regressor. Stimuli, "
+            "fixation and one-back events are convolved with the haemodynamic response; motion is "
+            "in mm and rad",
             "Sources": [self._uri(run.events), self._uri(run.image)],
             "Units": "arbitrary",
         }

@@ -67,7 +67,7 @@ class Cut(Failed):
 
 
 class Unreachable(Cut):
-    """The server is not to be found, most often for want of a network."""
+    """The server is not to be found, most often for lack of a network."""
 
     advice = "connect this machine to the network, or " + Failed.advice
 

@@ -210,7 +210,7 @@ def _find_rewrapped(
     others: Mapping[str, Weights],
     error: CheckpointError,
 ) -> _Fitting:
-    """Find the tensors in another wrapping; where there is none the first error stands."""
+    """Find the tensors in another wrapping; if there is none the first error stands."""
     of_others = []
     for name, other in others.items():
         with suppress(CheckpointError):

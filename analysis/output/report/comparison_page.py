@@ -103,5 +103,5 @@ def _subtitle(result: ComparisonResult, version: str) -> str:
 
 
 def _as_text(content: Mapping[str, Any]) -> str:
-    """Nested settings as indented text; empty where there are none."""
+    """Nested settings as indented text; empty if there are none."""
     return json.dumps(content, indent=2, ensure_ascii=False) if content else ""

@@ -2,10 +2,14 @@
 
 import argparse
 import os
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
+
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_settings
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
@@ -16,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
 ]
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -25,10 +30,32 @@ napoleon_use_ivar = True
 # Names in single quotes mean what the sentence says, not whichever object has that name.
 suppress_warnings = ["ref.python"]
 
+# The build runs every example, which makes the pictures; the pages are written to docs/gallery.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "gallery_settings.GalleryOrder",
+    "reset_modules": ("matplotlib", "gallery_settings.ignore_notes"),
+    "image_scrapers": ("matplotlib", "gallery_settings.returned_figures"),
+    "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": r"matplotlib",
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "abort_on_example_error": True,
+}
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["gallery.css"]
 html_title = f"conceptrsa {release}"
 html_show_sphinx = False
-exclude_patterns = ["images"]
+exclude_patterns = [
+    "images",
+    "examples",
+    "sg_execution_times.rst",
+    "gallery/sg_execution_times.rst",
+]
 
 COMMAND_LINE = "reference/command_line"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
 
-sys.path.insert(0, str(Path(__file__).parent))  # for gallery_settings
+sys.path.insert(0, str(Path(__file__).parent))
+import calibration_figure  # beside this file
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
@@ -61,7 +62,8 @@ COMMAND_LINE = "reference/command_line"
 
 
 def setup(app: Any) -> None:
-    """Have the page of the command line hold what the command prints."""
+    """Draw a figure, and have the page of the command line hold what the command prints."""
+    app.connect("builder-inited", calibration_figure.draw)
     app.connect("source-read", add_help)
 
 

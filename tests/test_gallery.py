@@ -29,6 +29,7 @@ PLANTED = {
 
 def run(name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ComparisonWarning)

@@ -53,8 +53,8 @@ result.ceilings.round(3)
 # 3. How well does it do, and how sure is that?
 # ---------------------------------------------
 #
-# ``low`` and ``high`` are a 95 % interval over new subjects *and* new stimuli. If you repeated
-# the study with others, this is where you should expect the score.
+# ``low`` and ``high`` are a 95 % interval for the mean over all people *and* pictures that yours
+# stand for. An interval over subjects alone would be too narrow.
 
 result.scores[["roi", "model", "rsa", "low", "high", "p_max"]].round(3)
 

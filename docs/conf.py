@@ -11,6 +11,7 @@ from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
 
 sys.path.insert(0, str(Path(__file__).parent))
 import calibration_figure  # beside this file
+import gallery_settings
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
@@ -38,9 +39,9 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "within_subsection_order": "gallery_settings.GalleryOrder",
     "reset_modules": ("matplotlib", "gallery_settings.ignore_notes"),
-    "image_scrapers": ("matplotlib", "gallery_settings.returned_figures"),
+    "image_scrapers": ("matplotlib", "gallery_settings.returned_results"),
     "capture_repr": ("_repr_html_", "__repr__"),
-    "ignore_repr_types": r"matplotlib",
+    "ignore_repr_types": r"matplotlib|pathlib",
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_signature": False,
@@ -48,6 +49,8 @@ sphinx_gallery_conf = {
 }
 html_theme = "furo"
 html_static_path = ["static"]
+html_extra_path = [gallery_settings.REPORTS]
+(Path(__file__).parent / gallery_settings.REPORTS).mkdir(parents=True, exist_ok=True)
 html_css_files = ["gallery.css"]
 html_title = f"conceptrsa {release}"
 html_show_sphinx = False

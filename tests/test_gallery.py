@@ -12,6 +12,8 @@ from commands_in_pages import ROOT
 
 from conceptrsa import ComparisonWarning
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "docs" / "examples"
 PLANTED = {
     "betas_to_answer": {"V1": "ResNet50", "IT": "CLIP"},
@@ -23,6 +25,7 @@ PLANTED = {
     "reading_the_statistics": {"IT": "content"},
     "regions_of_an_atlas": {"occipital": "network", "fusiform": "network"},
     "subjects_with_own_stimuli": {"IT": "CLIP"},
+    "the_report": {"V1": "image-1", "FFA": "category", "hippocampus": "text-1"},
 }
 """The model that is above zero and highest, by region."""
 

@@ -42,7 +42,16 @@ from conceptrsa.bids_config.schema import RegionChoice, RoiDefinition
 
 
 class ComparisonWarning(UserWarning):
-    """What a result's reader should know; see `Comparison.notes`."""
+    """A note that a reader of a result should know; `Comparison.notes` keeps it.
+
+    Examples
+    --------
+    Leave the warnings out where you print the notes anyway:
+
+    >>> import warnings
+    >>> import conceptrsa as crsa
+    >>> warnings.simplefilter("ignore", crsa.ComparisonWarning)
+    """
 
 
 def read_betas(
@@ -87,7 +96,19 @@ def read_betas(
     Raises
     ------
     InputError
-        On data that cannot be read, or cannot be compared.
+        If data cannot be read, or cannot be compared.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> betas = np.random.default_rng(0).normal(size=(4, 3, 20))  # (runs, stimuli, voxels)
+    >>> np.savez(folder / "sub-01.npz", **{"stimulus": ["cat", "dog", "car"], "V1/betas": betas})
+    >>> crsa.read_betas(folder)
+    (SubjectPatterns(sub-01: 3 stimuli; V1 20 voxels),)
     """
     labels = None if atlas_labels is None else Path(atlas_labels)
     found = None if atlas is None else find_atlas(atlas, labels)
@@ -129,7 +150,7 @@ def extract_features(
     progress: Callable[[str], None] = lambda step: None,
     **settings: Any,
 ) -> list[Features]:
-    """Run networks on stimuli; what was computed before comes from the cache.
+    """Run networks on stimuli. Features that were computed before come from the cache.
 
     Parameters
     ----------
@@ -143,19 +164,30 @@ def extract_features(
     cache_dir : str or Path, optional
         Holds features and weights; by default the user's cache folder.
     progress : callable, optional
-        Told of each model before its network runs.
+        Called with a sentence before each network runs.
     **settings
         Of `ExtractionSettings`: `layers`, `pooling`, `prompt`, `device`, `batch_size` ...
 
     Returns
     -------
     list of Features
-        One a model and layer.
+        One for each model and layer.
 
     Raises
     ------
     InputError
-        On an unknown model or layer, missing weights or labels, or a picture that cannot be read.
+        If a model or layer is unknown, weights or labels are missing, or a picture cannot be read.
+
+    Examples
+    --------
+    One network, on the pictures of the demo (`pip install 'conceptrsa[networks]'`):
+
+    >>> from pathlib import Path
+    >>> import conceptrsa as crsa
+    >>> from conceptrsa.pipelines import demo
+    >>> pictures = Path(demo.__file__).parent / "stimuli"
+    >>> crsa.extract_features(pictures, ["EfficientNet-Lite0"])
+    [Features(EfficientNet-Lite0, visual: 24 stimuli, 1280 features)]
     """
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     given = {name: Path(file) for name, file in (weights or {}).items()}
@@ -194,14 +226,14 @@ def compare(
     preset : {'recommended', 'paper'} or ComparisonSettings, optional
         By default 'recommended'; where there are no betas of odd and even runs, with all voxels.
     progress : callable, optional
-        Told of each step before it begins, and of long ones how much is done.
+        Called with a sentence before each step, and with the progress of long steps.
     n_jobs : int, optional
-        How many processors are used; by default all that this process may, as with -1. The
-        numbers do not depend on it.
+        Number of processors; by default, and with -1, all that this process may use. The results
+        do not depend on it.
     work_dir : str or Path, optional
-        Folder for what is finished of a long comparison: if it is interrupted, the same call goes
-        on from there. It is emptied in the end; take another one for each comparison that runs at
-        the same time.
+        Folder for finished parts of a long comparison. After an interruption, the same call
+        continues from there. It is emptied at the end. Use one folder for each comparison that
+        runs at the same time.
     **changes
         Settings that differ from the preset's, such as ``rsa_metric="spearman"``; see
         `ComparisonSettings`. A function of your own gets RDMs with the stimuli in the order of
@@ -216,12 +248,37 @@ def compare(
     Warns
     -----
     ComparisonWarning
-        On everything that a reader of the result should know, once each.
+        Once for each note that a reader of the result should know.
 
     Raises
     ------
     InputError
-        On subjects or models that cannot be compared, or data that lack what the settings need.
+        If subjects and models cannot be compared, or data lack what the settings need.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> rng = np.random.default_rng(0)
+    >>> stimuli = [f"picture{number:02d}" for number in range(20)]
+    >>> features = rng.normal(size=(20, 8))
+    >>> subjects = [
+    ...     crsa.SubjectPatterns.from_arrays(
+    ...         label, stimuli, {"V1": features @ rng.normal(size=(8, 40))}
+    ...     )
+    ...     for label in ("01", "02", "03")
+    ... ]
+    >>> models = [
+    ...     crsa.Features("content", "networks", stimuli, features),
+    ...     crsa.Features("noise", "networks", stimuli, rng.normal(size=(20, 8))),
+    ... ]
+    >>> result = crsa.compare(subjects, models, multiverse=False, n_permutations=1000)
+    >>> result
+    Comparison of 2 models with 3 subjects (20 stimuli; V1): ... tables, ... notes
+    >>> result.scores[["roi", "model", "rsa"]].round(1)
+      roi    model  rsa
+    0  V1  content  0.8
+    1  V1    noise  ...
     """
     subjects, models = _sequence(subjects), _sequence(models)
     require_some(subjects)
@@ -264,12 +321,31 @@ def _require_kinds(subjects: Sequence[Any], models: Sequence[Any]) -> None:
 
 
 class Comparison:
-    """What a comparison found: DataFrames, plots and files.
+    """The result of `compare`: DataFrames, plots and files.
 
     Attributes
     ----------
     result : ComparisonResult
-        All of it, as arrays and dataclasses.
+        Everything as arrays and dataclasses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> rng = np.random.default_rng(0)
+    >>> stimuli = [f"picture{number:02d}" for number in range(12)]
+    >>> subjects = [
+    ...     crsa.SubjectRdms.from_arrays(label, stimuli, {"V1": rng.uniform(size=66)})
+    ...     for label in ("01", "02")
+    ... ]
+    >>> model = crsa.ModelRdm("model", "models", stimuli, rng.uniform(size=66))
+    >>> result = crsa.compare(subjects, [model], n_permutations=1000)
+    >>> result.rsa[["roi", "subject", "model"]]
+      roi subject  model
+    0  V1  sub-01  model
+    1  V1  sub-02  model
+    >>> result.plot.scores("V1").get_title()
+    'V1'
     """
 
     def __init__(self, result: ComparisonResult) -> None:
@@ -282,12 +358,12 @@ class Comparison:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """A row a region and model: mean RSA, 95 % interval, p-values, share of the ceiling."""
+        """One row for each region and model: RSA, interval, p-values, share of the ceiling."""
         return self._table("scores")
 
     @property
     def rsa(self) -> pd.DataFrame:
-        """A row a region, subject and model."""
+        """One row for each region, subject and model."""
         return self._table("rsa")
 
     @property
@@ -312,12 +388,12 @@ class Comparison:
 
     @property
     def variance_partition(self) -> pd.DataFrame:
-        """What groups of models explain alone and together."""
+        """Variance that groups of models explain alone and together."""
         return self._table("variance_partition")
 
     @property
     def partial_rsa(self) -> pd.DataFrame:
-        """What each model explains beyond the other groups."""
+        """Partial RSA: the part of each model's score beyond the other groups."""
         return self._table("partial_rsa")
 
     @property
@@ -327,7 +403,7 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What happened on the way, and what should not be trusted."""
+        """Sentences on what was left out or repaired, and on what should not be trusted."""
         return self.result.warnings
 
     @property
@@ -337,7 +413,7 @@ class Comparison:
 
     @property
     def settings(self) -> ComparisonSettings:
-        """Settings that it was made with."""
+        """Settings of this comparison."""
         return self.result.settings
 
     @property
@@ -351,7 +427,7 @@ class Comparison:
         Returns
         -------
         Path
-            Of the folder.
+            The folder.
         """
         write_comparison(self.result, Path(out_dir))
         return Path(out_dir) / "group"

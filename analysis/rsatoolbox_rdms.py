@@ -47,7 +47,14 @@ def to_rsatoolbox(rdms: Comparison | Sequence[SubjectRdms] | Sequence[ModelRdm])
     Raises
     ------
     InputError
-        If the RDMs are not of the same stimuli in the same order.
+        If the RDMs do not have the same stimuli in the same order.
+
+    Examples
+    --------
+    >>> import conceptrsa as crsa
+    >>> rdm = crsa.ModelRdm("animacy", "hypotheses", ["cat", "dog", "car"], [0, 1, 1])
+    >>> crsa.to_rsatoolbox([rdm]).n_cond
+    3
     """
     from rsatoolbox.rdm import RDMs
 
@@ -75,18 +82,31 @@ def from_rsatoolbox(
     Parameters
     ----------
     rdms : rsatoolbox.rdm.RDMs
-        With the RDM descriptor `subject` (and `roi`) they are subjects'; RDMs without a subject
-        beside them are left out. Else they are models', called by `model` or `name`.
+        With the RDM descriptor `subject` (and `roi`), they become subjects, and RDMs without a
+        subject are left out. Otherwise they become models, named by `model` or `name`.
     stimulus : str, optional
         Pattern descriptor that names the stimuli; by default the first of `stimulus`, `stimuli`,
-        `conds`, `cond`, `condition`, `conditions` that there is.
+        `conds`, `cond`, `condition`, `conditions` that exists.
     group : str, optional
-        Of models without the RDM descriptor `group`; by default one group for all.
+        Group of models without the RDM descriptor `group`; by default one group for all.
 
     Raises
     ------
     InputError
-        On RDMs whose descriptors name no stimuli, no subjects and no models.
+        If descriptors name no stimuli, or neither subjects nor models.
+
+    Examples
+    --------
+    >>> import conceptrsa as crsa
+    >>> import numpy as np
+    >>> from rsatoolbox.rdm import RDMs
+    >>> rdms = RDMs(
+    ...     np.array([[0.2, 0.9, 0.8]]),
+    ...     rdm_descriptors={"subject": ["01"], "roi": ["V1"]},
+    ...     pattern_descriptors={"stimulus": ["cat", "dog", "car"]},
+    ... )
+    >>> crsa.from_rsatoolbox(rdms)
+    [SubjectRdms(sub-01: 3 stimuli; V1)]
     """
     patterns: Mapping[str, Any] = rdms.pattern_descriptors
     known = [name for name in ((stimulus,) if stimulus else STIMULUS_NAMES) if name in patterns]

@@ -113,6 +113,13 @@ class ComparisonSettings:
     For the preset 'paper', or some of its settings changed, see `settings_for`. The first paragraph
     on a field is the help of its option on the command line.
 
+    Examples
+    --------
+    >>> import conceptrsa as crsa
+    >>> settings = crsa.ComparisonSettings(rsa_metric="spearman", multiverse=False)
+    >>> settings.preset, settings.rdm_metric
+    ('recommended', 'correlation')
+
     Attributes
     ----------
     preset : {'recommended', 'paper'}

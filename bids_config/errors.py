@@ -11,9 +11,18 @@ N_NAMED = 3
 
 
 class InputError(Exception):
-    """A mistake that the user can correct; the message is one sentence with file and remedy.
+    """Wrong input; the message is one sentence with the file and the remedy.
 
     The command line prints it without a traceback and ends with exit code 2.
+
+    Examples
+    --------
+    >>> import conceptrsa as crsa
+    >>> try:
+    ...     crsa.read_betas("no-such-folder")
+    ... except crsa.InputError as error:
+    ...     print(error)
+    no-such-folder ...
     """
 
 

@@ -44,7 +44,8 @@ def load_dataset_config(name_or_path: str | Path, atlas: Path | None = None) -> 
     name_or_path : str or Path
         The name of a packaged configuration (`ds001246`, `demo`) or the path of a TOML file.
     atlas : Path, optional
-        Whose labels its regions name; by default that of the configuration, else FreeSurfer's.
+        Atlas of the labels that regions name; by default that of the configuration, else
+        FreeSurfer's.
 
     Returns
     -------
@@ -54,8 +55,15 @@ def load_dataset_config(name_or_path: str | Path, atlas: Path | None = None) -> 
     Raises
     ------
     InputError
-        When there is no such file, it is no TOML, or a key or value is not allowed; the message
+        If the file is missing or not valid TOML, or a key or value is not allowed. The message
         names the file, the key and what is allowed.
+
+    Examples
+    --------
+    >>> import conceptrsa as crsa
+    >>> config = crsa.load_dataset_config("demo")
+    >>> [roi.name for roi in config.rois][:2]
+    ['visual', 'visual-left']
     """
     file = _find(name_or_path)
     table = read_toml(file)

@@ -13,6 +13,10 @@ from conceptrsa.pipelines.cli.parser import Parser
 sys.path.insert(0, str(Path(__file__).parent))
 from message_list import messages_by_area
 
+sys.path.insert(0, str(Path(__file__).parent))
+import calibration_figure  # beside this file
+import gallery_settings
+
 project = "conceptrsa"
 version = release = version_of("conceptrsa")
 project_copyright = "the conceptrsa authors"
@@ -22,6 +26,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
 ]
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -31,17 +36,42 @@ napoleon_use_ivar = True
 # Names in single quotes mean what the sentence says, not whichever object has that name.
 suppress_warnings = ["ref.python"]
 
+# The build runs every example, which makes the pictures; the pages are written to docs/gallery.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "gallery_settings.GalleryOrder",
+    "reset_modules": ("matplotlib", "gallery_settings.ignore_notes"),
+    "image_scrapers": ("matplotlib", "gallery_settings.returned_results"),
+    "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": r"matplotlib|pathlib",
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "abort_on_example_error": True,
+}
 html_theme = "furo"
+html_static_path = ["static"]
+html_extra_path = [gallery_settings.REPORTS]
+(Path(__file__).parent / gallery_settings.REPORTS).mkdir(parents=True, exist_ok=True)
+html_css_files = ["gallery.css"]
 html_title = f"conceptrsa {release}"
 html_show_sphinx = False
-exclude_patterns = ["images"]
+exclude_patterns = [
+    "images",
+    "examples",
+    "sg_execution_times.rst",
+    "gallery/sg_execution_times.rst",
+]
 
 COMMAND_LINE = "reference/command_line"
 MESSAGES = "messages"
 
 
 def setup(app: Any) -> None:
-    """Have the page of the command line hold what the command prints."""
+    """Draw a figure, and have the page of the command line hold what the command prints."""
+    app.connect("builder-inited", calibration_figure.draw)
     app.connect("source-read", add_help)
     app.connect("source-read", add_messages)
 

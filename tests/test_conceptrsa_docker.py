@@ -797,7 +797,7 @@ def test_it_is_installed_with_the_version_of_the_package() -> None:
     )
 
 
-@pytest.mark.parametrize("page", ["README.md", "docker/README.md", "docs/container.md"])
+@pytest.mark.parametrize("page", ["docker/README.md", "docs/container.md"])
 def test_commands_of_a_page_start_a_container(lab: Lab, page: str) -> None:
     """With an image that has no FreeSurfer, which no command asks a licence for."""
     lab.image(CONCEPTRSA_CONTAINER="python")

@@ -124,14 +124,16 @@ def test_arrays_in_a_notebook(tmp_path: Path) -> None:
     assert answer(tmp_path / "out") == PLANTED
 
 
-def test_one_subject(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipe", "n_subjects"), [("Patterns of regions", 4), ("One subject", 1)])
+def test_patterns_of_regions(tmp_path: Path, recipe: str, n_subjects: int) -> None:
     (tmp_path / "betas").mkdir()
     (tmp_path / "models").mkdir()
     for model, values in MODELS.items():
         np.savez(tmp_path / "models" / f"{model}.npz", stimulus=STIMULI, features=values)
-    betas = {f"{roi}/betas": betas_of(1, model) for roi, model in PLANTED.items()}
-    np.savez(tmp_path / "betas" / "sub-01.npz", stimulus=STIMULI, **betas)
-    run_recipe("One subject", tmp_path)
+    for subject in range(1, n_subjects + 1):
+        betas = {f"{roi}/betas": betas_of(subject, model) for roi, model in PLANTED.items()}
+        np.savez(tmp_path / "betas" / f"sub-{subject:02d}.npz", stimulus=STIMULI, **betas)
+    run_recipe(recipe, tmp_path)
     assert answer(tmp_path / "out") == PLANTED
 
 

@@ -75,8 +75,16 @@ class VoxelGrid:
 class RoiPatterns:
     """The betas of one subject in one region of interest.
 
-    What follows from halves or runs is computed when it is asked for, so that ten thousand stimuli
-    fit into memory.
+    Means over halves or runs are computed when they are needed, so that ten thousand stimuli fit
+    into memory. Make one by `from_array`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> runs = np.random.default_rng(0).normal(size=(4, 3, 20))  # (runs, stimuli, voxels)
+    >>> crsa.RoiPatterns.from_array(runs)
+    RoiPatterns(3 stimuli, 20 voxels, 4 runs)
 
     Attributes
     ----------
@@ -97,7 +105,7 @@ class RoiPatterns:
     n_same : int
         Of `n_dropped`, voxels whose betas are finite, but the same for all stimuli.
     n_averaged : ndarray of int, (2, stimuli), or None
-        How many presentations each beta of `halves` is the mean of; None where as many in both.
+        Number of presentations that each beta of `halves` is the mean of; None if the same in both.
     """
 
     whole: Betas | None
@@ -140,8 +148,7 @@ class RoiPatterns:
         Raises
         ------
         InputError
-            On an array of another number of dimensions or without a value, and on others that do
-            not fit it.
+            If an array is empty, has another number of dimensions, or does not fit the others.
         """
         name_of = name_of or (lambda part: f"the array {part} beside {source}")
         array = _kept(np.array(betas))
@@ -416,7 +423,7 @@ class SubjectData(ABC):
 
 @dataclass(frozen=True, repr=False)
 class SubjectPatterns(SubjectData):
-    """The betas of one subject in every region.
+    """The betas of one subject in every region. Make one by `from_arrays`.
 
     Attributes
     ----------
@@ -429,13 +436,21 @@ class SubjectPatterns(SubjectData):
     sources : tuple of Path
         The files that the betas and regions were read from.
     notes : tuple of str
-        What happened while reading that the user should know.
+        Notes on reading that the user should know.
     estimation : mapping
-        How the betas were estimated, as their sidecar has it; empty where that is not known.
+        Settings of the estimation, from the sidecar of the betas; empty if they are not known.
     kind : {'t', 'z'} or None
-        What their files say that they hold in place of betas.
+        Statistic that the files hold in place of betas, according to their headers.
     grid : VoxelGrid or None
-        That the regions' voxels are numbered in, where it is of a standard space.
+        Grid in which the regions' voxels are numbered, where it is in a standard space.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> betas = np.random.default_rng(0).normal(size=(3, 20))  # (stimuli, voxels)
+    >>> crsa.SubjectPatterns.from_arrays("01", ["cat", "dog", "car"], {"V1": betas})
+    SubjectPatterns(sub-01: 3 stimuli; V1 20 voxels)
     """
 
     subject: str
@@ -467,7 +482,7 @@ class SubjectPatterns(SubjectData):
         Raises
         ------
         InputError
-            On stimuli of one name, an array that does not fit the stimuli, or no region.
+            If two stimuli have one name, an array does not fit the stimuli, or there is no region.
 
         Examples
         --------
@@ -536,7 +551,15 @@ class SubjectPatterns(SubjectData):
 
 @dataclass(frozen=True, repr=False)
 class SubjectRdms(SubjectData):
-    """The RDMs of one subject in every region, where patterns are not known.
+    """The RDMs of one subject in every region, without patterns. Make one by `from_arrays`.
+
+    Examples
+    --------
+    Distances between cat and dog, cat and car, dog and car:
+
+    >>> import conceptrsa as crsa
+    >>> crsa.SubjectRdms.from_arrays("01", ["cat", "dog", "car"], {"V1": [0.2, 0.9, 0.8]})
+    SubjectRdms(sub-01: 3 stimuli; V1)
 
     Attributes
     ----------
@@ -572,13 +595,14 @@ class SubjectRdms(SubjectData):
         stimuli : sequence of str
             Their names, in the order of the arrays' rows, or of `pdist`.
         rois : mapping of str to array_like, (stimuli, stimuli) or (pairs,)
-            The RDM of each region by its name. A stimulus all of whose distances are NaN is taken
-            as one that the subject did not see.
+            The RDM of each region by its name. If all distances of a stimulus are NaN, the subject
+            did not see it.
 
         Raises
         ------
         InputError
-            On stimuli of one name, an array that is no RDM of these stimuli, or no region.
+            If two stimuli have one name, an array is not an RDM of these stimuli, or there is no
+            region.
         """
         label, named = _who(subject, stimuli, rois)
         given = {name: np.asarray(rdm, dtype=np.float64) for name, rdm in rois.items()}

@@ -74,7 +74,7 @@ def require_model(name: str, group: str) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Features:
-    """Features of one model for every stimulus.
+    """Features of one model, one row for each stimulus.
 
     Attributes
     ----------
@@ -85,13 +85,19 @@ class Features:
     stimuli : sequence of str
         Names of the stimuli, each once.
     values : array_like or DataFrame, (stimuli, features)
-        A row per stimulus, in the order of `stimuli`; of a table, by its index. Single precision
-        stays single: distances are computed in double precision in any case.
+        One row for each stimulus, in the order of `stimuli`; rows of a DataFrame are matched by
+        its index. Single precision is kept; distances are computed in double precision.
     note : str
-        What a reader of a result should know about the model.
+        A remark on the model for readers of a result.
     origin : mapping
-        Network, layer, pooling, SHA-256 of weights, versions of libraries ..., as JSON can hold
-        it, where the features come from the zoo.
+        Network, layer, pooling, SHA-256 of weights and versions of libraries, where the features
+        were extracted by `extract_features`.
+
+    Examples
+    --------
+    >>> import conceptrsa as crsa
+    >>> crsa.Features("CLIP", "multimodal", ["cat", "dog", "car"], [[1, 2], [1, 3], [9, 1]])
+    Features(CLIP, multimodal: 3 stimuli, 2 features)
     """
 
     model: str
@@ -135,15 +141,23 @@ class ModelRdm:
     model : str
         Name of the model.
     group : str
-        As for features.
+        Models of one group are shown and tested together.
     stimuli : sequence of str
         Names of the stimuli, each once.
     rdm : array_like, (pairs,) or (stimuli, stimuli)
         Pairs in the order of `scipy.spatial.distance.pdist` over `stimuli`.
     note : str
-        What a reader of a result should know about the model.
+        A remark on the model for readers of a result.
     origin : mapping
-        Empty: it is not known.
+        Empty, as the origin of supplied RDMs is not known.
+
+    Examples
+    --------
+    Distances between cat and dog, cat and car, dog and car:
+
+    >>> import conceptrsa as crsa
+    >>> crsa.ModelRdm("animacy", "hypotheses", ["cat", "dog", "car"], [0, 1, 1])
+    ModelRdm(animacy, hypotheses: 3 stimuli)
     """
 
     model: str
@@ -273,14 +287,17 @@ def read_features(path: str | Path) -> list[Features | ModelRdm]:
     Parameters
     ----------
     path : str or Path
-        A folder with, for each model, one of: `<model>.npz` with the arrays stimulus and features,
-        or stimulus and rdm (square, or the pairs in the order of `pdist`); `<model>.tsv` or `.csv`
-        with the column stimulus and a column a feature, or a square table of distances between the
-        stimuli of its header; `<model>.npy`, or `<model>/features.npy`, whose rows
-        `file_names.txt` beside it names; a column of `categories.tsv`, whose first column is
-        stimulus. `models.tsv` (columns model and, if wished, group and note) says which are
-        compared, in which order and groups; without it all are, in one group. Or the file of a
-        single model.
+        The file of a single model, or a folder that holds for each model one of:
+
+        - `<model>.npz` with the arrays stimulus and features, or stimulus and rdm (square, or the
+          pairs in the order of `pdist`);
+        - `<model>.tsv` or `.csv` with the column stimulus and one column for each feature, or a
+          square table of distances between the stimuli of its header;
+        - `<model>.npy` or `<model>/features.npy`, with the names of its rows in `file_names.txt`;
+        - a column of `categories.tsv`, whose first column is stimulus.
+
+        `models.tsv` (column model, optional columns group and note) gives the models to compare,
+        their order and groups. Without it, all models are compared, in one group.
 
     Returns
     -------
@@ -290,8 +307,19 @@ def read_features(path: str | Path) -> list[Features | ModelRdm]:
     Raises
     ------
     InputError
-        No model, a model twice, without a file or with several, a value that is missing or not a
-        number, a stimulus twice, an RDM that is none.
+        If there is no model; if a model is named twice, has no file or several; if a value is
+        missing or not a number, a stimulus occurs twice, or an RDM is not valid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> np.savez(folder / "CLIP.npz", stimulus=["cat", "dog", "car"], features=np.eye(3))
+    >>> crsa.read_features(folder)
+    [Features(CLIP, models: 3 stimuli, 3 features)]
     """
     path = Path(path)
     if path.is_file():

@@ -27,7 +27,7 @@ ENOUGH_DISTANCES = 1_000_000
 
 
 def compute_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Floats:
-    """Distances between all pairs of patterns.
+    """Compute the distances between all pairs of patterns.
 
     Parameters
     ----------
@@ -48,9 +48,17 @@ def compute_rdm(patterns: Floats, metric: RdmMetric | Callable[..., Any]) -> Flo
     Raises
     ------
     ValueError
-        On a distance that needs more than patterns.
+        If the distance needs more than patterns.
     InputError
-        On a function that gives anything but the pairs.
+        If a function returns anything but the pairs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> patterns = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0]])
+    >>> crsa.compute_rdm(patterns, "correlation").round(6)
+    array([0., 2., 2.])
     """
     metric = rdm_metric_of(metric)
     if isinstance(metric, OwnFunction):

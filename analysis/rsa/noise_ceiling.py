@@ -32,7 +32,7 @@ class NoiseCeiling(NamedTuple):
     Attributes
     ----------
     pairwise : ndarray
-        The paper's: mean comparison of a subject's RDM with each other subject's.
+        Mean comparison of a subject's RDM with each other subject's.
     lower, upper : ndarray
         Nili et al. (2014): comparison of a subject's RDM with the mean of the others' and with
         the mean of all. Before the mean, RDMs are z-scored (Pearson), ranked (Spearman, rho-a,
@@ -49,11 +49,11 @@ class NoiseCeiling(NamedTuple):
 def noise_ceiling(
     rdms: Floats, metric: RsaMetric | Callable[..., Any], *, spearman_bounds: bool = True
 ) -> NoiseCeiling:
-    """Ceilings of subjects' RDMs.
+    """Compute the noise ceilings of subjects' RDMs.
 
     A subject whose RDM cannot be compared (see
-    `conceptrsa.analysis.rsa.correlations.correlate_rdms`) gets NaN, and does not touch the others;
-    where fewer than two subjects are left, all get NaN.
+    `conceptrsa.analysis.rsa.correlations.correlate_rdms`) gets NaN, without effect on the others.
+    If fewer than two subjects are left, all get NaN.
 
     Parameters
     ----------
@@ -64,6 +64,23 @@ def noise_ceiling(
     spearman_bounds : bool
         False leaves the lower and upper bounds of Spearman, rho-a and tau-a NaN: ranking the mean
         RDMs takes longer than all the rest.
+
+    Returns
+    -------
+    NoiseCeiling
+        `pairwise`, `lower` and `upper`, each of shape (..., subjects).
+
+    Examples
+    --------
+    Three subjects whose RDMs share a signal:
+
+    >>> import numpy as np
+    >>> import conceptrsa as crsa
+    >>> rng = np.random.default_rng(0)
+    >>> rdms = rng.uniform(size=45) + 0.1 * rng.uniform(size=(3, 45))  # (subjects, pairs)
+    >>> ceiling = crsa.noise_ceiling(rdms, "pearson")
+    >>> ceiling.pairwise.round(2), ceiling.upper.round(2)
+    (array([0.99, 0.99, 0.99]), array([1., 1., 1.]))
     """
     metric = rsa_metric_of(metric)
     if is_own(metric):

@@ -4,9 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.patterns import SubjectPatterns, Subjects, VoxelGrid
+
+SMOOTHING = 4.0
+"""Full width at half maximum, mm, of what shares of the subjects are smoothed by."""
+
+_FWHM = float(np.sqrt(8 * np.log(2)))
+"""Of a normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +24,8 @@ class RegionMap:
     ----------
     grid : VoxelGrid
     voxels : mapping of str to ndarray of int
-        Flat (C order) indices of each region's voxels, increasing: those that are the region's in
-        at least half of the subjects.
+        Flat (C order) indices of each region's voxels, increasing. Where these differ between
+        subjects: those that most subjects share, as many as a subject has on average.
     """
 
     grid: VoxelGrid
@@ -50,11 +57,31 @@ def region_map(subjects: Subjects) -> RegionMap | None:
     if not all(grid is not None and grid.is_same(first) for grid in grids):
         return None
     voxels = {}
-    for name in patterns[0].rois:
-        seen = np.concatenate([one.rois[name].voxels for one in patterns if name in one.rois])
-        found, counts = np.unique(seen, return_counts=True)
-        voxels[name] = found[2 * counts >= len(patterns)]
+    for name in dict.fromkeys(name for one in patterns for name in one.rois):
+        voxels[name] = _shared(
+            [one.rois[name].voxels for one in patterns if name in one.rois], first
+        )
     return RegionMap(first, {name: found for name, found in voxels.items() if len(found)})
+
+
+def _shared(of_subjects: Sequence[Integers], grid: VoxelGrid) -> Integers:
+    """Give as many voxels as a subject has on average, of the highest smoothed share of subjects.
+
+    A threshold on the share alone would break a thin layer of cortex into pieces, and leave out a
+    small region that lies a little elsewhere in each subject.
+    """
+    found, counts = np.unique(np.concatenate(of_subjects), return_counts=True)
+    if (counts == len(of_subjects)).all():
+        return found
+    widths = SMOOTHING / _FWHM / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    places = np.stack(np.unravel_index(found, grid.shape))
+    # Only the box around the region is smoothed.
+    places -= places.min(axis=1, keepdims=True)
+    shares = np.zeros(places.max(axis=1) + 1)
+    shares[tuple(places)] = counts / len(of_subjects)
+    smooth = ndimage.gaussian_filter(shares, widths, mode="constant")[tuple(places)]
+    size = round(sum(map(len, of_subjects)) / len(of_subjects))
+    return np.sort(found[np.argsort(-smooth, kind="stable")[:size]])
 
 
 def labels_at(points: Floats, labels: Integers, grid: VoxelGrid) -> Integers:

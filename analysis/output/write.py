@@ -12,7 +12,7 @@ from typing import Any
 
 from conceptrsa.analysis.output.figures.all_figures import write_figures
 from conceptrsa.analysis.output.figures.style import is_hemisphere
-from conceptrsa.analysis.output.region_volumes import write_region_volumes
+from conceptrsa.analysis.output.region_volumes import write_best_model_volumes, write_region_volumes
 from conceptrsa.analysis.output.report.comparison_page import REPORT, write_report
 from conceptrsa.analysis.output.tables import write_tables
 from conceptrsa.analysis.results import ComparisonResult
@@ -63,6 +63,7 @@ def write_comparison(
         "hemispheres": list(filter(is_hemisphere, names)),
     }
     write_region_volumes(result.region_map, by_kind, group_dir)
+    write_best_model_volumes(result, by_kind["regions"] or names, group_dir)
     write_figures(result, group_dir / "figures")
     provenance = provenance_of(result, further_settings)
     write_report(result, group_dir, provenance)

@@ -1,5 +1,7 @@
 """Regions where they are in the brain, coloured by their best model and by its score."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,20 +17,21 @@ from PIL import Image, ImageDraw
 
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.patterns import VoxelGrid
-from conceptrsa.analysis.brain.region_map import RegionMap, labels_at
-from conceptrsa.analysis.inference.findings import ALPHA
+from conceptrsa.analysis.brain.region_map import SMOOTHING, RegionMap, labels_at
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.sheet import Sheet, lay_out, title_room
 from conceptrsa.analysis.output.figures.style import (
     FURTHER_COLOURS,
+    KNOWN_COLOURS,
     MUTED_COLOUR,
     RSA_NAMES,
     SMALL,
     View,
-    group_colours,
 )
-from conceptrsa.analysis.rsa.correlations import mean_over_subjects
+from conceptrsa.analysis.output.leading_models import leading_models
+from conceptrsa.analysis.output.region_volumes import NONE_RELATED
 from conceptrsa.bids_config.image_spaces import MNI305_TO_MNI152
+from conceptrsa.bids_config.names import some_of
 
 N_SLICES = 7
 STEP = 1.0
@@ -46,11 +49,10 @@ SCORES = "viridis"
 LEAST_ON_SURFACE = 0.5
 """Share of the regions that have to reach the cortex for it to be drawn."""
 
-MOST_OUTLINED = 60
-"""Of more regions, outlines would cover the cortex."""
-
-PIXELS = 1000
+PIXELS = 800
 """Of the picture of a surface, before neighbouring pixels are joined."""
+
+BORDER_PIXELS = 3
 
 _X, _Y, _Z = np.eye(3)
 VIEWS = {
@@ -63,8 +65,24 @@ VIEWS = {
 }
 """What goes to the right and what up in a picture."""
 
-DEPTHS = np.linspace(0.1, 0.9, 5)
-"""Between white matter and pia."""
+DEPTHS = np.array([0.5, 0.3, 0.7, 0.1, 0.9])
+"""Between white matter and pia, the middle first."""
+
+FEWEST_DEPTHS = 2
+"""At which a region has to be found."""
+
+THINNEST = 0.5
+"""Millimetres: where white matter and pia are closer, as in the medial wall, is no cortex."""
+
+MOST_NAMED = 12
+"""Regions whose names fit into the legend."""
+
+PALETTE = (*(colour for colour in FURTHER_COLOURS if colour != "#777777"), *KNOWN_COLOURS.values())
+OTHERS, OTHER_MODELS = "others", "#777777"
+"""Of models beyond the palette: those that are the best in the fewest regions."""
+
+GREYS = 32
+"""Levels of what is behind regions, so that files stay small."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +117,11 @@ def draw_brain_slices(view: View) -> Figure:
         len(slices), SLICE_WIDTH, heights, per_row=len(slices), left=0.3, between=0.04, right=0.9,
         above=title_room(0), below=0.15, gap=0.04, appearance=view.appearance,
     )  # fmt: skip
+    pictured = []
     for stack, z in zip(sheet.stacks, slices, strict=True):
         points = np.stack([*np.meshgrid(x, y, indexing="xy"), np.full((len(y), len(x)), z)], -1)
         here = labels_at(points, labels, region_map.grid)
+        pictured.append(here)
         brain = _template(points, region_map.grid.space)
         for panel, colour in zip(stack, (colours.models, colours.scores), strict=True):
             picture = np.where((here > 0)[..., None], colour[here], brain)
@@ -118,7 +138,7 @@ def draw_brain_slices(view: View) -> Figure:
                 place, 0.97, side, transform=panel.transAxes, fontsize=SMALL, va="top",
                 ha="left" if side == "L" else "right", color=MUTED_COLOUR,
             )  # fmt: skip
-    return _finished(sheet, view, colours, "brain_slices")
+    return _finished(sheet, view, colours, "brain_slices", pictured)
 
 
 def _borders(labels: Integers) -> Any:
@@ -168,16 +188,18 @@ def draw_brain_surface(view: View) -> Figure:
         len(shown), SURFACE_WIDTH, [SURFACE_WIDTH] * 2, per_row=len(shown), left=0.15, between=0.08,
         right=0.9, above=title_room(0), below=0.15, gap=0.0, appearance=view.appearance,
     )  # fmt: skip
+    pictured = []
     for stack, (side, seen_from) in zip(sheet.stacks, shown, strict=True):
         surface = _surface(side)
         here = labels_on_surface(surface, labels, region_map.grid)
+        pictured.append(here)
         for panel, colour in zip(stack, (colours.models, colours.scores), strict=True):
             base = np.where(surface.is_sulcus, 0.75, 0.9)[:, None]
             painted = np.where((here > 0)[:, None], colour[here], base)
             panel.imshow(_painted(surface, painted, here, VIEWS[side, seen_from]))
             _without_frame(panel)
         sheet.set_title(stack[0], f"{side}, {seen_from}")
-    return _finished(sheet, view, colours, "brain_surface")
+    return _finished(sheet, view, colours, "brain_surface", pictured)
 
 
 def reaches_cortex(view: View) -> bool:
@@ -190,7 +212,8 @@ def reaches_cortex(view: View) -> bool:
             for side in ("left", "right")
         ]
     )
-    return len(np.setdiff1d(seen, [0])) >= LEAST_ON_SURFACE * len(region_map.voxels)
+    n_mapped = len(np.setdiff1d(np.unique(labels), [0]))
+    return len(np.setdiff1d(seen, [0])) >= max(1, LEAST_ON_SURFACE * n_mapped)
 
 
 @dataclass(frozen=True)
@@ -225,14 +248,18 @@ def _surface(side: str) -> Surface:
 
 
 def labels_on_surface(surface: Surface, labels: Integers, grid: VoxelGrid) -> Integers:
-    """Give the label that most of a vertex' points between white matter and pia have, or 0."""
+    """Give the label found most often between a vertex' white matter and pia, or 0."""
     points = surface.white + DEPTHS[:, None, None] * (surface.pial - surface.white)
     if grid.space == "MNI152":
         points = points @ MNI305_TO_MNI152[:3, :3].T + MNI305_TO_MNI152[:3, 3]
-    found = np.sort(labels_at(points, labels, grid), axis=0)
-    # The one in the middle is that of the majority, where there is one.
-    middle = found[len(DEPTHS) // 2]
-    return np.where((found == middle).sum(axis=0) > len(DEPTHS) // 2, middle, 0)
+    found = labels_at(points, labels, grid)
+    times = np.where(found > 0, (found[:, None] == found).sum(axis=1), 0)
+    # Of two that are found as often, the one nearer to the middle.
+    most = times.argmax(axis=0)[None]
+    best = np.take_along_axis(found, most, axis=0)[0]
+    is_found = np.take_along_axis(times, most, axis=0)[0] >= FEWEST_DEPTHS
+    is_cortex = np.linalg.norm(surface.pial - surface.white, axis=1) >= THINNEST
+    return np.where(is_found & is_cortex, best, 0)
 
 
 def _painted(
@@ -247,19 +274,32 @@ def _painted(
     seen = np.flatnonzero(facing > 0)
     seen = seen[np.argsort(corners[seen].mean(axis=1) @ towards)]
     of_corners = labels[surface.faces[seen]]
-    painted = colours[surface.faces[seen, 0]]
-    if len(np.unique(labels)) <= MOST_OUTLINED:
-        painted[(of_corners != of_corners[:, :1]).any(axis=1)] = to_rgb(OUTLINE)
-    painted = painted * (0.6 + 0.4 * facing[seen])[:, None]
+    shade = np.rint((0.6 + 0.4 * facing[seen]) * GREYS) / GREYS
+    painted = (255 * colours[surface.faces[seen]] * shade[:, None, None]).astype(int)
     flat = np.stack([corners[seen] @ across, -corners[seen] @ up], axis=-1)
     low, high = flat.min(axis=(0, 1)), flat.max(axis=(0, 1))
     places = (flat - (low + high) / 2) / (high - low).max() * 0.97 * PIXELS + PIXELS / 2
+    middles, centres = (places + np.roll(places, -1, axis=1)) / 2, places.mean(axis=1)
+    differ = of_corners != np.roll(of_corners, -1, axis=1)
     picture = Image.new("RGB", (PIXELS, PIXELS), "white")
     pen = ImageDraw.Draw(picture)
-    for corners_of_face, colour in zip(places, (255 * painted).astype(int), strict=True):
-        fill = tuple(colour.tolist())
-        pen.polygon(list(map(tuple, corners_of_face.tolist())), fill=fill, outline=fill)
-    return picture.resize((PIXELS // 2, PIXELS // 2), Image.Resampling.LANCZOS)
+
+    def fill(shape: Any, colour: Integers) -> None:
+        flat_colour = tuple(colour.tolist())
+        pen.polygon(list(map(tuple, np.stack(shape).tolist())), flat_colour, flat_colour)
+
+    for face, is_border in enumerate(differ.any(axis=1)):
+        if not is_border:
+            fill(places[face], painted[face, 0])
+            continue
+        # Each corner's share of the face.
+        for one in range(3):
+            shape = (places[face, one], middles[face, one], centres[face], middles[face, one - 1])
+            fill(shape, painted[face, one])
+    for face, edge in np.argwhere(differ):
+        line = (*centres[face].tolist(), *middles[face, edge].tolist())
+        pen.line(line, OUTLINE, BORDER_PIXELS)
+    return picture.resize((PIXELS // 2, PIXELS // 2), Image.Resampling.BOX)
 
 
 def _map_of(view: View) -> RegionMap:
@@ -268,46 +308,43 @@ def _map_of(view: View) -> RegionMap:
 
 
 def _colours(view: View) -> _Colours:
-    best = [_best(view, index) for index in range(len(view.rois))]
-    names = list(dict.fromkeys(name for name, _ in best if name is not None))
-    palette = group_colours(names, FURTHER_COLOURS)
-    scores = [score for name, score in best if name is not None]
-    low, high = (min(0.0, *scores), max(scores)) if len(scores) > 1 else (0.0, max([1e-3, *scores]))
-    norm = Normalize(low, high)
+    of_all = leading_models(view.result)
+    best = [of_all.get(roi.roi) for roi in view.rois]
+    found = [one for one in best if one is not None]
+    ranked = [name for name, _ in Counter(one.model for one in found).most_common()]
+    named = ranked if len(ranked) <= len(PALETTE) else ranked[: len(PALETTE) - 1]
+    palette = dict(zip(named, PALETTE, strict=False))
+    scores = [one.rsa for one in found]
+    norm = Normalize(min([0.0, *scores]), max([1e-3, *scores]))
     scale = matplotlib.colormaps[SCORES]
     none = to_rgb(NO_MODEL)
-    of_models = [none if name is None else to_rgb(palette[name]) for name, _ in best]
-    of_scores = [none if name is None else scale(norm(score))[:3] for name, score in best]
-    handles: list[Artist] = [Patch(color=palette[name], label=name) for name in names]
-    if any(name is None for name, _ in best):
-        handles.append(
-            Patch(
-                facecolor=NO_MODEL,
-                edgecolor=OUTLINE,
-                linewidth=0.6,
-                label="no model found to be related",
-            )
+    of_models = [
+        none if one is None else to_rgb(palette.get(one.model, OTHER_MODELS)) for one in best
+    ]
+    of_scores = [none if one is None else scale(norm(one.rsa))[:3] for one in best]
+    regions: dict[str | None, list[str]] = {name: [] for name in (*named, OTHERS, None)}
+    for roi, one in zip(view.rois, best, strict=True):
+        name = None if one is None else one.model if one.model in palette else OTHERS
+        regions[name].append(roi.roi)
+    handles: list[Artist] = [
+        Patch(
+            facecolor=NO_MODEL if name is None else palette.get(name, OTHER_MODELS),
+            edgecolor=OUTLINE, linewidth=0.6,
+            label=f"{name or NONE_RELATED}: {_named(of, len(view.rois))}",
         )
+        for name, of in regions.items() if of
+    ]  # fmt: skip
     return _Colours(np.array([none, *of_models]), np.array([none, *of_scores]), handles, norm)
 
 
-def _best(view: View, index: int) -> tuple[str | None, float]:
-    """The model of a region with the highest score, of those related to it where that is tested."""
-    roi = view.rois[index]
-    if not view.has_intervals:
-        means = mean_over_subjects(roi.rsa)
-        if not np.isfinite(means).any():
-            return None, np.nan
-        highest = int(np.nanargmax(means))
-        return view.result.models[highest].name, float(means[highest])
-    related = [score for score in view.inference.of(roi.roi).model_scores if score.p_max < ALPHA]
-    if not related:
-        return None, np.nan
-    best = max(related, key=lambda score: score.rsa)
-    return best.model, best.rsa
+def _named(regions: Sequence[str], n_all: int) -> str:
+    """The names of regions, or their number where there are many."""
+    return some_of(regions, 3) if n_all <= MOST_NAMED else f"{len(regions)} of {n_all} regions"
 
 
-def _finished(sheet: Sheet, view: View, colours: _Colours, name: str) -> Figure:
+def _finished(
+    sheet: Sheet, view: View, colours: _Colours, name: str, pictured: Sequence[Integers]
+) -> Figure:
     last = sheet.stacks[-1][1]
     scale = last.inset_axes((1.08, 0.1, 0.07, 0.8))
     mapped = matplotlib.cm.ScalarMappable(colours.norm, SCORES)
@@ -318,12 +355,15 @@ def _finished(sheet: Sheet, view: View, colours: _Colours, name: str) -> Figure:
     own_space = "MNI152" if name == "brain_slices" else "MNI305"
     is_moved = _map_of(view).grid.space != own_space
     through = ", brought there by the affine between MNI305 and MNI152" if is_moved else ""
-    return sheet.finish(
-        CAPTIONS[name]["title"],
-        details_of(view),
-        colours.handles,
-        [note(view, name, through=through), note(view, "brain_slices", kind)],
-    )
+    notes = [note(view, name, through=through)]
+    if len(view.result.subjects) > 1:
+        notes[0] += " " + note(view, "brain_slices", "shared", smoothing=f"{SMOOTHING:g}")
+    seen = np.unique(np.concatenate([labels.ravel() for labels in pictured]))
+    unseen = [roi.roi for number, roi in enumerate(view.rois, 1) if number not in seen]
+    if unseen:
+        notes[0] += " " + note(view, name, "unseen", regions=some_of(unseen))
+    notes.append(note(view, "brain_slices", kind))
+    return sheet.finish(CAPTIONS[name]["title"], details_of(view), colours.handles, notes)
 
 
 def _without_frame(panel: Axes) -> None:
@@ -341,7 +381,7 @@ def _template(points: Floats, space: str) -> Floats:
     inverse = np.linalg.inv(affine)
     places = np.moveaxis(points @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
     values = ndimage.map_coordinates(image, places, order=1)
-    grey = np.where(values > 0.02, 0.35 + 0.6 * values, 1.0)
+    grey = np.where(values > 0.02, np.rint((0.35 + 0.6 * values) * GREYS) / GREYS, 1.0)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 

@@ -25,6 +25,7 @@ from conceptrsa.analysis.output.figures.style import (
     printed,
     unbroken,
 )
+from conceptrsa.analysis.output.leading_models import leading_models
 from conceptrsa.analysis.output.report.headline import headline
 from conceptrsa.analysis.output.report.rendering import (
     counted,
@@ -93,23 +94,13 @@ def best_by_region(result: ComparisonResult) -> str:
     others cannot be ruled out as the best.
     """
     wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi)] or list(result.rois)
-    best: dict[str, tuple[float, str]] = {}
-    if result.inference is None:
-        for roi in wholes:
-            means = mean_over_subjects(roi.rsa)
-            if np.isfinite(means).any():
-                highest = int(np.nanargmax(means))
-                best[roi.roi] = float(means[highest]), result.models[highest].name
-    else:
-        for score in result.inference.model_scores:
-            if score.p_max < ALPHA and score.rsa > best.get(score.roi, (-np.inf, ""))[0]:
-                best[score.roi] = score.rsa, score.model
+    best = leading_models(result)
     shown = [roi.roi for roi in wholes if roi.roi in best]
     if len(shown) > MOST_IN_A_LINE:
-        shown = sorted(shown, key=lambda roi: -best[roi][0])[:MOST_IN_A_LINE]
+        shown = sorted(shown, key=lambda roi: -best[roi].rsa)[:MOST_IN_A_LINE]
     said = []
     for name in shown:
-        rsa, model = best[name]
+        model, rsa = best[name].model, best[name].rsa
         others = best_models(result.inference, name).besides(model)
         left = f", {counted(len(others), 'other')} not ruled out" if others else ""
         said.append(f"{name}: {model} ({printed(rsa)}{left})")

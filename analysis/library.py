@@ -21,7 +21,12 @@ from conceptrsa.analysis.brain.patterns import (
     have_patterns,
 )
 from conceptrsa.analysis.comparison import compare as compare_patterns
-from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
+from conceptrsa.analysis.files.stimuli import (
+    Appearance,
+    Stimulus,
+    find_appearance,
+    read_stimuli,
+)
 from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models import features as networks
 from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
@@ -345,15 +350,29 @@ class Comparison:
         """Plots, each into one matplotlib `Axes`."""
         return Plots(self.result)
 
-    def save(self, out_dir: str | Path) -> Path:
+    def save(
+        self,
+        out_dir: str | Path,
+        stimuli: str | Path | Sequence[Stimulus] | None = None,
+    ) -> Path:
         """Write tables, figures, report and provenance to `out_dir`/group.
+
+        Parameters
+        ----------
+        out_dir : str or Path
+        stimuli : str, Path or sequence of Stimulus, optional
+            Folder of pictures, with `labels.tsv` if wished, that the report shows.
 
         Returns
         -------
         Path
             Of the folder.
         """
-        write_comparison(self.result, Path(out_dir))
+        if stimuli is None or isinstance(stimuli, (str, Path)):
+            appearance = find_appearance(None if stimuli is None else Path(stimuli))
+        else:
+            appearance = Appearance.of(stimuli)
+        write_comparison(self.result, Path(out_dir), appearance=appearance)
         return Path(out_dir) / "group"
 
     def _table(self, name: str) -> pd.DataFrame:

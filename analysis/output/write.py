@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.analysis.files.stimuli import Appearance
 from conceptrsa.analysis.output.figures.all_figures import write_figures
 from conceptrsa.analysis.output.report.comparison_page import REPORT, write_report
 from conceptrsa.analysis.output.tables import write_tables
@@ -37,7 +38,10 @@ PACKAGES = (
 
 
 def write_comparison(
-    result: ComparisonResult, out_dir: Path, further_settings: Mapping[str, Any] | None = None
+    result: ComparisonResult,
+    out_dir: Path,
+    further_settings: Mapping[str, Any] | None = None,
+    appearance: Appearance | None = None,
 ) -> None:
     """Write tables, figures, report and provenance of a comparison to `out_dir`/group.
 
@@ -49,6 +53,8 @@ def write_comparison(
     out_dir : Path
     further_settings : mapping, optional
         What the betas and features were made with, as JSON can hold it; for the provenance.
+    appearance : Appearance, optional
+        Pictures and labels of the stimuli, for the report.
     """
     group_dir = Path(out_dir) / "group"
     provenance_file = group_dir / "provenance.json"
@@ -57,7 +63,7 @@ def write_comparison(
     write_tables(result, group_dir)
     write_figures(result, group_dir / "figures")
     provenance = provenance_of(result, further_settings)
-    write_report(result, group_dir, provenance)
+    write_report(result, group_dir, provenance, appearance)
     write_provenance(provenance, provenance_file)
 
 

@@ -85,7 +85,8 @@ class ComparisonOptions:
     ----------
     stimuli : Path, optional
         Pictures named <stimulus>.<ext>, with labels.tsv (stimulus, label) for language models,
-        which are left out where there are no labels.
+        which are left out where there are no labels; the report shows both. With --features only
+        that.
     features : Path, optional
         Features or RDMs in place of networks: a folder with <model>.npz, .tsv, .csv or .npy, and if
         wished models.tsv (model, group); or the file of one model.

@@ -9,7 +9,7 @@ from conceptrsa.analysis.files.stimuli import Appearance
 from conceptrsa.analysis.output.report.answer import answer
 from conceptrsa.analysis.output.report.answer_table import answer_tables
 from conceptrsa.analysis.output.report.contents import Column, Figures, embed_figures, read_tables
-from conceptrsa.analysis.output.report.explorer import explorer_data, stimuli_data
+from conceptrsa.analysis.output.report.explorer import explorer_data, rdms_to_show, stimuli_data
 from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
 from conceptrsa.analysis.output.report.rendering import counted, render_page
 from conceptrsa.analysis.results import ComparisonResult
@@ -64,8 +64,11 @@ def write_report(
     methods = describe_methods(result)
     write_citation(methods.references, group_dir / CITATION)
     figures = embed_figures(result, group_dir / "figures")
-    explorer = explorer_data(result)
-    shown, notes = stimuli_data(result.stimuli if explorer else (), appearance or Appearance())
+    rdms = rdms_to_show(result)
+    explorer = None if rdms is None else explorer_data(result, rdms)
+    shown, notes = stimuli_data(
+        rdms.stimuli if rdms and explorer else (), appearance or Appearance()
+    )
     page = render_page(
         "group.html.j2",
         scripts=SCRIPTS,
@@ -78,7 +81,7 @@ def write_report(
         figures=figures,
         explorer=None if explorer is None else {**shown, **explorer},
         stimuli_notes=notes,
-        shares_stimuli=bool(result.stimuli),
+        has_rdms=rdms is not None,
         tables=list(read_tables(group_dir)),
         methods=methods,
         citation_file=CITATION,

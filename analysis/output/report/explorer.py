@@ -3,6 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib
@@ -37,18 +38,45 @@ N_COLOURS = 64
 AS_SUPPLIED = "distance as supplied"
 
 
-def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class ShownRdms:
+    """RDMs of one set of stimuli.
+
+    Attributes
+    ----------
+    stimuli : tuple of str
+    models : ndarray, (models, pairs)
+    regions : tuple of ndarray, (folds, subjects, pairs)
+    """
+
+    stimuli: tuple[str, ...]
+    models: Floats
+    regions: tuple[Floats, ...]
+
+
+def rdms_to_show(result: ComparisonResult) -> ShownRdms | None:
+    """RDMs of the stimuli that subjects share, or of a single subject; None where there are none."""
+    if result.stimuli:
+        rdms = tuple(roi.rdms for roi in result.rois)
+        return ShownRdms(result.stimuli, result.model_rdms, rdms)
+    single = [roi.own.single[0] for roi in result.rois if roi.own is not None and roi.own.single]
+    if len(result.subjects) > 1 or len(single) < len(result.rois):
+        return None
+    rdms = tuple(region.brain[:, None] for region in single)
+    return ShownRdms(single[0].stimuli, single[0].models, rdms)
+
+
+def explorer_data(result: ComparisonResult, rdms: ShownRdms) -> dict[str, Any] | None:
     """Gather RDMs, scores, maps of the stimuli and their influence, as JSON can hold them.
 
     Returns
     -------
     dict or None
         Subjects are left out, and only their means kept, where all would be too large for a page;
-        None where even these would, or where subjects share no stimuli.
+        None where even these would.
     """
-    n_pairs = int(result.model_rdms.shape[-1])
-    form = _form(result, n_pairs)
-    if form is None or n_pairs == 0:
+    form = _form(result, rdms)
+    if form is None:
         return None
     with_subjects, bits = form
     settings = result.settings
@@ -61,11 +89,13 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
             {
                 "name": roi.roi,
                 "ceiling": _number(mean_over_subjects(roi.ceiling.pairwise)),
-                "sources": list(_sources(result, roi, with_subjects, bits)),
-                "map": _map(mean_over_subjects(roi.rdms.mean(axis=0))),
+                "sources": list(_sources(result, roi, of_roi.mean(axis=0), with_subjects, bits)),
+                "map": _map(mean_over_subjects(of_roi.mean(axis=0))),
                 "influence": influence,
             }
-            for roi, influence in zip(result.rois, _influences(result), strict=True)
+            for roi, of_roi, influence in zip(
+                result.rois, rdms.regions, _influences(result, rdms), strict=True
+            )
         ],
         "models": [
             {
@@ -77,7 +107,7 @@ def explorer_data(result: ComparisonResult) -> dict[str, Any] | None:
                 "rdm": encode(rdm, bits),
                 "map": _map(rdm),
             }
-            for model, rdm in zip(result.models, result.model_rdms, strict=True)
+            for model, rdm in zip(result.models, rdms.models, strict=True)
         ],
         "colours": _colours(),
     }
@@ -115,11 +145,12 @@ def stimuli_data(
     return {"names": names, "pictures": list(thumbnails.addresses)}, tuple(notes)
 
 
-def _form(result: ComparisonResult, n_pairs: int) -> tuple[bool, Bits] | None:
+def _form(result: ComparisonResult, rdms: ShownRdms) -> tuple[bool, Bits] | None:
     """Whether RDMs of subjects are embedded, and bits of a distance; None where nothing fits."""
+    n_pairs = rdms.models.shape[-1]
     forms: tuple[tuple[bool, Bits], ...] = ((True, 16), (False, 16), (False, 8))
     for with_subjects, bits in forms:
-        n_sources = 1 + with_subjects * len(result.subjects)
+        n_sources = 1 + with_subjects * _several(result)
         n_rdms = n_sources * len(result.rois) + len(result.models)
         if n_rdms * n_pairs * bits // 8 <= MAX_BYTES:
             return with_subjects, bits
@@ -149,11 +180,10 @@ def _map(rdm: Floats) -> dict[str, Any] | None:
     return {"places": encode(placed.places.ravel()), "share": _number(placed.share)}
 
 
-def _influences(result: ComparisonResult) -> Iterator[dict[str, Any] | None]:
+def _influences(result: ComparisonResult, rdms: ShownRdms) -> Iterator[dict[str, Any] | None]:
     """Of each region: models, as places among all, and influences (models, stimuli) on them."""
-    n_stimuli = len(result.stimuli)
-    most = max(1, MAX_INFLUENCES // (n_stimuli * len(result.rois)))
-    found = influence_on_scores(result.model_rdms, [roi.rdms for roi in result.rois], result.settings.rsa_metric)
+    most = max(1, MAX_INFLUENCES // (len(rdms.stimuli) * len(result.rois)))
+    found = influence_on_scores(rdms.models, rdms.regions, result.settings.rsa_metric)
     if found is None:
         yield from (None for _ in result.rois)
         return
@@ -164,13 +194,19 @@ def _influences(result: ComparisonResult) -> Iterator[dict[str, Any] | None]:
         yield {"models": kept, "values": encode(of_roi[kept].ravel())} if kept else None
 
 
+def _several(result: ComparisonResult) -> int:
+    """Number of subjects besides their mean: a single one is the mean."""
+    return len(result.subjects) if len(result.subjects) > 1 else 0
+
+
 def _sources(
-    result: ComparisonResult, roi: RoiResult, with_subjects: bool, bits: Bits
+    result: ComparisonResult, roi: RoiResult, rdms: Floats, with_subjects: bool, bits: Bits
 ) -> Iterator[dict[str, Any]]:
-    """The mean of all subjects, then each of them; means over folds."""
-    rdms = roi.rdms.mean(axis=0)
-    yield _source(MEAN, mean_over_subjects(rdms), mean_over_subjects(roi.rsa), bits)
-    if with_subjects:
+    """The mean of all subjects, then each of them, from RDMs (subjects, pairs)."""
+    several = _several(result)
+    name = MEAN if several else result.subjects[0]
+    yield _source(name, mean_over_subjects(rdms), mean_over_subjects(roi.rsa), bits)
+    if with_subjects and several:
         for label, rdm, scores in zip(result.subjects, rdms, roi.rsa, strict=True):
             yield _source(label, rdm, scores, bits)
 

@@ -106,13 +106,13 @@
   function see(stimulus) {
     const pair = box.explorer.pair;
     seen = stimulus;
-    for (const { svg, marks } of drawn) {
+    for (const { svg, line, marks } of drawn) {
       marks.forEach((mark, index) => {
         mark.classList.toggle("seen", index === seen);
         mark.classList.toggle("in-pair", pair.includes(index));
       });
       // What comes last lies above the others.
-      svg.append(marks[seen]);
+      svg.append(line, ...pair.map((index) => marks[index]), marks[seen]);
     }
     byId("map-readout").replaceChildren(...portrait(seen), element("strong", "", data.names[seen]));
   }

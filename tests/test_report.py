@@ -25,7 +25,11 @@ from report_cases import (
     planted_result,
     written_report,
 )
+from scipy.spatial.distance import pdist, squareform
 
+from conceptrsa.analysis.files.stimuli import find_appearance
+from conceptrsa.analysis.inference import score_influence
+from conceptrsa.analysis.inference.score_influence import influence_on_scores
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
 from conceptrsa.analysis.output.report import contents, explorer
 from conceptrsa.analysis.output.report.answer_table import answer_tables
@@ -35,7 +39,12 @@ from conceptrsa.analysis.output.report.contents import (
     read_tables,
     shortened,
 )
-from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
+from conceptrsa.analysis.output.report.explorer import (
+    encode,
+    explorer_data,
+    rdms_to_show,
+    stimuli_data,
+)
 from conceptrsa.analysis.output.report.methods import describe_methods
 from conceptrsa.analysis.output.report.rendering import (
     by_column,
@@ -43,6 +52,11 @@ from conceptrsa.analysis.output.report.rendering import (
     embed_picture,
     render_page,
 )
+from conceptrsa.analysis.output.report.stimulus_maps import place_stimuli
+from conceptrsa.analysis.output.report.thumbnails import Thumbnails, make_thumbnails
+from conceptrsa.analysis.results import ComparisonResult
+from conceptrsa.analysis.rsa.correlations import correlate_rdms
+from conceptrsa.analysis.settings import RsaMetric, rsa_metric_of
 
 KINDS = ("wholes", "hemispheres")
 
@@ -101,7 +115,7 @@ def test_names_do_not_become_elements(hostile_page: Page) -> None:
     assert not {"i", "b"} & set(tags)
     assert all("onerror" not in attributes for _, attributes in hostile_page.elements)
     scripts = [found for found, _ in hostile_page.scripts if "type" not in found]
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     for name in (HOSTILE_MODEL, HOSTILE_REGION, HOSTILE_NOTE, "{{ 7 * 7 }}"):
         assert name in hostile_page.text
     assert "49 (language)" not in hostile_page.text
@@ -110,7 +124,7 @@ def test_names_do_not_become_elements(hostile_page: Page) -> None:
 def test_names_survive_in_the_data_of_the_explorer(hostile_page: Page) -> None:
     data = hostile_page.data("explorer-data")
     assert isinstance(data, dict)
-    assert HOSTILE_STIMULUS in data["stimuli"]
+    assert HOSTILE_STIMULUS in data["names"]
     assert data["models"][0]["name"] == HOSTILE_MODEL
     assert data["regions"][0]["name"] == HOSTILE_REGION
 
@@ -247,28 +261,40 @@ def test_a_page_can_be_rendered_from_another_package() -> None:
     )
 
 
-def decoded(rdm: dict[str, object]) -> np.ndarray:
-    """Distances as the page's script computes them."""
-    steps = np.frombuffer(base64.b64decode(str(rdm["steps"])), dtype="<u2")
-    low, high = float(str(rdm["low"])), float(str(rdm["high"]))
-    return np.where(steps == 65535, np.nan, low + steps * (high - low) / 65534)
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
+def decoded(coded: dict[str, Any]) -> np.ndarray:
+    """Numbers as the page's script computes them."""
+    low, high, missing, text = coded["low"], coded["high"], 2 ** coded["bits"] - 1, coded["steps"]
+    if coded["bits"] == 6:
+        steps = np.array([LETTERS.index(letter) for letter in text])
+    else:
+        steps = np.frombuffer(base64.b64decode(text), dtype="<u2").astype(int)
+    return np.where(steps == missing, np.nan, low + steps * (high - low) / (missing - 1))
+
+
+@pytest.mark.parametrize("bits", [6, 16])
 @pytest.mark.parametrize(
     "distances", [[0.1, 0.7, np.nan, 1.9], [0.5, 0.5, 0.5], [np.nan, np.nan], [-2.0, 3.0, 0.0]]
 )
-def test_distances_come_back_from_16_bits(distances: list[float]) -> None:
+def test_distances_come_back_from_6_or_16_bits(distances: list[float], bits: explorer.Bits) -> None:
     values = np.array(distances)
-    back = decoded(encode_rdm(values))
-    half_a_step = (
-        0.5 * (np.nanmax(values) - np.nanmin(values)) / 65534 if any(np.isfinite(values)) else 0.0
-    )
+    back = decoded(encode(values, bits))
+    span = np.nanmax(values) - np.nanmin(values) if any(np.isfinite(values)) else 0.0
+    half_a_step = 0.5 * span / (2**bits - 2)
     np.testing.assert_allclose(back, values, rtol=0, atol=half_a_step * 1.01)
+
+
+def explored(result: ComparisonResult) -> dict[str, Any] | None:
+    rdms = rdms_to_show(result)
+    assert rdms is not None
+    return explorer_data(result, rdms)
 
 
 def test_the_explorer_holds_the_rdms_and_scores_of_the_result() -> None:
     result = planted()
-    data = explorer_data(result)
+    data = explored(result)
     assert data is not None
     for region, roi in zip(data["regions"], result.rois, strict=True):
         mean, *subjects = region["sources"]
@@ -287,12 +313,136 @@ def test_the_explorer_leaves_out_what_no_page_can_hold(monkeypatch: pytest.Monke
     result = planted()
     n_pairs = result.model_rdms.shape[-1]
     n_means = len(result.rois) + len(result.models)
-    monkeypatch.setattr(explorer, "MAX_DISTANCES", n_means * n_pairs)
-    data = explorer_data(result)
+    n_rdms = n_means + len(result.rois) * len(result.subjects)
+    for n_bits, form in (
+        (16 * n_rdms, (16, 16)),
+        (16 * n_means + 6 * (n_rdms - n_means), (16, 6)),
+        (16 * n_means, (16, None)),
+        (6 * n_means, (6, None)),
+    ):
+        monkeypatch.setattr(explorer, "MAX_CHARACTERS", n_bits * n_pairs / 6)
+        data = explored(result)
+        assert data is not None
+        coded = [source["rdm"] for source in data["regions"][0]["sources"]]
+        assert len(coded) == (1 if form[1] is None else 1 + len(result.subjects))
+        assert (coded[0]["bits"], form[1] and coded[1]["bits"]) == form
+        model = data["models"][0]["rdm"]
+        step = 1.01 * (model["high"] - model["low"]) / (2 ** model["bits"] - 2)
+        np.testing.assert_allclose(decoded(model), result.model_rdms[0], atol=step / 2)
+    monkeypatch.setattr(explorer, "MAX_CHARACTERS", n_means * n_pairs - 1)
+    assert explored(result) is None
+
+
+def test_a_single_subject_is_explored() -> None:
+    result = planted_result(truth={"V1": "visual"}, n_subjects=1, voxel_selection="all")
+    data = explored(result)
     assert data is not None
-    assert [len(region["sources"]) for region in data["regions"]] == [1] * len(result.rois)
-    monkeypatch.setattr(explorer, "MAX_DISTANCES", n_means * n_pairs - 1)
-    assert explorer_data(result) is None
+    ((source,),) = (region["sources"] for region in data["regions"])
+    assert source["name"] == result.subjects[0]
+    rdm, models = decoded(source["rdm"]), [decoded(model["rdm"]) for model in data["models"]]
+    found = [np.corrcoef(rdm, model)[0, 1] for model in models]
+    np.testing.assert_allclose(found, result.rois[0].rsa[0], atol=1e-3)
+
+
+def test_maps_of_points_in_a_plane_are_these_points() -> None:
+    points = np.random.default_rng(0).standard_normal((12, 2))
+    placed = place_stimuli(pdist(points, "sqeuclidean"))
+    assert placed is not None and placed.share == pytest.approx(1)
+    np.testing.assert_allclose(np.linalg.norm(placed.places, axis=1).max(), 1)
+    ratio = pdist(placed.places) / pdist(points)
+    np.testing.assert_allclose(ratio, ratio[0])
+    # Of correlation distances the map shows the first principal components of the patterns.
+    patterns = np.random.default_rng(1).standard_normal((12, 30))
+    placed = place_stimuli(pdist(patterns, "correlation"))
+    scaled = patterns - patterns.mean(axis=1, keepdims=True)
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    spread = np.linalg.svd(scaled - scaled.mean(axis=0), compute_uv=False) ** 2
+    assert placed is not None and placed.share == pytest.approx(spread[:2].sum() / spread.sum())
+    assert place_stimuli(np.ones(6)) is None and place_stimuli(np.array([1, np.nan, 2])) is None
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman", "kendall-tau-a", "whitened-cosine"])
+def test_influence_is_what_a_score_loses_without_a_stimulus(metric: RsaMetric) -> None:
+    rng = np.random.default_rng(0)
+    n, latent = 24, rng.standard_normal((24, 4))
+    brain = np.array(
+        [[pdist(latent + 0.5 * rng.standard_normal((n, 4))) for _ in range(3)] for _ in range(2)]
+    )
+    models = np.array([pdist(latent + rng.standard_normal((n, 4))) for _ in range(2)])
+    found = influence_on_scores(models, [brain], metric)
+    assert found is not None
+    (influence,) = found
+    np.testing.assert_allclose(influence.sum(axis=1), 0, atol=1e-9)
+
+    def scores(kept: np.ndarray) -> np.ndarray:
+        def among(rdms: np.ndarray) -> np.ndarray:
+            return np.array([squareform(squareform(rdm)[np.ix_(kept, kept)]) for rdm in rdms])
+
+        of_folds = [correlate_rdms(among(one), among(models), metric) for one in brain]
+        return np.mean(of_folds, axis=(0, 1))
+
+    everyone = np.arange(n)
+    lost = np.array([scores(everyone) - scores(np.delete(everyone, one)) for one in everyone]).T
+    lost -= lost.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(influence, lost, atol=0.15 * np.abs(lost).max())
+
+
+def test_influence_is_left_out_where_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = np.random.default_rng(0).random((2, 15))
+    assert influence_on_scores(models, [models[None]], "pearson") is not None
+    assert influence_on_scores(models, [models[None]], rsa_metric_of(lambda a, b: 0.0)) is None
+    monkeypatch.setattr(score_influence, "MOST_PRODUCTS", 2 * 2 * 15 * 14)
+    assert influence_on_scores(models, [models[None]], "kendall-tau-a") is None
+
+
+def picture(file: Path, mode: str = "RGB", side: int = 300, **options: Any) -> Path:
+    noise = np.random.default_rng(side).integers(0, 255, (side, side // 2, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(file, **options)
+    return file
+
+
+def test_odd_pictures_become_thumbnails_within_the_budget(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (60, 40), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    picture(tmp_path / "b.jpg", "CMYK")
+    picture(tmp_path / "c.png", "L")
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    picture(tmp_path / "d.jpg", exif=rotated)
+    Image.new("RGBA", (90, 30), (0, 0, 0, 0)).save(tmp_path / "e.png")
+    (tmp_path / "f.png").write_text("no picture")
+    Image.fromarray(np.full((40, 40), 65535, np.uint16)).save(tmp_path / "g.png")
+    picture(tmp_path / "h.jpg").with_name("labels.tsv").write_text(
+        "stimulus\tlabel\na\tdog\nb\tdog\nc\tcat\n"
+    )
+    stimuli = [*"abcdefgh", "z"]
+    data, notes = stimuli_data(stimuli, find_appearance(tmp_path))
+    assert data["names"] == ["dog (a)", "dog (b)", "cat", *"defgh", "z"]
+    assert notes == ("These pictures cannot be read: f.png.", "There is no picture of z.")
+    thumbnails = [
+        Image.open(BytesIO(base64.b64decode(address.split(",")[1]))) if address else None
+        for address in data["pictures"]
+    ]
+    assert [place for place, found in enumerate(thumbnails) if found is None] == [5, 8]
+    sizes = [found.size for found in thumbnails if found is not None]
+    assert sizes == [(60, 40), (48, 96), (48, 96), (96, 48), (90, 30), (40, 40), (48, 96)]
+    pixels = [np.asarray(found.convert("RGB"))[5, 5] for found in thumbnails if found is not None]
+    red, clear, white = pixels[0], pixels[4], pixels[5]
+    assert red[0] > 200 > 60 > red[2] and clear.min() > 240 and white.min() > 240
+    files = [tmp_path / "b.jpg", None, tmp_path / "h.jpg"]
+    assert len(make_thumbnails(files, budget=3000).addresses) == 3
+    assert sum(map(len, make_thumbnails(files, budget=3000).addresses)) <= 3000
+    assert make_thumbnails(files, budget=100) == Thumbnails(too_many=True)
+
+
+def test_what_cannot_be_shown_is_said_and_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a text")
+    data, (note,) = stimuli_data(["a"], find_appearance(tmp_path))
+    assert data == {"names": ["a"], "pictures": []}
+    assert note.startswith(f"No pictures are shown: {tmp_path} holds no picture")
+    (tmp_path / "labels.tsv").write_text("name\n")
+    _, notes = stimuli_data(["a"], find_appearance(tmp_path))
+    assert notes[1].startswith("No labels are shown: ")
 
 
 def test_cells_are_shortened_and_nothing_else() -> None:
@@ -314,13 +464,28 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
 
 
 def test_long_tables_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "MAX_ROWS", 30)
-    rows = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
-    rows.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
-    (table,) = read_tables(tmp_path)
-    assert len(table.rows) == 30 and {row[0] for row in table.rows} == {"top"}
-    assert "30 of 100 rows where selection is top" in table.note
-    assert len(table.first_rows) < len(table.rows)
+    rois = [f"region {number}" for number in range(40)]
+    scores = pd.DataFrame({
+        "roi": np.repeat(rois, 50), "model": [f"m{number}" for number in range(50)] * 40,
+        "rsa": np.random.default_rng(0).random(2000),
+    })  # fmt: skip
+    scores.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
+    sweep = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
+    sweep.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
+    whole, other = read_tables(tmp_path)
+    assert len(whole.rows) == 2000 and "the file has all" not in whole.note
+    monkeypatch.setattr(contents, "MAX_CHARACTERS", 10_000)
+    table, other = read_tables(tmp_path)
+    assert len(other.rows) == 50 and {row[0] for row in other.rows} == {"top"}
+    assert "50 of 100 rows where selection is top" in other.note
+    assert len(other.first_rows) < len(other.rows)
+    assert sum(len(json.dumps(by_column(one.rows))) for one in (table, other)) < 11_000
+    assert f"The page holds {len(table.rows)} of 2,000 rows; the file has all" in table.note
+    # Of every region the best are there.
+    n_each = len(table.rows) // len(rois)
+    best = scores.sort_values("rsa", ascending=False).groupby("roi").head(n_each)
+    found = {(row[0], row[1]) for row in table.rows}
+    assert n_each > 2 and set(zip(best["roi"], best["model"], strict=True)) <= found
 
 
 def test_rows_are_sorted_within_regions_and_empty_tables_and_columns_are_left_out(

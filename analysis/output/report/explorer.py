@@ -22,14 +22,30 @@ from conceptrsa.analysis.results import ComparisonResult, RoiResult
 from conceptrsa.analysis.rsa.correlations import mean_over_subjects
 from conceptrsa.analysis.rsa.distances import metric_of_models
 
-MAX_BYTES = 1_900_000
-"""So much RDMs may take, before they are written as text a third longer. Where all do not fit, RDMs
-of subjects are left out, and then distances have one byte instead of two."""
+MAX_CHARACTERS = 2_000_000
+"""So much text RDMs may be. Where it would be more, RDMs of subjects are in 6 bits a distance, else
+left out, else all are in 6 bits, which are as fine as the colours."""
 
-MAX_INFLUENCES = 200_000
+MAX_INFLUENCES = 100_000
 """So many influences of stimuli are embedded at most; of more, those on the highest scores."""
 
-Bits = Literal[8, 16]
+Bits = Literal[6, 16]
+
+LETTERS = np.frombuffer(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8
+)
+"""Those of base64, of which each holds 6 bits."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How RDMs are embedded: bits of a distance of means and models, and of subjects or None."""
+
+    of_means: Bits
+    of_subjects: Bits | None
+
+
+FORMS = (Form(16, 16), Form(16, 6), Form(16, None), Form(6, None))
 
 MEAN = "mean of all subjects"
 
@@ -55,7 +71,7 @@ class ShownRdms:
 
 
 def rdms_to_show(result: ComparisonResult) -> ShownRdms | None:
-    """RDMs of the stimuli that subjects share, or of a single subject; None where there are none."""
+    """Give RDMs of the stimuli that subjects share, or of a single subject; None without any."""
     if result.stimuli:
         rdms = tuple(roi.rdms for roi in result.rois)
         return ShownRdms(result.stimuli, result.model_rdms, rdms)
@@ -78,18 +94,16 @@ def explorer_data(result: ComparisonResult, rdms: ShownRdms) -> dict[str, Any] |
     form = _form(result, rdms)
     if form is None:
         return None
-    with_subjects, bits = form
     settings = result.settings
     supplied = result.primary.supplied
     return {
         "brainDistance": AS_SUPPLIED if supplied else RDM_NAMES[settings.rdm_metric],
         "comparison": RSA_NAMES[settings.rsa_metric],
-        "bits": bits,
         "regions": [
             {
                 "name": roi.roi,
                 "ceiling": _number(mean_over_subjects(roi.ceiling.pairwise)),
-                "sources": list(_sources(result, roi, of_roi.mean(axis=0), with_subjects, bits)),
+                "sources": list(_sources(result, roi, of_roi.mean(axis=0), form)),
                 "map": _map(mean_over_subjects(of_roi.mean(axis=0))),
                 "influence": influence,
             }
@@ -104,7 +118,7 @@ def explorer_data(result: ComparisonResult, rdms: ShownRdms) -> dict[str, Any] |
                 "distance": AS_SUPPLIED
                 if model.supplied_rdm
                 else RDM_NAMES[metric_of_models(settings.rdm_metric)],
-                "rdm": encode(rdm, bits),
+                "rdm": encode(rdm, form.of_means),
                 "map": _map(rdm),
             }
             for model, rdm in zip(result.models, rdms.models, strict=True)
@@ -135,7 +149,7 @@ def stimuli_data(
     ]
     notes = list(appearance.notes)
     if thumbnails.too_many:
-        notes.append(f"Pictures are left out: those of {len(stimuli):,} stimuli are too many bytes.")
+        notes.append(f"Pictures of {len(stimuli):,} stimuli are too much for a page.")
     if thumbnails.unreadable:
         unreadable = [file.name for file in thumbnails.unreadable]
         notes.append(f"These pictures cannot be read: {joined(unreadable)}.")
@@ -145,22 +159,22 @@ def stimuli_data(
     return {"names": names, "pictures": list(thumbnails.addresses)}, tuple(notes)
 
 
-def _form(result: ComparisonResult, rdms: ShownRdms) -> tuple[bool, Bits] | None:
-    """Whether RDMs of subjects are embedded, and bits of a distance; None where nothing fits."""
-    n_pairs = rdms.models.shape[-1]
-    forms: tuple[tuple[bool, Bits], ...] = ((True, 16), (False, 16), (False, 8))
-    for with_subjects, bits in forms:
-        n_sources = 1 + with_subjects * _several(result)
-        n_rdms = n_sources * len(result.rois) + len(result.models)
-        if n_rdms * n_pairs * bits // 8 <= MAX_BYTES:
-            return with_subjects, bits
+def _form(result: ComparisonResult, rdms: ShownRdms) -> Form | None:
+    """The first of the forms that fits into a page; None where none does."""
+    n_means = len(rdms.regions) + len(rdms.models)
+    n_of_subjects = _several(result) * len(rdms.regions)
+    for form in FORMS:
+        n_bits = n_means * form.of_means + n_of_subjects * (form.of_subjects or 0)
+        if n_bits * rdms.models.shape[-1] / 6 <= MAX_CHARACTERS:
+            return form
     return None
 
 
 def encode(values: Floats, bits: Bits = 16) -> dict[str, Any]:
-    """Encode numbers as little-endian steps from the smallest, `low`, to `high`, in base64.
+    """Encode numbers as steps from the smallest, `low`, to `high`, in base64.
 
-    A number is `low + step * (high - low) / (2**bits - 2)`; step 2**bits - 1 is NaN.
+    A number is `low + step * (high - low) / (2**bits - 2)`; step 2**bits - 1 is NaN. Steps are
+    little-endian integers of 16 bits, or of 6 bits, which are a letter each.
     """
     n_steps = 2**bits - 2
     present = np.isfinite(values)
@@ -169,8 +183,9 @@ def encode(values: Floats, bits: Bits = 16) -> dict[str, Any]:
     )
     span = high - low
     shares = (np.where(present, values, low) - low) / span if span > 0 else np.zeros(values.shape)
-    steps = np.where(present, np.round(shares * n_steps), n_steps + 1).astype(f"<u{bits // 8}")
-    return {"low": low, "high": high, "steps": base64.b64encode(steps.tobytes()).decode("ascii")}
+    steps = np.where(present, np.round(shares * n_steps), n_steps + 1).astype("<u2")
+    text = LETTERS[steps].tobytes() if bits == 6 else base64.b64encode(steps.tobytes())
+    return {"low": low, "high": high, "bits": bits, "steps": text.decode("ascii")}
 
 
 def _map(rdm: Floats) -> dict[str, Any] | None:
@@ -200,15 +215,15 @@ def _several(result: ComparisonResult) -> int:
 
 
 def _sources(
-    result: ComparisonResult, roi: RoiResult, rdms: Floats, with_subjects: bool, bits: Bits
+    result: ComparisonResult, roi: RoiResult, rdms: Floats, form: Form
 ) -> Iterator[dict[str, Any]]:
     """The mean of all subjects, then each of them, from RDMs (subjects, pairs)."""
     several = _several(result)
     name = MEAN if several else result.subjects[0]
-    yield _source(name, mean_over_subjects(rdms), mean_over_subjects(roi.rsa), bits)
-    if with_subjects and several:
+    yield _source(name, mean_over_subjects(rdms), mean_over_subjects(roi.rsa), form.of_means)
+    if form.of_subjects and several:
         for label, rdm, scores in zip(result.subjects, rdms, roi.rsa, strict=True):
-            yield _source(label, rdm, scores, bits)
+            yield _source(label, rdm, scores, form.of_subjects)
 
 
 def _source(label: str, rdm: Floats, scores: Floats, bits: Bits) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def place_stimuli(rdm: Floats) -> StimulusMap | None:
     products = (means + means[:, None] - squared - means.mean()) / 2
     values, vectors = np.linalg.eigh(products)
     places = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))
-    # The sign of an axis means nothing: one that does not depend on the library of linear algebra.
-    places *= np.where(np.take_along_axis(places, np.abs(places).argmax(axis=0)[None], 0) < 0, -1, 1)
+    # The sign of an axis means nothing: take one that no library of linear algebra changes.
+    farthest = places[np.abs(places).argmax(axis=0), [0, 1]]
+    places *= np.where(farthest < 0, -1, 1)
     share = values[:-3:-1].clip(0).sum() / np.abs(values).sum()
     return StimulusMap(places / np.linalg.norm(places, axis=1).max(), float(share))

@@ -20,20 +20,27 @@
   let onPaper = false;
   let modelIsChosen = false;
 
-  function decode(coded, bits = 16) {
-    if (coded.values) return coded;
-    const bytes = Uint8Array.from(atob(coded.steps), (letter) => letter.charCodeAt(0));
+  /* Numbers in base64: little-endian steps of 16 bits, or of 6 bits, which are a letter each. */
+  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const stepOfLetter = new Map([...LETTERS].map((letter, step) => [letter, step]));
+
+  function stepsOf({ steps, bits }) {
+    if (bits === 6) return Array.from(steps, (letter) => stepOfLetter.get(letter));
+    const bytes = Uint8Array.from(atob(steps), (letter) => letter.charCodeAt(0));
     const view = new DataView(bytes.buffer);
-    const missing = 2 ** bits - 1;
-    coded.values = Float64Array.from({ length: (8 * bytes.length) / bits }, (_, index) => {
-      const step = bits === 8 ? bytes[index] : view.getUint16(2 * index, true);
-      return step === missing ? NaN : coded.low + (step * (coded.high - coded.low)) / (missing - 1);
-    });
+    return Array.from({ length: bytes.length / 2 }, (_, index) => view.getUint16(2 * index, true));
+  }
+
+  function decode(coded) {
+    if (coded.values) return coded;
+    const missing = 2 ** coded.bits - 1;
+    const unit = (coded.high - coded.low) / (missing - 1);
+    coded.values = Float64Array.from(stepsOf(coded), (step) => (step === missing ? NaN : coded.low + step * unit));
     return coded;
   }
 
   function decodeRdm(rdm) {
-    if (!rdm.shares) rdm.shares = percentiles(decode(rdm, data.bits).values);
+    if (!rdm.shares) rdm.shares = percentiles(decode(rdm).values);
     return rdm;
   }
 

@@ -367,9 +367,16 @@ class Comparison:
         -------
         Path
             Of the folder.
+
+        Raises
+        ------
+        InputError
+            If `stimuli` is not a folder; pictures that cannot be read are named in the report.
         """
-        if stimuli is None or isinstance(stimuli, (str, Path)):
-            appearance = find_appearance(None if stimuli is None else Path(stimuli))
+        if stimuli is None:
+            appearance = Appearance()
+        elif isinstance(stimuli, (str, Path)):
+            appearance = find_appearance(Path(stimuli))
         else:
             appearance = Appearance.of(stimuli)
         write_comparison(self.result, Path(out_dir), appearance=appearance)

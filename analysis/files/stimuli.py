@@ -84,7 +84,7 @@ class Appearance:
 def find_appearance(directory: Path | None, labels_file: Path | None = None) -> Appearance:
     """Find what a report can show of stimuli, without looking into the pictures.
 
-    What is missing or wrong ends no comparison, since no number depends on it.
+    What is wrong in the folder ends no comparison, since no number depends on it.
 
     Parameters
     ----------
@@ -92,7 +92,14 @@ def find_appearance(directory: Path | None, labels_file: Path | None = None) -> 
         Folder of pictures, with `labels.tsv` or `labels.csv` where there are labels.
     labels_file : Path, optional
         Table of labels, where the folder has none.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder.
     """
+    if directory is not None:
+        _require_folder(directory)
     pictures: Mapping[str, Path] = {}
     labels: Mapping[str, str] = {}
     notes = []
@@ -161,8 +168,7 @@ def find_pictures(folder: Path) -> dict[str, Path]:
         If there is no such folder or no picture in it, two have one id, or the only picture of a
         stimulus is in a format that cannot be read.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    _require_folder(folder)
     readable = _readable_endings()
     pictures: dict[str, Path] = {}
     for path in _files(folder):
@@ -189,6 +195,11 @@ def find_pictures(folder: Path) -> dict[str, Path]:
             f"{folder} holds no picture{inside}: put <stimulus id>.png (or .jpg ...) there."
         )
     return pictures
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from conceptrsa.analysis.arrays import Floats
 from conceptrsa.analysis.inference.stimulus_pulls import models_of_subject, pull_scores
-from conceptrsa.analysis.rsa.correlations import mean_over_subjects, number_of_stimuli
+from conceptrsa.analysis.rsa.correlations import number_of_stimuli
 from conceptrsa.analysis.settings import RsaMetric, is_product
 
 MOST_PRODUCTS = 2_000_000_000
@@ -50,9 +50,14 @@ def influence_on_scores(
     prepared = models_of_subject(models, metric)
     found = []
     for rdms in regions:
-        pulls = np.full((rdms.shape[1], n_models, n_stimuli), np.nan)
-        for subject, of_subject in enumerate(rdms.swapaxes(0, 1)):
-            if np.isfinite(of_subject).all():
-                pulls[subject] = pull_scores(prepared, of_subject, metric).of_stimuli
-        found.append(2 / (n_stimuli - 1) * mean_over_subjects(pulls))
+        of_subjects = rdms.swapaxes(0, 1)
+        usable = np.isfinite(of_subjects).all(axis=(1, 2)) & (np.ptp(of_subjects, axis=2) > 0).all(
+            1
+        )
+        if not usable.any():
+            found.append(np.full((n_models, n_stimuli), np.nan))
+            continue
+        # The mean over subjects and folds at once: every subject has as many folds.
+        pulls = pull_scores(prepared, of_subjects[usable].reshape(-1, n_pairs), metric)
+        found.append(2 / (n_stimuli - 1) * pulls.of_stimuli)
     return found

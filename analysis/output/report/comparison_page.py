@@ -9,7 +9,12 @@ from conceptrsa.analysis.files.stimuli import Appearance
 from conceptrsa.analysis.output.report.answer import answer
 from conceptrsa.analysis.output.report.answer_table import answer_tables
 from conceptrsa.analysis.output.report.contents import Column, Figures, embed_figures, read_tables
-from conceptrsa.analysis.output.report.explorer import explorer_data, rdms_to_show, stimuli_data
+from conceptrsa.analysis.output.report.explorer import (
+    explorer_data,
+    notes_on_rdms,
+    rdms_to_show,
+    stimuli_data,
+)
 from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
 from conceptrsa.analysis.output.report.rendering import counted, render_page
 from conceptrsa.analysis.results import ComparisonResult
@@ -80,7 +85,7 @@ def write_report(
         warnings=result.warnings,
         figures=figures,
         explorer=None if explorer is None else {**shown, **explorer},
-        stimuli_notes=notes,
+        explorer_notes=() if rdms is None else (*notes_on_rdms(result, rdms), *notes),
         has_rdms=rdms is not None,
         tables=list(read_tables(group_dir)),
         methods=methods,

@@ -159,6 +159,24 @@ def stimuli_data(
     return {"names": names, "pictures": list(thumbnails.addresses)}, tuple(notes)
 
 
+def notes_on_rdms(result: ComparisonResult, rdms: ShownRdms) -> tuple[str, ...]:
+    """Say what the explorer leaves out or rounds."""
+    form = _form(result, rdms)
+    notes = []
+    most = max(map(len, result.sets.of_subjects))
+    if len(rdms.stimuli) < most:
+        notes.append(
+            f"RDMs, maps and influences are of {len(rdms.stimuli):,} stimuli, scores of up to "
+            f"{most:,}."
+        )
+    if form is not None and form.of_subjects is None and _several(result):
+        notes.append("RDMs of single subjects are left out: they are too much for a page.")
+    if form is not None and 6 in (form.of_means, form.of_subjects):
+        whose = "" if form.of_means == 6 else " of single subjects"
+        notes.append(f"Distances{whose} are rounded to 63 values, as many as there are colours.")
+    return tuple(notes)
+
+
 def _form(result: ComparisonResult, rdms: ShownRdms) -> Form | None:
     """The first of the forms that fits into a page; None where none does."""
     n_means = len(rdms.regions) + len(rdms.models)

@@ -21,7 +21,12 @@ from conceptrsa.analysis.brain.patterns import (
     have_patterns,
 )
 from conceptrsa.analysis.comparison import compare as compare_patterns
-from conceptrsa.analysis.files.stimuli import Stimulus, read_stimuli
+from conceptrsa.analysis.files.stimuli import (
+    Stimulus,
+    StimulusPictures,
+    find_stimulus_pictures,
+    read_stimuli,
+)
 from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models import features as networks
 from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
@@ -421,15 +426,36 @@ class Comparison:
         """Plots, each into one matplotlib `Axes`."""
         return Plots(self.result)
 
-    def save(self, out_dir: str | Path) -> Path:
+    def save(
+        self,
+        out_dir: str | Path,
+        stimuli: str | Path | Sequence[Stimulus] | None = None,
+    ) -> Path:
         """Write tables, figures, report and provenance to `out_dir`/group.
+
+        Parameters
+        ----------
+        out_dir : str or Path
+        stimuli : str, Path or sequence of Stimulus, optional
+            Folder of pictures, with `labels.tsv` if wished, that the report shows.
 
         Returns
         -------
         Path
             The folder.
+
+        Raises
+        ------
+        InputError
+            If `stimuli` is not a folder; pictures that cannot be read are named in the report.
         """
-        write_comparison(self.result, Path(out_dir))
+        if stimuli is None:
+            stimulus_pictures = StimulusPictures()
+        elif isinstance(stimuli, (str, Path)):
+            stimulus_pictures = find_stimulus_pictures(Path(stimuli))
+        else:
+            stimulus_pictures = StimulusPictures.of(stimuli)
+        write_comparison(self.result, Path(out_dir), stimulus_pictures=stimulus_pictures)
         return Path(out_dir) / "group"
 
     def _table(self, name: str) -> pd.DataFrame:

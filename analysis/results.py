@@ -1,6 +1,7 @@
 """Results of a comparison, before they become tables and figures."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,9 +146,12 @@ class Analysis:
     notes: tuple[str, ...] = ()
     whitened: bool = False
 
-    @property
+    @cached_property
     def supplied(self) -> bool:
-        """Whether RDMs were supplied, so that no voxels were chosen."""
+        """Whether RDMs were supplied, so that no voxels were chosen.
+
+        Looked for once, as every row of a table asks, and there may be hundreds of regions.
+        """
         return not any(roi.n_voxels.any() for roi in self.rois)
 
     @property

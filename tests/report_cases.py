@@ -5,9 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, SubjectRdms
 from conceptrsa.analysis.comparison import compare
+from conceptrsa.analysis.files.stimuli import StimulusPictures
 from conceptrsa.analysis.models.feature_files import Features
 from conceptrsa.analysis.output.write import write_comparison
 from conceptrsa.analysis.results import ComparisonResult
@@ -111,6 +113,15 @@ def supplied() -> ComparisonResult:
     return compare(subjects, models, settings_for("recommended", n_permutations=100))
 
 
+def pictures_of(stimuli: Sequence[str], folder: Path) -> StimulusPictures:
+    """Give every stimulus a picture of its own colour and a label."""
+    colours = np.random.default_rng(1).integers(0, 255, (len(stimuli), 3))
+    for stimulus, colour in zip(stimuli, colours, strict=True):
+        Image.new("RGB", (120, 90), tuple(colour.tolist())).save(folder / f"{stimulus}.png")
+    files = {stimulus: folder / f"{stimulus}.png" for stimulus in stimuli}
+    return StimulusPictures(files, {stimulus: f"thing {stimulus}" for stimulus in stimuli})
+
+
 @lru_cache
 def hostile() -> ComparisonResult:
     """Every name is an attempt to be more than a name."""
@@ -123,7 +134,9 @@ def hostile() -> ComparisonResult:
     )
 
 
-def written_report(result: ComparisonResult, out_dir: Path) -> Path:
+def written_report(
+    result: ComparisonResult, out_dir: Path, stimulus_pictures: StimulusPictures | None = None
+) -> Path:
     """Write a comparison with all its files, and give its report."""
-    write_comparison(result, out_dir, {"dataset_config": {"name": HOSTILE_NOTE}})
+    write_comparison(result, out_dir, {"dataset_config": {"name": HOSTILE_NOTE}}, stimulus_pictures)
     return out_dir / "group" / "report.html"

@@ -35,7 +35,11 @@ from conceptrsa.analysis.output.report.contents import (
     read_tables,
     shortened,
 )
-from conceptrsa.analysis.output.report.explorer import encode_rdm, explorer_data
+from conceptrsa.analysis.output.report.explorer import (
+    encode,
+    explorer_data,
+    rdms_to_show,
+)
 from conceptrsa.analysis.output.report.methods import describe_methods
 from conceptrsa.analysis.output.report.rendering import (
     by_column,
@@ -43,6 +47,7 @@ from conceptrsa.analysis.output.report.rendering import (
     embed_picture,
     render_page,
 )
+from conceptrsa.analysis.results import ComparisonResult
 
 KINDS = ("wholes", "hemispheres")
 
@@ -101,7 +106,7 @@ def test_names_do_not_become_elements(hostile_page: Page) -> None:
     assert not {"i", "b"} & set(tags)
     assert all("onerror" not in attributes for _, attributes in hostile_page.elements)
     scripts = [found for found, _ in hostile_page.scripts if "type" not in found]
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     for name in (HOSTILE_MODEL, HOSTILE_REGION, HOSTILE_NOTE, "{{ 7 * 7 }}"):
         assert name in hostile_page.text
     assert "49 (language)" not in hostile_page.text
@@ -110,7 +115,7 @@ def test_names_do_not_become_elements(hostile_page: Page) -> None:
 def test_names_survive_in_the_data_of_the_explorer(hostile_page: Page) -> None:
     data = hostile_page.data("explorer-data")
     assert isinstance(data, dict)
-    assert HOSTILE_STIMULUS in data["stimuli"]
+    assert HOSTILE_STIMULUS in data["names"]
     assert data["models"][0]["name"] == HOSTILE_MODEL
     assert data["regions"][0]["name"] == HOSTILE_REGION
 
@@ -247,28 +252,40 @@ def test_a_page_can_be_rendered_from_another_package() -> None:
     )
 
 
-def decoded(rdm: dict[str, object]) -> np.ndarray:
-    """Distances as the page's script computes them."""
-    steps = np.frombuffer(base64.b64decode(str(rdm["steps"])), dtype="<u2")
-    low, high = float(str(rdm["low"])), float(str(rdm["high"]))
-    return np.where(steps == 65535, np.nan, low + steps * (high - low) / 65534)
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
+def decoded(coded: dict[str, Any]) -> np.ndarray:
+    """Numbers as the page's script computes them."""
+    low, high, missing, text = coded["low"], coded["high"], 2 ** coded["bits"] - 1, coded["steps"]
+    if coded["bits"] == 6:
+        steps = np.array([LETTERS.index(letter) for letter in text])
+    else:
+        steps = np.frombuffer(base64.b64decode(text), dtype="<u2").astype(int)
+    return np.where(steps == missing, np.nan, low + steps * (high - low) / (missing - 1))
+
+
+@pytest.mark.parametrize("bits", [6, 16])
 @pytest.mark.parametrize(
     "distances", [[0.1, 0.7, np.nan, 1.9], [0.5, 0.5, 0.5], [np.nan, np.nan], [-2.0, 3.0, 0.0]]
 )
-def test_distances_come_back_from_16_bits(distances: list[float]) -> None:
+def test_distances_come_back_from_6_or_16_bits(distances: list[float], bits: explorer.Bits) -> None:
     values = np.array(distances)
-    back = decoded(encode_rdm(values))
-    half_a_step = (
-        0.5 * (np.nanmax(values) - np.nanmin(values)) / 65534 if any(np.isfinite(values)) else 0.0
-    )
+    back = decoded(encode(values, bits))
+    span = np.nanmax(values) - np.nanmin(values) if any(np.isfinite(values)) else 0.0
+    half_a_step = 0.5 * span / (2**bits - 2)
     np.testing.assert_allclose(back, values, rtol=0, atol=half_a_step * 1.01)
+
+
+def explored(result: ComparisonResult) -> dict[str, Any] | None:
+    rdms = rdms_to_show(result)
+    assert rdms is not None
+    return explorer_data(result, rdms)
 
 
 def test_the_explorer_holds_the_rdms_and_scores_of_the_result() -> None:
     result = planted()
-    data = explorer_data(result)
+    data = explored(result)
     assert data is not None
     for region, roi in zip(data["regions"], result.rois, strict=True):
         mean, *subjects = region["sources"]
@@ -287,12 +304,35 @@ def test_the_explorer_leaves_out_what_no_page_can_hold(monkeypatch: pytest.Monke
     result = planted()
     n_pairs = result.model_rdms.shape[-1]
     n_means = len(result.rois) + len(result.models)
-    monkeypatch.setattr(explorer, "MAX_DISTANCES", n_means * n_pairs)
-    data = explorer_data(result)
+    n_rdms = n_means + len(result.rois) * len(result.subjects)
+    for n_bits, form in (
+        (16 * n_rdms, (16, 16)),
+        (16 * n_means + 6 * (n_rdms - n_means), (16, 6)),
+        (16 * n_means, (16, None)),
+        (6 * n_means, (6, None)),
+    ):
+        monkeypatch.setattr(explorer, "MAX_CHARACTERS", n_bits * n_pairs / 6)
+        data = explored(result)
+        assert data is not None
+        coded = [source["rdm"] for source in data["regions"][0]["sources"]]
+        assert len(coded) == (1 if form[1] is None else 1 + len(result.subjects))
+        assert (coded[0]["bits"], form[1] and coded[1]["bits"]) == form
+        model = data["models"][0]["rdm"]
+        step = 1.01 * (model["high"] - model["low"]) / (2 ** model["bits"] - 2)
+        np.testing.assert_allclose(decoded(model), result.model_rdms[0], atol=step / 2)
+    monkeypatch.setattr(explorer, "MAX_CHARACTERS", n_means * n_pairs - 1)
+    assert explored(result) is None
+
+
+def test_a_single_subject_is_explored() -> None:
+    result = planted_result(truth={"V1": "visual"}, n_subjects=1, voxel_selection="all")
+    data = explored(result)
     assert data is not None
-    assert [len(region["sources"]) for region in data["regions"]] == [1] * len(result.rois)
-    monkeypatch.setattr(explorer, "MAX_DISTANCES", n_means * n_pairs - 1)
-    assert explorer_data(result) is None
+    ((source,),) = (region["sources"] for region in data["regions"])
+    assert source["name"] == result.subjects[0]
+    rdm, models = decoded(source["rdm"]), [decoded(model["rdm"]) for model in data["models"]]
+    found = [np.corrcoef(rdm, model)[0, 1] for model in models]
+    np.testing.assert_allclose(found, result.rois[0].rsa[0], atol=1e-3)
 
 
 def test_cells_are_shortened_and_nothing_else() -> None:
@@ -314,13 +354,28 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
 
 
 def test_long_tables_say_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "MAX_ROWS", 30)
-    rows = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
-    rows.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
-    (table,) = read_tables(tmp_path)
-    assert len(table.rows) == 30 and {row[0] for row in table.rows} == {"top"}
-    assert "30 of 100 rows where selection is top" in table.note
-    assert len(table.first_rows) < len(table.rows)
+    rois = [f"region {number}" for number in range(40)]
+    scores = pd.DataFrame({
+        "roi": np.repeat(rois, 50), "model": [f"m{number}" for number in range(50)] * 40,
+        "rsa": np.random.default_rng(0).random(2000),
+    })  # fmt: skip
+    scores.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
+    sweep = pd.DataFrame({"selection": ["top", "random"] * 50, "n_voxels": np.arange(100)})
+    sweep.to_csv(tmp_path / "noise_ceilings.tsv", sep="\t", index=False)
+    whole, other = read_tables(tmp_path)
+    assert len(whole.rows) == 2000 and "the file has all" not in whole.note
+    monkeypatch.setattr(contents, "MAX_CHARACTERS", 10_000)
+    table, other = read_tables(tmp_path)
+    assert len(other.rows) == 50 and {row[0] for row in other.rows} == {"top"}
+    assert "50 of 100 rows where selection is top" in other.note
+    assert len(other.first_rows) < len(other.rows)
+    assert sum(len(json.dumps(by_column(one.rows))) for one in (table, other)) < 11_000
+    assert f"The page holds {len(table.rows)} of 2,000 rows; the file has all" in table.note
+    # Of every region the best are there.
+    n_each = len(table.rows) // len(rois)
+    best = scores.sort_values("rsa", ascending=False).groupby("roi").head(n_each)
+    found = {(row[0], row[1]) for row in table.rows}
+    assert n_each > 2 and set(zip(best["roi"], best["model"], strict=True)) <= found
 
 
 def test_rows_are_sorted_within_regions_and_empty_tables_and_columns_are_left_out(

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_cases import hostile, planted, planted_result, written_report
+from report_cases import hostile, pictures_of, planted, planted_result, written_report
+from scipy.stats import rankdata
+
+from conceptrsa.analysis.inference.score_influence import influence_on_scores
 
 if importlib.util.find_spec("playwright") is None:
     pytest.skip("playwright is absent (pip install playwright)", allow_module_level=True)
@@ -36,6 +39,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def planted_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written_report(planted(), tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture(scope="module")
+def pictured_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictured")
+    return written_report(planted(), folder, pictures_of(planted().stimuli, folder))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +77,15 @@ def page(browser: Browser, planted_file: Path) -> Iterator[Page]:
     opened.page.context.close()
 
 
-@pytest.mark.parametrize("case", ["planted_file", "hostile_file"])
+@pytest.fixture
+def pictured(browser: Browser, pictured_file: Path) -> Iterator[Page]:
+    opened = Opened(browser, pictured_file)
+    yield opened.page
+    assert opened.complaints == []
+    opened.page.context.close()
+
+
+@pytest.mark.parametrize("case", ["planted_file", "pictured_file", "hostile_file"])
 def test_the_page_opens_offline_without_an_error_or_a_request(
     case: str, browser: Browser, request: pytest.FixtureRequest
 ) -> None:
@@ -80,7 +97,7 @@ def test_the_page_opens_offline_without_an_error_or_a_request(
     opened.page.context.close()
 
 
-@pytest.mark.parametrize("case", ["planted_file", "hostile_file"])
+@pytest.mark.parametrize("case", ["pictured_file", "hostile_file"])
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_page_is_as_wide_as_the_window(
     case: str, viewport: dict[str, int], browser: Browser, request: pytest.FixtureRequest
@@ -179,6 +196,125 @@ def test_the_explorer_can_be_reached_by_tab(page: Page) -> None:
     page.locator("#explorer-scale").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "CANVAS"
+
+
+def pictures_in(page: Page, selector: str) -> list[str]:
+    addresses = page.locator(f"{selector} img").evaluate_all("all => all.map(one => one.src)")
+    return [str(address) for address in addresses]
+
+
+def pictures_of_page(page: Page) -> list[str]:
+    return list(page.evaluate("document.getElementById('explorer').explorer.data.pictures"))
+
+
+def test_hover_and_arrow_keys_show_the_pictures_of_a_pair(pictured: Page) -> None:
+    every = pictures_of_page(pictured)
+    assert len(set(every)) == len(planted().stimuli)
+    canvas = pictured.locator("#explorer canvas")
+    canvas.focus()
+    pictured.keyboard.press("Shift+ArrowDown")
+    assert readout(pictured)["pair"] == "thing s06 and thing s00"
+    assert pictures_in(pictured, "#explorer-readout") == [every[6], every[0]]
+    box = canvas.bounding_box()
+    assert box is not None
+    canvas.hover(position={"x": box["width"] / 2 - 40, "y": 300})
+    row, column = pictured.evaluate("document.getElementById('explorer').explorer.pair")
+    assert column > 15 and row != 6
+    assert pictures_in(pictured, "#explorer-readout") == [every[row], every[column]]
+
+
+def test_pictures_stand_along_the_edges_of_rdms(pictured: Page, page: Page) -> None:
+    leftmost = """canvas => {
+        const ratio = window.devicePixelRatio;
+        const [top, tall] = [60 * ratio, 300 * ratio];
+        const seen = canvas.getContext("2d").getImageData(4 * ratio, top, 1, tall).data;
+        const colours = new Set();
+        for (let at = 0; at < seen.length; at += 4) colours.add(seen.slice(at, at + 4).join());
+        return colours.size;
+    }"""
+    rows = pictured.locator("#explorer canvas").evaluate(leftmost)
+    assert rows >= len(planted().stimuli) / 2
+    # Where there are none, the RDM begins there.
+    plain = page.locator("#explorer canvas").bounding_box()
+    with_pictures = pictured.locator("#explorer canvas").bounding_box()
+    assert plain is not None and with_pictures is not None
+    assert plain["height"] == with_pictures["height"]
+
+
+def test_maps_show_each_stimulus_at_the_pointer_and_by_keys(pictured: Page) -> None:
+    every = pictures_of_page(pictured)
+    brain, model = (pictured.locator(f"#map-{which}") for which in ("brain", "model"))
+    assert brain.locator("image").count() == model.locator("image").count() == len(every)
+    assert "%" in pictured.locator("#map-brain-title").inner_text()
+    brain.locator("[data-stimulus='7']").dispatch_event("pointerover")
+    said = pictured.locator("#map-readout")
+    assert said.inner_text() == "thing s07" and pictures_in(pictured, "#map-readout") == [every[7]]
+    for of in (brain, model):
+        assert of.locator(".seen").get_attribute("data-stimulus") == "7"
+    model.focus()
+    for key, name in (("ArrowRight", "s08"), ("Shift+ArrowLeft", "s03"), ("ArrowUp", "s02")):
+        pictured.keyboard.press(key)
+        assert said.inner_text() == f"thing {name}"
+
+
+def test_maps_without_pictures_show_names(page: Page) -> None:
+    names = page.locator("#map-brain text").evaluate_all("all => all.map(one => one.textContent)")
+    assert sorted(names) == list(planted().stimuli)
+    assert page.locator("#map-brain image").count() == 0
+
+
+def test_a_pair_of_disagreement_leads_to_the_rdms_and_maps(pictured: Page) -> None:
+    result = planted()
+    pictured.select_option("#explorer-region", "deep")
+    pictured.select_option("#explorer-model", "text-a")
+    model = [model.name for model in result.models].index("text-a")
+    ranks = [
+        rankdata(rdm) for rdm in (result.rois[1].rdms.mean(axis=(0, 1)), result.model_rdms[model])
+    ]
+    first, second = np.triu_indices(len(result.stimuli), k=1)
+    for list_, sign in (("farther", 1), ("nearer", -1)):
+        pair = int(np.argmax(sign * (ranks[0] - ranks[1])))
+        button = pictured.locator(f"#{list_} button").first
+        one, other = (result.stimuli[places[pair]] for places in (first, second))
+        assert f"thing {one} and thing {other}" in button.inner_text()
+        percentiles = [round(100 * (rank[pair] - 1) / (len(first) - 1)) for rank in ranks]
+        found = re.search(r"percentile (\d+) in the brain, (\d+) in", button.inner_text())
+        assert found is not None
+        np.testing.assert_allclose([int(found[1]), int(found[2])], percentiles, atol=1)
+        button.focus()
+        pictured.keyboard.press("Enter")
+        assert readout(pictured)["pair"] == f"thing {other} and thing {one}"
+        assert pictured.locator("#map-model .in-pair").count() == 2
+
+
+def test_stimuli_are_sorted_by_their_influence_on_the_score(pictured: Page) -> None:
+    result = planted()
+    pictured.select_option("#explorer-region", "V1")
+    pictured.select_option("#explorer-model", "visual-b")
+    model = [model.name for model in result.models].index("visual-b")
+    (influence,) = influence_on_scores(
+        result.model_rdms, [result.rois[0].rdms], result.settings.rsa_metric
+    ) or [np.empty(0)]
+    order = np.argsort(-influence[model])
+    names = pictured.locator("#influence-strip .name").all_inner_texts()
+    assert names == [f"thing {result.stimuli[place]}" for place in order]
+    values = pictured.locator("#influence-strip strong").all_inner_texts()
+    numbers = [float(text.replace("\u2212", "-")) for text in values]
+    np.testing.assert_allclose(numbers, influence[model][order], atol=6e-5)
+    assert (
+        f"{result.rois[0].rsa.mean(axis=0)[model]:.3f}"
+        in pictured.locator("#influence-of").inner_text()
+    )
+
+
+def test_the_best_model_is_shown_until_another_is_chosen(page: Page) -> None:
+    for roi in planted().rois:
+        page.select_option("#explorer-region", roi.roi)
+        best = planted().models[int(np.argmax(roi.rsa.mean(axis=0)))].name
+        assert page.input_value("#explorer-model") == best
+    page.select_option("#explorer-model", "text-b")
+    page.select_option("#explorer-region", "V1")
+    assert page.input_value("#explorer-model") == "text-b"
 
 
 def column(page: Page, name: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The stimuli of an experiment: pictures named by stimulus id, and what they show."""
 
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -21,7 +21,14 @@ from conceptrsa.bids_config.reader import read_labels
 from conceptrsa.bids_config.tsv import table_at
 from conceptrsa.bids_config.writing import require_content
 
-__all__ = ["Stimulus", "find_pictures", "load_picture", "read_stimuli"]
+__all__ = [
+    "Stimulus",
+    "StimulusPictures",
+    "find_pictures",
+    "find_stimulus_pictures",
+    "load_picture",
+    "read_stimuli",
+]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,73 @@ class Stimulus:
     id: str
     image: Path
     label: str | None = None
+
+
+@dataclass(frozen=True)
+class StimulusPictures:
+    """How stimuli are shown to a reader.
+
+    Attributes
+    ----------
+    pictures : mapping of str to Path
+        Files by stimulus id, which may turn out to be unreadable.
+    labels : mapping of str to str
+        Noun phrases by stimulus id.
+    notes : tuple of str
+        What was looked for and could not be found.
+    """
+
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stimuli: Iterable[Stimulus]) -> "StimulusPictures":
+        """Take pictures and labels of stimuli that were read."""
+        stimuli = tuple(stimuli)
+        return cls(
+            {stimulus.id: stimulus.image for stimulus in stimuli},
+            {stimulus.id: stimulus.label for stimulus in stimuli if stimulus.label},
+        )
+
+
+def find_stimulus_pictures(
+    directory: Path | None, labels_file: Path | None = None
+) -> StimulusPictures:
+    """Find what a report can show of stimuli, without looking into the pictures.
+
+    What is wrong in the folder ends no comparison, since no number depends on it.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        Folder of pictures, with `labels.tsv` or `labels.csv` where there are labels.
+    labels_file : Path, optional
+        Table of labels, where the folder has none.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder.
+    """
+    if directory is not None:
+        _require_folder(directory)
+    pictures: Mapping[str, Path] = {}
+    labels: Mapping[str, str] = {}
+    notes = []
+    try:
+        if directory is not None:
+            own = table_at(directory / LABELS_FILE)
+            labels_file = own if own.exists() else labels_file
+            pictures = find_pictures(directory)
+    except InputError as error:
+        notes.append(f"No pictures are shown: {error}")
+    try:
+        if labels_file is not None:
+            labels = read_labels(labels_file)
+    except InputError as error:
+        notes.append(f"No labels are shown: {error}")
+    return StimulusPictures(pictures, labels, tuple(notes))
 
 
 def read_stimuli(
@@ -96,8 +170,7 @@ def find_pictures(folder: Path) -> dict[str, Path]:
         If there is no such folder or no picture in it, two have one id, or the only picture of a
         stimulus is in a format that cannot be read.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    _require_folder(folder)
     readable = _readable_endings()
     pictures: dict[str, Path] = {}
     for path in _files(folder):
@@ -124,6 +197,11 @@ def find_pictures(folder: Path) -> dict[str, Path]:
             f"{folder} holds no picture{inside}: put <stimulus id>.png (or .jpg ...) there."
         )
     return pictures
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the folder that holds the pictures.")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.analysis.files.stimuli import StimulusPictures
 from conceptrsa.analysis.output.figures.all_figures import write_figures
 from conceptrsa.analysis.output.figures.style import is_hemisphere
 from conceptrsa.analysis.output.region_volumes import write_best_model_volumes, write_region_volumes
@@ -39,7 +40,10 @@ PACKAGES = (
 
 
 def write_comparison(
-    result: ComparisonResult, out_dir: Path, further_settings: Mapping[str, Any] | None = None
+    result: ComparisonResult,
+    out_dir: Path,
+    further_settings: Mapping[str, Any] | None = None,
+    stimulus_pictures: StimulusPictures | None = None,
 ) -> None:
     """Write tables, figures, report and provenance of a comparison to `out_dir`/group.
 
@@ -51,6 +55,8 @@ def write_comparison(
     out_dir : Path
     further_settings : mapping, optional
         What the betas and features were made with, as JSON can hold it; for the provenance.
+    stimulus_pictures : StimulusPictures, optional
+        Pictures and labels of the stimuli, for the report.
     """
     group_dir = Path(out_dir) / "group"
     provenance_file = group_dir / "provenance.json"
@@ -66,7 +72,7 @@ def write_comparison(
     write_best_model_volumes(result, by_kind["regions"] or names, group_dir)
     write_figures(result, group_dir / "figures")
     provenance = provenance_of(result, further_settings)
-    write_report(result, group_dir, provenance)
+    write_report(result, group_dir, provenance, stimulus_pictures)
     write_provenance(provenance, provenance_file)
 
 

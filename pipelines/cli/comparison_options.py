@@ -87,7 +87,8 @@ class ComparisonOptions:
     ----------
     stimuli : Path, optional
         Show networks the pictures in this folder, named <stimulus>.<ext>. Language models read
-        the labels in its labels.tsv (stimulus, label); without it they are left out.
+        the labels in its labels.tsv (stimulus, label); without it they are left out. The report
+        shows both; with --features they are used for that alone.
     features : Path, optional
         Compare these features or RDMs instead of networks: one model's file, or a folder of
         <model>.npz, .tsv, .csv or .npy, optionally with models.tsv (model, group).

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _make_and_run(out: Path, settings: "DemoSettings", options: ParticipantOptions) -> int:
     from conceptrsa.analysis.betas.read import read_betas
-    from conceptrsa.analysis.files.stimuli import read_stimuli
+    from conceptrsa.analysis.files.stimuli import StimulusPictures, read_stimuli
     from conceptrsa.analysis.models.features import extract_features
     from conceptrsa.analysis.models.zoo import read_zoo
     from conceptrsa.analysis.settings import settings_for
@@ -114,7 +114,12 @@ def _make_and_run(out: Path, settings: "DemoSettings", options: ParticipantOptio
         return failed
     patterns = read_betas(derivatives, config.rois, betas_format="derivatives")
     compare_and_write(
-        patterns, features, settings_for("recommended"), used_configuration(config), derivatives
+        patterns,
+        features,
+        settings_for("recommended"),
+        used_configuration(config),
+        derivatives,
+        stimulus_pictures=StimulusPictures.of(stimuli),
     )
     rows = write_recovery(truth, derivatives, out / "recovery.tsv")
     _show(rows)

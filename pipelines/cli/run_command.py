@@ -256,8 +256,10 @@ def _run_group(args: argparse.Namespace) -> int:
         args.dataset_config, args.force_dataset_config, args.out_dir, of_options
     )
     options = read_comparison_options(args)
-    if options.stimuli is None and options.features is None:
-        options = replace(options, stimuli=args.bids_dir / "stimuli")
+    own_stimuli = args.bids_dir / "stimuli"
+    # With features they are only shown, where they are there.
+    if options.stimuli is None and (options.features is None or own_stimuli.is_dir()):
+        options = replace(options, stimuli=own_stimuli)
     inputs = [
         Input("BIDS_DIR", args.bids_dir, "data set"),
         Input("--features", options.features, "files"),

@@ -11,6 +11,7 @@ from conceptrsa.analysis.brain.folds import fitted_to
 from conceptrsa.analysis.brain.patterns import Subjects, have_patterns
 from conceptrsa.analysis.brain.stimulus_sets import stimulus_sets
 from conceptrsa.analysis.comparison import compare, compute_part
+from conceptrsa.analysis.files.stimuli import StimulusPictures, find_stimulus_pictures
 from conceptrsa.analysis.finished_regions import Part
 from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm, read_features
@@ -100,8 +101,16 @@ def compare_with_models(
         remove_leftovers(out_dir / "group")
         features, on_labels = _get_features(subjects, stimuli, options, settings)
         notes = (*notes, *further_notes, *on_labels)
+        stimulus_pictures = find_stimulus_pictures(options.stimuli, stimuli.labels_file)
         compare_and_write(
-            subjects, features, settings, used, out_dir, notes, check_paper=options.check_paper
+            subjects,
+            features,
+            settings,
+            used,
+            out_dir,
+            notes,
+            stimulus_pictures,
+            options.check_paper,
         )
     if options.features is None and not options.networks.models:
         print("next: 'conceptrsa models' lists more networks; --models NAME ... compares them")
@@ -181,6 +190,7 @@ def compare_and_write(
     used: Mapping[str, Any],
     out_dir: Path,
     notes: Sequence[str] = (),
+    stimulus_pictures: StimulusPictures | None = None,
     check_paper: bool = False,
 ) -> ComparisonResult:
     """Compare, write tables and figures to `out_dir`/group, and print notes and the answer."""
@@ -191,7 +201,7 @@ def compare_and_write(
     published.unlink(missing_ok=True)
     if check_paper:
         _check_paper(result, subjects, published)
-    write_comparison(result, out_dir, {"dataset_config": used})
+    write_comparison(result, out_dir, {"dataset_config": used}, stimulus_pictures)
     remove_finished(group_dir)
     for warning in result.warnings[:MOST_NOTES]:
         print(f"note: {warning}")

@@ -5,10 +5,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from conceptrsa.analysis.files.stimuli import StimulusPictures
 from conceptrsa.analysis.output.report.answer import answer
 from conceptrsa.analysis.output.report.answer_table import answer_tables
 from conceptrsa.analysis.output.report.contents import Column, Figures, embed_figures, read_tables
-from conceptrsa.analysis.output.report.explorer import explorer_data
+from conceptrsa.analysis.output.report.explorer import (
+    explorer_data,
+    notes_on_rdms,
+    rdms_to_show,
+    stimuli_data,
+)
 from conceptrsa.analysis.output.report.methods import describe_methods, write_citation
 from conceptrsa.analysis.output.report.rendering import counted, render_page
 from conceptrsa.analysis.results import ComparisonResult
@@ -17,13 +23,13 @@ from conceptrsa.bids_config.writing import write_text
 REPORT = "report.html"
 CITATION = "CITATION.bib"
 
-SCRIPTS = ("folds.js", "tables.js", "explorer.js")
+SCRIPTS = ("folds.js", "tables.js", "explorer.js", "stimuli.js")
 
 SECTIONS = (
     ("answer", "The answer"),
     ("warnings", "What to know before trusting it"),
     ("figures", "Figures"),
-    ("explore", "RDM explorer"),
+    ("explore", "RDMs and stimuli"),
     ("tables", "Tables"),
     ("methods", "Methods"),
     ("provenance", "Where the numbers come from"),
@@ -34,7 +40,19 @@ MODEL_COLUMNS = tuple(
 )
 
 
-def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[str, Any]) -> None:
+PARTS_OF_EXPLORER = (
+    ("stimulus-map", "Map of the stimuli"),
+    ("disagreement", "Where brain and model disagree"),
+    ("stimulus-influence", "Which stimuli drive the score"),
+)
+
+
+def write_report(
+    result: ComparisonResult,
+    group_dir: Path,
+    provenance: Mapping[str, Any],
+    stimulus_pictures: StimulusPictures | None = None,
+) -> None:
     """Write the report and the file of citations, from a result and the files made of it.
 
     Parameters
@@ -45,22 +63,30 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
         not in the report.
     provenance : mapping
         As `conceptrsa.analysis.output.write.provenance_of` gives it.
+    stimulus_pictures : StimulusPictures, optional
+        Pictures and labels of the stimuli.
     """
     methods = describe_methods(result)
     write_citation(methods.references, group_dir / CITATION)
     figures = embed_figures(result, group_dir / "figures")
+    rdms = rdms_to_show(result)
+    explorer = None if rdms is None else explorer_data(result, rdms)
+    shown, notes = stimuli_data(
+        rdms.stimuli if rdms and explorer else (), stimulus_pictures or StimulusPictures()
+    )
     page = render_page(
         "group.html.j2",
         scripts=SCRIPTS,
         title=_title(provenance),
         subtitle=_subtitle(result, provenance["versions"]["conceptrsa"]),
-        sections=list(_sections(figures)),
+        sections=list(_sections(figures, bool(explorer))),
         answer=answer(result),
         answer_tables=answer_tables(result),
         warnings=result.warnings,
         figures=figures,
-        explorer=explorer_data(result),
-        shares_stimuli=bool(result.stimuli),
+        explorer=None if explorer is None else {**shown, **explorer},
+        explorer_notes=() if rdms is None else (*notes_on_rdms(result, rdms), *notes),
+        has_rdms=rdms is not None,
         tables=list(read_tables(group_dir)),
         methods=methods,
         citation_file=CITATION,
@@ -76,12 +102,14 @@ def write_report(result: ComparisonResult, group_dir: Path, provenance: Mapping[
     write_text(group_dir / REPORT, page)
 
 
-def _sections(figures: Figures) -> Iterator[tuple[str, str]]:
-    """Sections, and below the figures those that are folded."""
+def _sections(figures: Figures, has_explorer: bool) -> Iterator[tuple[str, str]]:
+    """Sections, below the figures those that are folded, and the parts of the explorer."""
     for section in SECTIONS:
         yield section
         if section[0] == "figures":
             yield from ((topic.id, topic.title) for topic in figures.topics)
+        if section[0] == "explore" and has_explorer:
+            yield from PARTS_OF_EXPLORER
 
 
 def _title(provenance: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
 """The figures and tables beside the page, as the page shows them."""
 
+import json
+import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +15,7 @@ from PIL import Image
 
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, title
 from conceptrsa.analysis.output.figures.style import DPI, FORMATS, View
-from conceptrsa.analysis.output.report.rendering import embed_as_webp
+from conceptrsa.analysis.output.report.rendering import by_column, embed_as_webp
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config.tsv import MISSING, read_table
 
@@ -37,8 +39,11 @@ N_SHOWN = 25
 N_OPEN = 3
 """Figures that are open from the start; the others are folded by topic."""
 
-MAX_ROWS = 20_000
-"""Rows of one table that a page can hold."""
+MAX_CHARACTERS = 900_000
+"""So much text the rows of all tables may be; long tables are shortened for it, short ones not."""
+
+N_MEASURED = 1_000
+"""So many rows tell how much text all are."""
 
 DIGITS = 4
 
@@ -220,33 +225,73 @@ def _width(png: Path) -> int:
 
 def read_tables(group_dir: Path) -> Iterator[Table]:
     """Read those tables of a comparison that were written and hold a row."""
-    for name in TABLES:
-        file = group_dir / f"{name}.tsv"
-        if file.exists():
-            table = _read(name, file)
-            if table.rows:
-                yield table
+    there = {name: group_dir / f"{name}.tsv" for name in TABLES}
+    frames = {name: read_table(file).frame() for name, file in there.items() if file.exists()}
+    chosen = {
+        name: _arranged(_for_page(name, frame), TABLES[name]) for name, frame in frames.items()
+    }
+    sizes = {name: _n_characters(frame) for name, frame in chosen.items()}
+    most = _most_characters(list(sizes.values()))
+    for name, frame in chosen.items():
+        if len(frame):
+            shown = _first_rows(frame, int(len(frame) * min(1.0, most / sizes[name])))
+            yield _as_table(name, shown, len(frames[name]))
 
 
-def _read(name: str, file: Path) -> Table:
+def _for_page(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a table that are meant for the page."""
+    if "only" not in TABLES[name]:
+        return frame
+    column, value = TABLES[name]["only"]
+    return frame[frame[column] == value]
+
+
+def _n_characters(frame: pd.DataFrame) -> int:
+    """About how much text a table's rows are in the page."""
+    if frame.empty:
+        return 0
+    some = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, N_MEASURED).astype(int))]
+    rows = _shortened(some).to_numpy().tolist()
+    return round(len(json.dumps(by_column(rows))) / len(rows) * len(frame))
+
+
+def _most_characters(sizes: Sequence[int]) -> float:
+    """How much text one table may be, so that all together are no more than a page holds."""
+    left, n_left = float(MAX_CHARACTERS), len(sizes)
+    for size in sorted(sizes):
+        if size > left / n_left:
+            return left / n_left
+        left, n_left = left - size, n_left - 1
+    return math.inf
+
+
+def _first_rows(frame: pd.DataFrame, n: int) -> pd.DataFrame:
+    """So many rows, the first of each region, subject and test, in their order."""
+    if n >= len(frame):
+        return frame
+    within = [column for column in SORTED_WITHIN if column in frame]
+    place = frame.groupby(within, sort=False).cumcount() if within else np.arange(len(frame))
+    return frame.iloc[np.sort(np.argsort(np.asarray(place), kind="stable")[:n])]
+
+
+def _as_table(name: str, frame: pd.DataFrame, n_in_file: int) -> Table:
     words = TABLES[name]
-    frame = read_table(file).frame()
-    n_in_file, note, only = len(frame), words["note"], ""
-    if "only" in words:
-        column, value = words["only"]
-        frame = frame[frame[column] == value]
-        only = f" where {column} is {value}"
-    frame = _arranged(frame, words).head(MAX_ROWS)
+    note = words["note"]
     if len(frame) < n_in_file:
+        only = " where {} is {}".format(*words["only"]) if "only" in words else ""
         note += f" The page holds {len(frame):,} of {n_in_file:,} rows{only}; the file has all."
     columns = []
     for column in frame.columns:
-        numeric = column not in TEXT_COLUMNS and _is_numeric(frame[column])
         said = COLUMNS.get(name, {}).get(column) or COLUMNS["any"].get(column, "")
-        columns.append(Column(column, numeric, said))
-        if numeric:
-            frame[column] = frame[column].map(shortened)
-    return Table(name, words["title"], note, tuple(columns), frame.to_numpy().tolist())
+        columns.append(Column(column, _holds_numbers(frame, column), said))
+    rows = _shortened(frame).to_numpy().tolist()
+    return Table(name, words["title"], note, tuple(columns), rows)
+
+
+def _shortened(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with shortened numbers."""
+    numeric = [column for column in frame.columns if _holds_numbers(frame, column)]
+    return frame.assign(**{column: frame[column].map(shortened) for column in numeric})
 
 
 def _arranged(frame: pd.DataFrame, words: Mapping[str, Any]) -> pd.DataFrame:
@@ -263,8 +308,10 @@ def _arranged(frame: pd.DataFrame, words: Mapping[str, Any]) -> pd.DataFrame:
     return frame[columns]
 
 
-def _is_numeric(cells: pd.Series) -> bool:
-    present = cells[cells != MISSING]
+def _holds_numbers(frame: pd.DataFrame, column: str) -> bool:
+    if column in TEXT_COLUMNS:
+        return False
+    present = frame[column][frame[column] != MISSING]
     return bool(len(present)) and bool(pd.to_numeric(present, errors="coerce").notna().all())
 
 

@@ -72,7 +72,7 @@ def render_page(
 
 def embed_picture(file: Path) -> str:
     """Give an SVG or PNG file as a `data:` address for the `src` of an image."""
-    return _data_address(file.read_bytes(), file.suffix)
+    return data_address(file.read_bytes(), file.suffix)
 
 
 def embed_as_webp(file: Path) -> str:
@@ -82,10 +82,11 @@ def embed_as_webp(file: Path) -> str:
             return embed_picture(file)
         content = BytesIO()
         picture.convert("RGB").save(content, "WEBP", lossless=True)
-    return _data_address(content.getvalue(), ".webp")
+    return data_address(content.getvalue(), ".webp")
 
 
-def _data_address(content: bytes, suffix: str) -> str:
+def data_address(content: bytes, suffix: str) -> str:
+    """Give the content of a picture as a `data:` address; the suffix tells its format."""
     text = base64.b64encode(content).decode("ascii")
     return f"data:{MEDIA_TYPES[suffix.lower()]};base64,{text}"
 

@@ -1,5 +1,6 @@
 "use strict";
-/* Two RDMs side by side on one canvas; the pointer or the arrow keys choose a pair of stimuli. */
+/* Two RDMs side by side on one canvas; the pointer or the arrow keys choose a pair of stimuli.
+   What is chosen is told to other scripts by `box.explorer` and the event "chosen". */
 (() => {
   const box = document.getElementById("explorer");
   if (!box) return;
@@ -9,26 +10,55 @@
   const readout = document.getElementById("explorer-readout");
   const pick = (name) => document.getElementById(`explorer-${name}`);
   const [region, source, model, scale] = ["region", "source", "model", "scale"].map(pick);
-  const n = data.stimuli.length;
-  const MISSING = 65535;
-  const STEPS = 65534;
+  const n = data.names.length;
+  const MOST_ROWS_OF_PICTURES = 4;
+  const SMALLEST_PICTURE = 15;
   const palette = data.colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
   const missingColour = [128, 128, 128];
   let chosen = [1, 0];
   let plots = [];
   let onPaper = false;
+  let modelIsChosen = false;
 
-  function decode(rdm) {
-    if (rdm.values) return rdm;
-    const bytes = Uint8Array.from(atob(rdm.steps), (letter) => letter.charCodeAt(0));
+  /* Numbers in base64: little-endian steps of 16 bits, or of 6 bits, which are a letter each. */
+  const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const stepOfLetter = new Map([...LETTERS].map((letter, step) => [letter, step]));
+
+  function stepsOf({ steps, bits }) {
+    if (bits === 6) return Array.from(steps, (letter) => stepOfLetter.get(letter));
+    const bytes = Uint8Array.from(atob(steps), (letter) => letter.charCodeAt(0));
     const view = new DataView(bytes.buffer);
-    rdm.values = new Float64Array(bytes.length / 2);
-    for (let index = 0; index < rdm.values.length; index += 1) {
-      const step = view.getUint16(2 * index, true);
-      rdm.values[index] = step === MISSING ? NaN : rdm.low + (step * (rdm.high - rdm.low)) / STEPS;
-    }
-    rdm.shares = percentiles(rdm.values);
+    return Array.from({ length: bytes.length / 2 }, (_, index) => view.getUint16(2 * index, true));
+  }
+
+  function decode(coded) {
+    if (coded.values) return coded;
+    const missing = 2 ** coded.bits - 1;
+    const unit = (coded.high - coded.low) / (missing - 1);
+    coded.values = Float64Array.from(stepsOf(coded), (step) => (step === missing ? NaN : coded.low + step * unit));
+    return coded;
+  }
+
+  function decodeRdm(rdm) {
+    if (!rdm.shares) rdm.shares = percentiles(decode(rdm).values);
     return rdm;
+  }
+
+  const thumbnails = data.pictures.map((address) => {
+    if (!address) return null;
+    const image = new Image();
+    image.src = address;
+    return image;
+  });
+
+  /* A picture of a stimulus for the page; nothing where there is none. */
+  function portrait(stimulus) {
+    if (!data.pictures[stimulus]) return [];
+    const image = document.createElement("img");
+    image.src = data.pictures[stimulus];
+    image.alt = "";
+    image.className = "stimulus";
+    return [image];
   }
 
   /* Share of the distances that are smaller, ties in the middle of theirs. */
@@ -95,12 +125,25 @@
     return `${cut}…`;
   }
 
+  /* Pictures along an edge, in so many rows that neighbours do not cover each other. */
+  function borderOf(space) {
+    if (!data.pictures.length) return null;
+    for (let rows = 1; rows <= MOST_ROWS_OF_PICTURES; rows += 1) {
+      const size = Math.min(32, Math.floor((rows * space) / (n + rows * rows)) - 1);
+      if (size >= SMALLEST_PICTURE) return { rows, size, width: rows * (size + 1) + 2 };
+    }
+    return null;
+  }
+
   function lay() {
     const width = canvas.clientWidth;
     const gap = 28;
     const beside = width >= 560;
-    const side = Math.floor(Math.min(460, beside ? (width - gap) / 2 : width) - 2);
-    const above = 26;
+    const space = Math.floor(Math.min(460, beside ? (width - gap) / 2 : width) - 2);
+    const border = borderOf(space);
+    const edge = border ? border.width : 0;
+    const side = space - edge;
+    const above = 26 + edge;
     const below = 52;
     const tall = above + side + below;
     const height = beside ? tall : 2 * tall;
@@ -111,15 +154,15 @@
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     const { place, brain, net } = current();
     plots = [
-      { x: 1, y: above, title: `${place.name}, ${brain.name}`, rdm: decode(brain.rdm), distance: data.brainDistance },
+      { x: 1 + edge, y: above, title: `${place.name}, ${brain.name}`, rdm: decodeRdm(brain.rdm), distance: data.brainDistance },
       {
-        x: beside ? side + gap : 1,
+        x: edge + (beside ? space + gap : 1),
         y: beside ? above : tall + above,
         title: `${net.name} (${net.group})`,
-        rdm: decode(net.rdm),
+        rdm: decodeRdm(net.rdm),
         distance: net.distance,
       },
-    ].map((plot) => ({ ...plot, side, sheet: picture(plot.rdm) }));
+    ].map((plot) => ({ ...plot, side, border, sheet: picture(plot.rdm) }));
     draw();
   }
 
@@ -132,14 +175,42 @@
       pen.fillStyle = ink;
       pen.font = "600 14px system-ui, 'DejaVu Sans', sans-serif";
       pen.textAlign = "left";
-      pen.fillText(shorten(plot.title, side), x, y - 9);
+      const edge = plot.border ? plot.border.width : 0;
+      pen.fillText(shorten(plot.title, side + edge), x - edge, y - edge - 9);
       pen.drawImage(plot.sheet, x, y, side, side);
       pen.strokeStyle = ink;
       pen.lineWidth = 1;
       pen.strokeRect(x - 0.5, y - 0.5, side + 1, side + 1);
       drawScale(plot, ink);
+      drawBorder(plot, ink);
       drawChoice(plot);
     }
+  }
+
+  function drawBorder({ x, y, side, border }, ink) {
+    if (!border) return;
+    const { rows, size } = border;
+    const cell = side / n;
+    pen.imageSmoothingEnabled = true;
+    const [row, column] = chosen;
+    // The chosen pair comes last, so that it lies above its neighbours.
+    const order = [...thumbnails.keys()].filter((index) => index !== row && index !== column);
+    for (const index of [...order, column, row]) {
+      const image = thumbnails[index];
+      if (!image || !image.complete || !image.naturalWidth) continue;
+      const out = 2 + (index % rows) * (size + 1);
+      const along = Math.max(0, Math.min(side - size, (index + 0.5) * cell - size / 2));
+      for (const [left, top] of [[x - out - size, y + along], [x + along, y - out - size]]) {
+        const scale = size / Math.max(image.naturalWidth, image.naturalHeight);
+        const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+        pen.drawImage(image, left + (size - width) / 2, top + (size - height) / 2, width, height);
+      }
+      pen.strokeStyle = ink;
+      pen.lineWidth = 2;
+      if (index === row) pen.strokeRect(x - out - size, y + along, size, size);
+      if (index === column) pen.strokeRect(x + along, y - out - size, size, size);
+    }
+    pen.imageSmoothingEnabled = false;
   }
 
   function drawScale({ x, y, side, rdm, distance }, ink) {
@@ -184,13 +255,14 @@
     const value = (rdm) =>
       same ? "0, the diagonal" : `${printed(rdm.values[index])} (percentile ${printed(100 * rdm.shares[index], 0)})`;
     const texts = {
-      pair: `${data.stimuli[row]} and ${data.stimuli[column]}`,
+      pair: `${data.names[row]} and ${data.names[column]}`,
       brain: `${place.name}, ${brain.name}: ${value(plots[0].rdm)}`,
       model: `${net.name}: ${value(plots[1].rdm)}`,
     };
     for (const [part, text] of Object.entries(texts)) {
       readout.querySelector(`[data-part=${part}]`).textContent = text;
     }
+    readout.querySelector("[data-part=pictures]").replaceChildren(...portrait(row), ...portrait(column));
     pick("score").textContent =
       `Score of ${net.name} in ${place.name}, ${brain.name}: ${printed(brain.scores[model.selectedIndex])} ` +
       `(${data.comparison}); mean noise ceiling of the region ${printed(place.ceiling)}.`;
@@ -201,6 +273,17 @@
     chosen = [inside(row), inside(column)];
     draw();
     tell();
+    box.dispatchEvent(new CustomEvent("chosen", { detail: "pair" }));
+  }
+
+  /* The models of a region, the best marked; it is shown until another is chosen. */
+  function fillModels() {
+    const before = model.selectedIndex;
+    const scores = current().place.sources[0].scores.map((score) => score ?? -Infinity);
+    const best = scores.indexOf(Math.max(...scores));
+    model.replaceChildren(...data.models.map(({ name, group }, index) =>
+      new Option(`${name} (${group})${index === best && data.models.length > 1 ? ", highest score" : ""}`, name)));
+    model.selectedIndex = modelIsChosen ? before : best;
   }
 
   function fillSources() {
@@ -213,6 +296,7 @@
   function renew() {
     lay();
     tell();
+    box.dispatchEvent(new CustomEvent("chosen", { detail: "all" }));
   }
 
   function pointed(event) {
@@ -236,12 +320,14 @@
   canvas.addEventListener("pointermove", pointed);
   canvas.addEventListener("pointerdown", pointed);
   region.replaceChildren(...data.regions.map(({ name }) => new Option(name, name)));
-  model.replaceChildren(...data.models.map(({ name, group }) => new Option(`${name} (${group})`, name)));
   fillSources();
+  fillModels();
   region.addEventListener("change", () => {
     fillSources();
+    fillModels();
     renew();
   });
+  model.addEventListener("change", () => { modelIsChosen = true; });
   [source, model, scale].forEach((control) => control.addEventListener("change", renew));
   window.addEventListener("resize", renew);
   for (const [event, starts] of [["beforeprint", true], ["afterprint", false]]) {
@@ -251,6 +337,12 @@
     });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renew);
+  box.explorer = {
+    data, current, choose, decode, decodeRdm, portrait,
+    get pair() { return chosen; },
+    get modelIndex() { return model.selectedIndex; },
+  };
   box.hidden = false;
   renew();
+  Promise.allSettled(thumbnails.filter(Boolean).map((image) => image.decode())).then(draw);
 })();

@@ -243,7 +243,8 @@ def _for_page(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     if "only" not in TABLES[name]:
         return frame
     column, value = TABLES[name]["only"]
-    return frame[frame[column] == value]
+    chosen: pd.DataFrame = frame[frame[column] == value]
+    return chosen
 
 
 def _n_characters(frame: pd.DataFrame) -> int:

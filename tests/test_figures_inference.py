@@ -79,7 +79,7 @@ def test_models_that_are_ruled_out_as_the_best_are_open() -> None:
         faces = [to_hex(face) for face in collection.get_facecolors()]
         is_open = [score.may_be_best is False for score in view.scores(roi)]
         assert [face == "#ffffff" for face in faces[: len(is_open)]] == is_open
-    assert "Filled: models that cannot be ruled out" in notes_of(figure)
+    assert "Open: models that are ruled out as the best" in notes_of(figure)
 
 
 def test_shares_have_their_intervals_or_the_reason_for_none() -> None:

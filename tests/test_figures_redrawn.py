@@ -139,6 +139,20 @@ def test_a_paper_gets_its_width_letters_and_captions(finished: Path, tmp_path: P
     assert captions.startswith("## groups") and "95 % interval for new subjects" in captions
 
 
+def test_what_tables_do_not_hold_is_said(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn_once = finished / "group" / "figures" / "brain_slices.svg"
+    drawn_once.parent.mkdir()
+    drawn_once.touch()
+    words = ["figures", str(finished / "group"), "--figures", "ceiling_sweep"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [str(tmp_path / name) for name in ("ceiling_sweep.pdf", "captions.md")]
+    assert [line.split(": ", 2)[1] for line in said[2:]] == ["not in the tables"] * 2
+    assert "brain_slices" in said[2] and "each half of the runs" in said[3]
+
+
 def test_the_same_command_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     for folder in ("one", "other"):
         words = ["figures", str(finished), "--format", "svg", "pdf", "tiff", "--dpi", "50"]
@@ -227,7 +241,9 @@ def test_of_a_network_the_scores_show_its_highest_layer_as_chosen() -> None:
     assert [points(axes)[row] for row in range(3)] == pytest.approx(best)
     numbers = {text.get_text() for text in axes.texts}
     assert {f"{means[:6].argmax() + 1}/6", f"{means[6:10].argmax() + 1}/4"} <= numbers
-    assert "its score is optimistic" in " ".join(text.get_text() for text in figure.texts)
+    assert "its score and its lead over other models are optimistic" in " ".join(
+        text.get_text() for text in figure.texts
+    )
 
 
 def test_letters_are_shared_exactly_by_those_that_do_not_differ() -> None:

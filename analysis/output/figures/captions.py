@@ -91,7 +91,8 @@ def best_layers(view: View) -> list[str]:
     return [
         "Of a network with several layers, the one of the highest score in the region (2/24: the "
         "second of 24, in the order of the tables). It is chosen on the data that it is scored "
-        "on: its score is optimistic, the more so the more layers were compared."
+        "on: its score and its lead over other models are optimistic, the more so the more layers "
+        "were compared."
     ]
 
 

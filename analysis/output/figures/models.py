@@ -137,7 +137,11 @@ def score_handles(view: View) -> list[Artist]:
     """Legend entries of what scores are drawn with, but for the groups."""
     if view.has_intervals:
         star = Line2D([], [], label=f"above chance, p < {ALPHA:g}", **star_style(6))
-        return [*ceiling_handles(view), star]
+        found = [score.may_be_best for roi in view.rois for score in view.scores(roi)]
+        look: dict[str, Any] = {"marker": "o", "markersize": 5.5, "markerfacecolor": "white"}
+        ruled_out = Line2D([], [], color=MUTED_COLOUR, linestyle="none", **look)
+        ruled_out.set_label("ruled out as the best")
+        return [*([ruled_out] if False in found else []), *ceiling_handles(view), star]
     handles: list[Artist] = [span_handle("± standard error")]
     if _has_bounds(view):
         dotted: dict[str, Any] = {"color": CEILING_COLOUR, "linestyle": ":", "alpha": 0.7}

@@ -115,11 +115,9 @@ def read_finished(out_dir: Path) -> FinishedComparison:
     )
 
 
-def lost_in_tables(result: FinishedComparison, out_dir: Path) -> list[str]:
+def lost_in_tables(result: FinishedComparison) -> list[str]:
     """Say what of the figures cannot be drawn from the tables, a clause each."""
     lost = []
-    if (group_folder(out_dir) / "figures" / "brain_slices.svg").exists():
-        lost.append("where regions are in the brain (brain_slices, brain_surface)")
     if result.inference is None:
         lost.append(
             "with preset 'paper' shares of the noise ceiling, groups, Nili's bounds, Figures 4 to 7"

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     files = redraw_figures(result, folder, appearance, formats, args.dpi, args.figures)
     for file in files:
         print(file)
-    for lost in lost_in_tables(result, args.comparison):
+    for lost in lost_in_tables(result):
         print(f"note: not in the tables: {lost}")
     return 0
 

@@ -47,7 +47,8 @@ result = crsa.compare(subjects, models, multiverse=False)
 result.scores[["roi", "model", "rsa", "low", "high", "p_max"]].round(3)
 
 # %%
-# The dashed line is the noise ceiling: how well subjects agree with each other.
+# The dashed line is the noise ceiling: how well subjects agree with each other. The grey band
+# reaches from Nili's lower to the upper bound of the best score that a model could have.
 
 result.plot.scores("IT")
 

@@ -59,7 +59,8 @@ result.ceilings.round(3)
 result.scores[["roi", "model", "rsa", "low", "high", "p_max"]].round(3)
 
 # %%
-# The dashed line is the noise ceiling, small points are subjects.
+# The dashed line is the noise ceiling, small points are subjects. Open symbols are models that can
+# be ruled out as the best of the region (``may_be_best`` in the table of scores).
 
 figure, axes = plt.subplots(1, 2, figsize=(13, 3), layout="constrained")
 result.plot.scores("IT", ax=axes[0])

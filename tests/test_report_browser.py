@@ -528,3 +528,24 @@ def test_tables_and_answer_are_there_without_scripts(browser: Browser, planted_f
     assert opened.page.locator(".answer").is_visible()
     assert not opened.page.locator("#table-scores-filter").is_visible()
     opened.page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"]
+)
+def test_axe_finds_no_barrier(
+    viewport: dict[str, int], scheme: str, browser: Browser, pictured_file: Path
+) -> None:
+    """Rules of WCAG and of good practice (axe-core), with all that is folded opened."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    opened = Opened(browser, pictured_file, viewport=viewport, color_scheme=scheme)
+    opened.page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    # What is opened is measured, and scripts react to it, with the next frames.
+    opened.page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    found = axe.Axe().run(opened.page).response["violations"]
+    barriers = [(rule["impact"], rule["id"], rule["nodes"][0]["html"]) for rule in found]
+    assert barriers == []
+    assert opened.complaints == []
+    opened.page.context.close()

@@ -23,7 +23,7 @@ from conceptrsa.bids_config.writing import write_text
 REPORT = "report.html"
 CITATION = "CITATION.bib"
 
-SCRIPTS = ("folds.js", "tables.js", "explorer.js", "stimuli.js")
+SCRIPTS = ("folds.js", "scrolling.js", "tables.js", "explorer.js", "stimuli.js")
 
 SECTIONS = (
     ("answer", "The answer"),

@@ -3,16 +3,27 @@
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
-from figure_cases import FIVE, WHOLES, drawn, result_of
+from figure_cases import FIVE, WHOLES, drawn, notes_of, result_of
+from nibabel.affines import apply_affine
+from scipy import ndimage
 
 from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, VoxelGrid
 from conceptrsa.analysis.brain.region_map import RegionMap, labels_at, region_map
 from conceptrsa.analysis.output.figures import brain_maps
 from conceptrsa.analysis.output.figures.all_figures import figure_names
 from conceptrsa.analysis.output.figures.style import View
-from conceptrsa.analysis.output.region_volumes import read_region_volumes, write_region_volumes
+from conceptrsa.analysis.output.leading_models import LeadingModel, leading_models
+from conceptrsa.analysis.output.region_volumes import (
+    NONE_RELATED,
+    read_region_volumes,
+    write_best_model_volumes,
+    write_region_volumes,
+)
+from conceptrsa.bids_config.image_spaces import MNI305_TO_MNI152
+from conceptrsa.bids_config.tsv import read_table
 
 AFFINE = np.array([[-2.0, 0, 0, 90], [0, 2, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
 """Voxels run to the left, as in many templates."""
@@ -33,12 +44,36 @@ def subject(label: str, voxels: dict[str, np.ndarray], grid: VoxelGrid | None) -
     return SubjectPatterns(label, ("a", "b", "c"), rois, grid=grid)
 
 
-def test_a_voxel_is_of_a_region_in_half_of_the_subjects() -> None:
-    seen = {"01": [1, 2, 3], "02": [2, 3], "03": [3, 4]}
-    subjects = [subject(name, {"roi": np.array(of)}, MNI152) for name, of in seen.items()]
-    found = region_map(subjects)
+def test_one_subject_or_one_atlas_gives_its_own_voxels() -> None:
+    voxels = np.array([1, 5, 900])
+    for n in (1, 3):
+        found = region_map([subject(f"{i}", {"roi": voxels}, MNI152) for i in range(n)])
+        assert found is not None
+        np.testing.assert_array_equal(found.voxels["roi"], voxels)
+
+
+def test_regions_that_differ_give_their_mean_size_and_place() -> None:
+    sizes, shifts = (8, 9, 10, 9), ((-4, 0, 0), (4, 0, 0), (0, 4, 0), (0, -4, 0))
+    balls = [
+        ball(tuple(np.add(CALCARINE, shift)), size)
+        for size, shift in zip(sizes, shifts, strict=True)
+    ]
+    found = region_map([subject(f"{i}", {"roi": of}, MNI152) for i, of in enumerate(balls)])
     assert found is not None
-    np.testing.assert_array_equal(found.voxels["roi"], [2, 3])
+    of_group = found.voxels["roi"]
+    assert len(of_group) == round(np.mean([len(of) for of in balls]))
+    places = np.stack(np.unravel_index(of_group, MNI152.shape), axis=-1)
+    middle = places.mean(axis=0) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    np.testing.assert_allclose(middle, CALCARINE, atol=0.7)
+    # What all share is in it, and it is in one piece, as each of them is.
+    assert set.intersection(*map(set, balls)) <= set(of_group)
+    assert ndimage.label(found.labels(["roi"]))[1] == 1
+
+
+def test_a_region_without_a_voxel_that_two_share_is_there() -> None:
+    subjects = [subject(f"{i}", {"roi": np.array([i, 50 + i])}, MNI152) for i in range(5)]
+    found = region_map(subjects)
+    assert found is not None and len(found.voxels["roi"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -62,15 +97,38 @@ def test_labels_are_at_their_places_of_the_world() -> None:
 
 
 @pytest.mark.parametrize("space", ["MNI152", "MNI305"])
-def test_a_region_is_on_the_cortex_near_its_place(space: str) -> None:
+def test_a_region_is_on_the_cortex_at_its_place(space: str) -> None:
+    """The two spaces are 2.6 mm apart there: neither the other one nor the inverse would pass."""
     grid = replace(MNI152, space=space)
     labels = RegionMap(grid, {"left": ball(CALCARINE, 9, grid)}).labels(["left"])
     for side in ("left", "right"):
         surface = brain_maps._surface(side)
         found = brain_maps.labels_on_surface(surface, labels, grid) == 1
         assert found.any() == (side == "left")
-        middle = (surface.white + surface.pial)[found] / 2
-        assert (np.linalg.norm(middle - CALCARINE, axis=1) < 13).all()
+        points = surface.white + brain_maps.DEPTHS[:, None, None] * (surface.pial - surface.white)
+        if space == "MNI152":
+            points = apply_affine(MNI305_TO_MNI152, points)
+        second = np.sort(np.linalg.norm(points - CALCARINE, axis=-1), axis=0)[1]
+        assert found[second < 9 - 1.8].all()
+        assert not found[second > 9 + 1.8].any()
+
+
+def test_the_medial_wall_is_no_cortex() -> None:
+    surface = brain_maps._surface("left")
+    everywhere = np.ones(MNI152.shape, dtype=int)
+    found = brain_maps.labels_on_surface(surface, everywhere, MNI152)
+    assert 0.02 < (found == 0).mean() < 0.08
+
+
+def test_regions_of_both_kinds_reach_the_cortex() -> None:
+    view = mapped()
+    region_map = view.result.region_map
+    assert region_map is not None
+    first = view.rois[0]
+    halves = {f"{first.roi}-{side}": region_map.voxels[first.roi] for side in ("left", "right")}
+    halves |= {f"deep{i}-left": ball((12.0, -18, 8), 4) for i in range(4)}
+    both = replace(region_map, voxels={**region_map.voxels, **halves})
+    assert brain_maps.reaches_cortex(replace(view, result=replace(view.result, region_map=both)))
 
 
 def test_slices_go_through_every_region() -> None:
@@ -88,6 +146,59 @@ def mapped() -> View:
     voxels = {name: ball(centre, 9) for name, centre in zip(names, centres, strict=False)}
     result = replace(result, region_map=RegionMap(MNI152, voxels))
     return View(result, result.primary, result.rois)
+
+
+def test_names_of_models_and_regions_are_in_the_legend() -> None:
+    view = mapped()
+    best = leading_models(view.result)
+    labels = [handle.get_label() for handle in brain_maps._colours(view).handles]
+    assert sorted(name for label in labels for name in label.split(": ")[1].split(", ")) == sorted(
+        roi.roi for roi in view.rois
+    )
+    for roi, one in best.items():
+        assert any(label.startswith(f"{one.model}: ") and roi in label for label in labels)
+
+
+@pytest.mark.parametrize("draw", [brain_maps.draw_brain_slices, brain_maps.draw_brain_surface])
+def test_a_region_without_a_related_model_is_white_and_said(
+    draw: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = mapped()
+    there = leading_models(view.result)
+    lacking = view.rois[0].roi
+    monkeypatch.setattr(
+        brain_maps, "leading_models", lambda _: {n: one for n, one in there.items() if n != lacking}
+    )
+    colours = brain_maps._colours(view)
+    np.testing.assert_array_equal(colours.models[1], 1)
+    assert colours.handles[-1].get_label() == f"{NONE_RELATED}: {lacking}"
+    assert drawn(draw, view).legends
+
+
+def test_many_best_models_leave_a_legend_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = mapped()
+    rois = tuple(replace(view.rois[0], roi=f"r{i}") for i in range(40))
+    best = {roi.roi: LeadingModel(f"model {min(i, 20)}", 0.1) for i, roi in enumerate(rois)}
+    monkeypatch.setattr(brain_maps, "leading_models", lambda _: best)
+    labels = [
+        handle.get_label() for handle in brain_maps._colours(replace(view, rois=rois)).handles
+    ]
+    assert len(labels) == len(brain_maps.PALETTE)
+    assert labels[0] == "model 20: 20 of 40 regions"
+    assert labels[-1] == "others: 12 of 40 regions"
+
+
+def test_regions_that_are_not_seen_are_named() -> None:
+    view = mapped()
+    region_map = view.result.region_map
+    assert region_map is not None
+    voxels = dict(region_map.voxels)
+    large, small = (roi.roi for roi in view.rois[:2])
+    # As large, and drawn later.
+    voxels[small] = voxels[large]
+    result = replace(view.result, region_map=replace(region_map, voxels=voxels))
+    notes = notes_of(drawn(brain_maps.draw_brain_slices, replace(view, result=result)))
+    assert f"Not seen, between the slices or under smaller regions: {large}." in notes
 
 
 def test_left_is_left_on_slices() -> None:
@@ -116,6 +227,25 @@ def test_figures_are_there_where_regions_have_a_place() -> None:
     assert not [
         name for name in figure_names(replace(view.result, region_map=None)) if "brain" in name
     ]
+
+
+def test_best_models_are_volumes(tmp_path: Path) -> None:
+    result = mapped().result
+    names = [roi.roi for roi in result.rois]
+    write_best_model_volumes(result, names, tmp_path)
+    labels = nib.load(tmp_path / "space-MNI152_desc-bestmodel_dseg.nii.gz")
+    scores = nib.load(tmp_path / "space-MNI152_stat-rsa_desc-bestmodel_statmap.nii.gz")
+    np.testing.assert_array_equal(labels.affine, AFFINE)
+    table = read_table(tmp_path / "space-MNI152_desc-bestmodel_dseg.tsv")
+    models = dict(zip(table.column("index"), table.column("name"), strict=True))
+    assert result.region_map is not None
+    for name, one in leading_models(result).items():
+        place = np.unravel_index(result.region_map.voxels[name][0], MNI152.shape)
+        assert models[str(int(labels.dataobj[place]))] == one.model
+        assert float(scores.dataobj[place]) == pytest.approx(one.rsa)
+    assert np.isnan(scores.get_fdata()).sum() == (np.asarray(labels.dataobj) == 0).sum()
+    write_best_model_volumes(replace(result, region_map=None), names, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_label_volumes_are_read_as_they_were_written(tmp_path: Path) -> None:

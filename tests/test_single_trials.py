@@ -84,6 +84,19 @@ def glmsingle(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_arrays_lie_where_their_atlas_does(glmsingle: Path) -> None:
+    data.write_glmsingle(glmsingle / "betas", "hdf5", DESIGN)
+    data.write_atlas(glmsingle / "tpl-MNI152NLin6Asym_atlas-two_dseg.nii.gz")
+    given = {"trials": glmsingle / "trials.csv"}
+    for atlas, space in (("parcels", None), ("tpl-MNI152NLin6Asym_atlas-two_dseg", "MNI152")):
+        file = glmsingle / f"{atlas}.nii.gz"
+        for subject in read(glmsingle / "betas", atlas=file, **given):
+            assert (subject.grid and subject.grid.space) == space
+            if subject.grid is not None:
+                assert subject.grid.shape == data.SHAPE
+                np.testing.assert_allclose(subject.grid.affine, data.AFFINE, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["hdf5", "npy", "mat", "mat5"])
 @pytest.mark.parametrize("table", ["trials.csv", "conditions.tsv"])
 def test_glmsingle_in_every_kind_of_file(glmsingle: Path, kind: str, table: str) -> None:

@@ -18,6 +18,7 @@ from conceptrsa.analysis.brain.patterns import (
     MIN_STIMULI,
     RoiPatterns,
     SubjectPatterns,
+    VoxelGrid,
     vary_between,
     with_data_only,
 )
@@ -122,7 +123,7 @@ def read_trials(
     are_single = zscore or any(len(set(named)) < len(named) for named in trials)
     subjects: list[SubjectPatterns] = []
     said: list[tuple[str, ...]] = []
-    for subject, times_seen, (named, left_out), (regions, files, on_regions) in zip(
+    for subject, times_seen, (named, left_out), (regions, files, on_regions, grid) in zip(
         listed, seen, names, regions_of, strict=True
     ):
         stimuli, on_stimuli = _often_enough(subject, times_seen, min_repeats)
@@ -152,6 +153,7 @@ def read_trials(
                 if are_single
                 else {}
             ),
+            grid=grid,
         )
         subjects.append(with_data_only(patterns))
     of_all = [note for note in said[0] if all(note in others for others in said)]
@@ -226,15 +228,15 @@ def times_said(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
-Regions = tuple[dict[str, Integers], tuple[Path, ...], list[str]]
+Regions = tuple[dict[str, Integers], tuple[Path, ...], list[str], VoxelGrid | None]
 
 
 def _find_regions(
     listed: Sequence[SubjectTrials], want: Request, atlas: Path | None
 ) -> list[Regions]:
-    """Voxels of the regions of each subject, the files that say so, and notes."""
+    """Voxels of the regions of each subject, the files that say so, notes, and a standard grid."""
     if all(subject.rois for subject in listed):
-        return [(dict(subject.rois), (), []) for subject in listed]
+        return [(dict(subject.rois), (), [], None) for subject in listed]
     regions = [region for region in want.rois if not isinstance(region, RegionChoice)]
     # Arrays have no place of their own: they are matched voxel by voxel.
     regions_of = regions_by_subject(atlas, regions, replace(want.atlas_reading, ignore_place=True))
@@ -252,7 +254,7 @@ def _find_regions(
             _require_same_axes(file.array, voxels.grid)
         found.append(voxels)
     notes = notes_on_regions(found)
-    return [(voxels.rois, voxels.files, notes) for voxels in found]
+    return [(voxels.rois, voxels.files, notes, voxels.grid.in_standard_space()) for voxels in found]
 
 
 def _require_same_axes(array: TrialArray, grid: Grid) -> None:

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from conceptrsa.analysis.arrays import Floats, Integers
 from conceptrsa.analysis.brain.patterns import VoxelGrid
 from conceptrsa.analysis.brain.region_map import SMOOTHING, RegionMap, labels_at
+from conceptrsa.analysis.output.figures.appearance import IN_REPORT
 from conceptrsa.analysis.output.figures.captions import CAPTIONS, details_of, note
 from conceptrsa.analysis.output.figures.sheet import Sheet, lay_out, title_room
 from conceptrsa.analysis.output.figures.style import (
@@ -49,10 +50,11 @@ SCORES = "viridis"
 LEAST_ON_SURFACE = 0.5
 """Share of the regions that have to reach the cortex for it to be drawn."""
 
-PIXELS = 800
-"""Of the picture of a surface, before neighbouring pixels are joined."""
+SURFACE_DPI = 300
+"""Of pictures of a surface; in the report half of that, so that its files stay small."""
 
-BORDER_PIXELS = 3
+BORDER_WIDTH = 2
+"""Pixels, before neighbouring ones are joined."""
 
 _X, _Y, _Z = np.eye(3)
 VIEWS = {
@@ -74,11 +76,14 @@ FEWEST_DEPTHS = 2
 THINNEST = 0.5
 """Millimetres: where white matter and pia are closer, as in the medial wall, is no cortex."""
 
+MOST_OUTLINED = 60
+"""Regions that are outlined; of more, thinner ones, outlines would be most of what is seen."""
+
 MOST_NAMED = 12
 """Regions whose names fit into the legend."""
 
 PALETTE = (*(colour for colour in FURTHER_COLOURS if colour != "#777777"), *KNOWN_COLOURS.values())
-OTHERS, OTHER_MODELS = "others", "#777777"
+OTHERS, OTHER_MODELS = "others", "#4d4d4d"
 """Of models beyond the palette: those that are the best in the fewest regions."""
 
 GREYS = 32
@@ -125,7 +130,8 @@ def draw_brain_slices(view: View) -> Figure:
         brain = _template(points, region_map.grid.space)
         for panel, colour in zip(stack, (colours.models, colours.scores), strict=True):
             picture = np.where((here > 0)[..., None], colour[here], brain)
-            picture[_borders(here)] = to_rgb(OUTLINE)
+            if len(view.rois) <= MOST_OUTLINED:
+                picture[_borders(here)] = to_rgb(OUTLINE)
             panel.imshow(
                 picture, origin="lower", extent=(*X_RANGE, *Y_RANGE), interpolation="nearest",
                 aspect="auto",
@@ -188,15 +194,18 @@ def draw_brain_surface(view: View) -> Figure:
         len(shown), SURFACE_WIDTH, [SURFACE_WIDTH] * 2, per_row=len(shown), left=0.15, between=0.08,
         right=0.9, above=title_room(0), below=0.15, gap=0.0, appearance=view.appearance,
     )  # fmt: skip
+    pixels = round(sheet.width * SURFACE_DPI)
+    pixels = pixels // 2 if view.appearance == IN_REPORT else pixels
     pictured = []
     for stack, (side, seen_from) in zip(sheet.stacks, shown, strict=True):
         surface = _surface(side)
         here = labels_on_surface(surface, labels, region_map.grid)
         pictured.append(here)
         for panel, colour in zip(stack, (colours.models, colours.scores), strict=True):
-            base = np.where(surface.is_sulcus, 0.75, 0.9)[:, None]
+            base = np.where(surface.is_sulcus, 0.62, 0.76)[:, None]
             painted = np.where((here > 0)[:, None], colour[here], base)
-            panel.imshow(_painted(surface, painted, here, VIEWS[side, seen_from]))
+            picture = _painted(surface, painted, here, VIEWS[side, seen_from], pixels)
+            panel.imshow(picture, interpolation="none")
             _without_frame(panel)
         sheet.set_title(stack[0], f"{side}, {seen_from}")
     return _finished(sheet, view, colours, "brain_surface", pictured)
@@ -263,10 +272,16 @@ def labels_on_surface(surface: Surface, labels: Integers, grid: VoxelGrid) -> In
 
 
 def _painted(
-    surface: Surface, colours: Floats, labels: Integers, axes: tuple[Floats, Floats]
+    surface: Surface,
+    colours: Floats,
+    labels: Integers,
+    axes: tuple[Floats, Floats],
+    pixels: int,
 ) -> Any:
-    """Paint the faces that are seen, those farthest away first: a square picture."""
+    """Paint the faces that are seen, those farthest away first: a picture of pixels x pixels."""
     across, up = axes
+    # Twice as large, since lines and edges are smooth once neighbouring pixels are joined.
+    size = 2 * pixels
     towards = np.cross(across, up)
     corners = surface.inflated[surface.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -274,14 +289,14 @@ def _painted(
     seen = np.flatnonzero(facing > 0)
     seen = seen[np.argsort(corners[seen].mean(axis=1) @ towards)]
     of_corners = labels[surface.faces[seen]]
-    shade = np.rint((0.6 + 0.4 * facing[seen]) * GREYS) / GREYS
+    shade = np.rint((0.75 + 0.25 * facing[seen]) * GREYS) / GREYS
     painted = (255 * colours[surface.faces[seen]] * shade[:, None, None]).astype(int)
     flat = np.stack([corners[seen] @ across, -corners[seen] @ up], axis=-1)
     low, high = flat.min(axis=(0, 1)), flat.max(axis=(0, 1))
-    places = (flat - (low + high) / 2) / (high - low).max() * 0.97 * PIXELS + PIXELS / 2
+    places = (flat - (low + high) / 2) / (high - low).max() * 0.97 * size + size / 2
     middles, centres = (places + np.roll(places, -1, axis=1)) / 2, places.mean(axis=1)
     differ = of_corners != np.roll(of_corners, -1, axis=1)
-    picture = Image.new("RGB", (PIXELS, PIXELS), "white")
+    picture = Image.new("RGB", (size, size), "white")
     pen = ImageDraw.Draw(picture)
 
     def fill(shape: Any, colour: Integers) -> None:
@@ -296,10 +311,10 @@ def _painted(
         for one in range(3):
             shape = (places[face, one], middles[face, one], centres[face], middles[face, one - 1])
             fill(shape, painted[face, one])
-    for face, edge in np.argwhere(differ):
+    for face, edge in np.argwhere(differ) if labels.max() <= MOST_OUTLINED else ():
         line = (*centres[face].tolist(), *middles[face, edge].tolist())
-        pen.line(line, OUTLINE, BORDER_PIXELS)
-    return picture.resize((PIXELS // 2, PIXELS // 2), Image.Resampling.BOX)
+        pen.line(line, OUTLINE, BORDER_WIDTH)
+    return picture.resize((pixels, pixels), Image.Resampling.BOX)
 
 
 def _map_of(view: View) -> RegionMap:
@@ -311,7 +326,8 @@ def _colours(view: View) -> _Colours:
     of_all = leading_models(view.result)
     best = [of_all.get(roi.roi) for roi in view.rois]
     found = [one for one in best if one is not None]
-    ranked = [name for name, _ in Counter(one.model for one in found).most_common()]
+    # Of all regions, so that whole regions and hemispheres have the same colours.
+    ranked = [name for name, _ in Counter(one.model for one in of_all.values()).most_common()]
     named = ranked if len(ranked) <= len(PALETTE) else ranked[: len(PALETTE) - 1]
     palette = dict(zip(named, PALETTE, strict=False))
     scores = [one.rsa for one in found]
@@ -354,7 +370,7 @@ def _finished(
     kind = "tested" if view.has_intervals else "untested"
     own_space = "MNI152" if name == "brain_slices" else "MNI305"
     is_moved = _map_of(view).grid.space != own_space
-    through = ", brought there by the affine between MNI305 and MNI152" if is_moved else ""
+    through = " (by FreeSurfer's affine between MNI305 and MNI152)" if is_moved else ""
     notes = [note(view, name, through=through)]
     if len(view.result.subjects) > 1:
         notes[0] += " " + note(view, "brain_slices", "shared", smoothing=f"{SMOOTHING:g}")
@@ -381,7 +397,7 @@ def _template(points: Floats, space: str) -> Floats:
     inverse = np.linalg.inv(affine)
     places = np.moveaxis(points @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
     values = ndimage.map_coordinates(image, places, order=1)
-    grey = np.where(values > 0.02, np.rint((0.35 + 0.6 * values) * GREYS) / GREYS, 1.0)
+    grey = np.where(values > 0.02, np.rint((0.3 + 0.5 * values) * GREYS) / GREYS, 1.0)
     return np.repeat(grey[..., None], 3, axis=-1)
 
 

@@ -31,7 +31,7 @@ class LabelTable:
     Attributes
     ----------
     file : Path or str
-        Where it is, for messages.
+        Its place, for messages.
     labels : mapping of str to tuple of int
         By name, in the order of the table; labels of one name belong together. Without 0, which
         is what lies outside.

@@ -194,7 +194,7 @@ def read_command_line(
     Returns
     -------
     options : Namespace
-        What is handled here.
+        Options that are handled here.
     positional : list of str
         BIDS_DIR, OUT_DIR and level, or nothing where they are not there.
     rest : list of str

@@ -88,7 +88,7 @@ def nan_patterns(root: Path) -> None:
         (
             "spm",
             lambda root: data.save(np.minimum(data.labels(), 1011), root / "atlas.nii.gz"),
-            "holds no voxel with label 2011, which region visual needs",
+            "has no voxel with label 2011, which region visual needs",
         ),
         (
             "statmaps",

@@ -404,7 +404,7 @@ def _require_options_of(
     """Refuse options that a form has no use for, and a missing atlas that it needs."""
     problem = None
     if form.read_regions is not None and atlas is not None:
-        problem = "holds regions of its own: leave --atlas and --atlas-labels out"
+        problem = "has its own regions: leave --atlas and --atlas-labels out"
     elif task and "task" not in form.options:
         problem = "names no tasks: leave --task-id out"
     elif conditions and "conditions" not in form.options:

@@ -94,7 +94,7 @@ def nan_patterns(root: Path) -> None:
             "statmaps",
             lambda root: (root / "statmaps/sub-01/ses-1").joinpath("sub-01_ses-1_task-y_run-1_"
             "space-T1w_contrast-a_stat-effect_statmap.nii.gz").touch(),
-            r"of several task \(x, y\): choose one by --task-id",
+            r"have several task \(x, y\): choose one with --task-id",
         ),
     ],
 )  # fmt: skip

@@ -217,7 +217,7 @@ def compute_part(
     part : Part
         Which regions: of all, in turn.
     work_dir : Path
-        Where `compare` looks for them.
+        Folder in which `compare` looks for them.
 
     Returns
     -------

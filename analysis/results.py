@@ -30,9 +30,9 @@ class Model:
     ----------
     name, group : str
     note : str
-        What a reader must know about it, a stand-in for another kind of model; or empty.
+        Note for readers, such as that it stands in for another kind of model; or empty.
     features_sha256 : str
-        Of its features, or its RDM, and their stimuli.
+        Hash of its features or RDM, and of their stimuli.
     origin : dict
         Network, layer, weights and libraries that made them, where known.
     supplied_rdm : bool
@@ -64,12 +64,12 @@ class RoiResult:
     ceiling : NoiseCeiling
         Arrays (subjects,), means over the folds.
     ceiling_p : float
-        Of the mean pairwise ceiling when stimuli are permuted in each subject.
+        P-value of the mean pairwise ceiling, with stimuli permuted in each subject.
     ceiling_from : {'subjects', 'halves'}
         What the pairwise ceiling compares: subjects, or where they share too few stimuli each one's
         odd and even runs.
     own : OwnRegion or None
-        Where scores are of other stimuli than the RDMs.
+        Scores on stimuli other than those of the RDMs, if there are any.
     rsa_common : ndarray, (subjects, models), or None
         Scores on the stimuli of the RDMs, where `rsa` is of others.
     """
@@ -134,7 +134,7 @@ class Analysis:
     folds : tuple of Fold
     rois : tuple of RoiResult
     notes : tuple of str
-        What happened on the way that the user should know.
+        Notes for the user.
     whitened : bool
         Whether voxels were whitened by the covariance of the residuals.
     """
@@ -167,19 +167,19 @@ class ComparisonResult:
     Attributes
     ----------
     subjects : tuple of str
-        As BIDS spells them, `sub-XX`.
+        Labels in BIDS spelling, `sub-XX`.
     stimuli : tuple of str
         In the order of the RDMs.
     sets : StimulusSets
-        Those that each subject is scored on.
+        Stimuli that each subject is scored on.
     models : tuple of Model
     reference_model : str
     model_rdms : ndarray, (models, pairs)
-        Of the primary analysis.
+        RDMs of the models in the primary analysis.
     primary : Analysis
         The analysis that was asked for.
     variants : tuple of Analysis
-        Those of the paper's Figures 4 to 7, of the preset 'paper'.
+        Analyses of the paper's Figures 4 to 7, with the preset 'paper'.
     sweeps : tuple of CeilingSweep
         The noise ceiling over the number of voxels; empty where RDMs were supplied.
     model_tests : tuple of ModelTest
@@ -188,7 +188,7 @@ class ComparisonResult:
         Intervals, permutation tests and what models explain together; preset 'recommended'.
     multiverse : tuple of MultiverseRow
     warnings : tuple of str
-        What happened on the way, and what should not be trusted.
+        Notes, and reasons to doubt results.
     sources : tuple of Path
         Files of the betas and regions.
     estimation : dict
@@ -197,7 +197,7 @@ class ComparisonResult:
     coverage : tuple of RegionCoverage
         Voxels without betas; empty where RDMs were supplied.
     region_map : RegionMap or None
-        Where the regions are, if betas lie in a standard space.
+        Positions of the regions, if betas are in a standard space.
     """
 
     subjects: tuple[str, ...]

@@ -31,7 +31,7 @@ class LabelTable:
     Attributes
     ----------
     file : Path or str
-        Where it is, for messages.
+        Its place, for messages.
     labels : mapping of str to tuple of int
         By name, in the order of the table; labels of one name belong together. Without 0, which
         is what lies outside.
@@ -95,11 +95,11 @@ def read_choice(text: str) -> RegionChoice:
     if said.startswith(MASK):
         file = said.removeprefix(MASK)
         if not name or not file:
-            raise InputError(f"{text!r} is no region: write NAME={MASK}FILE")
+            raise InputError(f"{text!r} is not a region: write NAME={MASK}FILE")
         return RegionChoice(name, mask=Path(file))
     words = tuple(clean_name(word) for word in said.split(","))
     if not all(words) or (name is not None and not name):
-        raise InputError(f"{text!r} is no region: {HOW}")
+        raise InputError(f"{text!r} is not a region: {HOW}")
     if "0" in words:
         raise InputError(f"{text!r} holds the label 0, which is outside all regions: leave it out")
     return RegionChoice(name, words)

@@ -106,7 +106,7 @@ class EventsConfig:
     type_column : str or None
         The column that tells stimuli from rest; None: every row is a stimulus.
     stimulus_types, fixation_types, ignored_types : tuple of str
-        What may stand in `type_column`; any other value is an error.
+        Values allowed in `type_column`; any other value is an error.
     """
 
     condition_column: str
@@ -226,11 +226,11 @@ class StimuliConfig:
     Attributes
     ----------
     prompt : str
-        What a language model reads, with `{label}` where the label goes.
+        Text for language models, with `{label}` for the label.
     labels_file : Path or None
         Table with the columns stimulus and label; None: the folder of pictures holds labels.tsv.
     count : int or None
-        How many different stimuli every subject saw; None: not checked.
+        Number of different stimuli that every subject saw; None: not checked.
     """
 
     prompt: str = "a photo of {label}"

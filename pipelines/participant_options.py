@@ -44,7 +44,7 @@ class SlurmSettings:
     max_jobs : int, optional
         Jobs of this run in the queue at once; None: no limit.
     max_tries : int
-        How often a job is submitted while Slurm cannot be reached.
+        Number of tries to submit a job while Slurm cannot be reached.
     retry_timeout : float
         Seconds between two tries.
     """

@@ -112,7 +112,7 @@ REFUSED: Mapping[str, Case] = {
     "missing-row-in-derivatives": Case(
         "derivatives",
         lines_of(BETAS_TABLE, lambda line: FIRST not in line),
-        ("sub-02", "statmap.tsv must number each volume once", "make it again"),
+        ("sub-02", "statmap.tsv must number each volume once", "write it again"),
     ),
     "missing-stimulus-in-a-model": Case(
         "rdms",
@@ -197,18 +197,20 @@ REFUSED: Mapping[str, Case] = {
         f"label-not-in-the-atlas-of-{form}": Case(
             form,
             labels_without(17),
-            ("atlas.nii.gz holds no voxel with label 17", "region hippocampus", "give the atlas"),
+            ("atlas.nii.gz has no voxel with label 17", "region hippocampus", "give the atlas"),
         )
         for form in NEEDS_ATLAS
     },
     "label-not-in-the-atlas-of-derivatives": Case(
         "derivatives",
         own_labels_without(2011),
-        ("sub-02", "holds no voxel with label 2011", "region visual", "give the atlas"),
+        ("sub-02", "has no voxel with label 2011", "region visual", "give the atlas"),
     ),
     **{
         f"other-place-than-{form}": Case(
-            form, other_place, ("atlas.nii.gz holds no voxel", "0% of it", "check that both are of")
+            form,
+            other_place,
+            ("atlas.nii.gz holds no voxel", "0% of it", "check that both are in the same space"),
         )
         for form in NEEDS_ATLAS
     },

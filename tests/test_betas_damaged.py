@@ -88,13 +88,13 @@ def nan_patterns(root: Path) -> None:
         (
             "spm",
             lambda root: data.save(np.minimum(data.labels(), 1011), root / "atlas.nii.gz"),
-            "holds no voxel with label 2011, which region visual needs",
+            "has no voxel with label 2011, which region visual needs",
         ),
         (
             "statmaps",
             lambda root: (root / "statmaps/sub-01/ses-1").joinpath("sub-01_ses-1_task-y_run-1_"
             "space-T1w_contrast-a_stat-effect_statmap.nii.gz").touch(),
-            r"of several task \(x, y\): choose one by --task-id",
+            r"have several task \(x, y\): choose one with --task-id",
         ),
     ],
 )  # fmt: skip

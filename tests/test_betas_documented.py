@@ -122,7 +122,7 @@ def test_every_form_gives_the_same_scores(results: list[ComparisonResult]) -> No
         ("--betas spm_models", "needs a label volume"),
         ("--betas nowhere", "nowhere is missing"),
         ("--betas models", "no betas in a known form"),
-        ("--betas patterns --atlas aparc+aseg.nii.gz", "regions of its own"),
+        ("--betas patterns --atlas aparc+aseg.nii.gz", "its own regions"),
         (
             "--betas paper_betas --atlas aparc+aseg.nii.gz --voxel-selection top-n",
             "no betas of odd and even runs",

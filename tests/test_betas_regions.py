@@ -369,7 +369,7 @@ def test_bad_rdm_tables_are_one_sentence(tmp_path: Path, content: str, message: 
 
 def test_an_atlas_has_no_meaning_here(tmp_path: Path) -> None:
     data.write_rdms(tmp_path)
-    with pytest.raises(InputError, match="holds regions of its own: leave --atlas"):
+    with pytest.raises(InputError, match="has its own regions: leave --atlas"):
         read_betas(tmp_path, data.ROIS, atlas=tmp_path / "atlas.nii.gz")
 
 

@@ -118,7 +118,9 @@ def all_commands() -> dict[str, Parser]:
     return commands.choices
 
 
-@pytest.mark.parametrize("name", ["run", "compare", "features", "models", "graph", "demo"])
+@pytest.mark.parametrize(
+    "name", ["run", "compare", "features", "models", "graph", "demo", "figures"]
+)
 def test_help_shows_everyday_options_and_full_help_all(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +141,9 @@ def test_help_shows_everyday_options_and_full_help_all(
     assert "--help-all shows all" in shown["--help"]
 
 
-@pytest.mark.parametrize("name", [None, "run", "compare", "init", "features", "models", "graph"])
+@pytest.mark.parametrize(
+    "name", [None, "run", "compare", "init", "features", "models", "graph", "figures"]
+)
 def test_examples_of_the_help_are_commands(name: str | None) -> None:
     parser = build_parser() if name is None else all_commands()[name]
     assert isinstance(parser, Parser)

@@ -309,7 +309,7 @@ def test_doubts_are_spoken() -> None:
     assert f"with {fewest} subjects" in text
     assert f"p is never below {2.0 ** (1 - fewest):.4g}" in text
     assert "in 41 to 60 % of data sets" in text
-    assert "hippocampus-left holds 12 voxels with data, fewer than the 30" in text
+    assert "hippocampus-left holds 12 voxels with data, fewer than the requested 30" in text
     everything = compare(patterns(), features(), replace(FAST, voxel_selection="all"))
     assert not any(text.startswith("circular") for text in everything.warnings)
     many = compare(patterns(20), features(), FAST)

@@ -408,7 +408,7 @@ def test_categories_are_distances_of_0_and_1(tmp_path: Path) -> None:
     np.testing.assert_array_equal(animacy.rdm, [1, 0, 1, 1, 0, 1])
     np.testing.assert_array_equal(size.rdm, [1, 1, 0, 1, 1, 1])
     np.testing.assert_array_equal(animacy.of_stimuli(("a", "c", "b")), [0, 1, 1])
-    with pytest.raises(InputError, match="animacy puts the same distance between all stimuli"):
+    with pytest.raises(InputError, match="animacy has the same distance between all stimuli"):
         animacy.of_stimuli(("a", "c"))
 
 

@@ -165,11 +165,11 @@ def test_the_same_command_gives_the_same_bytes(finished: Path, tmp_path: Path) -
         (["--regions", "V9"], "the comparison has no region 'V9'"),
         (["--models", "MiniLN"], "did you mean 'MiniLM'"),
         (["--figures", "figure_9"], "the result has no figure 'figure_9'"),
-        (["--palette", "blu"], "--palette blu is no colour"),
-        (["--palette", "visual=red", "blue"], "--palette mixes"),
+        (["--palette", "blu"], "--palette blu is not a colour"),
+        (["--palette", "visual=red", "blue"], "--palette has colours"),
         (["--palette", "visuals=red"], "the comparison has no group 'visuals'"),
-        (["--width", "180"], "'180' is no length"),
-        (["--width", "1mm"], "not between"),
+        (["--width", "180"], "'180' is not a length"),
+        (["--width", "1mm"], "give 51mm to 1524mm"),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -34,7 +34,7 @@ def test_freesurfer_is_found_with_its_version(freesurfer):
 def test_missing_freesurfer_is_said_in_one_sentence(freesurfer, tmp_path):
     with pytest.raises(InputError, match=r"FREESURFER_HOME is not set; .*--normalization python"):
         under({}, find_freesurfer)
-    with pytest.raises(InputError, match="which is no folder"):
+    with pytest.raises(InputError, match="which is not a folder"):
         under({"FREESURFER_HOME": str(tmp_path / "absent")}, find_freesurfer)
     (freesurfer / "bin" / "bbregister").unlink()
     with pytest.raises(InputError, match="program bbregister is not in"):

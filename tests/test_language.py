@@ -159,7 +159,7 @@ def test_the_label_is_found_among_bytes(
 
 def test_a_label_that_cannot_be_read_is_refused(bert) -> None:
     network = load_by_keys("bert", bert[1], BERT_KEYS)
-    with pytest.raises(InputError, match=r"of the label '\\u200b' the network reads nothing"):
+    with pytest.raises(InputError, match=r"the network reads nothing of the label '\\u200b'"):
         network.extract([fill_prompt(PHOTO, "\u200b")], ["last_hidden_state"], "mean")
 
 

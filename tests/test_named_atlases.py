@@ -189,7 +189,7 @@ def test_without_a_connection(monkeypatch: pytest.MonkeyPatch, nilearn_folder: P
         find_atlas("schaefer-400")
     with pytest.raises(InputError, match="did you mean 'schaefer-400'"):
         find_atlas("schaefer400")
-    with pytest.raises(InputError, match="has a label table of its own"):
+    with pytest.raises(InputError, match="has its own label table"):
         find_atlas("desikan-killiany", Path("labels.tsv"))
 
 
@@ -258,7 +258,7 @@ def write_statmaps(space: str) -> None:
         ("tpl-Talairach", "MNI152NLin6Asym", None),
         ("tpl-MNIColin27", "MNI305", None),
         ("tpl-MNIInfant_cohort-2", "MNIInfant_cohort-2_res-2", ""),
-        ("tpl-MNIInfant", "MNIInfant_cohort-2", "taken to be of the same cohort"),
+        ("tpl-MNIInfant", "MNIInfant_cohort-2", "assumed to be of the same cohort"),
         ("tpl-MNIInfant_cohort-1", "MNIInfant_cohort-2", None),
     ],
 )

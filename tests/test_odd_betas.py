@@ -260,7 +260,7 @@ def test_betas_of_another_model_than_the_one_beside_them(tmp_path: Path, atlas: 
         ({"description": "SPM{F_[1.0,172.0]} - contrast 2: all"}, "is SPM's SPM{F_[1.0,172.0]}"),
         ({"intent": 4}, "is of the intent 'f test'"),
         ({"intent": 22}, "is of the intent 'p value'"),
-        ({"labels": "a#0_Fstat"}, "is AFNI's a#0_Fstat, as its header says"),
+        ({"labels": "a#0_Fstat"}, "is AFNI's a#0_Fstat according to its header"),
         ({"labels": "a#0_Coef~a#1_Coef"}, "AFNI's a#0_Coef, one of several functions of time"),
     ],
 )

@@ -800,7 +800,7 @@ def test_ignoring_is_of_the_participant_level(
     arguments = ["run", str(without_slice_times), str(tmp_path / "out")]
     ignore = ["--dataset-config", "demo", "--ignore", "slicetiming"]
     assert main([*arguments, "group", *ignore]) == 2
-    assert "--ignore is of the participant level" in capsys.readouterr().err
+    assert "--ignore belongs to the participant level" in capsys.readouterr().err
     main([*arguments, "participant", *ignore, "--skip-bids-validation", "--dry-run"])
     said = capsys.readouterr().out
     assert "SliceTiming" not in said and "step realignment" in said

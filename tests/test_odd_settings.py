@@ -224,11 +224,11 @@ def test_data_with_regions_of_their_own_need_no_configuration(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("visual=", "'visual=' is no region: write NAME=LABEL,LABEL"),
-        ("=17", "'=17' is no region"),
-        ("visual=17,,53", "'visual=17,,53' is no region"),
+        ("visual=", "'visual=' is not a region: write NAME=LABEL,LABEL"),
+        ("=17", "'=17' is not a region"),
+        ("visual=17,,53", "'visual=17,,53' is not a region"),
         ("nan=17", "which tables of results cannot tell from a missing value"),
-        ("mask:ffa.nii.gz", "'mask:ffa.nii.gz' is no region: write NAME=mask:FILE"),
+        ("mask:ffa.nii.gz", "'mask:ffa.nii.gz' is not a region: write NAME=mask:FILE"),
         ("a=0", "holds the label 0"),
     ],
 )

@@ -199,7 +199,7 @@ def test_runs_in_different_grids(tmp_path: Path) -> None:
         write_run(tmp_path, 1, {"cat": 1}),
         write_run(tmp_path, 2, {"cat": 1}, affine=np.diag([3.0, 3, 3, 1])),
     ]
-    with pytest.raises(StepError, match=r"betas2\.nii and .*betas1\.nii lie in different grids"):
+    with pytest.raises(StepError, match=r"betas2\.nii and .*betas1\.nii are in different grids"):
         pool(runs, tmp_path / "out")
 
 

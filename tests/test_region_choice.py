@@ -462,7 +462,7 @@ def test_names_in_the_configuration_of_a_data_set(tmp_path: Path) -> None:
     for said, problem in (
         ('"lateraloccipital"', r"aparc\+aseg \(Desikan-Killiany\) names no region"),
         ('"mask:ffa.nii.gz"', "ffa.nii.gz is a mask, but the participant level takes labels"),
-        ('""', "is no region"),
+        ('""', "is not a region"),
     ):
         file.write_text(data.CONFIG.replace("[1011, 2011]", said))
         with pytest.raises(InputError, match=f"study.toml: .*{problem}"):

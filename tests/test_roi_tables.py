@@ -264,7 +264,7 @@ def test_tables_of_one_subject_that_differ(tmp_path: Path) -> None:
 def test_atlas_for_tables_is_refused(tmp_path: Path) -> None:
     frame("01").to_csv(tmp_path / "sub-01.csv", index=False)
     nib.save(nib.Nifti1Image(data.labels(), data.AFFINE), tmp_path / "atlas.nii.gz")
-    with pytest.raises(InputError, match="holds regions of its own"):
+    with pytest.raises(InputError, match="has its own regions"):
         read_betas(tmp_path, atlas=tmp_path / "atlas.nii.gz")
 
 

@@ -178,7 +178,7 @@ def test_outputs_of_several_folders_are_said(glmsingle: Path) -> None:
     assert "GLMsingle outputs in several folders are read as sessions: ses-1, ses-2" in first.notes
     file = glmsingle / "betas/sub-02/ses-2/TYPED_FITHRF_GLMDENOISE_RR.hdf5"
     file.rename(file.with_name("TYPEC_FITHRF_GLMDENOISE.hdf5"))
-    with pytest.raises(InputError, match=r"ses-2 holds TYPEC.* but no TYPED.* of sub-02 do"):
+    with pytest.raises(InputError, match=r"ses-2 holds TYPEC.* but not TYPED.* of sub-02 hold"):
         read(glmsingle / "betas", **given)
 
 
@@ -598,7 +598,7 @@ def test_things_from_the_command_line(tmp_path: Path, results: list[ComparisonRe
         ("VoxelMetadata.csv", "", "VoxelMetadata.csv is missing"),
         ("", "--rois V5", "names no region 'V5'"),
         ("", "--rois rSTS", "region rSTS has no voxel in"),
-        ("", "--atlas x.nii.gz", "holds regions of its own"),
+        ("", "--atlas x.nii.gz", "has its own regions"),
         ("", "--trials x.csv", "leave --trials out"),
     ],
 )

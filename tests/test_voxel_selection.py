@@ -64,7 +64,7 @@ def test_top_n() -> None:
 def test_top_n_of_a_small_region_takes_all_and_says_so() -> None:
     found = select(subject(amygdala=np.eye(4)), settings_for("paper", n_voxels=30))
     assert sorted(found["amygdala"].columns) == [0, 1, 2, 3]
-    assert "holds 4 voxels with data, fewer than the 30" in found["amygdala"].warnings[0]
+    assert "holds 4 voxels with data, fewer than the requested 30" in found["amygdala"].warnings[0]
 
 
 def test_all() -> None:
@@ -145,7 +145,10 @@ def test_best_n_takes_the_number_of_each_region() -> None:
     assert found["visual"].columns.tolist() == [0, 2, 3]
     assert found["fusiform"].columns.tolist() == [0, 2, 3, 1]
     assert len(found["fusiform"].warnings) == 1
-    assert "fusiform holds 4 voxels with data, fewer than the 9" in found["fusiform"].warnings[0]
+    assert (
+        "fusiform holds 4 voxels with data, fewer than the requested 9"
+        in found["fusiform"].warnings[0]
+    )
 
 
 @pytest.mark.parametrize("voxel_selection", ["top-n", "best-n"])
@@ -158,7 +161,7 @@ def test_voxels_with_an_exact_zero_are_skipped_where_asked_for(voxel_selection: 
     settings = settings_for("paper", voxel_selection=voxel_selection, n_voxels=5, skip_zeros=True)
     found = select(subject(visual=values), settings, sizes={"visual": 5})
     assert found["visual"].columns.tolist() == [2, 5, 3, 1]
-    assert "holds 4 voxels with data, fewer than the 5" in found["visual"].warnings[0]
+    assert "holds 4 voxels with data, fewer than the requested 5" in found["visual"].warnings[0]
 
 
 def test_threshold_and_all_do_not_look_at_zeros() -> None:

@@ -75,14 +75,14 @@ class SubjectImages:
     Attributes
     ----------
     name : str
-        As in `sub-01`.
+        Label such as `sub-01`.
     images : sequence of BetaImage
     tables : sequence of Path
-        What named the images, for the list of sources.
+        Files that named the images, for the list of sources.
     left_out : sequence of str
         Conditions that are no stimuli.
     notes : sequence of str
-        What else the user should know.
+        Further notes for the user.
     estimation : mapping
         How the betas were estimated; see `SubjectPatterns`.
     run_betas : Path, optional

@@ -137,7 +137,7 @@ def find_atlas(name_or_file: str | Path, labels: Path | None = None) -> AtlasFil
             "'conceptrsa atlases' lists the names"
         )
     if labels is not None:
-        raise InputError(f"the atlas {name} has a label table of its own: omit --atlas-labels")
+        raise InputError(f"the atlas {name} has its own label table: leave --atlas-labels out")
     atlas = known[name]
     file = _kept(atlas)
     said = f"{name} in {atlas.space}; cite {atlas.citation}; licence: {atlas.licence}"

@@ -62,9 +62,9 @@ class BetasFormat:
     Attributes
     ----------
     name : str
-        What `--betas-format` calls it.
+        Name for `--betas-format`.
     layout : str
-        What it looks like, for messages.
+        Layout of the files, for messages.
     detect : callable
         Whether a path holds it.
     list_images : callable, optional
@@ -237,7 +237,7 @@ def read_betas(
     participants : sequence of str, optional
         Labels with or without `sub-`; all by default.
     task : str, optional
-        Where there are betas of several.
+        Task, if there are betas of several.
     with_runs : bool
         Whether betas of single runs and residual covariances are kept, where they are there.
     stimuli : sequence of str, optional
@@ -331,14 +331,14 @@ class FoundSubject:
     Attributes
     ----------
     name : str
-        As in `sub-01`.
+        Label such as `sub-01`.
     stimuli : tuple of str
     shape : tuple of int
-        Of the volumes; empty if there are none.
+        Shape of the volumes; empty if there are none.
     space : str or None
-        Of the volumes, as names and headers tell.
+        Space of the volumes, from names and headers.
     regions : tuple of str
-        Where the data hold their own.
+        Regions, if the data hold their own.
     """
 
     name: str
@@ -404,7 +404,7 @@ def _require_options_of(
     """Refuse options that a form has no use for, and a missing atlas that it needs."""
     problem = None
     if form.read_regions is not None and atlas is not None:
-        problem = "holds regions of its own: leave --atlas and --atlas-labels out"
+        problem = "has its own regions: leave --atlas and --atlas-labels out"
     elif task and "task" not in form.options:
         problem = "names no tasks: leave --task-id out"
     elif conditions and "conditions" not in form.options:
@@ -429,7 +429,7 @@ def find_regions(
     Parameters
     ----------
     path : Path
-        Where the betas are.
+        Folder or table of the betas.
     form : BetasFormat
     rois : sequence of RoiDefinition, Region or RegionChoice, optional
         By default every label of the table of a given atlas, else those of the configuration that

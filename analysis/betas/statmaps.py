@@ -101,7 +101,7 @@ def _list_subject(name: str, maps: Sequence[_Map], want: Request) -> SubjectImag
     for entity in LIKE:
         values = _values(maps, entity)
         if len(values) > 1:
-            remedy = "choose one by --task-id" if entity == "task" else "keep those of one"
+            remedy = "choose one with --task-id" if entity == "task" else "keep those of one"
             raise InputError(
                 f"the maps of {name} below {maps[0].file.parent} have several {entity} "
                 f"({', '.join(value or 'none' for value in values)}): {remedy}"

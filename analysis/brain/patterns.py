@@ -103,7 +103,7 @@ class RoiPatterns:
     residual_covariance : ndarray, (voxels, voxels), or None
         Covariance of the linear model's residuals, shrunk so that it can be inverted.
     n_same : int
-        Of `n_dropped`, voxels whose betas are finite, but the same for all stimuli.
+        Voxels among `n_dropped` whose betas are finite, but the same for all stimuli.
     n_averaged : ndarray of int, (2, stimuli), or None
         Number of presentations that each beta of `halves` is the mean of; None if the same in both.
     """
@@ -572,7 +572,7 @@ class SubjectRdms(SubjectData):
     sources : tuple of Path
         The files that the RDMs were read from.
     notes : tuple of str
-        What happened while reading that the user should know.
+        Notes from reading, for the user.
     """
 
     subject: str
@@ -725,7 +725,7 @@ class RegionCoverage:
     n_voxels : int
         Voxels of the region.
     n_without_betas : int
-        Those that lack a beta: in this subject, or in any.
+        Number of voxels that lack a beta: in this subject, or in any.
     share_without_betas : float
     """
 

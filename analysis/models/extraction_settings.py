@@ -83,7 +83,7 @@ class Prompt:
     Attributes
     ----------
     text : str
-        What the network reads.
+        Text that the network reads.
     label_start, label_end : int
         The label is `text[label_start:label_end]`, without space round it.
     """

@@ -84,11 +84,11 @@ def extract_features(
     models : sequence of str
         Names of models in the zoo, or `MODEL@LAYER`.
     cache_dir : str or Path
-        Where vectors are kept.
+        Folder in which features are kept.
     settings : ExtractionSettings, optional
         Layers, pooling, prompt, device.
     weights : WeightsOptions, optional
-        Where files of weights are; by default downloads are kept below `cache_dir`.
+        Places of files of weights; by default downloads are kept below `cache_dir`.
     zoo : Zoo, optional
         By default the models of the packaged registry.
     progress : callable, optional

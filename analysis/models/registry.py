@@ -85,9 +85,9 @@ class KeyMapping:
     Attributes
     ----------
     container : tuple of str
-        Where in the file the tensors are: `("state_dict",)` for `checkpoint["state_dict"]`.
+        Path of the tensors in the file: `("state_dict",)` for `checkpoint["state_dict"]`.
     prefix : str
-        What the names begin with; it is cut off, and tensors without it must be unused.
+        Prefix of the names; it is removed, and tensors without it must be unused.
     rename : tuple of (str, str)
         Substitutions (`re.sub`: pattern, replacement), done one after the other, after the prefix.
     unused : tuple of str
@@ -206,7 +206,7 @@ class Network:
     loader : str
         The code that builds it, see `conceptrsa.analysis.models.networks.load`.
     input : {'picture', 'label'}
-        What of a stimulus it is shown.
+        Part of a stimulus that it is shown.
     architecture : str
         In the words of the library that the loader uses.
     layer : str
@@ -218,13 +218,13 @@ class Network:
     pooling : {'mean', 'flatten', 'first-token', 'last-token', 'label-token'}
         From the layer's output to one vector.
     weights, preprocessing : optional
-        Where it has its own.
+        Its own weights and preprocessing, if it has any.
     half_precision : bool
         Whether it was trained in half precision, so that it may be run so.
     parts : tuple of Network
         The networks that a combined model is made of; they are not combined themselves.
     part_names : tuple of str
-        What the parts are called as models.
+        Names of the parts as models.
     n_classes, class_prompt : optional
         ConSE: how many classes it combines, and the text for each, with `{label}` for its name.
     n_frames : optional

@@ -46,11 +46,11 @@ class CeilingSweep:
     roi : str
     n_voxels : ndarray of int, (sizes,)
     top : NoiseCeiling
-        Of the voxels that are first in order; arrays (sizes, subjects).
+        Ceilings of the first voxels in order; arrays (sizes, subjects).
     random : NoiseCeiling
-        Of random voxels; arrays (draws, sizes, subjects).
+        Ceilings of random voxels; arrays (draws, sizes, subjects).
     note : str
-        Where the sweep was not made as the settings say, a sentence; or empty.
+        Sentence on how the sweep differs from the settings; or empty.
     circular : bool
         Whether the voxels were put in order by the betas that were then scored.
     """

@@ -162,9 +162,9 @@ def split_rdms(rdms: Floats) -> tuple[Floats, Floats, Floats]:
     -------
     mean : ndarray, (..., 1)
     of_stimuli : ndarray, (..., pairs)
-        How far the two stimuli of a pair are from all others: a sum of a value for each.
+        Distance of the two stimuli of a pair from all others: a sum of a value for each.
     rest : ndarray, (..., pairs)
-        What the stimuli have as pairs; its mean over the pairs of any stimulus is zero.
+        Part specific to pairs; its mean over the pairs of any stimulus is zero.
     """
     values = np.asarray(rdms, dtype=np.float64)
     n_stimuli = number_of_stimuli(values.shape[-1])

@@ -241,7 +241,7 @@ def crossnobis_rdm(runs: NDArray[np.floating], covariance: Floats | None = None)
     runs : ndarray, (runs, stimuli, voxels)
         Betas of each run, in single or double precision.
     covariance : ndarray, (voxels, voxels), optional
-        Of the noise; none takes the identity, which gives cross-validated Euclidean distances.
+        Covariance of the noise; None: the identity, for cross-validated Euclidean distances.
 
     Returns
     -------

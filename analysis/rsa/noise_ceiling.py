@@ -262,7 +262,7 @@ def split_half_p_value(
     Parameters
     ----------
     halves : sequence of ndarray, (folds, 2, pairs)
-        Of each subject, on stimuli of its own.
+        RDMs of halves of each subject, on its own stimuli.
     metric, generator
         As in `ceiling_p_value`.
     """

@@ -55,7 +55,7 @@ class Session:
         Likewise.
     license_file : Path
     time_limit : float
-        Of one program, in seconds.
+        Time limit of one program, in seconds.
     n_threads : int
         Processors that it may use.
     """

@@ -99,7 +99,7 @@ def find_license(license_file: Path | None = None) -> Path:
     Parameters
     ----------
     license_file : Path, optional
-        As given on the command line.
+        Path given on the command line.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def estimate(
     inputs : traits
         Of one of the interfaces.
     folder : Path
-        Where SPM works; the betas are left there as `beta_0001.nii` and on.
+        Working folder of SPM, in which the betas remain as `beta_0001.nii` and on.
     sessions : sequence of dict
         For nipype's `Level1Design`.
     concatenation : str
@@ -158,7 +158,7 @@ def stack_betas(
     columns : sequence of int or None
         Design column of each volume; None for one without data, NaN.
     target : Path
-        What is written.
+        File that is written.
     grid : str, optional
         Image that gives the grid where no volume has data.
     """

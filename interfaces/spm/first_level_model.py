@@ -212,7 +212,7 @@ def concatenation(spm_mat: Path, events_by_run: Path, n_volumes: Sequence[int]) 
     Parameters
     ----------
     spm_mat : Path
-        Of the model, not yet estimated.
+        File of the model, not yet estimated.
     events_by_run : Path
         From `write_events_by_run`.
     n_volumes : sequence of int

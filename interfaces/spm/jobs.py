@@ -183,13 +183,13 @@ def run_script(
     Parameters
     ----------
     launcher : SpmLauncher
-        What runs it.
+        Command that runs it.
     text : str
         From `compose`.
     folder : Path
-        Where it runs, and where script and log are written.
+        Folder in which it runs, and in which script and log are written.
     name : str
-        Of the script, without `.m`.
+        Name of the script, without `.m`.
     module : str, optional
         Name of the batch module that must have been done.
     n_threads : int
@@ -198,7 +198,7 @@ def run_script(
     Returns
     -------
     str
-        What SPM printed.
+        Output of SPM.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def find_fault(printed: str, code: int, module: str | None = None) -> str | None
     Parameters
     ----------
     printed : str
-        What SPM printed.
+        Output of SPM.
     code : int
         Exit code of its process.
     module : str, optional

@@ -164,7 +164,7 @@ def estimate_concatenated(
     inputs : traits
         Of a `first_level.SpmModelStep`.
     plain : Path
-        Where SPM works; the betas of the conditions are left there.
+        Working folder of SPM, in which the betas of the conditions remain.
     runs : sequence of Run
     residuals : bool
         Whether SPM writes its residuals as well.

@@ -54,9 +54,9 @@ class ImageHeader:
     repetition_time : float or None
         TR (s), None where the header does not say.
     offset : int
-        Where the voxels begin in the file, uncompressed.
+        Offset of the voxels in the uncompressed file.
     dtype : dtype
-        As the voxels are stored.
+        Data type of the stored voxels.
     scale : tuple of float
         Slope and intercept that the stored numbers are scaled by.
     doubt : str or None
@@ -94,9 +94,9 @@ def check_images(
     Parameters
     ----------
     subjects : sequence of SubjectInputs
-        What was found by name.
+        Images found by name.
     n_threads : int
-        How many images are read through at the same time.
+        Number of images read at the same time.
     problems : Problems
         Takes what is wrong.
     ignore : frozenset of str
@@ -218,7 +218,7 @@ def check_complete(
     Returns
     -------
     str or None
-        What is to be said of single values that no tissue has.
+        Sentence on single values that no tissue has.
 
     Raises
     ------

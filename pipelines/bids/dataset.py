@@ -33,7 +33,7 @@ class BoldRun:
     slice_axis : str
         'i', 'j' or 'k'; with '-' the first time belongs to the last slice.
     preprocessed : PreprocessedRun or None
-        What fMRIPrep made of it, where that is the input; the raw image need not be there then.
+        fMRIPrep's run, if that is the input; the raw image may then be missing.
     conditions : DataFrame
         The events as `conceptrsa.pipelines.bids.events.read_run_events` gives them; empty where
         they could not be read, which was noted.
@@ -82,7 +82,7 @@ class SubjectInputs:
     t1w_mask : Path or None
         Brain mask of the T1w image, supplied or fMRIPrep's.
     made_by : str or None
-        What preprocessed the runs, such as 'fMRIPrep 23.2.0'; None for raw ones.
+        Program that preprocessed the runs, such as 'fMRIPrep 23.2.0'; None for raw ones.
     noticed : tuple of str
         Sentences on images that are taken in spite of something.
     standard_space : Space or None
@@ -129,7 +129,7 @@ class Reading:
     filters : BidsFilters
         Entities that the names of images must have.
     derivatives_dir : Path or None
-        What fMRIPrep made of the data set, which is then taken in place of raw images.
+        fMRIPrep derivatives of the data set, which then replace raw images.
     t1w_mask : Path or None
         Supplied brain masks, as `conceptrsa.pipelines.bids.subject_files` finds them.
     ignore : frozenset of {'slicetiming', 'orientation'}

@@ -47,7 +47,7 @@ def read_run_events(events_file: Path, config: EventsConfig) -> pd.DataFrame:
     events_file : Path
         A BIDS events table (tab-separated).
     config : EventsConfig
-        What its columns and values mean.
+        Meaning of its columns and values.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def check_events_fit_run(
     events_file : Path
         Named in the message.
     tolerance : float
-        How far (s) the last event may reach beyond the end; no onset may lie beyond it.
+        Seconds by which the last event may exceed the end; no onset may lie beyond it.
 
     Raises
     ------

@@ -188,7 +188,7 @@ class BidsFilters:
         must be met, a list holds alternatives, None says that the name must not have the entity,
         and "*" that it must have it, whatever its value.
     file : Path or None
-        Where they were read from, for messages.
+        File that they were read from, for messages.
     """
 
     bold: Mapping[str, Any] = field(default_factory=dict)

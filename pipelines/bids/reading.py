@@ -42,7 +42,7 @@ def read_dataset(
         Look at names, sidecars and events only and leave the images alone, which then need not
         be there: a missing one gets the path where BIDS would have it.
     n_threads : int
-        How many images are read through at the same time.
+        Number of images read at the same time.
     reading : Reading, optional
         Filters, and fMRIPrep's output to start from.
     problems : Problems, optional

@@ -48,7 +48,7 @@ class SubjectFinder:
     Attributes
     ----------
     dataset : BidsDataset
-        Where to look.
+        Data set to search.
     config : DatasetConfig
         Which runs are wanted and what their events mean.
     sessions : tuple of str or None
@@ -58,7 +58,7 @@ class SubjectFinder:
     reading : Reading
         Filters, supplied masks, and what is ignored.
     derivatives : FmriprepDerivatives or None
-        Where runs and anatomy are taken from, in place of raw images.
+        Derivatives that replace raw images.
     problems : Problems
         Takes what is wrong.
     """

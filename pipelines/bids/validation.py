@@ -72,7 +72,7 @@ def require_valid(
         Labels without `sub-` of those that will be taken; errors in the folders of others are of
         no matter.
     log_dir : Path, optional
-        Where the list of all that was found goes; None: nothing is written.
+        Folder for the list of all findings; None: nothing is written.
 
     Raises
     ------

@@ -194,7 +194,7 @@ def read_command_line(
     Returns
     -------
     options : Namespace
-        What is handled here.
+        Options that are handled here.
     positional : list of str
         BIDS_DIR, OUT_DIR and level, or nothing where they are not there.
     rest : list of str
@@ -269,7 +269,7 @@ def mount_folders(bids: Path, out: Path, work: str | None, mounts: Mounts) -> di
         If there is no data set, or what is written would be mixed with it.
     """
     if not bids.is_dir():
-        raise Refusal(f"BIDS_DIR {bids} is no folder: give the root of the data set")
+        raise Refusal(f"BIDS_DIR {bids} is not a folder: give the root of the data set")
     outputs = {"OUT_DIR": out, **({} if work is None else {"--work-dir": _absolute(work)})}
     for name, folder in outputs.items():
         require_apart(name, folder, "BIDS_DIR", bids)

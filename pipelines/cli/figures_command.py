@@ -1,4 +1,4 @@
-"""`conceptrsa figures`: the figures of a finished comparison, for a paper or for slides."""
+"""`conceptrsa figures`: draw the figures of a finished comparison for a paper or slides."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -22,58 +22,80 @@ def add_parser(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "figures",
-        help="the figures of a finished comparison again, for a paper or slides",
+        help="draw the figures of a finished comparison again, for a paper or slides",
         description="Draws the figures of a finished comparison again from its tables alone, in "
-        "the sizes, fonts and file formats of a paper or of slides; no betas and no networks are "
-        "needed. Letters in SVG and PDF stay letters, which programs for drawing can edit.",
+        "the sizes, fonts and file formats of a paper or slides. Betas and networks are not "
+        "needed. Text in SVG and PDF stays text, which drawing programs can edit.",
+        everyday=(
+            "--style",
+            "--width",
+            "--format",
+            "--figures",
+            "--regions",
+            "--models",
+            "--sort",
+            "--out",
+        ),
+        examples=(
+            "conceptrsa figures results",
+            "conceptrsa figures results --width 89mm --figures scores --format pdf svg",
+            "conceptrsa figures results --style slides --format png --regions V1 LO",
+        ),
     )
     parser.add_argument(
         "comparison", type=Path, metavar="OUT_DIR",
-        help="the folder that a comparison was written to, or the folder group in it",
+        help="read this output folder of a comparison, or the folder group in it",
     )  # fmt: skip
     parser.add_argument(
         "--style", choices=STYLES, default="paper",
-        help="letters, width and words: paper (7 points, 180 mm, the words in captions.md), "
-        "slides (16 points, 330 mm), or report (as the comparison draws them) (default: paper)",
+        help="draw in this style: paper (7 points, 180 mm, captions in captions.md), slides (16 "
+        "points, 330 mm), or report (as the comparison draws them) (default: paper)",
     )  # fmt: skip
     parser.add_argument(
         "--width", type=width_in_inches, metavar="LENGTH",
-        help="of every figure: 89mm, 18cm, 7in (default: the style's)",
+        help="draw every figure this wide: 89mm, 18cm, 7in (default: the style's width)",
     )  # fmt: skip
     parser.add_argument(
-        "--format", nargs="+", choices=FORMATS, default=["pdf"], help="file formats (default: pdf)"
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=["pdf"],
+        help="write these formats (default: pdf)",
     )
     parser.add_argument(
         "--dpi", type=whole_number(1), default=DPI, metavar="N",
-        help=f"dots per inch of PNG and TIFF (default: {DPI})",
+        help=f"write PNG and TIFF with this many dots per inch (default: {DPI})",
     )  # fmt: skip
     parser.add_argument(
         "--figures", nargs="+", default=(), metavar="NAME",
-        help="such as scores, groups, depth_profile; the files in OUT_DIR/group/figures have these "
-        "names (default: all)",
+        help="draw only these figures, such as scores, groups, depth_profile; files in "
+        "OUT_DIR/group/figures have these names (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--regions", nargs="+", default=(), metavar="NAME", help="regions to show (default: all)"
+        "--regions",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="show only these regions (default: all)",
     )
     parser.add_argument(
         "--models", nargs="+", default=(), metavar="NAME",
-        help="models to show where a figure shows single ones; tests, groups of models and other "
-        "choices stay those of all models (default: all)",
+        help="show only these models where a figure shows single models; tests and groups still "
+        "include all models (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--sort", choices=("table", "score"), default="table",
-        help="order of the models: that of the tables, group by group, or the mean score over the "
-        "regions, the highest first (default: table)",
+        help="order models by group, as in the tables (table), or by their mean score over "
+        "regions, highest first (score) (default: table)",
     )  # fmt: skip
     parser.add_argument(
         "--palette", nargs="+", default=(), metavar="COLOUR",
-        help="colours of the groups: in their order (#0072B2 orange), by name (visual=#0072B2), or "
-        "one palette of matplotlib (tab10) (default: one for colour-blind readers; groups have "
-        "shapes, too)",
+        help="colour the groups in their order (#0072B2 orange), by name (visual=#0072B2), or "
+        "with a matplotlib palette (tab10) (default: a palette for colour-blind readers)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="DIR",
-        help="folder of the figures (default: OUT_DIR/group/figures/STYLE)",
+        help="write figures to this folder (default: OUT_DIR/group/figures/STYLE)",
     )  # fmt: skip
     parser.set_defaults(function=run)
 
@@ -85,10 +107,10 @@ def width_in_inches(text: str) -> float:
         inches = float(number) / UNITS_PER_INCH[unit]
     except (KeyError, ValueError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no length: write 180mm, 18cm or 7in"
+            f"{text!r} is not a length: write 180mm, 18cm or 7in"
         ) from None
     if not NARROWEST_INCHES <= inches <= WIDEST_INCHES:
-        raise argparse.ArgumentTypeError(f"{text} is not between 51mm and 1524mm")
+        raise argparse.ArgumentTypeError(f"{text} is not possible: give 51mm to 1524mm")
     return inches
 
 
@@ -135,7 +157,7 @@ def read_palette(
     Raises
     ------
     InputError
-        On what is neither, or a group that holds no model.
+        If a word is not a colour, or a group has no model.
     """
     import matplotlib
     from matplotlib.colors import ListedColormap, is_color_like, to_hex
@@ -154,11 +176,11 @@ def read_palette(
     for colour in [word for word in words if "=" not in word] + list(of_groups.values()):
         if not is_color_like(colour):
             raise InputError(
-                f"--palette {colour} is no colour: write #0072B2, a colour's name, or one palette "
-                "of matplotlib such as tab10"
+                f"--palette {colour} is not a colour: write #0072B2, the name of a colour, or one "
+                "matplotlib palette such as tab10"
             )
     if of_groups and len(of_groups) < len(words):
-        raise InputError("--palette mixes colours of groups and others: name the group of each")
+        raise InputError("--palette has colours with and without a group: name the group of each")
     for group in of_groups:
         groups = dict.fromkeys(model.group for model in result.models)
         require_one_of(group, list(groups), "--palette: the comparison has no group")

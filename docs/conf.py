@@ -11,11 +11,9 @@ from conceptrsa.pipelines.cli import build_parser, conceptrsa_docker
 from conceptrsa.pipelines.cli.parser import Parser
 
 sys.path.insert(0, str(Path(__file__).parent))
-from message_list import messages_by_area
-
-sys.path.insert(0, str(Path(__file__).parent))
 import calibration_figure  # beside this file
 import gallery_settings
+from message_list import messages_by_area
 
 project = "conceptrsa"
 version = release = version_of("conceptrsa")

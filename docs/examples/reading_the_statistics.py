@@ -62,7 +62,7 @@ result.scores[["roi", "model", "rsa", "low", "high", "p_max"]].round(3)
 # The dashed line is the noise ceiling, small points are subjects. Open symbols are models that can
 # be ruled out as the best of the region (``may_be_best`` in the table of scores).
 
-figure, axes = plt.subplots(1, 2, figsize=(13, 3), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(9, 7), layout="constrained")
 result.plot.scores("IT", ax=axes[0])
 result.plot.scores("noise", ax=axes[1])
 

@@ -329,7 +329,8 @@
   });
   model.addEventListener("change", () => { modelIsChosen = true; });
   [source, model, scale].forEach((control) => control.addEventListener("change", renew));
-  window.addEventListener("resize", renew);
+  // Paper has a width of its own, for which the picture is scaled.
+  window.addEventListener("resize", () => { if (!onPaper) renew(); });
   for (const [event, starts] of [["beforeprint", true], ["afterprint", false]]) {
     window.addEventListener(event, () => {
       onPaper = starts;

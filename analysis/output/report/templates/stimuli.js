@@ -31,7 +31,11 @@
     return made;
   };
 
-  const signed = (value, digits) => `${value < 0 ? "\u2212" : "+"}${Math.abs(value).toFixed(digits)}`;
+  function signed(value, digits) {
+    const size = Math.abs(value).toFixed(digits);
+    if (Number(size) === 0) return size;
+    return `${value < 0 ? "\u2212" : "+"}${size}`;
+  }
 
   function placesOf(map) {
     const values = decode(map.places).values;

@@ -627,7 +627,9 @@ def test_contrasts_that_are_no_conditions() -> None:
 @pytest.mark.parametrize("stimuli", [None, ("n01_2", "dog")])
 def test_time_bins_of_nilearn_are_no_responses(stimuli: tuple[str, ...] | None) -> None:
     bins = ["n012delay0", "n012delay1", "dog"]
-    with pytest.raises(InputError, match="n012delay0 and n012delay1 of x are time bins of one"):
+    with pytest.raises(
+        InputError, match="n012delay0 and n012delay1 of x are time bins of a finite"
+    ):
         stimuli_of(bins, ConditionRule(stimuli=stimuli), Path("x"))
     rule = ConditionRule(stimuli=stimuli, exclude=("*delay*",))
     assert list(stimuli_of(bins, rule, Path("x"))[0]) == ["dog"]

@@ -250,7 +250,10 @@ def test_betas_of_another_model_than_the_one_beside_them(tmp_path: Path, atlas: 
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ({"description": "spm_spm:beta (0052) - Sn(1) R1"}, "is SPM's beta of Sn(1) R1, as its"),
+        (
+            {"description": "spm_spm:beta (0052) - Sn(1) R1"},
+            "is SPM's beta of Sn(1) R1 according to its",
+        ),
         ({"description": "spm_spm:beta (0058) - Sn(1) constant"}, "SPM's beta of Sn(1) constant"),
         ({"description": "spm_spm:beta (0002) - Sn(1) a*bf(2)"}, "SPM's beta of Sn(1) a*bf(2)"),
         ({"description": "spm_spm:beta (0002) - Sn(1) axrt^1*bf(1)"}, "beta of Sn(1) axrt^1*bf(1)"),

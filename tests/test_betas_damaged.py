@@ -164,9 +164,9 @@ def with_figures_only(folder: Path) -> None:
         ("spm", leads_nowhere, "sub-02 is a link to a file that is missing"),
         ("statmaps", leads_nowhere, "sub-02 is a link to a file that is missing"),
         ("derivatives", leads_nowhere, "sub-02 is a link to a file that is missing"),
-        ("statmaps", emptied, "sub-02 holds no betas of the form"),
-        ("derivatives", emptied, "sub-02 holds no betas of the form"),
-        ("derivatives", with_figures_only, "sub-02 holds no betas of the form"),
+        ("statmaps", emptied, "sub-02 holds no betas in the form"),
+        ("derivatives", emptied, "sub-02 holds no betas in the form"),
+        ("derivatives", with_figures_only, "sub-02 holds no betas in the form"),
     ],
 )
 def test_a_subject_never_vanishes_silently(

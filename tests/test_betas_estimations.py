@@ -62,7 +62,7 @@ def test_a_file_of_other_settings_is_refused(files: dict[str, Path], kind: str) 
 @pytest.mark.parametrize("kind", ["all", "odd", "even", "runs"])
 def test_a_file_of_other_runs_is_refused(files: dict[str, Path], kind: str) -> None:
     describe(files[kind], sources=("bids:raw:run-3",))
-    with pytest.raises(InputError, match="of other runs than"):
+    with pytest.raises(InputError, match="from other runs than"):
         require(files)
 
 

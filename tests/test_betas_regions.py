@@ -216,7 +216,7 @@ def test_rdms_that_cannot_be_compared() -> None:
     require_comparable([first, second])
     for other, message in (
         (replace(second, rois={"V2": rdm}), "sub-01 has no region V2"),
-        (replace(second, rois={"V1": rdm[:, :3]}), r"shape \(1, 3\) where 1 of 6 distances"),
+        (replace(second, rois={"V1": rdm[:, :3]}), r"shape \(1, 3\) but 1 of 6 distances"),
         (replace(second, rois={"V1": np.concatenate([rdm, rdm])}), "for all or for none"),
         (replace(second, rois={"V1": rdm * np.nan}), "not finite"),
         (replace(second, rois={"V1": rdm * 0}), "are the same"),
@@ -386,7 +386,7 @@ def test_a_subject_never_vanishes_silently(tmp_path: Path, write: Callable[[Path
     for file in tmp_path.glob("sub-02*"):
         file.unlink()
     (tmp_path / "sub-02").mkdir()
-    with pytest.raises(InputError, match="sub-02 holds no betas of the form"):
+    with pytest.raises(InputError, match="sub-02 holds no betas in the form"):
         read_betas(tmp_path, data.ROIS)
 
 
@@ -413,7 +413,7 @@ def test_a_region_without_a_half_does_not_vanish(
     data.write_rdms(tmp_path, halves=True)
     for file in tmp_path.iterdir():
         change(file, **dict.fromkeys(lacking))
-    with pytest.raises(InputError, match=f"sub-01.npz holds .*{message}.*of every region, or of"):
+    with pytest.raises(InputError, match=f"sub-01.npz holds .*{message}.*for every region, or for"):
         read_rdms(tmp_path)
 
 

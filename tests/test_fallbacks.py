@@ -28,19 +28,19 @@ STATED: Mapping[str, Case] = {
     "fewer-voxels-than-asked-paper": Case(
         "patterns",
         nothing,
-        ("sub-01: region hippocampus holds 20 voxels with data, fewer than the 30 asked for",),
+        ("sub-01: region hippocampus holds 20 voxels with data, fewer than the requested 30",),
         ("--preset", "paper"),
     ),
     "fewer-voxels-than-asked-recommended": Case(
         "patterns",
         nothing,
-        ("sub-03: region visual holds 70 voxels with data, fewer than the 1000 asked for",),
+        ("sub-03: region visual holds 70 voxels with data, fewer than the requested 1000",),
         ("--no-multiverse", "--voxel-selection", "top-n", "--n-voxels", "1000"),
     ),
     "fewer-voxels-than-asked-threshold": Case(
         "patterns",
         nothing,
-        ("sub-03: region hippocampus holds 20 voxels with data, fewer than the 1000 asked for",),
+        ("sub-03: region hippocampus holds 20 voxels with data, fewer than the requested 1000",),
         ("--preset", "paper", "--voxel-selection", "threshold", "--n-voxels", "1000"),
     ),
     "two-voxels-in-one-subject-recommended": Case(
@@ -75,7 +75,7 @@ STATED: Mapping[str, Case] = {
     "no-halves": Case(
         "paper",
         nothing,
-        ("there are no betas of odd and even runs", "all voxels of every region are used"),
+        ("without betas of odd and even runs", "all voxels of every region are used"),
         ("--no-multiverse",),
     ),
 }

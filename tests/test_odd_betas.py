@@ -250,7 +250,10 @@ def test_betas_of_another_model_than_the_one_beside_them(tmp_path: Path, atlas: 
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ({"description": "spm_spm:beta (0052) - Sn(1) R1"}, "is SPM's beta of Sn(1) R1, as its"),
+        (
+            {"description": "spm_spm:beta (0052) - Sn(1) R1"},
+            "is SPM's beta of Sn(1) R1 according to its",
+        ),
         ({"description": "spm_spm:beta (0058) - Sn(1) constant"}, "SPM's beta of Sn(1) constant"),
         ({"description": "spm_spm:beta (0002) - Sn(1) a*bf(2)"}, "SPM's beta of Sn(1) a*bf(2)"),
         ({"description": "spm_spm:beta (0002) - Sn(1) axrt^1*bf(1)"}, "beta of Sn(1) axrt^1*bf(1)"),
@@ -627,7 +630,9 @@ def test_contrasts_that_are_no_conditions() -> None:
 @pytest.mark.parametrize("stimuli", [None, ("n01_2", "dog")])
 def test_time_bins_of_nilearn_are_no_responses(stimuli: tuple[str, ...] | None) -> None:
     bins = ["n012delay0", "n012delay1", "dog"]
-    with pytest.raises(InputError, match="n012delay0 and n012delay1 of x are time bins of one"):
+    with pytest.raises(
+        InputError, match="n012delay0 and n012delay1 of x are time bins of a finite"
+    ):
         stimuli_of(bins, ConditionRule(stimuli=stimuli), Path("x"))
     rule = ConditionRule(stimuli=stimuli, exclude=("*delay*",))
     assert list(stimuli_of(bins, rule, Path("x"))[0]) == ["dog"]

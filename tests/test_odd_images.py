@@ -457,7 +457,7 @@ def test_links_without_content_among_betas(tmp_path: Path, name: str) -> None:
     file = next(tmp_path.glob(f"sub-02/{name}"))
     file.unlink()
     file.symlink_to("absent")
-    with pytest.raises(InputError, match=re.escape(f"{file} is a link to a file that is not")):
+    with pytest.raises(InputError, match=re.escape(f"{file} is a link to a file that is missing")):
         read_betas(tmp_path, supplied_data.ROIS)
 
 

@@ -38,6 +38,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_prose.py  # the house style
 
 # Lines of the product without comments, docstrings and blank ones, folder by folder.
 size: $(INSTALLED)

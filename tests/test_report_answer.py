@@ -87,8 +87,8 @@ def test_no_line_breaks_within_a_number_and_what_belongs_to_it() -> None:
 
 def test_the_answer_is_that_there_is_none_where_nothing_is_significant() -> None:
     found = answer(planted_result(truth={"a": None, "b": None}))
-    assert found.headline == "No model is found to be related to a and b."
-    assert found.summary.startswith("No model is found to be related to the brain in a and b")
+    assert found.headline == "No model is found to be related to a or b."
+    assert found.summary.startswith("No model is found to be related to the brain in a or b")
     assert "smallest corrected p = 0." in found.summary
     assert "No group is found to do better than another" in found.summary
     assert "beyond chance in any region" in found.summary

@@ -144,7 +144,9 @@ def primary_figures(result: ComparisonResult) -> Mapping[str, Draw]:
         figures["ceiling_sweep"] = draw_ceiling_sweep
     if not (isinstance(result, FinishedComparison) and result.inference is None):
         # Which noise ceilings are weak is in no table of the preset 'paper'.
-        figures |= {"shares_of_ceiling": draw_shares, "groups": draw_groups}
+        figures["shares_of_ceiling"] = draw_shares
+        if len({model.group for model in result.models}) > 1:
+            figures["groups"] = draw_groups
     figures["scores"] = draw_scores
     if result.region_map is not None:
         figures |= BRAIN

@@ -77,7 +77,9 @@ def _design(view: View) -> dict[str, str]:
         else "Bars: mean over subjects; whiskers: ± standard error over subjects; dots: subjects; "
         "triangles: beyond the axis.",
         "ceiling": "split-half" if by_halves else "pairwise",
-        "bounds": "Noise ceiling: similarity of the RDMs of odd and even runs."
+        "bounds": "There is no noise ceiling."
+        if not has_ceiling(view)
+        else "Noise ceiling: similarity of the RDMs of odd and even runs."
         if by_halves
         else "Noise ceiling: mean RDM correlation between subjects. Nili's bounds: with the mean "
         "of the other subjects, and of all.",
@@ -94,6 +96,11 @@ def best_layers(view: View) -> list[str]:
         "on: its score and its lead over other models are optimistic, the more so the more layers "
         "were compared."
     ]
+
+
+def has_ceiling(view: View) -> bool:
+    """Whether any region has a noise ceiling."""
+    return any(np.isfinite(roi.ceiling.pairwise).any() for roi in view.rois)
 
 
 def has_voxels(view: View) -> bool:

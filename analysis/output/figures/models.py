@@ -19,6 +19,7 @@ from conceptrsa.analysis.inference.findings import ALPHA, CeilingInterval
 from conceptrsa.analysis.output.figures.captions import (
     best_layers,
     details_of,
+    has_ceiling,
     has_voxels,
     n_voxels_label,
     note,
@@ -150,7 +151,9 @@ def score_handles(view: View) -> list[Artist]:
 
 
 def ceiling_handles(view: View) -> list[Artist]:
-    """Legend entries of the noise ceiling, where its band is between Nili's bounds."""
+    """Legend entries of the noise ceiling; its band may be that between Nili's bounds."""
+    if not has_ceiling(view):
+        return []
     has_bounds = _has_bounds(view)
     dashed: dict[str, Any] = {"color": CEILING_COLOUR, "linestyle": "--", "linewidth": 1}
     line = Line2D(

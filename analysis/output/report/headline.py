@@ -58,7 +58,7 @@ def headline(result: ComparisonResult) -> str:
     if not regions:
         return ""
     if not any(region.leader for region in regions):
-        where = _many(regions) or joined([region.name for region in regions])
+        where = _many(regions) or joined([region.name for region in regions], "or")
         return f"No model is found to be related to {where}."
     if len(result.models) == 1:
         return f"{result.models[0].name} is {'; '.join(_relations(regions))}."
@@ -68,7 +68,10 @@ def headline(result: ComparisonResult) -> str:
         places: dict[str, list[str]] = {}
         for region in regions:
             places.setdefault(region.in_words(), []).append(region.name)
-        clauses = [f"{words} {joined(names)}" for words, names in places.items()]
+        clauses = [
+            f"{words} {joined(names, 'or' if words.startswith('none') else 'and')}"
+            for words, names in places.items()
+        ]
     said = f"Of the {len(result.models)} models, {'; '.join(clauses)}."
     if any(region.leader and region.contenders.ruled_out for region in regions):
         said += f" What is said of the best holds with {100 * (1 - ALPHA):g} % confidence"
@@ -103,7 +106,7 @@ def _relations(regions: list[_Region]) -> Iterator[str]:
         return
     yield f"related to {joined(related)}"
     if others:
-        yield f"it is not found to be related to {joined(others)}"
+        yield f"it is not found to be related to {joined(others, 'or')}"
 
 
 def _counts(regions: list[_Region]) -> Iterator[str]:

@@ -98,11 +98,11 @@ def render_paragraphs(template: str, **values: Any) -> list[str]:
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
-def joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str], last: str = "and") -> str:
     """Join as in 'a, b and c'; of very many the first, 'a, b, c and 330 more'."""
     if len(parts) > MOST_JOINED:
         parts = [*parts[:N_JOINED], f"{len(parts) - N_JOINED} more"]
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    return f" {last} ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def counted(number: int, noun: str) -> str:

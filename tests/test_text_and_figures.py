@@ -153,8 +153,8 @@ def test_the_first_sentence_is_the_answer() -> None:
     found = answer(replace(result, inference=replace(result.inference, model_scores=all_but_t)))
     highest = max(scores, key=lambda score: score.rsa).model
     assert found.headline.replace("\xa0", " ") == (
-        f"Of the 6 models, {highest} or one of 4 others is the best in V1. What is said of the "
-        "best holds with 95 % confidence."
+        f"Of the 6 models, {highest} or one of 4 others is the best in V1. We are 95 % "
+        "confident of the best."
     )
     seven = {f"p{n}": "visual" if n < 5 else None for n in range(7)}
     assert first(truth=seven, groups=two) == (

@@ -15,6 +15,11 @@ if TYPE_CHECKING:  # it takes long to import
 
 log = logging.getLogger(__name__)
 
+SIMULATED = (
+    "The brains of this demo are simulated: each region was given the features of one model, which "
+    "scores higher and more surely than any real study would show."
+)
+
 
 def add_parser(commands: Any) -> None:
     """Declare the command."""
@@ -119,6 +124,7 @@ def _make_and_run(out: Path, settings: "DemoSettings", options: ParticipantOptio
         settings_for("recommended"),
         used_configuration(config),
         derivatives,
+        notes=[SIMULATED],
         stimulus_pictures=StimulusPictures.of(stimuli),
     )
     rows = write_recovery(truth, derivatives, out / "recovery.tsv")

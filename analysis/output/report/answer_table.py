@@ -38,7 +38,8 @@ OTHERS = Column(
 
 NOTE = (
     "Scores and shares with 95 % intervals for {whom}; shares are withheld, n/a, where the noise "
-    "ceiling is too uncertain. The last column names the other models that cannot be ruled out as "
+    "ceiling is too uncertain. Shares above 1 are possible: the ceiling says how alike two noisy "
+    "measurements are. The last column names the other models that cannot be ruled out as "
     "the best of the region; none: every other is ruled out. The truly best model is among those "
     "named with a confidence of 95 % in each region (random effects). Where no model is related, "
     "it means little which one is the best."

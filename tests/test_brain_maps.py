@@ -10,14 +10,16 @@ from figure_cases import FIVE, WHOLES, drawn, notes_of, result_of
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
+from conceptrsa.analysis.betas.volumes import Grid
 from conceptrsa.analysis.brain.patterns import RoiPatterns, SubjectPatterns, VoxelGrid
 from conceptrsa.analysis.brain.region_map import RegionMap, labels_at, region_map
 from conceptrsa.analysis.output.figures import brain_maps
 from conceptrsa.analysis.output.figures.all_figures import figure_names
+from conceptrsa.analysis.output.figures.appearance import APPEARANCES, IN_REPORT
 from conceptrsa.analysis.output.figures.style import View
 from conceptrsa.analysis.output.leading_models import LeadingModel, leading_models
 from conceptrsa.analysis.output.region_volumes import (
-    NONE_RELATED,
+    NO_SCORE,
     read_region_volumes,
     write_best_model_volumes,
     write_region_volumes,
@@ -171,7 +173,7 @@ def test_a_region_without_a_related_model_is_white_and_said(
     )
     colours = brain_maps._colours(view)
     np.testing.assert_array_equal(colours.models[1], 1)
-    assert colours.handles[-1].get_label() == f"{NONE_RELATED}: {lacking}"
+    assert colours.handles[-1].get_label() == f"{NO_SCORE}: {lacking}"
     assert drawn(draw, view).legends
 
 
@@ -263,3 +265,36 @@ def test_label_volumes_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert first == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     write_region_volumes(None, kinds, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["paper", "slides", "report"])
+def test_slices_are_never_stretched(name: str) -> None:
+    view = replace(mapped(), appearance=APPEARANCES[name])
+    figure = drawn(brain_maps.draw_brain_slices, view)
+    width, height = figure.get_size_inches()
+    shapes = [
+        box.width * width / (box.height * height)
+        for axes in figure.axes
+        if axes.images and axes.get_title().startswith("z")
+        for box in [axes.get_position()]
+    ]
+    mm = np.ptp(brain_maps.X_RANGE) / np.ptp(brain_maps.Y_RANGE)
+    np.testing.assert_allclose(shapes, mm, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((10242, 1, 1), "space-fsaverage_beta.nii.gz"), ((64, 4, 40), "hemi-L_space-fsaverage.mgz")],
+)
+def test_a_surface_is_no_volume(shape: tuple[int, int, int], name: str) -> None:
+    assert Grid(shape, np.eye(4), Path(f"sub-01_{name}")).in_standard_space() is None
+
+
+def test_regions_under_smaller_ones_are_not_drawn() -> None:
+    view = mapped()
+    voxels = ball(CALCARINE, 5)
+    names = [roi.roi for roi in view.rois]
+    hidden = RegionMap(MNI152, {names[0]: np.empty(0, dtype=np.intp), names[1]: voxels})
+    first = replace(view.result, region_map=hidden)
+    only = replace(IN_REPORT, regions=(names[0],))
+    assert not [name for name in figure_names(first, only) if "brain" in name]

@@ -39,7 +39,8 @@ def test_the_answer_names_the_planted_model_and_its_uncertainty() -> None:
     others = best_models(result.inference, "V1").besides(best.model)
     assert found.headline == (
         f"Of the 4 models, {best.model} or {others[0]} is the best in V1; none is found to be "
-        "related to deep. In each region separately, we are 95 % confident of the best."
+        "related to deep. Each statement on a best model holds for new subjects and new "
+        "stimuli, with 95 % confidence for its region alone."
     )
     assert "Subjects do not agree with each other beyond chance in deep" in found.summary
     assert "5 subjects and 24 stimuli" in found.summary

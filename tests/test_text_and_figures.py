@@ -21,6 +21,7 @@ from conceptrsa.analysis.output.figures.model_differences import (
     significance_matrix,
 )
 from conceptrsa.analysis.output.figures.specification_curve import draw_multiverse
+from conceptrsa.analysis.output.figures.style import is_hemisphere
 from conceptrsa.analysis.output.report.answer import answer
 from conceptrsa.analysis.output.report.answer_table import MOST_NAMED, answer_tables
 from conceptrsa.analysis.output.report.methods import describe_methods
@@ -153,8 +154,8 @@ def test_the_first_sentence_is_the_answer() -> None:
     found = answer(replace(result, inference=replace(result.inference, model_scores=all_but_t)))
     highest = max(scores, key=lambda score: score.rsa).model
     assert found.headline.replace("\xa0", " ") == (
-        f"Of the 6 models, {highest} or one of 4 others is the best in V1. We are 95 % "
-        "confident of the best."
+        f"Of the 6 models, {highest} or one of 4 others is the best in V1. This holds "
+        "for new subjects and new stimuli, with 95 % confidence."
     )
     seven = {f"p{n}": "visual" if n < 5 else None for n in range(7)}
     assert first(truth=seven, groups=two) == (
@@ -196,3 +197,8 @@ def test_figures_without_a_test_say_so() -> None:
         figure = drawn(draw, view_of(result))
         notes = " ".join(text.get_text() for text in figure.texts)
         assert said in notes and "p < 0.05" not in notes
+
+
+def test_hemispheres_without_a_whole_are_regions_of_their_own() -> None:
+    rois = ["Brainstem", "Amygdala-left", "V1", "V1-left"]
+    assert [is_hemisphere(roi, rois) for roi in rois] == [False, False, False, True]

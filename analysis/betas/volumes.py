@@ -45,6 +45,8 @@ class Grid:
 
         Where nothing tells the space, it is that of the atlas, which lies in the same grid.
         """
+        if self.shape.count(1) > 1 or "hemi-" in self.file.name:
+            return None  # a surface
         spaces = (self.space, *(space_of(file, None) for file in atlas))
         space = family_of(next(filter(None, spaces), ""))
         return VoxelGrid(self.shape, self.affine, space) if space in STANDARD else None

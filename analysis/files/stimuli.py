@@ -213,6 +213,12 @@ def _files(folder: Path) -> list[Path]:
     ]
 
 
+def holds_pictures(folder: Path) -> bool:
+    """Whether a folder holds a file that by its name is a picture."""
+    endings = _readable_endings()
+    return any(path.suffix.lower() in endings for path in _files(folder))
+
+
 def _readable_endings() -> frozenset[str]:
     """Endings of pictures that this version of Pillow opens."""
     Image.init()

@@ -23,6 +23,7 @@ from conceptrsa.analysis.files.rdm_files import (
     reorder,
     square_of_table,
 )
+from conceptrsa.analysis.files.stimuli import holds_pictures
 from conceptrsa.bids_config.errors import InputError
 from conceptrsa.bids_config.names import (
     clean_name,
@@ -372,6 +373,11 @@ def _rows_found(folder: Path, categories: Categories | None) -> list[dict[str, s
     rows = [{"model": name} for name in sorted(names - set(own), key=natural_key)]
     rows += [{"model": name, "group": "categorical"} for name in own]
     if not rows:
+        if holds_pictures(folder):
+            raise InputError(
+                f"{folder} holds pictures, not features: give it by --stimuli, and networks run on "
+                "the pictures"
+            )
         raise InputError(
             f"{folder} holds no model: add <model>.npz, .tsv, .csv or .npy for each, or "
             f"{CATEGORIES_TABLE}"

@@ -120,7 +120,8 @@ def lost_in_tables(result: FinishedComparison) -> list[str]:
     lost = []
     if result.inference is None:
         lost.append(
-            "with preset 'paper' shares of the noise ceiling, groups, Nili's bounds, Figures 4 to 7"
+            "with preset 'paper' the figures shares_of_ceiling, groups and figure_4 to figure_7, "
+            "and Nili's bounds; the folder of the comparison has them as it drew them"
         )
     if len(result.primary.folds) > 1 and not result.primary.supplied:
         lost.append("numbers of voxels of each half of the runs (their mean is shown)")

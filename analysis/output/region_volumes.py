@@ -6,7 +6,6 @@ They are for viewers, and to draw figures again.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
@@ -17,7 +16,7 @@ from conceptrsa.analysis.output.leading_models import leading_models
 from conceptrsa.analysis.results import ComparisonResult
 from conceptrsa.bids_config import tsv
 from conceptrsa.bids_config.image_spaces import family_of, space_of
-from conceptrsa.bids_config.images import save_image
+from conceptrsa.bids_config.images import read_labels, save_image
 
 KINDS = ("regions", "hemispheres")
 """Hemispheres lie in the whole regions, and so in a volume of their own."""
@@ -25,7 +24,7 @@ KINDS = ("regions", "hemispheres")
 PATTERN = "space-*_desc-{kind}_dseg.nii.gz"
 MODEL_PATTERN = "space-*_desc-bestmodel_dseg.nii.gz"
 SCORE_PATTERN = "space-*_stat-rsa_desc-bestmodel_statmap.nii.gz"
-NONE_RELATED = "no model found to be related"
+NONE_RELATED, NO_SCORE = "no model found to be related", "no model has a score"
 
 
 def write_region_volumes(
@@ -69,9 +68,10 @@ def write_best_model_volumes(
     if region_map is None or not regions:
         return
     best = leading_models(result)
-    of_regions = [best[name].model if name in best else NONE_RELATED for name in regions]
+    none = NO_SCORE if result.inference is None else NONE_RELATED
+    of_regions = [best[name].model if name in best else none for name in regions]
     names = [*dict.fromkeys(best[name].model for name in regions if name in best)]
-    names += [NONE_RELATED] if NONE_RELATED in of_regions else []
+    names += [none] if none in of_regions else []
     numbers = np.array([0, *(names.index(name) + 1 for name in of_regions)])
     scores = np.array([np.nan, *(best[name].rsa if name in best else np.nan for name in regions)])
     labels, grid = region_map.labels(regions), region_map.grid
@@ -86,10 +86,9 @@ def read_region_volumes(group_dir: Path) -> RegionMap | None:
     grid = None
     for kind in KINDS:
         for file in group_dir.glob(PATTERN.format(kind=kind)):
-            image = nib.load(file)
-            space = space_of(file, image.header) or ""
-            grid = VoxelGrid(tuple(image.shape), np.asarray(image.affine), family_of(space))
-            labels = np.asarray(image.dataobj).ravel()
+            labels, affine = read_labels(file)
+            grid = VoxelGrid(labels.shape, affine, family_of(space_of(file, None) or ""))
+            labels = labels.ravel()
             table = tsv.read_table(_table_of(file))
             for number, name in zip(table.column("index"), table.column("name"), strict=True):
                 voxels[name] = np.flatnonzero(labels == int(number))

@@ -65,8 +65,8 @@ def write_comparison(
     write_tables(result, group_dir)
     names = [roi.roi for roi in result.rois]
     by_kind = {
-        "regions": [name for name in names if not is_hemisphere(name)],
-        "hemispheres": list(filter(is_hemisphere, names)),
+        "regions": [name for name in names if not is_hemisphere(name, names)],
+        "hemispheres": [name for name in names if is_hemisphere(name, names)],
     }
     write_region_volumes(result.region_map, by_kind, group_dir)
     write_best_model_volumes(result, by_kind["regions"] or names, group_dir)

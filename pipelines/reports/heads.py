@@ -231,9 +231,10 @@ class Heads:
 
 
 def _outlines(sampled: NDArray[np.int32], regions: Sequence[RegionRecord]) -> list[Outline]:
-    """Outlines of regions in labels at pixels; of hemispheres only where there is nothing else."""
+    """Outlines of regions in labels at pixels; of hemispheres only where there is no whole."""
     known = [region for region in regions if region.labels]
-    whole = [region for region in known if not is_hemisphere(region.name)] or known
+    names = [region.name for region in known]
+    whole = [region for region in known if not is_hemisphere(region.name, names)]
     return [
         Outline(
             region.name,

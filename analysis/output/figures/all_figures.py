@@ -10,6 +10,7 @@ from conceptrsa.analysis.output.figures.appearance import IN_REPORT, Appearance
 from conceptrsa.analysis.output.figures.brain_maps import (
     draw_brain_slices,
     draw_brain_surface,
+    is_mapped,
     reaches_cortex,
 )
 from conceptrsa.analysis.output.figures.captions import CAPTIONS
@@ -50,6 +51,8 @@ BRAIN: Mapping[str, Draw] = {
     "brain_slices": draw_brain_slices,
     "brain_surface": draw_brain_surface,
 }
+
+CAPTIONS_FILE = "captions.md"
 
 MOST_REGIONS, MOST_OF_MANY_REGIONS = 24, 12
 """In one figure: of a whole brain's parcels each would be metres long, and take minutes."""
@@ -118,18 +121,27 @@ def redraw_figures(
     there = figure_names(result, appearance)
     for name in names:
         require_one_of(name, there, "the result has no figure")
-    files, captions = [], []
+    files: list[Path] = []
+    captions: dict[str, str] = {}
     with style(appearance.fonts or (RC["font.family"],)):
         for stem, draw, view in _figures(result, folder, appearance):
             if names and stem.name not in names:
                 continue
             figure = draw(view)
             files += [save_as(figure, stem, file_format, dpi) for file_format in formats]
-            captions.append(f"## {stem.name}\n\n{figure.get_label()}\n")
+            captions[stem.name] = f"## {stem.name}\n\n{figure.get_label()}\n"
     if not appearance.with_words:
-        files.append(folder / "captions.md")
-        write_text(files[-1], "\n".join(captions))
+        files.append(folder / CAPTIONS_FILE)
+        write_text(files[-1], "\n".join((_earlier_captions(files[-1]) | captions).values()))
     return files
+
+
+def _earlier_captions(file: Path) -> dict[str, str]:
+    """Captions of figures that were drawn into the folder before, by name."""
+    if not file.exists():
+        return {}
+    sections = file.read_text(encoding="utf-8").split("## ")[1:]
+    return {text.partition("\n")[0]: f"## {text.rstrip()}\n" for text in sections}
 
 
 def figure_names(result: ComparisonResult, appearance: Appearance = IN_REPORT) -> list[str]:
@@ -182,17 +194,22 @@ def _figures(
     drawings += [(variant.name, draw_scores, variant) for variant in result.variants]
     for suffix, hemispheres in (("", False), ("_hemispheres", True)):
         for name, draw, analysis in drawings:
+            names = [roi.roi for roi in analysis.rois]
             rois = tuple(
                 roi
                 for roi in analysis.rois
                 if (not appearance.regions or roi.roi in appearance.regions)
-                and is_hemisphere(roi.roi) is hemispheres
+                and is_hemisphere(roi.roi, names) is hemispheres
                 and _is_there(name, roi, result)
             )
             if rois:
                 shown = rois if appearance.regions or name in BRAIN else _most_reliable(rois)
                 view = View(result, analysis, shown, len(rois), appearance)
+                if name in BRAIN and not is_mapped(view):
+                    continue
                 if name == "brain_surface" and not reaches_cortex(view):
+                    continue
+                if name == "depth_profile" and not view.networks:
                     continue
                 yield figures_dir / f"{name}{suffix}", draw, view
 

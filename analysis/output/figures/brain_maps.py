@@ -30,7 +30,7 @@ from conceptrsa.analysis.output.figures.style import (
     View,
 )
 from conceptrsa.analysis.output.leading_models import leading_models
-from conceptrsa.analysis.output.region_volumes import NONE_RELATED
+from conceptrsa.analysis.output.region_volumes import NO_SCORE, NONE_RELATED
 from conceptrsa.bids_config.image_spaces import MNI305_TO_MNI152
 from conceptrsa.bids_config.names import some_of
 
@@ -120,7 +120,7 @@ def draw_brain_slices(view: View) -> Figure:
     slices = slices_through(labels, region_map.grid)
     sheet = lay_out(
         len(slices), SLICE_WIDTH, heights, per_row=len(slices), left=0.3, between=0.04, right=0.9,
-        above=title_room(0), below=0.15, gap=0.04, appearance=view.appearance,
+        above=title_room(0), below=0.15, gap=0.04, keeps_width=True, appearance=view.appearance,
     )  # fmt: skip
     pictured = []
     for stack, z in zip(sheet.stacks, slices, strict=True):
@@ -209,6 +209,11 @@ def draw_brain_surface(view: View) -> Figure:
             _without_frame(panel)
         sheet.set_title(stack[0], f"{side}, {seen_from}")
     return _finished(sheet, view, colours, "brain_surface", pictured)
+
+
+def is_mapped(view: View) -> bool:
+    """Whether any region has a voxel that lies under no smaller region."""
+    return bool(_map_of(view).labels([roi.roi for roi in view.rois]).any())
 
 
 def reaches_cortex(view: View) -> bool:
@@ -342,11 +347,12 @@ def _colours(view: View) -> _Colours:
     for roi, one in zip(view.rois, best, strict=True):
         name = None if one is None else one.model if one.model in palette else OTHERS
         regions[name].append(roi.roi)
+    nothing = NONE_RELATED if view.has_intervals else NO_SCORE
     handles: list[Artist] = [
         Patch(
             facecolor=NO_MODEL if name is None else palette.get(name, OTHER_MODELS),
             edgecolor=OUTLINE, linewidth=0.6,
-            label=f"{name or NONE_RELATED}: {_named(of, len(view.rois))}",
+            label=f"{name or nothing}: {_named(of, len(view.rois))}",
         )
         for name, of in regions.items() if of
     ]  # fmt: skip

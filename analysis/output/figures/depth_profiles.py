@@ -67,7 +67,7 @@ def draw_depth_profile(view: View) -> Figure:
         ticks = MaxNLocator(5, steps=[1, 2, 5, 10], integer=is_number)
         panel.xaxis.set_major_locator(ticks)
         sheet.set_title(panel, roi.roi, said[:n_named])
-    x_label = "layer" if len(lengths) == 1 else "relative depth"
+    x_label = "compared layer" if len(lengths) == 1 else "place among the compared layers"
     sheet.label_outer(x_label, f"RSA ({RSA_NAMES[view.settings.rsa_metric]})")
     handles = [
         Line2D(

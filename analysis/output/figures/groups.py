@@ -234,7 +234,8 @@ def _draw_group(
     panel.plot(x[inside], values[inside], marker, color=colour, markersize=3.6, zorder=3)
     places = np.stack([x, x], axis=1)
     mark_beyond(panel, ends, places, limits, 3.6, colour, vertical=True)
-    mean = float(np.mean(values)) if len(values) else np.nan
+    scored = values[np.isfinite(values)]
+    mean = float(np.mean(scored)) if len(scored) else np.nan
     if limits[0] <= mean <= limits[1]:
         panel.hlines(mean, place - GROUP_WIDTH / 2, place + GROUP_WIDTH / 2, LINE_COLOUR, lw=2)
 

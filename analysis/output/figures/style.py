@@ -305,9 +305,9 @@ def model_label(model: Model) -> str:
     return f"{model.name}{NOTE_MARK}" if model.note else model.name
 
 
-def is_hemisphere(roi: str) -> bool:
-    """Whether a region's name says that it is half of another."""
-    return roi.endswith(HEMISPHERE_SUFFIXES)
+def is_hemisphere(roi: str, rois: Collection[str]) -> bool:
+    """Whether a region is, by its name, half of another one of the regions."""
+    return roi.endswith(HEMISPHERE_SUFFIXES) and roi.rpartition("-")[0] in rois
 
 
 def group_colours(

@@ -65,7 +65,7 @@ def answer(result: ComparisonResult) -> Answer:
     look = _found_by_the_paper if by_the_paper else _found_recommended
     template = f"answer_{'of_the_paper' if by_the_paper else 'recommended'}.txt.j2"
     found = {roi.roi: _found(roi) | look(result, roi) for roi in result.rois}
-    wholes = [region for name, region in found.items() if not is_hemisphere(name)]
+    wholes = [region for name, region in found.items() if not is_hemisphere(name, found)]
     notes: dict[str, list[str]] = {}
     for model in result.models:
         if model.note:
@@ -93,7 +93,8 @@ def best_by_region(result: ComparisonResult) -> str:
     With the preset 'recommended' a model has to be related to the region, and it is said how many
     others cannot be ruled out as the best.
     """
-    wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi)] or list(result.rois)
+    names = [roi.roi for roi in result.rois]
+    wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi, names)]
     best = leading_models(result)
     shown = [roi.roi for roi in wholes if roi.roi in best]
     if len(shown) > MOST_IN_A_LINE:

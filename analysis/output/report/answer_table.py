@@ -52,8 +52,9 @@ NOTE_OF_THE_PAPER = (
 
 def answer_tables(result: ComparisonResult) -> tuple[Table, ...]:
     """Give the table of whole regions and that of hemispheres, those that there are."""
-    wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi)]
-    hemispheres = [roi for roi in result.rois if is_hemisphere(roi.roi)]
+    names = [roi.roi for roi in result.rois]
+    wholes = [roi for roi in result.rois if not is_hemisphere(roi.roi, names)]
+    hemispheres = [roi for roi in result.rois if is_hemisphere(roi.roi, names)]
     return tuple(
         _table(result, name, title, rois)
         for name, title, rois in (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conceptrsa.analysis.inference.findings import ALPHA, BestModels, best_models
-from conceptrsa.analysis.output.figures.style import is_hemisphere
+from conceptrsa.analysis.output.figures.style import is_hemisphere, networks_of
 from conceptrsa.analysis.output.report.rendering import counted, joined
 from conceptrsa.analysis.results import ComparisonResult
 
@@ -41,6 +41,13 @@ class _Region:
             return "none is found to be related to"
         if not names:
             return f"{self.leader} has the highest score in"
+        if self.leader not in names:
+            others = joined(names, "or")
+            return (
+                f"{self.leader} is the highest of those related, though {others} may be better, in"
+            )
+        if len(names) == 1 and not self.contenders.ruled_out:
+            return f"{names[0]} is the only one with a score in"
         if not self.contenders.ruled_out and len(names) > 1:
             return "none can be ruled out as the best in"
         if len(names) > MOST_NAMES:
@@ -72,11 +79,20 @@ def headline(result: ComparisonResult) -> str:
             f"{words} {joined(names, 'or' if words.startswith('none') else 'and')}"
             for words, names in places.items()
         ]
-    said = f"Of the {len(result.models)} models, {'; '.join(clauses)}."
+    of_layers = [
+        f"{len(layers)} of them layers of {network}"
+        for network, layers in networks_of(result.models).items()
+    ]
+    counted_once = f" ({joined(of_layers)})" if of_layers else ""
+    said = f"Of the {len(result.models)} models{counted_once}, {'; '.join(clauses)}."
     if any(region.leader and region.contenders.ruled_out for region in regions):
-        confident = f"we are {100 * (1 - ALPHA):g} % confident of the best"
-        apart = len(regions) > 1
-        said += f" In each region separately, {confident}." if apart else f" We{confident[2:]}."
+        confidence = f"{100 * (1 - ALPHA):g} % confidence"
+        to = "new stimuli in this subject"
+        if len(result.subjects) > 1:
+            to = "new subjects and new stimuli"
+        each = "Each statement on a best model" if len(regions) > 1 else "This"
+        alone = " for its region alone" if len(regions) > 1 else ""
+        said += f" {each} holds for {to}, with {confidence}{alone}."
     return said
 
 
@@ -90,7 +106,7 @@ def _regions(result: ComparisonResult) -> Iterator[_Region]:
     if result.inference is None:
         return
     names = [roi.roi for roi in result.rois]
-    for name in [name for name in names if not is_hemisphere(name)] or names:
+    for name in [name for name in names if not is_hemisphere(name, names)]:
         scores = result.inference.of(name).model_scores
         related = [score for score in scores if score.p_max < ALPHA]
         leader = max(related, key=lambda score: score.rsa).model if related else ""

@@ -7,6 +7,9 @@ from scipy.spatial.distance import squareform
 
 from conceptrsa.analysis.arrays import Floats
 
+NOTHING = 1e-9
+"""As a share of the largest eigenvalue: what is no more comes from rounding."""
+
 
 @dataclass(frozen=True)
 class StimulusMap:
@@ -37,7 +40,7 @@ def place_stimuli(rdm: Floats) -> StimulusMap | None:
     -------
     StimulusMap or None
         The first two principal components of the patterns whose squared distances these are; None
-        where the RDM holds a NaN or is constant.
+        where the RDM holds a NaN, is constant, or has negative distances alone.
     """
     if not np.isfinite(rdm).all() or np.ptp(rdm) == 0:
         return None
@@ -45,6 +48,8 @@ def place_stimuli(rdm: Floats) -> StimulusMap | None:
     means = squared.mean(axis=0)
     products = (means + means[:, None] - squared - means.mean()) / 2
     values, vectors = np.linalg.eigh(products)
+    if values[-1] <= NOTHING * np.abs(values).max():
+        return None
     places = vectors[:, :-3:-1] * np.sqrt(np.maximum(values[:-3:-1], 0))
     # The sign of an axis means nothing: take one that no library of linear algebra changes.
     farthest = places[np.abs(places).argmax(axis=0), [0, 1]]

@@ -280,9 +280,11 @@
   function fillModels() {
     const before = model.selectedIndex;
     const scores = current().place.sources[0].scores.map((score) => score ?? -Infinity);
-    const best = scores.indexOf(Math.max(...scores));
+    const top = Math.max(...scores);
+    const best = scores.indexOf(top);
+    const isMarked = (index) => index === best && Number.isFinite(top) && data.models.length > 1;
     model.replaceChildren(...data.models.map(({ name, group }, index) =>
-      new Option(`${name} (${group})${index === best && data.models.length > 1 ? ", highest score" : ""}`, name)));
+      new Option(`${name} (${group})${isMarked(index) ? ", highest score" : ""}`, name)));
     model.selectedIndex = modelIsChosen ? before : best;
   }
 

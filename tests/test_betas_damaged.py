@@ -81,7 +81,7 @@ def nan_patterns(root: Path) -> None:
         ("table.tsv", two_stimuli, "holds 2 stimuli of sub-01"),
         ("spm", write_text("spm/sub-01/glm/SPM.mat", "x"), r"SPM\.mat cannot be read as a model"),
         ("spm", spm_without_conditions, "holds no condition"),
-        ("spm", lambda root: (root / "spm/sub-02/glm/beta_0009.nii").unlink(), "is missing, which"),
+        ("spm", lambda root: (root / "spm/sub-02/glm/beta_0009.nii").unlink(), "is missing, but"),
         ("spm", nan_patterns, "is not finite in any voxel of any region"),
         ("spm", colours, "holds colours or vectors"),
         ("spm", other_grid, r"holds no voxel in the grid of .*\(0% of it"),

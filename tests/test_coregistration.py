@@ -112,4 +112,4 @@ def test_what_was_registered_before_is_checked(real_pair, tmp_path, shift, said)
         transform_file=str(tmp_path / "identity.txt"),
     )
     report = json.loads(Path(step.run(cwd=str(tmp_path)).outputs.report_file).read_text())
-    assert [warning.split(" where ")[0] for warning in report["warnings"]] == said
+    assert [warning.split(" as fMRIPrep")[0] for warning in report["warnings"]] == said

@@ -116,6 +116,6 @@ def test_a_file_that_does_not_fit_leaves_the_one_of_before(tmp_path: Path) -> No
 
 def test_the_sentence_of_a_disk_error_says_what_to_do() -> None:
     said = last_sentence("Traceback\nOSError: [Errno 28] No space left on device: '/x/y.nii'\n")
-    assert said.startswith("No space left on device: '/x/y.nii'; make room")
+    assert said.startswith("No space left on device: '/x/y.nii'; free some space")
     other = "FileNotFoundError: [Errno 2] No such file or directory: '/x'"
     assert last_sentence(f"Traceback\n{other}\n") == other

@@ -256,7 +256,7 @@ def test_unknown_intervals_are_not_drawn() -> None:
     shown = [markers(axes, marker) for marker in view.group_markers.values()]
     assert sum(map(len, shown)) == len(result.models)
     (axes,) = drawn(draw_shares, view_of(blind)).axes
-    assert "two subjects have" in " ".join(text.get_text() for text in axes.texts)
+    assert "two subjects give one" in " ".join(text.get_text() for text in axes.texts)
 
 
 def test_legend_names_the_mark_of_the_test() -> None:

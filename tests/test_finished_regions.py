@@ -514,7 +514,7 @@ def test_parts_on_the_command_line(
     monkeypatch.setattr(
         run_comparison,
         "write_comparison",
-        lambda result, out_dir, used: n_kept.append(len(kept_in(group_dir))),
+        lambda result, out_dir, used, pictures: n_kept.append(len(kept_in(group_dir))),
     )
     assert main(words) == 0
     # They stay until everything is written.

@@ -147,7 +147,7 @@ def test_betas(
     monkeypatch.setattr(
         conceptrsa.pipelines.cli.run_comparison,
         "write_comparison",
-        lambda result, out, used: written.append(result),
+        lambda result, out, used, pictures: written.append(result),
     )
     command = ["compare", "--betas", source, "--dataset-config", "study.toml"]
     atlas = [] if source in ("patterns", "rdms") else ["--atlas", "atlas.nii.gz"]

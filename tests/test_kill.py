@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_is_said_and_leaves_nothing_half_written(
         preexec_fn=limit_files,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "sub-01 failed: " in done.stderr and "make room" in done.stderr
+    assert "sub-01 failed: " in done.stderr and "free some space" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(out.rglob(".writing-*"))
     crash_files = sorted((out / "logs").glob("crash-*.txt"))

@@ -314,7 +314,7 @@ def test_betas_without_runs_are_taken_with_any_setting() -> None:
     ]
     result = quiet_compare(without, models_of(), rsa_metric="spearman")
     assert result.settings.voxel_selection == "all"
-    assert "no betas of odd and even runs" in result.notes[0]
+    assert "without betas of odd and even runs" in result.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_betas_without_runs_are_taken_with_any_setting() -> None:
             ),
             "some subjects have patterns and others have RDMs",
         ),
-        (lambda s, m: crsa.Features("n", "all", STIMULI, np.ones((10, 2))), "group 'all'"),
+        (lambda s, m: crsa.Features("n", "all", STIMULI, np.ones((10, 2))), "group called 'all'"),
         (lambda s, m: crsa.Features("n", "visual", ["x", "x"], np.ones((2, 2))), "'x' more than"),
         (lambda s, m: crsa.Features("n", "visual", "ab", np.ones((2, 2))), "give a list of names"),
         (lambda s, m: crsa.ModelRdm("n", "visual", STIMULI, np.full(45, np.nan)), "not finite"),

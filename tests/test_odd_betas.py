@@ -526,7 +526,11 @@ def test_models_that_are_not_of_the_contrasts(
     [
         ("", "ess", "ess_0001.nii is of an SPM F contrast according to its name, not"),
         ("", "spmF", "spmF_0001.nii is of an SPM F contrast according to its name, not"),
-        ("ESS contrast {number}: {name}", "x", "is SPM's ESS contrast 1: NAME, an F contrast, as"),
+        (
+            "ESS contrast {number}: {name}",
+            "x",
+            "is SPM's ESS contrast 1: NAME, an F contrast according to",
+        ),
         ("SPM ESS -contrast {number}: {name}", "x", "SPM's SPM ESS -contrast 1: NAME, an F"),
     ],
 )

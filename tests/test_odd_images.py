@@ -90,7 +90,9 @@ def test_a_place_that_cannot_be_trusted_is_refused_or_said(
     odd.change_header(bids / file, change)
     reading = Reading(t1w_mask=bids / odd.MASK)
     sentence = refusal(bids, reading)
-    assert sentence.startswith(f"the orientation of {bids / file} cannot be trusted, as {said}")
+    assert sentence.startswith(
+        f"the orientation of {bids / file} cannot be trusted, because {said}"
+    )
     assert sentence.endswith("or accept it with --ignore orientation")
     noticed = subject_of(bids, replace(reading, ignore=ORIENTATION.ignore)).noticed
     assert len(noticed) == 1
@@ -229,7 +231,9 @@ def test_supplied_betas_and_atlas(tmp_path: Path, spoiled: str) -> None:
         odd.change_header(file, odd.NO_CODES)
     with pytest.raises(InputError) as caught:
         read_betas(tmp_path, rois, atlas=atlas)
-    assert str(caught.value).startswith(f"the orientation of {files[0]} cannot be trusted, as its")
+    assert str(caught.value).startswith(
+        f"the orientation of {files[0]} cannot be trusted, because its"
+    )
     subjects = read_betas(tmp_path, rois, atlas=atlas, ignore=["orientation"])
     whose = {subject.label for subject in subjects if subject.notes}
     assert whose == ({"sub-02"} if spoiled != "atlas.nii" else {s.label for s in subjects})

@@ -24,7 +24,7 @@ COMPARE = "compare --betas x --out y"
         ("Run", "(did you mean 'run'?)"),
         (
             "xyz",
-            "'xyz' is not a choice: choose from run, compare, init, atlases, features,",
+            "'xyz' is not a choice: choose from run, compare, figures, init, atlases,",
         ),
         ("--versoin", "there is no option --versoin (did you mean '--version'?); see conceptrsa -"),
         ("compare --btas x --out y", "there is no option --btas (did you mean '--betas'?)"),

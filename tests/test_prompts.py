@@ -35,8 +35,8 @@ def test_the_label_is_where_the_template_puts_it(template, label, expected) -> N
         ("a photo of label", "cat", "has no place for the label"),
         ("a photo of {label}", "", "a label is empty"),
         ("a photo of {label}", " \t\u00a0", "a label is empty"),
-        ("a photo of {label}", "caf\udce9", "not UTF-8"),
-        ("\udcff {label}", "cat", "not UTF-8"),
+        ("a photo of {label}", "caf\udce9", "not valid UTF-8"),
+        ("\udcff {label}", "cat", "not valid UTF-8"),
     ],
 )
 def test_what_is_no_prompt_is_refused(template, label, message) -> None:

@@ -83,7 +83,7 @@ def test_crossnobis_needs_the_noise_of_all_or_of_none() -> None:
     settings = replace(TOP_10, rdm_metric="crossnobis")
     subjects = patterns(3)
     subjects[1] = without("residual_covariance", subjects)[1]
-    with pytest.raises(InputError, match="no residual covariance of sub-02 in visual"):
+    with pytest.raises(InputError, match="sub-02 in visual has no residual covariance"):
         compare(subjects, features(), settings)
     of_none = compare(without("residual_covariance", patterns(3)), features(), settings)
     assert any("without noise normalisation" in text for text in of_none.warnings)

@@ -410,7 +410,7 @@ def results(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ComparisonResult, Any
     monkeypatch.setattr(
         conceptrsa.pipelines.cli.run_comparison,
         "write_comparison",
-        lambda result, out, used: written.append((result, used)),
+        lambda result, out, used, pictures: written.append((result, used)),
     )
     return written
 

@@ -60,7 +60,7 @@ MISTAKES = {
     "combined part": (
         '"resnet50"\n',
         '"resnet50"\nnetwork.parts = ["ConSE-standin"]\n',
-        "combined model",
+        "not itself combined",
     ),
     "no list of models": ("[[model]]", "[model]", "begins with [[model]]"),
     "no TOML": ("[[model]]", "[[model]", "is not valid TOML"),

@@ -106,7 +106,7 @@ def test_names_do_not_become_elements(hostile_page: Page) -> None:
     assert not {"i", "b"} & set(tags)
     assert all("onerror" not in attributes for _, attributes in hostile_page.elements)
     scripts = [found for found, _ in hostile_page.scripts if "type" not in found]
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for name in (HOSTILE_MODEL, HOSTILE_REGION, HOSTILE_NOTE, "{{ 7 * 7 }}"):
         assert name in hostile_page.text
     assert "49 (language)" not in hostile_page.text

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from report_cases import planted, planted_result, supplied
 
-from conceptrsa.analysis.output.report.explorer import explorer_data
+from conceptrsa.analysis.output.report.explorer import explorer_data, rdms_to_show
 from conceptrsa.analysis.output.report.methods import REFERENCES, describe_methods
 from conceptrsa.analysis.results import ComparisonResult
 
@@ -72,7 +72,9 @@ def test_methods_say_what_happened_to_models_that_came_as_rdms() -> None:
     first, *others = result.models
     mixed = replace(result, models=(replace(first, supplied_rdm=True), *others))
     assert f"The RDMs of {first.name} were supplied." in methods_of(mixed)
-    explored = explorer_data(mixed)
+    rdms = rdms_to_show(mixed)
+    assert rdms is not None
+    explored = explorer_data(mixed, rdms)
     assert explored is not None
     assert [model["distance"] for model in explored["models"]] == [
         "distance as supplied", *["correlation distance"] * len(others),

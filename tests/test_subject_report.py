@@ -254,7 +254,7 @@ def test_every_section_is_there(html: str) -> None:
     assert html.count('class="flip"') == 2
     assert "volume ml" in section(html, "t1w") and "1005" in section(html, "t1w")
     assert 'alt="Planes through the T1w in MNI305' in html
-    assert "against the first volume of the first run" in section(html, "motion")
+    assert "relative to the first volume of the first run" in section(html, "motion")
     assert "4 slices at 2 moments" in section(html, "slices")
     assert "1.5 s after its start" in section(html, "slices")
     assert "5 volumes by 3 columns" in section(html, "design")
@@ -281,7 +281,7 @@ def test_what_is_missing_is_said(out_dir: Path) -> None:
     assert "so there is no picture" in section(html, "normalization")
     assert "so there is no picture" in section(html, "t1w")
     assert "no outlines" in section(html, "regions")
-    assert "no map of: ses-a run-01, ses-a run-02" in section(html, "tsnr")
+    assert "no tSNR map of: ses-a run-01, ses-a run-02" in section(html, "tsnr")
     assert "not saved" in section(html, "slices")
     assert "not saved" in section(html, "design")
     assert 'class="flip"' not in html
@@ -292,7 +292,7 @@ def test_what_is_missing_is_said(out_dir: Path) -> None:
 
 def test_one_missing_map_leaves_the_others(out_dir: Path) -> None:
     next((out_dir / "sub-01/func").glob("*run-01*tsnr_boldmap.nii.gz")).unlink()
-    assert "no map of: ses-a run-01." in section(page_of(out_dir), "tsnr")
+    assert "no tSNR map of: ses-a run-01." in section(page_of(out_dir), "tsnr")
     record = read_subject(out_dir, "01", TASK)
     summary = Heads(record).summarize_tsnr()
     assert summary.medians == (None, TSNR[1])
@@ -317,7 +317,7 @@ def test_spm_and_freesurfer_are_told_apart(out_dir: Path) -> None:
         method="talairach.xfm of FreeSurfer",
     )
     html = page_of(out_dir)
-    assert "against the first volume of each run" in section(html, "motion")
+    assert "relative to the first volume of each run" in section(html, "motion")
     assert "by FreeSurfer, EPI to reconstruction by header" in section(html, "coregistration")
     assert "Nothing was registered here" in section(html, "normalization")
 
@@ -327,7 +327,7 @@ def test_runs_of_fmriprep_say_what_is_not_known(out_dir: Path) -> None:
     for sidecar in out_dir.glob("sub-01/func/*tsnr_boldmap.json"):
         sidecar.write_text('{"RepetitionTime": 3.0, "StartTime": 1.5}')
     html = page_of(out_dir)
-    assert "against the reference image of each run" in section(html, "motion")
+    assert "relative to the reference image of each run" in section(html, "motion")
     assert "Preprocessed by fMRIPrep 25" in section(html, "ran")
     assert "slice times are not known here" in section(html, "slices")
 

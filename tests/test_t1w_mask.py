@@ -391,7 +391,7 @@ def test_a_file_is_that_of_its_subject(raw: Path, tmp_path: Path) -> None:
 def test_one_file_for_several_subjects_is_refused(raw: Path, tmp_path: Path) -> None:
     make_files(tmp_path, "mask.nii.gz")
     of_first = raw / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
-    with pytest.raises(InputError, match=r"one file but the data set has 2 subjects.*\{subject\}"):
+    with pytest.raises(InputError, match=r"one file but .* write \{subject\}"):
         find_t1w_mask(tmp_path / "mask.nii.gz", "01", of_first)
     alone = tmp_path / "alone"
     make_files(alone, "sub-01/anat/sub-01_T1w.nii.gz")

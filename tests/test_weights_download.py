@@ -199,7 +199,7 @@ def test_a_file_of_unknown_length_is_checked_by_its_hash(
     publisher.length = False
     assert get(publisher.file(), tmp_path / "net.pth") == SHA256
     publisher.cuts = [1_000_000]
-    with pytest.raises(InputError, match=f"begins {SHA256[:0]}[0-9a-f]{{8}} and not {SHA256[:8]}"):
+    with pytest.raises(InputError, match=f"begins {SHA256[:0]}[0-9a-f]{{8}}, not {SHA256[:8]}"):
         get(publisher.file("cut.pth", SHA256[:8]), tmp_path / "cut.pth")
 
 
@@ -294,7 +294,7 @@ def test_want_of_room_is_seen_before_the_download(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2_000_000))
-    with pytest.raises(InputError, match="3 MB are needed, 2 MB are free") as error:
+    with pytest.raises(InputError, match="3 MB are needed but 2 MB are free") as error:
         get(publisher.file(), tmp_path / "net.pth")
     one_sentence(error)
 

@@ -29,7 +29,11 @@ def read_matrix(path: str | Path) -> np.ndarray:
     """
     try:
         matrix = np.loadtxt(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error}); write it again."
+        ) from error
+    except ValueError as error:
         raise InputError(f"{path} is not a 4x4 matrix; write it again.") from error
     if not is_affine(matrix):
         raise InputError(f"{path} is not an invertible 4x4 affine matrix; write it again.")

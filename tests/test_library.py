@@ -18,9 +18,14 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import kendalltau
 
 import conceptrsa as crsa
+from conceptrsa.analysis import library
 from conceptrsa.analysis.comparison import compare as compare_patterns
+from conceptrsa.analysis.files.stimuli import Stimulus
+from conceptrsa.analysis.models.weights.places import WeightsOptions
+from conceptrsa.analysis.models.zoo import read_zoo
 from conceptrsa.analysis.settings import settings_for
 from conceptrsa.bids_config import machine
+from conceptrsa.bids_config.region_choice import read_choice
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "python.md"
 STIMULI = tuple(f"s{number:02d}" for number in range(10))
@@ -417,3 +422,18 @@ def test_extras_are_left_out_where_stimuli_are_many_and_come_back_when_asked_for
     with pytest.warns(crsa.ComparisonWarning):
         asked = crsa.compare(subjects, models, multiverse=True, **few)
     assert "multiverse" in asked.tables
+
+
+def test_default_networks_are_those_that_can_read_the_pictures(tmp_path: Path) -> None:
+    places = WeightsOptions(cache=tmp_path)
+    pictures = [Stimulus("a", tmp_path / "a.png")]
+    labelled = [Stimulus("a", tmp_path / "a.png", "a cat")]
+    every = library._installed_models(labelled, places)
+    reading = set(every) - set(library._installed_models(pictures, places))
+    entries = {entry.name: entry for entry in read_zoo().entries}
+    assert reading == {name for name in every if entries[name].network.input == "label"}
+
+
+def test_regions_are_given_by_a_list_of_names() -> None:
+    (region,) = library._regions_given({"V1": ["L_V1", "R_V1"]})
+    assert region == read_choice("V1=L_V1,R_V1")

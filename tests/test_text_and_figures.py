@@ -14,6 +14,7 @@ from conceptrsa.analysis.inference.findings import (
     RANDOM_EFFECTS,
     TWO_SIDED_PERMUTATION,
     ZERO,
+    BestModels,
 )
 from conceptrsa.analysis.output.figures.groups import draw_groups
 from conceptrsa.analysis.output.figures.model_differences import (
@@ -24,6 +25,7 @@ from conceptrsa.analysis.output.figures.specification_curve import draw_multiver
 from conceptrsa.analysis.output.figures.style import is_hemisphere
 from conceptrsa.analysis.output.report.answer import answer
 from conceptrsa.analysis.output.report.answer_table import MOST_NAMED, answer_tables
+from conceptrsa.analysis.output.report.headline import _Region
 from conceptrsa.analysis.output.report.methods import describe_methods
 from conceptrsa.analysis.output.report.rendering import joined
 from conceptrsa.analysis.results import ComparisonResult
@@ -202,3 +204,27 @@ def test_figures_without_a_test_say_so() -> None:
 def test_hemispheres_without_a_whole_are_regions_of_their_own() -> None:
     rois = ["Brainstem", "Amygdala-left", "V1", "V1-left"]
     assert [is_hemisphere(roi, rois) for roi in rois] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("leader", "names", "ruled_out", "one", "words"),
+    [
+        ("A", ("A",), ("B",), True, "A is the best in"),
+        ("A", ("B",), ("A",), False, "A is the highest of those related, though B may be better,"),
+            "A",
+            ("B",),
+            ("A",),
+            False,
+            "A is the highest of those related, though B may be better, in",
+        ),
+        ("A", ("A",), (), False, "A is the only one with a score in"),
+        ("A", ("A", "B"), (), False, "none can be ruled out as the best in"),
+        ("", ("A",), ("B",), False, "none is found to be related to"),
+    ],
+)
+def test_only_a_related_model_with_rivals_is_called_the_best(
+    leader: str, names: tuple[str, ...], ruled_out: tuple[str, ...], one: bool, words: str
+) -> None:
+    region = _Region("V1", leader, BestModels(names, ruled_out))
+    assert region.has_one_best is one
+    assert region.in_words().startswith(words)

@@ -51,7 +51,7 @@ class NetworkRun:
     settings : ExtractionSettings
     cache_dir : Path
     chosen : bool
-        Whether the models were named, rather than those with weights at hand.
+        Whether the user named the models; otherwise they are those with installed weights.
     """
 
     zoo: Zoo

@@ -140,7 +140,7 @@ def _earlier_captions(file: Path) -> dict[str, str]:
     """Captions of figures that were drawn into the folder before, by name."""
     if not file.exists():
         return {}
-    sections = file.read_text(encoding="utf-8").split("## ")[1:]
+    sections = f"\n{file.read_text(encoding='utf-8')}".split("\n## ")[1:]
     return {text.partition("\n")[0]: f"## {text.rstrip()}\n" for text in sections}
 
 

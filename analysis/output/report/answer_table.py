@@ -107,7 +107,8 @@ def _rows(
 def _others(found: BestModels, best: str) -> str:
     if not found.names:
         return "not compared"
-    names = [*found.besides(best), *(f"{name} (not compared)" for name in found.unknown)]
+    itself = ["(itself ruled out)"] if best in found.ruled_out else []
+    names = [*itself, *found.besides(best), *(f"{name} (not compared)" for name in found.unknown)]
     if not names:
         return "none" if found.ruled_out else MISSING
     if len(names) > MOST_NAMED + 1:

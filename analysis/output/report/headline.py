@@ -34,6 +34,11 @@ class _Region:
     leader: str
     contenders: BestModels
 
+    @property
+    def has_one_best(self) -> bool:
+        """Whether one model alone may be the best, is related, and others are ruled out."""
+        return self.contenders.names == (self.leader,) and bool(self.contenders.ruled_out)
+
     def in_words(self) -> str:
         """Say which is the best, so that the region can follow."""
         names = self.contenders.names
@@ -128,8 +133,8 @@ def _relations(regions: list[_Region]) -> Iterator[str]:
 
 def _counts(regions: list[_Region]) -> Iterator[str]:
     """In how many regions there is which answer."""
-    led = [region.contenders.names for region in regions if region.leader]
-    best = Counter(names[0] for names in led if len(names) == 1)
+    led = [region for region in regions if region.leader]
+    best = Counter(region.leader for region in led if region.has_one_best)
     if best:
         first = best.most_common(MOST_NAMES)
         which = [f"{model} in {n}" for model, n in first]
@@ -139,9 +144,13 @@ def _counts(regions: list[_Region]) -> Iterator[str]:
         yield f"one is the best in {best.total()} of {len(regions)} regions ({joined(which)})"
     else:
         yield f"no single one is found to be the best in any of {len(regions)} regions"
-    if several := sum(len(names) > 1 for names in led):
+    if several := sum(len(region.contenders.names) > 1 for region in led):
         yield f"one of several is the best in {several}"
-    if untested := sum(not names for names in led):
+    if unclear := sum(
+        len(region.contenders.names) == 1 and not region.has_one_best for region in led
+    ):
+        yield f"the best of those related may not be the best of all in {unclear}"
+    if untested := sum(not region.contenders.names for region in led):
         yield f"they could not be compared with each other in {untested}"
     if len(led) < len(regions):
         yield f"none is found to be related to {len(regions) - len(led)}"

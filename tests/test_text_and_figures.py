@@ -211,12 +211,6 @@ def test_hemispheres_without_a_whole_are_regions_of_their_own() -> None:
     [
         ("A", ("A",), ("B",), True, "A is the best in"),
         ("A", ("B",), ("A",), False, "A is the highest of those related, though B may be better,"),
-            "A",
-            ("B",),
-            ("A",),
-            False,
-            "A is the highest of those related, though B may be better, in",
-        ),
         ("A", ("A",), (), False, "A is the only one with a score in"),
         ("A", ("A", "B"), (), False, "none can be ruled out as the best in"),
         ("", ("A",), ("B",), False, "none is found to be related to"),
